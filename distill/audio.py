@@ -1,0 +1,87 @@
+"""Audio files: read whole, resampled, written so that nothing is clipped in silence.
+
+Shapes: `C` channels, `N` samples. Waveforms have 1 as full scale.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.checkpoints import write_atomically
+from distill.errors import CorpusError, TrainingError
+
+
+@frozen(kw_only=True)
+class Written:
+    """A file that was written: 24-bit PCM, or 32-bit float where its `peak` would have been clipped."""
+
+    path: Path
+    peak: float
+
+    @property
+    def exceeds_full_scale(self) -> bool:
+        """Whether the peak is above 1, so that the file holds floats and may clip when played."""
+        return self.peak > 1
+
+
+def write_audio(path: Path, waveform: Tensor, sample_rate: int) -> Written:
+    """Write a waveform `[C, N]` as WAV, atomically.
+
+    Raises:
+        RunError: it cannot be written.
+        TrainingError: it holds samples that are not finite.
+    """
+    samples = waveform.detach().float().cpu()
+    if not samples.isfinite().all():
+        remedy = "The model that made it has diverged; train again with a lower learning rate."
+        raise TrainingError("the sound is not finite, and was not written", culprit=str(path), remedy=remedy)
+    written = Written(path=path, peak=float(samples.abs().max()) if samples.numel() else 0.0)
+    subtype = "FLOAT" if written.exceeds_full_scale else "PCM_24"
+    # Through memory, since soundfile does not say what went wrong with a disk.
+    file = io.BytesIO()
+    soundfile.write(file, samples.T.numpy(), sample_rate, subtype, format="WAV")
+    write_atomically(path, lambda temporary: temporary.write_bytes(file.getbuffer()))
+    return written
+
+
+def read_audio(path: Path) -> tuple[Tensor, int]:
+    """Read a file of any format libsndfile knows: the waveform `[C, N]` and its sample rate.
+
+    Raises:
+        CorpusError: there is no such file, or it has no samples that can be used.
+    """
+    if not path.is_file():
+        raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
+    try:
+        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a `.raw` has no header
+        problem = f"cannot be read as audio: {str(error).rpartition(': ')[2]}"
+        remedy = "Give a WAV, AIFF, FLAC, Ogg, MP3 or other file that libsndfile reads."
+        raise CorpusError(problem, culprit=str(path), remedy=remedy) from error
+    if samples.size == 0:
+        raise CorpusError("the file holds no samples", culprit=str(path), remedy="Give a file with sound.")
+    if not np.isfinite(samples).all():
+        remedy = "Export it again from the program that made it."
+        raise CorpusError("the file holds samples that are not finite", culprit=str(path), remedy=remedy)
+    return torch.from_numpy(np.ascontiguousarray(samples.T)), sample_rate
+
+
+def resample(waveform: Tensor, from_rate: int, to_rate: int, length: int | None = None) -> Tensor:
+    """Bring a waveform `[C, N]` to another sample rate: `[C, length]`, float32 on the CPU.
+
+    `length` is by default that of the same duration, `ceil(N * to_rate / from_rate)`. A missing end is
+    silence, so that `resample(resample(x, a, b), b, a, N)` has the length of `x`.
+    """
+    length = -(-waveform.shape[-1] * to_rate // from_rate) if length is None else length
+    samples = waveform.detach().float().cpu().T.numpy()
+    if from_rate != to_rate:
+        samples = soxr.resample(samples, from_rate, to_rate)
+    resampled = torch.from_numpy(samples.T)
+    return F.pad(resampled, (0, length - resampled.shape[-1])).contiguous()  # crops, too

@@ -1,0 +1,36 @@
+"""The command line. Heavy imports stand inside the functions, so that `--help` loads no torch."""
+
+from typing import Any
+
+import click
+
+import distill
+from distill.cli.evaluate import evaluate
+from distill.cli.generate import generate
+from distill.cli.losses import losses
+from distill.cli.recipe import recipe
+from distill.cli.reconstruct import reconstruct
+from distill.cli.train import train
+from distill.errors import DistillError
+
+
+class _Group(click.Group):
+    """Turns a mistake of the user's into one message; anything else keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
+        try:
+            return super().invoke(ctx)
+        except DistillError as error:
+            message = click.ClickException(str(error))
+            message.exit_code = error.exit_status
+            raise message from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(distill.__version__)
+def main() -> None:
+    """Train audio VAEs on your own recordings, with a loss composed of plugins."""
+
+
+for command in (train, reconstruct, generate, evaluate, losses, recipe):
+    main.add_command(command)

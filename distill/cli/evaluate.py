@@ -1,0 +1,76 @@
+"""`distill evaluate`: how close a model's reconstructions come, beside trivial baselines."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distill.corpus import Corpus
+    from distill.evaluation import Evaluation
+
+_LONGEST_SECONDS = 60
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("corpus", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
+def evaluate(run: Path, corpus: Path, *, as_json: bool) -> None:
+    """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
+
+    Beside it stand two baselines: silence, and the mean spectrum of the corpus it was trained on. Of a
+    long recording, the first minute is measured.
+    """
+    from tempfile import TemporaryDirectory
+
+    from distill import evaluation, sounds
+    from distill.assembly import load_model
+    from distill.corpus import open_corpus
+    from distill.run import Run
+
+    vae, representation = load_model(Run(run))
+    contenders: dict[str, evaluation.Reconstruct] = {
+        "model": lambda waveform: sounds.reconstruct(vae, representation, waveform),
+        "mean_spectrum": evaluation.mean_spectrum_baseline(vae.mean_frame, representation),
+        "silence": evaluation.silence,
+    }
+    with TemporaryDirectory() as cache:
+        opened = open_corpus(
+            corpus, sample_rate=representation.sample_rate, cache=Path(cache), heldout_fraction=0.0
+        )
+        results = {name: evaluation.evaluate(made, _recordings(opened)) for name, made in contenders.items()}
+    skipped = [{"path": str(each.path), "reason": each.reason} for each in opened.skipped]
+    if as_json:
+        plain = {name: result.as_json() for name, result in results.items()}
+        click.echo(json.dumps(plain | {"skipped": skipped}, indent=1))
+        return
+    _print_table(results, skipped)
+
+
+def _recordings(corpus: "Corpus") -> Iterator[tuple[str, "Tensor"]]:
+    limit = _LONGEST_SECONDS * corpus.sample_rate
+    for recording in corpus.train.recordings:
+        yield recording.name, corpus.train.read(recording)[:, :limit]
+
+
+def _print_table(results: Mapping[str, "Evaluation"], skipped: Sequence[Mapping[str, str]]) -> None:
+    click.echo(f"{'':14}{'LSD dB':>8}{'MR-STFT':>9}{'SI-SDR dB':>11}{'level dB':>10}{'peak':>7}")
+    for name, result in results.items():
+        mean = result.mean
+        if mean is None:
+            click.echo(f"{name:14}nothing could be measured")
+            continue
+        click.echo(
+            f"{name:14}{mean.log_spectral_distance:8.2f}{mean.multi_resolution_stft:9.2f}"
+            f"{mean.si_sdr:11.1f}{mean.level_difference:10.1f}{mean.peak:7.2f}"
+        )
+    click.echo(f"\nMeans over {len(results['model'].results)} recordings; LSD and MR-STFT: lower is better.")
+    for result in results["model"].left_out:
+        click.echo(f"left out: {result.name}: {result.left_out}")
+    for each in skipped:
+        click.echo(f"skipped: {each['path']}: {each['reason']}")

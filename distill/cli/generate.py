@@ -1,0 +1,40 @@
+"""`distill generate`: new sounds from a trained model's latent space."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-n", "count", type=click.IntRange(min=1), default=8, show_default=True, help="How many sounds.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other sounds.")
+@click.option(
+    "--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True,
+    help="How far to wander from the recordings; 0 only mixes them.",
+)  # fmt: skip
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.05, max=600), help="Length; by default that of the recordings mixed."
+)
+def generate(run: Path, count: int, out: Path, seed: int, temperature: float, seconds: float | None) -> None:
+    """Make new sounds with the model of the run folder RUN, to OUT/sound-001.wav and so on.
+
+    Each drifts between the latents of two of the recordings that the model was trained on.
+    """
+    import torch
+
+    from distill import sounds
+    from distill.assembly import load_latents, load_model
+    from distill.audio import write_audio
+    from distill.cli.display import say_written
+    from distill.run import Run
+
+    vae, representation = load_model(Run(run))
+    bank = load_latents(Run(run))
+    generator = torch.Generator().manual_seed(seed)
+    for number in range(1, count + 1):
+        sound = sounds.generate(
+            vae, representation, bank, generator=generator, temperature=temperature, seconds=seconds
+        )
+        say_written(write_audio(out / f"sound-{number:03}.wav", sound, representation.sample_rate))

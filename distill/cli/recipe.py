@@ -1,0 +1,18 @@
+"""`distill recipe`: print the whole recipe of a training as commented TOML."""
+
+import click
+
+
+@click.command()
+@click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option of the recipe.")
+def recipe(loss: str | None, assignments: tuple[str, ...]) -> None:
+    """Print the recipe of a training, every option with its help, for `distill train --config`."""
+    from distill.config import assign, parse_assignment
+    from distill.recipe import read_recipe
+    from distill.registry import Registry
+
+    tree: dict[str, object] = {}
+    for text in assignments:
+        assign(tree, *parse_assignment(text))
+    click.echo(read_recipe(tree, Registry(), loss=loss).recipe.to_toml(), nl=False)

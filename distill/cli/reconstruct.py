@@ -1,0 +1,57 @@
+"""`distill reconstruct`: encode and decode recordings with a trained model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+def reconstruct(run: Path, files: tuple[Path, ...], out: Path) -> None:
+    """Send each of FILES through the model of the run folder RUN, to OUT/<stem>.wav.
+
+    Length, sample rate and channels are those of the file.
+    """
+    targets = _targets(files, out)
+
+    from distill import sounds
+    from distill.assembly import load_model
+    from distill.audio import read_audio, resample, write_audio
+    from distill.cli.display import say_written
+    from distill.run import Run
+
+    vae, representation = load_model(Run(run))
+    rate = representation.sample_rate
+    for file, target in targets:
+        original, file_rate = read_audio(file)
+        made = sounds.reconstruct(vae, representation, resample(original, file_rate, rate))
+        made = resample(made, rate, file_rate, original.shape[-1])
+        say_written(write_audio(target, made, file_rate))
+
+
+def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Pair each file with where its reconstruction goes, so that nothing is written over."""
+    from distill.errors import CorpusError
+
+    targets: dict[Path, Path] = {}
+    for file in files:
+        if not file.is_file():
+            raise CorpusError("there is no such file", culprit=str(file), remedy="Check the path.")
+        target = out / f"{file.stem}.wav"
+        if target in targets:
+            raise CorpusError(
+                f"would be written to {target}, as {targets[target]} would",
+                culprit=str(file),
+                remedy="Reconstruct them one after the other, with another --out each.",
+            )
+        if target.resolve() == file.resolve():
+            raise CorpusError(
+                "would be written over by its reconstruction",
+                culprit=str(file),
+                remedy="Give another folder with --out.",
+            )
+        targets[target] = file
+    return [(file, target) for target, file in targets.items()]

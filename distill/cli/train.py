@@ -1,0 +1,80 @@
+"""`distill train`: train a VAE on a folder of recordings with the chosen loss terms."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from distill.recipe import Draft
+    from distill.run import Run
+
+
+@click.command()
+@click.argument("corpus", required=False)
+@click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option of the recipe.")
+@click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe, as `distill recipe` prints.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder to write; by default below runs/.")
+@click.option("--steps", type=int, help="Train for so many steps.")
+@click.option("--minutes", type=float, help="Train for so many minutes (10 if neither is given).")
+@click.option("--seed", type=int, help="Seed of weights, clips and noise.")
+@click.option("--device", help="auto, cpu, cuda or mps.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
+def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the options above
+    """Train a VAE on the recordings in the folder CORPUS, or without it on a synthesised demo corpus.
+
+    The run folder then holds the recipe, the metrics, the model, and pairs of held-out originals and
+    reconstructions to listen to.
+    """
+    from distill.run import Run, free_run
+
+    out: Path | None = options["out"]
+    if options["resume"]:
+        if out is None:
+            raise click.UsageError("--resume needs --out with the run folder to go on with.")
+        run = Run(out)
+        run.require()
+    else:
+        run = Run(out) if out else free_run(Path("runs"), Path(corpus).resolve().stem if corpus else "demo")
+        run.require_new()
+    draft = _draft(corpus, options, run)
+
+    from distill.cli.training import carry_out
+
+    carry_out(draft, run, resume=options["resume"])
+
+
+def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft":
+    """Read the recipe of a new run, or that of a run to go on with, whose length alone may change."""
+    from distill.config import assign, load_toml, parse_assignment
+    from distill.errors import ConfigError
+    from distill.recipe import differences, read_recipe
+    from distill.registry import Registry
+
+    registry = Registry()
+    base = run.read_recipe() if options["resume"] else {}
+    tree = load_toml(options["config"]) if options["config"] else base
+    if corpus is not None:
+        assign(tree, "corpus.path", str(Path(corpus).resolve()))
+    if options["steps"] is not None or options["minutes"] is not None:
+        # Whatever the recipe says of the other one no longer holds.
+        for name in ("steps", "minutes"):
+            tree.get("training", {}).pop(name, None)
+    for name in ("steps", "minutes", "seed", "device"):
+        if options[name] is not None:
+            assign(tree, f"training.{name}", options[name])
+    for text in options["assignments"]:
+        assign(tree, *parse_assignment(text))
+    draft = read_recipe(tree, registry, loss=options["loss"])
+    if options["resume"]:
+        changed = differences(draft.recipe, read_recipe(base, registry).recipe)
+        changed = [path for path in changed if path not in ("training.steps", "training.minutes", "training.device")]
+        if changed:
+            raise ConfigError(
+                f"a resumed run keeps its recipe, and this differs: {', '.join(changed)}",
+                culprit=str(run.folder),
+                remedy="Leave it out, or start a new run. The steps, minutes and device may change.",
+            )
+    return draft

@@ -1,0 +1,18 @@
+"""Configuration: attrs classes from and to TOML, strict, with every error at once. Loads no torch."""
+
+from distill.config.convert import structure, unstructure
+from distill.config.describe import Option, describe
+from distill.config.toml import assign, load_toml, parse_assignment, to_toml
+from distill.config.words import suggest
+
+__all__ = [
+    "Option",
+    "assign",
+    "describe",
+    "load_toml",
+    "parse_assignment",
+    "structure",
+    "suggest",
+    "to_toml",
+    "unstructure",
+]

@@ -1,0 +1,45 @@
+"""What the validators of attrs ask for, in words."""
+
+from typing import Any
+
+from attrs import validators
+
+from distill.config.words import show
+
+# attrs exports the functions that make these validators, not their classes.
+Number: Any = type(validators.ge(0))
+Choice: Any = type(validators.in_(()))
+Every: Any = type(validators.and_())
+Maybe: Any = type(validators.optional(validators.ge(0)))
+Members: Any = type(validators.deep_iterable(validators.ge(0)))
+Shortest: Any = type(validators.min_len(0))
+Longest: Any = type(validators.max_len(0))
+
+
+def bounds_in_words(validator: Any) -> str:  # noqa: ANN401, PLR0911 - attrs exports no classes; one return each
+    """Say what a validator of attrs asks for: ">= 0, finite"; of any other kind nothing, ""."""
+    match validator:
+        case Number(compare_op="<", bound=bound) if bound == float("inf"):
+            return "finite"
+        case Number():
+            return f"{validator.compare_op} {show(validator.bound)}"
+        case Choice():
+            return "one of " + ", ".join(map(show, validator.options))
+        case Shortest():
+            return f"of length >= {validator.min_length}"
+        case Longest():
+            return f"of length <= {validator.max_length}"
+        case Maybe():
+            return bounds_in_words(validator.validator)
+        case Every():
+            return ", ".join(filter(None, map(bounds_in_words, parts(validator))))
+        case Members():
+            members = bounds_in_words(validator.member_validator)
+            whole = bounds_in_words(validator.iterable_validator)
+            return ", ".join(filter(None, (whole, members and f"each {members}")))
+    return ""
+
+
+def parts(validator: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as above
+    """Give the validators that `attrs.validators.and_` joined."""
+    return tuple(validator._validators)  # noqa: SLF001 - attrs gives no other way to report each of them

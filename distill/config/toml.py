@@ -1,0 +1,185 @@
+"""Recipes as TOML: files read, `--set` understood, commented TOML written."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from distill.config.convert import unstructure
+from distill.config.schema import help_of, key_of, options
+from distill.config.words import join, show, show_briefly, type_in_words
+from distill.errors import ConfigError
+
+_WIDTH = 100
+"""Characters to which a line with its comment may grow before the comment gets a line of its own."""
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file as plain Python data.
+
+    Raises:
+        ConfigError: The file is missing, a folder, unreadable, not UTF-8 or not TOML.
+    """
+    if path.is_dir():
+        raise ConfigError(
+            "expected a TOML file, this is a folder",
+            culprit=str(path),
+            remedy=f"Name the file itself, as in {path / 'recipe.toml'}",
+        )
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such file",
+            culprit=str(path),
+            remedy="Check the path, or write a recipe to start from with: distill recipe",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read: {error.strerror}",
+            culprit=str(path),
+            remedy="Check the path and its permissions.",
+        ) from None
+    except UnicodeDecodeError as error:
+        line, column = _position(error)
+        raise ConfigError(
+            f"not UTF-8 text (at line {line}, column {column})",
+            culprit=str(path),
+            remedy="Save it as UTF-8.",
+        ) from None
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        last_line = f"at line {len(text.splitlines())}, the last"
+        raise ConfigError(
+            f"not valid TOML: {error}".replace("at end of document", last_line),
+            culprit=str(path),
+            remedy="Correct that line, or quote its text.",
+        ) from None
+
+
+def _position(error: UnicodeDecodeError) -> tuple[int, int]:
+    before = error.object[: error.start]
+    return before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `PATH=VALUE` into the path and the value, read as TOML or else taken as a string.
+
+    Raises:
+        ConfigError: There is no `=`, or a name of the path is empty.
+    """
+    path, equals, written = text.partition("=")
+    names = [name.strip() for name in path.split(".")]
+    if not equals or not all(names):
+        raise ConfigError(
+            f"expected PATH=VALUE, got {show_briefly(text)}",
+            culprit="--set",
+            remedy="For example: --set loss.stft.weight=2.0",
+        )
+    return ".".join(names), _toml_or_string(written.strip())
+
+
+def _toml_or_string(written: str) -> Any:  # noqa: ANN401 - any TOML value
+    try:
+        table = tomllib.loads(f"value = {written}")
+    except (ValueError, RecursionError):
+        return written
+    return table["value"] if len(table) == 1 else written
+
+
+def assign(tree: dict[str, Any], path: str, value: object) -> None:
+    """Set the value at a dotted path in nested tables, making those that are missing.
+
+    Raises:
+        ConfigError: The path leads through something that is not a table; the tree is as it was.
+    """
+    *tables, name = path.split(".")
+    for depth, table in enumerate(tables, 1):
+        tree = tree.setdefault(table, {})
+        if not isinstance(tree, dict):
+            inside = ".".join(tables[:depth])
+            raise ConfigError(
+                f"{inside} is {show_briefly(tree)}, not a table",
+                culprit=path,
+                remedy=f"Set {inside} itself, or remove it where it is set.",
+            )
+    tree[name] = value
+
+
+def to_toml(instance: attrs.AttrsInstance, *, header: str = "") -> str:
+    """Write an attrs instance as TOML, with the help of each option as a comment.
+
+    Nested attrs instances and dicts become tables. An option that is None stands as a comment.
+
+    Args:
+        instance: What `structure` gave, or would accept.
+        header: Text put at the top, as a comment.
+
+    Raises:
+        ConfigError: An option is None where leaving it out would mean something else.
+    """
+    top = ["\n".join(f"# {line}".rstrip() for line in header.splitlines())] if header else []
+    return "\n\n".join([*top, *_tables(instance, unstructure(instance), "", "")]) + "\n"
+
+
+@attrs.frozen
+class _Entry:
+    key: str
+    value: Any
+    plain: Any
+    help: str
+    type: Any
+
+    @property
+    def is_table(self) -> bool:
+        return isinstance(self.plain, Mapping)
+
+    @property
+    def line(self) -> str:
+        name = join("", self.key)
+        if self.plain is None:
+            return f"# {name} = <{type_in_words(self.type)}>"
+        return f"{name} = {show(self.plain)}"
+
+
+def _entries(value: Any, plain: Mapping[str, Any]) -> list[_Entry]:  # noqa: ANN401 - an instance or a dict
+    if isinstance(value, Mapping):
+        return [_Entry(key, item, plain[key], "", None) for key, item in value.items()]
+    return [
+        _Entry(key, getattr(value, option.name), plain.get(key), help_of(option), option.type)
+        for option in options(type(value))
+        for key in [key_of(option)]
+    ]
+
+
+def _tables(value: Any, plain: Mapping[str, Any], path: str, help_text: str) -> Iterator[str]:  # noqa: ANN401
+    """Yield a table and then its sub-tables; one that holds only sub-tables needs no header."""
+    entries = _entries(value, plain)
+    tables = [entry for entry in entries if entry.is_table]
+    lines = _aligned([entry for entry in entries if not entry.is_table])
+    if path and (lines or help_text or not tables):
+        lines = [*([f"# {help_text}"] if help_text else []), f"[{path}]", *lines]
+    if lines:
+        yield "\n".join(lines)
+    for table in tables:
+        yield from _tables(table.value, table.plain, join(path, table.key), table.help)
+
+
+def _aligned(entries: list[_Entry]) -> list[str]:
+    """Put comments in one column behind the values, or above a line that would grow too long."""
+    beside = [entry for entry in entries if len(f"{entry.line}  # {entry.help}") <= _WIDTH]
+    longest_help = max((len(entry.help) for entry in beside), default=0)
+    column = max((len(entry.line) for entry in beside if entry.help), default=0)
+    column = min(column, _WIDTH - len("  # ") - longest_help)
+    lines = []
+    for entry in entries:
+        if not entry.help:
+            lines.append(entry.line)
+        elif entry in beside:
+            lines.append(f"{entry.line:<{column}}  # {entry.help}")
+        else:
+            lines += [f"# {entry.help}", entry.line]
+    return lines

@@ -1,0 +1,110 @@
+"""How types, bounds, values and names are put into words, in errors and descriptions alike."""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import attrs
+import tomlkit
+
+from distill.errors import ConfigError
+
+UNIONS = (Union, types.UnionType)
+
+_NOUNS: dict[Any, tuple[str, str]] = {
+    int: ("whole number", "whole numbers"),
+    float: ("number", "numbers"),
+    str: ("string", "strings"),
+    bool: ("true or false", "true or false values"),
+    Path: ("path", "paths"),
+    Any: ("value", "values"),
+}
+
+
+def type_in_words(type_: Any) -> str:  # noqa: ANN401 - mypy has no type for `float | None` and its like
+    """Say what may be written for an annotation: "whole number", "list of pairs of numbers".
+
+    Raises:
+        ConfigError: The annotation is none that TOML can be read into.
+    """
+    return _singular_and_plural(type_)[0]
+
+
+def with_article(noun: str) -> str:
+    """Put "a" before a type in words, where it takes one."""
+    return noun if noun.startswith(("one of ", "true or ")) else f"a {noun}"
+
+
+def _singular_and_plural(type_: Any) -> tuple[str, str]:  # noqa: ANN401 - as above
+    if attrs.has(type_):
+        return "table", "tables"
+    arguments = get_args(type_)
+    match get_origin(type_):
+        case None if type_ in _NOUNS:
+            return _NOUNS[type_]
+        case origin if origin is Literal:
+            choices = "one of " + ", ".join(map(show, arguments))
+            return choices, choices
+        case origin if origin in UNIONS:
+            # TOML cannot say None: an option is left out instead.
+            members = [_singular_and_plural(member) for member in arguments if member is not types.NoneType]
+            first, *others = (singular for singular, _ in members)
+            return " or ".join([first, *map(with_article, others)]), " or ".join(many for _, many in members)
+        case origin if origin is tuple and arguments:
+            return _tuple_in_words(arguments)
+        case origin if origin is dict and arguments[0] is str:
+            many = _singular_and_plural(arguments[1])[1]
+            return f"table of {many}", f"tables of {many}"
+    raise ConfigError(
+        f"an option cannot be annotated {type_!r}",
+        remedy="Its author can use int, float, str, bool, Path, Literal, tuple, dict[str, ...], attrs classes"
+        ", and unions of these with None.",
+    )
+
+
+def _tuple_in_words(arguments: tuple[Any, ...]) -> tuple[str, str]:
+    members, length = arguments, f"{len(arguments)} "
+    if arguments[-1] is Ellipsis:
+        members, length = arguments[:1], ""
+    if len(set(members)) > 1:
+        of = ", ".join(with_article(type_in_words(member)) for member in members)
+        return f"list of {of}", f"lists of {of}"
+    many = _singular_and_plural(members[0])[1]
+    if len(arguments) == 2 and length:
+        return f"pair of {many}", f"pairs of {many}"
+    return f"list of {length}{many}", f"lists of {length}{many}"
+
+
+def show(value: object) -> str:
+    """Write a value as TOML does, for a person to compare with what they wrote."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{join('', key)} = {show(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(show, value)) + "]"
+    try:
+        return tomlkit.item(value).as_string()
+    except ValueError:
+        return repr(value)
+
+
+def show_briefly(value: object) -> str:
+    """Write a value for an error of one line: long ones are cut, tables only named."""
+    if isinstance(value, Mapping):
+        return "a table"
+    text = show(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def join(path: str, key: object) -> str:
+    """Give the dotted path of `key` within `path`, quoted as TOML quotes it."""
+    name = tomlkit.key(str(key)).as_string()
+    return f"{path}.{name}" if path else name
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """End a problem with "; did you mean 'stft'?", the nearest known name, or "" when none is near."""
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f"; did you mean '{by_lower_case[near[0]]}'?" if near else ""

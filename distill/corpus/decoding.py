@@ -1,0 +1,114 @@
+"""Decode one recording to float32 at the corpus's sample rate, block by block.
+
+Legend: `N` frames, `C` channels.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from attrs import frozen
+from numpy.typing import NDArray
+
+Block = NDArray[np.float32]
+
+_BLOCK_SAMPLES = 2**18
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC that was streamed
+_LOWEST_RATE = 1000  # Hz; below it stands a broken header, which would fill the disk when resampled
+
+
+class UnusableError(Exception):
+    """A recording that cannot be trained on; the message is the reason."""
+
+
+@frozen
+class Decoded:
+    """What was decoded: its size, and a `digest` of the samples as the file holds them."""
+
+    channels: int
+    frames: int
+    digest: str
+
+
+def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> Decoded:
+    """Decode `path` at `sample_rate` Hz, handing `write` one block `[N, C]` after the other.
+
+    The digest is taken before resampling, so that it does not depend on `sample_rate`.
+
+    Raises:
+        UnusableError: It is no audio, is damaged, holds no or non-finite samples, or only silence.
+            Blocks may have been written by then.
+    """
+    frames, digest = 0, hashlib.blake2b(digest_size=16)
+    with _open(path) as sound:
+        channels = sound.channels
+        blocks = _read(sound, digest.update)
+        if sound.samplerate != sample_rate:
+            blocks = _resample(blocks, channels, sound.samplerate, sample_rate)
+        for block in blocks:
+            # Looked for after resampling, which carries them along and may itself overflow.
+            if not np.isfinite(block).all():
+                raise UnusableError("contains NaN or infinite samples")
+            frames += len(block)
+            write(block)
+    if not frames:
+        raise UnusableError(f"is shorter than one sample at {sample_rate} Hz")
+    return Decoded(channels, frames, digest.hexdigest())
+
+
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries no types
+    """A file that is only read onwards.
+
+    `SoundFile` seeks after every block, which fails at the end of streamed and of damaged files.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _open(path: Path) -> _Stream:
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise UnusableError("is empty")
+        sound = _Stream(path)
+    except OSError as error:
+        raise UnusableError(f"cannot be read: {error.strerror}") from error
+    except soundfile.SoundFileError as error:
+        raise UnusableError("is not audio that libsndfile reads") from error
+    # libsndfile takes any bytes in a .au or .snd file for samples without a header.
+    if sound.format == "RAW":
+        raise UnusableError("is not audio that libsndfile reads")
+    if sound.samplerate < _LOWEST_RATE:
+        raise UnusableError(f"has a sample rate of {sound.samplerate} Hz")
+    return sound
+
+
+def _read(sound: _Stream, digest: Callable[[memoryview], object]) -> Iterator[Block]:
+    frames, silent = 0, True
+    try:
+        while len(block := sound.read(_BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
+            frames += len(block)
+            silent = silent and not block.any()
+            digest(block.data)
+            yield block
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.removeprefix("Error : ").rstrip(".")
+        raise UnusableError(f"is damaged: {reason}") from error
+    # The length of an MP3 without a table of contents is a guess of libsndfile's.
+    if frames < sound.frames < _UNKNOWN_FRAMES and sound.format != "MP3":
+        raise UnusableError(f"is damaged: {frames} of its {sound.frames} frames can be decoded")
+    if not frames:
+        raise UnusableError("holds no samples")
+    if silent:
+        raise UnusableError("is silent throughout")
+
+
+def _resample(blocks: Iterator[Block], channels: int, source_rate: int, sample_rate: int) -> Iterator[Block]:
+    stream = soxr.ResampleStream(source_rate, sample_rate, channels, dtype="float32", quality="VHQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)

@@ -1,0 +1,231 @@
+"""Evaluation: how far reconstructions are from the recordings, beside what trivial answers reach.
+
+Shapes: `C` channels, `N` samples, `F` bins, `T` frames, `...` any number of signals. Waveforms have
+1 as full scale.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+from typing import Any
+
+import attrs
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill import spectral
+from distill.errors import ShapeError
+from distill.functional import create_stft_loss
+from distill.representation import MagnitudeIF
+
+Reconstruct = Callable[[Tensor], Tensor]
+"""What is evaluated: it maps a waveform `[C, N]` to its reconstruction `[C, N]`."""
+
+_N_FFT, _HOP = 2048, 512
+_DYNAMIC_RANGE = 80.0
+_LEAST_STEP = 2.0**-23
+_FULL_SCALE = _N_FFT / 4
+"""The spectral peak of a sine of amplitude 1: half of the Hann window's sum."""
+_BOUND = 200.0
+
+
+def is_silent(original: Tensor) -> Tensor:
+    """Tell of signals `[..., N]` which stay below one step of 24-bit audio throughout: `[...]`."""
+    return original.abs().amax(-1) < _LEAST_STEP
+
+
+def log_spectral_distance(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Compare signals `[..., N]` by their spectra in dB: `[...]`, lower is better.
+
+    The RMS over bins of the difference in dB, averaged over frames (n_fft 2048, hop 512, Hann; frames
+    centred, ends reflected). Both spectra are floored 80 dB below the peak of the original's spectrum
+    or, where the original is silent and has none to speak of, 80 dB below that of a full-scale sine.
+
+    Raises:
+        ShapeError: the two differ in shape.
+    """
+    signals = _pair(reconstruction, original)
+    magnitudes = [spectral.stft(signal, _N_FFT, _HOP, _N_FFT).abs() for signal in signals]
+    peak = torch.where(is_silent(signals[1]), _FULL_SCALE, magnitudes[1].amax((-2, -1)))
+    floor = peak[:, None, None] * 10 ** (-_DYNAMIC_RANGE / 20)
+    first, second = (20 * torch.maximum(magnitude, floor).log10() for magnitude in magnitudes)
+    distance = (first - second).square().mean(-2).sqrt().mean(-1)
+    return distance.view(original.shape[:-1])
+
+
+def multi_resolution_stft(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Compare signals `[..., N]`, each by itself, as auraloss's multi-resolution STFT loss does: `[...]`.
+
+    Spectral convergence + log magnitude, averaged over FFTs of 512, 1024 and 2048 samples with hops
+    of a quarter. It means little where the original is silent.
+
+    Raises:
+        ShapeError: the two differ in shape.
+    """
+    loss = create_stft_loss()
+    pairs = zip(*_pair(reconstruction, original), strict=True)
+    return torch.stack([loss(r[None, None], o[None, None]) for r, o in pairs]).view(original.shape[:-1])
+
+
+def signal_to_noise(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Give the signal-to-noise ratio of signals `[..., N]` in dB, bounded to +-200: `[...]`.
+
+    It has no meaning where the original is silent.
+    """
+    return _decibels(original, reconstruction.double() - original.double())
+
+
+def si_sdr(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Give the scale-invariant signal-to-distortion ratio of signals `[..., N]` in dB: `[...]`.
+
+    The definition of Le Roux et al. (2019), bounded to +-200 dB: the lower bound stands for a
+    reconstruction with nothing of the original. Not a number where the original is 0 throughout.
+    """
+    reconstruction, original = reconstruction.double(), original.double()
+    share = (reconstruction * original).sum(-1, keepdim=True) / original.square().sum(-1, keepdim=True)
+    return _decibels(share * original, reconstruction - share * original)
+
+
+def level_difference(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Give how much louder the reconstruction is, RMS in dB bounded to +-200: `[..., N]` to `[...]`."""
+    return _decibels(reconstruction, original)
+
+
+@frozen(kw_only=True)
+class Metrics:
+    """How close a reconstruction is to its original, averaged over channels or recordings.
+
+    The log-spectral distance (dB) and the multi-resolution STFT loss are lower when better; SNR and
+    SI-SDR (dB) need the phase to be right as well; the level difference (dB) is 0 when the loudness
+    is kept. `peak` is the reconstruction's greatest magnitude, of several the greatest: above 1 it clips.
+    """
+
+    log_spectral_distance: float
+    multi_resolution_stft: float
+    snr: float
+    si_sdr: float
+    level_difference: float
+    peak: float
+
+
+@frozen(kw_only=True)
+class Result:
+    """The metrics of one recording or, where there are none, why it is left out of the mean."""
+
+    name: str
+    metrics: Metrics | None
+    left_out: str = ""
+
+
+@frozen
+class Evaluation:
+    """The results of every recording, and their mean."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def mean(self) -> Metrics | None:
+        """The mean over the recordings that have metrics, None if none has."""
+        measured = [result.metrics for result in self.results if result.metrics]
+        return _mean(measured) if measured else None
+
+    @property
+    def left_out(self) -> tuple[Result, ...]:
+        """The recordings that the mean leaves out: silent ones, and reconstructions not finite."""
+        return tuple(result for result in self.results if result.metrics is None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain data: the mean, how many recordings it covers and leaves out, and each result."""
+        return {
+            "mean": self.mean and attrs.asdict(self.mean),
+            "measured": len(self.results) - len(self.left_out),
+            "left_out": len(self.left_out),
+            "recordings": [attrs.asdict(result) for result in self.results],
+        }
+
+
+def evaluate(reconstruct: Reconstruct, recordings: Iterable[tuple[str, Tensor]]) -> Evaluation:
+    """Reconstruct each named recording `[C, N]`, and measure how close it comes.
+
+    A channel that is silent in the original has no metrics: only the others are averaged. What is
+    silent altogether, and what is not finite when reconstructed, is listed and left out of the mean.
+
+    Raises:
+        ShapeError: a reconstruction has not the shape of its recording.
+    """
+    with torch.no_grad():
+        return Evaluation(tuple(_measure(name, reconstruct(wave), wave) for name, wave in recordings))
+
+
+def silence(waveform: Tensor) -> Tensor:
+    """Answer any waveform `[C, N]` with silence: the baseline below which nothing was learned."""
+    return torch.zeros_like(waveform)
+
+
+def mean_spectrum_baseline(mean_frame: Tensor, representation: MagnitudeIF) -> Reconstruct:
+    """Answer any waveform `[C, N]` with one and the same frame, held for its length.
+
+    `mean_frame` `[2, F]` is the mean over the training corpus of each bin's log-magnitude and IF.
+    """
+
+    def reconstruct(waveform: Tensor) -> Tensor:
+        channels, samples = waveform.shape
+        spectrogram = mean_frame[:, :, None].expand(channels, -1, -1, representation.frames(samples))
+        return representation.inverse(spectrogram, samples)
+
+    return reconstruct
+
+
+def _measure(name: str, reconstruction: Tensor, original: Tensor) -> Result:
+    reconstruction, original = reconstruction.cpu(), original.cpu()  # for float64, which not all devices have
+    if reconstruction.shape != original.shape:
+        expected, got = list(original.shape), list(reconstruction.shape)
+        raise ShapeError(f"the reconstruction must have the shape {expected}: got {got}", culprit=name)
+    peak = float(reconstruction.abs().max())
+    channels = zip(reconstruction, original, strict=True)
+    measured = [_metrics(one, other, peak) for one, other in channels if not is_silent(other)]
+    metrics = _mean(measured) if measured else None
+    if not all(map(math.isfinite, attrs.astuple(metrics) if metrics else [peak])):
+        return Result(name=name, metrics=None, left_out="the reconstruction is not finite")
+    if metrics is None:
+        return Result(name=name, metrics=None, left_out="the recording is silent")
+    return Result(name=name, metrics=metrics)
+
+
+def _metrics(reconstruction: Tensor, original: Tensor, peak: float) -> Metrics:
+    return Metrics(
+        log_spectral_distance=float(log_spectral_distance(reconstruction, original)),
+        multi_resolution_stft=float(multi_resolution_stft(reconstruction, original)),
+        snr=float(signal_to_noise(reconstruction, original)),
+        si_sdr=float(si_sdr(reconstruction, original)),
+        level_difference=float(level_difference(reconstruction, original)),
+        peak=peak,
+    )
+
+
+def _mean(metrics: Sequence[Metrics]) -> Metrics:
+    columns = {name: [getattr(one, name) for one in metrics] for name in attrs.fields_dict(Metrics)}
+    means = {name: fmean(values) for name, values in columns.items()}
+    return Metrics(**means | {"peak": max(columns["peak"])})
+
+
+def _pair(reconstruction: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring two batches of signals `[..., N]` to `[B, N]` in float32, N at least one window."""
+    if reconstruction.shape != original.shape:
+        raise ShapeError(
+            "reconstruction and original must share the shape [..., N]: "
+            f"got {list(reconstruction.shape)} and {list(original.shape)}"
+        )
+    short = max(0, _N_FFT - original.shape[-1])
+    flat = (x.float().reshape(-1, x.shape[-1]) for x in (reconstruction, original))
+    first, second = (F.pad(signals, (0, short)) for signals in flat)
+    return first, second
+
+
+def _decibels(signal: Tensor, reference: Tensor) -> Tensor:
+    """Give the ratio of two energies over the last axis in dB, bounded; that of no energy is the least."""
+    energy, other = (x.double().square().sum(-1) for x in (signal, reference))
+    decibels = (10 * (energy / other).log10()).clamp(-_BOUND, _BOUND)
+    return torch.where(energy == 0, -_BOUND, decibels)

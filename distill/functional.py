@@ -1,0 +1,191 @@
+"""The formulas of the losses, as pure functions of tensors.
+
+Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from attrs import field, frozen
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from distill import spectral
+from distill.errors import ShapeError
+from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
+
+MAGNITUDE_FLOOR = 1e-4
+"""auraloss keeps STFT magnitudes from falling below the square root of its `eps` of 1e-8."""
+
+
+def spectral_convergence(prediction: Tensor, target: Tensor, *, per_example: bool = False) -> Tensor:
+    """Give `||target - prediction|| / ||target||` of magnitudes `[B, F, T]` (Arik et al., 2018).
+
+    auraloss takes the norms over the whole batch, so that a loud clip drowns a quiet one;
+    `per_example` takes them per example and averages.
+    """
+    first = 1 if per_example else 0
+    error, size = (target - prediction).flatten(first), target.flatten(first)
+    return (error.norm(dim=-1) / size.norm(dim=-1)).mean()
+
+
+def log_magnitude_distance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Give the mean absolute difference of the logarithms of positive magnitudes of one shape."""
+    return F.l1_loss(prediction.log(), target.log())
+
+
+def multi_resolution_distance(
+    magnitudes: Sequence[tuple[Tensor, Tensor]], *, per_example: bool = False
+) -> Tensor:
+    """Average spectral convergence + log-magnitude distance over resolutions (Yamamoto et al., 2019).
+
+    `magnitudes` holds `(prediction, target)` of one resolution each, `[B, F, T]`.
+    """
+    distances = [
+        spectral_convergence(prediction, target, per_example=per_example)
+        + log_magnitude_distance(prediction, target)
+        for prediction, target in magnitudes
+    ]
+    return torch.stack(distances).mean()
+
+
+class MultiResolutionSTFTLoss(nn.Module):
+    """The value and gradient of auraloss 0.4.0's `MultiResolutionSTFTLoss`, on waveforms `[B, C, N]`."""
+
+    def __init__(self, config: StftConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare `prediction` with `target`, both `[B, C, N]`.
+
+        Raises:
+            ShapeError: the two differ in shape, or are not `[B, C, N]`.
+        """
+        if prediction.shape != target.shape or prediction.ndim != 3:
+            raise ShapeError(
+                "prediction and target must share the shape [B, C, N]: "
+                f"got {list(prediction.shape)} and {list(target.shape)}"
+            )
+        sides = prediction.float().flatten(0, 1), target.float().flatten(0, 1)
+        magnitudes = []
+        for resolution in self.config.resolutions:
+            spectra = (spectral.stft(side, *resolution) for side in sides)
+            magnitudes.append(tuple(spectral.floored_magnitude(s, MAGNITUDE_FLOOR) for s in spectra))
+        return multi_resolution_distance(magnitudes, per_example=self.config.per_example)
+
+
+def create_stft_loss(config: StftConfig | None = None) -> MultiResolutionSTFTLoss:
+    """Make the multi-resolution STFT loss, called with `(prediction, target)` on `[B, C, N]`."""
+    return MultiResolutionSTFTLoss(config or StftConfig())
+
+
+def magnitude_distance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Give the mean absolute difference of two magnitudes of one shape, whatever their scale."""
+    return F.l1_loss(prediction, target)
+
+
+def instantaneous_frequency_distance(error: Tensor, target_amplitude: Tensor) -> Tensor:
+    """Give the mean absolute IF error weighted by the target's amplitude, both `[B, F, T]`.
+
+    The weights are divided by their mean, so that the scale of the loss is that of the error. A
+    target of silence has no frequency: 0.
+    """
+    mean = target_amplitude.mean()
+    weight = target_amplitude / torch.where(mean > 0, mean, 1.0)
+    return (weight * error.abs()).mean()
+
+
+def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Give `KL(N(mu, exp(logvar)) || N(0, 1))` in nats, element by element (Kingma & Welling, 2014)."""
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor, free_bits: float = 0.0) -> Tensor:
+    """Sum the KL divergence over D, in nats, and average it over everything else.
+
+    `mu` and `logvar` are `[B, D]` or `[B, D, T']`. Each element counts at least `free_bits` nats,
+    and below them gets no gradient (Kingma et al., 2016, per element).
+    """
+    return kl_per_dimension(mu, logvar).clamp(min=free_bits).sum(1).mean()
+
+
+def compute_kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Give the KL divergence without free bits, summed over `[B, D]`'s D and averaged over B."""
+    return kl_divergence(mu, logvar)
+
+
+def get_kl_weight(epoch: int, total_epochs: int, warmup_fraction: float, weight_max: float) -> float:
+    """Give the KL weight of an epoch: linear from 0 over `int(total_epochs * warmup_fraction)` epochs."""
+    warmup_epochs = int(total_epochs * warmup_fraction)
+    if epoch >= warmup_epochs:
+        return weight_max
+    return weight_max * epoch / warmup_epochs
+
+
+def vae_loss(
+    reconstruction: Tensor,
+    target: Tensor,
+    mu: Tensor,
+    logvar: Tensor,
+    kl_weight: float = 1.0,
+    free_bits: float = 0.1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the plain VAE loss: `(mse + kl_weight * kl, mse, kl)`, the KL with free bits."""
+    mse = F.mse_loss(reconstruction, target)
+    kl = kl_divergence(mu, logvar, free_bits)
+    return mse + kl_weight * kl, mse, kl
+
+
+@frozen(kw_only=True)
+class LossConfig:
+    """The options of `compute_combined_loss`, one config for each of its terms."""
+
+    stft: StftConfig = field(factory=StftConfig)
+    reconstruction: ReconstructionConfig = field(factory=ReconstructionConfig)
+    kl: KlConfig = field(factory=KlConfig)
+
+
+def compute_combined_loss(
+    recon: Tensor,
+    target: Tensor,
+    mu: Tensor,
+    logvar: Tensor,
+    loss_config: LossConfig,
+    kl_weight: float,
+    stft_loss: nn.Module | None = None,
+) -> dict[str, Tensor]:
+    """Compare two `[B, 2, F, T]` spectrograms, taken as they are, with a posterior `[B, D]`.
+
+    Channel 0, which must not be negative, is flattened per example for the STFT loss, compared, and
+    used as the weight of the IF error in channel 1. Passing `stft_loss`, from `create_stft_loss`,
+    saves making one.
+
+    Returns:
+        `total_loss` and `recon_loss`, weighted; `stft_loss`, `mag_recon_loss`, `if_recon_loss` and
+        `kl_loss`, unweighted. All of them scalars.
+
+    Raises:
+        ShapeError: `recon` and `target` do not share the shape `[B, 2, F, T]`.
+    """
+    if recon.shape != target.shape or recon.ndim != 4 or recon.shape[1] != 2:
+        raise ShapeError(
+            f"recon and target must share the shape [B, 2, F, T]: got {list(recon.shape)} and {list(target.shape)}"
+        )
+    stft_loss = create_stft_loss(loss_config.stft) if stft_loss is None else stft_loss
+    options = loss_config.reconstruction
+    stft = stft_loss(recon[:, 0].flatten(1).unsqueeze(1), target[:, 0].flatten(1).unsqueeze(1))
+    magnitude = magnitude_distance(recon[:, 0], target[:, 0])
+    instantaneous_frequency = instantaneous_frequency_distance(recon[:, 1] - target[:, 1], target[:, 0])
+    kl = kl_divergence(mu, logvar, loss_config.kl.free_bits)
+    reconstruction = options.weight * (
+        options.magnitude_weight * magnitude + options.if_weight * instantaneous_frequency
+    )
+    return {
+        "total_loss": loss_config.stft.weight * stft + reconstruction + kl_weight * kl,
+        "stft_loss": stft,
+        "mag_recon_loss": magnitude,
+        "if_recon_loss": instantaneous_frequency,
+        "kl_loss": kl,
+        "recon_loss": reconstruction,
+    }

@@ -1,0 +1,142 @@
+"""The recipe: everything a training is told, as one tree that is written and read as TOML. Loads no torch."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any, TypeVar
+
+import attrs
+from attrs import field, frozen
+
+from distill.config import structure, to_toml, unstructure
+from distill.errors import ConfigError, RunError, TermError
+from distill.loss_config import configure
+from distill.registry import Registry, Term
+from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
+
+DEFAULT_LOSS = "waveform,reconstruction,kl"
+
+_RENAMED = {
+    "kl_warmup_fraction": "warmup_fraction",
+    "kl_weight_max": "weight_max",
+    "free_bits": "free_bits",
+}
+"""Options the first Distill kept under `[training]`, and their names under `[loss.kl]`."""
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """A whole run. `loss` is of a class made for the chosen terms: `recipe.loss.stft.weight`.
+
+    `provenance` names the distribution and version of each term, so that a run says what it needs.
+    """
+
+    loss: Any
+    representation: RepresentationSettings = field(factory=RepresentationSettings)
+    model: ModelSettings = field(factory=ModelSettings)
+    corpus: CorpusSettings = field(factory=CorpusSettings)
+    training: TrainingSettings = field(factory=TrainingSettings)
+    provenance: dict[str, str] = field(
+        factory=dict, metadata={"help": "the distribution each term comes from, as a record"}
+    )
+
+    def to_toml(self) -> str:
+        """Write the recipe as commented TOML, which `read_recipe` reads back."""
+        return to_toml(self, header="A Distill recipe: distill train --config FILE")
+
+
+@frozen(kw_only=True)
+class Draft:
+    """A recipe with the terms it chose, and warnings about options of older versions."""
+
+    recipe: Recipe
+    terms: tuple[Term, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def read_recipe(tree: Mapping[str, Any], registry: Registry, *, loss: str | None = None) -> Draft:
+    """Build a recipe from plain TOML data.
+
+    Args:
+        tree: tables as `Recipe` has them; each may be left out.
+        registry: where the terms are looked up.
+        loss: the terms, comma-separated; by default those that `tree` has options for, else
+            `DEFAULT_LOSS`.
+
+    Raises:
+        TermError: a term is unknown, ambiguous or broken.
+        RunError: a term is not installed, and the tree's provenance says which distribution has it.
+        ConfigError: with every option that is unknown or does not fit.
+    """
+    tree = deepcopy(dict(tree))
+    warnings = _move_renamed(tree)
+    options = tree.pop("loss", {})
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"loss: expected a table per term, got {options!r}")
+    terms = _choose(registry, loss or ",".join(options) or DEFAULT_LOSS, tree.get("provenance", {}))
+    problems: list[str] = []
+    configs = attempt(problems, configure, terms, options)
+    recipe = attempt(problems, structure, {**tree, "loss": configs}, Recipe)
+    if problems or recipe is None:
+        raise ConfigError(*problems)
+    provenance = {term.name: f"{term.distribution} {term.version}" for term in terms}
+    return Draft(recipe=attrs.evolve(recipe, provenance=provenance), terms=terms, warnings=tuple(warnings))
+
+
+def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: ANN401  # as `build` has it
+    """Call `build`, and keep the problems of a `ConfigError` to raise them together."""
+    try:
+        return build(*arguments)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def differences(recipe: Recipe, other: Recipe) -> list[str]:
+    """Give the paths at which two recipes differ, provenance apart."""
+    one, two = (_flat({**unstructure(r), "provenance": {}}) for r in (recipe, other))
+    return sorted(path for path in {*one, *two} if one.get(path) != two.get(path))
+
+
+def _choose(registry: Registry, names: str, provenance: object) -> Sequence[Term]:
+    try:
+        return registry.choose(names)
+    except TermError as error:
+        installed = {name for term in registry.terms() for name in term.names}
+        recorded = provenance if isinstance(provenance, Mapping) else {}
+        missing = {name: recorded[name] for name in names.split(",") if name in {*recorded} - installed}
+        if not missing:
+            raise
+        raise RunError(
+            "it needs loss terms that are not installed: "
+            + ", ".join(f"'{name}' of {origin}" for name, origin in missing.items()),
+            culprit="recipe",
+            remedy="Install them: pip install "
+            + " ".join(str(origin).replace(" ", "==") for origin in missing.values()),
+        ) from error
+
+
+def _move_renamed(tree: dict[str, Any]) -> list[str]:
+    """Move options that older versions kept elsewhere to where they are now."""
+    training = tree.get("training")
+    found = [old for old in _RENAMED if isinstance(training, dict) and old in training]
+    warnings = []
+    for old in found:
+        new = _RENAMED[old]
+        table = tree.setdefault("loss", {}).setdefault("kl", {})
+        if new in table:
+            raise ConfigError(f"training.{old}: is set as loss.kl.{new} too; keep the latter")
+        table[new] = training.pop(old)
+        warnings.append(f"training.{old} is deprecated; it is now loss.kl.{new}")
+    return warnings
+
+
+def _flat(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{path}{key}.")
+        else:
+            flat[f"{path}{key}"] = value
+    return flat

@@ -1,0 +1,40 @@
+"""Schedules: how the weight of a term changes over a training, as a function of its progress.
+
+A schedule is a line through `(progress, factor)` points, which covers what trainings use: a warm-up
+`((0, 0), (0.3, 1))`, a late start `((0.5, 0), (0.5, 1))`, a fade-out `((0.8, 1), (1, 0))`.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import attrs
+
+Points = tuple[tuple[float, float], ...]
+
+
+def factor_at(points: Points, progress: float) -> float:
+    """Give the factor at a progress of 0..1: linear between the points, constant outside them.
+
+    No points at all stand for a constant factor of 1. Where two points share a progress the factor
+    jumps, and the later one holds from there on.
+    """
+    if not points:
+        return 1.0
+    factor = points[0][1]
+    for (start, before), (end, after) in pairwise(points):
+        if progress < start:
+            break
+        share = 1.0 if progress >= end else (progress - start) / (end - start)
+        factor = before + share * (after - before)
+    return factor
+
+
+def rising_points(_: object, attribute: "attrs.Attribute[Any]", points: Points) -> None:
+    """Validate a schedule: progress within 0..1 and never falling, factors not negative."""
+    progress = [point[0] for point in points]
+    if any(not 0 <= p <= 1 for p in progress) or progress != sorted(progress):
+        msg = f"'{attribute.name}' must have progress values that rise within 0..1: {points!r}"
+        raise ValueError(msg)
+    if any(factor < 0 for _, factor in points):
+        msg = f"'{attribute.name}' must not have negative factors: {points!r}"
+        raise ValueError(msg)

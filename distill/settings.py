@@ -1,0 +1,152 @@
+"""The settings of a run apart from its loss: representation, model, corpus, training. Loads no torch."""
+
+from typing import Literal
+
+from attrs import Attribute, field, frozen, validators
+
+_POSITIVE = [validators.gt(0), validators.lt(float("inf"))]
+
+
+@frozen(kw_only=True)
+class RepresentationSettings:
+    """How a waveform is turned into magnitude and instantaneous frequency."""
+
+    sample_rate: int = field(
+        default=44_100,
+        validator=validators.ge(1000),
+        metadata={"help": "Hz; recordings of other rates are resampled"},
+    )
+    n_fft: int = field(
+        default=2048, validator=validators.ge(16), metadata={"help": "samples in a frame; an even number"}
+    )
+    hop: int = field(
+        default=512,
+        validator=validators.ge(1),
+        metadata={"help": "samples from frame to frame; at most half a frame"},
+    )
+    floor: float = field(
+        default=1e-5,
+        validator=_POSITIVE,
+        metadata={"help": "amplitude (1: full scale) below which the log-magnitude turns linear"},
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.n_fft % 2 or 2 * self.hop > self.n_fft:
+            raise ValueError(
+                f"n_fft must be even and at least twice the hop: n_fft = {self.n_fft}, hop = {self.hop}"
+            )
+
+
+def _block_counts(_: object, attribute: "Attribute[tuple[int, ...]]", counts: tuple[int, ...]) -> None:
+    if not counts or min(counts) < 0:
+        raise ValueError(f"'{attribute.name}' must hold a count of blocks, 0 or more, per stage: {counts!r}")
+
+
+@frozen(kw_only=True)
+class ModelSettings:
+    """The size of the VAE."""
+
+    latents_per_second: int = field(
+        default=128,
+        validator=validators.ge(1),
+        metadata={"help": "numbers per second of audio that the latents may hold at most"},
+    )
+    width: int = field(default=256, validator=validators.ge(8), metadata={"help": "channels in a block"})
+    expansion: int = field(
+        default=3, validator=validators.ge(1), metadata={"help": "widening inside a block"}
+    )
+    frequency_rank: int = field(
+        default=64,
+        validator=validators.ge(1),
+        metadata={"help": "numbers per frame through which all bins' IF passes on its way in and out"},
+    )
+    encoder_blocks: tuple[int, ...] = field(
+        default=(0, 2, 2, 2),
+        validator=_block_counts,
+        metadata={"help": "blocks per stage; each stage but the first halves the frame rate"},
+    )
+    decoder_blocks: tuple[int, ...] = field(
+        default=(4, 4, 3, 2),
+        validator=_block_counts,
+        metadata={"help": "blocks per stage; each stage but the first doubles the frame rate"},
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.encoder_blocks) != len(self.decoder_blocks):
+            raise ValueError(
+                "encoder_blocks and decoder_blocks must have as many stages: "
+                f"{list(self.encoder_blocks)} and {list(self.decoder_blocks)}"
+            )
+
+
+@frozen(kw_only=True)
+class CorpusSettings:
+    """The recordings, and which of them are never trained on."""
+
+    path: str | None = field(
+        default=None, metadata={"help": "folder of recordings, or one; unset: the demo corpus"}
+    )
+    heldout_fraction: float = field(
+        default=0.1,
+        validator=[validators.ge(0), validators.lt(1)],
+        metadata={"help": "share of the recordings that is held out to measure with"},
+    )
+
+
+@frozen(kw_only=True)
+class TrainingSettings:
+    """How long and how the model is trained."""
+
+    minutes: float | None = field(
+        default=None,
+        validator=validators.optional(_POSITIVE),
+        metadata={"help": "time limit; set this or steps (neither: 10 minutes)"},
+    )
+    steps: int | None = field(
+        default=None,
+        validator=validators.optional(validators.ge(1)),
+        metadata={"help": "number of optimizer steps; set this or minutes"},
+    )
+    seed: int = field(
+        default=0,
+        validator=[validators.ge(0), validators.lt(2**63)],
+        metadata={"help": "of the initial weights, the clips and the noise"},
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = field(
+        default="auto", metadata={"help": "where to train; auto: CUDA, else MPS, else the CPU"}
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = field(
+        default="auto",
+        metadata={"help": "of the model; auto: bfloat16 on CUDA, else float32; the loss is always float32"},
+    )
+    batch_size: int = field(
+        default=16, validator=validators.ge(1), metadata={"help": "clips in a step, over all devices"}
+    )
+    clip_seconds: float = field(
+        default=0.75, validator=_POSITIVE, metadata={"help": "length of a clip, made up to whole latents"}
+    )
+    learning_rate: float = field(
+        default=1e-3, validator=_POSITIVE, metadata={"help": "highest rate; falls along a cosine"}
+    )
+    warmup_steps: int = field(
+        default=50, validator=validators.ge(0), metadata={"help": "steps over which the rate rises"}
+    )
+    weight_decay: float = field(
+        default=0.01, validator=validators.ge(0), metadata={"help": "of AdamW"}
+    )
+    max_gradient_norm: float = field(
+        default=1.0, validator=_POSITIVE, metadata={"help": "longer gradients are shortened to this"}
+    )
+    evaluations: int = field(
+        default=20, validator=validators.ge(1), metadata={"help": "held-out measurements over the run"}
+    )
+    log_every: int = field(
+        default=10, validator=validators.ge(1), metadata={"help": "steps from record to record"}
+    )
+    checkpoint_minutes: float = field(
+        default=2.0, validator=_POSITIVE, metadata={"help": "minutes from checkpoint to checkpoint"}
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.minutes is not None and self.steps is not None:
+            raise ValueError(f"set either minutes or steps, not both: {self.minutes} and {self.steps}")

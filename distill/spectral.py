@@ -1,0 +1,165 @@
+"""Short-time Fourier transforms whose gradients are written by hand.
+
+Shapes: `B` batch, `N` samples, `T` frames, `F` = n_fft // 2 + 1 bins.
+
+autograd's own backward of a real FFT is a full complex FFT, and its backward of overlapping frames a
+scatter. Here a frame's adjoint is the overlap-add and a real FFT's adjoint the inverse real FFT, so
+that going back costs about what going forth does.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+
+@lru_cache(maxsize=64)
+def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
+    """Give the periodic Hann window of `win_length` samples, centred in `n_fft` zeros: `[n_fft]`."""
+    left = (n_fft - win_length) // 2
+    with torch.inference_mode(mode=False):
+        window = torch.hann_window(win_length, device=device)
+        return F.pad(window, (left, n_fft - win_length - left))
+
+
+def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
+    """Transform `[B, N]` real samples to a complex `[B, F, T]`, T = N // hop + 1.
+
+    The values of `torch.stft(waveform, n_fft, hop, win_length, hann_window, return_complex=True)`:
+    centred frames, reflected at both ends. A waveform too short to be reflected is padded with
+    zeros first, where torch raises.
+    """
+    half = n_fft // 2
+    if waveform.shape[-1] <= half:
+        waveform = F.pad(waveform, (0, half + 1 - waveform.shape[-1]))
+    padded = F.pad(waveform.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
+    return analyse(padded, n_fft, hop, win_length)
+
+
+def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
+    """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
+    frames = _Frame.apply(padded, n_fft, hop) * hann_window(win_length, n_fft, padded.device)
+    return _RealFFT.apply(frames).transpose(-1, -2)
+
+
+def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
+    """Invert `analyse` with a Hann window of `n_fft` samples: complex `[B, F, T]` to `[B, N]`.
+
+    The least-squares inverse of Griffin and Lim (1984): windowed overlap-add over the summed squares
+    of the window. N = (T - 1) * hop + n_fft; the outermost samples, where the squares vanish, are 0.
+    """
+    window = hann_window(n_fft, n_fft, spectrum.device)
+    frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=n_fft) * window
+    squares = (window * window).expand(1, spectrum.shape[-1], n_fft)
+    envelope = _overlap_add(squares, hop)
+    return _OverlapAdd.apply(frames, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
+
+
+def magnitude(spectrum: Tensor) -> Tensor:
+    """Give the magnitude of a complex tensor: `abs` without the guard against overflow that triples its time."""
+    return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).sqrt_()
+
+
+def floored_magnitude(spectrum: Tensor, floor: float) -> Tensor:
+    """Give the magnitude of a complex tensor, at least `floor`; no gradient flows below the floor."""
+    return _FlooredMagnitude.apply(spectrum, floor)
+
+
+def angle(spectrum: Tensor) -> Tensor:
+    """Give the angle of a complex tensor, in radians.
+
+    Its gradient grows as 1 / magnitude; none flows where the magnitude is below 1e-6.
+    """
+    return _Angle.apply(spectrum)
+
+
+class _Frame(Function):
+    """Cut `[B, N]` into overlapping frames `[B, T, size]`."""
+
+    @staticmethod
+    def forward(ctx, waveform, size, hop):
+        ctx.hop, ctx.samples = hop, waveform.shape[-1]
+        return waveform.contiguous().unfold(-1, size, hop)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        summed = _overlap_add(gradient, ctx.hop)
+        return F.pad(summed, (0, ctx.samples - summed.shape[-1])), None, None
+
+
+class _OverlapAdd(Function):
+    """Add overlapping frames `[B, T, size]` up to `[B, (T - 1) * hop + size]`."""
+
+    @staticmethod
+    def forward(ctx, frames, hop):
+        ctx.hop, ctx.size = hop, frames.shape[-1]
+        return _overlap_add(frames, hop)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        return gradient.contiguous().unfold(-1, ctx.size, ctx.hop), None
+
+
+def _overlap_add(frames: Tensor, hop: int) -> Tensor:
+    batch, count, size = frames.shape
+    blocks = -(-size // hop)
+    frames = F.pad(frames, (0, blocks * hop - size))
+    summed = frames.new_zeros(batch, count + blocks - 1, hop)
+    for block in range(blocks):
+        summed[:, block : block + count] += frames[..., block * hop : (block + 1) * hop]
+    return summed.flatten(1)[:, : (count - 1) * hop + size]
+
+
+class _RealFFT(Function):
+    """`torch.fft.rfft` of the last axis, with the inverse real FFT as its adjoint."""
+
+    @staticmethod
+    def forward(ctx, frames):
+        ctx.size = frames.shape[-1]
+        return torch.fft.rfft(frames)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        # irfft counts each bin but the first and, for an even size, the last one twice.
+        halved = gradient * 0.5
+        halved[..., 0] = gradient[..., 0]
+        if ctx.size % 2 == 0:
+            halved[..., -1] = gradient[..., -1]
+        return torch.fft.irfft(halved, n=ctx.size, norm="forward")
+
+
+class _FlooredMagnitude(Function):
+    @staticmethod
+    def forward(ctx, spectrum, floor):
+        value = magnitude(spectrum).clamp_(min=floor)
+        ctx.save_for_backward(spectrum, value)
+        ctx.floor = floor
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        spectrum, value = ctx.saved_tensors
+        scale = (gradient / value).masked_fill_(value <= ctx.floor, 0.0)
+        return torch.complex(spectrum.real * scale, spectrum.imag * scale), None
+
+
+class _Angle(Function):
+    @staticmethod
+    def forward(ctx, spectrum):
+        ctx.save_for_backward(spectrum)
+        return spectrum.angle()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (spectrum,) = ctx.saved_tensors
+        power = spectrum.real.square() + spectrum.imag.square()
+        scale = (gradient / power).masked_fill_(power <= 1e-12, 0.0)
+        return torch.complex(-spectrum.imag * scale, spectrum.real * scale)

@@ -1,0 +1,24 @@
+"""`stft`: the multi-resolution STFT loss on the flattened magnitude channel."""
+
+from torch import Tensor, nn
+
+from distill import functional
+from distill.terms.configs import StftConfig
+from distill.views import FlatMagnitudeStft, LossInputs
+
+
+class StftTerm(nn.Module):
+    """Compare the log-magnitudes, each read as a signal bin by bin, at several resolutions.
+
+    Only the magnitude channel: the IF is a derivative, not spectral content.
+    """
+
+    def __init__(self, config: StftConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.views = [FlatMagnitudeStft(n_fft=n, hop=h, win_length=w) for n, h, w in config.resolutions]
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Give the scalar loss."""
+        magnitudes = [inputs.view(view) for view in self.views]
+        return functional.multi_resolution_distance(magnitudes, per_example=self.config.per_example)

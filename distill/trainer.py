@@ -1,0 +1,318 @@
+"""The training loop.
+
+Shapes: `B` clips in a step, `N` samples, `F` bins, `T` frames, `D` numbers in each of `T'` latents.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from attrs import frozen
+from torch import Tensor
+
+from distill.checkpoints import save_checkpoint, save_state
+from distill.composer import CombinedLoss
+from distill.corpus import Corpus, Split
+from distill.errors import TrainingError
+from distill.model import VAE
+from distill.representation import MagnitudeIF
+from distill.run import Run
+from distill.settings import TrainingSettings
+from distill.views import LossInputs, Posterior, Signal
+
+_DEFAULT_MINUTES = 10.0
+_FINAL_RATE = 0.01
+_RISES_THAT_WARN = 5
+_CLIPS_TO_MEASURE = 64
+
+
+@frozen(kw_only=True)
+class Record:
+    """What one line of `metrics.jsonl` says.
+
+    Of the split `train`, components are means over the steps since the last record. Of `heldout`, they
+    are of the same clips each time, at the weights of the end of the training, so that they compare.
+    `seconds` is the time trained so far, `audio_rate` seconds of audio trained on per second.
+    """
+
+    step: int
+    split: str
+    seconds: float
+    components: dict[str, float]
+    weights: dict[str, float]
+    progress: float
+    audio_rate: float
+
+
+class Interrupted(Exception):  # noqa: N818  # what the user wanted is no error
+    """The training was asked to stop, and has saved itself."""
+
+
+class Trainer:
+    """Train a VAE on a corpus with a combined loss, as `settings` say.
+
+    `report` is called with each `Record`, `warn` with what the user must see. Processes started by
+    torchrun share a step's clips between them.
+    """
+
+    def __init__(  # noqa: PLR0913  # the parts of a training, each named
+        self,
+        settings: TrainingSettings,
+        accelerator: Accelerator,
+        *,
+        model: VAE,
+        representation: MagnitudeIF,
+        loss: CombinedLoss,
+        corpus: Corpus,
+        run: Run,
+        report: Callable[[Record], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.settings, self.accelerator, self.corpus, self.run = settings, accelerator, corpus, run
+        self.report, self.warn = report, warn
+        device = accelerator.device
+        self.vae, self.representation, self.loss = model.to(device), representation.to(device), loss.to(device)
+        self.clip_samples = _clip_samples(settings, representation, model)
+        self.clips = torch.Generator().manual_seed(settings.seed)
+        self.noise = torch.Generator(device).manual_seed(settings.seed)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self.step, self.seconds, self.evaluations = 0, 0.0, 0
+        self.heldout_totals: list[float] = []
+
+    def train(self, state: dict[str, Any] | None = None) -> None:
+        """Train until the steps or minutes are used up; from a checkpoint's state if one is given.
+
+        Raises:
+            TrainingError: the loss is not finite; the state before it is saved.
+            Interrupted: SIGINT or SIGTERM came; the state is saved.
+        """
+        self._normalise() if state is None else self._restore(state)
+        self.model = self.accelerator.prepare_model(self.vae)
+        self._begin_window()
+        started = time.monotonic() - self.seconds
+        saved = self.seconds
+        with _noting_signals() as signals:
+            while self.progress < 1:
+                self._take_step()
+                window_ends = self.step % self.settings.log_every == 0
+                if window_ends or self.accelerator.num_processes == 1:
+                    self.seconds, interrupted = self._agreed(time.monotonic() - started, len(signals))
+                if window_ends or interrupted or self.progress >= 1:
+                    self._log()
+                if self.progress * self.settings.evaluations >= self.evaluations + 1:
+                    self._evaluate()
+                if interrupted:
+                    self.save()
+                    raise Interrupted
+                if self.seconds - saved > 60 * self.settings.checkpoint_minutes:
+                    saved = self.seconds
+                    self.save()
+        self.save()
+
+    @property
+    def progress(self) -> float:
+        """How much of the training is done, 0..1."""
+        if self.settings.steps is not None:
+            return min(1.0, self.step / self.settings.steps)
+        return min(1.0, self.seconds / (60 * (self.settings.minutes or _DEFAULT_MINUTES)))
+
+    def _take_step(self) -> None:
+        """Learn from one batch. Nothing here waits for the device."""
+        self.vae.train()
+        waveform = self._draw(self.corpus.train, self.clips)
+        components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
+        self.optimizer.zero_grad()
+        self.accelerator.backward(components["total"])
+        norm = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.settings.max_gradient_norm)
+        self._add_to_window(components | {"gradient_norm": norm})
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        # A fused optimizer stands still while this is 1, without asking the host.
+        self.optimizer.found_inf = self._bad
+        self.optimizer.step()
+        self.step += 1
+
+    def _compute(
+        self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
+    ) -> dict[str, Tensor]:
+        """Reconstruct the waveforms `[B, N]` and give the components of the loss."""
+        with torch.no_grad():
+            spectrogram = self.representation(waveform)
+        reconstruction, mu, logvar = model(spectrogram, noise)
+        return self.loss(
+            LossInputs(
+                prediction=Signal.from_spectrogram(reconstruction, self.representation),
+                target=Signal.from_waveform(waveform, self.representation, spectrogram=spectrogram),
+                posterior=Posterior(mu=mu, logvar=logvar),
+                progress=progress,
+            )
+        )
+
+    def _draw(self, split: Split, generator: torch.Generator) -> Tensor:
+        """Draw a step's clips, and give this process its share of them: `[B, N]`."""
+        clips = split.draw(self.settings.batch_size, self.clip_samples, generator)
+        return self._share(clips).to(self.accelerator.device, non_blocking=True)
+
+    def _draw_noise(self) -> Tensor:
+        latent_frames = self.vae.latent_frames(self.representation.frames(self.clip_samples))
+        shape = (self.settings.batch_size, self.vae.latent_size, latent_frames)
+        return self._share(torch.randn(shape, generator=self.noise, device=self.accelerator.device))
+
+    def _share(self, batch: Tensor) -> Tensor:
+        return batch[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _learning_rate(self) -> float:
+        """Rise over the warm-up, fall along half a cosine to a hundredth."""
+        warmup = min(1.0, (self.step + 1) / (self.settings.warmup_steps + 1))
+        cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
+        return self.settings.learning_rate * warmup * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
+
+    def _begin_window(self) -> None:
+        """Begin to add up components, on the device, from record to record."""
+        self._names: list[str] = []
+        self._sum = self._last = torch.zeros((), device=self.accelerator.device)
+        self._bad = torch.zeros((), device=self.accelerator.device)
+        self._window = self.step, time.monotonic()
+
+    def _add_to_window(self, components: dict[str, Tensor]) -> None:
+        values = torch.stack([value.detach().float() for value in components.values()])
+        self._names = list(components)
+        # From the first bad step on, what it gave is kept and the optimizer stands still.
+        self._last = torch.where(self._bad > 0, self._last, values)
+        finite = components["total"].isfinite() & components["gradient_norm"].isfinite()
+        self._bad = torch.maximum(self._bad, (~finite).float())
+        self._sum = self._sum + values
+
+    def _log(self) -> None:
+        """Report the means since the last record; the only place where the host waits for a step."""
+        first, began = self._window
+        steps = self.step - first
+        bad, *values = torch.cat([self._bad[None], self._sum / max(steps, 1), self._last]).tolist()
+        means = dict(zip(self._names, values[: len(self._names)], strict=True))
+        if bad:
+            self._stop_for(dict(zip(self._names, values[len(self._names) :], strict=True)), first)
+        seconds_of_audio = steps * self.settings.batch_size * self.clip_samples / self.representation.sample_rate
+        self._report("train", means, seconds_of_audio / (time.monotonic() - began))
+        self._begin_window()
+
+    def _stop_for(self, components: dict[str, float], window: int) -> None:
+        self.save()
+        culprits = [
+            f"{name} is {value}"
+            for name, value in components.items()
+            if not math.isfinite(value) and not name.startswith(("weight", "total"))
+        ]
+        raise TrainingError(
+            f"the loss is not finite: {', '.join(culprits) or 'total'}",
+            culprit=f"steps {window + 1}..{self.step}",
+            remedy="The model is saved as it was before that step. Lower training.learning_rate or the "
+            "weight of that term, and go on with --resume.",
+        )
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        """Measure the loss on the same held-out clips each time, and warn when it keeps rising."""
+        self.evaluations += 1
+        if not self.corpus.heldout.recordings:
+            return
+        self.vae.eval()
+        clips = torch.Generator().manual_seed(self.settings.seed)
+        waveform = self._draw(self.corpus.heldout, clips)
+        components = self._compute(self.vae, waveform, noise=None, progress=1.0)
+        names, values = list(components), torch.stack(list(components.values()))
+        means = dict(zip(names, self.accelerator.reduce(values, "mean").tolist(), strict=True))
+        self._report("heldout", means, 0.0)
+        self.heldout_totals.append(means["total"])
+        last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
+        if len(last) > _RISES_THAT_WARN and last == sorted(last) and len({*last}) == len(last):
+            self.warn(
+                f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
+                f"{last[-1]:.4g}: the model learns its recordings by heart. Stop here, or add recordings."
+            )
+
+    def _report(self, split: str, components: dict[str, float], audio_rate: float) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        weights = {k.removeprefix("weight/"): v for k, v in components.items() if k.startswith("weight/")}
+        shown = {k: v for k, v in components.items() if not k.startswith(("weight/", "weighted/"))}
+        record = Record(
+            step=self.step,
+            split=split,
+            seconds=round(self.seconds, 3),
+            components=shown,
+            weights=weights,
+            progress=self.progress,
+            audio_rate=round(audio_rate, 3),
+        )
+        self.report(record)
+
+    def save(self) -> None:
+        """Save a checkpoint, from which the training goes on as if it had never stopped, and the model."""
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "evaluations": self.evaluations,
+            "heldout_totals": self.heldout_totals,
+            "model": self.vae.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "clips": self.clips.get_state(),
+            "noise": self.noise.get_state(),
+        }
+        save_checkpoint(self.run.checkpoints, self.step, state)
+        save_state(self.run.model, self.vae.state_dict())
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.evaluations, self.heldout_totals = state["evaluations"], state["heldout_totals"]
+        self.vae.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.clips.set_state(state["clips"])
+        self.noise.set_state(state["noise"])
+
+    def _normalise(self) -> None:
+        """Let the model see the corpus's mean frame."""
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        clips = self.corpus.train.draw(_CLIPS_TO_MEASURE, self.clip_samples, generator)
+        self.vae.normalise(self.representation(clips.to(self.accelerator.device)))
+
+    def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
+        """Let all processes have the longest time, and any signal."""
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor([[seconds, signals]], dtype=torch.float32, device=self.accelerator.device)
+            seconds, signals = self.accelerator.gather(mine).amax(dim=0).tolist()
+        return seconds, signals > 0
+
+
+def _clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model: VAE) -> int:
+    """Give the samples of a clip that is at least as long as asked for and fills whole latents."""
+    frames = representation.frames(round(settings.clip_seconds * representation.sample_rate))
+    return representation.samples(model.latent_frames(frames) * model.stride)
+
+
+@contextmanager
+def _noting_signals() -> Iterator[list[int]]:
+    """Note the first SIGINT or SIGTERM instead of dying of it; a second one ends the process as usual."""
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _: object) -> None:
+        noted.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

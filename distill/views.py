@@ -1,0 +1,273 @@
+"""Views: what terms look at, each computed at most once per step and only if a term asks for it.
+
+A view is a frozen attrs value that knows how to compute itself from a `Signal`; two terms that name
+an equal view share its tensor. Writing such a class is all it takes to add one.
+
+Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+
+import torch
+from attrs import evolve, field, frozen, validators
+from torch import Tensor
+
+from distill import spectral
+from distill.errors import ShapeError, TermError
+from distill.representation import MagnitudeIF
+
+MAGNITUDE_FLOOR = 1e-4
+"""Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
+
+
+class View(ABC, Hashable):
+    """One way of looking at a signal. Subclass it and decorate with `@attrs.frozen`."""
+
+    @abstractmethod
+    def compute(self, signal: "Signal") -> Tensor:
+        """Compute the view; `signal.view(other)` gives views to build upon."""
+
+
+@frozen(kw_only=True, eq=False)
+class Signal:
+    """One side of a comparison, prediction or target, with its views.
+
+    It is made from a waveform, a spectrogram, or both where both are at hand; the missing one is
+    computed if a term asks. `length` is the number of samples of the waveform.
+    """
+
+    representation: MagnitudeIF
+    length: int
+    spectrogram: Tensor | None = None
+    waveform: Tensor | None = None
+    _views: dict[View, Tensor] = field(factory=dict, init=False)
+
+    @classmethod
+    def from_spectrogram(
+        cls, spectrogram: Tensor, representation: MagnitudeIF, *, length: int | None = None
+    ) -> "Signal":
+        """Make a signal of a spectrogram `[B, 2, F, T]`.
+
+        `length` is by default the number of samples that its frames hold; beside a target of a known
+        length, `LossInputs` sets it to that.
+
+        Raises:
+            ShapeError: the spectrogram does not have the representation's shape.
+        """
+        if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, representation.bins):
+            raise ShapeError(
+                f"a spectrogram must have the shape [B, 2, {representation.bins}, T] of its representation: "
+                f"got {list(spectrogram.shape)}"
+            )
+        held = representation.samples(spectrogram.shape[-1])
+        return cls(
+            representation=representation, spectrogram=spectrogram, length=held if length is None else length
+        )
+
+    @classmethod
+    def from_waveform(
+        cls, waveform: Tensor, representation: MagnitudeIF, *, spectrogram: Tensor | None = None
+    ) -> "Signal":
+        """Make a signal of a waveform `[B, N]`, and of its spectrogram where that is at hand already.
+
+        Raises:
+            ShapeError: the waveform is not `[B, N]`.
+        """
+        if waveform.ndim != 2:
+            raise ShapeError(f"a waveform must have the shape [B, N]: got {list(waveform.shape)}")
+        return cls(
+            representation=representation,
+            waveform=waveform,
+            spectrogram=spectrogram,
+            length=waveform.shape[-1],
+        )
+
+    def detached(self) -> "Signal":
+        """Give the same signal out of reach of gradients, with no view computed yet."""
+        sources = {
+            name: source.detach()
+            for name, source in (("spectrogram", self.spectrogram), ("waveform", self.waveform))
+            if source is not None
+        }
+        return evolve(self, **sources)
+
+    def view(self, view: View) -> Tensor:
+        """Give a view of the signal in float32, computed the first time it is asked for."""
+        if view not in self._views:
+            self._views[view] = view.compute(self)
+        return self._views[view]
+
+
+@frozen(kw_only=True)
+class Posterior:
+    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`."""
+
+    mu: Tensor = field()
+    logvar: Tensor = field()
+
+    @logvar.validator
+    def _same_shape(self, _: object, logvar: Tensor) -> None:
+        if logvar.shape != self.mu.shape or logvar.ndim not in (2, 3):
+            raise ShapeError(
+                "mu and logvar must share the shape [B, D] or [B, D, T']: "
+                f"got {list(self.mu.shape)} and {list(logvar.shape)}"
+            )
+
+
+@frozen(kw_only=True, eq=False)
+class LossInputs:
+    """All that a term may look at in one step.
+
+    `progress` is how much of the training is done, 0..1. `posterior` may be left out when no chosen
+    term asks for it.
+    """
+
+    prediction: Signal
+    target: Signal
+    _posterior: Posterior | None = None
+    progress: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+
+    @property
+    def posterior(self) -> Posterior:
+        """The posterior; a `TermError` where there is none."""
+        if self._posterior is None:
+            raise TermError(
+                "a chosen term needs the posterior and the inputs have none",
+                culprit="LossInputs",
+                remedy="Pass posterior=Posterior(mu, logvar), or leave the term out.",
+            )
+        return self._posterior
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the target."""
+        source = self.target.waveform if self.target.spectrogram is None else self.target.spectrogram
+        return source.device
+
+    def view(self, view: View) -> tuple[Tensor, Tensor]:
+        """Give `(prediction, target)` for a view; the target without gradient.
+
+        Raises:
+            ShapeError: the two sides differ in shape.
+        """
+        prediction = self.prediction.view(view)
+        with torch.no_grad():
+            target = self.target.view(view)
+        if prediction.shape != target.shape:
+            raise ShapeError(
+                f"prediction and target differ in shape: {list(prediction.shape)} and {list(target.shape)}",
+                culprit=repr(view),
+            )
+        return prediction, target
+
+    def renewed(self) -> "LossInputs":
+        """Give the same inputs with no view computed yet, the prediction as long as the target."""
+        prediction = self.prediction
+        if prediction.waveform is None:
+            prediction = evolve(prediction, length=self.target.length)
+        return evolve(self, prediction=evolve(prediction), target=self.target.detached())
+
+
+@frozen
+class Spectrogram(View):
+    """Both channels of the representation: `[B, 2, F, T]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Take the spectrogram as it was given, or transform the waveform."""
+        if signal.spectrogram is not None:
+            return signal.spectrogram.float()
+        return signal.representation(signal.view(Waveform()))
+
+
+@frozen
+class LogMagnitude(View):
+    """Channel 0, `log(1 + amplitude / floor)`: `[B, F, T]`, not negative."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Take channel 0."""
+        return signal.view(Spectrogram())[:, 0]
+
+
+@frozen
+class Magnitude(View):
+    """The amplitude, 1 for a full-scale sine: `[B, F, T]`, not negative."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Undo the logarithm of channel 0."""
+        return signal.representation.amplitude(signal.view(LogMagnitude()))
+
+
+@frozen
+class InstantaneousFrequency(View):
+    """Channel 1, in units of pi radians per hop beside the bin's centre: `[B, F, T]` in [-1, 1)."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Take channel 1."""
+        return signal.view(Spectrogram())[:, 1]
+
+
+@frozen
+class Waveform(View):
+    """The samples, 1 being full scale: `[B, N]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Take the waveform as it was given, or go back from the spectrogram."""
+        if signal.waveform is not None:
+            return signal.waveform.float()
+        return signal.representation.inverse(signal.view(Spectrogram()), signal.length)
+
+
+@frozen
+class FlatMagnitude(View):
+    """Channel 0 read as a signal, one bin's frames after the other's: `[B, F * T]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Flatten channel 0."""
+        return signal.view(LogMagnitude()).flatten(1)
+
+
+@frozen(kw_only=True)
+class _Transform(View):
+    n_fft: int = field(validator=validators.ge(2), metadata={"help": "samples in a Fourier transform"})
+    hop: int = field(validator=validators.ge(1), metadata={"help": "samples from frame to frame"})
+    win_length: int | None = field(
+        default=None,
+        validator=validators.optional(validators.ge(1)),
+        metadata={"help": "samples in the Hann window; as many as n_fft unless set"},
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.win_length is not None and self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}")
+
+    def _stft(self, samples: Tensor) -> Tensor:
+        return spectral.stft(samples, self.n_fft, self.hop, self.win_length or self.n_fft)
+
+
+@frozen(kw_only=True)
+class Stft(_Transform):
+    """The short-time Fourier transform of the waveform: complex `[B, n_fft // 2 + 1, N // hop + 1]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Transform the waveform."""
+        return self._stft(signal.view(Waveform()))
+
+
+@frozen(kw_only=True)
+class StftMagnitude(_Transform):
+    """The magnitude of `Stft`, at least 1e-4 as in auraloss: `[B, n_fft // 2 + 1, N // hop + 1]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Take the magnitude of the transform that `Stft` shares."""
+        stft = Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
+        return spectral.floored_magnitude(signal.view(stft), MAGNITUDE_FLOOR)
+
+
+@frozen(kw_only=True)
+class FlatMagnitudeStft(_Transform):
+    """The STFT magnitude of `FlatMagnitude`, at least 1e-4: `[B, n_fft // 2 + 1, F * T // hop + 1]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Transform the flattened channel 0."""
+        return spectral.floored_magnitude(self._stft(signal.view(FlatMagnitude())), MAGNITUDE_FLOOR)

@@ -1,0 +1,42 @@
+"""Files that are either whole or not there."""
+
+import os
+
+import pytest
+
+from distill.corpus.storage import write_whole
+
+
+def test_writes_and_replaces(tmp_path):
+    """The content is there, replaces what was, and no other file is left."""
+    write_whole(tmp_path / "a.json", b"old")
+    write_whole(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    """When the disk refuses, the old content stands and the temporary file is gone."""
+    write_whole(tmp_path / "a.json", b"old")
+
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+def test_the_content_is_synced_under_a_hidden_name_before_the_rename(tmp_path, monkeypatch):
+    """When it is synced the whole content stands in a file that no scan takes for a recording."""
+    seen = {}
+
+    def look(_):
+        seen.update({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_whole(tmp_path / "a.wav", b"content")
+    assert list(seen.values()) == [b"content"]
+    assert all(name.startswith(".a.wav.") for name in seen)

@@ -1,0 +1,119 @@
+"""Tests of distill.hookspecs."""
+
+import ast
+import inspect
+import re
+import textwrap
+import tomllib
+from pathlib import Path
+
+import attrs
+import pytest
+
+from distill.hookspecs import BaseTermConfig, TermConfig, TermSpec, distill_loss_terms
+
+PLUGIN = Path(__file__).parents[1] / "plugins" / "distill-band-energy"
+
+
+@attrs.frozen(kw_only=True)
+class Config(TermConfig):
+    """Options of a term."""
+
+    gain: float = 1.0
+
+
+def spec(**changes):
+    """Make a valid spec, but for the changes."""
+    return TermSpec(**{"name": "mine", "config": Config, "build": "mine:Mine", "summary": "", **changes})
+
+
+def test_weight_is_scaled_by_the_schedule():
+    """`weight_at` is the weight times the schedule's factor."""
+    config = Config(weight=2.0, schedule=((0.0, 0.0), (0.5, 1.0)))
+    assert [config.weight_at(progress) for progress in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
+
+
+def test_weight_is_constant_without_a_schedule():
+    """By default the weight is 1 throughout."""
+    assert [Config().weight_at(progress) for progress in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_weight_must_be_finite_and_not_negative(weight):
+    """A weight that cannot be a factor of a loss is refused."""
+    with pytest.raises(ValueError, match="'weight' must be"):
+        Config(weight=weight)
+
+
+def test_schedule_is_validated():
+    """A schedule that goes back in time is refused where it is declared."""
+    with pytest.raises(ValueError, match="'schedule' must have progress values that rise"):
+        Config(schedule=((0.5, 1.0), (0.0, 1.0)))
+
+
+@pytest.mark.parametrize("name", ["mine", "band_energy", "a2"])
+def test_spec_accepts_a_plain_name(name):
+    """Names are lower-case letters, digits and underscores."""
+    assert spec(name=name, aliases=(f"{name}_too",)).name == name
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "2nd", "band-energy", "a.b", "a:b", "a,b", "a b", "mine\n"])
+@pytest.mark.parametrize("attribute", ["name", "aliases"])
+def test_spec_refuses_a_name_that_is_no_address(name, attribute):
+    """A name that could not stand in `--loss`, in an address or in TOML is refused, as an alias too."""
+    message = f"'{attribute}' must be lower-case letters, digits and underscores: {name!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        spec(**{attribute: name if attribute == "name" else (name,)})
+
+
+@pytest.mark.parametrize("config", [dict, Config(), None])
+def test_spec_refuses_what_is_not_a_config_class(config):
+    """The config must be a subclass of TermConfig, not an instance or anything else."""
+    with pytest.raises(TypeError) as caught:
+        spec(config=config)
+    assert str(caught.value) == f"'config' must be a subclass of distill.TermConfig: {config!r}"
+
+
+def test_spec_refuses_an_undecorated_config():
+    """Without attrs' decorator the options of a subclass would be ignored in silence."""
+
+    class Undecorated(TermConfig):
+        bands: int = 8
+
+    with pytest.raises(TypeError) as caught:
+        spec(config=Undecorated)
+    assert str(caught.value) == (
+        f"'config' must be decorated with @attrs.frozen(kw_only=True): {Undecorated!r}"
+    )
+
+
+def test_base_config_demands_weight_at():
+    """A config that names its weight itself must say what it is over the training."""
+
+    @attrs.frozen(kw_only=True)
+    class Weightless(BaseTermConfig):
+        strength: float = 1.0
+
+    with pytest.raises(TypeError, match="weight_at"):
+        Weightless()
+
+
+def documented_plugin():
+    """Give the module and the entry point that the hookspec's docstring shows."""
+    documentation = inspect.cleandoc(distill_loss_terms.__doc__)
+    module, entry_point = documentation.split("\n\nand an entry point in its `pyproject.toml`:\n\n")
+    return textwrap.dedent(module.split("one module:\n\n")[1]), textwrap.dedent(entry_point)
+
+
+def test_documented_plugin_is_the_one_in_plugins():
+    """The plugin in the hookspec's docstring is the code that is installed and tested."""
+    documented, _ = documented_plugin()
+    source = (PLUGIN / "distill_band_energy.py").read_text(encoding="utf-8")
+    assert ast.unparse(ast.parse(documented)) == ast.unparse(ast.parse(source))
+
+
+def test_documented_entry_point_is_the_one_in_plugins():
+    """So is its entry point."""
+    _, documented = documented_plugin()
+    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert tomllib.loads(documented)["project"]["entry-points"] == project["entry-points"]
