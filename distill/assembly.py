@@ -13,7 +13,6 @@ from distill.config import structure
 from distill.corpus import Corpus, open_corpus, write_demo_corpus
 from distill.errors import ConfigError, RunError
 from distill.model import VAE
-from distill.recipe import Recipe
 from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
@@ -28,12 +27,21 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     Raises:
         ConfigError: the device that is asked for is not there.
     """
-    there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if not there[settings.device]:
         names = ", ".join(name for name, usable in there.items() if usable)
-        raise ConfigError(f"training.device: this machine has no {settings.device!r}; expected one of {names}")
+        raise ConfigError(
+            f"training.device: this machine has no {settings.device!r}; expected one of {names}"
+        )
     on_cpu = settings.device == "cpu" or not (there["cuda"] or there["mps"])
-    reduced = settings.precision == "bfloat16" or (settings.precision == "auto" and there["cuda"] and not on_cpu)
+    reduced = settings.precision == "bfloat16" or (
+        settings.precision == "auto" and there["cuda"] and not on_cpu
+    )
     return Accelerator(cpu=on_cpu, mixed_precision="bf16" if reduced else "no")
 
 
@@ -50,7 +58,10 @@ def make_model(settings: ModelSettings, representation: MagnitudeIF, seed: int) 
 
 
 def open_recipe_corpus(
-    settings: CorpusSettings, sample_rate: int, runs: Path, on_progress: Callable[[int, int], None] | None = None
+    settings: CorpusSettings,
+    sample_rate: int,
+    runs: Path,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Corpus:
     """Open the corpus of a recipe, or the demo corpus, with its cache in the folder `runs`.
 

@@ -45,14 +45,17 @@ class CombinedLoss(nn.Module):
         """
         inputs = inputs.renewed()
         weights = self.weights_at(inputs.progress)
-        components: dict[str, Tensor] = {}
+        results: dict[str, dict[str, Tensor]] = {}
         with torch.autocast(inputs.device.type, enabled=False):
+            # Monitored terms come last, else a view that they share would be without gradient.
+            for name in sorted(weights, key=lambda name: weights[name] == 0):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and weights[name] != 0):
+                    results[name] = self._named(name, self.terms[name](inputs))
+            components = {key: value for name in weights for key, value in results[name].items()}
             for name, weight in weights.items():
-                with torch.set_grad_enabled(torch.is_grad_enabled() and weight != 0):
-                    result = self.terms[name](inputs)
-                components |= self._named(name, result)
-            for name, weight in weights.items():
-                components[f"weighted/{name}"] = weight * components[name]
+                # Of a monitored term that is infinite the total must not become nan.
+                value = components[name]
+                components[f"weighted/{name}"] = weight * value if weight else torch.zeros_like(value)
             total = torch.stack([components[f"weighted/{name}"] for name in weights]).sum()
         for name, weight in weights.items():
             components[f"weight/{name}"] = torch.full_like(total, weight, requires_grad=False)
@@ -60,20 +63,25 @@ class CombinedLoss(nn.Module):
 
     def _named(self, name: str, result: object) -> dict[str, Tensor]:
         """Name what a term returned: the term itself, and its parts if it returned any."""
-        parts = result if isinstance(result, dict) else {"": result}
-        for part, value in parts.items():
-            if not isinstance(value, Tensor) or value.ndim != 0 or not value.is_floating_point():
-                shown = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
-                raise TermError(
-                    f"the term returned {shown}{f' as part {part!r}' if part else ''}; "
-                    "expected a scalar tensor or a dict of scalar tensors",
-                    culprit=str(self.origins[name]),
-                    remedy="Reduce the loss to one number, with .mean() for example.",
-                )
-        if not isinstance(result, dict):
-            return {name: parts[""].float()}
-        named = {f"{name}/{part}": value.float() for part, value in parts.items()}
-        return {name: torch.stack(list(named.values())).sum(), **named}
+        if not isinstance(result, dict) or not result:
+            return {name: self._scalar(name, result)}
+        parts = {
+            f"{name}/{part}": self._scalar(name, value, f" as part {part!r}")
+            for part, value in result.items()
+        }
+        return {name: torch.stack(list(parts.values())).sum(), **parts}
+
+    def _scalar(self, name: str, value: object, where: str = "") -> Tensor:
+        if isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point():
+            return value.float()
+        shown = repr(value)
+        if isinstance(value, Tensor):
+            shown = f"a {value.dtype} tensor of shape {list(value.shape)}"
+        raise TermError(
+            f"the term returned {shown}{where}; expected a scalar float tensor or a dict of them",
+            culprit=str(self.origins[name]),
+            remedy="Reduce the loss to one number, with .mean() for example.",
+        )
 
 
 def compose(

@@ -14,9 +14,6 @@ from distill import spectral
 from distill.errors import ShapeError
 from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
 
-MAGNITUDE_FLOOR = 1e-4
-"""auraloss keeps STFT magnitudes from falling below the square root of its `eps` of 1e-8."""
-
 
 def spectral_convergence(prediction: Tensor, target: Tensor, *, per_example: bool = False) -> Tensor:
     """Give `||target - prediction|| / ||target||` of magnitudes `[B, F, T]` (Arik et al., 2018).
@@ -26,7 +23,8 @@ def spectral_convergence(prediction: Tensor, target: Tensor, *, per_example: boo
     """
     first = 1 if per_example else 0
     error, size = (target - prediction).flatten(first), target.flatten(first)
-    return (error.norm(dim=-1) / size.norm(dim=-1)).mean()
+    norm = torch.linalg.vector_norm
+    return (norm(error, dim=-1) / norm(size, dim=-1)).mean()
 
 
 def log_magnitude_distance(prediction: Tensor, target: Tensor) -> Tensor:
@@ -62,16 +60,12 @@ class MultiResolutionSTFTLoss(nn.Module):
         Raises:
             ShapeError: the two differ in shape, or are not `[B, C, N]`.
         """
-        if prediction.shape != target.shape or prediction.ndim != 3:
-            raise ShapeError(
-                "prediction and target must share the shape [B, C, N]: "
-                f"got {list(prediction.shape)} and {list(target.shape)}"
-            )
-        sides = prediction.float().flatten(0, 1), target.float().flatten(0, 1)
-        magnitudes = []
-        for resolution in self.config.resolutions:
-            spectra = (spectral.stft(side, *resolution) for side in sides)
-            magnitudes.append(tuple(spectral.floored_magnitude(s, MAGNITUDE_FLOOR) for s in spectra))
+        _require_shape("prediction and target", "[B, C, N]", prediction, target, fits=prediction.ndim == 3)
+
+        def magnitude(waveform: Tensor, resolution: tuple[int, int, int]) -> Tensor:
+            return spectral.floored_magnitude(spectral.stft(waveform.float().flatten(0, 1), *resolution))
+
+        magnitudes = [(magnitude(prediction, r), magnitude(target, r)) for r in self.config.resolutions]
         return multi_resolution_distance(magnitudes, per_example=self.config.per_example)
 
 
@@ -106,7 +100,11 @@ def kl_divergence(mu: Tensor, logvar: Tensor, free_bits: float = 0.0) -> Tensor:
 
     `mu` and `logvar` are `[B, D]` or `[B, D, T']`. Each element counts at least `free_bits` nats,
     and below them gets no gradient (Kingma et al., 2016, per element).
+
+    Raises:
+        ShapeError: `mu` and `logvar` do not share one of these shapes.
     """
+    _require_shape("mu and logvar", "[B, D] or [B, D, T']", mu, logvar, fits=mu.ndim in (2, 3))
     return kl_per_dimension(mu, logvar).clamp(min=free_bits).sum(1).mean()
 
 
@@ -131,7 +129,12 @@ def vae_loss(
     kl_weight: float = 1.0,
     free_bits: float = 0.1,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the plain VAE loss: `(mse + kl_weight * kl, mse, kl)`, the KL with free bits."""
+    """Give the plain VAE loss: `(mse + kl_weight * kl, mse, kl)`, the KL with free bits.
+
+    Raises:
+        ShapeError: `reconstruction` and `target`, or `mu` and `logvar`, differ in shape.
+    """
+    _require_shape("reconstruction and target", "[B, ...]", reconstruction, target, fits=True)
     mse = F.mse_loss(reconstruction, target)
     kl = kl_divergence(mu, logvar, free_bits)
     return mse + kl_weight * kl, mse, kl
@@ -166,12 +169,10 @@ def compute_combined_loss(
         `kl_loss`, unweighted. All of them scalars.
 
     Raises:
-        ShapeError: `recon` and `target` do not share the shape `[B, 2, F, T]`.
+        ShapeError: `recon` and `target` do not share the shape `[B, 2, F, T]`, or `mu` and `logvar` none.
     """
-    if recon.shape != target.shape or recon.ndim != 4 or recon.shape[1] != 2:
-        raise ShapeError(
-            f"recon and target must share the shape [B, 2, F, T]: got {list(recon.shape)} and {list(target.shape)}"
-        )
+    fits = recon.ndim == 4 and recon.shape[1] == 2
+    _require_shape("recon and target", "[B, 2, F, T]", recon, target, fits=fits)
     stft_loss = create_stft_loss(loss_config.stft) if stft_loss is None else stft_loss
     options = loss_config.reconstruction
     stft = stft_loss(recon[:, 0].flatten(1).unsqueeze(1), target[:, 0].flatten(1).unsqueeze(1))
@@ -189,3 +190,11 @@ def compute_combined_loss(
         "kl_loss": kl,
         "recon_loss": reconstruction,
     }
+
+
+def _require_shape(names: str, expected: str, first: Tensor, second: Tensor, *, fits: bool) -> None:
+    # torch would broadcast one against the other in silence.
+    if first.shape != second.shape or not fits:
+        raise ShapeError(
+            f"{names} must share the shape {expected}: got {list(first.shape)} and {list(second.shape)}"
+        )

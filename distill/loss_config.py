@@ -24,11 +24,13 @@ def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa
     Raises:
         ConfigError: an option is unknown or does not fit, or a term is named twice.
     """
-    names = {alias: term.name for term in terms for alias in (term.name, *term.spec.aliases)}
+    names = {name: term.name for term in terms for name in term.names}
     tables: dict[str, Any] = {term.name: {} for term in terms}
+    given: dict[str, str] = {}
     for name, table in options.items():
         canonical = names.get(name, name)
-        if tables.get(canonical):
-            raise ConfigError(f"loss.{name}: is set as loss.{canonical} too; set it once")
+        if canonical in given:
+            raise ConfigError(f"loss.{name}: is set as loss.{given[canonical]} too; set it once")
+        given[canonical] = name
         tables[canonical] = table
     return structure(tables, loss_config_class(terms), at="loss")

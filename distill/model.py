@@ -81,7 +81,7 @@ class VAE(nn.Module):
 
     def __init__(self, settings: ModelSettings, representation: MagnitudeIF) -> None:
         super().__init__()
-        self.stride = 2 ** (len(settings.encoder_blocks) - 1)
+        self.stride: int = 2 ** (len(settings.encoder_blocks) - 1)
         frames_per_second = representation.sample_rate / representation.hop
         self.latent_size = int(settings.latents_per_second * self.stride / frames_per_second)
         if self.latent_size < 1:

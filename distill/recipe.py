@@ -1,6 +1,6 @@
 """The recipe: everything a training is told, as one tree that is written and read as TOML. Loads no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, TypeVar
 
@@ -69,19 +69,23 @@ def read_recipe(tree: Mapping[str, Any], registry: Registry, *, loss: str | None
         RunError: a term is not installed, and the tree's provenance says which distribution has it.
         ConfigError: with every option that is unknown or does not fit.
     """
-    tree = deepcopy(dict(tree))
-    warnings = _move_renamed(tree)
-    options = tree.pop("loss", {})
+    tables = deepcopy(dict(tree))
+    warnings = _move_renamed(tables)
+    options = tables.pop("loss", {})
     if not isinstance(options, Mapping):
         raise ConfigError(f"loss: expected a table per term, got {options!r}")
-    terms = _choose(registry, loss or ",".join(options) or DEFAULT_LOSS, tree.get("provenance", {}))
+    provenance = tables.get("provenance", {})
+    if not isinstance(provenance, Mapping):
+        raise ConfigError(f"provenance: expected a table, got {provenance!r}")
+    recorded = ",".join(_recorded(name, provenance) for name in options)
+    terms = _choose(registry, loss or recorded or DEFAULT_LOSS, provenance)
     problems: list[str] = []
     configs = attempt(problems, configure, terms, options)
-    recipe = attempt(problems, structure, {**tree, "loss": configs}, Recipe)
+    recipe = attempt(problems, structure, {**tables, "loss": configs}, Recipe)
     if problems or recipe is None:
         raise ConfigError(*problems)
-    provenance = {term.name: f"{term.distribution} {term.version}" for term in terms}
-    return Draft(recipe=attrs.evolve(recipe, provenance=provenance), terms=terms, warnings=tuple(warnings))
+    origins = {term.name: term.origin for term in terms}
+    return Draft(recipe=attrs.evolve(recipe, provenance=origins), terms=terms, warnings=tuple(warnings))
 
 
 def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: ANN401  # as `build` has it
@@ -99,31 +103,37 @@ def differences(recipe: Recipe, other: Recipe) -> list[str]:
     return sorted(path for path in {*one, *two} if one.get(path) != two.get(path))
 
 
-def _choose(registry: Registry, names: str, provenance: object) -> Sequence[Term]:
+def _choose(registry: Registry, names: str, provenance: Mapping[str, Any]) -> tuple[Term, ...]:
     try:
         return registry.choose(names)
     except TermError as error:
         installed = {name for term in registry.terms() for name in term.names}
-        recorded = provenance if isinstance(provenance, Mapping) else {}
-        missing = {name: recorded[name] for name in names.split(",") if name in {*recorded} - installed}
+        wanted = {name.rpartition(":")[2].strip() for name in names.split(",")}
+        missing = {name: str(provenance[name]) for name in sorted(wanted - installed) if name in provenance}
         if not missing:
             raise
         raise RunError(
             "it needs loss terms that are not installed: "
             + ", ".join(f"'{name}' of {origin}" for name, origin in missing.items()),
             culprit="recipe",
-            remedy="Install them: pip install "
-            + " ".join(str(origin).replace(" ", "==") for origin in missing.values()),
+            remedy="Install them: pip install " + " ".join(o.replace(" ", "==") for o in missing.values()),
         ) from error
+
+
+def _recorded(name: str, provenance: Mapping[str, Any]) -> str:
+    """Name a term with the distribution it came from when the recipe was written."""
+    return f"{str(provenance[name]).partition(' ')[0]}:{name}" if name in provenance else name
 
 
 def _move_renamed(tree: dict[str, Any]) -> list[str]:
     """Move options that older versions kept elsewhere to where they are now."""
     training = tree.get("training")
-    found = [old for old in _RENAMED if isinstance(training, dict) and old in training]
+    if not isinstance(training, dict):
+        return []
     warnings = []
-    for old in found:
-        new = _RENAMED[old]
+    for old, new in _RENAMED.items():
+        if old not in training:
+            continue
         table = tree.setdefault("loss", {}).setdefault("kl", {})
         if new in table:
             raise ConfigError(f"training.{old}: is set as loss.kl.{new} too; keep the latter")

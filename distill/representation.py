@@ -23,7 +23,9 @@ class MagnitudeIF(nn.Module):
     kept (after Engel et al., GANSynth, 2019, who lose it). Frames are centred on multiples of `hop`.
     """
 
-    def __init__(self, sample_rate: int = 44_100, n_fft: int = 2048, hop: int = 512, floor: float = 1e-5) -> None:
+    def __init__(
+        self, sample_rate: int = 44_100, n_fft: int = 2048, hop: int = 512, floor: float = 1e-5
+    ) -> None:
         super().__init__()
         if not 0 < 2 * hop <= n_fft:
             raise ValueError(f"hop must be within 1..n_fft / 2 = {n_fft // 2} for an exact inverse: {hop}")
@@ -50,13 +52,13 @@ class MagnitudeIF(nn.Module):
             raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
         half = self.n_fft // 2
         tail = self.samples(self.frames(waveform.shape[-1])) - waveform.shape[-1]
-        padded = F.pad(waveform.float(), (half, half + tail))
+        padded = F.pad(waveform.float(), (half, self.n_fft - half + tail))
         spectrum = analyse(padded, self.n_fft, self.hop, self.n_fft) * self._scale
         phase = angle(spectrum) / math.pi
         advance = phase.diff(dim=-1) - self._centre(phase)[:, None]
         instantaneous_frequency = wrapped(torch.cat([phase[..., :1], advance], dim=-1))
-        instantaneous_frequency = instantaneous_frequency.clamp(max=1 - 2**-24)  # rounding reaches 1
-        return torch.stack([self.log_magnitude(floored_magnitude(spectrum, 0.0)), instantaneous_frequency], dim=1)
+        amplitude = floored_magnitude(spectrum, floor=0.0)
+        return torch.stack([self.log_magnitude(amplitude), instantaneous_frequency], dim=1)
 
     def inverse(self, spectrogram: Tensor, length: int | None = None) -> Tensor:
         """Go back from a spectrogram `[B, 2, F, T]` to the waveform `[B, length]`, differentiably.
@@ -100,7 +102,8 @@ class MagnitudeIF(nn.Module):
         wide = torch.float32 if instantaneous_frequency.device.type == "mps" else torch.float64
         phase = instantaneous_frequency.to(wide).cumsum(-1)
         frame = torch.arange(phase.shape[-1], device=phase.device)
-        turns = torch.arange(self.bins, device=phase.device)[:, None] * frame * (2 * self.hop) % (2 * self.n_fft)
+        bin_ = torch.arange(self.bins, device=phase.device)[:, None]
+        turns = bin_ * frame * (2 * self.hop) % (2 * self.n_fft)
         return wrapped(phase + turns.to(wide) / self.n_fft).to(instantaneous_frequency.dtype)
 
 

@@ -131,9 +131,7 @@ class TrainingSettings:
     warmup_steps: int = field(
         default=50, validator=validators.ge(0), metadata={"help": "steps over which the rate rises"}
     )
-    weight_decay: float = field(
-        default=0.01, validator=validators.ge(0), metadata={"help": "of AdamW"}
-    )
+    weight_decay: float = field(default=0.01, validator=validators.ge(0), metadata={"help": "of AdamW"})
     max_gradient_norm: float = field(
         default=1.0, validator=_POSITIVE, metadata={"help": "longer gradients are shortened to this"}
     )

@@ -8,12 +8,18 @@ that going back costs about what going forth does.
 """
 
 from functools import lru_cache
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+MAGNITUDE_FLOOR = 1e-4
+"""Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
+
+_Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
 
 
 @lru_cache(maxsize=64)
@@ -26,11 +32,13 @@ def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
 
 
 def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
-    """Transform `[B, N]` real samples to a complex `[B, F, T]`, T = N // hop + 1.
+    """Transform `[B, N]` real samples to a complex `[B, F, T]`.
+
+    T is N // hop + 1, for an odd `n_fft` (N - 1) // hop + 1.
 
     The values of `torch.stft(waveform, n_fft, hop, win_length, hann_window, return_complex=True)`:
-    centred frames, reflected at both ends. A waveform too short to be reflected is padded with
-    zeros first, where torch raises.
+    centred frames, reflected at both ends. A waveform too short to be reflected is padded with zeros
+    first, where torch raises.
     """
     half = n_fft // 2
     if waveform.shape[-1] <= half:
@@ -41,8 +49,8 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
-    frames = _Frame.apply(padded, n_fft, hop) * hann_window(win_length, n_fft, padded.device)
-    return _RealFFT.apply(frames).transpose(-1, -2)
+    frames = _apply(_Frame, padded, n_fft, hop) * hann_window(win_length, n_fft, padded.device)
+    return _apply(_RealFFT, frames).transpose(-1, -2)
 
 
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -55,17 +63,17 @@ def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=n_fft) * window
     squares = (window * window).expand(1, spectrum.shape[-1], n_fft)
     envelope = _overlap_add(squares, hop)
-    return _OverlapAdd.apply(frames, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
+    return _apply(_OverlapAdd, frames, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
-    """Give the magnitude of a complex tensor: `abs` without the guard against overflow that triples its time."""
+    """Give the magnitude of a complex tensor: `abs` less its guard against overflow, at a third of its time."""
     return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).sqrt_()
 
 
-def floored_magnitude(spectrum: Tensor, floor: float) -> Tensor:
+def floored_magnitude(spectrum: Tensor, floor: float = MAGNITUDE_FLOOR) -> Tensor:
     """Give the magnitude of a complex tensor, at least `floor`; no gradient flows below the floor."""
-    return _FlooredMagnitude.apply(spectrum, floor)
+    return _apply(_FlooredMagnitude, spectrum, floor)
 
 
 def angle(spectrum: Tensor) -> Tensor:
@@ -73,20 +81,24 @@ def angle(spectrum: Tensor) -> Tensor:
 
     Its gradient grows as 1 / magnitude; none flows where the magnitude is below 1e-6.
     """
-    return _Angle.apply(spectrum)
+    return _apply(_Angle, spectrum)
+
+
+def _apply(function: type[Function], *arguments: object) -> Tensor:
+    return cast("Tensor", function.apply(*arguments))
 
 
 class _Frame(Function):
     """Cut `[B, N]` into overlapping frames `[B, T, size]`."""
 
     @staticmethod
-    def forward(ctx, waveform, size, hop):
+    def forward(ctx: _Context, waveform: Tensor, size: int, hop: int) -> Tensor:
         ctx.hop, ctx.samples = hop, waveform.shape[-1]
         return waveform.contiguous().unfold(-1, size, hop)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
         summed = _overlap_add(gradient, ctx.hop)
         return F.pad(summed, (0, ctx.samples - summed.shape[-1])), None, None
 
@@ -95,13 +107,13 @@ class _OverlapAdd(Function):
     """Add overlapping frames `[B, T, size]` up to `[B, (T - 1) * hop + size]`."""
 
     @staticmethod
-    def forward(ctx, frames, hop):
+    def forward(ctx: _Context, frames: Tensor, hop: int) -> Tensor:
         ctx.hop, ctx.size = hop, frames.shape[-1]
         return _overlap_add(frames, hop)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.contiguous().unfold(-1, ctx.size, ctx.hop), None
 
 
@@ -119,13 +131,13 @@ class _RealFFT(Function):
     """`torch.fft.rfft` of the last axis, with the inverse real FFT as its adjoint."""
 
     @staticmethod
-    def forward(ctx, frames):
+    def forward(ctx: _Context, frames: Tensor) -> Tensor:
         ctx.size = frames.shape[-1]
         return torch.fft.rfft(frames)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: _Context, gradient: Tensor) -> Tensor:
         # irfft counts each bin but the first and, for an even size, the last one twice.
         halved = gradient * 0.5
         halved[..., 0] = gradient[..., 0]
@@ -136,7 +148,7 @@ class _RealFFT(Function):
 
 class _FlooredMagnitude(Function):
     @staticmethod
-    def forward(ctx, spectrum, floor):
+    def forward(ctx: _Context, spectrum: Tensor, floor: float) -> Tensor:
         value = magnitude(spectrum).clamp_(min=floor)
         ctx.save_for_backward(spectrum, value)
         ctx.floor = floor
@@ -144,7 +156,7 @@ class _FlooredMagnitude(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
         spectrum, value = ctx.saved_tensors
         scale = (gradient / value).masked_fill_(value <= ctx.floor, 0.0)
         return torch.complex(spectrum.real * scale, spectrum.imag * scale), None
@@ -152,13 +164,13 @@ class _FlooredMagnitude(Function):
 
 class _Angle(Function):
     @staticmethod
-    def forward(ctx, spectrum):
+    def forward(ctx: _Context, spectrum: Tensor) -> Tensor:
         ctx.save_for_backward(spectrum)
         return spectrum.angle()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: _Context, gradient: Tensor) -> Tensor:
         (spectrum,) = ctx.saved_tensors
         power = spectrum.real.square() + spectrum.imag.square()
         scale = (gradient / power).masked_fill_(power <= 1e-12, 0.0)

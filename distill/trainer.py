@@ -60,7 +60,7 @@ class Trainer:
     torchrun share a step's clips between them.
     """
 
-    def __init__(  # noqa: PLR0913  # the parts of a training, each named
+    def __init__(
         self,
         settings: TrainingSettings,
         accelerator: Accelerator,
@@ -76,8 +76,12 @@ class Trainer:
         self.settings, self.accelerator, self.corpus, self.run = settings, accelerator, corpus, run
         self.report, self.warn = report, warn
         device = accelerator.device
-        self.vae, self.representation, self.loss = model.to(device), representation.to(device), loss.to(device)
-        self.clip_samples = _clip_samples(settings, representation, model)
+        self.vae, self.representation, self.loss = (
+            model.to(device),
+            representation.to(device),
+            loss.to(device),
+        )
+        self.clip_samples = clip_samples(settings, representation, model)
         self.clips = torch.Generator().manual_seed(settings.seed)
         self.noise = torch.Generator(device).manual_seed(settings.seed)
         self.optimizer = torch.optim.AdamW(
@@ -135,7 +139,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         # A fused optimizer stands still while this is 1, without asking the host.
-        self.optimizer.found_inf = self._bad
+        self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # as a gradient scaler sets it
         self.optimizer.step()
         self.step += 1
 
@@ -198,7 +202,9 @@ class Trainer:
         means = dict(zip(self._names, values[: len(self._names)], strict=True))
         if bad:
             self._stop_for(dict(zip(self._names, values[len(self._names) :], strict=True)), first)
-        seconds_of_audio = steps * self.settings.batch_size * self.clip_samples / self.representation.sample_rate
+        seconds_of_audio = (
+            steps * self.settings.batch_size * self.clip_samples / self.representation.sample_rate
+        )
         self._report("train", means, seconds_of_audio / (time.monotonic() - began))
         self._begin_window()
 
@@ -292,7 +298,7 @@ class Trainer:
         return seconds, signals > 0
 
 
-def _clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model: VAE) -> int:
+def clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model: VAE) -> int:
     """Give the samples of a clip that is at least as long as asked for and fills whole latents."""
     frames = representation.frames(round(settings.clip_seconds * representation.sample_rate))
     return representation.samples(model.latent_frames(frames) * model.stride)

@@ -10,15 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 
 import torch
-from attrs import evolve, field, frozen, validators
+from attrs import Attribute, Factory, evolve, field, frozen, validators
 from torch import Tensor
 
 from distill import spectral
 from distill.errors import ShapeError, TermError
 from distill.representation import MagnitudeIF
-
-MAGNITUDE_FLOOR = 1e-4
-"""Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
 
 
 class View(ABC, Hashable):
@@ -85,12 +82,9 @@ class Signal:
 
     def detached(self) -> "Signal":
         """Give the same signal out of reach of gradients, with no view computed yet."""
-        sources = {
-            name: source.detach()
-            for name, source in (("spectrogram", self.spectrogram), ("waveform", self.waveform))
-            if source is not None
-        }
-        return evolve(self, **sources)
+        sources = self.spectrogram, self.waveform
+        spectrogram, waveform = (None if source is None else source.detach() for source in sources)
+        return evolve(self, spectrogram=spectrogram, waveform=waveform)
 
     def view(self, view: View) -> Tensor:
         """Give a view of the signal in float32, computed the first time it is asked for."""
@@ -99,12 +93,16 @@ class Signal:
         return self._views[view]
 
 
+def _to_float32(tensor: Tensor) -> Tensor:
+    return tensor.float()
+
+
 @frozen(kw_only=True)
 class Posterior:
-    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`."""
+    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`, in float32."""
 
-    mu: Tensor = field()
-    logvar: Tensor = field()
+    mu: Tensor = field(converter=_to_float32)
+    logvar: Tensor = field(converter=_to_float32)
 
     @logvar.validator
     def _same_shape(self, _: object, logvar: Tensor) -> None:
@@ -142,8 +140,8 @@ class LossInputs:
     @property
     def device(self) -> torch.device:
         """The device of the target."""
-        source = self.target.waveform if self.target.spectrogram is None else self.target.spectrogram
-        return source.device
+        sources = self.target.spectrogram, self.target.waveform
+        return next(source.device for source in sources if source is not None)
 
     def view(self, view: View) -> tuple[Tensor, Tensor]:
         """Give `(prediction, target)` for a view; the target without gradient.
@@ -177,7 +175,8 @@ class Spectrogram(View):
         """Take the spectrogram as it was given, or transform the waveform."""
         if signal.spectrogram is not None:
             return signal.spectrogram.float()
-        return signal.representation(signal.view(Waveform()))
+        spectrogram: Tensor = signal.representation(signal.view(Waveform()))
+        return spectrogram
 
 
 @frozen
@@ -231,18 +230,20 @@ class FlatMagnitude(View):
 class _Transform(View):
     n_fft: int = field(validator=validators.ge(2), metadata={"help": "samples in a Fourier transform"})
     hop: int = field(validator=validators.ge(1), metadata={"help": "samples from frame to frame"})
-    win_length: int | None = field(
-        default=None,
-        validator=validators.optional(validators.ge(1)),
+    # Equal to one with its window spelt out, so that the two share a tensor.
+    win_length: int = field(
+        default=Factory(lambda self: self.n_fft, takes_self=True),
+        validator=validators.ge(1),
         metadata={"help": "samples in the Hann window; as many as n_fft unless set"},
     )
 
-    def __attrs_post_init__(self) -> None:
-        if self.win_length is not None and self.win_length > self.n_fft:
-            raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}")
+    @win_length.validator
+    def _at_most_n_fft(self, attribute: "Attribute[int]", win_length: int) -> None:
+        if win_length > self.n_fft:
+            raise ValueError(f"'{attribute.name}' must be at most n_fft {self.n_fft}: {win_length}")
 
     def _stft(self, samples: Tensor) -> Tensor:
-        return spectral.stft(samples, self.n_fft, self.hop, self.win_length or self.n_fft)
+        return spectral.stft(samples, self.n_fft, self.hop, self.win_length)
 
 
 @frozen(kw_only=True)
@@ -261,7 +262,7 @@ class StftMagnitude(_Transform):
     def compute(self, signal: Signal) -> Tensor:
         """Take the magnitude of the transform that `Stft` shares."""
         stft = Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
-        return spectral.floored_magnitude(signal.view(stft), MAGNITUDE_FLOOR)
+        return spectral.floored_magnitude(signal.view(stft))
 
 
 @frozen(kw_only=True)
@@ -270,4 +271,4 @@ class FlatMagnitudeStft(_Transform):
 
     def compute(self, signal: Signal) -> Tensor:
         """Transform the flattened channel 0."""
-        return spectral.floored_magnitude(self._stft(signal.view(FlatMagnitude())), MAGNITUDE_FLOOR)
+        return spectral.floored_magnitude(self._stft(signal.view(FlatMagnitude())))

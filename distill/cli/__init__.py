@@ -14,6 +14,12 @@ from distill.cli.train import train
 from distill.errors import DistillError
 
 
+class _Mistake(click.ClickException):
+    def __init__(self, error: DistillError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_status
+
+
 class _Group(click.Group):
     """Turns a mistake of the user's into one message; anything else keeps its traceback."""
 
@@ -21,9 +27,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except DistillError as error:
-            message = click.ClickException(str(error))
-            message.exit_code = error.exit_status
-            raise message from error
+            raise _Mistake(error) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

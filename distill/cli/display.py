@@ -110,7 +110,9 @@ class Display:
 
 def _components(record: Record | None) -> str:
     named = record.components.items() if record else ()
-    return "  ".join(f"{name} {value:.4g}" for name, value in named if "/" not in name and name != "gradient_norm")
+    return "  ".join(
+        f"{name} {value:.4g}" for name, value in named if "/" not in name and name != "gradient_norm"
+    )
 
 
 def say_written(written: Written) -> None:

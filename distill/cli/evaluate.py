@@ -70,7 +70,7 @@ def _print_table(results: Mapping[str, "Evaluation"], skipped: Sequence[Mapping[
             f"{mean.si_sdr:11.1f}{mean.level_difference:10.1f}{mean.peak:7.2f}"
         )
     click.echo(f"\nMeans over {len(results['model'].results)} recordings; LSD and MR-STFT: lower is better.")
-    for result in results["model"].left_out:
-        click.echo(f"left out: {result.name}: {result.left_out}")
+    for left_out in results["model"].left_out:
+        click.echo(f"left out: {left_out.name}: {left_out.left_out}")
     for each in skipped:
         click.echo(f"skipped: {each['path']}: {each['reason']}")

@@ -7,17 +7,21 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-n", "count", type=click.IntRange(min=1), default=8, show_default=True, help="How many sounds.")
+@click.option("-n", "count", type=click.IntRange(min=1), default=8, show_default=True, help="Sounds to make.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other sounds.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Other seed, other sounds."
+)
 @click.option(
     "--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True,
     help="How far to wander from the recordings; 0 only mixes them.",
 )  # fmt: skip
 @click.option(
-    "--seconds", type=click.FloatRange(min=0.05, max=600), help="Length; by default that of the recordings mixed."
+    "--seconds", type=click.FloatRange(min=0.05, max=600), help="Length; by default that of what is mixed."
 )
-def generate(run: Path, count: int, out: Path, seed: int, temperature: float, seconds: float | None) -> None:
+def generate(
+    run: Path, *, count: int, out: Path, seed: int, temperature: float, seconds: float | None
+) -> None:
     """Make new sounds with the model of the run folder RUN, to OUT/sound-001.wav and so on.
 
     Each drifts between the latents of two of the recordings that the model was trained on.

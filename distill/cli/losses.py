@@ -19,7 +19,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
 @click.pass_context
 def losses(context: click.Context, *, as_json: bool) -> None:
     """List the installed loss terms, where they come from, and what is broken."""
-    from distill.registry import Registry  # noqa: PLC0415  # `distill --help` does without
+    from distill.registry import Registry  # `distill --help` does without
 
     if context.invoked_subcommand is not None:
         # `losses --json show NAME` is `losses show NAME --json`.
@@ -50,8 +50,8 @@ def show(name: str, *, as_json: bool) -> None:
 
     Each has an address, for --set and for a recipe, a default, bounds and a help text.
     """
-    from distill.config import describe  # noqa: PLC0415  # as above
-    from distill.registry import Registry  # noqa: PLC0415  # as above
+    from distill.config import describe  # as above
+    from distill.registry import Registry  # as above
 
     (term,) = Registry().choose([name])
     options = [_option_record(term, option) for option in describe(term.spec.config)]
@@ -97,7 +97,7 @@ def _option_record(term: "Term", option: "Option") -> dict[str, Any]:
 
 
 def _default(option: dict[str, Any]) -> str:
-    from distill.config.words import show as as_toml  # noqa: PLC0415  # as above
+    from distill.config.words import show as as_toml  # as above
 
     if option["required"]:
         return " (required)"

@@ -5,7 +5,7 @@ import click
 
 @click.command()
 @click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
-@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option of the recipe.")
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
 def recipe(loss: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training, every option with its help, for `distill train --config`."""
     from distill.config import assign, parse_assignment

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("corpus", required=False)
 @click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
-@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option of the recipe.")
-@click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe, as `distill recipe` prints.")
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
+@click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write; by default below runs/.")
 @click.option("--steps", type=int, help="Train for so many steps.")
 @click.option("--minutes", type=float, help="Train for so many minutes (10 if neither is given).")
@@ -70,7 +70,9 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
     draft = read_recipe(tree, registry, loss=options["loss"])
     if options["resume"]:
         changed = differences(draft.recipe, read_recipe(base, registry).recipe)
-        changed = [path for path in changed if path not in ("training.steps", "training.minutes", "training.device")]
+        changed = [
+            path for path in changed if path not in ("training.steps", "training.minutes", "training.device")
+        ]
         if changed:
             raise ConfigError(
                 f"a resumed run keeps its recipe, and this differs: {', '.join(changed)}",

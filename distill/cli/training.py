@@ -19,7 +19,7 @@ from distill.recorder import Recorder
 from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.sounds import reconstruct
-from distill.trainer import Interrupted, Trainer
+from distill.trainer import Interrupted, Record, Trainer
 
 _PAIRS = 8
 _PAIR_SECONDS = 10
@@ -51,11 +51,14 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
     console = console if main else Console(quiet=True)
     summary(console, draft, corpus, model, f"{accelerator.device}, {accelerator.mixed_precision}")
     with ExitStack() as stack:
+        recorder = stack.enter_context(Recorder(run, resumed_at=state["step"] if state else None)) if main else None
         display = stack.enter_context(Display(console))
-        reports = [display.show]
-        if main:
-            recorder = stack.enter_context(Recorder(run, resumed_at=state["step"] if state else None))
-            reports.append(recorder.write)
+
+        def report(record: Record) -> None:
+            display.show(record)
+            if recorder is not None:
+                recorder.write(record)
+
         trainer = Trainer(
             recipe.training,
             accelerator,
@@ -64,7 +67,7 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
             loss=loss,
             corpus=corpus,
             run=run,
-            report=lambda record: [report(record) for report in reports],
+            report=report,
             warn=display.warn,
         )
         try:

@@ -34,7 +34,8 @@ def open_corpus(
 
     `heldout_fraction` is the share of the recordings that is held out; a single one never is.
     `on_progress` is called with the files done and their number after each file that is decoded.
-    Samples stay on disk; memory does not grow with them.
+    Samples stay on disk and are mapped: the process's own memory does not grow with them. Pages that
+    were drawn from count as resident until the system wants them back.
 
     Raises:
         CorpusError: `folder` is not there, or holds no audio file that can be used, or `cache` cannot

@@ -24,7 +24,7 @@ def folder(tmp_path):
     soundfile.write(folder / "a.wav", np.array([0.5, 0.25, -0.5]), 8000)
     soundfile.write(folder / "b.wav", np.array([[0.125, -0.125], [0.25, -0.25]]), 8000)
     soundfile.write(folder / "c.wav", np.array([0.75]), 8000)
-    (folder / "no.wav").write_text("text")
+    (folder / "bad.wav").write_text("text")
     return folder
 
 
@@ -61,7 +61,7 @@ def assert_whole(contents):
         ("b.wav", 2, 2, 3),
         ("c.wav", 1, 1, 7),
     ]
-    assert contents.skipped == (Skipped("no.wav", "is not audio that libsndfile reads"),)
+    assert contents.skipped == (Skipped("bad.wav", "is not audio that libsndfile reads"),)
 
 
 def test_builds_and_reports_progress(folder):
@@ -77,7 +77,7 @@ def test_builds_and_reports_progress(folder):
 def test_is_used_again_without_decoding(folder, decoded):
     """The second time nothing is decoded, not even what was skipped, and no progress is told."""
     first = open_at(folder)
-    assert decoded == ["a.wav", "b.wav", "c.wav", "no.wav"]
+    assert decoded == ["a.wav", "b.wav", "bad.wav", "c.wav"]
     decoded.clear()
     second = open_at(folder, on_progress=lambda *_: pytest.fail("nothing is decoded"))
     assert_whole(second)
@@ -110,7 +110,7 @@ def remove(folder):
 
 def repair(folder):
     """Replace what is no audio."""
-    soundfile.write(folder / "no.wav", np.array([0.5]), 8000)
+    soundfile.write(folder / "bad.wav", np.array([0.5]), 8000)
 
 
 @pytest.mark.parametrize("change", [touch, grow, rename, remove, repair])
@@ -177,17 +177,23 @@ def test_a_killed_build_counts_for_nothing(folder, decoded):
 
 
 def test_the_manifest_comes_last(folder, monkeypatch):
-    """When the manifest is written, the audio it names is whole; without it, nothing counts."""
-    sizes = []
+    """When the manifest is written, the audio it names is whole and synced; without it, nothing counts."""
+    synced, written = [], []
+
+    def sync(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
 
     def fail(path, content):
-        sizes.append((path.parent / json.loads(content)["audio"]).stat().st_size)
+        status = (path.parent / json.loads(content)["audio"]).stat()
+        written.append((status.st_ino, status.st_size))
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(cache_module, "write_whole", fail)
     with pytest.raises(KeyboardInterrupt):
         open_at(folder)
-    assert sizes == [8 * 4]
+    assert synced == written
+    assert written[0][1] == 8 * 4
     assert not (folder.parent / "run").exists()
 
 

@@ -29,14 +29,14 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
 
 
-def test_the_content_is_synced_under_a_hidden_name_before_the_rename(tmp_path, monkeypatch):
-    """When it is synced the whole content stands in a file that no scan takes for a recording."""
-    seen = {}
+def test_the_content_is_synced_under_a_hidden_name_and_renamed(tmp_path, monkeypatch):
+    """The file that is synced is whole, hidden from a scan, and the very one that stands there in the end."""
+    synced = []
 
-    def look(_):
-        seen.update({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+    def look(descriptor):
+        (path,) = tmp_path.iterdir()
+        synced.append((path.name[:7], path.read_bytes(), os.fstat(descriptor).st_ino))
 
     monkeypatch.setattr(os, "fsync", look)
     write_whole(tmp_path / "a.wav", b"content")
-    assert list(seen.values()) == [b"content"]
-    assert all(name.startswith(".a.wav.") for name in seen)
+    assert synced == [(".a.wav.", b"content", (tmp_path / "a.wav").stat().st_ino)]

@@ -72,7 +72,7 @@ def test_a_bell_rings_at_sums_and_differences(clock, random):
     """FM at 1:1.4 gives partials at `f` and `f + 1.4 f`, and mirrors `f - 1.4 f` to `0.4 f`."""
     sound = bell(clock, random, frequency=400.0, ring=2.0)
     for partial in (400.0, 960.0, 160.0):
-        assert peak_near(sound[:44100], partial, 20) == pytest.approx(partial, abs=2)
+        assert peak_near(sound[:44100], partial, 100) == pytest.approx(partial, abs=2)
     assert level_between(sound, 0.01, 0.1) - level_between(sound, 1.5, 1.6) > 35
 
 

@@ -1,0 +1,36 @@
+"""How long `distill --help` takes beside a bare `import click`. Run: python benchmarks/startup.py."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+RUNS = 15
+COMMANDS = {
+    "import click": [sys.executable, "-c", "import click"],
+    "distill --help": [sys.executable, "-c", "from distill.cli import main; main()", "--help"],
+    "distill losses": [sys.executable, "-c", "from distill.cli import main; main()", "losses"],
+    "import torch": [sys.executable, "-c", "import torch"],
+}
+
+
+def seconds(command: list[str]) -> float:
+    """Time one process."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Time the commands in turn, so that a drift of the machine's speed meets them all."""
+    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for _ in range(RUNS + 1):
+        for name, command in COMMANDS.items():
+            times[name].append(seconds(command))
+    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+    for name, value in medians.items():
+        print(f"{name:16}{value * 1e3:7.0f} ms{value / medians['import click']:7.1f} x import click")
+
+
+if __name__ == "__main__":
+    main()

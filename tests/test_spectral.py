@@ -1,0 +1,168 @@
+"""Tests of distill.spectral, against torch's own transforms and autograd."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill import spectral
+
+
+@st.composite
+def transforms(draw):
+    """Draw `(n_fft, hop, win_length)`: odd sizes, short windows, and hops that divide nothing."""
+    n_fft = draw(st.integers(2, 40))
+    return n_fft, draw(st.integers(1, n_fft + 3)), draw(st.integers(1, n_fft))
+
+
+def noise(*shape, seed=0, dtype=torch.float64):
+    """Make normal noise of a given shape."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def reference(waveform, n_fft, hop, win_length):
+    """Transform with torch."""
+    window = torch.hann_window(win_length).to(waveform.dtype)
+    return torch.stft(waveform, n_fft, hop, win_length, window, return_complex=True)
+
+
+def value_and_gradient(function, source, seed=1):
+    """Give a function's value and its vector-Jacobian product with fixed noise."""
+    source = source.clone().requires_grad_()
+    value = function(source)
+    gradient = noise(*value.shape, seed=seed, dtype=value.dtype)
+    return value.detach(), torch.autograd.grad(value, source, gradient)[0]
+
+
+def assert_near(actual, expected, tolerance):
+    """Compare two tensors relative to the largest value of the second."""
+    for one, other in zip(actual, expected, strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        assert (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+@given(transforms(), st.integers(1, 3), st.integers(1, 60))
+def test_stft_equals_torch(transform, batch, extra):
+    """Values and gradients are torch's, for any size that torch takes."""
+    waveform = noise(batch, transform[0] // 2 + extra)
+    actual = value_and_gradient(lambda x: spectral.stft(x, *transform), waveform)
+    expected = value_and_gradient(lambda x: reference(x, *transform), waveform)
+    assert_near(actual, expected, 1e-12)
+
+
+@pytest.mark.parametrize("transform", [(2048, 512, 2048), (1024, 120, 600), (513, 100, 400)])
+def test_stft_in_float32(transform):
+    """In the precision of training the difference is that of rounding."""
+    waveform = noise(2, 5000, dtype=torch.float32)
+    actual = value_and_gradient(lambda x: spectral.stft(x, *transform), waveform)
+    expected = value_and_gradient(lambda x: reference(x, *transform), waveform)
+    assert actual[0].dtype == torch.complex64
+    assert_near(actual, expected, 1e-6)
+
+
+@given(transforms(), st.data())
+def test_a_waveform_too_short_to_be_reflected_is_padded(transform, data):
+    """Where torch raises, zeros are appended until it does not; the gradient is that of the samples."""
+    half = transform[0] // 2
+    waveform = noise(2, data.draw(st.integers(1, half)))
+    actual = value_and_gradient(lambda x: spectral.stft(x, *transform), waveform)
+    padding = torch.zeros(2, half + 1 - waveform.shape[-1], dtype=waveform.dtype)
+    expected = value_and_gradient(lambda x: reference(torch.cat([x, padding], -1), *transform), waveform)
+    assert_near(actual, expected, 1e-12)
+
+
+@given(transforms(), st.integers(0, 50))
+def test_the_backward_of_analyse_is_its_adjoint(transform, extra):
+    """<analyse(x), y> = <x, backward(y)>, the inner product of complex numbers being its real part."""
+    n_fft, hop, win_length = transform
+    x = noise(2, n_fft + extra).requires_grad_()
+    forth = spectral.analyse(x, n_fft, hop, win_length)
+    y = noise(*forth.shape, dtype=torch.complex128)
+    (back,) = torch.autograd.grad(forth, x, y)
+    torch.testing.assert_close((forth * y.conj()).real.sum(), (x * back).sum(), rtol=1e-10, atol=1e-10)
+
+
+@given(st.integers(2, 40), st.integers(1, 5), st.data())
+def test_the_backward_of_synthesise_is_its_adjoint(n_fft, frames, data):
+    """<synthesise(x), y> = <x, backward(y)>."""
+    hop = data.draw(st.integers(1, n_fft // 2))
+    x = noise(2, n_fft // 2 + 1, frames, dtype=torch.complex128).requires_grad_()
+    forth = spectral.synthesise(x, n_fft, hop)
+    assert forth.shape == (2, (frames - 1) * hop + n_fft)
+    y = noise(*forth.shape)
+    (back,) = torch.autograd.grad(forth, x, y)
+    torch.testing.assert_close((forth * y).sum(), (x.conj() * back).real.sum(), rtol=1e-9, atol=1e-9)
+
+
+@given(st.integers(2, 40), st.integers(1, 5), st.data())
+def test_synthesise_inverts_analyse(n_fft, frames, data):
+    """Away from the ends, where the window leaves something to invert, the samples come back."""
+    hop = data.draw(st.integers(1, n_fft // 2))
+    x = noise(2, (frames - 1) * hop + n_fft)
+    back = spectral.synthesise(spectral.analyse(x, n_fft, hop, n_fft), n_fft, hop)
+    inner = slice(n_fft // 2, n_fft // 2 + (frames - 1) * hop)
+    torch.testing.assert_close(back[:, inner], x[:, inner], rtol=0, atol=1e-10)
+    assert back.isfinite().all()
+
+
+def test_a_window_made_in_inference_mode_serves_training():
+    """Windows are kept: one that an evaluation made must not stop the next training step."""
+    spectral.hann_window.cache_clear()
+    waveform = noise(1, 50, dtype=torch.float32)
+    with torch.inference_mode():
+        spectral.stft(waveform, 16, 4, 12)
+    waveform.requires_grad_()
+    spectral.stft(waveform, 16, 4, 12).abs().sum().backward()
+    assert waveform.grad.abs().sum() > 0
+
+
+def test_magnitude_equals_abs():
+    """Value and gradient are those of `abs`."""
+    spectrum = noise(3, 5, dtype=torch.complex128)
+    assert_near(
+        value_and_gradient(spectral.magnitude, spectrum), value_and_gradient(torch.abs, spectrum), 1e-14
+    )
+
+
+def test_floored_magnitude_equals_auralosss_formula():
+    """Value and gradient are those of sqrt(clamp(re^2 + im^2, floor^2)), below the floor as well."""
+    spectrum = noise(50, 50, dtype=torch.complex128)
+    floor = 0.5
+    assert 100 < (spectrum.abs() < floor).sum() < 2400
+    actual = value_and_gradient(lambda z: spectral.floored_magnitude(z, floor), spectrum)
+    expected = value_and_gradient(
+        lambda z: (z.real.square() + z.imag.square()).clamp(min=floor**2).sqrt(), spectrum
+    )
+    assert_near(actual, expected, 1e-14)
+    assert (actual[1][spectrum.abs() < floor] == 0).all()
+
+
+def test_floored_magnitude_falls_to_auralosss_floor():
+    """The floor is the square root of auraloss's eps of 1e-8 unless another is given."""
+    assert spectral.floored_magnitude(torch.zeros(1, dtype=torch.complex64)).item() == pytest.approx(1e-4)
+
+
+def test_angle_equals_torch():
+    """Value and gradient are those of `torch.angle`."""
+    spectrum = noise(20, 20, dtype=torch.complex128)
+    expected = value_and_gradient(torch.angle, spectrum)
+    assert_near(value_and_gradient(spectral.angle, spectrum), expected, 1e-13)
+
+
+@pytest.mark.parametrize("function", [spectral.floored_magnitude, spectral.angle])
+def test_gradients_equal_finite_differences(function):
+    """The hand-written gradients are the slopes."""
+    spectrum = noise(10, dtype=torch.complex128).requires_grad_()
+    assert torch.autograd.gradcheck(function, spectrum)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-30, 1e-22, 1e-18, 1e-12, 9e-7])
+def test_no_gradient_explodes_near_zero(size):
+    """The slope of a magnitude stays 1 or is cut; that of an angle is 1 / magnitude and cut below 1e-6."""
+    spectrum = size * torch.exp(1j * torch.arange(1.0, 7.0))
+    _, of_magnitude = value_and_gradient(lambda z: spectral.floored_magnitude(z, 0.0), spectrum)
+    _, of_angle = value_and_gradient(spectral.angle, spectrum)
+    assert of_magnitude.isfinite().all()
+    assert of_magnitude.abs().max() < 5
+    assert (of_angle == 0).all()
