@@ -63,7 +63,7 @@ class MultiResolutionSTFTLoss(nn.Module):
         _require_shape("prediction and target", "[B, C, N]", prediction, target, fits=prediction.ndim == 3)
 
         def magnitude(waveform: Tensor, resolution: tuple[int, int, int]) -> Tensor:
-            return spectral.floored_magnitude(spectral.stft(waveform.float().flatten(0, 1), *resolution))
+            return spectral.floored_magnitude(spectral.stft(waveform.flatten(0, 1), *resolution))
 
         magnitudes = [(magnitude(prediction, r), magnitude(target, r)) for r in self.config.resolutions]
         return multi_resolution_distance(magnitudes, per_example=self.config.per_example)

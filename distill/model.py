@@ -78,6 +78,7 @@ class VAE(nn.Module):
 
     mean_frame: Tensor
     deviation: Tensor
+    iterations: Tensor
 
     def __init__(self, settings: ModelSettings, representation: MagnitudeIF) -> None:
         super().__init__()
@@ -94,6 +95,8 @@ class VAE(nn.Module):
         # The corpus's mean frame, both channels, and the spread of channel 0 around it.
         self.register_buffer("mean_frame", torch.zeros(2, bins))
         self.register_buffer("deviation", torch.ones(()))
+        # How often decoded frames are reconciled: what was measured best after training.
+        self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
         self.magnitude_in = nn.Linear(bins, width)
         self.frequency_in = nn.Sequential(nn.Linear(2 * bins, rank), nn.Linear(rank, width))
         self.encoder = _stages(settings.encoder_blocks, width, settings.expansion, Halve)

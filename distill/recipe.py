@@ -8,6 +8,7 @@ import attrs
 from attrs import field, frozen
 
 from distill.config import structure, to_toml, unstructure
+from distill.config.words import show_briefly
 from distill.errors import ConfigError, RunError, TermError
 from distill.loss_config import configure
 from distill.registry import Registry, Term
@@ -69,23 +70,27 @@ def read_recipe(tree: Mapping[str, Any], registry: Registry, *, loss: str | None
         RunError: a term is not installed, and the tree's provenance says which distribution has it.
         ConfigError: with every option that is unknown or does not fit.
     """
+    terms = _choose(registry, terms_of(tree) if loss is None else loss, _table(tree, "provenance"))
     tables = deepcopy(dict(tree))
-    warnings = _move_renamed(tables)
-    options = tables.pop("loss", {})
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"loss: expected a table per term, got {options!r}")
-    provenance = tables.get("provenance", {})
-    if not isinstance(provenance, Mapping):
-        raise ConfigError(f"provenance: expected a table, got {provenance!r}")
-    recorded = ",".join(_recorded(name, provenance) for name in options)
-    terms = _choose(registry, loss or recorded or DEFAULT_LOSS, provenance)
+    options = tables.setdefault("loss", {})
     problems: list[str] = []
+    warnings = _move_renamed(tables, {term.name for term in terms}, problems)
     configs = attempt(problems, configure, terms, options)
     recipe = attempt(problems, structure, {**tables, "loss": configs}, Recipe)
     if problems or recipe is None:
         raise ConfigError(*problems)
     origins = {term.name: term.origin for term in terms}
     return Draft(recipe=attrs.evolve(recipe, provenance=origins), terms=terms, warnings=tuple(warnings))
+
+
+def terms_of(tree: Mapping[str, Any]) -> str:
+    """Give the terms a recipe has options for, comma-separated; `DEFAULT_LOSS` if it has none.
+
+    Raises:
+        ConfigError: its `loss` or `provenance` is not a table.
+    """
+    provenance = _table(tree, "provenance")
+    return ",".join(_recorded(name, provenance) for name in _table(tree, "loss")) or DEFAULT_LOSS
 
 
 def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: ANN401  # as `build` has it
@@ -125,20 +130,28 @@ def _recorded(name: str, provenance: Mapping[str, Any]) -> str:
     return f"{str(provenance[name]).partition(' ')[0]}:{name}" if name in provenance else name
 
 
-def _move_renamed(tree: dict[str, Any]) -> list[str]:
-    """Move options that older versions kept elsewhere to where they are now."""
-    training = tree.get("training")
-    if not isinstance(training, dict):
-        return []
-    warnings = []
+def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = tree.get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{name}: expected a table, got {show_briefly(table)}")
+    return table
+
+
+def _move_renamed(tree: dict[str, Any], chosen: set[str], problems: list[str]) -> list[str]:
+    """Move options that older versions kept elsewhere to where they are now; give the warnings."""
+    training, warnings = tree.get("training"), []
     for old, new in _RENAMED.items():
-        if old not in training:
+        if not isinstance(training, dict) or old not in training:
             continue
-        table = tree.setdefault("loss", {}).setdefault("kl", {})
-        if new in table:
-            raise ConfigError(f"training.{old}: is set as loss.kl.{new} too; keep the latter")
-        table[new] = training.pop(old)
-        warnings.append(f"training.{old} is deprecated; it is now loss.kl.{new}")
+        value = training.pop(old)
+        table = tree["loss"].setdefault("kl", {}) if "kl" in chosen else {}
+        if "kl" not in chosen:
+            problems.append(f"training.{old}: is now loss.kl.{new}, and the term 'kl' is not chosen")
+        elif isinstance(table, dict) and new in table:
+            problems.append(f"training.{old}: is set as loss.kl.{new} too; keep the latter")
+        elif isinstance(table, dict):  # what else it is, is reported with the other problems
+            table[new] = value
+            warnings.append(f"training.{old} is deprecated; it is now loss.kl.{new}")
     return warnings
 
 

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from distill.errors import ShapeError
 from distill.spectral import analyse, angle, floored_magnitude, synthesise
 
+_MOMENTUM = 0.99
+
 
 class MagnitudeIF(nn.Module):
     """Two channels that hold a waveform whole: `[B, N]` -> `[B, 2, F, T]`, and `.inverse` back.
@@ -50,13 +52,12 @@ class MagnitudeIF(nn.Module):
         """
         if waveform.ndim != 2 or waveform.shape[-1] == 0:
             raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
-        half = self.n_fft // 2
-        tail = self.samples(self.frames(waveform.shape[-1])) - waveform.shape[-1]
-        padded = F.pad(waveform.float(), (half, self.n_fft - half + tail))
-        spectrum = analyse(padded, self.n_fft, self.hop, self.n_fft) * self._scale
+        spectrum = self._analyse(waveform.float())
         phase = angle(spectrum) / math.pi
-        advance = phase.diff(dim=-1) - self._centre(phase)[:, None]
-        instantaneous_frequency = wrapped(torch.cat([phase[..., :1], advance], dim=-1))
+        # Rounded before the difference is taken (float32 has steps of 2**-21 around 6), so that the
+        # difference is exact, and its sum, which is the phase again, does not drift.
+        phase = phase - self._centres(phase).to(phase.dtype) + 6 - 6
+        instantaneous_frequency = wrapped(F.pad(phase, (1, 0)).diff(dim=-1))
         amplitude = floored_magnitude(spectrum, floor=0.0)
         return torch.stack([self.log_magnitude(amplitude), instantaneous_frequency], dim=1)
 
@@ -68,6 +69,28 @@ class MagnitudeIF(nn.Module):
         Raises:
             ShapeError: `spectrogram` is not `[B, 2, F, T]`, or is too short for `length`.
         """
+        amplitude, phase, length = self._polar(spectrogram, length)
+        return self._synthesise(torch.complex(amplitude * phase.cos(), amplitude * phase.sin()), length)
+
+    def reconcile(self, spectrogram: Tensor, length: int | None = None, iterations: int = 4) -> Tensor:
+        """Go back as `inverse` does from a spectrogram whose frames contradict each other.
+
+        A decoder's frames overlap but need not agree, and what they contradict each other in cancels
+        out. Each iteration keeps the magnitudes and takes the phases of the waveform that comes
+        closest (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013), the first ones being
+        those of the IF. `length` and errors are those of `inverse`.
+        """
+        amplitude, phase, length = self._polar(spectrogram, length)
+        spectrum = torch.polar(amplitude, phase)
+        previous: Tensor | None = None
+        for _ in range(iterations):
+            closest = self._analyse(self._synthesise(spectrum, length))
+            leap = closest if previous is None else closest + _MOMENTUM * (closest - previous)
+            spectrum, previous = torch.polar(amplitude, leap.angle()), closest
+        return self._synthesise(spectrum, length)
+
+    def _polar(self, spectrogram: Tensor, length: int | None) -> tuple[Tensor, Tensor, int]:
+        """Check a spectrogram, and give its amplitude, its phase in radians, and the length to go back to."""
         if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, self.bins):
             raise ShapeError(
                 f"a spectrogram must have the shape [B, 2, {self.bins}, T]: got {list(spectrogram.shape)}"
@@ -77,11 +100,19 @@ class MagnitudeIF(nn.Module):
         if length > held:
             raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
         log_magnitude, instantaneous_frequency = spectrogram.float().unbind(1)
-        phase = self._phase(instantaneous_frequency) * math.pi
-        amplitude = self.amplitude(log_magnitude) / self._scale
-        spectrum = torch.complex(amplitude * phase.cos(), amplitude * phase.sin())
+        return self.amplitude(log_magnitude), self._phase(instantaneous_frequency) * math.pi, length
+
+    def _analyse(self, waveform: Tensor) -> Tensor:
+        """Transform `[B, N]` to a complex `[B, F, T]`, 1 being the amplitude of a full-scale sine."""
         half = self.n_fft // 2
-        return synthesise(spectrum, self.n_fft, self.hop)[:, half : half + length]
+        tail = self.samples(self.frames(waveform.shape[-1])) - waveform.shape[-1]
+        padded = F.pad(waveform, (half, self.n_fft - half + tail))
+        return analyse(padded, self.n_fft, self.hop, self.n_fft) * self._scale
+
+    def _synthesise(self, spectrum: Tensor, length: int) -> Tensor:
+        """Go back from a complex `[B, F, T]` to `[B, length]`."""
+        half = self.n_fft // 2
+        return synthesise(spectrum / self._scale, self.n_fft, self.hop)[:, half : half + length]
 
     def log_magnitude(self, amplitude: Tensor) -> Tensor:
         """Turn an amplitude into channel 0."""
@@ -91,20 +122,19 @@ class MagnitudeIF(nn.Module):
         """Turn channel 0 into the amplitude, 1 for a full-scale sine; never negative."""
         return self.floor * torch.expm1(log_magnitude.clamp(min=0))
 
-    def _centre(self, like: Tensor) -> Tensor:
-        """Give the phase advance per hop of each bin's centre in units of pi, in [-1, 1): `[F]`."""
-        turns = torch.arange(self.bins, device=like.device) * (2 * self.hop) % (2 * self.n_fft)
-        return wrapped(turns.to(like.dtype) / self.n_fft)
-
     def _phase(self, instantaneous_frequency: Tensor) -> Tensor:
         """Sum an IF `[B, F, T]` up to the phase in units of pi, in [-1, 1)."""
+        centres = self._centres(instantaneous_frequency)
+        phase = instantaneous_frequency.to(centres.dtype).cumsum(-1)
+        return wrapped(phase + centres).to(instantaneous_frequency.dtype)
+
+    def _centres(self, like: Tensor) -> Tensor:
+        """Give the phase of each bin's centre in units of pi, in [-1, 1), for `[..., F, T]`: `[F, T]`."""
         # float32 loses 20 dB over a minute; Apple's MPS has nothing wider.
-        wide = torch.float32 if instantaneous_frequency.device.type == "mps" else torch.float64
-        phase = instantaneous_frequency.to(wide).cumsum(-1)
-        frame = torch.arange(phase.shape[-1], device=phase.device)
-        bin_ = torch.arange(self.bins, device=phase.device)[:, None]
-        turns = bin_ * frame * (2 * self.hop) % (2 * self.n_fft)
-        return wrapped(phase + turns.to(wide) / self.n_fft).to(instantaneous_frequency.dtype)
+        wide = torch.float32 if like.device.type == "mps" else torch.float64
+        bins = torch.arange(self.bins, device=like.device)[:, None]
+        turns = bins * torch.arange(like.shape[-1], device=like.device) * (2 * self.hop) % (2 * self.n_fft)
+        return wrapped(turns.to(wide) / self.n_fft)
 
 
 def wrapped(difference: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """The settings of a run apart from its loss: representation, model, corpus, training. Loads no torch."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from attrs import Attribute, field, frozen, validators
 
-_POSITIVE = [validators.gt(0), validators.lt(float("inf"))]
+_POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("inf"))]
 
 
 @frozen(kw_only=True)
@@ -51,7 +52,7 @@ class ModelSettings:
         validator=validators.ge(1),
         metadata={"help": "numbers per second of audio that the latents may hold at most"},
     )
-    width: int = field(default=256, validator=validators.ge(8), metadata={"help": "channels in a block"})
+    width: int = field(default=192, validator=validators.ge(8), metadata={"help": "channels in a block"})
     expansion: int = field(
         default=3, validator=validators.ge(1), metadata={"help": "widening inside a block"}
     )
@@ -61,12 +62,12 @@ class ModelSettings:
         metadata={"help": "numbers per frame through which all bins' IF passes on its way in and out"},
     )
     encoder_blocks: tuple[int, ...] = field(
-        default=(0, 2, 2, 2),
+        default=(0, 1, 1),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first halves the frame rate"},
     )
     decoder_blocks: tuple[int, ...] = field(
-        default=(4, 4, 3, 2),
+        default=(3, 2, 1),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first doubles the frame rate"},
     )
@@ -120,10 +121,20 @@ class TrainingSettings:
         metadata={"help": "of the model; auto: bfloat16 on CUDA, else float32; the loss is always float32"},
     )
     batch_size: int = field(
-        default=16, validator=validators.ge(1), metadata={"help": "clips in a step, over all devices"}
+        default=8, validator=validators.ge(1), metadata={"help": "clips in a step, over all devices"}
     )
     clip_seconds: float = field(
         default=0.75, validator=_POSITIVE, metadata={"help": "length of a clip, made up to whole latents"}
+    )
+    gain_db: float = field(
+        default=10.0,
+        validator=[validators.ge(0), validators.le(60)],
+        metadata={"help": "dB by which the level of a clip is changed at most, at random"},
+    )
+    mix: float = field(
+        default=0.3,
+        validator=[validators.ge(0), validators.le(1)],
+        metadata={"help": "share of the clips that another one is laid over"},
     )
     learning_rate: float = field(
         default=1e-3, validator=_POSITIVE, metadata={"help": "highest rate; falls along a cosine"}

@@ -67,7 +67,7 @@ def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
-    """Give the magnitude of a complex tensor: `abs` less its guard against overflow, at a third of its time."""
+    """Give the magnitude of a complex tensor: `abs` less its guard against overflow, three times faster."""
     return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).sqrt_()
 
 

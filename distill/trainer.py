@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ from accelerate import Accelerator
 from attrs import frozen
 from torch import Tensor
 
+from distill.augmentation import augment
 from distill.checkpoints import save_checkpoint, save_state
 from distill.composer import CombinedLoss
-from distill.corpus import Corpus, Split
-from distill.errors import TrainingError
+from distill.corpus import Corpus
+from distill.errors import RunError, TrainingError
 from distill.model import VAE
 from distill.representation import MagnitudeIF
 from distill.run import Run
@@ -29,6 +31,7 @@ _DEFAULT_MINUTES = 10.0
 _FINAL_RATE = 0.01
 _RISES_THAT_WARN = 5
 _CLIPS_TO_MEASURE = 64
+_CLIPS_TO_EVALUATE = 16
 
 
 @frozen(kw_only=True)
@@ -94,6 +97,7 @@ class Trainer:
         """Train until the steps or minutes are used up; from a checkpoint's state if one is given.
 
         Raises:
+            RunError: the state is of another model.
             TrainingError: the loss is not finite; the state before it is saved.
             Interrupted: SIGINT or SIGTERM came; the state is saved.
         """
@@ -101,7 +105,7 @@ class Trainer:
         self.model = self.accelerator.prepare_model(self.vae)
         self._begin_window()
         started = time.monotonic() - self.seconds
-        saved = self.seconds
+        saved, interrupted = self.seconds, False
         with _noting_signals() as signals:
             while self.progress < 1:
                 self._take_step()
@@ -130,7 +134,7 @@ class Trainer:
     def _take_step(self) -> None:
         """Learn from one batch. Nothing here waits for the device."""
         self.vae.train()
-        waveform = self._draw(self.corpus.train, self.clips)
+        waveform = self._draw_clips()
         components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
         self.optimizer.zero_grad()
         self.accelerator.backward(components["total"])
@@ -159,9 +163,10 @@ class Trainer:
             )
         )
 
-    def _draw(self, split: Split, generator: torch.Generator) -> Tensor:
+    def _draw_clips(self) -> Tensor:
         """Draw a step's clips, and give this process its share of them: `[B, N]`."""
-        clips = split.draw(self.settings.batch_size, self.clip_samples, generator)
+        clips = self.corpus.train.draw(self.settings.batch_size, self.clip_samples, self.clips)
+        clips = augment(clips, gain_db=self.settings.gain_db, mix=self.settings.mix, generator=self.clips)
         return self._share(clips).to(self.accelerator.device, non_blocking=True)
 
     def _draw_noise(self) -> Tensor:
@@ -213,7 +218,7 @@ class Trainer:
         culprits = [
             f"{name} is {value}"
             for name, value in components.items()
-            if not math.isfinite(value) and not name.startswith(("weight", "total"))
+            if name != "total" and not math.isfinite(value) and not name.startswith(("weight/", "weighted/"))
         ]
         raise TrainingError(
             f"the loss is not finite: {', '.join(culprits) or 'total'}",
@@ -230,14 +235,15 @@ class Trainer:
             return
         self.vae.eval()
         clips = torch.Generator().manual_seed(self.settings.seed)
-        waveform = self._draw(self.corpus.heldout, clips)
+        waveform = self.corpus.heldout.draw(_CLIPS_TO_EVALUATE, self.clip_samples, clips)
+        waveform = waveform.to(self.accelerator.device)
         components = self._compute(self.vae, waveform, noise=None, progress=1.0)
         names, values = list(components), torch.stack(list(components.values()))
-        means = dict(zip(names, self.accelerator.reduce(values, "mean").tolist(), strict=True))
+        means = dict(zip(names, values.tolist(), strict=True))
         self._report("heldout", means, 0.0)
         self.heldout_totals.append(means["total"])
         last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
-        if len(last) > _RISES_THAT_WARN and last == sorted(last) and len({*last}) == len(last):
+        if len(last) > _RISES_THAT_WARN and all(before < after for before, after in pairwise(last)):
             self.warn(
                 f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
                 f"{last[-1]:.4g}: the model learns its recordings by heart. Stop here, or add recordings."
@@ -279,7 +285,14 @@ class Trainer:
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = state["step"], state["seconds"]
         self.evaluations, self.heldout_totals = state["evaluations"], state["heldout_totals"]
-        self.vae.load_state_dict(state["model"])
+        try:
+            self.vae.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise RunError(
+                "its checkpoint is of another model than its recipe describes",
+                culprit=str(self.run.folder),
+                remedy="Restore recipe.toml as the training wrote it.",
+            ) from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.clips.set_state(state["clips"])
         self.noise.set_state(state["noise"])

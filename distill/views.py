@@ -161,10 +161,8 @@ class LossInputs:
 
     def renewed(self) -> "LossInputs":
         """Give the same inputs with no view computed yet, the prediction as long as the target."""
-        prediction = self.prediction
-        if prediction.waveform is None:
-            prediction = evolve(prediction, length=self.target.length)
-        return evolve(self, prediction=evolve(prediction), target=self.target.detached())
+        length = self.target.length if self.prediction.waveform is None else self.prediction.length
+        return evolve(self, prediction=evolve(self.prediction, length=length), target=self.target.detached())
 
 
 @frozen

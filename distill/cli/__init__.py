@@ -17,7 +17,7 @@ from distill.errors import DistillError
 class _Mistake(click.ClickException):
     def __init__(self, error: DistillError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_status
+        self.exit_code = error.exit_status  # type: ignore[misc]  # click's own way to set it
 
 
 class _Group(click.Group):

@@ -6,10 +6,12 @@ from types import TracebackType
 from typing import Self
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from distill.audio import Written
 from distill.corpus import Corpus
@@ -46,12 +48,13 @@ def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, device: st
         config = getattr(recipe.loss, term.name)
         start, end = config.weight_at(0.0), config.weight_at(1.0)
         weight = f"{end:g}" if start == end else f"{start:g} rising to {end:g}"
-        table.add_row("loss", f"{term.name}, weight {weight}", f"[dim]{term.distribution} {term.version}[/]")
-    table.add_row("corpus", str(corpus.folder), "")
+        table.add_row("loss", f"{term.name}, weight {weight}", Text(term.origin, "dim"))
+    # Paths are no markup: one may hold brackets.
+    table.add_row("corpus", Text(str(corpus.folder)), "")
     table.add_row("", f"{len(train.recordings)} recordings, {_minutes(train.seconds)}, to train on", "")
     table.add_row("", f"{len(heldout.recordings)} recordings, {_minutes(heldout.seconds)}, held out", "")
     for skipped in corpus.skipped[:_SKIPPED_SHOWN]:
-        table.add_row("skipped", str(skipped.path), f"[yellow]{skipped.reason}[/]")
+        table.add_row("skipped", Text(skipped.path), Text(skipped.reason, "yellow"))
     if len(corpus.skipped) > _SKIPPED_SHOWN:
         table.add_row("", f"and {len(corpus.skipped) - _SKIPPED_SHOWN} more", "")
     parameters = sum(parameter.numel() for parameter in vae.parameters())
@@ -71,37 +74,37 @@ class Display:
         self.console = console
         self.bar = Progress(
             SpinnerColumn(), BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}"),
-            console=console, disable=not console.is_terminal,
+            console=console,
         )  # fmt: skip
         self.task = self.bar.add_task("starting", total=1.0)
-        self.heldout = ""
+        self.trained, self.heldout = Text(), Text(style="bold")
+        self.live = Live(Group(self.bar, self.trained, self.heldout), console=console)
         self.latest: Record | None = None
 
     def __enter__(self) -> Self:
-        self.bar.start()
+        if self.console.is_terminal:
+            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        self.live.stop()
 
     def show(self, record: Record) -> None:
         """Show a record of either split."""
         if record.split == "heldout":
-            self.heldout = f"held-out {record.components['total']:.4g}"
+            self.heldout.plain = f"held-out  {_components(record)}"
             if not self.console.is_terminal:
                 trained = f", trained {_components(self.latest)}" if self.latest else ""
-                self.console.print(f"step {record.step}: held-out {_components(record)}{trained}")
+                say(self.console, f"step {record.step}: held-out {_components(record)}{trained}")
             return
         self.latest = record
         left = record.seconds * (1 - record.progress) / max(record.progress, 1e-6)
-        self.bar.update(
-            self.task,
-            completed=record.progress,
-            description=f"step {record.step}  {_components(record)}  [bold]{self.heldout}[/]\n"
-            f"{record.audio_rate:.0f} s of audio per s, {_minutes(left)} left",
-        )
+        rate = f"{record.audio_rate:.0f} s of audio per s"
+        text = f"step {record.step}, {rate}, {_minutes(left)} left"
+        self.bar.update(self.task, completed=record.progress, description=text)
+        self.trained.plain = f"trained   {_components(record)}"
 
     def warn(self, message: str) -> None:
         """Show what must not be overlooked."""
@@ -113,6 +116,11 @@ def _components(record: Record | None) -> str:
     return "  ".join(
         f"{name} {value:.4g}" for name, value in named if "/" not in name and name != "gradient_norm"
     )
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a line as it is: nothing in it is markup, and a path in it can be copied whole."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def say_written(written: Written) -> None:

@@ -9,10 +9,12 @@ import click
 def recipe(loss: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training, every option with its help, for `distill train --config`."""
     from distill.config import assign, parse_assignment
-    from distill.recipe import read_recipe
+    from distill.recipe import DEFAULT_LOSS, read_recipe
     from distill.registry import Registry
 
     tree: dict[str, object] = {}
     for text in assignments:
         assign(tree, *parse_assignment(text))
+    # An option of one term does not choose that term alone.
+    loss = DEFAULT_LOSS if loss is None else loss
     click.echo(read_recipe(tree, Registry(), loss=loss).recipe.to_toml(), nl=False)

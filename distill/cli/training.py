@@ -1,7 +1,9 @@
 """What `distill train` does once its recipe is right: opens the corpus, trains, and leaves sounds to hear."""
 
+import shlex
 import sys
 from contextlib import ExitStack
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ from rich.console import Console
 from distill import assembly
 from distill.audio import write_audio
 from distill.checkpoints import load_latest, write_text
-from distill.cli.display import Display, corpus_progress, summary
+from distill.cli.display import Display, corpus_progress, say, summary
 from distill.composer import CombinedLoss
 from distill.corpus import Corpus
 from distill.model import VAE
@@ -33,9 +35,10 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         SystemExit: 130, the training was interrupted and has saved itself.
     """
     recipe, console = draft.recipe, Console()
-    for warning in draft.warnings:
-        click.secho(f"Warning: {warning}", fg="yellow", err=True)
     accelerator = assembly.make_accelerator(recipe.training)
+    main = accelerator.is_main_process
+    for warning in draft.warnings if main else ():
+        click.secho(f"Warning: {warning}", fg="yellow", err=True)
     representation = assembly.make_representation(recipe.representation)
     model = assembly.make_model(recipe.model, representation, recipe.training.seed)
     loss = CombinedLoss(draft.terms, recipe.loss)
@@ -45,13 +48,15 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         corpus = assembly.open_recipe_corpus(
             recipe.corpus, recipe.representation.sample_rate, runs, on_progress
         )
-    main = accelerator.is_main_process
     if main:
         write_text(run.recipe, recipe.to_toml())
     console = console if main else Console(quiet=True)
-    summary(console, draft, corpus, model, f"{accelerator.device}, {accelerator.mixed_precision}")
+    precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
+    summary(console, draft, corpus, model, f"{accelerator.device}, {precision}")
+    # A run that was killed before its first checkpoint is resumed at step 0.
+    resumed_at = (state["step"] if state else 0) if resume else None
     with ExitStack() as stack:
-        recorder = stack.enter_context(Recorder(run, resumed_at=state["step"] if state else None)) if main else None
+        recorder = stack.enter_context(Recorder(run, resumed_at=resumed_at)) if main else None
         display = stack.enter_context(Display(console))
 
         def report(record: Record) -> None:
@@ -74,11 +79,14 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
             trainer.train(state)
         except Interrupted:
             stack.close()
-            console.print(f"Interrupted at step {trainer.step}, and saved. Go on with:")
-            _print_command(console, f"distill train --resume --out {run.folder}")
+            say(console, f"Interrupted at step {trainer.step}, and saved. Go on with:")
+            _print_command(console, "train", "--resume", "--out", run.folder)
             sys.exit(130)
+    if resumed_at is not None and trainer.step == resumed_at:
+        say(console, f"The training was finished already, at step {trainer.step}. Go on with it for longer:")
+        _print_command(console, "train", "--resume", "--out", run.folder, "--minutes", "M")
     if main:
-        assembly.save_latents(run, model, representation, corpus)
+        assembly.finish(run, model, representation, corpus)
         _leave_pairs(run, model, representation, corpus)
         _say_what_next(console, run, corpus)
 
@@ -94,21 +102,22 @@ def _latest_state(run: Run) -> dict[str, Any] | None:
 def _leave_pairs(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus) -> None:
     """Write held-out recordings, or trained ones where none are, beside what the model makes of them."""
     split = corpus.heldout if corpus.heldout.recordings else corpus.train
-    for recording in split.recordings[:_PAIRS]:
+    # Numbered, since recordings in two folders may share a name.
+    for number, recording in enumerate(split.recordings[:_PAIRS], 1):
         original = split.read(recording)[:, : _PAIR_SECONDS * corpus.sample_rate]
-        name = recording.name.replace("/", "_").rpartition(".")[0]
+        name = f"{number}-{PurePath(recording.name).stem}"
         write_audio(run.audio / f"{name}.original.wav", original, corpus.sample_rate)
         made = reconstruct(vae, representation, original)
         write_audio(run.audio / f"{name}.reconstruction.wav", made, corpus.sample_rate)
 
 
 def _say_what_next(console: Console, run: Run, corpus: Corpus) -> None:
-    console.print(f"Done. Originals and reconstructions to listen to: {run.audio}")
-    console.print("Next:")
-    _print_command(console, f"distill reconstruct {run.folder} FILE... --out DIR")
-    _print_command(console, f"distill generate {run.folder} -n 8 --out DIR")
-    _print_command(console, f"distill evaluate {run.folder} {corpus.folder}")
+    say(console, f"Done. Originals and reconstructions to listen to: {run.audio}")
+    say(console, "Next:")
+    _print_command(console, "reconstruct", run.folder, "FILE...", "--out", "DIR")
+    _print_command(console, "generate", run.folder, "-n", "8", "--out", "DIR")
+    _print_command(console, "evaluate", run.folder, corpus.folder)
 
 
-def _print_command(console: Console, command: str) -> None:
-    console.print(f"  {command}", style="bold", markup=False, highlight=False, soft_wrap=True)
+def _print_command(console: Console, *words: str | Path) -> None:
+    say(console, "  distill " + " ".join(shlex.quote(str(word)) for word in words), style="bold")

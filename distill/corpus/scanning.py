@@ -17,6 +17,8 @@ _UNREADABLE = {".aac", ".alac", ".amr", ".ape", ".dsf", ".m4a", ".wma", ".wv"}
 # A .raw file does not say what it holds.
 AUDIO_SUFFIXES = frozenset((_READABLE | _UNREADABLE) - {".raw"})
 
+_RUN = "recipe.toml"
+
 
 @frozen
 class Skipped:
@@ -48,8 +50,8 @@ class Found:
 def find_audio(source: Path) -> Found:
     """Find the audio files below a folder, by their suffixes; a single file is taken as it is.
 
-    What begins with a dot is left out. Links to folders are followed, and a folder that is reached
-    twice is listed once, so loops end.
+    What begins with a dot is left out, and so are run folders below, whose sounds a model made. Links
+    to folders are followed, and a folder that is reached twice is listed once, so loops end.
     """
     if not source.is_dir():
         return _sort(source, source.parent, [source], [])
@@ -65,7 +67,9 @@ def _walk(folder: Path, unlistable: list[OSError]) -> Iterator[Path]:
             folders.clear()
             continue
         visited.add(identity)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not Path(parent, name, _RUN).is_file()
+        )
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
                 yield Path(parent, name)

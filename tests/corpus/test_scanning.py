@@ -45,6 +45,15 @@ def test_other_files_are_no_candidates(tmp_path):
     assert (found.candidates, found.skipped) == ((), ())
 
 
+def test_sounds_of_a_model_are_no_corpus(tmp_path):
+    """A run folder below the corpus is left out, unless it is what was asked for."""
+    put(tmp_path / "a.wav")
+    put(tmp_path / "runs" / "first" / "recipe.toml")
+    put(tmp_path / "runs" / "first" / "audio" / "b.wav")
+    assert names(tmp_path) == ["a.wav"]
+    assert names(tmp_path / "runs" / "first") == ["audio/b.wav"]
+
+
 def test_a_hidden_parent_does_not_hide_the_folder(tmp_path):
     """Only what lies below the folder counts as hidden."""
     put(tmp_path / ".samples" / "a.wav")

@@ -1,0 +1,89 @@
+"""What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
+
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from distill.cli import main
+from distill.config import assign, parse_assignment
+
+RATE = 8000
+TINY = (
+    f"representation.sample_rate={RATE}",
+    "representation.n_fft=256",
+    "representation.hop=64",
+    "model.latents_per_second=250",
+    "model.width=16",
+    "model.expansion=2",
+    "model.frequency_rank=4",
+    "model.encoder_blocks=[1, 1]",
+    "model.decoder_blocks=[1, 1]",
+    "training.batch_size=2",
+    "training.clip_seconds=0.2",
+    "training.warmup_steps=2",
+    "training.log_every=1",
+    "training.evaluations=2",
+    "training.device=cpu",
+)
+"""What makes a recipe tiny, as `--set` takes it."""
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses: tiny models are slowed down by threads
+
+
+def _decaying(pitch, seconds, channels=1):
+    time = np.arange(round(seconds * RATE)) / RATE
+    sound = 0.5 * np.sin(2 * np.pi * pitch * time) * np.exp(-4 * time)
+    return np.stack([sound / (1 + channel) for channel in range(channels)], axis=1)
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+    """Write five recordings of 0.3 to 0.5 s at 8 kHz, one of them stereo, one in a folder below."""
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "below").mkdir()
+    for number, name in enumerate(("a", "b", "c", "below/a", "stereo")):
+        sound = _decaying(200 * (number + 1), 0.3 + 0.05 * number, 2 if name == "stereo" else 1)
+        soundfile.write(folder / f"{name}.wav", sound, RATE)
+    return folder
+
+
+@pytest.fixture
+def tiny_tree():
+    """Give the tiny recipe as plain data, for `read_recipe`."""
+    tree = {}
+    for text in TINY:
+        assign(tree, *parse_assignment(text))
+    return tree
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Give the tiny recipe as words of a command."""
+    return [word for text in TINY for word in ("--set", text)]
+
+
+@pytest.fixture(scope="session")
+def distill():
+    """Run a command line in this process; what it raises beyond what click handles passes through."""
+
+    def run(*words):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return SimpleNamespace(status=result.exit_code, out=result.stdout, err=result.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, recordings, tiny, distill):
+    """Train a tiny run once, not to be changed: its `folder`, and what the command printed, `out`."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    words = ("train", recordings, "--loss", "stft,recon,kl", *tiny, "--steps", 4, "--out", folder)
+    result = distill(*words)
+    assert (result.status, result.err) == (0, "")
+    return SimpleNamespace(folder=folder, out=result.out)

@@ -1,0 +1,398 @@
+"""Tests of distill.composer: terms in, one dict of components out."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from attrs import frozen
+from torch import nn
+
+from distill import TermConfig, TermSpec, hookimpl
+from distill.composer import compose
+from distill.errors import ConfigError, TermError
+from distill.registry import Registry
+from distill.representation import MagnitudeIF
+from distill.spectral import analyse
+from distill.views import LogMagnitude, LossInputs, Posterior, Signal, Stft, View, Waveform
+
+SIZES = {"fft_sizes": [32, 64], "hop_sizes": [8, 16], "win_lengths": [32, 50]}
+STFT = {f"stft.{option}": value for option, value in SIZES.items()}
+WAVEFORM = {f"waveform.{option}": value for option, value in SIZES.items()}
+
+
+class CountingIF(MagnitudeIF):
+    """A representation that counts how often it is used, each way."""
+
+    def __init__(self):
+        super().__init__(8000, 64, 16)
+        self.forths = self.backs = 0
+
+    def forward(self, waveform):
+        """Count and transform."""
+        self.forths += 1
+        return super().forward(waveform)
+
+    def inverse(self, spectrogram, length=None):
+        """Count and go back."""
+        self.backs += 1
+        return super().inverse(spectrogram, length)
+
+
+def noise(*shape, seed=0):
+    """Make normal noise a tenth of full scale."""
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Learned(nn.Module):
+    """A term with a parameter."""
+
+    def __init__(self, _):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, inputs):
+        """Scale the mean log-magnitude."""
+        return self.factor * inputs.view(LogMagnitude())[0].mean()
+
+
+class Step:
+    """One step of a training: a predicted spectrogram, a target waveform and a posterior."""
+
+    def __init__(self, samples=150, *, progress=0.5):
+        self.representation = CountingIF()
+        self.prediction = self.representation(noise(2, samples)).requires_grad_()
+        self.mu, self.logvar = (noise(2, 4, 3, seed=seed).requires_grad_() for seed in (2, 3))
+        self.representation.forths = 0
+        self.inputs = LossInputs(
+            prediction=Signal.from_spectrogram(self.prediction, self.representation),
+            target=Signal.from_waveform(noise(2, samples, seed=1), self.representation),
+            posterior=Posterior(mu=self.mu, logvar=self.logvar),
+            progress=progress,
+        )
+
+
+def composed(*terms, options=None, built_in=()):
+    """Compose terms a, b, c (aliases aa, bb, cc), given as functions of the inputs or as classes."""
+
+    def builder(term):
+        class Term(nn.Module):
+            def forward(self, inputs):
+                return term(inputs)
+
+        return term if isinstance(term, type) else lambda _: Term()
+
+    names = "abc"[: len(terms)]
+    specs = [
+        TermSpec(name=name, aliases=(name * 2,), config=TermConfig, build=builder(term), summary="")
+        for name, term in zip(names, terms, strict=True)
+    ]
+    plugin = SimpleNamespace(distill_loss_terms=hookimpl(lambda: specs))
+    registry = Registry(discover=False)
+    registry.register(plugin, name="my-loop", version="1")
+    return compose([*built_in, *names], options, registry=registry)
+
+
+def numbers(components):
+    """Give components as numbers."""
+    return {name: value.item() for name, value in components.items()}
+
+
+def test_the_components_and_their_names():
+    """Total first, then terms and parts unweighted, then what is weighted, then the weights."""
+    components = compose("stft,recon,kl,waveform", STFT | WAVEFORM)(Step().inputs)
+    assert list(components) == [
+        "total",
+        "stft",
+        "reconstruction",
+        "reconstruction/magnitude",
+        "reconstruction/instantaneous_frequency",
+        "kl",
+        "waveform",
+        "weighted/stft",
+        "weighted/reconstruction",
+        "weighted/kl",
+        "weighted/waveform",
+        "weight/stft",
+        "weight/reconstruction",
+        "weight/kl",
+        "weight/waveform",
+    ]
+    assert all(value.ndim == 0 and value.dtype == torch.float32 for value in components.values())
+    json.dumps(numbers(components), allow_nan=False)
+
+
+def test_weights_apply_once():
+    """Terms of 3 and 5 with weights 2 and 0.5 total 8.5."""
+    loss = composed(
+        lambda _: torch.tensor(3.0), lambda _: torch.tensor(5.0), options={"a.weight": 2.0, "b.weight": 0.5}
+    )
+    assert numbers(loss(Step().inputs)) == {
+        "total": 8.5,
+        "a": 3.0,
+        "b": 5.0,
+        "weighted/a": 6.0,
+        "weighted/b": 2.5,
+        "weight/a": 2.0,
+        "weight/b": 0.5,
+    }
+
+
+def test_schedules_apply_once():
+    """Halfway up its ramp a term of 3 with weight 2 counts 3 * 2 * 0.5; after it 3 * 2."""
+    loss = composed(
+        lambda _: torch.tensor(3.0), options={"a.weight": 2.0, "a.schedule": [[0.0, 0.0], [0.4, 1.0]]}
+    )
+    totals = [loss(Step(progress=p).inputs)["total"].item() for p in (0.0, 0.2, 0.4, 1.0)]
+    assert totals == pytest.approx([0.0, 3.0, 6.0, 6.0])
+    assert loss.weights_at(0.2) == pytest.approx({"a": 1.0})
+
+
+def test_the_kl_warms_up():
+    """By default it has half of its 0.01 at half of its warm-up."""
+    assert compose("kl")(Step(progress=0.15).inputs)["weight/kl"].item() == pytest.approx(0.005)
+
+
+def test_the_parts_of_a_term_add_up_to_it():
+    """A dict of named parts is their sum, and each is logged."""
+    loss = composed(lambda _: {"x": torch.tensor(1.0), "y": torch.tensor(2.5)}, options={"a.weight": 2.0})
+    components = numbers(loss(Step().inputs))
+    assert components["a"] == 3.5
+    assert (components["a/x"], components["a/y"]) == (1.0, 2.5)
+    assert components["total"] == 7.0
+
+
+def test_the_gradient_of_the_total_is_the_weighted_sum():
+    """Each term pulls with its weight, and nothing else has a gradient to go back on by mistake."""
+    step = Step()
+    loss = composed(
+        lambda i: i.view(LogMagnitude())[0].mean(),
+        lambda i: i.view(LogMagnitude())[0].square().mean(),
+        options={"a.weight": 3.0, "b.weight": 0.5},
+    )
+    components = loss(step.inputs)
+    components["total"].backward()
+    magnitude = step.prediction.detach()[:, 0]
+    torch.testing.assert_close(step.prediction.grad[:, 0], (3 + magnitude) / magnitude.numel())
+    assert not components["weight/a"].requires_grad
+
+
+def test_a_view_is_computed_once_per_side():
+    """Two terms that ask for equal views share one."""
+    computed = []
+
+    @frozen
+    class Counting(View):
+        def compute(self, signal):
+            computed.append(signal)
+            return signal.view(LogMagnitude()).square()
+
+    def term(inputs):
+        prediction, target = inputs.view(Counting())
+        return (prediction - target).abs().mean()
+
+    composed(term, term)(Step().inputs)["total"].backward()
+    assert len(computed) == 2
+
+
+def test_two_terms_on_one_stft_compute_it_once(monkeypatch):
+    """The `waveform` term and a third party's own share the transform of either side, and the inverse."""
+    sizes = []
+
+    def counting(padded, n_fft, hop, win_length):
+        sizes.append(n_fft)
+        return analyse(padded, n_fft, hop, win_length)
+
+    monkeypatch.setattr("distill.spectral.analyse", counting)
+    step = Step()
+    loss = composed(
+        lambda inputs: (inputs.view(Stft(n_fft=32, hop=8))[0]).abs().mean(),
+        built_in=["waveform"],
+        options=WAVEFORM,
+    )
+    loss(step.inputs)["total"].backward()
+    assert sorted(sizes) == [32, 32, 64, 64]
+    assert step.representation.backs == 1
+
+
+def test_what_no_term_asks_for_is_not_computed():
+    """Without a term on the waveform, no inverse; without one on the spectrogram, no transform."""
+    step = Step()
+    compose("stft,recon,kl", STFT)(step.inputs)["total"].backward()
+    assert (step.representation.forths, step.representation.backs) == (1, 0)
+    step = Step()
+    compose("waveform", WAVEFORM)(step.inputs)["total"].backward()
+    assert (step.representation.forths, step.representation.backs) == (0, 1)
+    step = Step()
+    compose("kl")(step.inputs)
+    assert (step.representation.forths, step.representation.backs) == (0, 0)
+
+
+def test_the_memo_dies_with_the_step():
+    """Called again after the prediction has changed in place, the loss is new and goes back again."""
+    step = Step()
+    loss = compose("stft,recon", STFT)
+    first = loss(step.inputs)
+    first["total"].backward()
+    with torch.no_grad():
+        step.prediction[:, 0] *= 0.5
+    second = loss(step.inputs)
+    second["total"].backward()
+    assert second["stft"] != first["stft"]
+    assert numbers(second) == numbers(loss(step.inputs))
+
+
+def test_a_predicted_waveform_is_cut_to_the_length_of_the_target():
+    """160 samples are in 11 frames; beside a target of 150, the loss sees 150 of either."""
+    shapes = []
+
+    def term(inputs):
+        shapes.extend(list(side.shape) for side in inputs.view(Waveform()))
+        return torch.zeros(())
+
+    composed(term)(Step(samples=150).inputs)
+    assert shapes == [[2, 150], [2, 150]]
+
+
+def test_a_term_of_weight_0_is_monitored():
+    """It is computed and logged, and neither the prediction nor its own parameters get a gradient."""
+    step = Step()
+    loss = composed(Learned, lambda i: i.posterior.mu.square().mean(), options={"a.weight": 0.0})
+    components = loss(step.inputs)
+    components["total"].backward()
+    expected = 2 * step.prediction[:, 0].mean().item()
+    assert components["a"].item() == pytest.approx(expected)
+    assert list(components)[:3] == ["total", "a", "b"]
+    assert components["weighted/a"] == components["weight/a"] == 0
+    assert components["total"] == components["b"]
+    assert not components["a"].requires_grad
+    assert loss.terms["a"].factor.grad is None
+    assert step.prediction.grad is None
+    assert step.mu.grad.abs().sum() > 0
+
+
+def test_a_monitored_term_does_not_cut_the_gradient_of_what_it_shares():
+    """A view that it looks at first still has a gradient for the next term."""
+    step, alone = Step(), Step()
+    compose("stft,recon", STFT | {"stft.weight": 0.0})(step.inputs)["total"].backward()
+    compose("recon")(alone.inputs)["total"].backward()
+    assert torch.equal(step.prediction.grad, alone.prediction.grad)
+
+
+def test_a_monitored_term_that_overflows_leaves_the_total_alone():
+    """Infinity times 0 is no number, but it is not in the sum."""
+    loss = composed(lambda _: torch.tensor(torch.inf), lambda _: torch.tensor(1.0), options={"a.weight": 0})
+    components = loss(Step().inputs)
+    assert components["a"] == torch.inf
+    assert components["total"] == 1
+
+
+def test_nothing_has_a_gradient_without_grad():
+    """An evaluation stays one."""
+    with torch.no_grad():
+        components = compose("stft,recon,kl", STFT)(Step().inputs)
+    assert not any(value.requires_grad for value in components.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_changes_nothing(dtype):
+    """Under autocast every component is computed in float32, of whatever precision the inputs are."""
+
+    class Multiplying(nn.Module):
+        def __init__(self, _):
+            super().__init__()
+            self.matrix = nn.Parameter(noise(33, 33, seed=9))
+
+        def forward(self, inputs):
+            prediction, target = inputs.view(LogMagnitude())
+            return (self.matrix @ (prediction - target)).square().mean()
+
+    step = Step()
+
+    def inputs_as(*dtypes):
+        def cast(tensor):
+            return tensor.to(dtypes[0]).to(dtypes[-1])
+
+        return LossInputs(
+            prediction=Signal.from_spectrogram(cast(step.prediction), step.representation),
+            target=step.inputs.target,
+            posterior=Posterior(mu=cast(step.mu), logvar=cast(step.logvar)),
+        )
+
+    built_in = ["stft", "recon", "kl", "waveform"]
+    loss = composed(Multiplying, built_in=built_in, options=STFT | WAVEFORM)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        components = loss(inputs_as(dtype))
+    assert numbers(components) == numbers(loss(inputs_as(dtype, torch.float32)))
+    assert components["total"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [
+        (torch.zeros(2), "a torch.float32 tensor of shape [2]"),
+        (torch.zeros(1), "a torch.float32 tensor of shape [1]"),
+        (torch.tensor(1), "a torch.int64 tensor of shape []"),
+        (torch.tensor(1j), "a torch.complex64 tensor of shape []"),
+        (3, "3"),
+        (0.5, "0.5"),
+        (None, "None"),
+        ({}, "{}"),
+        ({"fine": torch.tensor(1.0), "x": torch.zeros(2)}, "a torch.float32 tensor of shape [2] as part 'x'"),
+        ({"x": None}, "None as part 'x'"),
+    ],
+)
+def test_a_term_that_returns_no_loss_is_named(returned, shown):
+    """The term, its distribution, what it returned, what was expected, and a remedy."""
+    with pytest.raises(TermError) as caught:
+        composed(lambda _: returned)(Step().inputs)
+    assert str(caught.value) == (
+        f"a (my-loop 1): the term returned {shown}; expected a scalar float tensor or a dict of them\n"
+        "Reduce the loss to one number, with .mean() for example."
+    )
+
+
+def test_a_term_in_half_precision_is_summed_in_float32():
+    """60000 and 60000 are more than float16 holds."""
+    loss = composed(lambda _: {"x": torch.tensor(6e4).half(), "y": torch.tensor(6e4).half()})
+    assert loss(Step().inputs)["total"].item() == 120_000
+
+
+def test_a_missing_posterior_is_an_error_only_for_who_asks():
+    """`recon` does without; `kl` says what is missing."""
+    step = Step()
+    inputs = LossInputs(prediction=step.inputs.prediction, target=step.inputs.target)
+    assert compose("recon")(inputs)["total"].isfinite()
+    with pytest.raises(TermError, match=r"^LossInputs: a chosen term needs the posterior"):
+        compose("kl")(inputs)
+
+
+def test_options_have_addresses():
+    """By canonical name or by alias, in a user's own registry as well."""
+    assert compose("stft,recon", {"recon.weight": 1.0}).config.reconstruction.weight == 1.0
+    assert compose("recon", {"reconstruction.if_weight": 2.0}).config.reconstruction.if_weight == 2.0
+    assert composed(lambda _: torch.zeros(()), options={"aa.weight": 0.3}).config.a.weight == 0.3
+
+
+def test_an_unknown_option_is_an_error_with_a_suggestion():
+    """A misspelt weight is not ignored."""
+    with pytest.raises(ConfigError) as caught:
+        compose("stft,recon", {"recon.wieght": 1.0, "stft.hop": 3})
+    assert caught.value.problems == (
+        (
+            "loss.stft.hop: unknown option, got 3; expected one of "
+            "weight, schedule, fft_sizes, hop_sizes, win_lengths, per_example"
+        ),
+        "loss.reconstruction.wieght: unknown option, got 1.0; did you mean 'weight'?",
+    )
+
+
+def test_the_state_of_a_term_is_the_losss():
+    """A term's parameters are trained, saved and loaded with the loss."""
+    step, loss, restored = Step(), composed(Learned), composed(Learned)
+    loss(step.inputs)["total"].backward()
+    torch.optim.SGD(loss.parameters(), lr=0.1).step()
+    assert list(loss.state_dict()) == ["terms.a.factor"]
+    restored.load_state_dict(loss.state_dict())
+    assert restored.terms["a"].factor.item() != 2
+    assert numbers(restored(step.inputs)) == numbers(loss(step.inputs))

@@ -1,0 +1,347 @@
+"""Tests of distill.functional, against auraloss, torch.distributions, and figures kept in golden/."""
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+from auraloss.freq import MultiResolutionSTFTLoss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from distill import functional
+from distill.config import assign, structure
+from distill.errors import ShapeError
+from distill.functional import LossConfig
+from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
+CASES = ["case0", "case1", "case2"]
+
+
+def noise(*shape, seed=0):
+    """Make normal noise of a given shape."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def auraloss_of(config):
+    """Make auraloss's loss at the same resolutions."""
+    return MultiResolutionSTFTLoss(config.fft_sizes, config.hop_sizes, config.win_lengths)
+
+
+def value_and_gradient(loss, prediction, target):
+    """Give a loss and its gradient at the prediction."""
+    prediction = prediction.clone().requires_grad_()
+    value = loss(prediction, target)
+    return value.item(), torch.autograd.grad(value, prediction)[0]
+
+
+def assert_equal_to_auraloss(config, prediction, target):
+    """Compare value and gradient to 1e-5; give the gradient."""
+    value, gradient = value_and_gradient(functional.create_stft_loss(config), prediction, target)
+    expected_value, expected = value_and_gradient(auraloss_of(config), prediction, target)
+    assert value == pytest.approx(expected_value, rel=1e-5, abs=1e-7)
+    assert (gradient - expected).norm() <= 1e-5 * expected.norm()
+    return gradient
+
+
+def golden_case(name):
+    """Load the inputs, the config, the weight of the KL and the expected figures of a case."""
+    case, tensors = EXPECTED[name], load_file(GOLDEN / f"{name}.safetensors")
+    tree = {}
+    for address, value in case["config"].items():
+        assign(tree, address, value)
+    config = structure(tree, LossConfig)
+    return tensors, config, case["kl_weight"], case["expected"]
+
+
+def golden_gradients(name, stft_loss=None):
+    """Give the components of a case and the norms of its gradients."""
+    tensors, config, kl_weight, _ = golden_case(name)
+    inputs = {key: tensors[key].requires_grad_() for key in ("reconstruction", "mu", "logvar")}
+    recon, mu, logvar = inputs.values()
+    components = functional.compute_combined_loss(
+        recon, tensors["target"], mu, logvar, config, kl_weight, stft_loss
+    )
+    components["total_loss"].backward()
+    norms = {f"grad_norm_{key}": tensor.grad.norm().item() for key, tensor in inputs.items()}
+    return {key: value.item() for key, value in components.items()}, norms
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_combined_loss_equals_the_golden_values(name):
+    """Every component is the one on record, and no other is returned."""
+    components, _ = golden_gradients(name)
+    *_, expected = golden_case(name)
+    assert list(components) == [
+        "total_loss",
+        "stft_loss",
+        "mag_recon_loss",
+        "if_recon_loss",
+        "kl_loss",
+        "recon_loss",
+    ]
+    assert components == pytest.approx({key: expected[key] for key in components}, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_combined_loss_equals_the_golden_gradients(name):
+    """The norm of every gradient is the one on record, as far as float32 settles it."""
+    _, norms = golden_gradients(name)
+    *_, expected = golden_case(name)
+    # Some STFT bins of these reconstructions are nearly 0, where the gradient of the logarithm is
+    # 1 / |X|: rounding in the FFT decides the norm. auraloss itself misses the record of case0 by 2e-5
+    # and of case1 by 6e-4 on another machine than the one that made it (in float64 by 5e-5 and 2e-3), so
+    # the next test holds the gradient against auraloss on this machine.
+    tolerance = {"case0": 1e-3, "case1": 1e-3, "case2": 1e-5}[name]
+    name = "grad_norm_reconstruction"
+    assert norms.pop(name) == pytest.approx(expected[name], rel=tolerance)
+    assert norms == pytest.approx({key: expected[key] for key in norms}, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_combined_loss_equals_auraloss_inside_the_same_formula(name):
+    """With auraloss as its STFT loss it gives the same components and gradient norms, to 1e-5."""
+    _, config, *_ = golden_case(name)
+    components, norms = golden_gradients(name)
+    expected, expected_norms = golden_gradients(name, auraloss_of(config.stft))
+    assert components == pytest.approx(expected, rel=1e-5)
+    assert norms == pytest.approx(expected_norms, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_plain_vae_loss_equals_the_golden_values(name):
+    """Its three values, and the KL without free bits, are those on record."""
+    tensors, config, kl_weight, expected = golden_case(name)
+    mu, logvar = tensors["mu"], tensors["logvar"]
+    values = functional.vae_loss(
+        tensors["reconstruction"], tensors["target"], mu, logvar, kl_weight, config.kl.free_bits
+    )
+    assert [value.item() for value in values] == pytest.approx(expected["vae_loss"], rel=1e-5)
+    kl = functional.compute_kl_divergence(mu, logvar).item()
+    assert kl == pytest.approx(expected["kl_divergence"], rel=1e-5)
+
+
+def test_the_plain_vae_loss_by_default():
+    """The KL has weight 1 and 0.1 free bits: ((2^2 + 0) / 2, 0.1 + 0.5) add up to 2.6."""
+    values = functional.vae_loss(
+        torch.tensor([[2.0, 1.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2)
+    )
+    assert [value.item() for value in values] == pytest.approx([2.6, 2.0, 0.6])
+
+
+@pytest.mark.parametrize("row", EXPECTED["kl_weight"]["rows"])
+def test_the_kl_weight_of_an_epoch(row):
+    """The rows on record: linear over the warm-up, constant after it, at once without one."""
+    *arguments, expected = row
+    assert functional.get_kl_weight(*arguments) == pytest.approx(expected, rel=1e-5)
+
+
+@st.composite
+def resolutions(draw):
+    """Draw the sizes of up to three resolutions, odd ones and hops that divide nothing among them."""
+    sizes = []
+    for _ in range(draw(st.integers(1, 3))):
+        n_fft = draw(st.integers(4, 80))
+        window = draw(st.integers(3, n_fft))
+        sizes.append((n_fft, draw(st.integers(1, window)), window))
+    n_ffts, hops, windows = zip(*sizes, strict=True)
+    return StftConfig(fft_sizes=n_ffts, hop_sizes=hops, win_lengths=windows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(resolutions(), st.integers(1, 3), st.integers(1, 2), st.integers(1, 150), st.integers(0, 99))
+def test_the_stft_loss_equals_auraloss(config, batch, channels, extra, seed):
+    """Value and gradient are auraloss's for any shape that it takes."""
+    shape = (batch, channels, max(config.fft_sizes) // 2 + extra)
+    assert_equal_to_auraloss(config, noise(*shape, seed=seed), noise(*shape, seed=seed + 1))
+
+
+def test_the_stft_loss_equals_auraloss_by_default():
+    """The default resolutions are 512, 1024 and 2048 with a hop of a quarter."""
+    expected = MultiResolutionSTFTLoss([512, 1024, 2048], [128, 256, 512], [512, 1024, 2048])
+    prediction, target = noise(2, 1, 4000), noise(2, 1, 4000, seed=1)
+    value = functional.create_stft_loss()(prediction, target).item()
+    assert value == pytest.approx(expected(prediction, target).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (0, 0), (1e-6, 1), (1, 1e-6), (1, 1)])
+def test_the_stft_loss_of_silence_equals_auraloss(one, other):
+    """With silence on either side, value and gradient are finite, and 0 where auraloss has a plateau."""
+    config = StftConfig(fft_sizes=(64, 30), hop_sizes=(16, 7), win_lengths=(64, 20))
+    sides = one * noise(2, 1, 300), other * noise(2, 1, 300, seed=1)
+    gradient = assert_equal_to_auraloss(config, *sides)
+    assert gradient.isfinite().all()
+    assert (gradient.abs().sum() > 0) == (one == 1)
+
+
+def test_the_stft_loss_is_0_between_equals():
+    """Nothing to tell apart costs nothing, and pulls nowhere."""
+    value, gradient = value_and_gradient(functional.create_stft_loss(), noise(1, 1, 3000), noise(1, 1, 3000))
+    assert value == 0
+    assert (gradient == 0).all()
+
+
+def test_the_stft_loss_takes_any_length_and_precision():
+    """A clip too short for auraloss is padded; half precision is computed in float32, double in double."""
+    prediction, target = noise(1, 1, 5), noise(1, 1, 5, seed=1)
+    loss = functional.create_stft_loss()
+    assert 0 < loss(prediction, target) < 100
+    half = loss(prediction.half(), target.half())
+    assert half.dtype == torch.float32
+    assert half == loss(prediction.half().float(), target.half().float())
+    assert loss(prediction.double(), target.double()).dtype == torch.float64
+
+
+def test_spectral_convergence_by_hand():
+    """The batch has errors 1 and 0 beside norms 1 and 10; per example the quiet clip counts as much."""
+    target = torch.tensor([[[0.6, 0.8]], [[6.0, 8.0]]])
+    prediction = torch.tensor([[[0.6, 1.8]], [[6.0, 8.0]]])
+    over_batch = functional.spectral_convergence(prediction, target)
+    per_example = functional.spectral_convergence(prediction, target, per_example=True)
+    assert over_batch.item() == pytest.approx(1 / 101**0.5)
+    assert per_example.item() == pytest.approx((1 / 1 + 0 / 10) / 2)
+
+
+def test_the_per_example_stft_loss_is_the_mean_over_the_examples():
+    """With the option, a batch costs what its clips cost on average, and one clip what it always does."""
+    config = StftConfig(fft_sizes=(64,), hop_sizes=(16,), win_lengths=(64,))
+    per_example = functional.create_stft_loss(attrs.evolve(config, per_example=True))
+    loudness = torch.tensor([1.0, 0.01])[:, None, None]
+    prediction, target = loudness * noise(2, 1, 300), loudness * noise(2, 1, 300, seed=1)
+    each = [auraloss_of(config)(prediction[[i]], target[[i]]).item() for i in range(2)]
+    assert per_example(prediction, target).item() == pytest.approx(sum(each) / 2, rel=1e-5)
+
+
+def test_the_log_magnitude_distance_by_hand():
+    """A factor of e on one of two is 1 / 2, whichever way."""
+    magnitude = torch.tensor([2.0, 3.0])
+    louder = magnitude * torch.tensor([torch.e, 1.0])
+    for sides in ((magnitude, louder), (louder, magnitude)):
+        assert functional.log_magnitude_distance(*sides).item() == pytest.approx(0.5)
+
+
+def test_the_frequency_distance_by_hand():
+    """Amplitudes 1 and 3 weigh 1/2 and 3/2: (0.4 / 2 + 0.1 * 3/2) / 2."""
+    error, amplitude = torch.tensor([[[0.4, -0.1]]]), torch.tensor([[[1.0, 3.0]]])
+    assert functional.instantaneous_frequency_distance(error, amplitude).item() == pytest.approx(0.175)
+
+
+def test_the_frequency_distance_keeps_the_scale_of_the_error():
+    """The weights have mean 1 whatever the amplitudes: one error everywhere costs that error."""
+    error, amplitude = torch.full((2, 5, 7), -0.25), noise(2, 5, 7).abs() * 1e-4
+    assert functional.instantaneous_frequency_distance(error, amplitude).item() == pytest.approx(0.25)
+
+
+def test_the_frequency_distance_of_silence_is_0():
+    """Silence has no frequency to miss."""
+    error = noise(1, 3, 4).requires_grad_()
+    distance = functional.instantaneous_frequency_distance(error, torch.zeros(1, 3, 4))
+    distance.backward()
+    assert distance == 0
+    assert (error.grad == 0).all()
+
+
+def test_the_kl_divergence_by_hand():
+    """A mean of 1 costs 1/2 nat; log-variance 1 costs (e - 2) / 2; summed over D, averaged over B."""
+    mu, logvar = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    expected = (0.5 + (torch.e - 2) / 2) / 2
+    assert functional.kl_divergence(mu, logvar).item() == pytest.approx(expected)
+    assert functional.compute_kl_divergence(mu, logvar).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 7)])
+def test_the_kl_divergence_equals_torchs(shape):
+    """It is torch.distributions' divergence, summed over D and averaged over everything else."""
+    mu, logvar = noise(*shape), noise(*shape, seed=1)
+    posterior = torch.distributions.Normal(mu, (logvar / 2).exp())
+    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
+    torch.testing.assert_close(functional.kl_per_dimension(mu, logvar), expected, rtol=1e-4, atol=1e-6)
+    actual = functional.kl_divergence(mu, logvar)
+    torch.testing.assert_close(actual, expected.sum(1).mean(), rtol=1e-5, atol=0)
+
+
+def test_free_bits_count_per_element():
+    """Costs of 0 and 1 nat count as 0.1 and 1, not as their mean of 0.5; what is free has no gradient."""
+    mu = torch.tensor([[0.0], [2**0.5]], requires_grad=True)
+    logvar = torch.zeros(2, 1, requires_grad=True)
+    kl = functional.kl_divergence(mu, logvar, free_bits=0.1)
+    kl.backward()
+    assert kl.item() == pytest.approx((0.1 + 1.0) / 2)
+    assert mu.grad.flatten().tolist() == pytest.approx([0.0, 2**0.5 / 2])
+    nearby = torch.tensor([[0.3]], requires_grad=True)
+    functional.kl_divergence(nearby, torch.zeros(1, 1), free_bits=0.1).backward()
+    assert nearby.grad.item() == 0
+
+
+def test_the_options_of_the_combined_loss_by_default():
+    """They are the options of the terms."""
+    assert LossConfig() == LossConfig(stft=StftConfig(), reconstruction=ReconstructionConfig(), kl=KlConfig())
+
+
+def test_the_combined_loss_makes_its_stft_loss_from_the_config():
+    """Passing the loss in changes nothing but the time, and what is passed in is what is used."""
+    config = LossConfig(stft=StftConfig(fft_sizes=(32,), hop_sizes=(8,), win_lengths=(24,)))
+    recon, target = noise(2, 2, 5, 20).abs(), noise(2, 2, 5, 20, seed=1).abs()
+    posterior = torch.zeros(2, 4), torch.zeros(2, 4)
+    made = functional.compute_combined_loss(recon, target, *posterior, config, 0.0)
+    stft_loss = functional.create_stft_loss(config.stft)
+    assert functional.compute_combined_loss(recon, target, *posterior, config, 0.0, stft_loss) == made
+    other = functional.compute_combined_loss(recon, target, *posterior, config, 0.0, torch.nn.L1Loss())
+    assert other["stft_loss"] == other["mag_recon_loss"]
+
+
+LATENT = torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: functional.create_stft_loss()(torch.zeros(2, 1, 9), torch.zeros(1, 1, 9)),
+            "prediction and target must share the shape [B, C, N]: got [2, 1, 9] and [1, 1, 9]",
+        ),
+        (
+            lambda: functional.create_stft_loss()(torch.zeros(2, 9), torch.zeros(2, 9)),
+            "prediction and target must share the shape [B, C, N]: got [2, 9] and [2, 9]",
+        ),
+        (
+            lambda: functional.compute_combined_loss(
+                torch.zeros(2, 2, 3, 4), torch.zeros(1, 2, 3, 4), LATENT, LATENT, LossConfig(), 1.0
+            ),
+            "recon and target must share the shape [B, 2, F, T]: got [2, 2, 3, 4] and [1, 2, 3, 4]",
+        ),
+        (
+            lambda: functional.compute_combined_loss(
+                torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4), LATENT, LATENT, LossConfig(), 1.0
+            ),
+            "recon and target must share the shape [B, 2, F, T]: got [2, 1, 3, 4] and [2, 1, 3, 4]",
+        ),
+        (
+            lambda: functional.compute_combined_loss(
+                torch.zeros(2, 2, 4), torch.zeros(2, 2, 4), LATENT, LATENT, LossConfig(), 1.0
+            ),
+            "recon and target must share the shape [B, 2, F, T]: got [2, 2, 4] and [2, 2, 4]",
+        ),
+        (
+            lambda: functional.vae_loss(torch.zeros(2, 5), torch.zeros(5), LATENT, LATENT),
+            "reconstruction and target must share the shape [B, ...]: got [2, 5] and [5]",
+        ),
+        (
+            lambda: functional.compute_kl_divergence(LATENT, LATENT[:1]),
+            "mu and logvar must share the shape [B, D] or [B, D, T']: got [2, 3] and [1, 3]",
+        ),
+        (
+            lambda: functional.kl_divergence(LATENT[0], LATENT[0]),
+            "mu and logvar must share the shape [B, D] or [B, D, T']: got [3] and [3]",
+        ),
+    ],
+)
+def test_nothing_is_broadcast_in_silence(call, message):
+    """Shapes that do not belong together are an error that shows both."""
+    with pytest.raises(ShapeError) as caught:
+        call()
+    assert str(caught.value) == message

@@ -1,0 +1,76 @@
+"""Tests that what should be quick loads no torch, and that the public names are there all the same."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import distill
+
+QUIET = """
+import sys
+{code}
+heavy = sorted({{"torch", "auraloss", "accelerate", "numpy"}} & set(sys.modules))
+assert not heavy, heavy
+"""
+
+
+def run(code):
+    """Run code in a fresh interpreter, which fails if it loads torch."""
+    return subprocess.run(
+        [sys.executable, "-c", QUIET.format(code=code)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("code", ["import distill", "import distill; dir(distill); distill.__all__"])
+def test_import_distill_loads_no_torch(code):
+    """Nor does asking what there is."""
+    assert run(code).stderr == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["BaseTermConfig", "DistillError", "Registry", "TermConfig", "TermSpec", "hookimpl"]
+)
+def test_what_a_plugin_declares_itself_with_loads_no_torch(name):
+    """A plugin that names its builder by a string need not load it either."""
+    assert run(f"from distill import {name}").stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["losses"], ["losses", "show", "stft"]]
+)
+def test_commands_that_only_print_load_no_torch(arguments):
+    """Help and listings answer at once, as far as installed plugins let them."""
+    code = f"""
+import distill.registry
+distill.registry.entry_points = lambda **_: []
+from distill.cli import main
+main({arguments}, standalone_mode=False)
+"""
+    result = run(code)
+    assert result.stderr == ""
+    assert "stft" in result.stdout or "Usage: " in result.stdout
+
+
+@pytest.mark.parametrize("name", distill.__all__)
+def test_every_public_name_is_there(name):
+    """Each is the object that its module defines, and is listed."""
+    public = getattr(distill, name)
+    module = importlib.import_module(f"distill.{distill._HOME[name]}")  # noqa: SLF001  # the table itself
+    assert public is getattr(module, name)
+    assert name in dir(distill)
+
+
+def test_the_contract_of_a_plugin_is_public():
+    """The names that the design gives to plugins and to loops of one's own."""
+    needed = {"LossInputs", "TermConfig", "TermSpec", "hookimpl", "compose", "Signal", "Posterior"}
+    assert needed <= set(distill.__all__)
+    assert {"__version__", "compose"} <= set(dir(distill))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """As with any module."""
+    with pytest.raises(AttributeError) as caught:
+        _ = distill.compsoe
+    assert str(caught.value) == "module 'distill' has no attribute 'compsoe'"

@@ -1,0 +1,169 @@
+"""Tests of distill.model: what holds of the VAE whatever its layers are."""
+
+import math
+
+import attrs
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill.assembly import make_model
+from distill.config import structure
+from distill.errors import ConfigError
+from distill.model import LOGVAR_BOUND
+from distill.representation import MagnitudeIF
+from distill.settings import ModelSettings
+
+REPRESENTATION = MagnitudeIF(8000, n_fft=64, hop=32)
+"""250 frames a second of 33 bins."""
+
+
+def small(stages=2, latents_per_second=500, representation=REPRESENTATION):
+    """Make a small model; each stage after the first halves the frame rate."""
+    sizes = {"width": 8, "frequency_rank": 2, "latents_per_second": latents_per_second}
+    blocks = {"encoder_blocks": [1] * stages, "decoder_blocks": [1] * stages}
+    return make_model(structure({**sizes, **blocks}, ModelSettings), representation, seed=0)
+
+
+def spectrogram(*shape, seed=0):
+    """Draw a spectrogram `[B, 2, 33, T]` with values a recording may have."""
+    batch, frames = shape
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.rand(batch, 2, REPRESENTATION.bins, frames, generator=generator)
+    return torch.stack([11 * values[:, 0], 2 * values[:, 1] - 1], dim=1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=st.integers(1, 3), frames=st.integers(1, 40), stages=st.integers(1, 4), noisy=st.booleans())
+def test_any_number_of_frames_comes_back(batch, frames, stages, noisy):
+    """The output is as long as the input, down to one frame, and the latents as short as they are said to be."""
+    vae = small(stages)
+    latent_frames = math.ceil(frames / 2 ** (stages - 1))
+    shape = (batch, vae.latent_size, latent_frames)
+    noise = torch.ones(shape) if noisy else None
+    reconstruction, mu, logvar = vae(spectrogram(batch, frames), noise)
+    assert reconstruction.shape == (batch, 2, REPRESENTATION.bins, frames)
+    assert mu.shape == logvar.shape == shape
+    assert vae.latent_frames(frames) == latent_frames
+    assert all(tensor.isfinite().all() for tensor in (reconstruction, mu, logvar))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    latents=st.integers(1, 2000),
+    rate=st.integers(1000, 96_000),
+    hop=st.integers(8, 32),
+    stages=st.integers(1, 4),
+)
+def test_latents_are_at_most_as_many_as_asked_for(latents, rate, hop, stages):
+    """Per second, there are as many numbers as whole ones fit in each latent frame, and never more."""
+    representation = MagnitudeIF(rate, n_fft=64, hop=hop)
+    latent_frames_per_second = rate / hop / 2 ** (stages - 1)
+    if latents < latent_frames_per_second:
+        with pytest.raises(ConfigError):
+            small(stages, latents, representation)
+        return
+    size = small(stages, latents, representation).latent_size
+    assert size * latent_frames_per_second <= latents + 1e-6
+    assert (size + 1) * latent_frames_per_second > latents - 1e-6
+
+
+def test_too_few_latents_are_refused():
+    """The whole message: 125 latent frames a second need as many numbers."""
+    assert small(latents_per_second=125).latent_size == 1
+    with pytest.raises(ConfigError) as caught:
+        small(latents_per_second=124)
+    assert str(caught.value) == (
+        "model.latents_per_second: must be at least 125 with this representation and 2 stages, got 124"
+    )
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 100.0])
+def test_outputs_stay_within_what_the_representation_has(scale):
+    """Whatever the latents: no negative log-magnitude, and an IF within -1..1 that uses both halves."""
+    vae = small()
+    vae.normalise(spectrogram(4, 20))
+    latents = scale * torch.randn(8, vae.latent_size, 10, generator=torch.Generator().manual_seed(0))
+    magnitude, frequency = vae.decode(latents, 20).unbind(1)
+    assert magnitude.isfinite().all()
+    assert magnitude.min() >= 0
+    assert -1 <= frequency.min() < 0 < frequency.max() <= 1
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e3, 1e6])
+def test_the_log_variance_is_bounded(scale):
+    """An absurd input leaves the posterior, the reconstruction and the KL divergence finite."""
+    vae = small()
+    torch.nn.init.normal_(vae.posterior.weight, std=100.0)
+    reconstruction, mu, logvar = vae(scale * spectrogram(2, 16), torch.ones(2, vae.latent_size, 8))
+    assert logvar.abs().max() <= LOGVAR_BOUND
+    assert logvar.exp().isfinite().all()
+    assert mu.isfinite().all()
+    assert reconstruction.isfinite().all()
+
+
+def test_noise_is_scaled_by_the_posterior():
+    """The latents are mu plus noise times the standard deviation (Kingma & Welling, 2014)."""
+    vae = small()
+    noise = torch.randn(2, vae.latent_size, 8, generator=torch.Generator().manual_seed(0))
+    reconstruction, mu, logvar = vae(spectrogram(2, 16), noise)
+    torch.testing.assert_close(reconstruction, vae.decode(mu + noise * logvar.exp().sqrt(), 16))
+    torch.testing.assert_close(vae(spectrogram(2, 16), None)[0], vae.decode(mu, 16))
+
+
+def test_an_example_does_not_depend_on_the_others():
+    """Nothing is normalised over the batch."""
+    vae = small()
+    batch = spectrogram(3, 16)
+    for together, alone in zip(zip(*vae(batch, None), strict=True), batch, strict=True):
+        for one, other in zip(together, vae(alone[None], None), strict=True):
+            torch.testing.assert_close(one, other[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_reaches_every_parameter():
+    """No part of the model is left out of the training, with whatever it looks at."""
+    vae = small(stages=3)
+    reconstruction, mu, logvar = vae(spectrogram(2, 16), torch.ones(2, vae.latent_size, 4))
+    sums = (reconstruction * spectrogram(2, 16, seed=1)).sum() + mu.square().sum() + logvar.square().sum()
+    sums.backward()
+    assert [
+        name for name, each in vae.named_parameters() if each.grad is None or not each.grad.abs().max() > 0
+    ] == []
+
+
+def test_normalising_takes_the_mean_of_the_audible_frames():
+    """By hand: of three frames the silent one does not count; the spread is that of the magnitude."""
+    vae = small()
+    frames = torch.zeros(1, 2, REPRESENTATION.bins, 3)
+    frames[0, 0, :, 0], frames[0, 0, :, 2] = 2.0, 6.0
+    frames[0, 1, :, 0], frames[0, 1, :, 2] = 0.5, -0.1
+    frames[0, :, :, 1] = 1.0  # as loud as one floor: no bin of it is audible
+    vae.normalise(frames)
+    expected = torch.tensor([[4.0], [0.2]]).expand(2, REPRESENTATION.bins)
+    torch.testing.assert_close(vae.mean_frame, expected)
+    torch.testing.assert_close(vae.deviation, torch.tensor(2.0))
+
+
+def test_normalising_needs_something_audible():
+    """Silence changes nothing, and frames that are all alike do not make the spread 0."""
+    vae = small()
+    vae.normalise(torch.zeros(2, 2, REPRESENTATION.bins, 3))
+    assert not vae.mean_frame.any()
+    assert vae.deviation == 1
+    vae.normalise(torch.full((2, 2, REPRESENTATION.bins, 3), 5.0))
+    assert vae.deviation > 0
+
+
+def test_a_seed_gives_its_weights():
+    """The same seed draws the same weights, another one others, and the caller's generator stands still."""
+    model, state = small(), torch.get_rng_state()
+    settings_ = attrs.evolve(structure({}, ModelSettings), width=8, encoder_blocks=(1,), decoder_blocks=(1,))
+    one, same, other = (
+        torch.cat([p.flatten() for p in make_model(settings_, REPRESENTATION, seed).parameters()])
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(state, torch.get_rng_state())
+    assert set(model.state_dict()) > {"mean_frame", "deviation"}

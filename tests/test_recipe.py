@@ -1,0 +1,237 @@
+"""Tests of distill.recipe: the whole recipe from TOML and back, and what does not fit in it."""
+
+import re
+import tomllib
+
+import attrs
+import pytest
+from attrs import field, frozen
+
+import distill
+from distill import TermConfig, TermSpec, hookimpl
+from distill.errors import ConfigError, RunError, TermError
+from distill.recipe import DEFAULT_LOSS, differences, read_recipe, terms_of
+from distill.registry import Registry
+
+OURS = f"distill {distill.__version__}"
+
+
+@frozen(kw_only=True)
+class BandConfig(TermConfig):
+    """The options of a term of somebody else's."""
+
+    bands: int = field(default=8, metadata={"help": "how many"})
+
+
+class BandPlugin:
+    """A distribution's plugin with one term."""
+
+    @hookimpl
+    def distill_loss_terms(self):
+        """Yield it."""
+        yield TermSpec(name="band_energy", aliases=("bands",), config=BandConfig, build="a:B", summary="")
+
+
+@pytest.fixture
+def registry():
+    """Give a registry with the built-in terms and one of the distribution `band-losses` 1.5."""
+    registry = Registry(discover=False)
+    registry.register(BandPlugin(), name="band-losses", version="1.5")
+    return registry
+
+
+def problems(tree, registry=None, **options):
+    """Give the lines of what is said of a recipe that does not fit."""
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(tree, registry or Registry(discover=False), **options)
+    return str(caught.value).splitlines()
+
+
+def chosen(draft):
+    """Name the terms of a draft."""
+    return [term.name for term in draft.terms]
+
+
+def test_a_recipe_survives_toml(registry, tiny_tree):
+    """What is written is read back equal, with the values that were set, and says how it is used."""
+    tree = {**tiny_tree, "loss": {"stft": {"weight": 2.5}, "bands": {"bands": 3}}}
+    draft = read_recipe(tree, registry)
+    text = draft.recipe.to_toml()
+    assert text.startswith("# A Distill recipe: distill train --config FILE\n")
+    again = read_recipe(tomllib.loads(text), registry)
+    assert attrs.asdict(again.recipe) == attrs.asdict(draft.recipe)
+    assert chosen(again) == ["stft", "band_energy"]
+    assert again.recipe.loss.stft.weight == 2.5
+    assert again.recipe.loss.band_energy.bands == 3
+    assert again.recipe.representation.n_fft == 256
+
+
+def test_every_option_is_written_with_its_help(registry):
+    """TOML holds a comment beside each option, and one that is unset as a comment."""
+    text = read_recipe({}, registry, loss="bands").recipe.to_toml()
+    assert re.search(r"^bands = 8 +# how many$", text, re.MULTILINE)
+    assert "# steps = <whole number>" in text
+
+
+def test_the_terms_are_those_with_tables(registry):
+    """Without a list of terms, a recipe's tables under `loss` choose them; with none, the default does."""
+    assert chosen(read_recipe({"loss": {"kl": {}, "stft": {}}}, registry)) == ["kl", "stft"]
+    assert chosen(read_recipe({}, registry)) == DEFAULT_LOSS.split(",")
+    assert chosen(read_recipe({"loss": {}}, registry)) == DEFAULT_LOSS.split(",")
+    assert terms_of({"loss": {"kl": {}, "stft": {}}}) == "kl,stft"
+
+
+def test_a_list_of_terms_goes_before_tables(registry):
+    """Terms that are asked for need no table."""
+    draft = read_recipe({"loss": {"kl": {"free_bits": 0.2}}}, registry, loss="recon,kl")
+    assert chosen(draft) == ["reconstruction", "kl"]
+    assert draft.recipe.loss.kl.free_bits == 0.2
+
+
+def test_a_table_of_a_term_that_is_not_chosen_is_an_error(registry):
+    """A term which was not chosen has no address."""
+    assert problems({"loss": {"stft": {"weight": 1.0}}}, registry, loss="waveform,kl") == [
+        "loss.stft: unknown option, got a table; expected one of waveform, kl"
+    ]
+
+
+def test_an_empty_list_of_terms_is_no_list(registry):
+    """Nothing stands for the default but leaving it out."""
+    with pytest.raises(TermError, match=r"^no loss term is chosen\n"):
+        read_recipe({}, registry, loss="")
+
+
+def test_every_problem_is_reported_at_once(registry):
+    """Each has the path, the value and what was expected, the loss's and the others' alike."""
+    tree = {
+        "loss": {"stft": {"wieght": 2.0}, "kl": {"free_bits": "some"}},
+        "training": {"steps": 0, "free_bits": 0.1},
+        "modle": {"width": 8},
+        "corpus": {"heldout_fraction": 1},
+    }
+    assert problems(tree, registry) == [
+        "training.free_bits: is set as loss.kl.free_bits too; keep the latter",
+        "loss.stft.wieght: unknown option, got 2.0; did you mean 'weight'?",
+        'loss.kl.free_bits: expected a number, got "some"',
+        "modle: unknown option, got a table; did you mean 'model'?",
+        "corpus.heldout_fraction: must be < 1, got 1",
+        "training.steps: must be >= 1, got 0",
+    ]
+
+
+@pytest.mark.parametrize("name", ["loss", "provenance"])
+def test_what_must_be_a_table_is_one(name):
+    """A value where a table belongs is a problem, not a traceback."""
+    assert problems({name: 3}) == [f"{name}: expected a table, got 3"]
+
+
+def test_a_term_that_is_not_a_table():
+    """Nor is there a traceback where an old option would be moved into it."""
+    assert problems({"loss": {"kl": 3}, "training": {"free_bits": 0.1}}) == [
+        "loss.kl: expected a table, got 3"
+    ]
+    assert problems({"training": 3}) == ["training: expected a table, got 3"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kl_warmup_fraction", "warmup_fraction"),
+        ("kl_weight_max", "weight_max"),
+        ("free_bits", "free_bits"),
+    ],
+)
+class TestOptionsOfTheFirstDistill:
+    """The flat options under `[training]` that are now `loss.kl.*`."""
+
+    def test_are_understood_with_a_warning(self, old, new):
+        """The value counts, and the warning names the new path."""
+        draft = read_recipe({"training": {old: 0.25}}, Registry(discover=False), loss="stft,kl")
+        assert getattr(draft.recipe.loss.kl, new) == 0.25
+        assert draft.warnings == (f"training.{old} is deprecated; it is now loss.kl.{new}",)
+
+    def test_choose_no_terms(self, old, new):
+        """The default terms stay chosen."""
+        draft = read_recipe({"training": {old: 0.25}}, Registry(discover=False))
+        assert chosen(draft) == DEFAULT_LOSS.split(",")
+        assert getattr(draft.recipe.loss.kl, new) == 0.25
+
+    def test_are_not_set_twice(self, old, new):
+        """Which of two values was meant is not guessed."""
+        tree = {"training": {old: 0.25}, "loss": {"kl": {new: 0.5}}}
+        assert problems(tree) == [f"training.{old}: is set as loss.kl.{new} too; keep the latter"]
+
+    def test_need_kl(self, old, new):
+        """An option of a term that is not chosen is an error under its old name too."""
+        assert problems({"training": {old: 0.25}}, loss="stft") == [
+            f"training.{old}: is now loss.kl.{new}, and the term 'kl' is not chosen"
+        ]
+
+    def test_are_checked_at_their_new_path(self, old, new):
+        """A value that does not fit is reported where it is now."""
+        assert problems({"training": {old: "x"}}) == [f'loss.kl.{new}: expected a number, got "x"']
+
+
+def test_the_tree_that_is_read_stays_as_it_is():
+    """A caller's data is not changed by old options being moved."""
+    tree = {"training": {"free_bits": 0.1}}
+    read_recipe(tree, Registry(discover=False))
+    assert tree == {"training": {"free_bits": 0.1}}
+
+
+def test_provenance_is_recorded(registry):
+    """The distribution and version of each term stand in the recipe, whatever was said there before."""
+    tree = {"provenance": {"stft": "distill 0.0.1", "gone": "other 1"}, "loss": {"stft": {}, "bands": {}}}
+    draft = read_recipe(tree, registry)
+    assert draft.recipe.provenance == {"stft": OURS, "band_energy": "band-losses 1.5"}
+
+
+def test_a_recorded_term_comes_from_its_distribution(registry):
+    """Where two distributions have a term of one name, a recipe means the one it was written with."""
+    registry.register(BandPlugin(), name="rival", version="2")
+    with pytest.raises(TermError, match=r"is provided by band-losses 1\.5 and by rival 2"):
+        read_recipe({"loss": {"band_energy": {}}}, registry)
+    tree = {"loss": {"band_energy": {}}, "provenance": {"band_energy": "rival 1.9"}}
+    assert read_recipe(tree, registry).recipe.provenance == {"band_energy": "rival 2"}
+
+
+def test_a_term_that_is_not_installed_is_named_with_its_distribution():
+    """A run says what it needs, and how to get it; that is the user's to repair."""
+    tree = {
+        "loss": {"kl": {}, "band_energy": {}, "sharpness": {}},
+        "provenance": {"kl": OURS, "band_energy": "band-losses 1.5", "sharpness": "sharp 0.2"},
+    }
+    with pytest.raises(RunError) as caught:
+        read_recipe(tree, Registry(discover=False))
+    assert str(caught.value) == (
+        "recipe: it needs loss terms that are not installed: "
+        "'band_energy' of band-losses 1.5, 'sharpness' of sharp 0.2\n"
+        "Install them: pip install band-losses==1.5 sharp==0.2"
+    )
+    assert caught.value.exit_status == 2
+
+
+def test_an_unknown_term_without_provenance_is_a_misspelling():
+    """It is reported with a suggestion and the list."""
+    with pytest.raises(TermError) as caught:
+        read_recipe({"loss": {"stfd": {}}}, Registry(discover=False))
+    assert str(caught.value) == (
+        "unknown loss term 'stfd'; did you mean 'stft'?\n"
+        "Choose from: stft, reconstruction or recon, kl, waveform"
+    )
+
+
+def test_differences_name_paths(registry):
+    """Values that changed, were added or went are named; where a term comes from is no difference."""
+    before = read_recipe({"loss": {"stft": {}, "kl": {}}, "training": {"steps": 3}}, registry).recipe
+    after = read_recipe({"loss": {"stft": {"weight": 3.0}}, "training": {"minutes": 1}}, registry).recipe
+    assert differences(before, before) == []
+    assert differences(before, attrs.evolve(before, provenance={"stft": "distill 0"})) == []
+    assert differences(before, after) == [
+        "loss.kl.free_bits",
+        "loss.kl.warmup_fraction",
+        "loss.kl.weight_max",
+        "loss.stft.weight",
+        "training.minutes",
+        "training.steps",
+    ]

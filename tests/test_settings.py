@@ -1,0 +1,98 @@
+"""Tests of distill.settings: what fits by itself and what must fit together."""
+
+import pytest
+
+from distill.config import structure
+from distill.errors import ConfigError
+from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
+
+
+def problem(cls, **options):
+    """Give what is said of options that do not fit."""
+    with pytest.raises(ConfigError) as caught:
+        structure(options, cls, at="here")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("cls", [RepresentationSettings, ModelSettings, CorpusSettings, TrainingSettings])
+def test_the_defaults_fit(cls):
+    """No option has to be given."""
+    assert structure({}, cls) == cls()
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(255, 64), (256, 129), (257, 300)])
+def test_frames_overlap_by_half_at_least(n_fft, hop):
+    """An odd frame, or a hop of more than half a frame, cannot be inverted; both values are shown."""
+    assert problem(RepresentationSettings, n_fft=n_fft, hop=hop) == (
+        f"here: n_fft must be even and at least twice the hop: n_fft = {n_fft}, hop = {hop}"
+    )
+
+
+def test_a_hop_of_half_a_frame_is_enough():
+    """The bound itself is allowed."""
+    assert structure({"n_fft": 256, "hop": 128}, RepresentationSettings).hop == 128
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"sample_rate": 999}, "here.sample_rate: must be >= 1000, got 999"),
+        ({"n_fft": 14, "hop": 7}, "here.n_fft: must be >= 16, got 14"),
+        ({"hop": 0}, "here.hop: must be >= 1, got 0"),
+        ({"floor": 0.0}, "here.floor: must be > 0, got 0.0"),
+        ({"floor": float("inf")}, "here.floor: must be finite, got inf"),
+        ({"hop": 64.0}, "here.hop: expected a whole number, got 64.0"),
+    ],
+)
+def test_bounds_of_the_representation(options, expected):
+    """Each option by itself has bounds and a type, and is never rounded into them."""
+    assert problem(RepresentationSettings, **options) == expected
+
+
+@pytest.mark.parametrize("blocks", [[], [1, -1]])
+def test_blocks_are_counts(blocks):
+    """There is a stage at least, and none has less than no blocks."""
+    assert problem(ModelSettings, encoder_blocks=blocks) == (
+        f"here.encoder_blocks: must hold a count of blocks, 0 or more, per stage, got {blocks}"
+    )
+
+
+def test_encoder_and_decoder_have_as_many_stages():
+    """The decoder has to undo the encoder's stride."""
+    assert problem(ModelSettings, encoder_blocks=[1, 2], decoder_blocks=[1]) == (
+        "here: encoder_blocks and decoder_blocks must have as many stages: [1, 2] and [1]"
+    )
+
+
+def test_steps_and_minutes_exclude_each_other():
+    """A training ends once; which of the two was meant is not guessed."""
+    assert problem(TrainingSettings, minutes=1.5, steps=3) == (
+        "here: set either minutes or steps, not both: 1.5 and 3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"steps": 0}, "here.steps: must be >= 1, got 0"),
+        ({"minutes": 0}, "here.minutes: must be > 0, got 0"),
+        ({"seed": -1}, "here.seed: must be >= 0, got -1"),
+        ({"seed": 2**63}, f"here.seed: must be < {2**63}, got {2**63}"),
+        ({"batch_size": 0}, "here.batch_size: must be >= 1, got 0"),
+        ({"learning_rate": 0}, "here.learning_rate: must be > 0, got 0"),
+        ({"weight_decay": -0.1}, "here.weight_decay: must be >= 0, got -0.1"),
+        (
+            {"device": "cua"},
+            'here.device: expected one of "auto", "cpu", "cuda", "mps", got "cua"; did you mean \'cuda\'?',
+        ),
+    ],
+)
+def test_bounds_of_the_training(options, expected):
+    """What would train nothing, or for ever, or diverge at once, is refused before anything starts."""
+    assert problem(TrainingSettings, **options) == expected
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1, 1.5])
+def test_something_is_left_to_train_on(fraction):
+    """All recordings cannot be held out."""
+    assert problem(CorpusSettings, heldout_fraction=fraction).startswith("here.heldout_fraction: must be ")
