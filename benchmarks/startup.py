@@ -1,5 +1,9 @@
-"""How long `distill --help` takes beside a bare `import click`. Run: python benchmarks/startup.py."""
+"""How long `distill --help` takes beside a bare `import click`, and what the imports behind it cost.
 
+Run: python benchmarks/startup.py. What is not installed is left out.
+"""
+
+import importlib.util
 import statistics
 import subprocess
 import sys
@@ -11,6 +15,8 @@ COMMANDS = {
     "distill --help": [sys.executable, "-c", "from distill.cli import main; main()", "--help"],
     "distill losses": [sys.executable, "-c", "from distill.cli import main; main()", "losses"],
     "import torch": [sys.executable, "-c", "import torch"],
+    "import accelerate": [sys.executable, "-c", "import accelerate"],
+    "import lightning_fabric": [sys.executable, "-c", "import lightning_fabric"],
 }
 
 
@@ -23,13 +29,18 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     """Time the commands in turn, so that a drift of the machine's speed meets them all."""
-    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    commands = {
+        name: command
+        for name, command in COMMANDS.items()
+        if not name.startswith("import ") or importlib.util.find_spec(name.removeprefix("import "))
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(RUNS + 1):
-        for name, command in COMMANDS.items():
+        for name, command in commands.items():
             times[name].append(seconds(command))
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
     for name, value in medians.items():
-        print(f"{name:16}{value * 1e3:7.0f} ms{value / medians['import click']:7.1f} x import click")
+        print(f"{name:26}{value * 1e3:7.0f} ms{value / medians['import click']:7.1f} x import click")
 
 
 if __name__ == "__main__":

@@ -73,11 +73,10 @@ def generate(
     turns = torch.randn(len(deviation), max(2, length // 8), generator=generator)
     latents = latents + 0.3 * temperature * deviation[:, None] * _stretch(turns, length)
     device = vae.deviation.device
-    frames = length * vae.stride
-    spectrogram = vae.eval().decode(latents[None].to(device), frames)
-    samples = representation.samples(frames)
+    samples = representation.samples(length * vae.stride)
     if seconds is not None:
         samples = min(samples, int(seconds * representation.sample_rate))
+    spectrogram = vae.eval().decode(latents[None].to(device), representation.frames(samples))
     return representation.reconcile(spectrogram, samples, int(vae.iterations)).cpu()
 
 

@@ -71,7 +71,8 @@ def distill():
     """Run a command line in this process; what it raises beyond what click handles passes through."""
 
     def run(*words):
-        result = CliRunner().invoke(main, [str(word) for word in words])
+        # A wide terminal, so that no path is broken.
+        result = CliRunner(env={"COLUMNS": "300"}).invoke(main, [str(word) for word in words])
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return SimpleNamespace(status=result.exit_code, out=result.stdout, err=result.stderr)

@@ -190,7 +190,7 @@ def test_wrapped_at_the_ends(difference, expected):
 
 
 def test_reconcile_leaves_agreeing_frames_alone():
-    """The spectrogram of a waveform is reconciled already; without iterations it is the inverse at any rate."""
+    """The spectrogram of a waveform is reconciled already; without iterations it is the inverse of any."""
     representation, waveform = MagnitudeIF(44_100, 64, 16), noise(2, 333)
     spectrogram = representation(waveform)
     assert snr(waveform, representation.reconcile(spectrogram, 333)) >= 100
@@ -200,19 +200,22 @@ def test_reconcile_leaves_agreeing_frames_alone():
 
 
 def test_reconcile_brings_the_magnitudes_closer():
-    """With phases that contradict each other, each iteration gives a waveform nearer to what was asked for."""
+    """Each iteration misses the magnitudes by less, and 32 by less than as many without acceleration."""
     representation = MagnitudeIF(44_100, 64, 16)
     spectrogram = representation(noise(2, 1600))
     spectrogram[:, 1] += 5 * noise(*spectrogram[:, 1].shape, seed=1)
     wanted = representation.amplitude(spectrogram[:, 0])
 
-    def miss(iterations):
-        made = representation(representation.reconcile(spectrogram, iterations=iterations))
-        return (representation.amplitude(made[:, 0]) - wanted).norm() / wanted.norm()
+    def miss(waveform):
+        made = representation.amplitude(representation(waveform)[:, 0])
+        return ((made - wanted).norm() / wanted.norm()).item()
 
-    misses = [miss(iterations).item() for iterations in (0, 1, 4, 32)]
+    misses = [miss(representation.reconcile(spectrogram, iterations=count)) for count in (0, 1, 4, 32)]
     assert misses == sorted(misses, reverse=True)
-    assert misses[-1] < 0.5 * misses[0]
+    for _ in range(32):
+        waveform = representation.inverse(spectrogram)
+        spectrogram = torch.stack([spectrogram[:, 0], representation(waveform)[:, 1]], dim=1)
+    assert misses[-1] < miss(representation.inverse(spectrogram)) < 0.6 * misses[0]
 
 
 def gradient_of(function, source, seed=1):

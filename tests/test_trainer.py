@@ -5,7 +5,6 @@ import signal
 from collections import Counter
 from types import SimpleNamespace
 
-import attrs
 import pytest
 import torch
 from torch import nn
@@ -106,6 +105,10 @@ class Infinite(Breaking):
     value = float("inf")
 
 
+class Weighty(Breaking):
+    """The same under a name that begins as those of the logged weights do."""
+
+
 class Steep(Breaking):
     """The same with a value of 0 whose gradient is no number: that of a root at 0."""
 
@@ -133,12 +136,17 @@ def trained(trainer, split="train"):
 
 
 def test_the_loss_falls(make):
-    """Sixty steps on four recordings bring the reconstruction far down, in training and held out."""
-    trainer = make(steps=60, learning_rate=0.02, evaluations=6)
+    """Fifty steps on four recordings bring the reconstruction far down, and the held-out one as well."""
+    trainer = make(steps=50, learning_rate=0.02, mix=0.0, gain_db=0.0)
     trainer.train()
-    for split, few in (("train", 5), ("heldout", 1)):
-        values = [components["reconstruction"] for _, components in trained(trainer, split)]
-        assert sum(values[-few:]) < 0.7 * sum(values[:few])
+    values = [components["reconstruction"] for _, components in trained(trainer)]
+    assert sum(values[-5:]) < 0.6 * sum(values[:5])
+    untrained = make(steps=50)
+    untrained._normalise()  # noqa: SLF001  # as at the start of a training
+    for each in (trainer, untrained):
+        each._evaluate()  # noqa: SLF001  # the one trained, the other not
+    after, before = (trained(each, "heldout")[-1][1]["reconstruction"] for each in (trainer, untrained))
+    assert after < 0.6 * before
 
 
 def test_a_seed_decides_everything(make):
@@ -217,6 +225,7 @@ def test_a_state_of_another_model_is_refused(make):
     [
         (Breaking, "breaking is nan"),
         (Infinite, "infinite is inf"),
+        (Weighty, "weighty is nan"),
         (Steep, "gradient_norm is nan"),
     ],
 )
@@ -265,13 +274,13 @@ def test_learning_rate_and_weights_follow_their_schedules(make):
         evaluations=1,
     )
     trainer.train()
-    expected = [1 / 3, (0.01 + 0.99 * 0.961940) * 2 / 3, 0.855018, 0.694350, 0.505, 0.315650, 0.154982]
+    expected = [1 / 3, (0.01 + 0.99 * 0.961940) * 2 / 3, 0.855018, 0.694428, 0.505, 0.315572, 0.154982]
     assert rates[:7] == pytest.approx([0.1 * rate for rate in expected], rel=1e-5)
     weights = [record.weights for record in trainer.records if record.split == "train"]
     assert [weight["kl"] for weight in weights] == pytest.approx(
         [0, 0.01 * 0.125 / 0.3, 0.01 * 0.25 / 0.3] + 5 * [0.01]
     )
-    assert {weight["reconstruction"] for weight in weights} == {pytest.approx(0.1)}
+    assert [weight["reconstruction"] for weight in weights] == pytest.approx(8 * [0.1])
 
 
 def test_a_training_of_minutes_ends_by_the_clock(make, monkeypatch):
@@ -389,10 +398,11 @@ def test_the_warning_tells_what_happens_and_what_to_do(make, monkeypatch):
     trainer.heldout_totals = [3.0, 1.0, 1.5, 2.0, 2.5, 3.0]
     monkeypatch.setattr(trainer, "_compute", lambda *_, **__: {"total": torch.tensor(3.25)})
     trainer._evaluate()  # noqa: SLF001  # without training in between
-    assert trainer.warnings == [
+    (warning,) = trainer.warnings
+    assert warning == (
         "The held-out loss has risen 5 evaluations in a row, from 1 to 3.25: the model learns its "
         "recordings by heart. Stop here, or add recordings."
-    ]
+    )
 
 
 def test_checkpoints_are_taken_in_between(make):
@@ -424,10 +434,10 @@ class CountingSyncs(TorchDispatchMode):
 
 def test_a_step_does_not_wait_for_the_device(make, monkeypatch):
     """No value is taken to the host between records, whichever terms are in the loss."""
-    trainer = make(Breaking, steps=3)
+    trainer = make(Breaking, steps=2)
     trainer.train()
-    batch = trainer._draw(trainer.corpus.train, trainer.clips)  # noqa: SLF001  # which is the host's work
-    monkeypatch.setattr(trainer, "_draw", lambda *_: batch)
+    batch = trainer._draw_clips()  # noqa: SLF001  # which is the host's work
+    monkeypatch.setattr(trainer, "_draw_clips", lambda: batch)
     with CountingSyncs() as seen:
         float(torch.ones(()))
     assert seen.count.total() == 1
@@ -435,7 +445,7 @@ def test_a_step_does_not_wait_for_the_device(make, monkeypatch):
         monkeypatch.setattr(torch.Tensor, name, lambda *_: pytest.fail("a value was taken to the host"))
     with CountingSyncs() as seen:
         trainer._take_step()  # noqa: SLF001  # the step alone
-    assert len(seen.count) > 20
+    assert len(seen.count) > 20  # kinds of operations: it did look
     assert seen.count.total() == 0
 
 
@@ -454,7 +464,6 @@ def test_processes_share_a_step_between_them(make, monkeypatch):
 def test_only_the_main_process_writes(make, monkeypatch):
     """Another process neither reports nor saves."""
     trainer = make(steps=1)
-    state = attrs.evolve(trainer.settings)
     monkeypatch.setattr(
         trainer,
         "accelerator",
@@ -464,4 +473,3 @@ def test_only_the_main_process_writes(make, monkeypatch):
     trainer.save()
     assert trainer.records == []
     assert not trainer.run.folder.exists()
-    assert state == trainer.settings

@@ -31,7 +31,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(distill.__version__)
+@click.version_option(distill.__version__, prog_name="distill")
 def main() -> None:
     """Train audio VAEs on your own recordings, with a loss composed of plugins."""
 

@@ -69,8 +69,10 @@ def _print_table(results: Mapping[str, "Evaluation"], skipped: Sequence[Mapping[
             f"{name:14}{mean.log_spectral_distance:8.2f}{mean.multi_resolution_stft:9.2f}"
             f"{mean.si_sdr:11.1f}{mean.level_difference:10.1f}{mean.peak:7.2f}"
         )
-    click.echo(f"\nMeans over {len(results['model'].results)} recordings; LSD and MR-STFT: lower is better.")
-    for left_out in results["model"].left_out:
+    every, left_out_of_it = results["model"].results, results["model"].left_out
+    measured = f"{len(every) - len(left_out_of_it)} of {len(every)}"
+    click.echo(f"\nMean over {measured} recordings; LSD and MR-STFT: lower is better.")
+    for left_out in left_out_of_it:
         click.echo(f"left out: {left_out.name}: {left_out.left_out}")
     for each in skipped:
         click.echo(f"skipped: {each['path']}: {each['reason']}")

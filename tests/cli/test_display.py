@@ -1,0 +1,178 @@
+"""Tests of distill.cli.display: what is shown, on a terminal of 80 columns and off it."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import attrs
+import pytest
+from rich.console import Console
+
+from distill.assembly import make_model, make_representation
+from distill.audio import Written
+from distill.cli.display import Display, corpus_progress, say, say_written, summary
+from distill.corpus.scanning import Skipped
+from distill.recipe import read_recipe
+from distill.registry import Registry
+from distill.trainer import Record
+
+TRAIN = Record(
+    step=1234,
+    split="train",
+    seconds=30.0,
+    components={
+        "total": 2.3456789,
+        "waveform": 1.9876543,
+        "reconstruction": 2.1234567,
+        "reconstruction/magnitude": 7.77,
+        "kl": 12.3456,
+        "band_energy": 0.456789,
+        "gradient_norm": 8.88,
+    },
+    weights={"waveform": 1.0},
+    progress=0.25,
+    audio_rate=123.4,
+)
+HELDOUT = attrs.evolve(TRAIN, split="heldout", components={"total": 2.5, "waveform": 2.25}, audio_rate=0.0)
+
+
+def console(*, terminal, width=80):
+    """Make a console that writes to memory."""
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
+
+
+def shown_last(on):
+    """Give the lines of the last frame that a terminal showed, without escape codes for lines."""
+    text = on.file.getvalue().rpartition("\x1b[2K")[2]
+    return [line.rstrip() for line in text.replace("\x1b[?25h", "").splitlines()]
+
+
+def test_every_component_fits_on_a_terminal():
+    """A bar, the step, the speed, the time left, each component, and the held-out ones: nothing is cut."""
+    on = console(terminal=True)
+    with Display(on) as display:
+        display.show(HELDOUT)
+        display.show(TRAIN)
+        display.live.refresh()
+    bar, *rest = shown_last(on)
+    assert "25%" in bar
+    assert bar.endswith("step 1234, 123 s of audio per s, 90 s left")
+    assert rest == [
+        "trained   total 2.346  waveform 1.988  reconstruction 2.123  kl 12.35",
+        "band_energy 0.4568",
+        "held-out  total 2.5  waveform 2.25",
+    ]
+    assert "…" not in on.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "progress", "left"),
+    [(30.0, 0.25, "90 s"), (600.0, 0.5, "10.0 min"), (100.0, 1.0, "0 s"), (121.0, 0.5, "2.0 min")],
+)
+def test_time_left_is_in_proportion(seconds, progress, left):
+    """What is left takes as long as what is done, in seconds under two minutes, else in minutes."""
+    on = console(terminal=True)
+    with Display(on) as display:
+        display.show(attrs.evolve(TRAIN, seconds=seconds, progress=progress))
+    assert f", {left} left" in on.file.getvalue()
+
+
+def test_off_a_terminal_each_held_out_measurement_is_one_line():
+    """A log holds no bars, and no line of it is broken; training alone prints nothing."""
+    on = console(terminal=False)
+    with Display(on) as display:
+        display.show(attrs.evolve(HELDOUT, step=1))
+        display.show(TRAIN)
+        display.show(HELDOUT)
+    assert on.file.getvalue() == (
+        "step 1: held-out total 2.5  waveform 2.25\n"
+        "step 1234: held-out total 2.5  waveform 2.25, trained total 2.346  waveform 1.988  "
+        "reconstruction 2.123  kl 12.35  band_energy 0.4568\n"
+    )
+
+
+def test_a_warning_stands_in_a_frame():
+    """It is titled, whole, and on a terminal and off it alike."""
+    for terminal in (True, False):
+        on = console(terminal=terminal)
+        with Display(on) as display:
+            display.warn("The held-out loss has risen 5 evaluations in a row, which takes more than a line.")
+        text = on.file.getvalue()
+        assert "─ Warning ─" in text
+        assert "The held-out loss has risen 5 evaluations in a row" in text
+
+
+def test_decoding_is_shown_on_a_terminal_only():
+    """A bar counts the files; a log has none of it."""
+    for terminal in (True, False):
+        on = console(terminal=terminal)
+        with corpus_progress(on) as show:
+            show(3, 7)
+            if terminal:
+                on._live_stack[0].refresh()  # noqa: SLF001  # at once, not when rich next does
+        assert ("Decoding recordings" in on.file.getvalue()) == terminal
+        assert ("3/7" in on.file.getvalue()) == terminal
+
+
+class Summary:
+    """The lines of a summary."""
+
+    def __init__(self, tree, *, skipped=0, width=300):
+        draft = read_recipe(tree, Registry(discover=False), loss="stft,kl")
+        representation = make_representation(draft.recipe.representation)
+        corpus = SimpleNamespace(
+            folder=Path("/sounds/[old] takes"),
+            train=SimpleNamespace(recordings=[1, 2, 3], seconds=150.0),
+            heldout=SimpleNamespace(recordings=[1, 2], seconds=12.0),
+            skipped=[Skipped(f"[{number}].wav", "is [not] audio") for number in range(skipped)],
+        )
+        on = console(terminal=False, width=width)
+        self.model = make_model(draft.recipe.model, representation, seed=0)
+        summary(on, draft, corpus, self.model, "cpu, float32")
+        self.lines = [" ".join(line.split()) for line in on.file.getvalue().splitlines()]
+
+
+def test_the_summary_says_what_is_about_to_happen(tiny_tree):
+    """Terms with weights and origin, corpus, model size and device; a path is no markup."""
+    told = Summary(tiny_tree)
+    millions = sum(each.numel() for each in told.model.parameters()) / 1e6
+    origin = read_recipe({}, Registry(discover=False), loss="stft").recipe.provenance["stft"]
+    assert told.lines == [
+        f"loss stft, weight 1 {origin}",
+        f"loss kl, weight 0 rising to 0.01 {origin}",
+        "corpus /sounds/[old] takes",
+        "3 recordings, 2.5 min, to train on",
+        "2 recordings, 12 s, held out",
+        f"model {millions:.1f} million parameters, 250 latents per second",
+        "device cpu, float32",
+    ]
+
+
+def test_the_summary_lists_what_was_skipped(tiny_tree):
+    """Each with its reason, up to ten; how many more there are is told."""
+    lines = [line for line in Summary(tiny_tree, skipped=10).lines if "is [not] audio" in line]
+    assert lines == [f"skipped [{number}].wav is [not] audio" for number in range(10)]
+    lines = Summary(tiny_tree, skipped=13).lines
+    assert sum("is [not] audio" in line for line in lines) == 10
+    assert "and 3 more" in lines
+
+
+def test_the_summary_fits_in_80_columns(tiny_tree):
+    """No line is longer."""
+    draft_lines = Summary(tiny_tree, skipped=3, width=80).lines
+    assert max(map(len, draft_lines)) <= 80
+
+
+def test_a_line_is_printed_as_it_is():
+    """A path in it is neither markup nor broken, however long."""
+    on = console(terminal=False)
+    text = "/a [bold]path[/bold] " + "long " * 30 + "end"
+    say(on, text)
+    assert on.file.getvalue() == text + "\n"
+
+
+def test_written_files_are_named(capsys):
+    """One that is louder than full scale says so."""
+    say_written(Written(path=Path("a.wav"), peak=0.5))
+    say_written(Written(path=Path("b.wav"), peak=1.25))
+    assert capsys.readouterr().out == "a.wav\nb.wav  (peak 1.25, kept as 32-bit float)\n"

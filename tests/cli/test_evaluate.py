@@ -1,0 +1,129 @@
+"""Tests of `distill evaluate`."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from distill import evaluation
+from distill.assembly import load_model
+from distill.run import Run
+from distill.sounds import reconstruct
+
+MODULE = sys.modules["distill.cli.evaluate"]  # beside which `distill.cli.evaluate` is the command
+METRICS = {"log_spectral_distance", "multi_resolution_stft", "snr", "si_sdr", "level_difference", "peak"}
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """Write two recordings, one of which begins with a silence longer than is measured, and no audio."""
+    monkeypatch.setattr(MODULE, "_LONGEST_SECONDS", 1)
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 4000)
+    soundfile.write(folder / "noise.wav", noise, 8000, "FLOAT")
+    soundfile.write(folder / "silence.wav", np.concatenate([np.zeros(8000), noise]), 8000)
+    (folder / "text.wav").write_text("no audio")
+    return folder
+
+
+def test_json_holds_the_model_and_its_baselines(distill, trained, corpus):
+    """Strict JSON with the metrics of each contender, and what was left out or skipped and why."""
+    result = distill("evaluate", trained.folder, corpus, "--json")
+    assert (result.status, result.err) == (0, "")
+    told = json.loads(result.out, parse_constant=pytest.fail)
+    assert list(told) == ["model", "mean_spectrum", "silence", "skipped"]
+    for contender in ("model", "mean_spectrum", "silence"):
+        assert set(told[contender]["mean"]) == METRICS
+        assert (told[contender]["measured"], told[contender]["left_out"]) == (1, 1)
+        assert [each["name"] for each in told[contender]["recordings"]] == ["noise.wav", "silence.wav"]
+        assert told[contender]["recordings"][1]["left_out"] == "the recording is silent"
+    assert told["skipped"] == [{"path": "text.wav", "reason": "is not audio that libsndfile reads"}]
+
+
+def test_the_model_is_measured_on_the_recording(distill, trained, corpus):
+    """The value is that of its reconstruction, and those of silence and of the mean spectrum are theirs."""
+    told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
+    samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
+    noise = torch.from_numpy(samples)[None]
+    vae, representation = load_model(Run(trained.folder))
+    answers = {
+        "model": reconstruct(vae, representation, noise),
+        "mean_spectrum": evaluation.mean_spectrum_baseline(vae.mean_frame, representation)(noise),
+        "silence": torch.zeros_like(noise),
+    }
+    for contender, answer in answers.items():
+        expected = float(evaluation.log_spectral_distance(answer, noise))
+        assert told[contender]["mean"]["log_spectral_distance"] == pytest.approx(expected, rel=1e-4)
+    assert told["silence"]["mean"]["snr"] == 0
+
+
+def test_a_table_for_people(distill, trained, corpus):
+    """A line for each contender under its heads, within 80 columns, and what is not in it."""
+    result = distill("evaluate", trained.folder, corpus)
+    heads, model, spectrum, silence, blank, note, *rest = result.out.splitlines()
+    assert heads.split() == ["LSD", "dB", "MR-STFT", "SI-SDR", "dB", "level", "dB", "peak"]
+    told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
+    for line, name in ((model, "model"), (spectrum, "mean_spectrum"), (silence, "silence")):
+        mean = told[name]["mean"]
+        assert line.split() == [
+            name,
+            f"{mean['log_spectral_distance']:.2f}",
+            f"{mean['multi_resolution_stft']:.2f}",
+            f"{mean['si_sdr']:.1f}",
+            f"{mean['level_difference']:.1f}",
+            f"{mean['peak']:.2f}",
+        ]
+        assert len(line) == len(heads) <= 80
+    assert blank == ""
+    assert note == "Mean over 1 of 2 recordings; LSD and MR-STFT: lower is better."
+    assert rest == [
+        "left out: silence.wav: the recording is silent",
+        "skipped: text.wav: is not audio that libsndfile reads",
+    ]
+
+
+def test_nothing_to_measure(distill, trained, corpus):
+    """A corpus that is silent as far as it is measured has no metrics, and says so in both forms."""
+    (corpus / "noise.wav").unlink()
+    result = distill("evaluate", trained.folder, corpus)
+    assert result.status == 0
+    assert result.out.splitlines()[1:4] == [
+        f"{name:14}nothing could be measured" for name in ("model", "mean_spectrum", "silence")
+    ]
+    told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
+    assert told["model"]["mean"] is None
+
+
+def test_of_a_long_recording_the_first_minute_is_measured(distill, trained, tmp_path, monkeypatch):
+    """What comes after it does not count."""
+    assert MODULE._LONGEST_SECONDS == 60  # noqa: SLF001  # shortened for the test
+    monkeypatch.setattr(MODULE, "_LONGEST_SECONDS", 1)
+    sound = np.random.default_rng(0).normal(0, 0.1, 8000)
+    values = []
+    for name, rest in (("short", []), ("long", np.ones(4000))):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", np.concatenate([sound, rest]), 8000, "FLOAT")
+        told = json.loads(distill("evaluate", trained.folder, tmp_path / name, "--json").out)
+        values.append(told["model"]["mean"])
+    assert values[0] == values[1]
+
+
+def test_a_corpus_that_is_not_there(distill, trained, tmp_path):
+    """The whole message, with status 2."""
+    result = distill("evaluate", trained.folder, tmp_path / "gone")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {tmp_path / 'gone'}: there is no such file or folder\n"
+        "Give a folder of recordings, or a single recording.\n"
+    )
+
+
+def test_the_corpus_stays_clean(distill, trained, corpus):
+    """What is decoded goes elsewhere, and is gone afterwards."""
+    before = sorted(corpus.parent.rglob("*"))
+    distill("evaluate", trained.folder, corpus)
+    assert sorted(corpus.parent.rglob("*")) == before

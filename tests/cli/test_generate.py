@@ -1,0 +1,90 @@
+"""Tests of `distill generate`."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture
+def generate(distill, trained, tmp_path):
+    """Generate to a folder, and give its sounds by name."""
+
+    def run(out, *words):
+        result = distill("generate", trained.folder, "--out", tmp_path / out, *words)
+        assert (result.status, result.err) == (0, "")
+        files = sorted((tmp_path / out).iterdir())
+        assert [line.partition("  (")[0] for line in result.out.splitlines()] == [str(file) for file in files]
+        return {file.name: soundfile.read(file) for file in files}
+
+    return run
+
+
+def test_as_many_sounds_as_asked_for(generate):
+    """Numbered, finite, not silent, at the model's rate."""
+    made = generate("out", "-n", 3)
+    assert list(made) == ["sound-001.wav", "sound-002.wav", "sound-003.wav"]
+    for sound, rate in made.values():
+        assert rate == 8000
+        assert np.isfinite(sound).all()
+        assert np.abs(sound).max() > 1e-3
+        assert 0.25 * rate < len(sound) < 0.6 * rate  # the recordings have 0.3 to 0.5 s
+
+
+def test_eight_unless_asked_otherwise(generate):
+    """The number that the help names."""
+    assert len(generate("out")) == 8
+
+
+def test_a_seed_makes_its_sounds(generate):
+    """The same again with the same seed, other ones with another."""
+    one, same, other = (
+        generate(out, "-n", 2, "--seed", seed) for out, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
+    for name in one:
+        assert np.array_equal(one[name][0], same[name][0])
+        assert not np.array_equal(one[name][0], other[name][0])
+    assert not np.array_equal(one["sound-001.wav"][0], one["sound-002.wav"][0])
+
+
+def test_more_sounds_begin_with_the_same(generate):
+    """The first of many is the first of few."""
+    few, many = generate("few", "-n", 1), generate("many", "-n", 3)
+    assert np.array_equal(few["sound-001.wav"][0], many["sound-001.wav"][0])
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.7, 2.0])
+def test_a_length_can_be_asked_for(generate, seconds):
+    """To the sample."""
+    ((sound, rate),) = generate("out", "-n", 1, "--seconds", seconds).values()
+    assert len(sound) == int(seconds * rate)
+
+
+def test_temperature_wanders(generate):
+    """With 0 the sound is another one than with 1."""
+    calm, warm = (generate(str(t), "-n", 1, "--temperature", t)["sound-001.wav"][0] for t in (0, 1))
+    assert calm.shape == warm.shape
+    assert not np.array_equal(calm, warm)
+
+
+def test_a_run_that_is_not_finished(distill, trained, tmp_path):
+    """The whole message where there are no latents yet."""
+    run = shutil.copytree(trained.folder, tmp_path / "run")
+    (run / "latents.safetensors").unlink()
+    result = distill("generate", run, "--out", tmp_path / "out")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {run}: holds no latents to make sounds of\n"
+        "They are written at the end of the training: go on with --resume.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [("-n", 0), ("--seed", -1), ("--temperature", -0.1), ("--seconds", 0.01)])
+def test_what_cannot_be_made(distill, trained, tmp_path, words):
+    """Values out of bounds are named, with their bounds, and nothing is written."""
+    result = distill("generate", trained.folder, "--out", tmp_path / "out", *words)
+    assert result.status == 2
+    assert f"Invalid value for '{words[0]}': {words[1]} is not in the range " in result.err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,81 @@
+"""Tests of the command line as a whole: its commands, its help, and what becomes of errors."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import distill as package
+from distill.cli import main
+from distill.errors import DistillError, TrainingError
+
+COMMANDS = ["evaluate", "generate", "losses", "recipe", "reconstruct", "train"]
+
+
+def test_help_lists_the_commands(distill):
+    """Each with its line, under both names of the option."""
+    result = distill("--help")
+    assert result.status == 0
+    listed = result.out.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == COMMANDS
+    assert all(len(line.split()) > 3 for line in listed)
+    assert distill("-h").out == result.out
+
+
+def test_version(distill):
+    """The version is that of the package."""
+    assert distill("--version").out == f"distill, version {package.__version__}\n"
+
+
+def test_help_loads_no_torch():
+    """Nor does it load numpy: the help of every command, and the version, answer at once."""
+    code = f"""
+import sys
+from distill.cli import main
+for words in [["--help"], ["--version"], ["losses", "show", "--help"]] + [[c, "--help"] for c in {COMMANDS}]:
+    try:
+        main(words)
+    except SystemExit as end:
+        assert end.code == 0, words
+print("LOADED", sorted({{"torch", "numpy", "accelerate", "soundfile", "rich"}} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    assert result.stdout.count("Usage: ") == len(COMMANDS) + 2
+    assert result.stdout.endswith("LOADED []\n")
+
+
+@pytest.mark.parametrize(("kind", "status"), [(DistillError, 2), (TrainingError, 1)])
+def test_a_mistake_of_the_users_is_one_message(monkeypatch, kind, status):
+    """Culprit, problem and remedy on stderr, no traceback, and the status of the error."""
+
+    @click.command()
+    def failing():
+        raise kind("is wrong", culprit="this", remedy="Mend it.")
+
+    monkeypatch.setitem(main.commands, "recipe", failing)
+    result = CliRunner().invoke(main, ["recipe"])
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr == "Error: this: is wrong\nMend it.\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    """Any other exception passes through, and the status is 1."""
+
+    @click.command()
+    def failing():
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(main.commands, "recipe", failing)
+    result = CliRunner().invoke(main, ["recipe"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_command_that_is_not_there(distill):
+    """Nothing runs, and the status is 2."""
+    result = distill("trian")
+    assert result.status == 2
+    assert "No such command 'trian'" in result.err

@@ -1,0 +1,170 @@
+"""Tests of `distill reconstruct`."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from distill import sounds
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Be in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, samples, rate=8000, channels=1, level=0.5):
+    """Write a sine, with each channel an octave above the one before."""
+    path.parent.mkdir(exist_ok=True, parents=True)
+    pitch = 2 * np.pi * 330 * 2.0 ** np.arange(channels)
+    sound = level * np.sin(np.arange(samples)[:, None] / rate * pitch)
+    soundfile.write(path, sound, rate)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "channels", "name"),
+    [
+        (11_025, 22_050, 2, "stereo.wav"),
+        (24_000, 48_000, 1, "mono.flac"),
+        (3, 8000, 1, "tiny.wav"),
+        (1, 44_100, 2, "one.wav"),
+        (4001, 8000, 3, "three.wav"),
+    ],
+)
+def test_length_rate_and_channels_are_those_of_the_file(
+    distill, trained, here, samples, rate, channels, name
+):
+    """Whatever the model's own rate is, down to one sample; the output is a WAV file and is named."""
+    file = write(here / name, samples, rate, channels)
+    result = distill("reconstruct", trained.folder, file, "--out", "made")
+    stem = name.partition(".")[0]
+    assert (result.status, result.err, result.out) == (0, "", f"made/{stem}.wav\n")
+    made, made_rate = soundfile.read(here / "made" / f"{stem}.wav", always_2d=True)
+    assert (made.shape, made_rate) == ((samples, channels), rate)
+    assert np.isfinite(made).all()
+
+
+def test_a_file_is_named_by_its_whole_stem(distill, trained, here):
+    """Only the suffix goes, and several files are made in turn."""
+    files = [write(here / name, 800) for name in ("a.b.wav", "below/c.wav")]
+    result = distill("reconstruct", trained.folder, *files, "--out", "made")
+    assert result.out == "made/a.b.wav\nmade/c.wav\n"
+    assert sorted(path.name for path in (here / "made").iterdir()) == ["a.b.wav", "c.wav"]
+
+
+def test_a_long_recording_has_no_click(distill, trained, here, monkeypatch):
+    """Taken in pieces, a stereo recording is as smooth where they meet as elsewhere."""
+    file = write(here / "long.wav", 16_000, 8000, 2)
+    distill("reconstruct", trained.folder, file, "--out", "whole")
+    monkeypatch.setattr(sounds, "_PIECE_SECONDS", 0.5)
+    distill("reconstruct", trained.folder, file, "--out", "pieces")
+    (whole, _), (pieces, _) = (soundfile.read(here / out / "long.wav") for out in ("whole", "pieces"))
+    assert whole.shape == pieces.shape == (16_000, 2)
+    assert not np.array_equal(whole, pieces)
+    steps = np.abs(np.diff(pieces, axis=0))
+    largest = np.abs(np.diff(whole[500:-500], axis=0)).max(axis=0)
+    for start in range(3200, 15_000, 3200):  # pieces of 4000 samples that overlap by 800
+        for seam in (start, start + 800):
+            assert (steps[seam - 4 : seam + 4].max(axis=0) < 1.5 * largest).all()
+
+
+@pytest.mark.parametrize("out", [".", "../here", "link"])
+def test_a_source_is_not_written_over(distill, trained, here, monkeypatch, out):
+    """The whole message, by whatever path the folder is named, and the file stays as it is."""
+    folder = here / "here"
+    file = write(folder / "a.wav", 800)
+    (folder / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    before = file.read_bytes()
+    result = distill("reconstruct", trained.folder, "a.wav", "--out", out)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "Error: a.wav: would be written over by its reconstruction\nGive another folder with --out.\n"
+    )
+    assert file.read_bytes() == before
+
+
+def test_two_files_of_one_stem_are_refused(distill, trained, here):
+    """The whole message, and nothing is written."""
+    write(here / "one" / "kick.wav", 800)
+    write(here / "two" / "kick.flac", 800)
+    result = distill("reconstruct", trained.folder, "one/kick.wav", "two/kick.flac", "--out", "made")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "Error: two/kick.flac: would be written to made/kick.wav, as one/kick.wav would\n"
+        "Reconstruct them one after the other, with another --out each.\n"
+    )
+    assert not (here / "made").exists()
+
+
+def test_files_that_cannot_be_read(distill, trained, here):
+    """The whole messages for one that is not there, and for one that is no audio."""
+    (here / "text.wav").write_text("no audio")
+    result = distill("reconstruct", trained.folder, "gone.wav", "--out", "made")
+    assert (result.status, result.err) == (2, "Error: gone.wav: there is no such file\nCheck the path.\n")
+    result = distill("reconstruct", trained.folder, "text.wav", "--out", "made")
+    assert result.status == 2
+    assert result.err == (
+        "Error: text.wav: cannot be read as audio: Format not recognised.\n"
+        "Give a WAV, AIFF, FLAC, Ogg, MP3 or other file that libsndfile reads.\n"
+    )
+    assert not (here / "made").exists()
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "generate", "evaluate"])
+class TestARunThatCannotBeUsed:
+    """The same messages for each command that needs a trained model."""
+
+    @pytest.fixture
+    def run(self, trained, here):
+        """Copy the trained run, to be damaged."""
+        return shutil.copytree(trained.folder, here / "run")
+
+    def fail(self, distill, here, command, run="run"):
+        """Run the command, see it fail and write nothing; give the message."""
+        file = write(here / "sounds" / "a.wav", 800)
+        words = {
+            "reconstruct": (run, file, "--out", "made"),
+            "generate": (run, "--out", "made"),
+            "evaluate": (run, file),
+        }
+        result = distill(command, *words[command])
+        assert (result.status, result.out) == (2, "")
+        assert not (here / "made").exists()
+        return result.err
+
+    def test_it_is_not_there(self, distill, here, command):
+        """A path that is mistyped."""
+        assert self.fail(distill, here, command, "gone") == (
+            "Error: gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
+        )
+
+    def test_it_is_no_run(self, distill, here, command):
+        """A folder of something else."""
+        (here / "other").mkdir()
+        assert self.fail(distill, here, command, "other") == (
+            "Error: other: is not a run folder: it holds no recipe.toml\n"
+            "Give the folder that `distill train --out` wrote.\n"
+        )
+
+    def test_it_holds_no_model_yet(self, distill, here, run, command):
+        """A training that was stopped at its beginning."""
+        (run / "model.safetensors").unlink()
+        shutil.rmtree(run / "checkpoints")
+        assert self.fail(distill, here, command) == (
+            "Error: run: holds no trained model yet\n"
+            "Train it on with --resume; a model is saved every few minutes and at the end.\n"
+        )
+
+    def test_its_model_is_damaged(self, distill, here, run, command):
+        """A copy that was cut short."""
+        model = run / "model.safetensors"
+        model.write_bytes(model.read_bytes()[:-5])
+        assert self.fail(distill, here, command) == (
+            "Error: run/model.safetensors: the file is cut short, damaged, or not a safetensors file\n"
+            "Restore it from a copy, or train again.\n"
+        )

@@ -1,0 +1,319 @@
+"""Tests of `distill train`: what it reads, what it refuses, and which run it goes on with."""
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+import soundfile
+
+from distill.recipe import DEFAULT_LOSS
+
+LISTING = "Choose from: stft, reconstruction or recon, kl, waveform\n"
+OTHER = "waveform" if "stft" in DEFAULT_LOSS else "stft"
+GIVE_AUDIO = "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins(monkeypatch):
+    """Let only the built-in terms be installed, whatever else is."""
+    monkeypatch.setattr("distill.registry.entry_points", lambda **_: [])
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Be in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tree(folder):
+    """List what is below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def read_recipe(folder):
+    """Read a run's recipe as plain data."""
+    return tomllib.loads((folder / "recipe.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--loss", "stfd,kl"], "unknown loss term 'stfd'; did you mean 'stft'?\n" + LISTING),
+        (["--loss", ""], "no loss term is chosen\n" + LISTING),
+        (
+            ["--set", f"loss.{OTHER}.weight=2"],
+            f"loss.{OTHER}: unknown option, got a table; expected one of {DEFAULT_LOSS.replace(',', ', ')}\n",
+        ),
+        (
+            ["--loss", "stft", "--set", "loss.stft.wieght=2", "--set", "training.seed=2.5"],
+            (
+                "loss.stft.wieght: unknown option, got 2; did you mean 'weight'?\n"
+                "training.seed: expected a whole number, got 2.5\n"
+            ),
+        ),
+        (
+            ["--loss", "stft", "--set", "training.free_bits=2"],
+            "training.free_bits: is now loss.kl.free_bits, and the term 'kl' is not chosen\n",
+        ),
+        (["--set", "x"], '--set: expected PATH=VALUE, got "x"\nFor example: --set loss.stft.weight=2.0\n'),
+        (["--set", "training=3"], "training: expected a table, got 3\n"),
+        (["--steps", "0"], "training.steps: must be >= 1, got 0\n"),
+        (["--minutes", "0"], "training.minutes: must be > 0, got 0.0\n"),
+        (["--steps", "1", "--minutes", "2"], "training: set either minutes or steps, not both: 2.0 and 1\n"),
+        (
+            ["--device", "cua"],
+            (
+                'training.device: expected one of "auto", "cpu", "cuda", "mps", got "cua"'
+                "; did you mean 'cuda'?\n"
+            ),
+        ),
+        (
+            ["--config", "gone.toml"],
+            "gone.toml: no such file\nCheck the path, or write a recipe to start from with: distill recipe\n",
+        ),
+        (
+            ["--config", "needs.toml"],
+            (
+                "recipe: it needs loss terms that are not installed: 'band_energy' of band-losses 1.5\n"
+                "Install them: pip install band-losses==1.5\n"
+            ),
+        ),
+        (
+            ["--set", "model.latents_per_second=1"],
+            "model.latents_per_second: must be at least 32 with this representation and 3 stages, got 1\n",
+        ),
+    ],
+)
+def test_a_recipe_that_is_wrong(distill, recordings, here, monkeypatch, words, message):
+    """One whole message, status 2, and nothing is trained or written."""
+    monkeypatch.setattr("distill.trainer.Trainer.train", lambda *_: pytest.fail("it was accepted"))
+    config = '[loss.kl]\n[loss.band_energy]\nbands = 3\n[provenance]\nband_energy = "band-losses 1.5"\n'
+    (here / "needs.toml").write_text(config)
+    stages = ["--set", "model.encoder_blocks=[1,1,1]", "--set", "model.decoder_blocks=[1,1,1]"]
+    frames = ["--set", "representation.sample_rate=8000", "--set", "representation.hop=64"]
+    result = distill("train", recordings, "--out", "new", *stages, *frames, *words)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == f"Error: {message}"
+    assert tree(here) == ["needs.toml"]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        (
+            "gone",
+            "{}: there is no such file or folder\nGive a folder of recordings, or a single recording.\n",
+        ),
+        ("empty", "{}: holds no audio files\n" + GIVE_AUDIO),
+        (
+            "broken",
+            "{}: no audio file here can be used:\n"
+            "  none.flac: is empty\n"
+            "  text.wav: is not audio that libsndfile reads\n" + GIVE_AUDIO,
+        ),
+    ],
+)
+def test_a_corpus_that_is_wrong(distill, here, tiny, corpus, message):
+    """One whole message with the reasons, status 2, and neither run nor cache is left."""
+    (here / "empty").mkdir()
+    (here / "broken").mkdir()
+    (here / "broken" / "text.wav").write_text("no audio")
+    (here / "broken" / "none.flac").touch()
+    before = tree(here)
+    result = distill("train", corpus, *tiny, "--steps", 1, "--out", "new")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == "Error: " + message.format(here / corpus)
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--out", "run"],
+            "run: holds a run already\nAdd --resume to go on with it, or give another folder with --out.\n",
+        ),
+        (["--out", "used"], "used: is not empty, and holds no run\nGive a new folder with --out.\n"),
+        (["--out", "file"], "file: is a file\nGive a folder with --out.\n"),
+        (
+            ["--out", "gone", "--resume"],
+            "gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n",
+        ),
+        (
+            ["--out", "used", "--resume"],
+            (
+                "used: is not a run folder: it holds no recipe.toml\n"
+                "Give the folder that `distill train --out` wrote.\n"
+            ),
+        ),
+    ],
+)
+def test_a_run_folder_that_is_wrong(distill, recordings, here, words, message):
+    """One whole message, status 2, and what is there stays as it is."""
+    for folder, name in (("run", "recipe.toml"), ("used", "song.txt")):
+        (here / folder).mkdir()
+        (here / folder / name).touch()
+    (here / "file").touch()
+    before = tree(here)
+    result = distill("train", recordings, *words)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == f"Error: {message}"
+    assert tree(here) == before
+
+
+def test_resume_needs_a_run(distill):
+    """Which run to go on with is not guessed."""
+    result = distill("train", "--resume")
+    assert result.status == 2
+    assert result.err.endswith("Error: --resume needs --out with the run folder to go on with.\n")
+
+
+def test_options_may_follow_the_corpus(distill, recordings, here, tiny):
+    """In any order, and the recipe holds what was asked for."""
+    result = distill(
+        "train", recordings, "--loss", "stft,recon,kl", *tiny, "--steps", 2, "--seed", 7, "--out", "run"
+    )
+    assert (result.status, result.err) == (0, "")
+    recipe = read_recipe(here / "run")
+    assert list(recipe["loss"]) == ["stft", "reconstruction", "kl"]
+    assert (recipe["training"]["steps"], recipe["training"]["seed"]) == (2, 7)
+    assert recipe["corpus"]["path"] == str(recordings)
+    assert recipe["provenance"]["stft"].startswith("distill ")
+
+
+def test_without_anything_the_demo_corpus_is_trained_on(distill, here, tiny):
+    """With the default terms, into a new folder below `runs` each time."""
+    for name in ("demo", "demo-2"):
+        result = distill("train", *tiny, "--set", "corpus.heldout_fraction=0.25", "--steps", 1)
+        assert (result.status, result.err) == (0, "")
+        recipe = read_recipe(here / "runs" / name)
+        assert list(recipe["loss"]) == DEFAULT_LOSS.split(",")
+        assert "path" not in recipe["corpus"]
+    assert "18 recordings, 36 s, to train on" in result.out
+
+
+def test_a_run_is_named_after_its_corpus(distill, here, tiny):
+    """Below `runs`, by the folder's name; one recording is a corpus, too."""
+    soundfile.write("my drum.wav", 0.1 * np.sin(np.arange(4000)), 8000)
+    result = distill("train", "my drum.wav", *tiny, "--loss", "recon,kl", "--steps", 1)
+    assert (result.status, result.err) == (0, "")
+    assert read_recipe(here / "runs" / "my drum")["corpus"]["path"] == str(here / "my drum.wav")
+    assert "  distill generate 'runs/my drum' -n 8 --out DIR" in result.out
+
+
+def test_old_options_are_understood(distill, recordings, here, tiny):
+    """The whole warning on stderr, and the value where it belongs now."""
+    words = ("--loss", "recon,kl", *tiny, "--steps", 1, "--set", "training.free_bits=0.5")
+    result = distill("train", recordings, *words, "--out", "run")
+    assert result.status == 0
+    assert result.err == "Warning: training.free_bits is deprecated; it is now loss.kl.free_bits\n"
+    recipe = read_recipe(here / "run")
+    assert recipe["loss"]["kl"]["free_bits"] == 0.5
+    assert "free_bits" not in recipe["training"]
+
+
+def test_a_config_is_changed_by_what_stands_beside_it(distill, recordings, here, trained):
+    """Terms, corpus and length: `--steps` replaces the minutes of the recipe."""
+    text = (trained.folder / "recipe.toml").read_text().replace("steps = 4", "minutes = 9.0")
+    (here / "my.toml").write_text(text)
+    words = ("--config", "my.toml", "--set", "loss.kl.free_bits=0.75", "--steps", 1, "--out", "run")
+    result = distill("train", recordings, *words)
+    assert (result.status, result.err) == (0, "")
+    recipe = read_recipe(here / "run")
+    assert list(recipe["loss"]) == ["stft", "reconstruction", "kl"]
+    assert recipe["loss"]["kl"]["free_bits"] == 0.75
+    assert recipe["training"]["steps"] == 1
+    assert "minutes" not in recipe["training"]
+
+
+class TestResuming:
+    """`--resume` with a run that is finished, longer, or told to be another one."""
+
+    @pytest.fixture
+    def run(self, distill, recordings, here, tiny):
+        """Train two steps."""
+        words = ("--loss", "recon,kl", *tiny, "--steps", 2, "--out", "run")
+        assert distill("train", recordings, *words).status == 0
+        return here / "run"
+
+    def steps(self, run):
+        """Give the steps whose training was recorded."""
+        records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        return [record["step"] for record in records if record["split"] == "train"]
+
+    def test_a_finished_run_stays_as_it_is(self, distill, run):
+        """It says so, and how to go on."""
+        before = {path: (run / path).read_bytes() for path in ("model.safetensors", "metrics.jsonl")}
+        result = distill("train", "--resume", "--out", "run")
+        assert (result.status, result.err) == (0, "")
+        assert (
+            "The training was finished already, at step 2. Go on with it for longer:\n"
+            "  distill train --resume --out run --minutes M\n"
+        ) in result.out
+        assert {path: (run / path).read_bytes() for path in before} == before
+
+    def test_more_steps_go_on(self, distill, run):
+        """From where it stopped, and the recipe holds the new length."""
+        result = distill("train", "--resume", "--out", "run", "--steps", 4)
+        assert (result.status, result.err) == (0, "")
+        assert "finished already" not in result.out
+        assert self.steps(run) == [1, 2, 3, 4]
+        assert read_recipe(run)["training"]["steps"] == 4
+
+    def test_minutes_may_follow_steps(self, distill, run):
+        """The length may change its kind: the time trained before counts, and here it is enough."""
+        result = distill("train", "--resume", "--out", "run", "--minutes", 1e-6)
+        assert (result.status, result.err) == (0, "")
+        assert read_recipe(run)["training"]["minutes"] == 1e-6
+        assert "steps" not in read_recipe(run)["training"]
+        assert "finished already, at step 2" in result.out
+
+    def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(self, distill, run):
+        """No step is recorded twice."""
+        for path in (run / "checkpoints").iterdir():
+            path.unlink()
+        result = distill("train", "--resume", "--out", "run", "--steps", 3)
+        assert (result.status, result.err) == (0, "")
+        assert self.steps(run) == [1, 2, 3]
+
+    def test_a_damaged_checkpoint_is_passed_over(self, distill, run):
+        """The one before it counts, and a warning names the damaged one."""
+        newest = run / "checkpoints" / "step-00000009.safetensors"
+        newest.write_bytes(b"cut short")
+        result = distill("train", "--resume", "--out", "run", "--steps", 3)
+        assert result.status == 0
+        assert result.err == (
+            "Warning: run/checkpoints/step-00000009.safetensors: "
+            "the file is cut short, damaged, or not a safetensors file\n"
+            "Restore it from a copy, or train again.\n"
+        )
+        assert self.steps(run) == [1, 2, 3]
+
+    def test_the_same_words_may_be_given_again(self, distill, recordings, run):
+        """Whatever is as it was, is no difference; the device may be another."""
+        words = ("--loss", "recon,kl", "--seed", 0, "--steps", 3, "--device", "auto", "--out", "run")
+        result = distill("train", recordings, *words, "--resume")
+        assert (result.status, result.err) == (0, "")
+        assert self.steps(run) == [1, 2, 3]
+        assert read_recipe(run)["training"]["device"] == "auto"
+
+    def test_another_recipe_is_another_run(self, distill, here, run):
+        """The whole message, with every path that differs, and the run stays as it is."""
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        words = ("--seed", 5, "--set", "loss.kl.free_bits=3", "--steps", 9)
+        result = distill("train", str(here), "--resume", "--out", "run", *words)
+        assert (result.status, result.out) == (2, "")
+        assert result.err == (
+            "Error: run: a resumed run keeps its recipe, and this differs: "
+            "corpus.path, loss.kl.free_bits, training.seed\n"
+            "Leave it out, or start a new run. The steps, minutes and device may change.\n"
+        )
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+    def test_other_terms_are_another_run(self, distill, run):
+        """The options of the terms that came and went are named."""
+        result = distill("train", "--resume", "--out", run, "--loss", "stft,recon,kl")
+        assert result.status == 2
+        assert "and this differs: loss.stft.fft_sizes, loss.stft.hop_sizes, " in result.err

@@ -1,0 +1,246 @@
+"""Tests of distill.cli.training: what a run leaves behind, and how it ends and goes on."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+from distill import TermConfig, TermSpec, hookimpl
+from distill.checkpoints import checkpoint_paths, load_state
+from distill.recorder import Recorder
+from distill.registry import Registry
+from distill.run import Run
+
+
+def records(folder):
+    """Read the records of a run as any program would."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def steps(folder):
+    """Give the steps whose training was recorded."""
+    return [record["step"] for record in records(folder) if record["split"] == "train"]
+
+
+def test_a_run_holds_what_the_design_says(trained):
+    """Recipe, metrics, checkpoints, model, latents, sounds and events; nothing half-written, no pickle."""
+    assert {path.name for path in trained.folder.iterdir()} == {
+        *("recipe.toml", "metrics.jsonl", "checkpoints", "model.safetensors", "latents.safetensors"),
+        *("audio", "tensorboard"),
+    }
+    files = [path for path in trained.folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files if path.parent.name != "tensorboard"} == {
+        *(".toml", ".jsonl", ".safetensors", ".wav"),
+    }
+
+
+def test_metrics_are_for_programs(trained):
+    """Every step and every held-out measurement, under the keys of the design."""
+    told = records(trained.folder)
+    assert [(record["split"], record["step"]) for record in told] == [
+        ("train", 1),
+        ("train", 2),
+        ("heldout", 2),
+        ("train", 3),
+        ("train", 4),
+        ("heldout", 4),
+    ]
+    assert all({"step", "split", "seconds", "components", "weights"} <= set(record) for record in told)
+    assert set(told[0]["components"]) == {
+        *("total", "stft", "reconstruction", "kl", "gradient_norm"),
+        *("reconstruction/magnitude", "reconstruction/instantaneous_frequency"),
+    }
+    assert set(told[0]["weights"]) == {"stft", "reconstruction", "kl"}
+    seconds = [record["seconds"] for record in told]
+    assert seconds == sorted(seconds)
+
+
+def test_the_summary_stands_at_the_start(trained, recordings):
+    """Terms and weights, corpus, model and device, before the first line of the training."""
+    lines = [" ".join(line.split()) for line in trained.out.splitlines()]
+    assert lines[0].startswith("loss stft, weight 1 distill ")
+    assert lines[3] == f"corpus {recordings}"
+    assert lines[4].startswith("4 recordings, ")
+    assert lines[5].startswith("1 recordings, ")
+    assert lines[6].startswith("model 0.0 million parameters, 250 latents per second")
+    assert lines[7] == "device cpu, float32"
+    assert lines[8].startswith("step 2: held-out total ")
+
+
+def test_what_was_skipped_is_listed(distill, recordings, tiny, tmp_path):
+    """A corpus with something unreadable in it trains, and says what was left out and why."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in ("a.wav", "b.wav"):
+        (corpus / name).write_bytes((recordings / name).read_bytes())
+    (corpus / "text.wav").write_text("no audio")
+    words = ("--loss", "recon,kl", *tiny, "--steps", 1, "--out", tmp_path / "run")
+    result = distill("train", corpus, *words)
+    assert result.status == 0
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert "skipped text.wav is not audio that libsndfile reads" in lines
+
+
+def test_pairs_can_be_compared_by_ear(trained, recordings):
+    """Each held-out recording beside its reconstruction: same length, rate and channels, and finite."""
+    pairs = sorted((trained.folder / "audio").iterdir())
+    assert len(pairs) == 2
+    (original, rate), (made, made_rate) = map(soundfile.read, pairs)
+    assert [path.name.partition(".")[2] for path in pairs] == ["original.wav", "reconstruction.wav"]
+    assert pairs[0].name.startswith("1-")
+    assert rate == made_rate == 8000
+    assert original.shape == made.shape
+    assert abs(made).max() > 0
+    sources = [soundfile.read(path)[0] for path in recordings.rglob("*.wav")]
+    assert any(source.shape == original.shape and abs(source - original).max() < 1e-4 for source in sources)
+
+
+def test_recordings_of_one_name_are_all_written(distill, recordings, tiny, tmp_path):
+    """Where nothing is held out, those trained on are written, and two of one name in two folders."""
+    words = ("--loss", "recon,kl", *tiny, "--set", "corpus.heldout_fraction=0", "--steps", 1)
+    assert distill("train", recordings, *words, "--out", tmp_path / "run").status == 0
+    names = sorted(path.name for path in (tmp_path / "run" / "audio").glob("*.original.wav"))
+    assert names == [f"{number}.original.wav" for number in ("1-a", "2-b", "3-a", "4-c", "5-stereo")]
+
+
+def test_the_commands_it_prints_run(trained, recordings, distill, tmp_path):
+    """Where the sounds are, and each of the three commands, as they stand but for FILE and DIR."""
+    assert f"Done. Originals and reconstructions to listen to: {trained.folder / 'audio'}\n" in trained.out
+    printed = [line for line in trained.out.splitlines() if line.startswith("  distill ")]
+    assert [shlex.split(line)[1] for line in printed] == ["reconstruct", "generate", "evaluate"]
+    replaced = {"FILE...": str(recordings / "a.wav"), "DIR": str(tmp_path / "made")}
+    for line in printed:
+        words = [replaced.get(word, word) for word in shlex.split(line)[1:]]
+        result = distill(*words)
+        assert (result.status, result.err) == (0, "")
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        "a.wav",
+        *(f"sound-00{number}.wav" for number in range(1, 9)),
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_tells_how_to_go_on(distill, recordings, tiny, tmp_path, monkeypatch, number):
+    """Status 130; the command that is printed finishes the run, with every step recorded once."""
+    folder = tmp_path / "my run"
+    write = Recorder.write
+
+    def write_and_kill(recorder, record):
+        write(recorder, record)
+        if record.step == 2:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Recorder, "write", write_and_kill)
+    words = ("--loss", "recon,kl", *tiny, "--set", "training.evaluations=1", "--steps", 6)
+    result = distill("train", recordings, *words, "--out", folder)
+    assert (result.status, result.err) == (130, "")
+    assert result.out.endswith(
+        f"Interrupted at step 3, and saved. Go on with:\n  distill train --resume --out '{folder}'\n"
+    )
+    assert list(checkpoint_paths(folder / "checkpoints")) == [3]
+    assert (folder / "model.safetensors").exists()
+    monkeypatch.undo()
+    command = shlex.split(result.out.splitlines()[-1])
+    resumed = distill(*command[1:])
+    assert (resumed.status, resumed.err) == (0, "")
+    assert steps(folder) == [1, 2, 3, 4, 5, 6]
+
+
+class Breaking(nn.Module):
+    """A term that is infinite from its third step in training on."""
+
+    def __init__(self, _):
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, inputs):
+        """Count the steps."""
+        self.steps += torch.is_grad_enabled()
+        return 0 * inputs.posterior.mu.mean() + (float("inf") if self.steps >= 3 else 0.0)
+
+
+@hookimpl
+def distill_loss_terms():
+    """Yield it."""
+    yield TermSpec(name="breaking", config=TermConfig, build=Breaking, summary="")
+
+
+def test_a_loss_that_is_not_finite_ends_with_status_1(distill, recordings, tiny, tmp_path, monkeypatch):
+    """One message that names the component, and a run that can be gone on with."""
+
+    def registry():
+        registry = Registry(discover=False)
+        registry.register(sys.modules[__name__], name="breaking-losses", version="1")
+        return registry
+
+    monkeypatch.setattr("distill.registry.Registry", registry)
+    words = ("--loss", "recon,kl,breaking", *tiny, "--steps", 6, "--out", tmp_path / "run")
+    result = distill("train", recordings, *words)
+    assert result.status == 1
+    assert result.err == (
+        "Error: steps 3..3: the loss is not finite: breaking is inf\n"
+        "The model is saved as it was before that step. Lower training.learning_rate or the "
+        "weight of that term, and go on with --resume.\n"
+    )
+    assert steps(tmp_path / "run") == [1, 2]
+    state = load_state(tmp_path / "run" / "model.safetensors")
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def wait_for(condition, process, seconds=60):
+    """Wait until a condition holds, and fail where the process ended before."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(distill, recordings, tiny, tmp_path):
+    """Killed between checkpoints: nothing partial is left that matters, and every step is recorded once."""
+    folder = tmp_path / "run"
+    often = ("--set", "training.checkpoint_minutes=0.001", "--set", "training.evaluations=1")
+    words = ["train", recordings, "--loss", "recon,kl", *tiny, *often, "--steps", 100_000, "--out", folder]
+    process = subprocess.Popen([sys.executable, "-m", "distill", *map(str, words)])
+
+    def is_well_under_way():
+        saved = checkpoint_paths(folder / "checkpoints")
+        return len(saved) == 3 and len([*Run(folder).read_metrics()]) > max(saved)
+
+    wait_for(is_well_under_way, process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    saved = max(checkpoint_paths(folder / "checkpoints"))
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99')  # a line that was cut short
+    result = distill("train", "--resume", "--out", folder, "--steps", saved + 3)
+    assert (result.status, result.err) == (0, "")
+    assert steps(folder) == [*range(1, saved + 4)]
+    assert not [path for path in folder.rglob("*") if "partial" in path.name]
+
+
+def test_two_processes_write_one_run(recordings, tiny, tmp_path):
+    """Started by torchrun, they share each step, and leave the same files as one process does."""
+    words = ["train", recordings, "--loss", "recon,kl", *tiny, "--steps", 3, "--out", tmp_path / "run"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "distill"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "300", "GLOO_SOCKET_IFNAME": "lo"}
+    result = subprocess.run(
+        [sys.executable, *launch, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("device") == result.stdout.count("Done.") == 1
+    assert steps(tmp_path / "run") == [1, 2, 3]
+    assert (tmp_path / "run" / "latents.safetensors").exists()

@@ -1,0 +1,223 @@
+"""Tests of distill.assembly: the parts of a run made of its recipe, and loaded from its folder."""
+
+import shutil
+
+import attrs
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from distill import assembly
+from distill.checkpoints import load_state, save_state
+from distill.corpus import open_corpus
+from distill.errors import ConfigError, RunError
+from distill.run import Run
+from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
+
+
+@pytest.fixture
+def _fresh_process():
+    """Let a test choose a precision, which Accelerate allows once in a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # as Accelerate's own tests do
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # as above
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Copy the trained run, to be damaged."""
+    return Run(shutil.copytree(trained.folder, tmp_path / "run"))
+
+
+@pytest.mark.usefixtures("_fresh_process")
+@pytest.mark.parametrize(("precision", "expected"), [("auto", "no"), ("float32", "no"), ("bfloat16", "bf16")])
+def test_the_precision_of_the_model_on_a_cpu(precision, expected):
+    """It is float32 unless bfloat16 is asked for."""
+    accelerator = assembly.make_accelerator(TrainingSettings(device="cpu", precision=precision))
+    assert accelerator.device.type == "cpu"
+    assert accelerator.mixed_precision == expected
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    """The whole message, with what there is."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        assembly.make_accelerator(TrainingSettings(device="mps"))
+    assert str(caught.value) == ("training.device: this machine has no 'mps'; expected one of auto, cpu")
+
+
+def test_every_process_needs_a_clip(monkeypatch):
+    """The whole message where there are more processes than clips in a step."""
+    monkeypatch.setattr(assembly.Accelerator, "num_processes", 3)
+    with pytest.raises(ConfigError) as caught:
+        assembly.make_accelerator(TrainingSettings(device="cpu", batch_size=2))
+    assert str(caught.value) == ("training.batch_size: must be at least the number of processes, 3, got 2")
+    assembly.make_accelerator(TrainingSettings(device="cpu", batch_size=3))
+
+
+def test_a_representation_has_the_settings_of_its_recipe():
+    """Each setting reaches the representation."""
+    settings = RepresentationSettings(sample_rate=8000, n_fft=256, hop=64, floor=1e-3)
+    representation = assembly.make_representation(settings)
+    assert {name: getattr(representation, name) for name in attrs.asdict(settings)} == attrs.asdict(settings)
+
+
+def test_a_seed_draws_the_weights():
+    """The same seed draws the same, another one others, and the caller's generator stands still."""
+    representation = assembly.make_representation(RepresentationSettings(sample_rate=8000, n_fft=64, hop=32))
+    settings = ModelSettings(width=8, encoder_blocks=(1,), decoder_blocks=(1,), latents_per_second=500)
+    state = torch.get_rng_state()
+    one, same, other = (
+        torch.cat([p.flatten() for p in assembly.make_model(settings, representation, seed).parameters()])
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_corpora_have_caches_of_their_own(recordings, tmp_path):
+    """Runs on two corpora, or at two rates, do not decode in turn; the corpus's own folder stays clean."""
+    settings = CorpusSettings(path=str(recordings), heldout_fraction=0.2)
+    calls = []
+    for rate in (8000, 4000, 8000, 4000):
+        corpus = assembly.open_recipe_corpus(settings, rate, tmp_path, lambda *done: calls.append(done))
+        assert corpus.sample_rate == rate
+        assert len(corpus.heldout.recordings) == 1
+    assert len(calls) == 2 * 5
+    assert {path.name for path in tmp_path.iterdir()} == {".distill"}
+    assert [path for path in recordings.rglob("*") if path.suffix not in (".wav", "")] == []
+
+
+def test_without_a_path_the_demo_corpus_is_written_and_opened(tmp_path):
+    """24 sounds of two seconds, beside the runs."""
+    corpus = assembly.open_recipe_corpus(CorpusSettings(heldout_fraction=0.1), 8000, tmp_path)
+    assert corpus.folder == tmp_path / ".distill" / "demo"
+    assert len(corpus.train.recordings) + len(corpus.heldout.recordings) == 24
+    assert corpus.train.seconds + corpus.heldout.seconds == pytest.approx(48, abs=0.1)
+
+
+def test_a_model_is_loaded_as_it_was_trained(run):
+    """Weights, buffers and representation are those of the run; the model does not train on."""
+    vae, representation = assembly.load_model(run)
+    state = load_state(run.model)
+    assert {name: value.tolist() for name, value in vae.state_dict().items()} == {
+        name: value.tolist() for name, value in state.items()
+    }
+    assert (representation.sample_rate, representation.n_fft, representation.hop) == (8000, 256, 64)
+    assert not vae.training
+
+
+def test_a_model_does_not_need_its_loss_terms(run):
+    """Who trains with a plugin can give the run to somebody without it."""
+    text = run.recipe.read_text()
+    run.recipe.write_text(text + "\n[loss.not_installed]\nweight = 1.0\n")
+    assembly.load_model(run)
+
+
+def test_an_unfinished_run_has_the_model_of_its_newest_checkpoint(run):
+    """Where no model was saved yet, a checkpoint will do."""
+    expected = load_state(run.model)
+    run.model.unlink()
+    vae, _ = assembly.load_model(run)
+    torch.testing.assert_close(vae.magnitude_out.weight, expected["magnitude_out.weight"])
+
+
+def test_a_run_without_a_model_yet(run):
+    """The whole message for a run that was stopped at its beginning."""
+    run.model.unlink()
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(RunError) as caught:
+        assembly.load_model(run)
+    assert str(caught.value) == (
+        f"{run.folder}: holds no trained model yet\n"
+        "Train it on with --resume; a model is saved every few minutes and at the end."
+    )
+
+
+def test_a_damaged_model(run):
+    """The whole message for a file that is cut short."""
+    run.model.write_bytes(run.model.read_bytes()[:1000])
+    with pytest.raises(RunError) as caught:
+        assembly.load_model(run)
+    assert str(caught.value) == (
+        f"{run.model}: the file is cut short, damaged, or not a safetensors file\n"
+        "Restore it from a copy, or train again."
+    )
+
+
+def test_a_model_of_another_recipe(run):
+    """A recipe that was changed by hand no longer describes the model, and says so in a few lines."""
+    run.recipe.write_text(run.recipe.read_text().replace("width = 16", "width = 24"))
+    with pytest.raises(RunError) as caught:
+        assembly.load_model(run)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith(
+        f"{run.folder}: does not hold the model that its recipe describes: size mismatch for "
+    )
+    assert lines[1:] == ["Restore recipe.toml as the training wrote it."]
+
+
+def test_a_recipe_that_does_not_fit(run):
+    """A value out of bounds is reported with its path."""
+    run.recipe.write_text(run.recipe.read_text().replace("width = 16", "width = 1"))
+    with pytest.raises(ConfigError) as caught:
+        assembly.load_model(run)
+    assert str(caught.value) == "model.width: must be >= 8, got 1"
+
+
+def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings, tmp_path):
+    """One bank entry for each, none of what is held out."""
+    corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
+    vae, representation = assembly.load_model(run)
+    run.latents.unlink()
+    assembly.finish(run, vae, representation, corpus)
+    kept = load_state(run.latents)["latents"]
+    assert set(kept) == {recording.name for recording in corpus.train.recordings}
+    assert [list(latents.shape) for latents in assembly.load_latents(run)] == [
+        [vae.latent_size, vae.latent_frames(representation.frames(recording.frames))]
+        for recording in corpus.train.recordings
+    ]
+
+
+@pytest.mark.parametrize(("distances", "expected"), [((3.0, 2.0), 4), ((2.0, 3.0), 0), ((2.0, 2.0), 0)])
+def test_finishing_settles_how_frames_are_reconciled(
+    run, recordings, tmp_path, monkeypatch, distances, expected
+):
+    """What measured better on the held-out recordings is kept with the model; on a tie, the plain way."""
+    corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
+    vae, representation = assembly.load_model(run)
+    seen = []
+
+    def distance(made, original):
+        seen.append((int(vae.iterations), original.shape[-1]))
+        assert made.shape == original.shape
+        return torch.tensor([distances[len(seen) - 1]])
+
+    monkeypatch.setattr(assembly, "log_spectral_distance", distance)
+    assembly.finish(run, vae, representation, corpus)
+    (heldout,) = corpus.heldout.recordings
+    assert seen == [(0, heldout.frames), (4, heldout.frames)]
+    assert int(load_state(run.model)["iterations"]) == expected
+    assert int(assembly.load_model(run)[0].iterations) == expected
+
+
+def test_a_run_without_latents_yet(run):
+    """The whole message for a run that has not come to its end."""
+    run.latents.unlink()
+    with pytest.raises(RunError) as caught:
+        assembly.load_latents(run)
+    assert str(caught.value) == (
+        f"{run.folder}: holds no latents to make sounds of\n"
+        "They are written at the end of the training: go on with --resume."
+    )
+
+
+def test_a_model_is_safetensors(run):
+    """No file of a run is a pickle: the model is read by any safetensors reader, and rewritten alike."""
+    save_state(run.model, load_state(run.model))
+    assert {path.suffix for path in (run.model, run.latents, *run.checkpoints.iterdir())} == {".safetensors"}
+    # A safetensors file begins with the length of its JSON header.
+    data = run.model.read_bytes()
+    assert data[8:9] == b"{"

@@ -1,0 +1,41 @@
+"""Every example runs as it stands, and trains something."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+def test_there_are_examples():
+    """The tests below look at something."""
+    assert EXAMPLES
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_loss_of_an_example_falls(path, tmp_path):
+    """Run as a user would, elsewhere than in the checkout: no warning, and a total that falls by a fifth."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", path], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    totals = [float(total) for total in re.findall(r"'total': ([0-9.]+)", result.stdout)]
+    assert len(totals) >= 20
+    assert sum(totals[-5:]) < 0.8 * sum(totals[:5])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_short(path):
+    """Under 40 lines of code, without blank lines and docstrings, and of Distill only what it exports."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    docstrings = [ast.get_docstring(node, clean=False) or "" for node in ast.walk(tree)
+                  if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]  # fmt: skip
+    lines = sum(bool(line.strip()) for line in text.splitlines())
+    assert lines - sum(len(text.splitlines()) for text in docstrings) < 40
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {module for module in imported if module.startswith("distill")} == {"distill"}
