@@ -15,7 +15,8 @@ from distill import MagnitudeIF
 from distill.cli import main
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.removeprefix(".venv/bin/")
     for language, block in BLOCKS

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.audio import Written
-from distill.corpus import Corpus
+from distill.corpus import Corpus, Split
 from distill.model import VAE
 from distill.recipe import Draft
 from distill.trainer import Record
@@ -51,8 +51,8 @@ def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, device: st
         table.add_row("loss", f"{term.name}, weight {weight}", Text(term.origin, "dim"))
     # Paths are no markup: one may hold brackets.
     table.add_row("corpus", Text(str(corpus.folder)), "")
-    table.add_row("", f"{len(train.recordings)} recordings, {_minutes(train.seconds)}, to train on", "")
-    table.add_row("", f"{len(heldout.recordings)} recordings, {_minutes(heldout.seconds)}, held out", "")
+    table.add_row("", f"{_extent(train)}, to train on", "")
+    table.add_row("", f"{_extent(heldout)}, held out", "")
     for skipped in corpus.skipped[:_SKIPPED_SHOWN]:
         table.add_row("skipped", Text(skipped.path), Text(skipped.reason, "yellow"))
     if len(corpus.skipped) > _SKIPPED_SHOWN:
@@ -61,6 +61,11 @@ def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, device: st
     table.add_row("model", f"{parameters / 1e6:.1f} million parameters, {latents:.0f} latents per second", "")
     table.add_row("device", device, "")
     console.print(table)
+
+
+def _extent(split: Split) -> str:
+    count = len(split.recordings)
+    return f"{count} recording{'' if count == 1 else 's'}, {_minutes(split.seconds)}"
 
 
 def _minutes(seconds: float) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LONGEST_SECONDS = 60
 
 
-@click.command()
+@click.command(short_help="Measure a model beside trivial baselines.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")

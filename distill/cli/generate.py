@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Make new sounds with a model.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-n", "count", type=click.IntRange(min=1), default=8, show_default=True, help="Sounds to make.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")

@@ -3,7 +3,7 @@
 import click
 
 
-@click.command()
+@click.command(short_help="Print a whole recipe as commented TOML.")
 @click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
 def recipe(loss: str | None, assignments: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from distill.run import Run
 
 
-@click.command()
+@click.command(short_help="Train a model on a folder of recordings.")
 @click.argument("corpus", required=False)
 @click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")

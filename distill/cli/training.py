@@ -86,8 +86,9 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         say(console, f"The training was finished already, at step {trainer.step}. Go on with it for longer:")
         _print_command(console, "train", "--resume", "--out", run.folder, "--minutes", "M")
     if main:
-        assembly.finish(run, model, representation, corpus)
-        _leave_pairs(run, model, representation, corpus)
+        with console.status("Encoding the recordings, and writing sounds to listen to"):
+            assembly.finish(run, model, representation, corpus)
+            _leave_pairs(run, model, representation, corpus)
         _say_what_next(console, run, corpus)
 
 

@@ -21,6 +21,7 @@ def test_help_lists_the_commands(distill):
     listed = result.out.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in listed] == COMMANDS
     assert all(len(line.split()) > 3 for line in listed)
+    assert [line for line in listed if line.endswith("...") and "losses" not in line] == []
     assert distill("-h").out == result.out
 
 

@@ -69,7 +69,7 @@ def test_the_summary_stands_at_the_start(trained, recordings):
     assert lines[0].startswith("loss stft, weight 1 distill ")
     assert lines[3] == f"corpus {recordings}"
     assert lines[4].startswith("4 recordings, ")
-    assert lines[5].startswith("1 recordings, ")
+    assert lines[5].startswith("1 recording, ")
     assert lines[6].startswith("model 0.0 million parameters, 250 latents per second")
     assert lines[7] == "device cpu, float32"
     assert lines[8].startswith("step 2: held-out total ")
