@@ -1,13 +1,13 @@
 """The recipe: everything a training is told, as one tree that is written and read as TOML. Loads no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, TypeVar
 
 import attrs
 from attrs import field, frozen
 
-from distill.config import structure, to_toml, unstructure
+from distill.config import assign, structure, to_toml, unstructure
 from distill.config.words import show_briefly
 from distill.errors import ConfigError, RunError, TermError
 from distill.loss_config import configure
@@ -57,7 +57,13 @@ class Draft:
     warnings: tuple[str, ...] = ()
 
 
-def read_recipe(tree: Mapping[str, Any], registry: Registry, *, loss: str | None = None) -> Draft:
+def read_recipe(
+    tree: Mapping[str, Any],
+    registry: Registry,
+    *,
+    loss: str | None = None,
+    assignments: Iterable[tuple[str, Any]] = (),
+) -> Draft:
     """Build a recipe from plain TOML data.
 
     Args:
@@ -65,18 +71,29 @@ def read_recipe(tree: Mapping[str, Any], registry: Registry, *, loss: str | None
         registry: where the terms are looked up.
         loss: the terms, comma-separated; by default those that `tree` has options for, else
             `DEFAULT_LOSS`.
+        assignments: values by their address, which replace those of `tree`; they choose no terms.
 
     Raises:
         TermError: a term is unknown, ambiguous or broken.
         RunError: a term is not installed, and the tree's provenance says which distribution has it.
         ConfigError: with every option that is unknown or does not fit.
     """
-    terms = _choose(registry, terms_of(tree) if loss is None else loss, _table(tree, "provenance"))
+    terms = _choose(registry, _terms_of(tree) if loss is None else loss, _table(tree, "provenance"))
     tables = deepcopy(dict(tree))
-    options = tables.setdefault("loss", {})
+    # An alias stands for its term, else what is assigned to the one would not replace the other.
+    names = {name: term.name for term in terms for name in term.names}
+    options = _table(tables, "loss")
+    tables["loss"] = {
+        name if names.get(name) in options else names.get(name, name): options[name] for name in options
+    }
+    for path, value in assignments:
+        section, _, address = path.partition(".")
+        name, dot, option = address.partition(".")
+        canonical = f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
+        assign(tables, canonical, value)
     problems: list[str] = []
     warnings = _move_renamed(tables, {term.name for term in terms}, problems)
-    configs = attempt(problems, configure, terms, options)
+    configs = attempt(problems, configure, terms, tables["loss"])
     recipe = attempt(problems, structure, {**tables, "loss": configs}, Recipe)
     if problems or recipe is None:
         raise ConfigError(*problems)
@@ -84,7 +101,7 @@ def read_recipe(tree: Mapping[str, Any], registry: Registry, *, loss: str | None
     return Draft(recipe=attrs.evolve(recipe, provenance=origins), terms=terms, warnings=tuple(warnings))
 
 
-def terms_of(tree: Mapping[str, Any]) -> str:
+def _terms_of(tree: Mapping[str, Any]) -> str:
     """Give the terms a recipe has options for, comma-separated; `DEFAULT_LOSS` if it has none.
 
     Raises:

@@ -10,7 +10,7 @@ from attrs import field, frozen
 import distill
 from distill import TermConfig, TermSpec, hookimpl
 from distill.errors import ConfigError, RunError, TermError
-from distill.recipe import DEFAULT_LOSS, differences, read_recipe, terms_of
+from distill.recipe import DEFAULT_LOSS, differences, read_recipe
 from distill.registry import Registry
 
 OURS = f"distill {distill.__version__}"
@@ -78,7 +78,6 @@ def test_the_terms_are_those_with_tables(registry):
     assert chosen(read_recipe({"loss": {"kl": {}, "stft": {}}}, registry)) == ["kl", "stft"]
     assert chosen(read_recipe({}, registry)) == DEFAULT_LOSS.split(",")
     assert chosen(read_recipe({"loss": {}}, registry)) == DEFAULT_LOSS.split(",")
-    assert terms_of({"loss": {"kl": {}, "stft": {}}}) == "kl,stft"
 
 
 def test_a_list_of_terms_goes_before_tables(registry):

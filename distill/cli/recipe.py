@@ -8,13 +8,9 @@ import click
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
 def recipe(loss: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training, every option with its help, for `distill train --config`."""
-    from distill.config import assign, parse_assignment
-    from distill.recipe import DEFAULT_LOSS, read_recipe
+    from distill.config import parse_assignment
+    from distill.recipe import read_recipe
     from distill.registry import Registry
 
-    tree: dict[str, object] = {}
-    for text in assignments:
-        assign(tree, *parse_assignment(text))
-    # An option of one term does not choose that term alone.
-    loss = DEFAULT_LOSS if loss is None else loss
-    click.echo(read_recipe(tree, Registry(), loss=loss).recipe.to_toml(), nl=False)
+    draft = read_recipe({}, Registry(), loss=loss, assignments=map(parse_assignment, assignments))
+    click.echo(draft.recipe.to_toml(), nl=False)

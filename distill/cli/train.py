@@ -49,30 +49,27 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
 
 def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft":
     """Read the recipe of a new run, or that of a run to go on with, whose length alone may change."""
-    from distill.config import assign, load_toml, parse_assignment
+    from distill.config import load_toml, parse_assignment
     from distill.errors import ConfigError
-    from distill.recipe import differences, read_recipe, terms_of
+    from distill.recipe import differences, read_recipe
     from distill.registry import Registry
 
     registry = Registry()
     base = run.read_recipe() if options["resume"] else {}
     tree = load_toml(options["config"]) if options["config"] else deepcopy(base)
-    # From the file, not from what is set below: an option of one term does not choose that term alone.
-    loss = terms_of(tree) if options["loss"] is None else options["loss"]
+    assignments: list[tuple[str, Any]] = []
     if corpus is not None:
-        assign(tree, "corpus.path", str(Path(corpus).resolve()))
+        assignments.append(("corpus.path", str(Path(corpus).resolve())))
     if options["steps"] is not None or options["minutes"] is not None:
         # Whatever the recipe says of the other one no longer holds.
         training = tree.get("training")
         for name in ("steps", "minutes"):
             if isinstance(training, dict):
                 training.pop(name, None)
-    for name in ("steps", "minutes", "seed", "device"):
-        if options[name] is not None:
-            assign(tree, f"training.{name}", options[name])
-    for text in options["assignments"]:
-        assign(tree, *parse_assignment(text))
-    draft = read_recipe(tree, registry, loss=loss)
+    given = [name for name in ("steps", "minutes", "seed", "device") if options[name] is not None]
+    assignments += [(f"training.{name}", options[name]) for name in given]
+    assignments += map(parse_assignment, options["assignments"])
+    draft = read_recipe(tree, registry, loss=options["loss"], assignments=assignments)
     if options["resume"]:
         changed = differences(draft.recipe, read_recipe(base, registry).recipe)
         changed = [

@@ -228,6 +228,17 @@ def test_a_config_is_changed_by_what_stands_beside_it(distill, recordings, here,
     assert "minutes" not in recipe["training"]
 
 
+def test_an_alias_overrides_what_a_config_says_of_its_term(distill, recordings, here, trained):
+    """`loss.recon.weight` replaces the weight under [loss.reconstruction] in the file."""
+    config = trained.folder / "recipe.toml"
+    words = ("--config", config, "--set", "loss.recon.weight=0.75", "--steps", 1, "--out", "run")
+    result = distill("train", recordings, *words)
+    assert (result.status, result.err) == (0, "")
+    recipe = read_recipe(here / "run")
+    assert recipe["loss"]["reconstruction"]["weight"] == 0.75
+    assert list(recipe["loss"]) == ["stft", "reconstruction", "kl"]
+
+
 class TestResuming:
     """`--resume` with a run that is finished, longer, or told to be another one."""
 
