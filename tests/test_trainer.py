@@ -159,6 +159,13 @@ def test_a_seed_decides_everything(make):
     assert_same(copy_of(one), copy_of(same))
 
 
+def test_a_seed_decides_clips_and_noise(make):
+    """Not the initial weights alone: another seed draws other clips and other noise."""
+    one, other = make(seed=0), make(seed=1)
+    assert not torch.equal(one._draw_clips(), other._draw_clips())  # noqa: SLF001  # what a step draws
+    assert not torch.equal(one._draw_noise(), other._draw_noise())  # noqa: SLF001  # as above
+
+
 def interrupt_at(step, number=signal.SIGINT):
     """Send this process a signal when a step is reported."""
 
