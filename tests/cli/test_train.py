@@ -157,7 +157,7 @@ def test_a_run_folder_that_is_wrong(distill, recordings, here, words, message):
         (here / folder / name).touch()
     (here / "file").touch()
     before = tree(here)
-    result = distill("train", recordings, *words)
+    result = distill("train", recordings, *words, "--steps", 1)
     assert (result.status, result.out) == (2, "")
     assert result.err == f"Error: {message}"
     assert tree(here) == before
