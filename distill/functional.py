@@ -4,10 +4,13 @@ Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from attrs import field, frozen
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from distill import spectral
@@ -15,35 +18,68 @@ from distill.errors import ShapeError
 from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
 
 
-def spectral_convergence(prediction: Tensor, target: Tensor, *, per_example: bool = False) -> Tensor:
-    """Give `||target - prediction|| / ||target||` of magnitudes `[B, F, T]` (Arik et al., 2018).
+def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool = False) -> Tensor:
+    """Compare positive STFT magnitudes of one shape `[B, F, T]` (Arik et al., 2018).
 
-    auraloss takes the norms over the whole batch, so that a loud clip drowns a quiet one;
-    `per_example` takes them per example and averages.
+    Spectral convergence, `||target - prediction|| / ||target||`, plus the mean absolute difference of
+    the logarithms. auraloss takes the norms over the whole batch, so that a loud clip drowns a quiet
+    one; `per_example` takes them per example and averages.
     """
-    first = 1 if per_example else 0
-    error, size = (target - prediction).flatten(first), target.flatten(first)
-    norm = torch.linalg.vector_norm
-    return (norm(error, dim=-1) / norm(size, dim=-1)).mean()
+    return spectral.apply(_SpectralDistance, prediction, target, per_example)
 
 
-def log_magnitude_distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Give the mean absolute difference of the logarithms of positive magnitudes of one shape."""
-    return F.l1_loss(prediction.log(), target.log())
+class _SpectralDistance(Function):
+    """What autograd does in a dozen passes over memory, in one forth and one back."""
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor, target: Tensor, per_example: bool) -> Tensor:  # noqa: ANN401, FBT001  # as torch has it
+        norm = torch.linalg.vector_norm
+        errors, sizes, logarithms = [], [], []
+        for part in spectral.parts(target):
+            one, other = prediction[part], target[part]
+            errors.append(norm(other - one, dim=(1, 2)))
+            sizes.append(norm(other, dim=(1, 2)))
+            logarithms.append((one / other).log_().abs_().sum(dim=(1, 2)))
+        error, size, logarithm = torch.cat(errors), torch.cat(sizes), torch.cat(logarithms).sum()
+        if not per_example:
+            error, size = norm(error, dim=0, keepdim=True), norm(size, dim=0, keepdim=True)
+        ctx.save_for_backward(prediction, target, error, size)
+        return (error / size).mean() + logarithm / target.numel()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN401  # as above
+        prediction, target, error, size = ctx.saved_tensors
+        # Between equals the distance has no slope.
+        of_error = (gradient / len(error) / (error * size)).masked_fill(error == 0, 0.0)
+        of_size = gradient / len(error) * error / size**3
+        of_error, of_size = (x.expand(len(target))[:, None, None] for x in (of_error, of_size))
+        of_logarithm = gradient / target.numel()
+        results = [
+            torch.empty_like(x) if needed else None
+            for x, needed in zip((prediction, target), ctx.needs_input_grad, strict=False)
+        ]
+        for part in spectral.parts(target):
+            one, other = prediction[part], target[part]
+            difference = one - other
+            sign = difference.sign() * of_logarithm
+            difference *= of_error[part]
+            if results[0] is not None:
+                torch.add(difference, sign / one, out=results[0][part])
+            if results[1] is not None:
+                pull = difference + sign / other + of_size[part] * other
+                torch.neg(pull, out=results[1][part])
+        return results[0], results[1], None
 
 
 def multi_resolution_distance(
     magnitudes: Sequence[tuple[Tensor, Tensor]], *, per_example: bool = False
 ) -> Tensor:
-    """Average spectral convergence + log-magnitude distance over resolutions (Yamamoto et al., 2019).
+    """Average the spectral distance over resolutions (Yamamoto et al., 2019).
 
     `magnitudes` holds `(prediction, target)` of one resolution each, `[B, F, T]`.
     """
-    distances = [
-        spectral_convergence(prediction, target, per_example=per_example)
-        + log_magnitude_distance(prediction, target)
-        for prediction, target in magnitudes
-    ]
+    distances = [spectral_distance(*pair, per_example=per_example) for pair in magnitudes]
     return torch.stack(distances).mean()
 
 

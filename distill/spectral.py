@@ -7,6 +7,7 @@ scatter. Here a frame's adjoint is the overlap-add and a real FFT's adjoint the 
 that going back costs about what going forth does.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
@@ -18,6 +19,9 @@ from torch.nn import functional as F
 
 MAGNITUDE_FLOOR = 1e-4
 """Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
+
+_CACHED = 2**18
+"""Numbers of a batch that are taken at a time on a CPU: some megabytes with what is computed of them."""
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
 
@@ -49,8 +53,9 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
-    frames = _apply(_Frame, padded, n_fft, hop) * hann_window(win_length, n_fft, padded.device)
-    return _apply(_RealFFT, frames).transpose(-1, -2)
+    window = hann_window(win_length, n_fft, padded.device)
+    samples = padded.to(torch.promote_types(padded.dtype, window.dtype)).contiguous()
+    return apply(_Analysis, samples, window, hop).transpose(-1, -2)
 
 
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -63,7 +68,7 @@ def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=n_fft) * window
     squares = (window * window).expand(1, spectrum.shape[-1], n_fft)
     envelope = _overlap_add(squares, hop)
-    return _apply(_OverlapAdd, frames, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
+    return apply(_OverlapAdd, frames, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
@@ -73,7 +78,7 @@ def magnitude(spectrum: Tensor) -> Tensor:
 
 def floored_magnitude(spectrum: Tensor, floor: float = MAGNITUDE_FLOOR) -> Tensor:
     """Give the magnitude of a complex tensor, at least `floor`; no gradient flows below the floor."""
-    return _apply(_FlooredMagnitude, spectrum, floor)
+    return apply(_FlooredMagnitude, spectrum, floor)
 
 
 def angle(spectrum: Tensor) -> Tensor:
@@ -81,26 +86,55 @@ def angle(spectrum: Tensor) -> Tensor:
 
     Its gradient grows as 1 / magnitude; none flows where the magnitude is below 1e-6.
     """
-    return _apply(_Angle, spectrum)
+    return apply(_Angle, spectrum)
 
 
-def _apply(function: type[Function], *arguments: object) -> Tensor:
+def apply(function: type[Function], *arguments: object) -> Tensor:
+    """Apply a function that has its own gradient."""
     return cast("Tensor", function.apply(*arguments))
 
 
-class _Frame(Function):
-    """Cut `[B, N]` into overlapping frames `[B, T, size]`."""
+def parts(batch: Tensor) -> Iterator[slice]:
+    """Cut a batch `[B, ...]` into slices to take one after the other.
+
+    On a CPU what is computed of one slice stays in the cache from step to step, which is most of what
+    there is to gain; elsewhere the whole batch is one slice.
+    """
+    count = len(batch)
+    if batch.device.type == "cpu":
+        count = max(1, _CACHED * count // max(1, batch.numel()))
+    return (slice(start, start + count) for start in range(0, len(batch), max(1, count)))
+
+
+class _Analysis(Function):
+    """Real FFTs of overlapping windowed frames: `[B, N]` to complex `[B, T, F]`."""
 
     @staticmethod
-    def forward(ctx: _Context, waveform: Tensor, size: int, hop: int) -> Tensor:
-        ctx.hop, ctx.samples = hop, waveform.shape[-1]
-        return waveform.contiguous().unfold(-1, size, hop)
+    def forward(ctx: _Context, waveform: Tensor, window: Tensor, hop: int) -> Tensor:
+        n_fft = len(window)
+        frames = waveform.unfold(-1, n_fft, hop)
+        ctx.window, ctx.hop, ctx.samples = window, hop, waveform.shape[-1]
+        shape = (*frames.shape[:2], n_fft // 2 + 1)
+        spectrum = waveform.new_empty(shape, dtype=waveform.dtype.to_complex())
+        for part in parts(frames):
+            torch.fft.rfft(frames[part] * window, out=spectrum[part])
+        return spectrum
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
-        summed = _overlap_add(gradient, ctx.hop)
-        return F.pad(summed, (0, ctx.samples - summed.shape[-1])), None, None
+        n_fft = len(ctx.window)
+        waveform = gradient.real.new_zeros(len(gradient), ctx.samples)
+        for part in parts(gradient):
+            # irfft counts each bin but the first and, for an even size, the last one twice.
+            halved = gradient[part] * 0.5
+            halved[..., 0] *= 2
+            if n_fft % 2 == 0:
+                halved[..., -1] *= 2
+            frames = torch.fft.irfft(halved, n=n_fft, norm="forward").mul_(ctx.window)
+            summed = _overlap_add(frames, ctx.hop)
+            waveform[part, : summed.shape[-1]] = summed
+        return waveform, None, None
 
 
 class _OverlapAdd(Function):
@@ -127,29 +161,12 @@ def _overlap_add(frames: Tensor, hop: int) -> Tensor:
     return summed.flatten(1)[:, : (count - 1) * hop + size]
 
 
-class _RealFFT(Function):
-    """`torch.fft.rfft` of the last axis, with the inverse real FFT as its adjoint."""
-
-    @staticmethod
-    def forward(ctx: _Context, frames: Tensor) -> Tensor:
-        ctx.size = frames.shape[-1]
-        return torch.fft.rfft(frames)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _Context, gradient: Tensor) -> Tensor:
-        # irfft counts each bin but the first and, for an even size, the last one twice.
-        halved = gradient * 0.5
-        halved[..., 0] = gradient[..., 0]
-        if ctx.size % 2 == 0:
-            halved[..., -1] = gradient[..., -1]
-        return torch.fft.irfft(halved, n=ctx.size, norm="forward")
-
-
 class _FlooredMagnitude(Function):
     @staticmethod
     def forward(ctx: _Context, spectrum: Tensor, floor: float) -> Tensor:
-        value = magnitude(spectrum).clamp_(min=floor)
+        value = torch.empty_like(spectrum.real)
+        for part in parts(spectrum):
+            torch.clamp(magnitude(spectrum[part]), min=floor, out=value[part])
         ctx.save_for_backward(spectrum, value)
         ctx.floor = floor
         return value
@@ -158,8 +175,11 @@ class _FlooredMagnitude(Function):
     @once_differentiable
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
         spectrum, value = ctx.saved_tensors
-        scale = (gradient / value).masked_fill_(value <= ctx.floor, 0.0)
-        return torch.complex(spectrum.real * scale, spectrum.imag * scale), None
+        result = torch.empty_like(spectrum)
+        for part in parts(spectrum):
+            scale = (gradient[part] / value[part]).masked_fill_(value[part] <= ctx.floor, 0.0)
+            torch.mul(spectrum[part], scale, out=result[part])
+        return result, None
 
 
 class _Angle(Function):
