@@ -21,7 +21,7 @@ from distill.settings import CorpusSettings, ModelSettings, RepresentationSettin
 from distill.sounds import encode, reconstruct
 
 _CACHE = ".distill"
-_ITERATIONS = (0, 4)
+_ITERATIONS = (0, 4, 16)
 _MEASURED = 8
 _MEASURED_SECONDS = 10
 _LATENT_SECONDS = 60

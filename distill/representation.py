@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.errors import ShapeError
-from distill.spectral import analyse, angle, floored_magnitude, synthesise
+from distill.spectral import analyse, angle, floored_magnitude, magnitude, synthesise
 
 _MOMENTUM = 0.99
 
@@ -61,36 +61,20 @@ class MagnitudeIF(nn.Module):
         amplitude = floored_magnitude(spectrum, floor=0.0)
         return torch.stack([self.log_magnitude(amplitude), instantaneous_frequency], dim=1)
 
-    def inverse(self, spectrogram: Tensor, length: int | None = None) -> Tensor:
+    def inverse(self, spectrogram: Tensor, length: int | None = None, iterations: int = 0) -> Tensor:
         """Go back from a spectrogram `[B, 2, F, T]` to the waveform `[B, length]`, differentiably.
 
         `length` is at most, and by default, `samples(T)`.
 
+        The frames of a decoder overlap but need not agree, and where they contradict each other they
+        cancel out. `iterations` reconcile them: each keeps the magnitudes and takes the phases of the
+        waveform that comes closest (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013), the
+        first ones being those of the IF. Reconciled phases are constants: only the magnitudes get a
+        gradient then.
+
         Raises:
             ShapeError: `spectrogram` is not `[B, 2, F, T]`, or is too short for `length`.
         """
-        amplitude, phase, length = self._polar(spectrogram, length)
-        return self._synthesise(torch.complex(amplitude * phase.cos(), amplitude * phase.sin()), length)
-
-    def reconcile(self, spectrogram: Tensor, length: int | None = None, iterations: int = 4) -> Tensor:
-        """Go back as `inverse` does from a spectrogram whose frames contradict each other.
-
-        A decoder's frames overlap but need not agree, and what they contradict each other in cancels
-        out. Each iteration keeps the magnitudes and takes the phases of the waveform that comes
-        closest (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013), the first ones being
-        those of the IF. `length` and errors are those of `inverse`.
-        """
-        amplitude, phase, length = self._polar(spectrogram, length)
-        spectrum = torch.polar(amplitude, phase)
-        previous: Tensor | None = None
-        for _ in range(iterations):
-            closest = self._analyse(self._synthesise(spectrum, length))
-            leap = closest if previous is None else closest + _MOMENTUM * (closest - previous)
-            spectrum, previous = torch.polar(amplitude, leap.angle()), closest
-        return self._synthesise(spectrum, length)
-
-    def _polar(self, spectrogram: Tensor, length: int | None) -> tuple[Tensor, Tensor, int]:
-        """Check a spectrogram, and give its amplitude, its phase in radians, and the length to go back to."""
         if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, self.bins):
             raise ShapeError(
                 f"a spectrogram must have the shape [B, 2, {self.bins}, T]: got {list(spectrogram.shape)}"
@@ -100,7 +84,25 @@ class MagnitudeIF(nn.Module):
         if length > held:
             raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
         log_magnitude, instantaneous_frequency = spectrogram.float().unbind(1)
-        return self.amplitude(log_magnitude), self._phase(instantaneous_frequency) * math.pi, length
+        amplitude = self.amplitude(log_magnitude)
+        phase = self._phase(instantaneous_frequency) * math.pi
+        real, imaginary = phase.cos(), phase.sin()
+        if iterations:
+            direction = torch.complex(real, imaginary)
+            direction = self._reconciled(amplitude, direction, length, iterations)
+            real, imaginary = direction.real, direction.imag
+        return self._synthesise(torch.complex(amplitude * real, amplitude * imaginary), length)
+
+    @torch.no_grad()
+    def _reconciled(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
+        """Give the phases `[B, F, T]`, complex of magnitude 1, at which the frames agree better."""
+        previous: Tensor | None = None
+        for _ in range(iterations):
+            closest = self._analyse(self._synthesise(amplitude * direction, length))
+            leap = closest if previous is None else closest + _MOMENTUM * (closest - previous)
+            size, previous = magnitude(leap), closest
+            direction = torch.where(size > 0, leap / size, 1.0)
+        return direction
 
     def _analyse(self, waveform: Tensor) -> Tensor:
         """Transform `[B, N]` to a complex `[B, F, T]`, 1 being the amplitude of a full-scale sine."""

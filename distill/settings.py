@@ -56,18 +56,21 @@ class ModelSettings:
     expansion: int = field(
         default=3, validator=validators.ge(1), metadata={"help": "widening inside a block"}
     )
+    frequency_width: int = field(
+        default=128, validator=validators.ge(8), metadata={"help": "channels in a block that decodes the IF"}
+    )
     frequency_rank: int = field(
         default=64,
         validator=validators.ge(1),
-        metadata={"help": "numbers per frame through which all bins' IF passes on its way in and out"},
+        metadata={"help": "numbers per frame of which all bins' IF is made"},
     )
     encoder_blocks: tuple[int, ...] = field(
-        default=(0, 1, 1),
+        default=(0, 1, 1, 1),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first halves the frame rate"},
     )
     decoder_blocks: tuple[int, ...] = field(
-        default=(3, 2, 1),
+        default=(2, 2, 1, 1),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first doubles the frame rate"},
     )
@@ -136,8 +139,16 @@ class TrainingSettings:
         validator=[validators.ge(0), validators.le(1)],
         metadata={"help": "share of the clips that another one is laid over"},
     )
+    reconciliations: int = field(
+        default=2,
+        validator=validators.ge(0),
+        metadata={
+            "help": "Griffin-Lim iterations before a term hears the waveform; "
+            "with 0 its gradient reaches the IF, too"
+        },
+    )
     learning_rate: float = field(
-        default=1e-3, validator=_POSITIVE, metadata={"help": "highest rate; falls along a cosine"}
+        default=4e-4, validator=_POSITIVE, metadata={"help": "highest rate; falls along a cosine"}
     )
     warmup_steps: int = field(
         default=50, validator=validators.ge(0), metadata={"help": "steps over which the rate rises"}

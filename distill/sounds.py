@@ -28,7 +28,7 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor) -> Tens
     for start in range(0, max(1, waveform.shape[-1] - overlap), piece - overlap):
         original = waveform[:, start : start + piece].to(device)
         spectrogram, _, _ = vae.eval()(representation(original), None)
-        made = representation.reconcile(spectrogram, original.shape[-1], int(vae.iterations)).cpu()
+        made = representation.inverse(spectrogram, original.shape[-1], int(vae.iterations)).cpu()
         if start:
             result[:, start : start + overlap] *= 1 - fade
             made[:, :overlap] *= fade
@@ -77,7 +77,7 @@ def generate(
     if seconds is not None:
         samples = min(samples, int(seconds * representation.sample_rate))
     spectrogram = vae.eval().decode(latents[None].to(device), representation.frames(samples))
-    return representation.reconcile(spectrogram, samples, int(vae.iterations)).cpu()
+    return representation.inverse(spectrogram, samples, int(vae.iterations)).cpu()
 
 
 def _stretch(latents: Tensor, length: int) -> Tensor:

@@ -30,7 +30,7 @@ from distill.views import LossInputs, Posterior, Signal
 _DEFAULT_MINUTES = 10.0
 _FINAL_RATE = 0.01
 _RISES_THAT_WARN = 5
-_CLIPS_TO_MEASURE = 64
+_CLIPS_TO_BEGIN_WITH = 256
 _CLIPS_TO_EVALUATE = 16
 
 
@@ -101,7 +101,7 @@ class Trainer:
             TrainingError: the loss is not finite; the state before it is saved.
             Interrupted: SIGINT or SIGTERM came; the state is saved.
         """
-        self._normalise() if state is None else self._restore(state)
+        self._begin() if state is None else self._restore(state)
         self.model = self.accelerator.prepare_model(self.vae)
         self._begin_window()
         started = time.monotonic() - self.seconds
@@ -156,7 +156,9 @@ class Trainer:
         reconstruction, mu, logvar = model(spectrogram, noise)
         return self.loss(
             LossInputs(
-                prediction=Signal.from_spectrogram(reconstruction, self.representation),
+                prediction=Signal.from_spectrogram(
+                    reconstruction, self.representation, iterations=self.settings.reconciliations
+                ),
                 target=Signal.from_waveform(waveform, self.representation, spectrogram=spectrogram),
                 posterior=Posterior(mu=mu, logvar=logvar),
                 progress=progress,
@@ -297,11 +299,11 @@ class Trainer:
         self.clips.set_state(state["clips"])
         self.noise.set_state(state["noise"])
 
-    def _normalise(self) -> None:
-        """Let the model see the corpus's mean frame."""
+    def _begin(self) -> None:
+        """Let the model begin with the best linear code of the corpus."""
         generator = torch.Generator().manual_seed(self.settings.seed)
-        clips = self.corpus.train.draw(_CLIPS_TO_MEASURE, self.clip_samples, generator)
-        self.vae.normalise(self.representation(clips.to(self.accelerator.device)))
+        clips = self.corpus.train.draw(_CLIPS_TO_BEGIN_WITH, self.clip_samples, generator)
+        self.vae.begin_with(self.representation(clips.to(self.accelerator.device)))
 
     def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
         """Let all processes have the longest time, and any signal."""

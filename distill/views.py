@@ -31,23 +31,30 @@ class Signal:
     """One side of a comparison, prediction or target, with its views.
 
     It is made from a waveform, a spectrogram, or both where both are at hand; the missing one is
-    computed if a term asks. `length` is the number of samples of the waveform.
+    computed if a term asks. `length` is the number of samples of the waveform, `iterations` how often
+    the frames of the spectrogram are reconciled when the waveform is made of them.
     """
 
     representation: MagnitudeIF
     length: int
     spectrogram: Tensor | None = None
     waveform: Tensor | None = None
+    iterations: int = 0
     _views: dict[View, Tensor] = field(factory=dict, init=False)
 
     @classmethod
     def from_spectrogram(
-        cls, spectrogram: Tensor, representation: MagnitudeIF, *, length: int | None = None
+        cls,
+        spectrogram: Tensor,
+        representation: MagnitudeIF,
+        *,
+        length: int | None = None,
+        iterations: int = 0,
     ) -> "Signal":
         """Make a signal of a spectrogram `[B, 2, F, T]`.
 
         `length` is by default the number of samples that its frames hold; beside a target of a known
-        length, `LossInputs` sets it to that.
+        length, `LossInputs` sets it to that. `iterations` are those of `MagnitudeIF.inverse`.
 
         Raises:
             ShapeError: the spectrogram does not have the representation's shape.
@@ -59,7 +66,10 @@ class Signal:
             )
         held = representation.samples(spectrogram.shape[-1])
         return cls(
-            representation=representation, spectrogram=spectrogram, length=held if length is None else length
+            representation=representation,
+            spectrogram=spectrogram,
+            length=held if length is None else length,
+            iterations=iterations,
         )
 
     @classmethod
@@ -212,7 +222,7 @@ class Waveform(View):
         """Take the waveform as it was given, or go back from the spectrogram."""
         if signal.waveform is not None:
             return signal.waveform.float()
-        return signal.representation.inverse(signal.view(Spectrogram()), signal.length)
+        return signal.representation.inverse(signal.view(Spectrogram()), signal.length, signal.iterations)
 
 
 @frozen

@@ -19,6 +19,7 @@ TINY = (
     "model.latents_per_second=250",
     "model.width=16",
     "model.expansion=2",
+    "model.frequency_width=8",
     "model.frequency_rank=4",
     "model.encoder_blocks=[1, 1]",
     "model.decoder_blocks=[1, 1]",

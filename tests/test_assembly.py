@@ -181,7 +181,10 @@ def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings,
     ]
 
 
-@pytest.mark.parametrize(("distances", "expected"), [((3.0, 2.0), 4), ((2.0, 3.0), 0), ((2.0, 2.0), 0)])
+@pytest.mark.parametrize(
+    ("distances", "expected"),
+    [((3.0, 2.0, 2.5), 4), ((3.0, 2.0, 1.0), 16), ((2.0, 3.0, 3.0), 0), ((2.0, 2.0, 2.0), 0)],
+)
 def test_finishing_settles_how_frames_are_reconciled(
     run, recordings, tmp_path, monkeypatch, distances, expected
 ):
@@ -198,7 +201,7 @@ def test_finishing_settles_how_frames_are_reconciled(
     monkeypatch.setattr(assembly, "log_spectral_distance", distance)
     assembly.finish(run, vae, representation, corpus)
     (heldout,) = corpus.heldout.recordings
-    assert seen == [(0, heldout.frames), (4, heldout.frames)]
+    assert seen == [(count, heldout.frames) for count in (0, 4, 16)]
     assert int(load_state(run.model)["iterations"]) == expected
     assert int(assembly.load_model(run)[0].iterations) == expected
 

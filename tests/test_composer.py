@@ -33,10 +33,10 @@ class CountingIF(MagnitudeIF):
         self.forths += 1
         return super().forward(waveform)
 
-    def inverse(self, spectrogram, length=None):
+    def inverse(self, spectrogram, length=None, iterations=0):
         """Count and go back."""
         self.backs += 1
-        return super().inverse(spectrogram, length)
+        return super().inverse(spectrogram, length, iterations)
 
 
 def noise(*shape, seed=0):

@@ -18,9 +18,10 @@ REPRESENTATION = MagnitudeIF(8000, n_fft=64, hop=32)
 """250 frames a second of 33 bins."""
 
 
-def small(stages=2, latents_per_second=500, representation=REPRESENTATION):
+def small(stages=2, latents_per_second=500, representation=REPRESENTATION, width=8):
     """Make a small model; each stage after the first halves the frame rate."""
-    sizes = {"width": 8, "frequency_rank": 2, "latents_per_second": latents_per_second}
+    sizes = {"width": width, "frequency_width": 8, "frequency_rank": 2}
+    sizes["latents_per_second"] = latents_per_second
     blocks = {"encoder_blocks": [1] * stages, "decoder_blocks": [1] * stages}
     return make_model(structure({**sizes, **blocks}, ModelSettings), representation, seed=0)
 
@@ -82,7 +83,7 @@ def test_too_few_latents_are_refused():
 def test_outputs_stay_within_what_the_representation_has(scale):
     """Whatever the latents: no negative log-magnitude, and an IF within -1..1 that uses both halves."""
     vae = small()
-    vae.normalise(spectrogram(4, 20))
+    vae.begin_with(spectrogram(4, 20))
     latents = scale * torch.randn(8, vae.latent_size, 10, generator=torch.Generator().manual_seed(0))
     magnitude, frequency = vae.decode(latents, 20).unbind(1)
     assert magnitude.isfinite().all()
@@ -131,24 +132,85 @@ def test_the_gradient_reaches_every_parameter():
     ] == []
 
 
-def test_normalising_takes_the_mean_of_the_audible_frames():
+def test_beginning_takes_the_mean_of_the_audible_frames():
     """By hand: of three frames the silent one does not count; the spread is that of the magnitude."""
     vae = small()
     frames = torch.zeros(1, 2, REPRESENTATION.bins, 3)
     frames[0, 0, :, 0], frames[0, 0, :, 2] = 2.0, 6.0
     frames[0, 1, :, 0], frames[0, 1, :, 2] = 0.5, -0.1
     frames[0, :, :, 1] = 1.0  # as loud as one floor: no bin of it is audible
-    vae.normalise(frames)
+    vae.begin_with(frames)
     expected = torch.tensor([[4.0], [0.2]]).expand(2, REPRESENTATION.bins)
     torch.testing.assert_close(vae.mean_frame, expected)
     torch.testing.assert_close(vae.deviation, torch.tensor(2.0))
 
 
-def test_normalising_needs_something_audible():
+def test_beginning_needs_something_audible():
     """Silence changes nothing, and frames that are all alike do not make the spread 0."""
     vae = small()
-    vae.normalise(torch.zeros(2, 2, REPRESENTATION.bins, 3))
+    vae.begin_with(torch.zeros(2, 2, REPRESENTATION.bins, 3))
     assert not vae.mean_frame.any()
     assert vae.deviation == 1
-    vae.normalise(torch.full((2, 2, REPRESENTATION.bins, 3), 5.0))
+    vae.begin_with(torch.full((2, 2, REPRESENTATION.bins, 3), 5.0))
     assert vae.deviation > 0
+
+
+def linear(stages, bins_kept=40):
+    """Make a model whose network is silenced, so that only its linear code is heard."""
+    vae = small(stages, width=bins_kept)
+    with torch.no_grad():
+        vae.posterior.weight.zero_()
+        vae.posterior.bias.zero_()
+        vae.decoder_norm.weight.zero_()
+        vae.decoder_norm.bias.zero_()
+    return vae
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_the_model_begins_with_the_best_linear_code(stages):
+    """Without the network it is the projection on the principal components of the latent frames."""
+    sounds = spectrogram(6, 8 * 2**stages) + torch.tensor([20.0, 0.0])[:, None, None]
+    vae = linear(stages)
+    vae.begin_with(sounds)
+    with torch.no_grad():
+        made, mu, _ = vae(sounds, None)
+    rows = sounds[:, 0].transpose(1, 2).unflatten(1, (-1, vae.stride)).flatten(2).flatten(0, 1)
+    mean = rows.mean(dim=0)
+    *_, components = torch.linalg.svd(rows - mean, full_matrices=False)
+    components = components[: vae.latent_size]
+    expected = (rows - mean) @ components.T @ components + mean
+    actual = made[:, 0].transpose(1, 2).unflatten(1, (-1, vae.stride)).flatten(2).flatten(0, 1)
+    torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3)
+    latents = mu.transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(latents.mean(dim=0), torch.zeros(vae.latent_size), rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        latents.std(dim=0, correction=0), torch.ones(vae.latent_size), rtol=1e-2, atol=0
+    )
+
+
+@pytest.mark.parametrize(
+    "sounds", [spectrogram(1, 3), spectrogram(1, 1), spectrogram(2, 5).repeat(1, 1, 1, 8)]
+)
+def test_the_model_begins_with_however_little_there_is(sounds):
+    """Fewer frames than components, or than one latent frame, leave everything finite and nothing extreme."""
+    vae = small(stages=3, width=40)
+    vae.begin_with(sounds)
+    reconstruction, mu, logvar = vae(sounds, None)
+    assert all(each.isfinite().all() for each in (reconstruction, mu, logvar))
+    assert all(each.abs().max() < 1e3 for each in vae.parameters())
+    assert (reconstruction[:, 0] - sounds[:, 0]).abs().mean() < 6
+
+
+def test_the_frequencies_pull_little_at_the_latents(monkeypatch):
+    """A tenth of the gradient of channel 1 reaches them, the whole of that of channel 0."""
+    vae = small()
+    latents = torch.randn(1, vae.latent_size, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def gradient(channel):
+        return torch.autograd.grad(vae.decode(latents, 8)[:, channel].square().sum(), latents)[0]
+
+    magnitude, frequency = gradient(0), gradient(1)
+    monkeypatch.setattr("distill.model._FREQUENCY_PULL", 1.0)
+    torch.testing.assert_close(magnitude, gradient(0))
+    torch.testing.assert_close(frequency, 0.1 * gradient(1))
+    assert frequency.any()

@@ -23,7 +23,7 @@ def vae():
         ModelSettings(), width=16, latents_per_second=250, encoder_blocks=(1, 1), decoder_blocks=(1, 1)
     )
     model = make_model(sizes, REPRESENTATION, seed=0)
-    model.normalise(REPRESENTATION(tone(4000)))
+    model.begin_with(REPRESENTATION(tone(4000)))
     return model
 
 

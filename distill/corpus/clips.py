@@ -42,13 +42,15 @@ class Split:
     def draw(self, clips: int, samples: int, generator: torch.Generator) -> Tensor:
         """Draw clips at random, `[B, S]`, with a generator on the CPU.
 
-        A recording is drawn with a probability proportional to the square root of its length: in
+        A recording is drawn with a probability proportional to the fourth root of its length: in
         proportion to the length itself a few long loops would drown the one-shots, and with equal
         chances minutes of material would count no more than a click. Its channel is drawn evenly.
         A recording shorter than the clip lies whole among zeros at a random place. In a longer one
         clips may run over either end by up to a quarter, so that starts and ends are learnt too.
         """
-        chosen = torch.multinomial(self._frames.double().sqrt(), clips, replacement=True, generator=generator)
+        chosen = torch.multinomial(
+            self._frames.double() ** 0.25, clips, replacement=True, generator=generator
+        )
         frames = self._frames[chosen]
         channels = _draw_below(self._channels[chosen], generator)
         over = torch.where(frames < samples, 0, samples // 4)

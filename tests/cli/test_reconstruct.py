@@ -42,7 +42,8 @@ def test_length_rate_and_channels_are_those_of_the_file(
     file = write(here / name, samples, rate, channels)
     result = distill("reconstruct", trained.folder, file, "--out", "made")
     stem = name.partition(".")[0]
-    assert (result.status, result.err, result.out) == (0, "", f"made/{stem}.wav\n")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith(f"made/{stem}.wav")  # and goes on where its peak exceeds full scale
     made, made_rate = soundfile.read(here / "made" / f"{stem}.wav", always_2d=True)
     assert (made.shape, made_rate) == ((samples, channels), rate)
     assert np.isfinite(made).all()

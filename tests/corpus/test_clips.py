@@ -93,11 +93,11 @@ def test_every_channel_is_drawn():
         assert torch.equal(sounding.diff(), torch.ones(len(sounding) - 1))
 
 
-def test_the_square_root_of_the_length_is_the_odds():
-    """Of 100 frames and 1600 the longer is drawn four times as often (sqrt(16))."""
+def test_the_fourth_root_of_the_length_is_the_odds():
+    """Of 100 frames and 1600 the longer is drawn twice as often (16 to the power of 1/4)."""
     split = split_of(counting(100), counting(1600, start=10_000))
     longer = (split.draw(5000, 8, seeded()).amax(dim=1) >= 10_000).float().mean()
-    assert longer == pytest.approx(0.8, abs=0.02)
+    assert longer == pytest.approx(2 / 3, abs=0.02)
 
 
 @settings(max_examples=50, deadline=None)
