@@ -52,7 +52,7 @@ def main() -> None:
 
         def apart(loss: CombinedLoss, made: torch.Tensor, mu: torch.Tensor, logvar: torch.Tensor) -> None:
             inputs = LossInputs(
-                prediction=Signal.from_spectrogram(made, representation),
+                prediction=Signal.from_spectrogram(made, representation, iterations=settings.reconciliations),
                 target=Signal.from_waveform(waveform, representation, spectrogram=spectrogram),
                 posterior=Posterior(mu=mu, logvar=logvar),
                 progress=1.0,

@@ -28,13 +28,14 @@ class CombinedLoss(nn.Module):
         super().__init__()
         self.config = config
         self.origins = {term.name: term for term in terms}
+        # Prefixed, since an `nn.ModuleDict` has methods, and a term may be named `keys`.
         self.terms = nn.ModuleDict(
-            {name: term.build(getattr(config, name)) for name, term in self.origins.items()}
+            {f"term_{name}": term.build(getattr(config, name)) for name, term in self.origins.items()}
         )
 
     def weights_at(self, progress: float) -> dict[str, float]:
         """Give each term's weight at a progress of 0..1."""
-        return {name: getattr(self.config, name).weight_at(progress) for name in self.terms}
+        return {name: getattr(self.config, name).weight_at(progress) for name in self.origins}
 
     def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Compute every term once and add them up.
@@ -50,7 +51,7 @@ class CombinedLoss(nn.Module):
             # Monitored terms come last, else a view that they share would be without gradient.
             for name in sorted(weights, key=lambda name: weights[name] == 0):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and weights[name] != 0):
-                    results[name] = self._named(name, self.terms[name](inputs))
+                    results[name] = self._named(name, self.terms[f"term_{name}"](inputs))
             components = {key: value for name in weights for key, value in results[name].items()}
             for name, weight in weights.items():
                 # Of a monitored term that is infinite the total must not become nan.

@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -54,11 +55,15 @@ class TermConfig(BaseTermConfig):
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_RESERVED = ("total", "weight", "weighted")  # components that the composer adds itself
 
 
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not _NAME.fullmatch(value):
         msg = f"'{attribute.name}' must be lower-case letters, digits and underscores: {value!r}"
+        raise ValueError(msg)
+    if value in _RESERVED or iskeyword(value):
+        msg = f"'{attribute.name}' must be no word of Python's, nor one of {', '.join(_RESERVED)}: {value!r}"
         raise ValueError(msg)
 
 

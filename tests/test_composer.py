@@ -72,7 +72,7 @@ class Step:
         )
 
 
-def composed(*terms, options=None, built_in=()):
+def composed(*terms, options=None, built_in=(), names=("a", "b", "c")):
     """Compose terms a, b, c (aliases aa, bb, cc), given as functions of the inputs or as classes."""
 
     def builder(term):
@@ -82,7 +82,7 @@ def composed(*terms, options=None, built_in=()):
 
         return term if isinstance(term, type) else lambda _: Term()
 
-    names = "abc"[: len(terms)]
+    names = names[: len(terms)]
     specs = [
         TermSpec(name=name, aliases=(name * 2,), config=TermConfig, build=builder(term), summary="")
         for name, term in zip(names, terms, strict=True)
@@ -120,6 +120,15 @@ def test_the_components_and_their_names():
     ]
     assert all(value.ndim == 0 and value.dtype == torch.float32 for value in components.values())
     json.dumps(numbers(components), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["keys", "forward", "training", "terms", "config", "requires_grad"])
+def test_a_term_may_be_named_as_a_method_of_a_module(name):
+    """Whatever torch calls its own things, the component and the state of a term have its name."""
+    loss = composed(Learned, names=(name,), options={f"{name}.weight": 0.5})
+    components = loss(Step().inputs)
+    assert list(components) == ["total", name, f"weighted/{name}", f"weight/{name}"]
+    assert list(loss.state_dict()) == [f"terms.term_{name}.factor"]
 
 
 def test_weights_apply_once():
@@ -266,7 +275,7 @@ def test_a_term_of_weight_0_is_monitored():
     assert components["weighted/a"] == components["weight/a"] == 0
     assert components["total"] == components["b"]
     assert not components["a"].requires_grad
-    assert loss.terms["a"].factor.grad is None
+    assert loss.terms["term_a"].factor.grad is None
     assert step.prediction.grad is None
     assert step.mu.grad.abs().sum() > 0
 
@@ -392,7 +401,7 @@ def test_the_state_of_a_term_is_the_losss():
     step, loss, restored = Step(), composed(Learned), composed(Learned)
     loss(step.inputs)["total"].backward()
     torch.optim.SGD(loss.parameters(), lr=0.1).step()
-    assert list(loss.state_dict()) == ["terms.a.factor"]
+    assert list(loss.state_dict()) == ["terms.term_a.factor"]
     restored.load_state_dict(loss.state_dict())
-    assert restored.terms["a"].factor.item() != 2
+    assert restored.terms["term_a"].factor.item() != 2
     assert numbers(restored(step.inputs)) == numbers(loss(step.inputs))

@@ -66,6 +66,17 @@ def test_spec_refuses_a_name_that_is_no_address(name, attribute):
         spec(**{attribute: name if attribute == "name" else (name,)})
 
 
+@pytest.mark.parametrize("name", ["total", "weight", "weighted", "lambda", "class"])
+@pytest.mark.parametrize("attribute", ["name", "aliases"])
+def test_spec_refuses_a_name_that_is_taken(name, attribute):
+    """A term must not hide a component of the composer's, and `recipe.loss.lambda` is not Python."""
+    with pytest.raises(ValueError, match=f"^'{attribute}' must be") as caught:
+        spec(**{attribute: name if attribute == "name" else (name,)})
+    assert str(caught.value) == (
+        f"'{attribute}' must be no word of Python's, nor one of total, weight, weighted: {name!r}"
+    )
+
+
 @pytest.mark.parametrize("config", [dict, Config(), None])
 def test_spec_refuses_what_is_not_a_config_class(config):
     """The config must be a subclass of TermConfig, not an instance or anything else."""
