@@ -47,7 +47,7 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int) -> Written:
     # Through memory, since soundfile does not say what went wrong with a disk.
     file = io.BytesIO()
     soundfile.write(file, samples.T.numpy(), sample_rate, subtype, format="WAV")
-    write_atomically(path, lambda temporary: temporary.write_bytes(file.getbuffer()))
+    write_atomically(path, file.getbuffer())
     return written
 
 

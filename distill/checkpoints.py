@@ -7,9 +7,8 @@ file holds one generation, so no instant of a kill can pair new tensors with an 
 
 import json
 import math
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distill.errors import RunError
+from distill.files import PARTIAL, write_whole
 
 _STRUCTURE = "distill_state"
 _CHECKPOINT = re.compile(r"step-(\d+)\.safetensors")
-_PARTIAL = ".partial"
 _TRAIN_AGAIN = "Restore it from a copy, or train again."
 
 
@@ -55,7 +54,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, keep: 
     save_state(path, state)
     paths = checkpoint_paths(folder)
     kept = [paths[number] for number in paths if number <= step][-keep:]
-    for old in {*paths.values(), *folder.glob(f".*{_PARTIAL}")} - {*kept}:
+    for old in {*paths.values(), *folder.glob(f".*{PARTIAL}")} - {*kept}:
         old.unlink()
     return path
 
@@ -97,7 +96,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_encode(state, "", tensors), allow_nan=False)
-    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, {_STRUCTURE: structure})))
+    write_atomically(path, save(tensors, {_STRUCTURE: structure}))
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -130,7 +129,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomically(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:  # noqa: ANN401  # whatever JSON can hold
@@ -143,39 +142,19 @@ def write_json(path: Path, data: Any) -> None:  # noqa: ANN401  # whatever JSON 
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a temporary file beside `path`, bring it to the disk, and give it its name.
-
-    Folders are made as needed. Whatever interrupts this, `path` holds the old content or the new,
-    and only a kill leaves a temporary file behind, `.<process>.partial`.
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all, as `write_whole` does; folders are made as needed.
 
     Raises:
         RunError: a full disk, a folder that cannot be written, or the like.
     """
-    temporary = path.with_name(f".{os.getpid()}{_PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(temporary)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        if os.name != "nt":  # Windows cannot open a folder
-            _sync_folder(path.parent)
+        write_whole(path, content)
     except OSError as error:
         remedy = "Make sure that the disk has free space and that you may write to the folder."
         cause = error.strerror or error
         raise RunError(f"cannot be written: {cause}", culprit=str(path), remedy=remedy) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401  # any state, any JSON

@@ -158,9 +158,10 @@ class VAE(nn.Module):
         code = self.code_out(latents).unflatten(2, (self.stride, -1)).flatten(1, 2)
         x = self.decoder_norm(self.decoder(self.latents_in(latents))) + code
         x = self.magnitude_out(x[:, :frames]).float() * self.deviation + self.mean_frame[0]
-        # Channel 0 is never negative, and an angle of two numbers reaches every frequency.
-        magnitude = F.softplus(x)
+        # Channel 0 is never negative, and as sharp a bend lets silence come near 0.
+        magnitude = F.softplus(x, beta=4)
         pulled = torch.lerp(latents.detach(), latents, _FREQUENCY_PULL)
+        # An angle of two numbers reaches every frequency.
         real, imaginary = self.frequency_decoder(pulled)[:, :frames].float().chunk(2, dim=-1)
         frequency = torch.atan2(imaginary, real) / math.pi
         return torch.stack([magnitude, frequency], dim=1).transpose(2, 3)

@@ -26,7 +26,7 @@ class MagnitudeIF(nn.Module):
     """
 
     def __init__(
-        self, sample_rate: int = 44_100, n_fft: int = 2048, hop: int = 512, floor: float = 1e-5
+        self, sample_rate: int = 44_100, n_fft: int = 2048, hop: int = 512, floor: float = 1e-6
     ) -> None:
         super().__init__()
         if not 0 < 2 * hop <= n_fft:

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from distill.config import load_toml
 from distill.errors import RunError
+from distill.files import write_whole
 
 
 @frozen
@@ -120,9 +121,7 @@ class Run:
     def forget_metrics_after(self, step: int) -> None:
         """Drop the records of steps that a resumed training will take again."""
         kept = [record for record in self.read_metrics() if record["step"] <= step]
-        temporary = self.metrics.with_suffix(".partial")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        temporary.replace(self.metrics)
+        write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
 def free_run(parent: Path, name: str) -> Run:

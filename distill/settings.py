@@ -26,7 +26,7 @@ class RepresentationSettings:
         metadata={"help": "samples from frame to frame; at most half a frame"},
     )
     floor: float = field(
-        default=1e-5,
+        default=1e-6,
         validator=_POSITIVE,
         metadata={"help": "amplitude (1: full scale) below which the log-magnitude turns linear"},
     )
@@ -135,7 +135,7 @@ class TrainingSettings:
         metadata={"help": "dB by which the level of a clip is changed at most, at random"},
     )
     mix: float = field(
-        default=0.3,
+        default=0.5,
         validator=[validators.ge(0), validators.le(1)],
         metadata={"help": "share of the clips that another one is laid over"},
     )

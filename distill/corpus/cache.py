@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from distill.corpus.decoding import UnusableError, decode
 from distill.corpus.scanning import Found, Skipped
-from distill.corpus.storage import write_whole
 from distill.errors import CorpusError
+from distill.files import write_whole
 
 Progress = Callable[[int, int], None]
 

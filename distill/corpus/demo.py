@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from distill.corpus.storage import write_whole
 from distill.corpus.synthesis import Clock, Drum, Sound, bell, drum, pad, pluck
 from distill.errors import CorpusError
+from distill.files import write_whole
 
 _SECONDS = 2.0
 _FADE_SECONDS = 0.02

@@ -1,10 +1,10 @@
-"""Files that are either whole or not there."""
+"""Tests of distill.files: files that are either whole or not there."""
 
 import os
 
 import pytest
 
-from distill.corpus.storage import write_whole
+from distill.files import write_whole
 
 
 def test_writes_and_replaces(tmp_path):
@@ -35,8 +35,11 @@ def test_the_content_is_synced_under_a_hidden_name_and_renamed(tmp_path, monkeyp
 
     def look(descriptor):
         (path,) = tmp_path.iterdir()
-        synced.append((path.name[:7], path.read_bytes(), os.fstat(descriptor).st_ino))
+        inode = os.fstat(descriptor).st_ino
+        synced.append((path.name, inode == tmp_path.stat().st_ino or path.read_bytes(), inode))
 
     monkeypatch.setattr(os, "fsync", look)
     write_whole(tmp_path / "a.wav", b"content")
-    assert synced == [(".a.wav.", b"content", (tmp_path / "a.wav").stat().st_ino)]
+    hidden, name, folder = f".{os.getpid()}.partial", "a.wav", tmp_path.stat().st_ino
+    # The folder is synced last, so that the new name is on the disk as well.
+    assert synced == [(hidden, b"content", (tmp_path / name).stat().st_ino), (name, True, folder)]
