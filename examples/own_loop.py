@@ -26,8 +26,8 @@ class TinyVAE(nn.Module):
 
 
 model = TinyVAE()
-optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-for step in range(steps := 50):
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+for step in range(steps := 120):
     pitch = 110 * 2 ** torch.rand(4, 1).mul(3)
     waveform = 0.5 * torch.sin(2 * torch.pi * pitch * torch.arange(8_000) / 16_000)
     target = Signal.from_waveform(waveform, representation)

@@ -69,7 +69,7 @@ def test_what_each_view_is():
     expected = [
         spectrogram,
         magnitude,
-        1e-5 * (magnitude.exp() - 1),
+        1e-6 * (magnitude.exp() - 1),
         frequency,
         waveform,
         flat,
@@ -79,6 +79,17 @@ def test_what_each_view_is():
     ]
     for view, value in zip(EVERY_VIEW, expected, strict=True):
         torch.testing.assert_close(signal.view(view), value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_waveform_is_made_of_reconciled_frames():
+    """With as many iterations of the inverse as the signal has, by default none."""
+    spectrogram = REPRESENTATION(noise(1, 400)) + noise(1, 2, 33, 26, seed=1).abs()
+    signals = [Signal.from_spectrogram(spectrogram, REPRESENTATION, iterations=count) for count in (0, 3)]
+    plain, reconciled = (signal.view(Waveform()) for signal in signals)
+    torch.testing.assert_close(plain, REPRESENTATION.inverse(spectrogram))
+    torch.testing.assert_close(reconciled, REPRESENTATION.inverse(spectrogram, iterations=3))
+    assert not torch.allclose(plain, reconciled, atol=1e-3)
+    torch.testing.assert_close(Signal.from_spectrogram(spectrogram, REPRESENTATION).view(Waveform()), plain)
 
 
 def test_silence_falls_to_the_floor_of_auraloss():

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distill.checkpoints import load_latest
 from distill.corpus import open_corpus
+from distill.views import LogMagnitude
 
 
 def heldout_reconstruction(trainer):
@@ -34,6 +36,28 @@ def test_a_training_begins_with_the_linear_code_of_its_corpus(make):
     by_chance = heldout_reconstruction(trainer)
     trainer._begin()  # noqa: SLF001  # as at the start of a training
     assert heldout_reconstruction(trainer) < 0.6 * by_chance
+
+
+class Listening(nn.Module):
+    """A term that notes how what it hears is made, and costs nothing."""
+
+    heard = Counter()
+
+    def __init__(self, _):
+        super().__init__()
+
+    def forward(self, inputs):
+        """Note it."""
+        self.heard[inputs.prediction.iterations, inputs.target.iterations] += 1
+        return 0 * inputs.view(LogMagnitude())[0].mean()
+
+
+@pytest.mark.parametrize("reconciliations", [0, 3])
+def test_terms_hear_frames_that_are_reconciled(make, monkeypatch, reconciliations):
+    """As often as the setting says, the prediction alone, in training and measuring alike."""
+    monkeypatch.setattr(Listening, "heard", Counter())
+    make(Listening, steps=1, evaluations=1, reconciliations=reconciliations).train()
+    assert Listening.heard == {(reconciliations, 0): 2}
 
 
 def test_a_seed_decides_everything(make):
