@@ -2,6 +2,7 @@
 
 from collections import Counter
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def test_a_training_begins_with_the_linear_code_of_its_corpus(make):
 class Listening(nn.Module):
     """A term that notes how what it hears is made, and costs nothing."""
 
-    heard = Counter()
+    heard: ClassVar[Counter] = Counter()
 
     def __init__(self, _):
         super().__init__()
