@@ -214,3 +214,12 @@ def test_the_frequencies_pull_little_at_the_latents(monkeypatch):
     torch.testing.assert_close(magnitude, gradient(0))
     torch.testing.assert_close(frequency, 0.1 * gradient(1))
     assert frequency.any()
+
+
+def test_silence_is_decoded_near_0():
+    """Where the layers say 0, channel 0 is log(2) / 4, not the log(2) of a bend that is less sharp."""
+    vae = small()
+    torch.nn.init.zeros_(vae.magnitude_out.weight)
+    torch.nn.init.zeros_(vae.magnitude_out.bias)
+    magnitude = vae.decode(torch.zeros(1, vae.latent_size, 4), 8)[:, 0]
+    torch.testing.assert_close(magnitude, torch.full_like(magnitude, math.log(2) / 4))
