@@ -1,6 +1,6 @@
 """What a training step costs, and what the loss takes of it, term by term.
 
-Run: python benchmarks/step.py [--loss LIST] [--threads N] [--device cpu|cuda]
+Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device cpu|cuda]
 
 The parts are timed in turn in one process, each the median of several runs: the corpus's draw, the
 representation, the model alone, each term alone on the model's output (forward and backward, through
@@ -28,13 +28,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--loss", default=DEFAULT_LOSS)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rate", type=int, default=44_100)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=int, default=11)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
 
-    draft = read_recipe({}, Registry(), loss=options.loss)
+    tree = {"representation": {"sample_rate": options.rate}}
+    draft = read_recipe(tree, Registry(), loss=options.loss)
     recipe, settings = draft.recipe, draft.recipe.training
     representation = make_representation(recipe.representation).to(device)
     model = make_model(recipe.model, representation, 0).to(device)
@@ -82,7 +84,7 @@ def main() -> None:
         parts |= {f"  {name} alone": lambda one=one: apart(one, *made) for name, one in alone.items()}
         medians = time_in_turn(parts, options.runs, device)
     step = sum(value for name, value in medians.items() if not name.startswith(" "))
-    print(f"{options.loss}; {settings.batch_size} clips, {audio:.1f} s of audio a step, "
+    print(f"{options.loss}; {settings.batch_size} clips, {audio:.1f} s of audio at {options.rate} Hz a step, "
           f"{device}, {options.threads} threads, torch {torch.__version__}")  # fmt: skip
     for name, value in medians.items():
         print(f"{name:24}{value * 1e3:8.1f} ms{value / step:8.0%} of the step")
