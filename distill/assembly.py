@@ -132,8 +132,8 @@ def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
 def finish(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus) -> None:
     """Do what is left after the training: settle how sounds are made of decoded frames, keep the latents.
 
-    Most models gain 0.5 dB and more when their frames are reconciled; one that was trained to do
-    without has phases that fit its magnitudes, and loses. A few recordings tell.
+    Most models gain when their frames are reconciled; one that was trained to do without has phases
+    that fit its magnitudes, and loses. A few recordings tell.
     """
     split = corpus.heldout if corpus.heldout.recordings else corpus.train
     limit = _MEASURED_SECONDS * corpus.sample_rate

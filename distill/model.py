@@ -158,7 +158,7 @@ class VAE(nn.Module):
         code = self.code_out(latents).unflatten(2, (self.stride, -1)).flatten(1, 2)
         x = self.decoder_norm(self.decoder(self.latents_in(latents))) + code
         x = self.magnitude_out(x[:, :frames]).float() * self.deviation + self.mean_frame[0]
-        # Channel 0 is never negative, and as sharp a bend lets silence come near 0.
+        # Channel 0 is never negative, and so sharp a bend lets silence come near 0.
         magnitude = F.softplus(x, beta=4)
         pulled = torch.lerp(latents.detach(), latents, _FREQUENCY_PULL)
         # An angle of two numbers reaches every frequency.
