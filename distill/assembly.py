@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distill.checkpoints import load_latest, load_state, save_state
 from distill.config import structure
-from distill.corpus import Corpus, open_corpus, write_demo_corpus
+from distill.corpus import Corpus, is_sharded, open_corpus, open_shards, write_demo_corpus
 from distill.errors import ConfigError, RunError
 from distill.evaluation import log_spectral_distance
 from distill.model import VAE
@@ -31,7 +31,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     """Choose the device and the precision, within a process group where torchrun started one.
 
     Raises:
-        ConfigError: the device that is asked for is not there, or a process is left without a clip.
+        ConfigError: the device that is asked for is not there, or the processes cannot share a step evenly.
     """
     there = {
         "auto": True,
@@ -49,9 +49,10 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         settings.precision == "auto" and there["cuda"] and not on_cpu
     )
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if reduced else "no")
-    if settings.batch_size < accelerator.num_processes:
+    # The mean of the processes' means is the mean over the step's clips where their shares are equal.
+    if settings.batch_size % accelerator.num_processes:
         raise ConfigError(
-            "training.batch_size: must be at least the number of processes, "
+            "training.batch_size: must be a multiple of the number of processes, "
             f"{accelerator.num_processes}, got {settings.batch_size}"
         )
     return accelerator
@@ -74,12 +75,27 @@ def open_recipe_corpus(
     sample_rate: int,
     runs: Path,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    seed: int = 0,
+    process: int = 0,
+    processes: int = 1,
 ) -> Corpus:
     """Open the corpus of a recipe, or the demo corpus, with its cache in the folder `runs`.
+
+    A sharded one is streamed: `seed` orders the shards, which `processes` deal out among them.
 
     Raises:
         CorpusError: it is not there, or holds no audio that can be used.
     """
+    if settings.path is not None and is_sharded(settings.path):
+        return open_shards(
+            settings.path.rstrip("/"),
+            sample_rate=sample_rate,
+            pool_shards=settings.pool_shards,
+            seed=seed,
+            process=process,
+            processes=processes,
+        )
     folder = write_demo_corpus(runs / _CACHE / "demo") if settings.path is None else Path(settings.path)
     # A cache for each corpus, so that runs on two of them do not decode in turn.
     digest = hashlib.sha256(f"{folder.resolve()} {sample_rate}".encode()).hexdigest()[:12]

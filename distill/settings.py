@@ -88,12 +88,20 @@ class CorpusSettings:
     """The recordings, and which of them are never trained on."""
 
     path: str | None = field(
-        default=None, metadata={"help": "folder of recordings, or one; unset: the demo corpus"}
+        default=None,
+        metadata={"help": "folder of recordings, or one, or shards (folder or URL); unset: the demo corpus"},
     )
     heldout_fraction: float = field(
         default=0.1,
         validator=[validators.ge(0), validators.lt(1)],
-        metadata={"help": "share of the recordings that is held out to measure with"},
+        metadata={
+            "help": "share of the recordings that is held out to measure with; shards are split already"
+        },
+    )
+    pool_shards: int = field(
+        default=8,
+        validator=validators.ge(1),
+        metadata={"help": "shards that each process holds in memory to draw clips from"},
     )
 
 

@@ -32,6 +32,7 @@ _FINAL_RATE = 0.01
 _RISES_THAT_WARN = 5
 _CLIPS_TO_BEGIN_WITH = 256
 _CLIPS_TO_EVALUATE = 16
+_ONE_SIGNAL_SECONDS = 1.0
 
 
 @frozen(kw_only=True)
@@ -60,7 +61,7 @@ class Trainer:
     """Train a VAE on a corpus with a combined loss, as `settings` say.
 
     `report` is called with each `Record`, `warn` with what the user must see. Processes started by
-    torchrun share a step's clips between them.
+    torchrun share a step's clips evenly between them, and the gradient is the mean of theirs.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Trainer:
 
         Raises:
             RunError: the state is of another model.
+            CorpusError: a shard cannot be read, or the state is of another number of processes.
             TrainingError: the loss is not finite; the state before it is saved.
             Interrupted: SIGINT or SIGTERM came; the state is saved.
         """
@@ -166,10 +168,23 @@ class Trainer:
         )
 
     def _draw_clips(self) -> Tensor:
-        """Draw a step's clips, and give this process its share of them: `[B, N]`."""
-        clips = self.corpus.train.draw(self.settings.batch_size, self.clip_samples, self.clips)
-        clips = augment(clips, gain_db=self.settings.gain_db, mix=self.settings.mix, generator=self.clips)
-        return self._share(clips).to(self.accelerator.device, non_blocking=True)
+        """Draw a step's clips, and give this process its share of them: `[B, N]`.
+
+        All processes draw alike, and each reads its own clips and the one that may lie over the first.
+        """
+        count = self.settings.batch_size
+        rows = self._share(torch.arange(count)).tolist()
+        others = [] if len(rows) == count else [rows[0] - 1]
+        clips = self.corpus.train.draw(count, self.clip_samples, self.clips, rows=others + rows)
+        clips = augment(
+            clips,
+            gain_db=self.settings.gain_db,
+            mix=self.settings.mix,
+            generator=self.clips,
+            rows=others + rows,
+            of=count,
+        )
+        return clips[len(others) :].to(self.accelerator.device, non_blocking=True)
 
     def _draw_noise(self) -> Tensor:
         latent_frames = self.vae.latent_frames(self.representation.frames(self.clip_samples))
@@ -177,7 +192,7 @@ class Trainer:
         return self._share(torch.randn(shape, generator=self.noise, device=self.accelerator.device))
 
     def _share(self, batch: Tensor) -> Tensor:
-        return batch[self.accelerator.process_index :: self.accelerator.num_processes]
+        return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
 
     def _learning_rate(self) -> float:
         """Rise over the warm-up, fall along half a cosine to a hundredth."""
@@ -199,13 +214,16 @@ class Trainer:
         self._last = torch.where(self._bad > 0, self._last, values)
         finite = components["total"].isfinite() & components["gradient_norm"].isfinite()
         self._bad = torch.maximum(self._bad, (~finite).float())
+        if self.accelerator.num_processes > 1:  # what is bad for one stops them all
+            self._bad = self.accelerator.reduce(self._bad, reduction="sum").clamp(max=1)
         self._sum = self._sum + values
 
     def _log(self) -> None:
         """Report the means since the last record; the only place where the host waits for a step."""
         first, began = self._window
         steps = self.step - first
-        bad, *values = torch.cat([self._bad[None], self._sum / max(steps, 1), self._last]).tolist()
+        window = torch.cat([self._bad[None], self._sum / max(steps, 1), self._last])
+        bad, *values = self.accelerator.reduce(window, reduction="mean").tolist()
         means = dict(zip(self._names, values[: len(self._names)], strict=True))
         if bad:
             self._stop_for(dict(zip(self._names, values[len(self._names) :], strict=True)), first)
@@ -280,6 +298,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "clips": self.clips.get_state(),
             "noise": self.noise.get_state(),
+            "corpus": self.corpus.train.state_dict(),
         }
         save_checkpoint(self.run.checkpoints, self.step, state)
         save_state(self.run.model, self.vae.state_dict())
@@ -298,6 +317,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.clips.set_state(state["clips"])
         self.noise.set_state(state["noise"])
+        self.corpus.train.load_state_dict(state.get("corpus", {}))
 
     def _begin(self) -> None:
         """Let the model begin with the best linear code of the corpus."""
@@ -320,15 +340,20 @@ def clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model:
 
 
 @contextmanager
-def _noting_signals() -> Iterator[list[int]]:
-    """Note the first SIGINT or SIGTERM instead of dying of it; a second one ends the process as usual."""
-    noted: list[int] = []
+def _noting_signals() -> Iterator[list[float]]:
+    """Note the first SIGINT or SIGTERM instead of dying of it; a later one ends the process as usual.
+
+    A launcher and its cluster may both pass one on, so that what comes within a second is the same one.
+    """
+    noted: list[float] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, _: object) -> None:
-        noted.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        noted.append(time.monotonic())
+        if noted[-1] - noted[0] > _ONE_SIGNAL_SECONDS:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            signal.raise_signal(number)
 
     try:
         for number in before:

@@ -47,12 +47,14 @@ def test_a_device_that_is_not_there(monkeypatch):
     assert str(caught.value) == ("training.device: this machine has no 'mps'; expected one of auto, cpu")
 
 
-def test_every_process_needs_a_clip(monkeypatch):
-    """The whole message where there are more processes than clips in a step."""
+def test_processes_share_a_step_evenly(monkeypatch):
+    """The whole message where the clips of a step cannot be divided among the processes."""
     monkeypatch.setattr(assembly.Accelerator, "num_processes", 3)
     with pytest.raises(ConfigError) as caught:
-        assembly.make_accelerator(TrainingSettings(device="cpu", batch_size=2))
-    assert str(caught.value) == ("training.batch_size: must be at least the number of processes, 3, got 2")
+        assembly.make_accelerator(TrainingSettings(device="cpu", batch_size=8))
+    assert str(caught.value) == (
+        "training.batch_size: must be a multiple of the number of processes, 3, got 8"
+    )
     assembly.make_accelerator(TrainingSettings(device="cpu", batch_size=3))
 
 

@@ -10,6 +10,7 @@ from distill.cli.generate import generate
 from distill.cli.losses import losses
 from distill.cli.recipe import recipe
 from distill.cli.reconstruct import reconstruct
+from distill.cli.shard import shard
 from distill.cli.train import train
 from distill.errors import DistillError
 
@@ -36,5 +37,5 @@ def main() -> None:
     """Train audio VAEs on your own recordings, with a loss composed of plugins."""
 
 
-for command in (train, reconstruct, generate, evaluate, losses, recipe):
+for command in (train, reconstruct, generate, evaluate, losses, recipe, shard):
     main.add_command(command)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.audio import Written
-from distill.corpus import Corpus, Split
+from distill.corpus import Corpus, Split, Stream
 from distill.model import VAE
 from distill.recipe import Draft
 from distill.trainer import Record
@@ -63,7 +63,9 @@ def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, device: st
     console.print(table)
 
 
-def _extent(split: Split) -> str:
+def _extent(split: Split | Stream) -> str:
+    if isinstance(split, Stream):
+        return f"{len(split.shards)} shards, {_minutes(split.seconds)}"
     count = len(split.recordings)
     return f"{count} recording{'' if count == 1 else 's'}, {_minutes(split.seconds)}"
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the options above
     """Train a VAE on the recordings in the folder CORPUS, or without it on a synthesised demo corpus.
 
+    CORPUS may be what `distill shard` wrote, too, as a folder or a URL.
+
     The run folder then holds the recipe, the metrics, the model, and pairs of held-out originals and
     reconstructions to listen to.
     """
@@ -59,7 +61,7 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
     tree = load_toml(options["config"]) if options["config"] else deepcopy(base)
     assignments: list[tuple[str, Any]] = []
     if corpus is not None:
-        assignments.append(("corpus.path", str(Path(corpus).resolve())))
+        assignments.append(("corpus.path", corpus if "://" in corpus else str(Path(corpus).resolve())))
     if options["steps"] is not None or options["minutes"] is not None:
         # Whatever the recipe says of the other one no longer holds.
         training = tree.get("training")

@@ -14,7 +14,7 @@ from distill.audio import write_audio
 from distill.checkpoints import load_latest, write_text
 from distill.cli.display import Display, corpus_progress, say, summary
 from distill.composer import CombinedLoss
-from distill.corpus import Corpus
+from distill.corpus import Corpus, Stream
 from distill.model import VAE
 from distill.recipe import Draft
 from distill.recorder import Recorder
@@ -44,9 +44,20 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
     loss = CombinedLoss(draft.terms, recipe.loss)
     state = _latest_state(run) if resume else None
     runs = run.folder.resolve().parent
-    with accelerator.main_process_first(), corpus_progress(console) as on_progress:
+    # One decodes for all, and where machines share no disk, one on each of them.
+    with (
+        accelerator.main_process_first(),
+        accelerator.local_main_process_first(),
+        corpus_progress(console) as on_progress,
+    ):
         corpus = assembly.open_recipe_corpus(
-            recipe.corpus, recipe.representation.sample_rate, runs, on_progress
+            recipe.corpus,
+            recipe.representation.sample_rate,
+            runs,
+            on_progress,
+            seed=recipe.training.seed,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
         )
     if main:
         write_text(run.recipe, recipe.to_toml())
@@ -117,7 +128,8 @@ def _say_what_next(console: Console, run: Run, corpus: Corpus) -> None:
     say(console, "Next:")
     _print_command(console, "reconstruct", run.folder, "FILE...", "--out", "DIR")
     _print_command(console, "generate", run.folder, "-n", "8", "--out", "DIR")
-    _print_command(console, "evaluate", run.folder, corpus.folder)
+    recordings = "RECORDINGS" if isinstance(corpus.train, Stream) else corpus.folder
+    _print_command(console, "evaluate", run.folder, recordings)
 
 
 def _print_command(console: Console, *words: str | Path) -> None:

@@ -1,9 +1,26 @@
-"""From recordings to clips: a folder is decoded once to a cache on disk, and clips are drawn from it."""
+"""From recordings to clips: a folder is decoded once to a cache on disk, and clips are drawn from it.
+
+A corpus larger than a disk is written to shards instead, and streamed from them.
+"""
 
 from distill.corpus.cache import Recording
 from distill.corpus.clips import Split
 from distill.corpus.demo import write_demo_corpus
-from distill.corpus.opening import Corpus, open_corpus
+from distill.corpus.opening import Corpus, open_corpus, open_shards
 from distill.corpus.scanning import Skipped
+from distill.corpus.sharding import write_shards
+from distill.corpus.shards import is_sharded
+from distill.corpus.stream import Stream
 
-__all__ = ["Corpus", "Recording", "Skipped", "Split", "open_corpus", "write_demo_corpus"]
+__all__ = [
+    "Corpus",
+    "Recording",
+    "Skipped",
+    "Split",
+    "Stream",
+    "is_sharded",
+    "open_corpus",
+    "open_shards",
+    "write_demo_corpus",
+    "write_shards",
+]

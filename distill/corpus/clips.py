@@ -3,6 +3,9 @@
 Legend: `B` clips, `S` samples of a clip, `C` channels, `N` frames of a recording.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from attrs import field, frozen
@@ -39,8 +42,10 @@ class Split:
         """Read a whole recording into memory, `[C, N]`."""
         return torch.from_numpy(np.array(self._map(recording).T, np.float32, order="C"))
 
-    def draw(self, clips: int, samples: int, generator: torch.Generator) -> Tensor:
-        """Draw clips at random, `[B, S]`, with a generator on the CPU.
+    def draw(
+        self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
+    ) -> Tensor:
+        """Draw clips at random, `[B, S]`, with a generator on the CPU; of all of them, read only some `rows`.
 
         A recording is drawn with a probability proportional to the fourth root of its length: in
         proportion to the length itself a few long loops would drown the one-shots, and with equal
@@ -57,14 +62,21 @@ class Split:
         first = (frames - samples).clamp(max=0) - over
         last = (frames - samples).clamp(min=0) + over
         starts = first + _draw_below(last - first + 1, generator)
-        out = np.zeros((clips, samples), np.float32)
-        for row, index, channel, start in zip(
-            out, chosen.tolist(), channels.tolist(), starts.tolist(), strict=True
-        ):
+        drawn = torch.stack([chosen, channels, starts], dim=1)
+        wanted = drawn.tolist() if rows is None else drawn[list(rows)].tolist()
+        out = np.zeros((len(wanted), samples), np.float32)
+        for row, (index, channel, start) in zip(out, wanted, strict=True):
             recording = self.recordings[index]
             begin, end = max(start, 0), min(start + samples, recording.frames)
             row[begin - start : end - start] = self._map(recording)[begin:end, channel]
         return torch.from_numpy(out)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: what is drawn follows from the generator."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
 
     def _map(self, recording: Recording) -> NDArray[np.float32]:
         end = recording.offset + recording.frames * recording.channels

@@ -2,22 +2,28 @@
 
 from pathlib import Path
 
+import numpy as np
 from attrs import frozen
 
 from distill.corpus.cache import Progress, describe, open_cache
 from distill.corpus.clips import Split
-from distill.corpus.scanning import Skipped, find_audio
+from distill.corpus.scanning import Found, Skipped, find_audio
+from distill.corpus.shards import read_manifest, read_shard
 from distill.corpus.splitting import split_recordings
+from distill.corpus.stream import Stream
 from distill.errors import CorpusError
 
 
 @frozen(eq=False)
 class Corpus:
-    """The recordings of `folder` at `sample_rate` Hz, and what was skipped, in the order of the names."""
+    """The recordings of `folder` at `sample_rate` Hz, and what was skipped, in the order of the names.
 
-    folder: Path
+    Those of a sharded corpus, which may be at a URL, are streamed.
+    """
+
+    folder: Path | str
     sample_rate: int
-    train: Split
+    train: Split | Stream
     heldout: Split
     skipped: tuple[Skipped, ...]
 
@@ -41,6 +47,57 @@ def open_corpus(
         CorpusError: `folder` is not there, or holds no audio file that can be used, or `cache` cannot
             be written.
     """
+    found = require_audio(folder)
+    contents = open_cache(cache, found, sample_rate=sample_rate, on_progress=on_progress)
+    train, heldout = split_recordings(contents.recordings, heldout_fraction)
+    return Corpus(
+        folder=folder,
+        sample_rate=sample_rate,
+        train=Split(train, sample_rate, contents.samples),
+        heldout=Split(heldout, sample_rate, contents.samples),
+        skipped=tuple(sorted((*found.skipped, *contents.skipped), key=lambda skip: skip.path)),
+    )
+
+
+def open_shards(
+    location: str, *, sample_rate: int, pool_shards: int, seed: int = 0, process: int = 0, processes: int = 1
+) -> Corpus:
+    """Open a sharded corpus, a folder or a URL, as one of several processes that share its shards.
+
+    `pool_shards` are held in memory at a time, and of the held-out shards the first one.
+
+    Raises:
+        CorpusError: WebDataset is not installed, the shards are at another sample rate, or one is
+            missing, cut short or damaged.
+    """
+    manifest = read_manifest(location)
+    if manifest.sample_rate != sample_rate:
+        raise CorpusError(
+            f"its shards are at {manifest.sample_rate} Hz, and representation.sample_rate is {sample_rate}",
+            culprit=location,
+            remedy=f"Set representation.sample_rate={manifest.sample_rate}, or write shards at that rate.",
+        )
+    heldout, samples = [], np.zeros(0, np.float32)
+    for shard in manifest.heldout[:1]:
+        samples = np.zeros(shard.samples, np.float32)
+        heldout = read_shard(location, shard, samples)
+    return Corpus(
+        folder=location,
+        sample_rate=sample_rate,
+        train=Stream(
+            location, manifest, pool_shards=pool_shards, seed=seed, process=process, processes=processes
+        ),
+        heldout=Split(tuple(heldout), sample_rate, samples),
+        skipped=(),
+    )
+
+
+def require_audio(folder: Path) -> Found:
+    """Find the audio files of a folder, or a single one.
+
+    Raises:
+        CorpusError: `folder` is not there, or holds none.
+    """
     if not folder.exists():
         raise CorpusError(
             "there is no such file or folder",
@@ -54,12 +111,4 @@ def open_corpus(
             culprit=str(folder),
             remedy="Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
         )
-    contents = open_cache(cache, found, sample_rate=sample_rate, on_progress=on_progress)
-    train, heldout = split_recordings(contents.recordings, heldout_fraction)
-    return Corpus(
-        folder=folder,
-        sample_rate=sample_rate,
-        train=Split(train, sample_rate, contents.samples),
-        heldout=Split(heldout, sample_rate, contents.samples),
-        skipped=tuple(sorted((*found.skipped, *contents.skipped), key=lambda skip: skip.path)),
-    )
+    return found

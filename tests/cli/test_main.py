@@ -11,7 +11,7 @@ import distill as package
 from distill.cli import main
 from distill.errors import DistillError, TrainingError
 
-COMMANDS = ["evaluate", "generate", "losses", "recipe", "reconstruct", "train"]
+COMMANDS = ["evaluate", "generate", "losses", "recipe", "reconstruct", "shard", "train"]
 
 
 def test_help_lists_the_commands(distill):

@@ -253,16 +253,38 @@ def test_a_step_does_not_wait_for_the_device(make, monkeypatch):
     assert seen.count.total() == 0
 
 
-def test_processes_share_a_step_between_them(make, monkeypatch):
-    """Each of three takes every third clip, so that all clips are taken once."""
-    trainer = make(steps=1)
-    batch = torch.arange(7)
+@pytest.mark.parametrize("processes", [2, 3, 6])
+def test_processes_share_a_step_between_them(make, monkeypatch, processes):
+    """Their clips and noise, one after the other, are those of one process, with what lies over them."""
+    training = {"steps": 1, "batch_size": 6, "mix": 1.0}
+    whole = make(**training)
+    clips, noise = whole._draw_clips(), whole._draw_noise()  # noqa: SLF001  # what a step draws
     shares = []
-    for index in range(3):
-        processes = SimpleNamespace(process_index=index, num_processes=3)
-        monkeypatch.setattr(trainer, "accelerator", processes)
-        shares.append(trainer._share(batch).tolist())  # noqa: SLF001  # by itself
-    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+    for index in range(processes):
+        trainer = make(**training)
+        accelerator = SimpleNamespace(
+            process_index=index, num_processes=processes, device=torch.device("cpu")
+        )
+        monkeypatch.setattr(trainer, "accelerator", accelerator)
+        shares.append((trainer._draw_clips(), trainer._draw_noise()))  # noqa: SLF001  # as above
+        assert torch.equal(trainer.clips.get_state(), whole.clips.get_state())
+    torch.testing.assert_close(torch.cat([share[0] for share in shares]), clips, rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat([share[1] for share in shares]), noise, rtol=0, atol=0)
+
+
+def test_a_process_reads_no_more_than_its_share(make, monkeypatch):
+    """Of six clips one of two processes reads its three, and the one that may lie over the first."""
+    trainer = make(steps=1, batch_size=6)
+    accelerator = SimpleNamespace(process_index=1, num_processes=2, device=torch.device("cpu"))
+    monkeypatch.setattr(trainer, "accelerator", accelerator)
+    read = []
+    draw = type(trainer.corpus.train).draw
+    monkeypatch.setattr(
+        "distill.corpus.Split.draw",
+        lambda *arguments, rows: read.extend(rows) or draw(*arguments, rows=rows),
+    )
+    trainer._draw_clips()  # noqa: SLF001  # what a step draws
+    assert read == [2, 3, 4, 5]
 
 
 def test_only_the_main_process_writes(make, monkeypatch):

@@ -1,0 +1,48 @@
+"""`distill shard`: write a folder of recordings to shards, for a corpus larger than a disk."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Write recordings to shards to stream from.")
+@click.argument("corpus", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--rate", default=44_100, show_default=True, type=click.IntRange(1000), help="Sample rate in Hz."
+)
+@click.option(
+    "--heldout",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the recordings to hold out.",
+)
+@click.option(
+    "--minutes",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Minutes of sound in a shard, every channel counted.",
+)
+def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float) -> None:
+    """Decode the recordings in the folder CORPUS once, and write them to shards in the folder OUT.
+
+    `distill train OUT` then streams them; OUT may be copied to a server first, and its URL be given.
+    """
+    from rich.console import Console
+
+    from distill.cli.display import corpus_progress, say
+    from distill.corpus import write_shards
+
+    console = Console()
+    with corpus_progress(console) as on_progress:
+        manifest, skipped = write_shards(
+            corpus, out, sample_rate=rate, heldout_fraction=heldout, minutes=minutes, on_progress=on_progress
+        )
+    for each in skipped:
+        say(console, f"skipped: {each.path}: {each.reason}")
+    for split, shards in (("to train on", manifest.train), ("held out", manifest.heldout)):
+        hours = sum(each.frames for each in shards) / rate / 3600
+        gigabytes = sum(each.bytes for each in shards) / 1e9
+        say(console, f"{len(shards)} shards {split}: {hours:.2f} hours, {gigabytes:.2f} GB")
