@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from distill.cli import main
 from distill.config import assign, parse_assignment
+from distill.corpus import write_shards
 
 RATE = 8000
 TINY = (
@@ -50,6 +51,17 @@ def recordings(tmp_path_factory):
         sound = _decaying(200 * (number + 1), 0.3 + 0.05 * number, 2 if name == "stereo" else 1)
         soundfile.write(folder / f"{name}.wav", sound, RATE)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """Write twelve recordings of a second, each a constant of its own, to shards of two; none held out."""
+    folder = tmp_path_factory.mktemp("constants")
+    for number in range(12):
+        soundfile.write(folder / f"{number:02d}.wav", np.full(RATE, (number + 1) / 16), RATE)
+    out = tmp_path_factory.mktemp("shards") / "out"
+    write_shards(folder, out, sample_rate=RATE, heldout_fraction=0.0, minutes=2 / 60)
+    return out
 
 
 @pytest.fixture

@@ -226,3 +226,13 @@ def test_a_model_is_safetensors(run):
     # A safetensors file begins with the length of its JSON header.
     data = run.model.read_bytes()
     assert data[8:9] == b"{"
+
+
+def test_a_sharded_corpus_is_streamed(shards, tmp_path):
+    """With the settings of the recipe, as one of several processes; nothing is decoded to a cache."""
+    settings = CorpusSettings(path=f"{shards}/", pool_shards=2)
+    corpus = assembly.open_recipe_corpus(settings, 8000, tmp_path, seed=5, process=1, processes=2)
+    stream = corpus.train
+    assert (stream.seed, stream.process, stream.processes, stream.pool_shards) == (5, 1, 2, 2)
+    assert corpus.folder == str(shards)
+    assert list(tmp_path.iterdir()) == []

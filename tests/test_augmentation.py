@@ -51,3 +51,15 @@ def test_nothing_clips(seed, gain_db, mix):
     made = augment(clips, gain_db=gain_db, mix=mix, generator=seeded(seed))
     assert made.isfinite().all()
     assert made.abs().max() <= 1 + 1e-6
+
+
+@given(st.integers(0, 1000), st.integers(1, 5))
+def test_rows_get_what_they_get_among_all(seed, first):
+    """Some clips, one after the other, come out as they do among all, but for the first of them."""
+    clips = tones(6)
+    whole, some = seeded(seed), seeded(seed)
+    rows = range(first - 1, 6)
+    expected = augment(clips, gain_db=6, mix=0.7, generator=whole)[first:]
+    made = augment(clips[list(rows)], gain_db=6, mix=0.7, generator=some, rows=rows, of=6)[1:]
+    assert torch.equal(made, expected)
+    assert torch.equal(whole.get_state(), some.get_state())

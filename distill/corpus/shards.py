@@ -119,7 +119,10 @@ def read_shard(location: str, shard: Shard, samples: NDArray[np.float32]) -> lis
     except (tarfile.TarError, soundfile.SoundFileError, KeyError, ValueError) as error:
         raise CorpusError("the shard is damaged", culprit=where, remedy=_RESTORE) from error
     if (len(recordings), end) != (shard.pieces, shard.samples):
-        problem = f"the shard is damaged: {len(recordings)} of its {shard.pieces} pieces can be read"
+        problem = (
+            f"the shard is damaged: it has {len(recordings)} pieces of {end} samples in all, "
+            f"and had {shard.pieces} of {shard.samples} when it was written"
+        )
         raise CorpusError(problem, culprit=where, remedy=_RESTORE)
     return recordings
 

@@ -118,3 +118,21 @@ def test_clips_are_pieces_of_one_channel_among_zeros(shapes, samples, seed):
         assert (np.diff(sounding) == 1).all()
         assert int(sounding[-1]) % 1000 // frames == channel
         assert len(sounding) >= min(frames, samples - samples // 4)
+
+
+@given(seed=st.integers(0, 1000), rows=st.lists(st.integers(-6, 5), max_size=8))
+@settings(deadline=None)
+def test_rows_are_read_out_of_all(seed, rows):
+    """Some rows are those of the whole draw, and the generator goes on as if all had been read."""
+    split = split_of(counting(40), counting(9, channels=2), counting(3))
+    whole, some = seeded(seed), seeded(seed)
+    expected = split.draw(6, 8, whole)[rows] if rows else split.draw(6, 8, whole)[:0]
+    assert torch.equal(split.draw(6, 8, some, rows=rows), expected)
+    assert torch.equal(whole.get_state(), some.get_state())
+
+
+def test_a_split_has_no_state():
+    """The generator is all of it."""
+    split = split_of(counting(4))
+    assert split.state_dict() == {}
+    split.load_state_dict({})

@@ -287,6 +287,31 @@ def test_a_process_reads_no_more_than_its_share(make, monkeypatch):
     assert read == [2, 3, 4, 5]
 
 
+def test_what_is_bad_for_one_process_stops_all(make, monkeypatch):
+    """A loss that is finite here and not elsewhere: the optimizer stands still, by a flag of exactly 1."""
+    trainer = make(steps=1)
+    trainer._begin_window()  # noqa: SLF001  # by itself
+    elsewhere = SimpleNamespace(num_processes=3, reduce=lambda bad, reduction: {"sum": bad + 2}[reduction])
+    monkeypatch.setattr(trainer, "accelerator", elsewhere)
+    trainer._add_to_window({"total": torch.ones(()), "gradient_norm": torch.ones(())})  # noqa: SLF001  # as above
+    assert trainer._bad == 1  # noqa: SLF001  # as above
+
+
+def test_a_record_is_the_mean_over_the_processes(make, monkeypatch):
+    """What was logged would otherwise be of the main process's clips alone."""
+    trainer = make(steps=1)
+    monkeypatch.setattr(
+        trainer.accelerator,
+        "reduce",
+        lambda values, reduction: {"mean": values * 3}[reduction],
+        raising=False,
+    )
+    alone = make(steps=1, folder="alone")
+    for each in (trainer, alone):
+        each.train()
+    assert trainer.recorded()[0][1]["kl"] == pytest.approx(3 * alone.recorded()[0][1]["kl"])
+
+
 def test_only_the_main_process_writes(make, monkeypatch):
     """Another process neither reports nor saves."""
     trainer = make(steps=1)

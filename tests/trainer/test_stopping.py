@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from distill.checkpoints import load_latest, load_state
+from distill.corpus import open_shards
 from distill.errors import RunError, TrainingError
 from distill.trainer import Interrupted
 from distill.views import LogMagnitude
@@ -89,6 +90,26 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(make, number):
     states = [each.optimizer.state_dict()["state"] for each in (resumed, straight)]
     for one, other in zip(*(state.values() for state in states), strict=True):
         assert_same(one, other)
+
+
+def test_a_resumed_training_goes_on_in_the_middle_of_a_shard(make, shards):
+    """A training on a stream, too, equals one that was never stopped, bit by bit."""
+
+    def trainer(folder, **options):
+        corpus = open_shards(str(shards), sample_rate=8000, pool_shards=2)
+        return make(steps=8, folder=folder, corpus=corpus, **options)
+
+    straight, stopped = trainer("straight"), trainer("run", on_record=interrupt_at(4))
+    straight.train()
+    with pytest.raises(Interrupted):
+        stopped.train()
+    state = load_latest(stopped.run.checkpoints).state
+    # Ten clips of 0.2 s to a shard of 2 s, and 256 to begin with.
+    assert state["corpus"] == {"drawn": 256 + 5 * 2, "processes": 1}
+    resumed = trainer("run")
+    resumed.train(state)
+    assert_same(resumed.model_state(), straight.model_state())
+    assert stopped.recorded() + resumed.recorded() == straight.recorded()
 
 
 @pytest.mark.parametrize(("seconds", "raised"), [(0.9, Interrupted), (1.1, KeyboardInterrupt)])

@@ -1,0 +1,75 @@
+"""Tests of `distill shard`, and of trainings on what it writes."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Be in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_from_recordings_to_a_model(distill, recordings, here, tiny):
+    """A folder is written to shards, which are trained on; the words to go on with fit."""
+    shutil.copytree(recordings, here / "sounds")
+    (here / "sounds" / "empty.wav").touch()
+    words = ("--rate", 8000, "--heldout", 0.16, "--minutes", 0.005)
+    result = distill("shard", "sounds", "shards", *words)
+    assert (result.status, result.err) == (0, "")
+    assert result.out == (
+        "skipped: empty.wav: is empty\n"
+        "3 shards to train on: 0.00 hours, 0.00 GB\n"
+        "2 shards held out: 0.00 hours, 0.00 GB\n"
+    )
+    result = distill("train", "shards", "--loss", "recon,kl", *tiny, "--steps", 2, "--out", "run")
+    assert (result.status, result.err) == (0, "")
+    assert f"corpus  {here / 'shards'}" in result.out
+    assert "3 shards, 1 s, to train on" in result.out
+    assert "1 recording, 0 s, held out" in result.out
+    assert "  distill evaluate run RECORDINGS\n" in result.out
+    assert len(list((here / "run" / "audio").iterdir())) == 2
+    assert distill("generate", "run", "-n", 1, "--out", "new").status == 0
+    assert distill("train", "--resume", "--out", "run", "--steps", 3).status == 0
+
+
+def test_shards_at_the_rate_of_recipes_by_default(distill, here):
+    """44.1 kHz, one in a hundred held out, ten minutes to a shard."""
+    (here / "sounds").mkdir()
+    soundfile.write("sounds/one.wav", 0.1 * np.sin(np.arange(22050)), 22050)
+    assert distill("shard", "sounds", "shards").status == 0
+    manifest = (here / "shards" / "shards.json").read_text()
+    assert '"sample_rate": 44100' in manifest
+    assert '"samples": 44100' in manifest
+    words = " ".join(distill("shard", "--help").out.split())
+    assert "--heldout FLOAT RANGE Share of the recordings to hold out. [default: 0.01; 0<=x<1]" in words
+    assert "Minutes of sound in a shard, every channel counted. [default: 10.0; x>0]" in words
+
+
+def test_a_mistake_is_one_message(distill, shards, here, tiny):
+    """With status 2, and without a traceback; nothing is left of the run."""
+    rate = ("--set", "representation.sample_rate=16000")
+    result = distill("train", shards, "--loss", "recon,kl", *tiny, *rate, "--steps", 2, "--out", "run")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {shards}: its shards are at 8000 Hz, and representation.sample_rate is 16000\n"
+        "Set representation.sample_rate=8000, or write shards at that rate.\n"
+    )
+    assert list(here.iterdir()) == []
+    result = distill("shard", "none", "shards")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "Error: none: there is no such file or folder\nGive a folder of recordings, or a single recording.\n"
+    )
+
+
+def test_a_url_stays_a_url(distill, here, tiny):
+    """It is no path below this folder."""
+    result = distill("train", "s3://bucket/shards", *tiny, "--steps", 2, "--out", "run")
+    assert result.status == 2
+    assert result.err.startswith("Error: s3://bucket/shards: shards cannot be read by 's3'; ")
+    assert list(here.iterdir()) == []

@@ -1,0 +1,130 @@
+"""Trainings by several processes, launched by torchrun, against the same by one."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from distill.checkpoints import load_latest
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+EVEN = ["training.batch_size=4", "training.learning_rate=0.001", "loss.reconstruction.if_weight=0"]
+"""An example's IF error is weighted by the mean amplitude of its batch, so it must stay out here."""
+STFT = ["loss.stft.fft_sizes=[128, 256]", "loss.stft.hop_sizes=[32, 64]", "loss.stft.win_lengths=[128, 256]"]
+PRECISE = '''
+import torch
+
+torch.set_default_dtype(torch.float64)
+torch.Tensor.float = torch.Tensor.double
+
+
+class AdamW(torch.optim.AdamW):
+    """The fused one, which stops at a flag, has float32 alone."""
+
+    def __init__(self, *arguments, fused, **options):
+        super().__init__(*arguments, **options)
+
+    def step(self):
+        del self.found_inf
+        super().step()
+
+
+torch.optim.AdamW = AdamW
+
+from distill.cli import main
+
+main()
+'''
+"""Distill in float64."""
+
+
+def run(*words, processes=1, code=("-m", "distill"), status=0):
+    """Run a command in one process or two, to its end."""
+    launcher = TORCHRUN if processes == 2 else [sys.executable]
+    result = subprocess.run([*launcher, *code, *map(str, words)], capture_output=True, text=True, check=False)
+    assert result.returncode == status, result.stderr
+    return result
+
+
+def settings(*texts):
+    """Give the words that set options."""
+    return [word for text in texts for word in ("--set", text)]
+
+
+def difference(one, other):
+    """Give the largest difference between the weights of two runs."""
+    first, second = (load_file(folder / "model.safetensors") for folder in (one, other))
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
+
+
+def losses(folder):
+    """Give what was recorded of the training: all components of each step."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [record["components"] for record in records if record["split"] == "train"]
+
+
+def trained(folder, *words, **options):
+    """Train a run in one process and one in two; give their folders."""
+    for processes in (1, 2):
+        run("train", *words, "--out", folder / f"{processes}", processes=processes, **options)
+    return folder / "1", folder / "2"
+
+
+def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path):
+    """In float32, after 15 steps that move them a hundred times as far, with all that is logged."""
+    words = (recordings, "--loss", "recon,kl", *tiny, *settings(*EVEN), "--steps", 15)
+    one, two = trained(tmp_path, *words)
+    assert difference(one, two) < 1e-5
+    run("train", *words[:-1], 1, "--set", "training.learning_rate=1e-12", "--out", tmp_path / "start")
+    assert difference(one, tmp_path / "start") > 1e-3
+    for first, second in zip(losses(one), losses(two), strict=True):
+        assert first == pytest.approx(second, rel=1e-4)
+
+
+@pytest.mark.parametrize("per_example", [True, False])
+def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path, per_example):
+    """Per example, two processes give the weights of one; over the batch, as in auraloss, they do not.
+
+    In float64: logarithms near their floor amplify the rounding of float32, by which the very first
+    steps differ, far beyond 1e-5 within a dozen steps.
+    """
+    (tmp_path / "precise.py").write_text(PRECISE)
+    norms = [f"loss.{term}.per_example={str(per_example).lower()}" for term in ("stft", "waveform")]
+    small = [text.replace("stft", term, 1) for text in STFT for term in ("stft", "waveform")]
+    options = settings(*EVEN, *norms, *small)
+    words = (recordings, "--loss", "stft,waveform,recon,kl", *tiny, *options, "--steps", 10)
+    one, two = trained(tmp_path, *words, code=(str(tmp_path / "precise.py"),))
+    assert (difference(one, two) < 1e-5) == per_example
+
+
+def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path):
+    """Stopped by a signal to torchrun, and resumed, it ends as it would have: weights to the bit."""
+    words = ("train", shards, "--loss", "recon,kl", *tiny, "--set", "corpus.pool_shards=2")
+    words = (*words, "--steps", 60, "--out")
+    run(*words, tmp_path / "straight", processes=2)
+    stopped = tmp_path / "stopped"
+    with subprocess.Popen(
+        [*TORCHRUN, "-m", "distill", *map(str, words), stopped],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        while process.poll() is None and not (stopped / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=60)[0].decode()
+    assert f"  distill train --resume --out {stopped}" in output
+    state = load_latest(stopped / "checkpoints").state
+    assert 0 < state["step"] < 60
+    assert state["corpus"] == {"drawn": 256 + 2 * state["step"], "processes": 2}
+    result = run("train", "--resume", "--out", stopped, status=2)
+    assert result.stderr == (
+        f"Error: {shards}: its shards were divided among 2 processes, and now there are 1\n"
+        "Go on with as many: torchrun with 2 processes in all.\n"
+    )
+    run("train", "--resume", "--out", stopped, processes=2)
+    assert difference(stopped, tmp_path / "straight") == 0
+    assert losses(stopped) == losses(tmp_path / "straight")
