@@ -63,7 +63,10 @@ def measure_reading(recordings: Path, folder: Path) -> None:
           f"written at {channels / wrote:.0f} s per second")  # fmt: skip
     cached = open_corpus(recordings, sample_rate=RATE, cache=folder / "cache", heldout_fraction=0.0).train
     streamed = open_shards(str(folder / "shards"), sample_rate=RATE, pool_shards=1).train
-    samples, batch = 33_792, 64
+    recipe = read_recipe({}, Registry()).recipe
+    representation = make_representation(recipe.representation)
+    model = make_model(recipe.model, representation, 0)
+    samples, batch = clip_samples(recipe.training, representation, model), 64
     generator = torch.Generator().manual_seed(0)
     seconds = time_in_turn(
         {
