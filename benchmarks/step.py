@@ -19,14 +19,14 @@ import torch
 from distill import LossInputs, Posterior, Registry, Signal
 from distill.assembly import make_model, make_representation, open_recipe_corpus
 from distill.composer import CombinedLoss
-from distill.recipe import DEFAULT_LOSS, read_recipe
+from distill.recipe import read_recipe
 from distill.trainer import clip_samples
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--loss", default=DEFAULT_LOSS)
+    parser.add_argument("--loss", help="by default the terms, and weights, of a recipe that names none")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rate", type=int, default=44_100)
     parser.add_argument("--device", default="cpu")
@@ -84,7 +84,8 @@ def main() -> None:
         parts |= {f"  {name} alone": lambda one=one: apart(one, *made) for name, one in alone.items()}
         medians = time_in_turn(parts, options.runs, device)
     step = sum(value for name, value in medians.items() if not name.startswith(" "))
-    print(f"{options.loss}; {settings.batch_size} clips, {audio:.1f} s of audio at {options.rate} Hz a step, "
+    terms = ",".join(term.name for term in draft.terms)
+    print(f"{terms}; {settings.batch_size} clips, {audio:.1f} s of audio at {options.rate} Hz a step, "
           f"{device}, {options.threads} threads, torch {torch.__version__}")  # fmt: skip
     for name, value in medians.items():
         print(f"{name:24}{value * 1e3:8.1f} ms{value / step:8.0%} of the step")

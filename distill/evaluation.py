@@ -51,7 +51,9 @@ def log_spectral_distance(reconstruction: Tensor, original: Tensor) -> Tensor:
     peak = torch.where(is_silent(signals[1]), _FULL_SCALE, magnitudes[1].amax((-2, -1)))
     floor = peak[:, None, None] * 10 ** (-_DYNAMIC_RANGE / 20)
     first, second = (20 * torch.maximum(magnitude, floor).log10() for magnitude in magnitudes)
-    distance = (first - second).square().mean(-2).sqrt().mean(-1)
+    # A norm has a gradient, 0, between equals too, where a square root has none.
+    rms = torch.linalg.vector_norm(first - second, dim=-2) / first.shape[-2] ** 0.5
+    distance = rms.mean(-1)
     return distance.view(original.shape[:-1])
 
 

@@ -14,8 +14,12 @@ from distill.loss_config import configure
 from distill.registry import Registry, Term
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
-DEFAULT_LOSS = "waveform,reconstruction,kl"
-"""What `benchmarks/sound.py` measured best after four minutes; the README has the table."""
+DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
+    "waveform": {},
+    "reconstruction": {"weight": 1.0},
+    "kl": {"weight_max": 0.001},
+}
+"""The terms of a recipe that names none, and their options: what was measured best, see `docs/sound.md`."""
 
 _RENAMED = {
     "kl_warmup_fraction": "warmup_fraction",
@@ -69,8 +73,8 @@ def read_recipe(
     Args:
         tree: tables as `Recipe` has them; each may be left out.
         registry: where the terms are looked up.
-        loss: the terms, comma-separated; by default those that `tree` has options for, else
-            `DEFAULT_LOSS`.
+        loss: the terms, comma-separated; by default those that `tree` has options for. Where it has
+            none, they are those of `DEFAULT_LOSS`, with its options.
         assignments: values by their address, which replace those of `tree`; they choose no terms.
 
     Raises:
@@ -78,7 +82,9 @@ def read_recipe(
         RunError: a term is not installed, and the tree's provenance says which distribution has it.
         ConfigError: with every option that is unknown or does not fit.
     """
-    terms = _choose(registry, _terms_of(tree) if loss is None else loss, _table(tree, "provenance"))
+    defaults = {} if loss is not None or _table(tree, "loss") else DEFAULT_LOSS
+    chosen = ",".join(defaults) or (_terms_of(tree) if loss is None else loss)
+    terms = _choose(registry, chosen, _table(tree, "provenance"))
     tables = deepcopy(dict(tree))
     # An alias stands for its term, else what is assigned to the one would not replace the other.
     names = {name: term.name for term in terms for name in term.names}
@@ -93,6 +99,9 @@ def read_recipe(
         assign(tables, canonical, value)
     problems: list[str] = []
     warnings = _move_renamed(tables, {term.name for term in terms}, problems)
+    for name, options in defaults.items():
+        given = tables["loss"].get(name, {})
+        tables["loss"][name] = {**options, **given} if isinstance(given, Mapping) else given
     configs = attempt(problems, configure, terms, tables["loss"])
     recipe = attempt(problems, structure, {**tables, "loss": configs}, Recipe)
     if problems or recipe is None:
@@ -102,13 +111,13 @@ def read_recipe(
 
 
 def _terms_of(tree: Mapping[str, Any]) -> str:
-    """Give the terms a recipe has options for, comma-separated; `DEFAULT_LOSS` if it has none.
+    """Give the terms a recipe has options for, comma-separated.
 
     Raises:
         ConfigError: its `loss` or `provenance` is not a table.
     """
     provenance = _table(tree, "provenance")
-    return ",".join(_recorded(name, provenance) for name in _table(tree, "loss")) or DEFAULT_LOSS
+    return ",".join(_recorded(name, provenance) for name in _table(tree, "loss"))
 
 
 def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: ANN401  # as `build` has it

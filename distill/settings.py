@@ -65,12 +65,12 @@ class ModelSettings:
         metadata={"help": "numbers per frame of which all bins' IF is made"},
     )
     encoder_blocks: tuple[int, ...] = field(
-        default=(0, 1, 1, 1),
+        default=(0, 1, 1, 1, 0),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first halves the frame rate"},
     )
     decoder_blocks: tuple[int, ...] = field(
-        default=(2, 2, 1, 1),
+        default=(2, 2, 1, 1, 0),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first doubles the frame rate"},
     )
@@ -141,6 +141,11 @@ class TrainingSettings:
         default=10.0,
         validator=[validators.ge(0), validators.le(60)],
         metadata={"help": "dB by which the level of a clip is changed at most, at random"},
+    )
+    speed: float = field(
+        default=0.4,
+        validator=[validators.ge(0), validators.le(1)],
+        metadata={"help": "how much faster or slower a clip is played at most, at random; 0.4: by up to 1.4"},
     )
     mix: float = field(
         default=0.5,

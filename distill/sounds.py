@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.model import VAE
+from distill.refinement import refine
 from distill.representation import MagnitudeIF
 
 _PIECE_SECONDS = 30.0
@@ -15,10 +16,11 @@ _OVERLAP_SECONDS = 0.1
 
 
 @torch.no_grad()
-def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor) -> Tensor:
+def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refinements: int = 0) -> Tensor:
     """Encode and decode a waveform `[C, N]`, each channel for itself; of any length.
 
-    A long one is taken in pieces of half a minute, faded into each other, so that memory stays flat.
+    The latents are refined in `refinements` steps. A long waveform is taken in pieces of half a minute,
+    faded into each other, so that memory stays flat.
     """
     device = vae.deviation.device
     piece = int(_PIECE_SECONDS * representation.sample_rate)
@@ -27,7 +29,10 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor) -> Tens
     result = torch.zeros(waveform.shape)
     for start in range(0, max(1, waveform.shape[-1] - overlap), piece - overlap):
         original = waveform[:, start : start + piece].to(device)
-        spectrogram, _, _ = vae.eval()(representation(original), None)
+        latents, _ = vae.eval().encode(representation(original))
+        if refinements:
+            latents = refine(vae, representation, original, latents, refinements)
+        spectrogram = vae.decode(latents, representation.frames(original.shape[-1]))
         made = representation.inverse(spectrogram, original.shape[-1], int(vae.iterations)).cpu()
         if start:
             result[:, start : start + overlap] *= 1 - fade

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from attrs import frozen
 from torch import Tensor
 
-from distill.augmentation import augment
+from distill.augmentation import augment, drawn_samples
 from distill.checkpoints import save_checkpoint, save_state
 from distill.composer import CombinedLoss
 from distill.corpus import Corpus
@@ -30,7 +30,8 @@ from distill.views import LossInputs, Posterior, Signal
 _DEFAULT_MINUTES = 10.0
 _FINAL_RATE = 0.01
 _RISES_THAT_WARN = 5
-_CLIPS_TO_BEGIN_WITH = 256
+_CLIPS_TO_BEGIN_WITH = 512
+_BEGUN_AT_A_TIME = 64
 _CLIPS_TO_EVALUATE = 16
 _ONE_SIGNAL_SECONDS = 1.0
 
@@ -172,14 +173,16 @@ class Trainer:
 
         All processes draw alike, and each reads its own clips and the one that may lie over the first.
         """
-        count = self.settings.batch_size
+        settings, count = self.settings, self.settings.batch_size
         rows = self._share(torch.arange(count)).tolist()
         others = [] if len(rows) == count else [rows[0] - 1]
-        clips = self.corpus.train.draw(count, self.clip_samples, self.clips, rows=others + rows)
+        length = drawn_samples(self.clip_samples, settings.speed)
         clips = augment(
-            clips,
-            gain_db=self.settings.gain_db,
-            mix=self.settings.mix,
+            self.corpus.train.draw(count, length, self.clips, rows=others + rows),
+            self.clip_samples,
+            speed=settings.speed,
+            gain_db=settings.gain_db,
+            mix=settings.mix,
             generator=self.clips,
             rows=others + rows,
             of=count,
@@ -322,8 +325,14 @@ class Trainer:
     def _begin(self) -> None:
         """Let the model begin with the best linear code of the corpus."""
         generator = torch.Generator().manual_seed(self.settings.seed)
-        clips = self.corpus.train.draw(_CLIPS_TO_BEGIN_WITH, self.clip_samples, generator)
-        self.vae.begin_with(self.representation(clips.to(self.accelerator.device)))
+        speed = self.settings.speed
+        length = drawn_samples(self.clip_samples, speed)
+        spectrograms = []
+        for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
+            clips = self.corpus.train.draw(_BEGUN_AT_A_TIME, length, generator)
+            clips = augment(clips, self.clip_samples, speed=speed, gain_db=0, mix=0, generator=generator)
+            spectrograms.append(self.representation(clips.to(self.accelerator.device)))
+        self.vae.begin_with(torch.cat(spectrograms))
 
     def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
         """Let all processes have the longest time, and any signal."""

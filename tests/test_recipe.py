@@ -76,8 +76,8 @@ def test_every_option_is_written_with_its_help(registry):
 def test_the_terms_are_those_with_tables(registry):
     """Without a list of terms, a recipe's tables under `loss` choose them; with none, the default does."""
     assert chosen(read_recipe({"loss": {"kl": {}, "stft": {}}}, registry)) == ["kl", "stft"]
-    assert chosen(read_recipe({}, registry)) == DEFAULT_LOSS.split(",")
-    assert chosen(read_recipe({"loss": {}}, registry)) == DEFAULT_LOSS.split(",")
+    assert chosen(read_recipe({}, registry)) == list(DEFAULT_LOSS)
+    assert chosen(read_recipe({"loss": {}}, registry)) == list(DEFAULT_LOSS)
 
 
 def test_a_list_of_terms_goes_before_tables(registry):
@@ -152,7 +152,7 @@ class TestOptionsOfTheFirstDistill:
     def test_choose_no_terms(self, old, new):
         """The default terms stay chosen."""
         draft = read_recipe({"training": {old: 0.25}}, Registry(discover=False))
-        assert chosen(draft) == DEFAULT_LOSS.split(",")
+        assert chosen(draft) == list(DEFAULT_LOSS)
         assert getattr(draft.recipe.loss.kl, new) == 0.25
 
     def test_are_not_set_twice(self, old, new):

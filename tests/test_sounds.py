@@ -36,11 +36,15 @@ class Copying(nn.Module):
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
         self.frames = []
 
-    def forward(self, spectrogram, noise):
+    def encode(self, spectrogram):
         """Copy, and note the frames."""
-        assert noise is None
         self.frames.append(spectrogram.shape[-1])
-        return spectrogram, None, None
+        return spectrogram, None
+
+    def decode(self, latents, frames):
+        """Give back what was copied."""
+        assert latents.shape[-1] == frames
+        return latents
 
 
 def tone(samples, channels=1):

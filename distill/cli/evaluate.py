@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distill.cli.options import refine_option
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,7 +22,8 @@ _LONGEST_SECONDS = 60
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
-def evaluate(run: Path, corpus: Path, *, as_json: bool) -> None:
+@refine_option
+def evaluate(run: Path, corpus: Path, *, as_json: bool, refinements: int) -> None:
     """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
 
     Beside it stand two baselines: silence, and the mean spectrum of the corpus it was trained on. Of a
@@ -35,7 +38,7 @@ def evaluate(run: Path, corpus: Path, *, as_json: bool) -> None:
 
     vae, representation = load_model(Run(run))
     contenders: dict[str, evaluation.Reconstruct] = {
-        "model": lambda waveform: sounds.reconstruct(vae, representation, waveform),
+        "model": lambda waveform: sounds.reconstruct(vae, representation, waveform, refinements=refinements),
         "mean_spectrum": evaluation.mean_spectrum_baseline(vae.mean_frame, representation),
         "silence": evaluation.silence,
     }

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import click
 
+from distill.cli.options import refine_option
+
 
 @click.command(short_help="Encode and decode recordings with a model.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-def reconstruct(run: Path, files: tuple[Path, ...], out: Path) -> None:
+@refine_option
+def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: int) -> None:
     """Send each of FILES through the model of the run folder RUN, to OUT/<stem>.wav.
 
     Length, sample rate and channels are those of the file.
@@ -27,7 +30,8 @@ def reconstruct(run: Path, files: tuple[Path, ...], out: Path) -> None:
     rate = representation.sample_rate
     for file, target in targets:
         original, file_rate = read_audio(file)
-        made = sounds.reconstruct(vae, representation, resample(original, file_rate, rate))
+        waveform = resample(original, file_rate, rate)
+        made = sounds.reconstruct(vae, representation, waveform, refinements=refinements)
         made = resample(made, rate, file_rate, original.shape[-1])
         say_written(write_audio(target, made, file_rate))
 

@@ -13,6 +13,7 @@ from distill import assembly
 from distill.audio import write_audio
 from distill.checkpoints import load_latest, write_text
 from distill.cli.display import Display, corpus_progress, say, summary
+from distill.cli.options import REFINEMENTS
 from distill.composer import CombinedLoss
 from distill.corpus import Corpus, Stream
 from distill.model import VAE
@@ -119,7 +120,7 @@ def _leave_pairs(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus
         original = split.read(recording)[:, : _PAIR_SECONDS * corpus.sample_rate]
         name = f"{number}-{PurePath(recording.name).stem}"
         write_audio(run.audio / f"{name}.original.wav", original, corpus.sample_rate)
-        made = reconstruct(vae, representation, original)
+        made = reconstruct(vae, representation, original, refinements=REFINEMENTS)
         write_audio(run.audio / f"{name}.reconstruction.wav", made, corpus.sample_rate)
 
 

@@ -1,0 +1,15 @@
+"""Options that several commands share."""
+
+import click
+
+REFINEMENTS = 60
+"""Steps after which little is left to gain: `docs/sound.md` has the table."""
+
+refine_option = click.option(
+    "--refine",
+    "refinements",
+    type=click.IntRange(min=0),
+    default=REFINEMENTS,
+    show_default=True,
+    help="Steps that bring the latents closer to each recording; 0: as the encoder gives them.",
+)

@@ -1,0 +1,45 @@
+"""Latents refined for the sound at hand: analysis by synthesis.
+
+Shapes: `C` channels, `N` samples, `D` numbers in each of `T'` latents.
+"""
+
+import torch
+from torch import Tensor
+
+from distill.evaluation import log_spectral_distance
+from distill.functional import create_stft_loss
+from distill.model import VAE
+from distill.representation import MagnitudeIF
+from distill.terms.configs import StftConfig
+
+_STEP = 0.05
+"""The first step's length, in deviations of the prior; the steps become shorter in a straight line."""
+
+_DECIBELS = 5.0
+"""The log-spectral distance, in dB, that weighs as much as 1 of the multi-resolution STFT distance."""
+
+_ITERATIONS = 2
+"""Griffin-Lim iterations at each step, at most; the finished sound gets those of the model."""
+
+
+def refine(vae: VAE, representation: MagnitudeIF, waveform: Tensor, latents: Tensor, steps: int) -> Tensor:
+    """Bring `latents` `[C, D, T']` closer to what decodes to `waveform` `[C, N]`, by gradient descent.
+
+    An encoder gives in one go what is right on average; for one sound there are better latents near by
+    (Kim et al., 2018). Each channel is refined for itself, towards the log-spectral and the
+    multi-resolution STFT distance of the decoded waveform.
+    """
+    distance = create_stft_loss(StftConfig(per_example=True))
+    frames, samples = representation.frames(waveform.shape[-1]), waveform.shape[-1]
+    iterations = min(_ITERATIONS, int(vae.iterations))
+    refined = latents.detach().clone().requires_grad_()
+    optimizer = torch.optim.Adam([refined])
+    for step in range(steps):
+        with torch.enable_grad():
+            made = representation.inverse(vae.decode(refined, frames), samples, iterations)
+            away = distance(made[:, None], waveform[:, None])
+            away = away + log_spectral_distance(made, waveform).mean() / _DECIBELS
+        (refined.grad,) = torch.autograd.grad(away, [refined])
+        optimizer.param_groups[0]["lr"] = _STEP * (1 - step / steps)
+        optimizer.step()
+    return refined.detach()

@@ -1,0 +1,65 @@
+"""Tests of distill.refinement: latents that come closer to the sound at hand."""
+
+import attrs
+import pytest
+import torch
+
+from distill.assembly import make_model
+from distill.evaluation import log_spectral_distance, multi_resolution_stft
+from distill.refinement import refine
+from distill.representation import MagnitudeIF
+from distill.settings import ModelSettings
+
+RATE = 8000
+REPRESENTATION = MagnitudeIF(RATE, n_fft=256, hop=64)
+
+
+def noise(channels=1, seed=0):
+    """Make noise that dies away."""
+    samples = torch.randn(channels, 4000, generator=torch.Generator().manual_seed(seed))
+    return 0.2 * samples * torch.linspace(1, 0, 4000)
+
+
+@pytest.fixture(scope="module")
+def vae():
+    """Make a small model that begins with noise."""
+    sizes = attrs.evolve(
+        ModelSettings(), width=16, latents_per_second=250, encoder_blocks=(1, 1), decoder_blocks=(1, 1)
+    )
+    model = make_model(sizes, REPRESENTATION, seed=0)
+    model.begin_with(REPRESENTATION(noise(4, seed=1)))
+    model.iterations.fill_(4)
+    return model.eval()
+
+
+@torch.no_grad()
+def decoded(vae, latents):
+    """Decode to a waveform as long as `noise`."""
+    return REPRESENTATION.inverse(vae.decode(latents, REPRESENTATION.frames(4000)), 4000, 4)
+
+
+@torch.no_grad()
+def test_refined_latents_sound_closer(vae):
+    """Both distances of the decoded waveform fall, and what was given is left as it was."""
+    target = noise()
+    latents, _ = vae.encode(REPRESENTATION(target))
+    given = latents.clone()
+    refined = refine(vae, REPRESENTATION, target, latents, 20)
+    before, after = decoded(vae, latents), decoded(vae, refined)
+    assert log_spectral_distance(after, target).item() < 0.97 * log_spectral_distance(before, target).item()
+    assert multi_resolution_stft(after, target).item() < 0.97 * multi_resolution_stft(before, target).item()
+    assert torch.equal(latents, given)
+    assert not refined.requires_grad
+    assert all(each.grad is None for each in vae.parameters())
+
+
+@torch.no_grad()
+def test_channels_are_refined_by_themselves(vae):
+    """A channel's latents do not depend on how loud another one is, silent ones included."""
+    target = noise(2) * torch.tensor([[1.0], [0.0]])
+    latents, _ = vae.encode(REPRESENTATION(target))
+    together = refine(vae, REPRESENTATION, target, latents, 3)
+    alone = refine(vae, REPRESENTATION, target[:1], latents[:1], 3)
+    assert together.isfinite().all()
+    # Where a gradient is all but 0, Adam's steps depend on rounding.
+    assert (together[:1] - alone).abs().quantile(0.8) < 2e-3
