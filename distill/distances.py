@@ -69,7 +69,9 @@ class _OfMagnitudes(Function):
         of_logarithm = gradient / target.numel()
         nothing = of_error[..., :0]
         results = [nothing if x is None else x.mT for x in (of_prediction, of_target)]
-        for one, other, pull, weight, *places in in_parts(prediction.mT, target.mT, of_error, of_size, *results):
+        for one, other, pull, weight, *places in in_parts(
+            prediction.mT, target.mT, of_error, of_size, *results
+        ):
             difference = one - other
             sign = difference.sign().mul_(of_logarithm)
             difference *= pull
@@ -81,7 +83,7 @@ class _OfMagnitudes(Function):
 
 
 class _OfWaveforms(Function):
-    """From the samples to the distance and back to the samples, through the spectra of one part after the other."""
+    """From the samples to the distance and back, through the spectra of one part after the other."""
 
     @staticmethod
     def forward(
@@ -133,13 +135,17 @@ def _sum(part: Tensor) -> Tensor:
 
 
 def _distance(
-    sums: list[tuple[Tensor, Tensor, Tensor]], shape: tuple[int, int, int], per_example: bool  # noqa: FBT001
+    sums: list[tuple[Tensor, Tensor, Tensor]],
+    shape: tuple[int, ...],
+    per_example: bool,  # noqa: FBT001
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the distance, and the norms of error and target, `[B]` or `[1]`, of magnitudes `[B, T, F]`.
 
     `sums` holds each part's squared error, squared target and logarithmic error, example by example.
     """
-    error, size, logarithm = (torch.cat(parts).view(shape[0], -1).sum(-1) for parts in zip(*sums, strict=True))
+    error, size, logarithm = (
+        torch.cat(parts).view(shape[0], -1).sum(-1) for parts in zip(*sums, strict=True)
+    )
     if not per_example:
         error, size = error.sum(0, keepdim=True), size.sum(0, keepdim=True)
     error, size = error.sqrt(), size.sqrt()
@@ -151,6 +157,6 @@ def _slope(error: Tensor, size: Tensor) -> Tensor:
     return (1 / (len(error) * error * size)).masked_fill(error == 0, 0.0)
 
 
-def _per_frame(values: Tensor, shape: tuple[int, int, int]) -> Tensor:
+def _per_frame(values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Spread `[B]` or `[1]` values over the frames of `[B, T, F]`: `[B, T, 1]`."""
     return values[:, None, None].expand(*shape[:2], 1)

@@ -70,7 +70,7 @@ def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
 
 
 def reflected(waveform: Tensor, n_fft: int) -> Tensor:
-    """Pad `[B, N]` with its reflection by n_fft // 2 samples at both ends; one too short, with zeros before."""
+    """Reflect `[B, N]` at both ends by n_fft // 2 samples, padded with zeros first where it is too short."""
     half = n_fft // 2
     if waveform.shape[-1] <= half:
         waveform = F.pad(waveform, (0, half + 1 - waveform.shape[-1]))
@@ -162,6 +162,10 @@ class Frames:
         real, imaginary = torch.mul(parts, parts, out=self._scratch.like(parts)).unbind(-1)
         return real + imaginary
 
+    def release(self) -> None:
+        """Free the memory that the parts went through."""
+        self._scratch = _Scratch(self.window)
+
 
 class _Scratch:
     """Memory for one part after the other, since fresh memory costs more than what is done with it."""
@@ -184,7 +188,7 @@ class _OverlapAdd:
     N is (T - 1) * hop + n_fft unless it is given.
     """
 
-    def __init__(self, window: Tensor, hop: int, shape: tuple[int, int], samples: int = 0) -> None:
+    def __init__(self, window: Tensor, hop: int, shape: tuple[int, ...], samples: int = 0) -> None:
         batch, frames = shape
         self._hop, self._windows = hop, window.split(hop)
         count = frames + len(self._windows) - 1
@@ -201,7 +205,7 @@ class _OverlapAdd:
 
 
 class Adjoint(_OverlapAdd):
-    """The gradient at the samples of `Frames`, `samples`, of gradients at their spectra, added part by part."""
+    """The gradient at the samples of `Frames`, from gradients at their spectra, added part by part."""
 
     def __init__(self, frames: Frames) -> None:
         # The inverse FFT counts each bin twice but the first and, for an even size, the last one.
@@ -270,7 +274,9 @@ class _Analysis(Function):
         ctx.frames = frames
         kept = spectrum or ctx.needs_input_grad[0]
         nothing = (*frames.shape[:2], 0)
-        spectra = frames.window.new_empty(frames.shape if kept else nothing, dtype=frames.window.dtype.to_complex())
+        spectra = frames.window.new_empty(
+            frames.shape if kept else nothing, dtype=frames.window.dtype.to_complex()
+        )
         magnitudes = frames.window.new_empty(frames.shape if magnitude else nothing)
         for unwindowed, place, size in in_parts(frames.unwindowed, spectra, magnitudes):
             transformed = frames.transform(unwindowed)
@@ -278,6 +284,7 @@ class _Analysis(Function):
                 place.copy_(transformed)
             if magnitude:
                 torch.sqrt(frames.power(transformed), out=size).clamp_(min=MAGNITUDE_FLOOR)
+        frames.release()
         ctx.save_for_backward(spectra, magnitudes)
         return spectra if spectrum else None, magnitudes if magnitude else None
 
