@@ -218,7 +218,7 @@ def time_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
          ratio(times[peers[name]], times[name]) if name in peers else ""]
         for name, text in names.items() if name in times
     ]  # fmt: skip
-    return rows if other is not None else [*rows, [names["descript"], "not installed", ""]]
+    return rows if other is not None else [*rows, [names["descript"], "does not import", ""]]
 
 
 def share_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
@@ -275,6 +275,26 @@ def memory_rows(size: tuple[int, int], device: torch.device, threads: int) -> li
             for name, of in peers.items()]  # fmt: skip
 
 
+def accuracy_row(case: Case) -> list[str]:
+    """Give the relative errors of both losses in float32, value and gradient, from auraloss in float64."""
+    exact = peer().to(case.target.device)
+    for each in exact.stft_losses:
+        each.window = each.window.to(case.target).double()
+
+    def result(loss: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        prediction, target = (x[:, None].to(dtype) for x in (case.prediction, case.target))
+        value = loss(prediction.requires_grad_(), target)
+        return value.detach(), torch.autograd.grad(value, prediction)[0]
+
+    right = result(exact, torch.float64)
+    errors = [
+        f"{((one - other).norm() / other.norm()).item():.0e}"
+        for loss in (case.auraloss, case.distill)
+        for one, other in zip(result(loss, torch.float32), right, strict=True)
+    ]
+    return ["{} x {:,}".format(*case.target.shape), *errors]
+
+
 def main() -> None:
     """Measure, print the tables, and write them to a page if so asked."""
     parser = argparse.ArgumentParser()
@@ -285,9 +305,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    blocks = []
+    blocks, accuracies = [], []
     for size in SIZES:
         case = Case(*size, device)
+        accuracies.append(accuracy_row(case))
         title = f"{size[0]} clips of {size[1]:,} samples"
         blocks.append(table([title, "ms", "times faster"], time_rows(case, options.runs, device)))
         head = [f"second term beside `waveform`, {size[0]} x {size[1]:,}", "`waveform` ms", "alone ms",
@@ -295,6 +316,8 @@ def main() -> None:
         blocks.append(table(head, share_rows(case, options.runs, device)))
     rows = [row for size in SIZES for row in memory_rows(size, device, options.threads)]
     blocks.append(table(["clips", "peak memory, forward and backward", "MB", "of auraloss's"], rows))
+    head = ["relative error in float32", "auraloss, value", "gradient", "Distill, value", "gradient"]
+    blocks.append(table(head, accuracies))
     where = f"{machine(device)}, {options.threads} thread{'s' * (options.threads > 1)}"
     intro = (
         f"## Spectral losses, {options.device}\n\nMeasured by `python benchmarks/spectral.py "
