@@ -3,17 +3,14 @@
 Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from attrs import field, frozen
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from distill import spectral
+from distill import distances
 from distill.errors import ShapeError
 from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
 
@@ -25,62 +22,18 @@ def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool =
     the logarithms. auraloss takes the norms over the whole batch, so that a loud clip drowns a quiet
     one; `per_example` takes them per example and averages.
     """
-    return spectral.apply(_SpectralDistance, prediction, target, per_example)
-
-
-class _SpectralDistance(Function):
-    """What autograd does in a dozen passes over memory, in one forth and one back."""
-
-    @staticmethod
-    def forward(ctx: Any, prediction: Tensor, target: Tensor, per_example: bool) -> Tensor:  # noqa: ANN401, FBT001  # as torch has it
-        norm = torch.linalg.vector_norm
-        errors, sizes, logarithms = [], [], []
-        for part in spectral.parts(target):
-            one, other = prediction[part], target[part]
-            errors.append(norm(other - one, dim=(1, 2)))
-            sizes.append(norm(other, dim=(1, 2)))
-            logarithms.append((one / other).log_().abs_().sum(dim=(1, 2)))
-        error, size, logarithm = torch.cat(errors), torch.cat(sizes), torch.cat(logarithms).sum()
-        if not per_example:
-            error, size = norm(error, dim=0, keepdim=True), norm(size, dim=0, keepdim=True)
-        ctx.save_for_backward(prediction, target, error, size)
-        return (error / size).mean() + logarithm / target.numel()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN401  # as above
-        prediction, target, error, size = ctx.saved_tensors
-        # Between equals the distance has no slope.
-        of_error = (gradient / len(error) / (error * size)).masked_fill(error == 0, 0.0)
-        of_size = gradient / len(error) * error / size**3
-        of_error, of_size = (x.expand(len(target))[:, None, None] for x in (of_error, of_size))
-        of_logarithm = gradient / target.numel()
-        results = [
-            torch.empty_like(x) if needed else None
-            for x, needed in zip((prediction, target), ctx.needs_input_grad, strict=False)
-        ]
-        for part in spectral.parts(target):
-            one, other = prediction[part], target[part]
-            difference = one - other
-            sign = difference.sign() * of_logarithm
-            difference *= of_error[part]
-            if results[0] is not None:
-                torch.add(difference, sign / one, out=results[0][part])
-            if results[1] is not None:
-                pull = difference + sign / other + of_size[part] * other
-                torch.neg(pull, out=results[1][part])
-        return results[0], results[1], None
+    return distances.magnitude_distance(prediction, target, per_example=per_example)
 
 
 def multi_resolution_distance(
-    magnitudes: Sequence[tuple[Tensor, Tensor]], *, per_example: bool = False
+    magnitudes: Iterable[tuple[Tensor, Tensor]], *, per_example: bool = False
 ) -> Tensor:
     """Average the spectral distance over resolutions (Yamamoto et al., 2019).
 
     `magnitudes` holds `(prediction, target)` of one resolution each, `[B, F, T]`.
     """
-    distances = [spectral_distance(*pair, per_example=per_example) for pair in magnitudes]
-    return torch.stack(distances).mean()
+    each = [spectral_distance(*pair, per_example=per_example) for pair in magnitudes]
+    return torch.stack(each).mean()
 
 
 class MultiResolutionSTFTLoss(nn.Module):
@@ -98,11 +51,10 @@ class MultiResolutionSTFTLoss(nn.Module):
         """
         _require_shape("prediction and target", "[B, C, N]", prediction, target, fits=prediction.ndim == 3)
 
-        def magnitude(waveform: Tensor, resolution: tuple[int, int, int]) -> Tensor:
-            return spectral.floored_magnitude(spectral.stft(waveform.flatten(0, 1), *resolution))
-
-        magnitudes = [(magnitude(prediction, r), magnitude(target, r)) for r in self.config.resolutions]
-        return multi_resolution_distance(magnitudes, per_example=self.config.per_example)
+        sides = prediction.flatten(0, 1), target.flatten(0, 1)
+        per_example = self.config.per_example
+        each = [distances.stft_distance(*sides, r, per_example=per_example) for r in self.config.resolutions]
+        return torch.stack(each).mean()
 
 
 def create_stft_loss(config: StftConfig | None = None) -> MultiResolutionSTFTLoss:

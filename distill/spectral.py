@@ -4,7 +4,8 @@ Shapes: `B` batch, `N` samples, `T` frames, `F` = n_fft // 2 + 1 bins.
 
 autograd's own backward of a real FFT is a full complex FFT, and its backward of overlapping frames a
 scatter. Here a frame's adjoint is the overlap-add and a real FFT's adjoint the inverse real FFT, so
-that going back costs about what going forth does.
+that going back costs about what going forth does. Both ways are gone part by part, from samples to
+magnitudes and from their gradients to those of the samples, so that what stands between stays in the cache.
 """
 
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from torch.nn import functional as F
 MAGNITUDE_FLOOR = 1e-4
 """Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
 
-_CACHED = 2**18
-"""Numbers of a batch that are taken at a time on a CPU: some megabytes with what is computed of them."""
+_CACHED = 2**19
+"""Numbers that are taken at a time on a CPU: more leave its cache, of fewer the calls cost too much."""
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
 
@@ -44,18 +45,36 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     centred frames, reflected at both ends. A waveform too short to be reflected is padded with zeros
     first, where torch raises.
     """
-    half = n_fft // 2
-    if waveform.shape[-1] <= half:
-        waveform = F.pad(waveform, (0, half + 1 - waveform.shape[-1]))
-    padded = F.pad(waveform.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
-    return analyse(padded, n_fft, hop, win_length)
+    return analyse(reflected(waveform, n_fft), n_fft, hop, win_length)
+
+
+def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
+    """Give `floored_magnitude(stft(...))`, `[B, F, T]`, sooner."""
+    frames = Frames(reflected(waveform, n_fft), n_fft, hop, win_length)
+    _, magnitude = apply(_Analysis, frames.samples, frames, False, True)
+    return magnitude.mT
+
+
+def stft_and_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> tuple[Tensor, Tensor]:
+    """Give `stft(...)` and its `floored_magnitude`, both `[B, F, T]`, sooner than one after the other."""
+    frames = Frames(reflected(waveform, n_fft), n_fft, hop, win_length)
+    spectrum, magnitude = apply(_Analysis, frames.samples, frames, True, True)
+    return spectrum.mT, magnitude.mT
 
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
-    window = hann_window(win_length, n_fft, padded.device)
-    samples = padded.to(torch.promote_types(padded.dtype, window.dtype)).contiguous()
-    return apply(_Analysis, samples, window, hop).transpose(-1, -2)
+    frames = Frames(padded, n_fft, hop, win_length)
+    spectrum, _ = apply(_Analysis, frames.samples, frames, True, False)
+    return spectrum.mT
+
+
+def reflected(waveform: Tensor, n_fft: int) -> Tensor:
+    """Reflect `[B, N]` at both ends by n_fft // 2 samples, padded with zeros first where it is too short."""
+    half = n_fft // 2
+    if waveform.shape[-1] <= half:
+        waveform = F.pad(waveform, (0, half + 1 - waveform.shape[-1]))
+    return cast("Tensor", apply(_Reflection, waveform, half))
 
 
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -64,16 +83,23 @@ def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     The least-squares inverse of Griffin and Lim (1984): windowed overlap-add over the summed squares
     of the window. N = (T - 1) * hop + n_fft; the outermost samples, where the squares vanish, are 0.
     """
-    window = hann_window(n_fft, n_fft, spectrum.device)
-    frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=n_fft) * window
-    squares = (window * window).expand(1, spectrum.shape[-1], n_fft)
-    envelope = _overlap_add(squares, hop)
-    return apply(_OverlapAdd, frames, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
+    window = hann_window(n_fft, n_fft, spectrum.device).to(spectrum.real.dtype)
+    squares = _OverlapAdd(window * window, hop, (1, spectrum.shape[-1]))
+    squares.add(squares.blocks, window.new_ones(1, spectrum.shape[-1], n_fft))
+    envelope = squares.samples
+    return apply(_Synthesis, spectrum.mT, window, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
     """Give the magnitude of a complex tensor: `abs` less its guard against overflow, three times faster."""
-    return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).sqrt_()
+    return power(spectrum).sqrt_()
+
+
+def power(spectrum: Tensor) -> Tensor:
+    """Give the squared magnitude of a complex tensor."""
+    # Interleaved parts are squared together, which is faster than one after the other.
+    real, imaginary = torch.view_as_real(spectrum.resolve_conj()).square().unbind(-1)
+    return real + imaginary
 
 
 def floored_magnitude(spectrum: Tensor, floor: float = MAGNITUDE_FLOOR) -> Tensor:
@@ -89,84 +115,226 @@ def angle(spectrum: Tensor) -> Tensor:
     return apply(_Angle, spectrum)
 
 
-def apply(function: type[Function], *arguments: object) -> Tensor:
+def apply(function: type[Function], *arguments: object) -> Any:  # noqa: ANN401  # whatever the function gives
     """Apply a function that has its own gradient."""
-    return cast("Tensor", function.apply(*arguments))
+    return function.apply(*arguments)
 
 
-def parts(batch: Tensor) -> Iterator[slice]:
-    """Cut a batch `[B, ...]` into slices to take one after the other.
+def in_parts(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut tensors of one shape `[B, ...]` or `[B, T, ...]` alike, into parts to take one after the other.
 
-    On a CPU what is computed of one slice stays in the cache from step to step, which is most of what
-    there is to gain; elsewhere the whole batch is one slice.
+    On a CPU what is computed of one part stays in the cache from step to step, which is most of what
+    there is to gain; elsewhere the whole is one part. The parts of an example follow each other.
     """
-    count = len(batch)
-    if batch.device.type == "cpu":
-        count = max(1, _CACHED * count // max(1, batch.numel()))
-    return (slice(start, start + count) for start in range(0, len(batch), max(1, count)))
+    tensors = first, *others
+    if first.device.type != "cpu" or first.numel() <= _CACHED:
+        return iter([tensors])
+    count = _CACHED * len(first) // first.numel()
+    if count or first.ndim < 3:
+        return zip(*(tensor.split(max(1, count)) for tensor in tensors), strict=True)
+    frames = first.shape[1]
+    cuts = -(-first[0].numel() // _CACHED)
+    return (
+        part
+        for example in zip(*(tensor.split(1) for tensor in tensors), strict=True)
+        for part in zip(*(tensor.split(-(-frames // cuts), 1) for tensor in example), strict=True)
+    )
+
+
+class Frames:
+    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least."""
+
+    def __init__(self, padded: Tensor, n_fft: int, hop: int, win_length: int) -> None:
+        window = hann_window(win_length, n_fft, padded.device)
+        dtype = torch.promote_types(padded.dtype, window.dtype)
+        self.samples, self.window, self.hop = padded.to(dtype).contiguous(), window.to(dtype), hop
+        self.unwindowed = self.samples.detach().unfold(-1, n_fft, hop)
+        self.shape = self.unwindowed.shape[0], self.unwindowed.shape[1], n_fft // 2 + 1
+        self._scratch = _Scratch(self.window)
+
+    def transform(self, unwindowed: Tensor) -> Tensor:
+        """Give the spectrum `[b, t, F]` of a part of `unwindowed`."""
+        return torch.fft.rfft(torch.mul(unwindowed, self.window, out=self._scratch.like(unwindowed)))
+
+    def power(self, spectrum: Tensor) -> Tensor:
+        """Give the squared magnitude of a spectrum `[b, t, F]`."""
+        parts = torch.view_as_real(spectrum)
+        real, imaginary = torch.mul(parts, parts, out=self._scratch.like(parts)).unbind(-1)
+        return real + imaginary
+
+    def release(self) -> None:
+        """Free the memory that the parts went through."""
+        self._scratch = _Scratch(self.window)
+
+
+class _Scratch:
+    """Memory for one part after the other, since fresh memory costs more than what is done with it."""
+
+    def __init__(self, kind: Tensor) -> None:
+        self._memory = kind.new_empty(0)
+
+    def like(self, tensor: Tensor) -> Tensor:
+        """Give memory of the shape of a tensor, overwriting what was given before."""
+        size = tensor.numel()
+        if len(self._memory) < size:
+            self._memory = self._memory.new_empty(size)
+        return self._memory[:size].view(tensor.shape)
+
+
+class _OverlapAdd:
+    """Windowed frames `[B, T, n_fft]`, added up to `samples` `[B, N]` part by part.
+
+    `blocks` are the places of a frame's first `hop` samples, its second, and so on: `[B, T, hop]` each.
+    N is (T - 1) * hop + n_fft unless it is given.
+    """
+
+    def __init__(self, window: Tensor, hop: int, shape: tuple[int, ...], samples: int = 0) -> None:
+        batch, frames = shape
+        self._hop, self._windows = hop, window.split(hop)
+        count = frames + len(self._windows) - 1
+        samples = samples or (frames - 1) * hop + len(window)
+        summed = window.new_zeros(batch, max(samples, count * hop))
+        self.samples = summed[:, :samples]
+        grid = summed[:, : count * hop].unflatten(-1, (count, hop))
+        self.blocks = [grid[:, i : i + frames, : len(w)] for i, w in enumerate(self._windows)]
+
+    def add(self, blocks: list[Tensor], frames: Tensor) -> None:
+        """Add frames `[b, t, n_fft]` where parts of `blocks` say."""
+        for block, part, window in zip(blocks, frames.split(self._hop, -1), self._windows, strict=True):
+            block.addcmul_(part, window)
+
+
+class Adjoint(_OverlapAdd):
+    """The gradient at the samples of `Frames`, from gradients at their spectra, added part by part."""
+
+    def __init__(self, frames: Frames) -> None:
+        # The inverse FFT counts each bin twice but the first and, for an even size, the last one.
+        super().__init__(0.5 * frames.window, frames.hop, frames.shape[:2], frames.samples.shape[-1])
+        self._n_fft = len(frames.window)
+        self._edges = _edges(self._n_fft)
+        self._pull = _Scratch(frames.window.new_empty(0, dtype=frames.window.dtype.to_complex()))
+
+    def add_spectrum(self, blocks: list[Tensor], gradient: Tensor) -> None:
+        """Add what a gradient at the spectrum, complex `[b, t, F]`, comes to."""
+        pull = self._pull.like(gradient).copy_(gradient)
+        pull[..., self._edges] *= 2
+        self._add_inverse(blocks, pull)
+
+    def add_scaled(self, blocks: list[Tensor], spectrum: Tensor, scale: Tensor) -> None:
+        """Add what the gradient `scale * spectrum`, with a real `scale` that is used up, comes to."""
+        scale[..., self._edges] *= 2
+        self._add_inverse(blocks, self._pull.like(spectrum).copy_(scale).mul_(spectrum))
+
+    def _add_inverse(self, blocks: list[Tensor], pull: Tensor) -> None:
+        self.add(blocks, torch.fft.irfft(pull, n=self._n_fft, norm="forward"))
+
+
+def _edges(n_fft: int) -> slice:
+    """Give the bins that stand for themselves alone: the first and, for an even size, the last one."""
+    return slice(None, None, n_fft // 2 if n_fft % 2 == 0 else n_fft)
+
+
+def keep_above(floor: float, size: Tensor, gradient: Tensor) -> Tensor:
+    """Set a gradient to 0 in place where `size` is at most `floor`; a tenth of what `masked_fill` takes."""
+    torch.ops.aten.threshold_backward.grad_input(gradient, size, floor, grad_input=gradient)
+    return gradient
+
+
+class _Reflection(Function):
+    """Reflect `[B, N]` at both ends by less than N samples, in a twentieth of the time of `F.pad`."""
+
+    @staticmethod
+    def forward(ctx: _Context, samples: Tensor, reach: int) -> Tensor:
+        ctx.reach, end = reach, samples.shape[-1] - 1
+        left, right = samples[:, 1 : reach + 1].flip(-1), samples[:, end - reach : end].flip(-1)
+        return torch.cat([left, samples, right], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
+        left, middle, right = gradient.tensor_split([ctx.reach, gradient.shape[-1] - ctx.reach], -1)
+        result, end = middle.clone(), middle.shape[-1] - 1
+        result[:, 1 : ctx.reach + 1] += left.flip(-1)
+        result[:, end - ctx.reach : end] += right.flip(-1)
+        return result, None
 
 
 class _Analysis(Function):
-    """Real FFTs of overlapping windowed frames: `[B, N]` to complex `[B, T, F]`."""
+    """Spectra of frames, complex `[B, T, F]`, and their magnitudes, each if it is wanted."""
 
     @staticmethod
-    def forward(ctx: _Context, waveform: Tensor, window: Tensor, hop: int) -> Tensor:
-        n_fft = len(window)
-        frames = waveform.unfold(-1, n_fft, hop)
-        ctx.window, ctx.hop, ctx.samples = window, hop, waveform.shape[-1]
-        shape = (*frames.shape[:2], n_fft // 2 + 1)
-        spectrum = waveform.new_empty(shape, dtype=waveform.dtype.to_complex())
-        for part in parts(frames):
-            torch.fft.rfft(frames[part] * window, out=spectrum[part])
-        return spectrum
+    def forward(
+        ctx: _Context,
+        samples: Tensor,  # noqa: ARG004  # those of the frames, to tell torch what depends on what
+        frames: Frames,
+        spectrum: bool,  # noqa: FBT001  # as torch has it
+        magnitude: bool,  # noqa: FBT001
+    ) -> tuple[Tensor | None, Tensor | None]:
+        ctx.set_materialize_grads(False)
+        ctx.frames = frames
+        kept = spectrum or ctx.needs_input_grad[0]
+        nothing = (*frames.shape[:2], 0)
+        spectra = frames.window.new_empty(
+            frames.shape if kept else nothing, dtype=frames.window.dtype.to_complex()
+        )
+        magnitudes = frames.window.new_empty(frames.shape if magnitude else nothing)
+        for unwindowed, place, size in in_parts(frames.unwindowed, spectra, magnitudes):
+            transformed = frames.transform(unwindowed)
+            if kept:
+                place.copy_(transformed)
+            if magnitude:
+                torch.sqrt(frames.power(transformed), out=size).clamp_(min=MAGNITUDE_FLOOR)
+        frames.release()
+        ctx.save_for_backward(spectra, magnitudes)
+        return spectra if spectrum else None, magnitudes if magnitude else None
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: _Context, of_spectrum: Tensor | None, of_magnitude: Tensor | None
+    ) -> tuple[Tensor, None, None, None]:
+        adjoint = Adjoint(ctx.frames)
+        if of_spectrum is not None:
+            for part, *blocks in in_parts(of_spectrum, *adjoint.blocks):
+                adjoint.add_spectrum(blocks, part)
+        if of_magnitude is not None:
+            spectra, magnitudes = ctx.saved_tensors
+            for part, size, spectrum, *blocks in in_parts(of_magnitude, magnitudes, spectra, *adjoint.blocks):
+                adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, part / size))
+        return adjoint.samples, None, None, None
+
+
+class _Synthesis(Function):
+    """Overlapping windowed inverse real FFTs: complex `[B, T, F]` to `[B, (T - 1) * hop + n_fft]`."""
+
+    @staticmethod
+    def forward(ctx: _Context, spectrum: Tensor, window: Tensor, hop: int) -> Tensor:
+        ctx.window, ctx.hop, ctx.shape, ctx.dtype = window, hop, spectrum.shape, spectrum.dtype
+        summed = _OverlapAdd(window, hop, spectrum.shape[:2])
+        for part, *blocks in in_parts(spectrum, *summed.blocks):
+            summed.add(blocks, torch.fft.irfft(part, n=len(window)))
+        return summed.samples
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
         n_fft = len(ctx.window)
-        waveform = gradient.real.new_zeros(len(gradient), ctx.samples)
-        for part in parts(gradient):
-            # irfft counts each bin but the first and, for an even size, the last one twice.
-            halved = gradient[part] * 0.5
-            halved[..., 0] *= 2
-            if n_fft % 2 == 0:
-                halved[..., -1] *= 2
-            frames = torch.fft.irfft(halved, n=n_fft, norm="forward").mul_(ctx.window)
-            summed = _overlap_add(frames, ctx.hop)
-            waveform[part, : summed.shape[-1]] = summed
-        return waveform, None, None
-
-
-class _OverlapAdd(Function):
-    """Add overlapping frames `[B, T, size]` up to `[B, (T - 1) * hop + size]`."""
-
-    @staticmethod
-    def forward(ctx: _Context, frames: Tensor, hop: int) -> Tensor:
-        ctx.hop, ctx.size = hop, frames.shape[-1]
-        return _overlap_add(frames, hop)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.contiguous().unfold(-1, ctx.size, ctx.hop), None
-
-
-def _overlap_add(frames: Tensor, hop: int) -> Tensor:
-    batch, count, size = frames.shape
-    blocks = -(-size // hop)
-    frames = F.pad(frames, (0, blocks * hop - size))
-    summed = frames.new_zeros(batch, count + blocks - 1, hop)
-    for block in range(blocks):
-        summed[:, block : block + count] += frames[..., block * hop : (block + 1) * hop]
-    return summed.flatten(1)[:, : (count - 1) * hop + size]
+        frames = gradient.contiguous().unfold(-1, n_fft, ctx.hop)
+        result = gradient.new_empty(ctx.shape, dtype=ctx.dtype)
+        # Each bin stands for two in the inverse, but those at the edges.
+        window = ctx.window * (2 / n_fft)
+        for part, place in in_parts(frames, result):
+            place.copy_(torch.fft.rfft(part * window))
+            place[..., _edges(n_fft)] *= 0.5
+        return result, None, None
 
 
 class _FlooredMagnitude(Function):
     @staticmethod
     def forward(ctx: _Context, spectrum: Tensor, floor: float) -> Tensor:
         value = torch.empty_like(spectrum.real)
-        for part in parts(spectrum):
-            torch.clamp(magnitude(spectrum[part]), min=floor, out=value[part])
+        for part, result in in_parts(spectrum, value):
+            torch.sqrt(power(part), out=result).clamp_(min=floor)
         ctx.save_for_backward(spectrum, value)
         ctx.floor = floor
         return value
@@ -176,9 +344,8 @@ class _FlooredMagnitude(Function):
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
         spectrum, value = ctx.saved_tensors
         result = torch.empty_like(spectrum)
-        for part in parts(spectrum):
-            scale = (gradient[part] / value[part]).masked_fill_(value[part] <= ctx.floor, 0.0)
-            torch.mul(spectrum[part], scale, out=result[part])
+        for part, size, pull, place in in_parts(spectrum, value, gradient, result):
+            torch.mul(part, keep_above(ctx.floor, size, pull / size), out=place)
         return result, None
 
 
@@ -192,6 +359,6 @@ class _Angle(Function):
     @once_differentiable
     def backward(ctx: _Context, gradient: Tensor) -> Tensor:
         (spectrum,) = ctx.saved_tensors
-        power = spectrum.real.square() + spectrum.imag.square()
-        scale = (gradient / power).masked_fill_(power <= 1e-12, 0.0)
+        size = power(spectrum)
+        scale = keep_above(1e-12, size, gradient / size)
         return torch.complex(-spectrum.imag * scale, spectrum.real * scale)

@@ -102,6 +102,14 @@ class Signal:
             self._views[view] = view.compute(self)
         return self._views[view]
 
+    def holds(self, view: View) -> bool:
+        """Tell whether a view has been computed."""
+        return view in self._views
+
+    def hold(self, view: View, computed: Tensor) -> None:
+        """Keep a view that was computed together with another one."""
+        self._views[view] = computed
+
 
 def _to_float32(tensor: Tensor) -> Tensor:
     return tensor.float()
@@ -250,8 +258,10 @@ class _Transform(View):
         if win_length > self.n_fft:
             raise ValueError(f"'{attribute.name}' must be at most n_fft {self.n_fft}: {win_length}")
 
-    def _stft(self, samples: Tensor) -> Tensor:
-        return spectral.stft(samples, self.n_fft, self.hop, self.win_length)
+    @property
+    def resolution(self) -> tuple[int, int, int]:
+        """Give `(n_fft, hop, win_length)`."""
+        return self.n_fft, self.hop, self.win_length
 
 
 @frozen(kw_only=True)
@@ -260,7 +270,7 @@ class Stft(_Transform):
 
     def compute(self, signal: Signal) -> Tensor:
         """Transform the waveform."""
-        return self._stft(signal.view(Waveform()))
+        return spectral.stft(signal.view(Waveform()), *self.resolution)
 
 
 @frozen(kw_only=True)
@@ -268,9 +278,13 @@ class StftMagnitude(_Transform):
     """The magnitude of `Stft`, at least 1e-4 as in auraloss: `[B, n_fft // 2 + 1, N // hop + 1]`."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take the magnitude of the transform that `Stft` shares."""
+        """Take the magnitude of the transform that `Stft` shares, whichever of the two is asked for first."""
         stft = Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
-        return spectral.floored_magnitude(signal.view(stft))
+        if signal.holds(stft):
+            return spectral.floored_magnitude(signal.view(stft))
+        spectrum, magnitude = spectral.stft_and_magnitude(signal.view(Waveform()), *self.resolution)
+        signal.hold(stft, spectrum)
+        return magnitude
 
 
 @frozen(kw_only=True)
@@ -279,4 +293,4 @@ class FlatMagnitudeStft(_Transform):
 
     def compute(self, signal: Signal) -> Tensor:
         """Transform the flattened channel 0."""
-        return spectral.floored_magnitude(self._stft(signal.view(FlatMagnitude())))
+        return spectral.stft_magnitude(signal.view(FlatMagnitude()), *self.resolution)

@@ -1,5 +1,7 @@
 """Tests of distill.spectral, against torch's own transforms and autograd."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,18 @@ def transforms(draw):
     """Draw `(n_fft, hop, win_length)`: odd sizes, short windows, and hops that divide nothing."""
     n_fft = draw(st.integers(2, 40))
     return n_fft, draw(st.integers(1, n_fft + 3)), draw(st.integers(1, n_fft))
+
+
+PARTS = st.sampled_from([1, 50, 300, 2**19])
+"""Numbers taken at a time, from one frame at a time to all at once."""
+
+
+@contextmanager
+def taken_at_a_time(numbers):
+    """Cut what is computed into parts of so many numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spectral, "_CACHED", numbers)
+        yield
 
 
 def noise(*shape, seed=0, dtype=torch.float64):
@@ -43,13 +57,46 @@ def assert_near(actual, expected, tolerance):
 
 
 @settings(max_examples=50, deadline=None)
-@given(transforms(), st.integers(1, 3), st.integers(1, 60))
-def test_stft_equals_torch(transform, batch, extra):
-    """Values and gradients are torch's, for any size that torch takes."""
+@given(transforms(), st.integers(1, 3), st.integers(1, 60), PARTS)
+def test_stft_equals_torch(transform, batch, extra, numbers):
+    """Values and gradients are torch's, for any size that torch takes, whole or in parts."""
     waveform = noise(batch, transform[0] // 2 + extra)
-    actual = value_and_gradient(lambda x: spectral.stft(x, *transform), waveform)
+    with taken_at_a_time(numbers):
+        actual = value_and_gradient(lambda x: spectral.stft(x, *transform), waveform)
     expected = value_and_gradient(lambda x: reference(x, *transform), waveform)
     assert_near(actual, expected, 1e-12)
+
+
+def by_torch(waveform, transform):
+    """Transform with torch, and take auraloss's magnitude."""
+    spectrum = reference(waveform, *transform)
+    power = spectrum.real.square() + spectrum.imag.square()
+    return spectrum, power.clamp(min=spectral.MAGNITUDE_FLOOR**2).sqrt()
+
+
+@settings(max_examples=50, deadline=None)
+@given(transforms(), st.integers(1, 3), st.integers(1, 60), PARTS)
+def test_stft_magnitude_equals_torch(transform, batch, extra, numbers):
+    """Values and gradients are those of torch's transform and auraloss's magnitude."""
+    waveform = noise(batch, transform[0] // 2 + extra)
+    with taken_at_a_time(numbers):
+        actual = value_and_gradient(lambda x: spectral.stft_magnitude(x, *transform), waveform)
+    assert_near(actual, value_and_gradient(lambda x: by_torch(x, transform)[1], waveform), 1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(transforms(), st.integers(1, 3), st.integers(1, 60), PARTS)
+def test_the_stft_and_its_magnitude_equal_torch(transform, batch, extra, numbers):
+    """Both are those of torch, and their gradients add up."""
+    waveform = noise(batch, transform[0] // 2 + extra)
+
+    def together(both):
+        spectrum, magnitude = both
+        return torch.complex(spectrum.real + magnitude, spectrum.imag)
+
+    with taken_at_a_time(numbers):
+        actual = value_and_gradient(lambda x: together(spectral.stft_and_magnitude(x, *transform)), waveform)
+    assert_near(actual, value_and_gradient(lambda x: together(by_torch(x, transform)), waveform), 1e-9)
 
 
 @pytest.mark.parametrize("transform", [(2048, 512, 2048), (1024, 120, 600), (513, 100, 400)])
@@ -87,15 +134,16 @@ def test_the_backward_of_analyse_is_its_adjoint(transform, extra):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(2, 40), st.integers(1, 5), st.data())
-def test_the_backward_of_synthesise_is_its_adjoint(n_fft, frames, data):
+@given(st.integers(2, 40), st.integers(1, 5), PARTS, st.data())
+def test_the_backward_of_synthesise_is_its_adjoint(n_fft, frames, numbers, data):
     """<synthesise(x), y> = <x, backward(y)>."""
     hop = data.draw(st.integers(1, n_fft // 2))
     x = noise(2, n_fft // 2 + 1, frames, dtype=torch.complex128).requires_grad_()
-    forth = spectral.synthesise(x, n_fft, hop)
-    assert forth.shape == (2, (frames - 1) * hop + n_fft)
-    y = noise(*forth.shape)
-    (back,) = torch.autograd.grad(forth, x, y)
+    with taken_at_a_time(numbers):
+        forth = spectral.synthesise(x, n_fft, hop)
+        assert forth.shape == (2, (frames - 1) * hop + n_fft)
+        y = noise(*forth.shape)
+        (back,) = torch.autograd.grad(forth, x, y)
     torch.testing.assert_close((forth * y).sum(), (x.conj() * back).real.sum(), rtol=1e-9, atol=1e-9)
 
 

@@ -20,5 +20,5 @@ class StftTerm(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
-        magnitudes = [inputs.view(view) for view in self.views]
+        magnitudes = (inputs.view(view) for view in self.views)
         return functional.multi_resolution_distance(magnitudes, per_example=self.config.per_example)

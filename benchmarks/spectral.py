@@ -1,0 +1,334 @@
+"""What the spectral losses cost beside auraloss's: time and memory, forward and backward.
+
+Run: python benchmarks/spectral.py [--threads N] [--device cpu|cuda] [--runs N] [--write docs/performance.md]
+
+Peers are run in turn in one process, each time on a fresh prediction; a row gives the medians and the
+median of the ratios of neighbouring runs. Times are those of this process on a CPU (what others take of it
+does not count), and of the clock on a GPU. Peak memory is what a process of its own needs above what it
+held before the call.
+"""
+
+import argparse
+import ctypes
+import multiprocessing
+import re
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import auraloss
+import torch
+from page import machine, table, write_section
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from distill import LossInputs, MagnitudeIF, Registry, Signal, TermConfig, TermSpec, compose, hookimpl
+from distill.functional import create_stft_loss, spectral_distance
+from distill.views import StftMagnitude
+
+SIZES = [(32, 12_032), (16, 48_000)]
+RESOLUTIONS = [(512, 128, 512), (1024, 256, 1024), (2048, 512, 2048)]
+VIEWS = [StftMagnitude(n_fft=n, hop=h, win_length=w) for n, h, w in RESOLUTIONS]
+
+Step = Callable[[], object]
+
+
+class LogDistance(nn.Module):
+    """A second term on the magnitudes of `waveform`: the mean absolute difference of their logarithms."""
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Give the mean over the resolutions."""
+        pairs = [inputs.view(view) for view in VIEWS]
+        return torch.stack([F.l1_loss(one.log(), other.log()) for one, other in pairs]).mean()
+
+
+class Distance(nn.Module):
+    """Another one: the spectral distance itself."""
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Give the mean over the resolutions."""
+        return torch.stack([spectral_distance(*inputs.view(view)) for view in VIEWS]).mean()
+
+
+class Plugin:
+    """The two as terms."""
+
+    @hookimpl
+    def distill_loss_terms(self) -> list[TermSpec]:
+        """Register them."""
+        return [
+            TermSpec(name="log_distance", config=TermConfig, build=lambda _: LogDistance(), summary=""),
+            TermSpec(name="distance", config=TermConfig, build=lambda _: Distance(), summary=""),
+        ]
+
+
+def peer() -> nn.Module:
+    """Make auraloss's loss at the resolutions."""
+    return auraloss.freq.MultiResolutionSTFTLoss(*map(list, zip(*RESOLUTIONS, strict=True)))
+
+
+class Case:
+    """The steps to measure on noise of one size: each a loss and its gradient at a fresh prediction."""
+
+    def __init__(self, batch: int, samples: int, device: torch.device) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.prediction, self.target = (
+            torch.randn(batch, samples, generator=generator).mul(0.1).to(device) for _ in range(2)
+        )
+        registry = Registry(discover=False)
+        registry.register(Plugin(), name="benchmark", version="0")
+        self._compose = partial(compose, registry=registry)
+        self.representation = MagnitudeIF(sample_rate=44_100, n_fft=2048, hop=512).to(device)
+        self.spectrograms = [self.representation(x) for x in (self.prediction, self.target)]
+        self.auraloss, self.distill = peer().to(device), create_stft_loss()
+
+    def plain(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Step:
+        """Compare the waveforms."""
+        return lambda: self._backward(lambda x: loss(x[:, None], self.target[:, None]), self.prediction)
+
+    def flat_by_hand(self) -> Step:
+        """Compare the flattened log-magnitudes by auraloss."""
+        prediction, target = self.spectrograms
+
+        def loss(x: Tensor) -> Tensor:
+            return self.auraloss(x[:, 0].flatten(1)[:, None], target[:, 0].flatten(1)[:, None])
+
+        return lambda: self._backward(loss, prediction)
+
+    def inverse_by_hand(self) -> Step:
+        """Compare the waveforms by auraloss, the predicted one through the inverse."""
+        length = self.target.shape[-1]
+
+        def loss(x: Tensor) -> Tensor:
+            return self.auraloss(self.representation.inverse(x, length)[:, None], self.target[:, None])
+
+        return lambda: self._backward(loss, self.spectrograms[0])
+
+    def inverse_alone(self) -> Step:
+        """Go back from the spectrogram to the waveform, and back to the gradient."""
+        length = self.target.shape[-1]
+        return lambda: self._backward(
+            lambda x: self.representation.inverse(x, length).sum(), self.spectrograms[0]
+        )
+
+    def terms(self, names: str, *, waveform: bool = False) -> Step:
+        """Compute composed terms on a predicted spectrogram, or on a predicted waveform."""
+        loss, representation = self._compose(names), self.representation
+        source = self.prediction if waveform else self.spectrograms[0]
+        target = Signal.from_waveform(self.target, representation, spectrogram=self.spectrograms[1])
+
+        def total(x: Tensor) -> Tensor:
+            make = Signal.from_waveform if waveform else Signal.from_spectrogram
+            return loss(LossInputs(prediction=make(x, representation), target=target))["total"]
+
+        return lambda: self._backward(total, source)
+
+    def ffts(self) -> Step:
+        """Run only the FFTs: a real one per side, and an inverse one back."""
+        frames = [
+            torch.randn(len(self.target), self.target.shape[-1] // hop + 1, n_fft, device=self.target.device)
+            for n_fft, hop, _ in RESOLUTIONS
+        ]
+
+        def run() -> None:
+            for frame in frames:
+                for part in frame.split(max(1, 2**19 // frame[0].numel())):
+                    torch.fft.rfft(part)
+                    torch.fft.irfft(torch.fft.rfft(part), n=part.shape[-1])
+
+        return run
+
+    @staticmethod
+    def _backward(loss: Callable[[Tensor], Tensor], source: Tensor) -> None:
+        loss(source.clone().requires_grad_()).backward()
+
+
+def descript() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Make the loss of descript-audiotools at the same FFT sizes, if that can be imported."""
+    try:
+        from audiotools import AudioSignal
+        from audiotools.metrics.spectral import MultiScaleSTFTLoss
+    except (ImportError, OSError):
+        return None
+    loss = MultiScaleSTFTLoss(window_lengths=[n_fft for n_fft, *_ in RESOLUTIONS])
+    return lambda one, other: loss(AudioSignal(one, 44_100), AudioSignal(other, 44_100))
+
+
+def timed(steps: dict[str, Step], runs: int, device: torch.device) -> dict[str, list[float]]:
+    """Give the seconds of each run of each step, the steps taken in turn."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    for _ in range(runs + 2):
+        for name, step in steps.items():
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            start = clock()
+            step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times[name].append(clock() - start)
+    return {name: values[2:] for name, values in times.items()}
+
+
+def ratio(peers: list[float], own: list[float]) -> str:
+    """Give how many times faster a row is than its peer, run by run."""
+    return f"{statistics.median(a / b for a, b in zip(peers, own, strict=True)):.2f}"
+
+
+def time_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
+    """Give the rows of one size: what, milliseconds, times faster than its peer."""
+    steps = {
+        "auraloss": case.plain(case.auraloss),
+        "create_stft_loss": case.plain(case.distill),
+        "FFTs": case.ffts(),
+        "waveform": case.terms("waveform", waveform=True),
+        "auraloss, flattened": case.flat_by_hand(),
+        "stft": case.terms("stft"),
+        "auraloss, inverse": case.inverse_by_hand(),
+        "waveform, inverse": case.terms("waveform"),
+        "inverse": case.inverse_alone(),
+    }
+    peers = {
+        "create_stft_loss": "auraloss",
+        "waveform": "auraloss",
+        "stft": "auraloss, flattened",
+        "waveform, inverse": "auraloss, inverse",
+    }
+    other = descript()
+    if other is not None:
+        steps["descript"] = case.plain(other)
+        peers["descript"] = "auraloss"
+    times = timed(steps, runs, device)
+    names = {
+        "auraloss": "auraloss `MultiResolutionSTFTLoss`",
+        "create_stft_loss": "`create_stft_loss()`, on the same waveforms",
+        "waveform": "term `waveform` of a predicted waveform, against the same",
+        "descript": "descript-audiotools `MultiScaleSTFTLoss`, another formula of the same FFT sizes",
+        "FFTs": "the FFTs alone: one real per side, one inverse",
+        "auraloss, flattened": "auraloss on the flattened log-magnitude",
+        "stft": "term `stft` of a predicted spectrogram, against that",
+        "auraloss, inverse": "auraloss on the inverse of a predicted spectrogram",
+        "waveform, inverse": "term `waveform` of that spectrogram, against that",
+        "inverse": "that inverse alone, contained in both",
+    }
+    rows = [
+        [text, f"{statistics.median(times[name]) * 1e3:.1f}",
+         ratio(times[peers[name]], times[name]) if name in peers else ""]
+        for name, text in names.items() if name in times
+    ]  # fmt: skip
+    return rows if other is not None else [*rows, [names["descript"], "does not import", ""]]
+
+
+def share_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
+    """Give what a second term beside `waveform` costs, as a share of what it costs alone."""
+    rows = []
+    for name, text in (("log_distance", "L1 of the log magnitudes"), ("distance", "a spectral distance")):
+        combinations = {"first": "waveform", "second": name, "both": f"waveform,{name}"}
+        steps = {key: case.terms(terms, waveform=True) for key, terms in combinations.items()}
+        medians = {key: statistics.median(times) for key, times in timed(steps, runs, device).items()}
+        added = medians["both"] - medians["first"]
+        rows.append([text, *(f"{x * 1e3:.1f}" for x in (*medians.values(), added)),
+                     f"{added / medians['second']:.0%}"])  # fmt: skip
+    return rows
+
+
+def make_step(case: Case, name: str) -> Step:
+    """Give one of the steps whose memory is measured."""
+    return {
+        "auraloss": lambda: case.plain(case.auraloss),
+        "create_stft_loss": lambda: case.plain(case.distill),
+        "waveform": lambda: case.terms("waveform", waveform=True),
+        "auraloss, flattened": case.flat_by_hand,
+        "stft": lambda: case.terms("stft"),
+    }[name]()
+
+
+def peak(name: str, size: tuple[int, int], device: torch.device, threads: int) -> float:
+    """Give the MB that a step needs at most, in a process that has done nothing else."""
+    torch.set_num_threads(threads)
+    make_step(Case(1, 3000, device), name)()
+    step = make_step(Case(*size, device), name)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed must not serve the step unseen
+    (held,) = re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+    step()
+    (high,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return (int(high) - int(held)) / 1e3
+
+
+def memory_rows(size: tuple[int, int], device: torch.device, threads: int) -> list[list[str]]:
+    """Give the peak of each step, each in a process of its own, and its share of its peer's."""
+    peers = {"auraloss": "auraloss", "create_stft_loss": "auraloss", "waveform": "auraloss",
+             "auraloss, flattened": "auraloss, flattened", "stft": "auraloss, flattened"}  # fmt: skip
+    peaks = {}
+    for name in peers:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            peaks[name] = pool.apply(peak, (name, size, device, threads))
+    return [[f"{size[0]} x {size[1]:,}", name, f"{peaks[name]:.0f}", f"{peaks[name] / peaks[of]:.0%}"]
+            for name, of in peers.items()]  # fmt: skip
+
+
+def accuracy_row(case: Case) -> list[str]:
+    """Give the relative errors of both losses in float32, value and gradient, from auraloss in float64."""
+    exact = peer().to(case.target.device)
+    for each in exact.stft_losses:
+        each.window = each.window.to(case.target).double()
+
+    def result(loss: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        prediction, target = (x[:, None].to(dtype) for x in (case.prediction, case.target))
+        value = loss(prediction.requires_grad_(), target)
+        return value.detach(), torch.autograd.grad(value, prediction)[0]
+
+    right = result(exact, torch.float64)
+    errors = [
+        f"{((one - other).norm() / other.norm()).item():.0e}"
+        for loss in (case.auraloss, case.distill)
+        for one, other in zip(result(loss, torch.float32), right, strict=True)
+    ]
+    return ["{} x {:,}".format(*case.target.shape), *errors]
+
+
+def main() -> None:
+    """Measure, print the tables, and write them to a page if so asked."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    blocks, accuracies = [], []
+    for size in SIZES:
+        case = Case(*size, device)
+        accuracies.append(accuracy_row(case))
+        title = f"{size[0]} clips of {size[1]:,} samples"
+        blocks.append(table([title, "ms", "times faster"], time_rows(case, options.runs, device)))
+        head = [f"second term beside `waveform`, {size[0]} x {size[1]:,}", "`waveform` ms", "alone ms",
+                "both ms", "added ms", "share"]  # fmt: skip
+        blocks.append(table(head, share_rows(case, options.runs, device)))
+    rows = [row for size in SIZES for row in memory_rows(size, device, options.threads)]
+    blocks.append(table(["clips", "peak memory, forward and backward", "MB", "of auraloss's"], rows))
+    head = ["relative error in float32", "auraloss, value", "gradient", "Distill, value", "gradient"]
+    blocks.append(table(head, accuracies))
+    where = f"{machine(device)}, {options.threads} thread{'s' * (options.threads > 1)}"
+    intro = (
+        f"## Spectral losses, {options.device}\n\nMeasured by `python benchmarks/spectral.py "
+        f"--threads {options.threads} --device {options.device} --runs {options.runs}` on {where}; torch "
+        f"{torch.__version__}, auraloss 0.4.0. FFTs of 512, 1024 and 2048 samples, hops of a quarter; noise."
+    )
+    text = "\n\n".join([intro, *blocks])
+    print(text)
+    if options.write is not None:
+        write_section(options.write, f"spectral {options.device}", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The spectral distance (Arik et al., 2018), of magnitudes and straight from waveforms.
+
+Shapes: `B` batch, `N` samples, `T` frames, `F` bins.
+
+Spectral convergence, `||target - prediction|| / ||target||`, plus the mean absolute difference of the
+logarithms of the magnitudes. The norms are auraloss's, over the whole batch, or per example.
+"""
+
+import math
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from distill import spectral
+from distill.spectral import MAGNITUDE_FLOOR, Adjoint, Frames, in_parts
+
+_Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
+
+
+def magnitude_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
+    """Compare positive magnitudes of one shape `[B, F, T]`."""
+    return cast("Tensor", spectral.apply(_OfMagnitudes, prediction, target, per_example))
+
+
+def stft_distance(
+    prediction: Tensor, target: Tensor, resolution: tuple[int, int, int], *, per_example: bool
+) -> Tensor:
+    """Compare `[B, N]` waveforms by their STFT magnitudes, at a resolution `(n_fft, hop, win_length)`.
+
+    Where only the prediction is differentiated, its gradient is computed with the value, so that
+    nothing but that gradient stays in memory.
+    """
+    if target.requires_grad:
+        sides = (spectral.stft_magnitude(side, *resolution) for side in (prediction, target))
+        return magnitude_distance(*sides, per_example=per_example)
+    one, other = (Frames(spectral.reflected(x, resolution[0]), *resolution) for x in (prediction, target))
+    return cast("Tensor", spectral.apply(_OfWaveforms, one.samples, one, other, per_example))
+
+
+class _OfMagnitudes(Function):
+    """What autograd does in a dozen passes over memory, in one forth and one back."""
+
+    @staticmethod
+    def forward(ctx: _Context, prediction: Tensor, target: Tensor, per_example: bool) -> Tensor:  # noqa: FBT001  # as torch has it
+        sums = []
+        for one, other in in_parts(prediction.mT, target.mT):
+            work = one - other
+            error = _sum(work.mul_(work))
+            size = _sum(torch.mul(other, other, out=work))
+            sums.append((error, size, _sum(torch.div(one, other, out=work).log_().abs_())))
+        distance, error, size = _distance(sums, target.mT.shape, per_example)
+        ctx.save_for_backward(prediction, target, error, size)
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        prediction, target, error, size = ctx.saved_tensors
+        of_prediction, of_target = (
+            torch.empty_like(x) if needed else None
+            for x, needed in zip((prediction, target), ctx.needs_input_grad, strict=False)
+        )
+        shape = target.mT.shape
+        of_error = _per_frame(gradient * _slope(error, size), shape)
+        of_size = _per_frame(gradient / len(error) * error / size**3, shape)
+        of_logarithm = gradient / target.numel()
+        nothing = of_error[..., :0]
+        results = [nothing if x is None else x.mT for x in (of_prediction, of_target)]
+        for one, other, pull, weight, *places in in_parts(
+            prediction.mT, target.mT, of_error, of_size, *results
+        ):
+            difference = one - other
+            sign = difference.sign().mul_(of_logarithm)
+            difference *= pull
+            if of_prediction is not None:
+                torch.addcdiv(difference, sign, one, out=places[0])
+            if of_target is not None:
+                torch.neg((difference + weight * other).addcdiv_(sign, other), out=places[1])
+        return of_prediction, of_target, None
+
+
+class _OfWaveforms(Function):
+    """From the samples to the distance and back, through the spectra of one part after the other."""
+
+    @staticmethod
+    def forward(
+        ctx: _Context,
+        samples: Tensor,  # noqa: ARG004  # the prediction's, to tell torch what depends on what
+        prediction: Frames,
+        target: Frames,
+        per_example: bool,  # noqa: FBT001  # as torch has it
+    ) -> Tensor:
+        sums, kept = [], []
+        for one, other in in_parts(prediction.unwindowed, target.unwindowed):
+            spectrum = prediction.transform(one)
+            power = prediction.power(spectrum).clamp_(min=MAGNITUDE_FLOOR**2)
+            ratio = target.power(target.transform(other)).clamp_(min=MAGNITUDE_FLOOR**2)
+            size = _sum(ratio)
+            ratio.div_(power).sqrt_()
+            work = ratio.log()
+            logarithm = _sum(work.abs_())
+            excess = torch.sub(1, ratio, out=ratio)  # of the prediction, as a share of it
+            sums.append((_sum(torch.mul(excess, excess, out=work).mul_(power)), size, logarithm))
+            if ctx.needs_input_grad[0]:
+                kept.append((spectrum, power, excess))
+        distance, *norms = _distance(sums, prediction.shape, per_example)
+        if kept:
+            ctx.save_for_backward(_gradient(prediction, kept, _slope(*norms)))
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (of_samples,) = ctx.saved_tensors
+        return gradient * of_samples, None, None, None
+
+
+def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: Tensor) -> Tensor:
+    """Give the gradient at the samples of a prediction, of each part's spectrum, power and excess."""
+    adjoint = Adjoint(frames)
+    bins = math.prod(frames.shape)
+    parts = in_parts(frames.unwindowed, _per_frame(slope, frames.shape), *adjoint.blocks)
+    for (spectrum, power, excess), (_, of_error, *blocks) in zip(kept, parts, strict=True):
+        sign = excess.sign()
+        scale = excess.mul_(of_error).addcdiv_(sign, power, value=1 / bins)
+        adjoint.add_scaled(blocks, spectrum, spectral.keep_above(MAGNITUDE_FLOOR**2, power, scale))
+    return adjoint.samples
+
+
+def _sum(part: Tensor) -> Tensor:
+    return part.sum(dim=(1, 2))
+
+
+def _distance(
+    sums: list[tuple[Tensor, Tensor, Tensor]],
+    shape: tuple[int, ...],
+    per_example: bool,  # noqa: FBT001
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the distance, and the norms of error and target, `[B]` or `[1]`, of magnitudes `[B, T, F]`.
+
+    `sums` holds each part's squared error, squared target and logarithmic error, example by example.
+    """
+    error, size, logarithm = (
+        torch.cat(parts).view(shape[0], -1).sum(-1) for parts in zip(*sums, strict=True)
+    )
+    if not per_example:
+        error, size = error.sum(0, keepdim=True), size.sum(0, keepdim=True)
+    error, size = error.sqrt(), size.sqrt()
+    return (error / size).mean() + logarithm.sum() / math.prod(shape), error, size
+
+
+def _slope(error: Tensor, size: Tensor) -> Tensor:
+    """Give the convergence's slope at the errors, by the errors; between equals it has none."""
+    return (1 / (len(error) * error * size)).masked_fill(error == 0, 0.0)
+
+
+def _per_frame(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Spread `[B]` or `[1]` values over the frames of `[B, T, F]`: `[B, T, 1]`."""
+    return values[:, None, None].expand(*shape[:2], 1)
