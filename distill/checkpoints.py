@@ -132,16 +132,6 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
-def write_json(path: Path, data: Any) -> None:  # noqa: ANN401  # whatever JSON can hold
-    """Write data as indented JSON, atomically.
-
-    Raises:
-        RunError: it cannot be written.
-        ValueError: the data holds a float that is not finite, which JSON cannot hold.
-    """
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all, as `write_whole` does; folders are made as needed.
 

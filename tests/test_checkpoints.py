@@ -23,7 +23,6 @@ from distill.checkpoints import (
     load_state,
     save_checkpoint,
     save_state,
-    write_json,
     write_text,
 )
 from distill.errors import RunError
@@ -232,15 +231,10 @@ def test_no_pickle_is_written(tmp_path):
     assert data[8 + size :] == bytes.fromhex("0000c03f000000c0")
 
 
-def test_text_and_json_are_written(tmp_path):
-    """Text is UTF-8; JSON is indented, ends with a newline and refuses what is not JSON."""
+def test_text_is_written(tmp_path):
+    """Text is UTF-8, and its folder is made."""
     write_text(tmp_path / "new" / "a.txt", "Glöckchen\n")
     assert (tmp_path / "new" / "a.txt").read_bytes() == b"Gl\xc3\xb6ckchen\n"
-    write_json(tmp_path / "a.json", {"name": "Glöckchen", "peak": 0.5})
-    assert (tmp_path / "a.json").read_text("utf-8") == '{\n  "name": "Glöckchen",\n  "peak": 0.5\n}\n'
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "b.json", float("nan"))
-    assert not (tmp_path / "b.json").exists()
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

@@ -54,12 +54,13 @@ def test_refined_latents_sound_closer(vae):
 
 
 @torch.no_grad()
-def test_channels_are_refined_by_themselves(vae):
-    """A channel's latents do not depend on how loud another one is, silent ones included."""
-    target = noise(2) * torch.tensor([[1.0], [0.0]])
+@pytest.mark.parametrize("other", [0.0, 100.0])
+def test_channels_are_refined_by_themselves(vae, other):
+    """A step of a channel is the same beside silence and beside what is 40 dB louder."""
+    target = 0.01 * noise(2) * torch.tensor([[1.0], [other]])
     latents, _ = vae.encode(REPRESENTATION(target))
-    together = refine(vae, REPRESENTATION, target, latents, 3)
-    alone = refine(vae, REPRESENTATION, target[:1], latents[:1], 3)
+    together = refine(vae, REPRESENTATION, target, latents, 1)
+    alone = refine(vae, REPRESENTATION, target[:1], latents[:1], 1)
     assert together.isfinite().all()
-    # Where a gradient is all but 0, Adam's steps depend on rounding.
-    assert (together[:1] - alone).abs().quantile(0.8) < 2e-3
+    # Rounding aside, which Adam makes much of where a gradient is all but 0.
+    assert (together[:1] - alone).norm() < 0.02 * (alone - latents[:1]).norm()
