@@ -2,9 +2,9 @@
 
 Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device cpu|cuda]
 
-The parts are timed in turn in one process, each the median of several runs: the corpus's draw, the
-representation, the model alone, each term alone on the model's output (forward and backward, through
-the inverse where it looks at the waveform), all of them together, and the optimizer.
+The parts are timed in turn in one process, each the median of several runs: the clips (drawn and
+augmented), the representation, the model alone, each term alone on the model's output (forward and
+backward, through the inverse where it looks at the waveform), all of them together, and the optimizer.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from distill import LossInputs, Posterior, Registry, Signal
-from distill.assembly import make_model, make_representation, open_recipe_corpus
+from distill.assembly import make_accelerator, make_model, make_representation, open_recipe_corpus
+from distill.augmentation import augment, drawn_samples
 from distill.composer import CombinedLoss
 from distill.recipe import read_recipe
 from distill.trainer import clip_samples
@@ -30,14 +31,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rate", type=int, default=44_100)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--runs", type=int, default=11)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
 
-    tree = {"representation": {"sample_rate": options.rate}}
+    tree = {
+        "representation": {"sample_rate": options.rate},
+        "training": {"device": options.device, "precision": options.precision},
+    }
     draft = read_recipe(tree, Registry(), loss=options.loss)
     recipe, settings = draft.recipe, draft.recipe.training
+    accelerator = make_accelerator(settings)
+    device = accelerator.device
     representation = make_representation(recipe.representation).to(device)
     model = make_model(recipe.model, representation, 0).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
@@ -46,7 +52,19 @@ def main() -> None:
         corpus = open_recipe_corpus(recipe.corpus, representation.sample_rate, Path(runs))
         samples = clip_samples(settings, representation, model)
         audio = settings.batch_size * samples / representation.sample_rate
-        waveform = corpus.train.draw(settings.batch_size, samples, clips).to(device)
+
+        def draw() -> torch.Tensor:
+            drawn = corpus.train.draw(settings.batch_size, drawn_samples(samples, settings.speed), clips)
+            return augment(
+                drawn,
+                samples,
+                speed=settings.speed,
+                gain_db=settings.gain_db,
+                mix=settings.mix,
+                generator=clips,
+            ).to(device)
+
+        waveform = draw()
         spectrogram = representation(waveform)
         noise = torch.randn(
             settings.batch_size, model.latent_size, model.latent_frames(spectrogram.shape[-1]), device=device
@@ -64,29 +82,30 @@ def main() -> None:
         made = [x.detach().requires_grad_() for x in model(spectrogram, noise)]
 
         def train_model() -> None:
-            outputs = model(spectrogram, noise)
+            with accelerator.autocast():
+                outputs = model(spectrogram, noise)
             torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
+
+        def update() -> None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
+            optimizer.step()
 
         loss = CombinedLoss(draft.terms, recipe.loss).to(device)
         parts: dict[str, Callable[[], object]] = {
-            "draw": lambda: corpus.train.draw(settings.batch_size, samples, clips).to(device),
+            "clips": draw,
             "representation": lambda: representation(waveform),
             "model": train_model,
             "loss": lambda: apart(loss, *made),
-            "optimizer": optimizer.step,
+            "optimizer": update,
         }
-        alone = {
-            term.name: CombinedLoss((term,), read_recipe({}, Registry(), loss=term.name).recipe.loss).to(
-                device
-            )
-            for term in draft.terms
-        }
+        alone = {term.name: CombinedLoss((term,), recipe.loss).to(device) for term in draft.terms}
         parts |= {f"  {name} alone": lambda one=one: apart(one, *made) for name, one in alone.items()}
         medians = time_in_turn(parts, options.runs, device)
     step = sum(value for name, value in medians.items() if not name.startswith(" "))
     terms = ",".join(term.name for term in draft.terms)
-    print(f"{terms}; {settings.batch_size} clips, {audio:.1f} s of audio at {options.rate} Hz a step, "
-          f"{device}, {options.threads} threads, torch {torch.__version__}")  # fmt: skip
+    print(f"{terms}; {settings.batch_size} clips, {audio:.1f} s of audio at {options.rate} Hz a step")
+    print(f"{device}, bfloat16: {accelerator.mixed_precision == 'bf16'}, {options.threads} threads, "
+          f"torch {torch.__version__}")  # fmt: skip
     for name, value in medians.items():
         print(f"{name:24}{value * 1e3:8.1f} ms{value / step:8.0%} of the step")
     print(f"{'step':24}{step * 1e3:8.1f} ms{audio / step:8.1f} s of audio per second")

@@ -27,6 +27,12 @@ _MEASURED_SECONDS = 10
 _LATENT_SECONDS = 60
 
 
+def _cpu_has_bfloat16() -> bool:
+    """Tell whether the CPU multiplies matrices of bfloat16; others only store it, and are slower in it."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has none
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
     """Choose the device and the precision, within a process group where torchrun started one.
 
@@ -46,7 +52,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         )
     on_cpu = settings.device == "cpu" or not (there["cuda"] or there["mps"])
     reduced = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and there["cuda"] and not on_cpu
+        settings.precision == "auto" and (_cpu_has_bfloat16() if on_cpu else there["cuda"])
     )
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if reduced else "no")
     # The mean of the processes' means is the mean over the step's clips where their shares are equal.

@@ -74,8 +74,7 @@ def instantaneous_frequency_distance(error: Tensor, target_amplitude: Tensor) ->
     target of silence has no frequency: 0.
     """
     mean = target_amplitude.mean()
-    weight = target_amplitude / torch.where(mean > 0, mean, 1.0)
-    return (weight * error.abs()).mean()
+    return (target_amplitude * error.abs()).mean() / torch.where(mean > 0, mean, 1.0)
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:

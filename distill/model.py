@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.errors import ConfigError
-from distill.representation import MagnitudeIF
+from distill.representation import MagnitudeIF, wrapped
 from distill.settings import ModelSettings
 
 LOGVAR_BOUND = 8.0
@@ -31,7 +31,7 @@ _DECOMPOSED_WHOLE = 1536
 """Columns up to which principal components are found exactly, in about a second."""
 
 _FREQUENCY_PULL = 0.1
-"""The share of the IF's gradient that reaches the latents: the magnitudes decide what they hold."""
+"""The share of the IF's gradient that reaches what it is made of: the magnitudes decide what that holds."""
 
 _INITIAL_LOGVAR = -3.0
 """The posterior starts narrow, so that the decoder hears the latents from the first step on."""
@@ -120,14 +120,7 @@ class VAE(nn.Module):
         self.decoder_norm = nn.LayerNorm(width)
         self.code_out = nn.Linear(self.latent_size, self.stride * width)
         self.magnitude_out = nn.Linear(width, bins)
-        blocks = tuple(min(1, count) for count in settings.decoder_blocks)
-        self.frequency_decoder = nn.Sequential(
-            nn.Linear(self.latent_size, settings.frequency_width),
-            _stages(blocks, settings.frequency_width, settings.expansion, Double),
-            nn.LayerNorm(settings.frequency_width),
-            nn.Linear(settings.frequency_width, rank),
-            nn.Linear(rank, 2 * bins),
-        )
+        self.frequency_out = nn.Sequential(nn.Linear(width, rank), nn.Linear(rank, bins))
         with torch.no_grad():
             self.decoder_norm.weight.fill_(_INITIAL_NETWORK)
             self.posterior.weight[: self.latent_size] *= _INITIAL_NETWORK
@@ -147,7 +140,7 @@ class VAE(nn.Module):
 
         It looks at channel 0 alone: IFs follow from magnitudes wherever they can be told from noise.
         """
-        magnitude = F.pad(spectrogram[:, 0], (0, -spectrogram.shape[-1] % self.stride)).transpose(1, 2)
+        magnitude = F.pad(spectrogram[:, 0].mT, (0, 0, 0, -spectrogram.shape[-1] % self.stride))
         x = self.magnitude_in((magnitude - self.mean_frame[0]) / self.deviation)
         code = self.code_in(x.unflatten(1, (-1, self.stride)).flatten(2))
         x = self.posterior(self.encoder_norm(self.encoder(x)))
@@ -159,15 +152,13 @@ class VAE(nn.Module):
         """Give the spectrogram `[B, 2, F, frames]` of latents `[B, D, T']`."""
         latents = latents.transpose(1, 2)
         code = self.code_out(latents).unflatten(2, (self.stride, -1)).flatten(1, 2)
-        x = self.decoder_norm(self.decoder(self.latents_in(latents))) + code
-        x = self.magnitude_out(x[:, :frames]).float() * self.deviation + self.mean_frame[0]
+        hidden = (self.decoder_norm(self.decoder(self.latents_in(latents))) + code)[:, :frames]
+        x = torch.addcmul(self.mean_frame[0], self.magnitude_out(hidden).float(), self.deviation)
         # Channel 0 is never negative, and so sharp a bend lets silence come near 0.
         magnitude = F.softplus(x, beta=4)
-        pulled = torch.lerp(latents.detach(), latents, _FREQUENCY_PULL)
-        # An angle of two numbers reaches every frequency.
-        real, imaginary = self.frequency_decoder(pulled)[:, :frames].float().chunk(2, dim=-1)
-        frequency = torch.atan2(imaginary, real) / math.pi
-        return torch.stack([magnitude, frequency], dim=1).transpose(2, 3)
+        pulled = torch.lerp(hidden.detach(), hidden, _FREQUENCY_PULL)
+        frequency = wrapped(self.frequency_out(pulled).float())
+        return torch.stack([magnitude, frequency], dim=1).mT
 
     @torch.no_grad()
     def begin_with(self, spectrograms: Tensor) -> None:

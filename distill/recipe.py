@@ -15,7 +15,7 @@ from distill.registry import Registry, Term
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
-    "waveform": {},
+    "waveform": {"weight": 0.25, "share": 0.125},
     "reconstruction": {"weight": 1.0},
     "kl": {"weight_max": 0.001},
 }

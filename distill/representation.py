@@ -53,13 +53,13 @@ class MagnitudeIF(nn.Module):
         if waveform.ndim != 2 or waveform.shape[-1] == 0:
             raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
         spectrum = self._analyse(waveform.float())
-        phase = angle(spectrum) / math.pi
+        phase = angle(spectrum).div_(math.pi)
         # Rounded before the difference is taken (float32 has steps of 2**-21 around 6), so that the
         # difference is exact, and its sum, which is the phase again, does not drift.
-        phase = phase - self._centres(phase).to(phase.dtype) + 6 - 6
-        instantaneous_frequency = wrapped(F.pad(phase, (1, 0)).diff(dim=-1))
-        amplitude = floored_magnitude(spectrum, floor=0.0)
-        return torch.stack([self.log_magnitude(amplitude), instantaneous_frequency], dim=1)
+        phase = phase.sub_(self._centres(phase).to(phase.dtype)).add_(6).sub_(6)
+        advance = torch.cat([phase[:, :1], phase[:, 1:] - phase[:, :-1]], dim=1)
+        log_magnitude = self.log_magnitude(floored_magnitude(spectrum, floor=0.0))
+        return torch.stack([log_magnitude, wrapped(advance)], dim=1).mT
 
     def inverse(self, spectrogram: Tensor, length: int | None = None, iterations: int = 0) -> Tensor:
         """Go back from a spectrogram `[B, 2, F, T]` to the waveform `[B, length]`, differentiably.
@@ -83,38 +83,44 @@ class MagnitudeIF(nn.Module):
         length = held if length is None else length
         if length > held:
             raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
-        log_magnitude, instantaneous_frequency = spectrogram.float().unbind(1)
+        # Frame by frame in memory, as transforms want it, is how `forward` and the model leave it.
+        log_magnitude, instantaneous_frequency = spectrogram.float().mT.contiguous().unbind(1)
         amplitude = self.amplitude(log_magnitude)
-        phase = self._phase(instantaneous_frequency) * math.pi
-        real, imaginary = phase.cos(), phase.sin()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not iterations):
+            phase = self._phase(instantaneous_frequency)
+            real, imaginary = phase.cos(), phase.sin()
         if iterations:
-            direction = torch.complex(real, imaginary)
-            direction = self._reconciled(amplitude, direction, length, iterations)
+            direction = self._reconciled(amplitude, torch.complex(real, imaginary), length, iterations)
             real, imaginary = direction.real, direction.imag
         return self._synthesise(torch.complex(amplitude * real, amplitude * imaginary), length)
 
     @torch.no_grad()
     def _reconciled(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
-        """Give the phases `[B, F, T]`, complex of magnitude 1, at which the frames agree better."""
-        previous: Tensor | None = None
-        for _ in range(iterations):
-            closest = self._analyse(self._synthesise(amplitude * direction, length))
-            leap = closest if previous is None else closest + _MOMENTUM * (closest - previous)
-            size, previous = magnitude(leap), closest
-            direction = torch.where(size > 0, leap / size, 1.0)
+        """Give the phases `[B, T, F]`, complex of magnitude 1, at which the frames agree better."""
+        # On a CPU one example after the other, which then stays in its cache from step to step.
+        count = len(amplitude) if amplitude.device.type != "cpu" else 1
+        for size, phase in zip(amplitude.split(count), direction.split(count), strict=True):
+            previous: Tensor | None = None
+            for _ in range(iterations):
+                closest = torch.view_as_real(self._analyse(self._synthesise(phase * size, length)))
+                leap = closest if previous is None else torch.lerp(previous, closest, 1 + _MOMENTUM)
+                previous, leap = closest, torch.view_as_complex(leap)
+                size_of_leap = magnitude(leap)
+                torch.mul(leap, size_of_leap.reciprocal(), out=phase)
+                phase[size_of_leap == 0] = 1
         return direction
 
     def _analyse(self, waveform: Tensor) -> Tensor:
-        """Transform `[B, N]` to a complex `[B, F, T]`, 1 being the amplitude of a full-scale sine."""
+        """Transform `[B, N]` to a complex `[B, T, F]`, 1 being the amplitude of a full-scale sine."""
         half = self.n_fft // 2
         tail = self.samples(self.frames(waveform.shape[-1])) - waveform.shape[-1]
-        padded = F.pad(waveform, (half, self.n_fft - half + tail))
-        return analyse(padded, self.n_fft, self.hop, self.n_fft) * self._scale
+        padded = F.pad(waveform * self._scale, (half, self.n_fft - half + tail))
+        return analyse(padded, self.n_fft, self.hop, self.n_fft).mT
 
     def _synthesise(self, spectrum: Tensor, length: int) -> Tensor:
-        """Go back from a complex `[B, F, T]` to `[B, length]`."""
+        """Go back from a complex `[B, T, F]` to `[B, length]`."""
         half = self.n_fft // 2
-        return synthesise(spectrum / self._scale, self.n_fft, self.hop)[:, half : half + length]
+        return synthesise(spectrum.mT, self.n_fft, self.hop)[:, half : half + length] / self._scale
 
     def log_magnitude(self, amplitude: Tensor) -> Tensor:
         """Turn an amplitude into channel 0."""
@@ -125,20 +131,20 @@ class MagnitudeIF(nn.Module):
         return self.floor * torch.expm1(log_magnitude.clamp(min=0))
 
     def _phase(self, instantaneous_frequency: Tensor) -> Tensor:
-        """Sum an IF `[B, F, T]` up to the phase in units of pi, in [-1, 1)."""
+        """Sum an IF `[B, T, F]` up to the phase in radians, in [-pi, pi)."""
         centres = self._centres(instantaneous_frequency)
-        phase = instantaneous_frequency.to(centres.dtype).cumsum(-1)
-        return wrapped(phase + centres).to(instantaneous_frequency.dtype)
+        phase = instantaneous_frequency.to(centres.dtype).cumsum(1).add_(centres)
+        return wrapped(phase).to(instantaneous_frequency.dtype).mul_(math.pi)
 
     def _centres(self, like: Tensor) -> Tensor:
-        """Give the phase of each bin's centre in units of pi, in [-1, 1), for `[..., F, T]`: `[F, T]`."""
+        """Give the phase of each bin's centre in units of pi, in [-1, 1), for `[..., T, F]`: `[T, F]`."""
         # float32 loses 20 dB over a minute; Apple's MPS has nothing wider.
         wide = torch.float32 if like.device.type == "mps" else torch.float64
-        bins = torch.arange(self.bins, device=like.device)[:, None]
-        turns = bins * torch.arange(like.shape[-1], device=like.device) * (2 * self.hop) % (2 * self.n_fft)
+        frames = torch.arange(like.shape[-2], device=like.device)[:, None]
+        turns = torch.arange(self.bins, device=like.device) * frames * (2 * self.hop) % (2 * self.n_fft)
         return wrapped(turns.to(wide) / self.n_fft)
 
 
 def wrapped(difference: Tensor) -> Tensor:
     """Bring a difference of phases or IFs, in units of pi, to [-1, 1)."""
-    return difference - 2 * torch.floor((difference + 1) / 2)
+    return difference - difference.detach().add(1).mul_(0.5).floor_().mul_(2)

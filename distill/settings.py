@@ -56,21 +56,18 @@ class ModelSettings:
     expansion: int = field(
         default=3, validator=validators.ge(1), metadata={"help": "widening inside a block"}
     )
-    frequency_width: int = field(
-        default=128, validator=validators.ge(8), metadata={"help": "channels in a block that decodes the IF"}
-    )
     frequency_rank: int = field(
         default=64,
         validator=validators.ge(1),
         metadata={"help": "numbers per frame of which all bins' IF is made"},
     )
     encoder_blocks: tuple[int, ...] = field(
-        default=(0, 1, 1, 1, 0),
+        default=(0, 0, 1, 1, 0),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first halves the frame rate"},
     )
     decoder_blocks: tuple[int, ...] = field(
-        default=(2, 2, 1, 1, 0),
+        default=(1, 1, 1, 0, 0),
         validator=_block_counts,
         metadata={"help": "blocks per stage; each stage but the first doubles the frame rate"},
     )
@@ -129,7 +126,7 @@ class TrainingSettings:
     )
     precision: Literal["auto", "float32", "bfloat16"] = field(
         default="auto",
-        metadata={"help": "of the model; auto: bfloat16 on CUDA, else float32; the loss is always float32"},
+        metadata={"help": "of the model; auto: bfloat16 if the device computes in it; losses are float32"},
     )
     batch_size: int = field(
         default=8, validator=validators.ge(1), metadata={"help": "clips in a step, over all devices"}

@@ -353,7 +353,8 @@ class _Angle(Function):
     @staticmethod
     def forward(ctx: _Context, spectrum: Tensor) -> Tensor:
         ctx.save_for_backward(spectrum)
-        return spectrum.angle()
+        # `angle` takes twice as long: it does not vectorise over parts that lie interleaved.
+        return torch.atan2(spectrum.imag.contiguous(), spectrum.real.contiguous())
 
     @staticmethod
     @once_differentiable

@@ -102,6 +102,12 @@ class Signal:
             self._views[view] = view.compute(self)
         return self._views[view]
 
+    def first(self, count: int) -> "Signal":
+        """Give the first `count` examples as a signal, with the waveform where that has been computed."""
+        sources = self.spectrogram, self._views.get(Waveform(), self.waveform)
+        spectrogram, waveform = (None if source is None else source[:count] for source in sources)
+        return evolve(self, spectrogram=spectrogram, waveform=waveform)
+
     def holds(self, view: View) -> bool:
         """Tell whether a view has been computed."""
         return view in self._views
@@ -143,6 +149,7 @@ class LossInputs:
     target: Signal
     _posterior: Posterior | None = None
     progress: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+    _firsts: dict[int, "LossInputs"] = field(factory=dict, init=False)
 
     @property
     def posterior(self) -> Posterior:
@@ -158,8 +165,34 @@ class LossInputs:
     @property
     def device(self) -> torch.device:
         """The device of the target."""
+        return self._source.device
+
+    @property
+    def batch_size(self) -> int:
+        """The number of examples."""
+        return len(self._source)
+
+    @property
+    def _source(self) -> Tensor:
         sources = self.target.spectrogram, self.target.waveform
-        return next(source.device for source in sources if source is not None)
+        return next(source for source in sources if source is not None)
+
+    def first(self, count: int) -> "LossInputs":
+        """Give the inputs of the first `count` examples, for a term that is too dear for all of them.
+
+        All terms that ask for as many share their views.
+        """
+        if count >= self.batch_size:
+            return self
+        if count not in self._firsts:
+            posterior = self._posterior
+            self._firsts[count] = evolve(
+                self,
+                prediction=self.prediction.first(count),
+                target=self.target.first(count),
+                posterior=posterior and Posterior(mu=posterior.mu[:count], logvar=posterior.logvar[:count]),
+            )
+        return self._firsts[count]
 
     def view(self, view: View) -> tuple[Tensor, Tensor]:
         """Give `(prediction, target)` for a view; the target without gradient.
@@ -201,7 +234,7 @@ class LogMagnitude(View):
 
     def compute(self, signal: Signal) -> Tensor:
         """Take channel 0."""
-        return signal.view(Spectrogram())[:, 0]
+        return _channels(signal)[0]
 
 
 @frozen
@@ -219,7 +252,15 @@ class InstantaneousFrequency(View):
 
     def compute(self, signal: Signal) -> Tensor:
         """Take channel 1."""
-        return signal.view(Spectrogram())[:, 1]
+        return _channels(signal)[1]
+
+
+def _channels(signal: Signal) -> tuple[Tensor, Tensor]:
+    """Part the channels, both at once, so that their gradients are put together without adding zeros."""
+    log_magnitude, frequency = signal.view(Spectrogram()).unbind(1)
+    signal.hold(LogMagnitude(), log_magnitude)
+    signal.hold(InstantaneousFrequency(), frequency)
+    return log_magnitude, frequency
 
 
 @frozen

@@ -30,9 +30,19 @@ def run(trained, tmp_path):
 
 
 @pytest.mark.usefixtures("_fresh_process")
-@pytest.mark.parametrize(("precision", "expected"), [("auto", "no"), ("float32", "no"), ("bfloat16", "bf16")])
-def test_the_precision_of_the_model_on_a_cpu(precision, expected):
-    """It is float32 unless bfloat16 is asked for."""
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "expected"),
+    [
+        ("auto", {"avx512_bf16": True}, "bf16"),
+        ("auto", {"avx512_bf16": False, "amx_bf16": True}, "bf16"),
+        ("auto", {"avx2": True}, "no"),
+        ("float32", {"avx512_bf16": True}, "no"),
+        ("bfloat16", {"avx2": True}, "bf16"),
+    ],
+)
+def test_the_precision_of_the_model_on_a_cpu(monkeypatch, precision, capabilities, expected):
+    """It is float32 unless the CPU computes in bfloat16, or bfloat16 is asked for."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     accelerator = assembly.make_accelerator(TrainingSettings(device="cpu", precision=precision))
     assert accelerator.device.type == "cpu"
     assert accelerator.mixed_precision == expected

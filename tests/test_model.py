@@ -20,7 +20,7 @@ REPRESENTATION = MagnitudeIF(8000, n_fft=64, hop=32)
 
 def small(stages=2, latents_per_second=500, representation=REPRESENTATION, width=8):
     """Make a small model; each stage after the first halves the frame rate."""
-    sizes = {"width": width, "frequency_width": 8, "frequency_rank": 2}
+    sizes = {"width": width, "frequency_rank": 2}
     sizes["latents_per_second"] = latents_per_second
     blocks = {"encoder_blocks": [1] * stages, "decoder_blocks": [1] * stages}
     return make_model(structure({**sizes, **blocks}, ModelSettings), representation, seed=0)

@@ -25,6 +25,7 @@ COMMANDS = [
 ]
 SMALL = [
     "--set=training.batch_size=2",
+    "--set=training.precision=float32",
     "--set=training.clip_seconds=0.2",
     "--set=model.width=8",
     "--set=model.frequency_rank=8",

@@ -92,6 +92,29 @@ def test_a_waveform_is_made_of_reconciled_frames():
     torch.testing.assert_close(Signal.from_spectrogram(spectrogram, REPRESENTATION).view(Waveform()), plain)
 
 
+@pytest.mark.parametrize("view", EVERY_VIEW, ids=repr)
+def test_the_first_examples_look_as_they_do_among_all(view):
+    """A view of the first two is the first two of that view, on both sides; the posterior goes along."""
+    posterior = Posterior(mu=noise(3, 5), logvar=noise(3, 5, seed=1))
+    inputs = inputs_of(REPRESENTATION(noise(3, 400)), noise(3, 400, seed=2), posterior=posterior).renewed()
+    first = inputs.first(2)
+    assert (inputs.batch_size, first.batch_size) == (3, 2)
+    for some, all_of_them in zip(first.view(view), inputs.view(view), strict=True):
+        torch.testing.assert_close(some, all_of_them[:2])
+    assert torch.equal(first.posterior.mu, posterior.mu[:2])
+    assert torch.equal(first.posterior.logvar, posterior.logvar[:2])
+
+
+def test_the_first_examples_share_what_is_computed():
+    """Terms that ask for as many get the same views, made of the whole waveform where there is one."""
+    inputs = inputs_of(REPRESENTATION(noise(3, 400)), noise(3, 400, seed=1)).renewed()
+    assert inputs.first(3) is inputs.first(8) is inputs
+    assert inputs.first(2) is inputs.first(2)
+    whole, _ = inputs.view(Waveform())
+    part, _ = inputs.first(1).view(Waveform())
+    assert part.data_ptr() == whole.data_ptr()
+
+
 def test_silence_falls_to_the_floor_of_auraloss():
     """An STFT magnitude is at least 1e-4."""
     signal = Signal.from_waveform(torch.zeros(1, 100), REPRESENTATION)

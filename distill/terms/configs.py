@@ -63,7 +63,13 @@ class StftConfig(ResolutionsConfig):
 
 @frozen(kw_only=True)
 class WaveformConfig(ResolutionsConfig):
-    """The options of `waveform`: the resolutions at which the waveforms are compared."""
+    """The options of `waveform`: the resolutions at which the waveforms are compared, and of how many."""
+
+    share: float = field(
+        default=1.0,
+        validator=[validators.gt(0), validators.le(1)],
+        metadata={"help": "share of a step's clips that is heard, rounded up; fewer take less time"},
+    )
 
 
 @frozen(kw_only=True)

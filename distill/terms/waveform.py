@@ -1,5 +1,7 @@
 """`waveform`: the multi-resolution STFT loss between the waveforms."""
 
+import math
+
 from torch import Tensor, nn
 
 from distill import functional
@@ -17,5 +19,6 @@ class WaveformTerm(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
-        magnitudes = (inputs.view(view) for view in self.views)
+        heard = inputs.first(math.ceil(self.config.share * inputs.batch_size))
+        magnitudes = (heard.view(view) for view in self.views)
         return functional.multi_resolution_distance(magnitudes, per_example=self.config.per_example)

@@ -93,7 +93,8 @@ def test_a_recipe_that_is_wrong(distill, recordings, here, monkeypatch, words, m
     (here / "needs.toml").write_text(config)
     stages = ["--set", "model.encoder_blocks=[1,1,1]", "--set", "model.decoder_blocks=[1,1,1]"]
     frames = ["--set", "representation.sample_rate=8000", "--set", "representation.hop=64"]
-    result = distill("train", recordings, "--out", "new", *stages, *frames, *words)
+    precision = ["--set", "training.precision=float32"]
+    result = distill("train", recordings, "--out", "new", *stages, *frames, *precision, *words)
     assert (result.status, result.out) == (2, "")
     assert result.err == f"Error: {message}"
     assert tree(here) == ["needs.toml"]

@@ -68,6 +68,15 @@ def test_the_per_example_option_reaches_the_formula():
     assert value.item() == pytest.approx(sum(each) / 2, rel=1e-5)
 
 
+@pytest.mark.parametrize(("share", "heard"), [(1.0, 4), (0.75, 3), (0.7, 3), (0.01, 1)])
+def test_a_share_of_the_clips_is_heard(share, heard):
+    """The first of them, rounded up, and the others get no gradient."""
+    waveforms = 0.1 * torch.randn(2, 4, 390, generator=torch.Generator().manual_seed(0))
+    prediction, target = waveforms[0].requires_grad_(), waveforms[1]
+    value = loss_of(Signal.from_waveform(prediction, REPRESENTATION), target, share=share)
+    assert_equal(value, auraloss_of(prediction[:heard], target[:heard]), prediction)
+
+
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (0, 0)])
 def test_silence_is_finite(one, other):
     """On either side, the value and the gradient."""
