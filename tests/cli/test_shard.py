@@ -38,10 +38,11 @@ def test_from_recordings_to_a_model(distill, recordings, here, tiny):
     assert distill("train", "--resume", "--out", "run", "--steps", 3).status == 0
 
 
-def test_where_nothing_is_held_out_other_recordings_are_to_be_measured(distill, shards, here, tiny):
+def test_where_nothing_is_held_out_other_recordings_are_to_be_measured(distill, shards, tmp_path, tiny):
     """The shards would be refused, so the words to go on with do not name them."""
-    result = distill("train", shards, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", "run")
-    assert "  distill evaluate run RECORDINGS\n" in result.out
+    run = tmp_path / "run"
+    result = distill("train", shards, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", run)
+    assert f"  distill evaluate {run} RECORDINGS\n" in result.out
 
 
 def test_shards_at_the_rate_of_recipes_by_default(distill, here):
