@@ -8,13 +8,20 @@ import torch
 
 
 def write_section(page: Path, name: str, text: str) -> None:
-    """Put `text` into the section of a page between its markers; what is not there is made, at the end."""
+    """Put `text` into the section of a page between its markers; what is not there is made, at the end.
+
+    Raises:
+        ValueError: one of the markers is there without the other, or before it.
+    """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     section = f"{begin}\n{text.strip()}\n{end}"
     before = page.read_text() if page.exists() else "# Performance\n"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if pattern.search(before):
         after = pattern.sub(lambda _: section, before)
+    elif begin in before or end in before:
+        # To append another would let the next run take all that lies between for the section.
+        raise ValueError(f"{page}: the markers of the section {name!r} are no pair; remove them")
     else:
         after = f"{before.rstrip()}\n\n{section}\n"
     page.parent.mkdir(parents=True, exist_ok=True)

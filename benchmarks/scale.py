@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from distill import LossInputs, Posterior, Registry, Signal
 from distill.assembly import make_model, make_representation
+from distill.augmentation import augment, drawn_samples
 from distill.checkpoints import load_state, save_checkpoint
 from distill.composer import CombinedLoss
 from distill.corpus import Split, open_corpus, open_shards, write_demo_corpus, write_shards
@@ -67,12 +69,17 @@ def measure_reading(recordings: Path, folder: Path) -> None:
     representation = make_representation(recipe.representation)
     model = make_model(recipe.model, representation, 0)
     samples, batch = clip_samples(recipe.training, representation, model), 64
+    drawn = drawn_samples(samples, recipe.training.speed)
     generator = torch.Generator().manual_seed(0)
+    clips = cached.draw(batch, drawn, generator)
+    change = partial(augment, samples=samples, gain_db=10, mix=0.5, generator=generator)
     seconds = time_in_turn(
         {
             "decoding a shard": lambda: streamed._fill(0),  # noqa: SLF001  # what the stream does in its thread
-            "drawing 64 clips from the cache": lambda: cached.draw(batch, samples, generator),
-            "drawing 8 of them": lambda: cached.draw(batch, samples, generator, rows=range(8)),
+            "drawing 64 clips from the cache": lambda: cached.draw(batch, drawn, generator),
+            "drawing 8 of them": lambda: cached.draw(batch, drawn, generator, rows=range(8)),
+            "augmenting 64 clips": lambda: change(clips, speed=recipe.training.speed),
+            "the same, speed=0": lambda: change(clips[:, :samples], speed=0),
         }
     )
     decoded = streamed._held[0][1]  # noqa: SLF001  # what the stream has decoded

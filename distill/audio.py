@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.checkpoints import write_atomically
+from distill.corpus.decoding import UnusableError, decode_whole
 from distill.errors import CorpusError, TrainingError
 
 
@@ -60,16 +61,10 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     if not path.is_file():
         raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
     try:
-        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a `.raw` has no header
-        problem = f"cannot be read as audio: {str(error).rpartition(': ')[2]}"
-        remedy = "Give a WAV, AIFF, FLAC, Ogg, MP3 or other file that libsndfile reads."
-        raise CorpusError(problem, culprit=str(path), remedy=remedy) from error
-    if samples.size == 0:
-        raise CorpusError("the file holds no samples", culprit=str(path), remedy="Give a file with sound.")
-    if not np.isfinite(samples).all():
-        remedy = "Export it again from the program that made it."
-        raise CorpusError("the file holds samples that are not finite", culprit=str(path), remedy=remedy)
+        samples, sample_rate = decode_whole(path)
+    except UnusableError as error:
+        remedy = "Export it again, as WAV, AIFF, FLAC, Ogg or MP3."
+        raise CorpusError(str(error), culprit=str(path), remedy=remedy) from error
     return torch.from_numpy(np.ascontiguousarray(samples.T)), sample_rate
 
 

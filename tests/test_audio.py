@@ -100,38 +100,30 @@ def contents(samples):
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "problem", "remedy"),
+    ("name", "data", "problem"),
     [
-        ("a.wav", None, "there is no such file", "Check the path."),
-        (
-            "a.wav",
-            b"",
-            "cannot be read as audio: Format not recognised.",
-            "Give a WAV, AIFF, FLAC, Ogg, MP3 or other file that libsndfile reads.",
-        ),
-        (
-            "a.raw",
-            b"1234",
-            "cannot be read as audio: samplerate must be specified",
-            "Give a WAV, AIFF, FLAC, Ogg, MP3 or other file that libsndfile reads.",
-        ),
-        ("a.wav", contents([]), "the file holds no samples", "Give a file with sound."),
-        (
-            "a.wav",
-            contents([0.5, np.nan]),
-            "the file holds samples that are not finite",
-            "Export it again from the program that made it.",
-        ),
+        ("a.wav", b"", "is empty"),
+        ("a.wav", b"text", "is not audio that libsndfile reads"),
+        ("a.au", b"text", "is not audio that libsndfile reads"),
+        ("a.raw", b"1234", "is not audio that libsndfile reads"),
+        ("a.wav", contents([]), "holds no samples"),
+        ("a.wav", contents([0.5, np.nan]), "contains NaN or infinite samples"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(name, data, problem, remedy, tmp_path):
-    """Missing, foreign, headerless, empty and non-finite files each give one clear error."""
+def test_a_file_that_cannot_be_used_is_named(name, data, problem, tmp_path):
+    """Foreign, headerless, empty and non-finite files each give one clear error."""
     path = tmp_path / name
-    if data is not None:
-        path.write_bytes(data)
+    path.write_bytes(data)
     with pytest.raises(CorpusError) as caught:
         read_audio(path)
-    assert str(caught.value) == f"{path}: {problem}\n{remedy}"
+    assert str(caught.value) == f"{path}: {problem}\nExport it again, as WAV, AIFF, FLAC, Ogg or MP3."
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """The whole message."""
+    with pytest.raises(CorpusError) as caught:
+        read_audio(tmp_path / "gone.wav")
+    assert str(caught.value) == f"{tmp_path / 'gone.wav'}: there is no such file\nCheck the path."
 
 
 @pytest.mark.parametrize(("from_rate", "to_rate"), [(44_100, 48_000), (48_000, 44_100), (22_050, 44_100)])

@@ -1,7 +1,7 @@
 """`distill evaluate`: how close a model's reconstructions come, beside trivial baselines."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from distill.cli.options import refine_option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from distill.corpus import Corpus
+    from distill.corpus import Skipped, Split, Stream
     from distill.evaluation import Evaluation
 
 _LONGEST_SECONDS = 60
@@ -20,11 +20,14 @@ _LONGEST_SECONDS = 60
 
 @click.command(short_help="Measure a model beside trivial baselines.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("corpus", type=click.Path(path_type=Path))
+@click.argument("corpus")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
 @refine_option
-def evaluate(run: Path, corpus: Path, *, as_json: bool, refinements: int) -> None:
+def evaluate(run: Path, corpus: str, *, as_json: bool, refinements: int) -> None:
     """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
+
+    CORPUS may be what `distill shard` wrote, too, as a folder or a URL: the held-out recordings are
+    measured, those that it has cut to pieces piece by piece.
 
     Beside it stand two baselines: silence, and the mean spectrum of the corpus it was trained on. Of a
     long recording, the first minute is measured.
@@ -33,7 +36,6 @@ def evaluate(run: Path, corpus: Path, *, as_json: bool, refinements: int) -> Non
 
     from distill import evaluation, sounds
     from distill.assembly import load_model
-    from distill.corpus import open_corpus
     from distill.run import Run
 
     vae, representation = load_model(Run(run))
@@ -43,11 +45,9 @@ def evaluate(run: Path, corpus: Path, *, as_json: bool, refinements: int) -> Non
         "silence": evaluation.silence,
     }
     with TemporaryDirectory() as cache:
-        opened = open_corpus(
-            corpus, sample_rate=representation.sample_rate, cache=Path(cache), heldout_fraction=0.0
-        )
-        results = {name: evaluation.evaluate(made, _recordings(opened)) for name, made in contenders.items()}
-    skipped = [{"path": str(each.path), "reason": each.reason} for each in opened.skipped]
+        splits, left_out = _open(corpus, representation.sample_rate, Path(cache))
+        results = {name: evaluation.evaluate(made, _recordings(splits)) for name, made in contenders.items()}
+    skipped = [{"path": each.path, "reason": each.reason} for each in left_out]
     if as_json:
         plain = {name: result.as_json() for name, result in results.items()}
         click.echo(json.dumps(plain | {"skipped": skipped}, indent=1))
@@ -55,10 +55,22 @@ def evaluate(run: Path, corpus: Path, *, as_json: bool, refinements: int) -> Non
     _print_table(results, skipped)
 
 
-def _recordings(corpus: "Corpus") -> Iterator[tuple[str, "Tensor"]]:
-    limit = _LONGEST_SECONDS * corpus.sample_rate
-    for recording in corpus.train.recordings:
-        yield recording.name, corpus.train.read(recording)[:, :limit]
+def _open(
+    corpus: str, sample_rate: int, cache: Path
+) -> tuple[Iterable["Split | Stream"], Sequence["Skipped"]]:
+    """Open what is measured, and say what of it cannot be."""
+    from distill.corpus import is_sharded, open_corpus, open_heldout
+
+    if is_sharded(corpus):
+        return open_heldout(corpus.rstrip("/"), sample_rate=sample_rate), ()
+    opened = open_corpus(Path(corpus), sample_rate=sample_rate, cache=cache, heldout_fraction=0.0)
+    return [opened.train], opened.skipped
+
+
+def _recordings(splits: Iterable["Split | Stream"]) -> Iterator[tuple[str, "Tensor"]]:
+    for split in splits:
+        for recording in split.recordings:
+            yield recording.name, split.read(recording)[:, : _LONGEST_SECONDS * split.sample_rate]
 
 
 def _print_table(results: Mapping[str, "Evaluation"], skipped: Sequence[Mapping[str, str]]) -> None:

@@ -129,8 +129,8 @@ def _say_what_next(console: Console, run: Run, corpus: Corpus) -> None:
     say(console, "Next:")
     _print_command(console, "reconstruct", run.folder, "FILE...", "--out", "DIR")
     _print_command(console, "generate", run.folder, "-n", "8", "--out", "DIR")
-    recordings = "RECORDINGS" if isinstance(corpus.train, Stream) else corpus.folder
-    _print_command(console, "evaluate", run.folder, recordings)
+    measurable = corpus.heldout.recordings or not isinstance(corpus.train, Stream)
+    _print_command(console, "evaluate", run.folder, corpus.folder if measurable else "RECORDINGS")
 
 
 def _print_command(console: Console, *words: str | Path) -> None:

@@ -6,7 +6,7 @@ A corpus larger than a disk is written to shards instead, and streamed from them
 from distill.corpus.cache import Recording
 from distill.corpus.clips import Split
 from distill.corpus.demo import write_demo_corpus
-from distill.corpus.opening import Corpus, open_corpus, open_shards
+from distill.corpus.opening import Corpus, open_corpus, open_heldout, open_shards
 from distill.corpus.scanning import Skipped
 from distill.corpus.sharding import write_shards
 from distill.corpus.shards import is_sharded
@@ -20,6 +20,7 @@ __all__ = [
     "Stream",
     "is_sharded",
     "open_corpus",
+    "open_heldout",
     "open_shards",
     "write_demo_corpus",
     "write_shards",

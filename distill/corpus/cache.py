@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from distill.corpus.decoding import UnusableError, decode
 from distill.corpus.scanning import Found, Skipped
+from distill.corpus.writing import writing_to
 from distill.errors import CorpusError
 from distill.files import write_whole
 
@@ -76,23 +77,14 @@ def open_cache(
     contents = _load(folder, key)
     if contents is not None:
         return contents
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
     audio = folder / f"audio-{uuid4().hex}.f32"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return _build(audio, key, found, sample_rate, on_progress)
-    except BaseException as error:
-        with suppress(OSError):
-            audio.unlink(missing_ok=True)
-            for path in created:
-                path.rmdir()
-        if isinstance(error, OSError):
-            raise CorpusError(
-                f"the decoded audio cannot be written: {error.strerror}",
-                culprit=str(folder),
-                remedy="Make room there, or choose another folder for the run.",
-            ) from error
-        raise
+    with writing_to(folder, "the decoded audio", purpose="run"):
+        try:
+            return _build(audio, key, found, sample_rate, on_progress)
+        except BaseException:
+            with suppress(OSError):
+                audio.unlink()
+            raise
 
 
 def _load(folder: Path, key: dict[str, Any]) -> Contents | None:

@@ -1,4 +1,4 @@
-"""Decode one recording to float32 at the corpus's sample rate, block by block.
+"""Decode one recording to float32: block by block at the corpus's sample rate, or whole at its own.
 
 Legend: `N` frames, `C` channels.
 """
@@ -21,7 +21,7 @@ _LOWEST_RATE = 1000  # Hz; below it stands a broken header, which would fill the
 
 
 class UnusableError(Exception):
-    """A recording that cannot be trained on; the message is the reason."""
+    """A recording that cannot be used; the message is the reason."""
 
 
 @frozen
@@ -42,7 +42,7 @@ def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> De
         UnusableError: It is no audio, is damaged, holds no or non-finite samples, or only silence.
             Blocks may have been written by then.
     """
-    frames, digest = 0, hashlib.blake2b(digest_size=16)
+    frames, silent, digest = 0, True, hashlib.blake2b(digest_size=16)
     with _open(path) as sound:
         channels = sound.channels
         blocks = _read(sound, digest.update)
@@ -50,13 +50,27 @@ def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> De
             blocks = _resample(blocks, channels, sound.samplerate, sample_rate)
         for block in blocks:
             # Looked for after resampling, which carries them along and may itself overflow.
-            if not np.isfinite(block).all():
-                raise UnusableError("contains NaN or infinite samples")
+            _require_finite(block)
             frames += len(block)
+            silent = silent and not block.any()
             write(block)
     if not frames:
         raise UnusableError(f"is shorter than one sample at {sample_rate} Hz")
+    if silent:
+        raise UnusableError("is silent throughout")
     return Decoded(channels, frames, digest.hexdigest())
+
+
+def decode_whole(path: Path) -> tuple[Block, int]:
+    """Decode `path`, which may be silent, at its own sample rate: the samples `[N, C]`, and that rate in Hz.
+
+    Raises:
+        UnusableError: It is no audio, is damaged, or holds no or non-finite samples.
+    """
+    with _open(path) as sound:
+        samples = np.concatenate([*_read(sound)])
+        _require_finite(samples)
+        return samples, sound.samplerate
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries no types
@@ -77,7 +91,7 @@ def _open(path: Path) -> _Stream:
         sound = _Stream(path)
     except OSError as error:
         raise UnusableError(f"cannot be read: {error.strerror}") from error
-    except soundfile.SoundFileError as error:
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a `.raw` has no header
         raise UnusableError("is not audio that libsndfile reads") from error
     # libsndfile takes any bytes in a .au or .snd file for samples without a header.
     if sound.format == "RAW":
@@ -87,13 +101,12 @@ def _open(path: Path) -> _Stream:
     return sound
 
 
-def _read(sound: _Stream, digest: Callable[[memoryview], object]) -> Iterator[Block]:
-    frames, silent = 0, True
+def _read(sound: _Stream, see: Callable[[memoryview], object] = lambda _: None) -> Iterator[Block]:
+    frames = 0
     try:
         while len(block := sound.read(_BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
             frames += len(block)
-            silent = silent and not block.any()
-            digest(block.data)
+            see(block.data)
             yield block
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
@@ -103,8 +116,11 @@ def _read(sound: _Stream, digest: Callable[[memoryview], object]) -> Iterator[Bl
         raise UnusableError(f"is damaged: {frames} of its {sound.frames} frames can be decoded")
     if not frames:
         raise UnusableError("holds no samples")
-    if silent:
-        raise UnusableError("is silent throughout")
+
+
+def _require_finite(samples: Block) -> None:
+    if not np.isfinite(samples).all():
+        raise UnusableError("contains NaN or infinite samples")
 
 
 def _resample(blocks: Iterator[Block], channels: int, source_rate: int, sample_rate: int) -> Iterator[Block]:

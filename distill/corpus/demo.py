@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from distill.corpus.synthesis import Clock, Drum, Sound, bell, drum, pad, pluck
-from distill.errors import CorpusError
+from distill.corpus.writing import writing_to
 from distill.files import write_whole
 
 _SECONDS = 2.0
@@ -65,19 +65,12 @@ def write_demo_corpus(folder: Path, sample_rate: int = 44100) -> Path:
     Raises:
         CorpusError: The folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(folder, "the demo corpus", purpose="run"):
         for seed, (name, play) in enumerate(_SOUNDS.items()):
             content = _render(play, seed, sample_rate)
             path = folder / f"{name}.wav"
             if not path.is_file() or path.read_bytes() != content:
                 write_whole(path, content)
-    except OSError as error:
-        raise CorpusError(
-            f"the demo corpus cannot be written: {error.strerror}",
-            culprit=str(folder),
-            remedy="Make room there, or choose another folder for the run.",
-        ) from error
     return folder
 
 

@@ -1,5 +1,6 @@
-"""A corpus: the recordings of a folder, decoded, split and ready to draw clips from."""
+"""A corpus: the recordings of a folder or of shards, decoded, split and ready to draw clips from."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from attrs import frozen
 from distill.corpus.cache import Progress, describe, open_cache
 from distill.corpus.clips import Split
 from distill.corpus.scanning import Found, Skipped, find_audio
-from distill.corpus.shards import read_manifest, read_shard
+from distill.corpus.shards import Manifest, read_manifest, read_shard
 from distill.corpus.splitting import split_recordings
 from distill.corpus.stream import Stream
 from distill.errors import CorpusError
@@ -77,19 +78,58 @@ def open_shards(
             culprit=location,
             remedy=f"Set representation.sample_rate={manifest.sample_rate}, or write shards at that rate.",
         )
-    heldout, samples = [], np.zeros(0, np.float32)
-    for shard in manifest.heldout[:1]:
-        samples = np.zeros(shard.samples, np.float32)
-        heldout = read_shard(location, shard, samples)
+    nothing = Split((), sample_rate, np.zeros(0, np.float32))
     return Corpus(
         folder=location,
         sample_rate=sample_rate,
         train=Stream(
             location, manifest, pool_shards=pool_shards, seed=seed, process=process, processes=processes
         ),
-        heldout=Split(tuple(heldout), sample_rate, samples),
+        heldout=next(iter(HeldoutShards(location, manifest)), nothing),
         skipped=(),
     )
+
+
+@frozen
+class HeldoutShards:
+    """The held-out shards at `location`: each is read when its turn comes, as a split of its own."""
+
+    location: str
+    manifest: Manifest
+
+    def __iter__(self) -> Iterator[Split]:
+        """Read one after the other.
+
+        Raises:
+            CorpusError: a shard cannot be read, is cut short or damaged.
+        """
+        for shard in self.manifest.heldout:
+            samples = np.zeros(shard.samples, np.float32)
+            recordings = read_shard(self.location, shard, samples)
+            yield Split(tuple(recordings), self.manifest.sample_rate, samples)
+
+
+def open_heldout(location: str, *, sample_rate: int) -> HeldoutShards:
+    """Open the held-out shards of a sharded corpus, a folder or a URL, to measure a trained model on.
+
+    Raises:
+        CorpusError: WebDataset is not installed, the shards are at another sample rate or none is held
+            out, or the manifest or a shard is missing or damaged.
+    """
+    manifest = read_manifest(location)
+    if manifest.sample_rate != sample_rate:
+        raise CorpusError(
+            f"its shards are at {manifest.sample_rate} Hz, and the model is at {sample_rate} Hz",
+            culprit=location,
+            remedy=f"Give the recordings themselves, or write shards with --rate {sample_rate}.",
+        )
+    if not manifest.heldout:
+        raise CorpusError(
+            "none of its recordings is held out",
+            culprit=location,
+            remedy="Give other recordings, or write the shards again with --heldout 0.1.",
+        )
+    return HeldoutShards(location, manifest)
 
 
 def require_audio(folder: Path) -> Found:

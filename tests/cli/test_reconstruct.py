@@ -110,8 +110,8 @@ def test_files_that_cannot_be_read(distill, trained, here):
     result = distill("reconstruct", trained.folder, "text.wav", "--out", "made")
     assert result.status == 2
     assert result.err == (
-        "Error: text.wav: cannot be read as audio: Format not recognised.\n"
-        "Give a WAV, AIFF, FLAC, Ogg, MP3 or other file that libsndfile reads.\n"
+        "Error: text.wav: is not audio that libsndfile reads\n"
+        "Export it again, as WAV, AIFF, FLAC, Ogg or MP3.\n"
     )
     assert not (here / "made").exists()
 

@@ -31,10 +31,18 @@ def test_from_recordings_to_a_model(distill, recordings, here, tiny):
     assert f"corpus  {here / 'shards'}" in result.out
     assert "3 shards, 1 s, to train on" in result.out
     assert "1 recording, 0 s, held out" in result.out
-    assert "  distill evaluate run RECORDINGS\n" in result.out
+    assert f"  distill evaluate run {here / 'shards'}\n" in result.out
     assert len(list((here / "run" / "audio").iterdir())) == 2
     assert distill("generate", "run", "-n", 1, "--out", "new").status == 0
+    assert distill("evaluate", "run", "shards", "--refine", 0).status == 0
     assert distill("train", "--resume", "--out", "run", "--steps", 3).status == 0
+
+
+def test_where_nothing_is_held_out_other_recordings_are_to_be_measured(distill, shards, tmp_path, tiny):
+    """The shards would be refused, so the words to go on with do not name them."""
+    run = tmp_path / "run"
+    result = distill("train", shards, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", run)
+    assert f"  distill evaluate {run} RECORDINGS\n" in result.out
 
 
 def test_shards_at_the_rate_of_recipes_by_default(distill, here):

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from distill.corpus import decoding
-from distill.corpus.decoding import UnusableError, decode
+from distill.corpus.decoding import UnusableError, decode, decode_whole
 
 
 def decoded(path, sample_rate):
@@ -143,6 +143,18 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
     assert peak < 600_000
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whole_at_its_own_rate(tmp_path, monkeypatch, channels):
+    """All samples of many blocks, in order; and silence is no mistake here."""
+    monkeypatch.setattr(decoding, "_BLOCK_SAMPLES", 1000)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (20011, channels)).astype(np.float32)
+    for name, sound in (("noise.wav", noise), ("silence.wav", 0 * noise)):
+        soundfile.write(tmp_path / name, sound, 22050, subtype="FLOAT")
+        samples, sample_rate = decode_whole(tmp_path / name)
+        np.testing.assert_array_equal(samples, sound)
+        assert (samples.dtype, sample_rate) == (np.float32, 22050)
+
+
 def test_one_sample(tmp_path):
     """A file of one sample is a recording."""
     path = tmp_path / "click.wav"
@@ -172,6 +184,8 @@ def test_not_finite(tmp_path, bad, sample_rate, place):
     sound[place] = bad
     soundfile.write(tmp_path / "a.wav", sound, 44100, subtype="FLOAT")
     assert reason(tmp_path / "a.wav", sample_rate) == "contains NaN or infinite samples"
+    with pytest.raises(UnusableError, match=r"^contains NaN or infinite samples$"):
+        decode_whole(tmp_path / "a.wav")
 
 
 def test_no_samples_and_silence(tmp_path):
@@ -184,7 +198,7 @@ def test_no_samples_and_silence(tmp_path):
     assert reason(tmp_path / "short.wav", 8000) == "is shorter than one sample at 8000 Hz"
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff", "au", "snd", "m4a"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff", "au", "snd", "m4a", "raw"])
 def test_no_audio(tmp_path, suffix):
     """Text under an audio name is refused in one way, and so is an empty file."""
     (tmp_path / f"text.{suffix}").write_bytes(b"Dear diary, this is no sound.\n" * 100)
@@ -229,6 +243,7 @@ def test_a_flac_that_was_streamed_is_whole(tmp_path):
     flac[22:26] = bytes(4)
     (tmp_path / "stream.flac").write_bytes(flac)
     assert decoded(tmp_path / "stream.flac", 44100)[1].frames == 40000
+    assert decode_whole(tmp_path / "stream.flac")[0].shape == (40000, 1)
 
 
 def test_an_mp3_without_a_table_of_contents_is_not_damaged(tmp_path):

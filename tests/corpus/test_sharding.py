@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -120,17 +124,6 @@ def test_held_out_are_those_whose_digest_is_low(tmp_path):
         assert (f"{number}.wav" in heldout) == (f"copy-{number}.wav" in heldout)
 
 
-def test_what_exceeds_full_scale_is_turned_down(tmp_path):
-    """To a peak of 1, since FLAC would clip it."""
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    loud = np.random.default_rng(0).uniform(-3, 3, (800, 1)).astype(np.float32)
-    soundfile.write(folder / "loud.wav", loud, RATE, subtype="FLOAT")
-    out, manifest, _ = written(folder)
-    (found,) = contents(out / manifest.train[0].name).values()
-    np.testing.assert_allclose(found, loud / np.abs(loud).max(), atol=2**-22)
-
-
 def test_what_cannot_be_used_is_skipped(tmp_path):
     """With the reasons that a folder's decoding has, and FLAC's own."""
     folder = tmp_path / "corpus"
@@ -164,19 +157,72 @@ def test_progress_counts_files(tmp_path):
     assert calls == [(1, 2), (2, 2)]
 
 
-def test_a_kill_leaves_no_sharded_corpus(tmp_path, monkeypatch):
-    """The manifest comes last."""
+def entries(folder):
+    """Name what lies in the folder of the shards, hidden or not."""
+    return sorted(path.name for path in (folder.parent / "shards").iterdir())
+
+
+def killed(folder):
+    """Write two shards, and be killed before the manifest."""
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from distill.corpus import write_shards\n"
+        "from distill.corpus.shards import Manifest\n"
+        "Manifest.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "paths = map(Path, sys.argv[1:])\n"
+        f"write_shards(*paths, sample_rate={RATE}, heldout_fraction=0, minutes=0.01)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script, folder, folder.parent / "shards"], check=False)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_run_left_is_no_corpus_and_no_hindrance(tmp_path):
+    """It has no manifest; the next run removes its shards, leaves what else lies there, and is whole."""
     folder = tmp_path / "corpus"
-    write_noise(folder / "0.wav", 0.1)
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("distill.corpus.sharding.Manifest.write", stop)
-    with pytest.raises(KeyboardInterrupt):
-        written(folder)
-    assert (tmp_path / "shards" / "train-000000.tar").is_file()
+    for number in range(2):
+        write_noise(folder / f"{number}.wav", 1, seed=number)
+    killed(folder)
+    assert entries(folder) == [".shards.partial", "train-000000.tar", "train-000001.tar"]
     assert not is_sharded(str(tmp_path / "shards"))
+    mine = {"notes.txt", "train-mine.tar", "more.train-000000.tar"}
+    for name in mine:
+        (tmp_path / "shards" / name).touch()
+    out, manifest, _ = written(folder)
+    assert set(entries(folder)) == {"shards.json", "train-000000.tar", *mine}
+    (shard,) = manifest.train
+    assert set(contents(out / shard.name)) == {"0.wav", "1.wav"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch, error, there):
+    """Of its shards and of a folder that it made; one that was there stays; a second run is whole."""
+    folder = tmp_path / "corpus"
+    for number in range(3):
+        write_noise(folder / f"{number}.wav", 1, seed=number)
+    if there:
+        (tmp_path / "shards").mkdir()
+    sync, calls = os.fsync, []
+
+    def fail(descriptor):
+        calls.append(entries(folder))
+        if len(calls) == 2:
+            raise error
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((KeyboardInterrupt, CorpusError)) as caught:
+        written(folder, minutes=0.01)
+    assert calls[1] == [".shards.partial", "train-000000.tar", "train-000001.tar"]
+    if error is not KeyboardInterrupt:
+        assert str(caught.value) == (
+            f"{tmp_path / 'shards'}: the shards cannot be written: No space left on device\n"
+            "Make room there, or choose another folder for the shards."
+        )
+    assert (tmp_path / "shards").exists() == there
+    assert not there or entries(folder) == []
+    written(folder)
+    assert entries(folder) == ["shards.json", "train-000000.tar"]
 
 
 def test_a_corpus_that_is_not_there(tmp_path):
@@ -196,6 +242,7 @@ def test_a_corpus_without_anything_to_use(tmp_path):
         f"{folder}: no audio file here can be used:\n  empty.wav: is empty\n"
         "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
     )
+    assert not (tmp_path / "shards").exists()
 
 
 def test_a_corpus_that_is_all_held_out(tmp_path):
@@ -206,6 +253,7 @@ def test_a_corpus_that_is_all_held_out(tmp_path):
         f"{folder}: all of its recordings are held out\n"
         "Hold out a smaller share of them, or none: --heldout 0"
     )
+    assert not (tmp_path / "shards").exists()
 
 
 def test_a_folder_that_is_not_empty(tmp_path):
