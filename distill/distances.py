@@ -40,6 +40,36 @@ def stft_distance(
     return cast("Tensor", spectral.apply(_OfWaveforms, one.samples, one, other, per_example))
 
 
+def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Give the mean of `weight * abs(wrapped(prediction - target))`, all `[B, F, T]`, no weight negative.
+
+    Only the prediction gets a gradient, which is computed with the value.
+    """
+    return cast("Tensor", spectral.apply(_OfTurns, prediction, target, weight))
+
+
+class _OfTurns(Function):
+    """Differences of angles in units of pi, where two that are a turn apart are none."""
+
+    @staticmethod
+    def forward(ctx: _Context, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        slopes = weight.mT.new_empty(weight.mT.shape)
+        total = slopes.new_zeros(())
+        for one, other, size, slope in in_parts(prediction.mT, target.mT, weight.mT, slopes):
+            error = one - other
+            error -= torch.add(error, 1, out=slope).mul_(0.5).floor_().mul_(2)
+            torch.sign(error, out=slope).mul_(size)
+            total += error.mul_(slope).sum()
+        ctx.save_for_backward(slopes.mT)
+        return total / slopes.numel()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * (gradient / slopes.numel()), None, None
+
+
 class _OfMagnitudes(Function):
     """What autograd does in a dozen passes over memory, in one forth and one back."""
 

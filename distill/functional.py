@@ -73,8 +73,20 @@ def instantaneous_frequency_distance(error: Tensor, target_amplitude: Tensor) ->
     The weights are divided by their mean, so that the scale of the loss is that of the error. A
     target of silence has no frequency: 0.
     """
-    mean = target_amplitude.mean()
-    return (target_amplitude * error.abs()).mean() / torch.where(mean > 0, mean, 1.0)
+    return (target_amplitude * error.abs()).mean() / _mean_weight(target_amplitude)
+
+
+def circular_frequency_distance(prediction: Tensor, target: Tensor, target_amplitude: Tensor) -> Tensor:
+    """Give `instantaneous_frequency_distance` of the error `prediction - target` less whole turns, sooner.
+
+    A frequency has no ends: an error of a whole turn is none. Only the prediction gets a gradient.
+    """
+    return distances.turning_distance(prediction, target, target_amplitude) / _mean_weight(target_amplitude)
+
+
+def _mean_weight(amplitude: Tensor) -> Tensor:
+    mean = amplitude.mean()
+    return torch.where(mean > 0, mean, 1.0)
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:

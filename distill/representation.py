@@ -4,6 +4,7 @@ Shapes: `B` batch, `N` samples, `F` = n_fft // 2 + 1 bins, `T` = ceil(N / hop) +
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from distill.errors import ShapeError
 from distill.spectral import analyse, angle, floored_magnitude, magnitude, synthesise
 
 _MOMENTUM = 0.99
+_CACHED = 2**17
+"""Bins that are taken at a time on a CPU; several tensors of as many must find room in its cache."""
 
 
 class MagnitudeIF(nn.Module):
@@ -52,14 +55,19 @@ class MagnitudeIF(nn.Module):
         """
         if waveform.ndim != 2 or waveform.shape[-1] == 0:
             raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
-        spectrum = self._analyse(waveform.float())
+        centres = self._centres(self.frames(waveform.shape[-1]), waveform.device).float()
+        return self._in_parts(lambda part: self._transformed(part, centres), waveform.float(), centres).mT
+
+    def _transformed(self, waveform: Tensor, centres: Tensor) -> Tensor:
+        """Give `[B, 2, T, F]`: frame by frame is how transforms want their memory."""
+        spectrum = self._analyse(waveform)
         phase = angle(spectrum).div_(math.pi)
         # Rounded before the difference is taken (float32 has steps of 2**-21 around 6), so that the
         # difference is exact, and its sum, which is the phase again, does not drift.
-        phase = phase.sub_(self._centres(phase).to(phase.dtype)).add_(6).sub_(6)
+        phase = phase.sub_(centres).add_(6).sub_(6)
         advance = torch.cat([phase[:, :1], phase[:, 1:] - phase[:, :-1]], dim=1)
         log_magnitude = self.log_magnitude(floored_magnitude(spectrum, floor=0.0))
-        return torch.stack([log_magnitude, wrapped(advance)], dim=1).mT
+        return torch.stack([log_magnitude, wrapped(advance)], dim=1)
 
     def inverse(self, spectrogram: Tensor, length: int | None = None, iterations: int = 0) -> Tensor:
         """Go back from a spectrogram `[B, 2, F, T]` to the waveform `[B, length]`, differentiably.
@@ -83,11 +91,20 @@ class MagnitudeIF(nn.Module):
         length = held if length is None else length
         if length > held:
             raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
-        # Frame by frame in memory, as transforms want it, is how `forward` and the model leave it.
-        log_magnitude, instantaneous_frequency = spectrogram.float().mT.contiguous().unbind(1)
+        centres = self._centres(spectrogram.shape[-1], spectrogram.device)
+        return self._in_parts(
+            lambda part: self._inverted(part, centres, length, iterations),
+            spectrogram.float().mT.contiguous(),
+            centres,
+        )
+
+    def _inverted(self, frames: Tensor, centres: Tensor, length: int, iterations: int) -> Tensor:
+        """Go back from `[B, 2, T, F]` to `[B, length]`."""
+        log_magnitude, instantaneous_frequency = frames.unbind(1)
         amplitude = self.amplitude(log_magnitude)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not iterations):
-            phase = self._phase(instantaneous_frequency)
+            phase = instantaneous_frequency.to(centres.dtype).cumsum(1).add_(centres)
+            phase = wrapped(phase).float().mul_(math.pi)
             real, imaginary = phase.cos(), phase.sin()
         if iterations:
             direction = self._reconciled(amplitude, torch.complex(real, imaginary), length, iterations)
@@ -97,18 +114,21 @@ class MagnitudeIF(nn.Module):
     @torch.no_grad()
     def _reconciled(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
         """Give the phases `[B, T, F]`, complex of magnitude 1, at which the frames agree better."""
-        # On a CPU one example after the other, which then stays in its cache from step to step.
-        count = len(amplitude) if amplitude.device.type != "cpu" else 1
-        for size, phase in zip(amplitude.split(count), direction.split(count), strict=True):
-            previous: Tensor | None = None
-            for _ in range(iterations):
-                closest = torch.view_as_real(self._analyse(self._synthesise(phase * size, length)))
-                leap = closest if previous is None else torch.lerp(previous, closest, 1 + _MOMENTUM)
-                previous, leap = closest, torch.view_as_complex(leap)
-                size_of_leap = magnitude(leap)
-                torch.mul(leap, size_of_leap.reciprocal(), out=phase)
-                phase[size_of_leap == 0] = 1
+        previous: Tensor | None = None
+        for _ in range(iterations):
+            closest = torch.view_as_real(self._analyse(self._synthesise(direction * amplitude, length)))
+            leap = closest if previous is None else torch.lerp(previous, closest, 1 + _MOMENTUM)
+            previous, leap = closest, torch.view_as_complex(leap)
+            size = magnitude(leap)
+            direction = torch.mul(leap, size.reciprocal(), out=direction)
+            direction.masked_fill_(size == 0, 1)
         return direction
+
+    @staticmethod
+    def _in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, frame: Tensor) -> Tensor:
+        """Apply a function to a few examples at a time, whose frames then stay in a CPU's cache."""
+        count = max(1, _CACHED // frame.numel()) if batch.device.type == "cpu" else len(batch)
+        return torch.cat([function(part) for part in batch.split(count)])
 
     def _analyse(self, waveform: Tensor) -> Tensor:
         """Transform `[B, N]` to a complex `[B, T, F]`, 1 being the amplitude of a full-scale sine."""
@@ -130,18 +150,12 @@ class MagnitudeIF(nn.Module):
         """Turn channel 0 into the amplitude, 1 for a full-scale sine; never negative."""
         return self.floor * torch.expm1(log_magnitude.clamp(min=0))
 
-    def _phase(self, instantaneous_frequency: Tensor) -> Tensor:
-        """Sum an IF `[B, T, F]` up to the phase in radians, in [-pi, pi)."""
-        centres = self._centres(instantaneous_frequency)
-        phase = instantaneous_frequency.to(centres.dtype).cumsum(1).add_(centres)
-        return wrapped(phase).to(instantaneous_frequency.dtype).mul_(math.pi)
-
-    def _centres(self, like: Tensor) -> Tensor:
-        """Give the phase of each bin's centre in units of pi, in [-1, 1), for `[..., T, F]`: `[T, F]`."""
+    def _centres(self, frames: int, device: torch.device) -> Tensor:
+        """Give the phase of each bin's centre at each frame, in units of pi, in [-1, 1): `[T, F]`."""
         # float32 loses 20 dB over a minute; Apple's MPS has nothing wider.
-        wide = torch.float32 if like.device.type == "mps" else torch.float64
-        frames = torch.arange(like.shape[-2], device=like.device)[:, None]
-        turns = torch.arange(self.bins, device=like.device) * frames * (2 * self.hop) % (2 * self.n_fft)
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        advance = torch.arange(self.bins, device=device) * (2 * self.hop)
+        turns = torch.arange(frames, device=device)[:, None] * advance % (2 * self.n_fft)
         return wrapped(turns.to(wide) / self.n_fft)
 
 

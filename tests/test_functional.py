@@ -296,6 +296,24 @@ def test_the_frequency_distance_keeps_the_scale_of_the_error():
     assert functional.instantaneous_frequency_distance(error, amplitude).item() == pytest.approx(0.25)
 
 
+@settings(deadline=None)
+@given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 20), st.integers(0, 99))
+def test_the_circular_frequency_distance_equals_its_formula(batch, bins, frames, seed):
+    """Value and gradient, in parts of any size, for frames that lie behind each other in memory or not."""
+    sides = noise(2, batch, frames, bins, seed=seed).clamp(-1, 1).mT
+    amplitude = noise(batch, bins, frames, seed=seed + 1).abs()
+    prediction = sides[0].clone().requires_grad_()
+    error = prediction - sides[1]
+    turns = torch.floor((error.detach() + 1) / 2)
+    expected = functional.instantaneous_frequency_distance(error - 2 * turns, amplitude)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.spectral._CACHED", 1 + seed)
+        value = functional.circular_frequency_distance(prediction, sides[1], amplitude)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    gradients = [torch.autograd.grad(each, prediction)[0] for each in (value, expected)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_the_frequency_distance_of_silence_is_0():
     """Silence has no frequency to miss."""
     error = noise(1, 3, 4).requires_grad_()

@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from distill import functional
-from distill.representation import wrapped
 from distill.terms.configs import ReconstructionConfig
 from distill.views import InstantaneousFrequency, LogMagnitude, LossInputs, Magnitude
 
@@ -18,11 +17,8 @@ class ReconstructionTerm(nn.Module):
     def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Give the two parts, `magnitude` and `instantaneous_frequency`."""
         magnitude = functional.magnitude_distance(*inputs.view(LogMagnitude()))
-        prediction, target = inputs.view(InstantaneousFrequency())
-        # A frequency has no ends: an error of a whole turn is none.
-        error = wrapped(prediction - target)
         amplitude = inputs.target.view(Magnitude())
-        distance = functional.instantaneous_frequency_distance(error, amplitude)
+        distance = functional.circular_frequency_distance(*inputs.view(InstantaneousFrequency()), amplitude)
         return {
             "magnitude": self.config.magnitude_weight * magnitude,
             "instantaneous_frequency": self.config.if_weight * distance,
