@@ -1,10 +1,12 @@
-"""What a training step costs, and what the loss takes of it, term by term.
+"""What a training step costs, part by part and term by term, and where its floor is.
 
-Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device cpu|cuda]
+Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device cpu|cuda] [--write PAGE]
 
 The parts are timed in turn in one process, each the median of several runs: the clips (drawn and
-augmented), the representation, the model alone, each term alone on the model's output (forward and
-backward, through the inverse where it looks at the waveform), all of them together, and the optimizer.
+augmented), the representation, the model alone, all terms together on the model's output (forward and
+backward, through the inverse where they look at the waveform), each term alone, and the optimizer. On one
+thread of a CPU times are those of this process, so that what others take of it does not count. A profile
+of each part says what matrix products (convolutions among them) and Fourier transforms take of it.
 """
 
 import argparse
@@ -15,113 +17,197 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from page import machine, table, write_section
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from distill import LossInputs, Posterior, Registry, Signal
 from distill.assembly import make_accelerator, make_model, make_representation, open_recipe_corpus
 from distill.augmentation import augment, drawn_samples
 from distill.composer import CombinedLoss
-from distill.recipe import read_recipe
+from distill.memory import keep_freed_memory
+from distill.recipe import Draft, read_recipe
 from distill.trainer import clip_samples
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::mkldnn_convolution",
+            "aten::convolution_backward", "aten::cudnn_convolution", "aten::_conv_depthwise2d")  # fmt: skip
+TRANSFORMS = ("aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c")
+
+
+class Step:
+    """The parts of a recipe's training step, each to be called on its own."""
+
+    def __init__(self, draft: Draft, runs: Path) -> None:
+        recipe = draft.recipe
+        self.settings = settings = recipe.training
+        self.accelerator = make_accelerator(settings)
+        self.device = device = self.accelerator.device
+        self.representation = make_representation(recipe.representation).to(device)
+        self.model = make_model(recipe.model, self.representation, settings.seed).to(device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), fused=True)
+        self.corpus = open_recipe_corpus(recipe.corpus, self.representation.sample_rate, runs)
+        self.samples = clip_samples(settings, self.representation, self.model)
+        self.audio = settings.batch_size * self.samples / self.representation.sample_rate
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.waveform = self.draw()
+        self.spectrogram = self.representation(self.waveform)
+        latent_frames = self.model.latent_frames(self.spectrogram.shape[-1])
+        self.noise = torch.randn(settings.batch_size, self.model.latent_size, latent_frames, device=device)
+        self.learn()
+        outputs = self.model(self.spectrogram, self.noise)
+        self.outputs = [x.detach().requires_grad_() for x in outputs]
+        losses = {"loss": CombinedLoss(draft.terms, recipe.loss).to(device)}
+        losses |= {
+            f"\N{NO-BREAK SPACE}`{term.name}` alone": CombinedLoss((term,), recipe.loss).to(device)
+            for term in draft.terms
+        }
+        self.parts: dict[str, Callable[[], object]] = {
+            "clips": self.draw,
+            "representation": lambda: self.representation(self.waveform),
+            "model": self.learn,
+            "optimizer": self.update,
+        } | {name: lambda loss=loss: self.compare(loss) for name, loss in losses.items()}
+
+    def draw(self) -> torch.Tensor:
+        """Draw clips and change them."""
+        settings = self.settings
+        length = drawn_samples(self.samples, settings.speed)
+        return augment(
+            self.corpus.train.draw(settings.batch_size, length, self.generator),
+            self.samples,
+            speed=settings.speed,
+            gain_db=settings.gain_db,
+            mix=settings.mix,
+            generator=self.generator,
+        ).to(self.device)
+
+    def learn(self) -> None:
+        """Go through the model and back."""
+        self.optimizer.zero_grad()
+        with self.accelerator.autocast():
+            outputs = self.model(self.spectrogram, self.noise)
+        torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
+
+    def compare(self, loss: CombinedLoss) -> None:
+        """Go through a loss and back to the model's outputs."""
+        made, mu, logvar = self.outputs
+        inputs = LossInputs(
+            prediction=Signal.from_spectrogram(
+                made, self.representation, iterations=self.settings.reconciliations
+            ),
+            target=Signal.from_waveform(self.waveform, self.representation, spectrogram=self.spectrogram),
+            posterior=Posterior(mu=mu, logvar=logvar),
+            progress=1.0,
+        )
+        torch.autograd.grad(loss(inputs)["total"], self.outputs, allow_unused=True)
+
+    def update(self) -> None:
+        """Move the weights."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
+        self.optimizer.step()
+
+
+def timed(parts: dict[str, Callable[[], object]], runs: int, device: torch.device) -> dict[str, float]:
+    """Give the median seconds of each part, the parts taken in turn."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(runs + 2):
+        for name, part in parts.items():
+            start = clock()
+            part()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times[name].append(clock() - start)
+    return {name: statistics.median(values[2:]) for name, values in times.items()}
+
+
+def shares(part: Callable[[], object], device: torch.device) -> list[str]:
+    """Give what matrix products and Fourier transforms take of a part's operations."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities) as profiled:
+        for _ in range(5):
+            part()
+    spent = {
+        event.key: event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+        for event in profiled.key_averages()
+    }
+    return [
+        f"{sum(spent.get(name, 0) for name in names) / sum(spent.values()):.0%}"
+        for names in (PRODUCTS, TRANSFORMS)
+    ]
+
+
+def floors(step: Step, runs: int) -> str:
+    """Say what the arithmetic and the bytes of a step would take by themselves, at speeds measured here."""
+    with FlopCounterMode(display=False) as counter:
+        step.learn()
+    operations, bins, width = (
+        counter.get_total_flops(),
+        step.representation.bins,
+        step.model.magnitude_in.out_features,
+    )
+    frames = step.spectrogram[:, 0].numel() // bins
+    kind = torch.bfloat16 if step.accelerator.mixed_precision == "bf16" else torch.float32
+    one = torch.randn(frames, bins, dtype=kind, device=step.device)
+    other = torch.randn(bins, width, dtype=kind, device=step.device)
+    block = torch.zeros(2**24, device=step.device)
+    taken = timed({"product": lambda: one @ other, "copy": block.clone}, runs, step.device)
+    rate = 2 * one.numel() * width / taken["product"]
+    bandwidth = 2 * block.nbytes / taken["copy"]
+    # The representation is written; the model reads half of it, writes its own and reads the gradient; the
+    # loss reads both and writes the gradient. AdamW reads four numbers per weight and writes three.
+    weights = sum(parameter.numel() for parameter in step.model.parameters())
+    moved = 6.5 * step.spectrogram.nbytes + 28 * weights
+    return (
+        f"Floor: {operations / 1e9:.1f} GFLOP of matrix products, {operations / rate * 1e3:.1f} ms at the "
+        f"{rate / 1e9:.0f} GFLOP/s of one of {frames} x {bins} x {width}; {moved / 1e6:.0f} MB to be moved, "
+        f"{moved / bandwidth * 1e3:.1f} ms at the {bandwidth / 1e9:.1f} GB/s of a copy; and the Fourier "
+        f"transforms, of the shares that the table gives."
+    )
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure, print the table, and write it to a page if so asked."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--loss", help="by default the terms, and weights, of a recipe that names none")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rate", type=int, default=44_100)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--runs", type=int, default=25)
+    parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-
+    keep_freed_memory()  # as `distill train` does
     tree = {
         "representation": {"sample_rate": options.rate},
         "training": {"device": options.device, "precision": options.precision},
     }
     draft = read_recipe(tree, Registry(), loss=options.loss)
-    recipe, settings = draft.recipe, draft.recipe.training
-    accelerator = make_accelerator(settings)
-    device = accelerator.device
-    representation = make_representation(recipe.representation).to(device)
-    model = make_model(recipe.model, representation, 0).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    clips = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as runs:
-        corpus = open_recipe_corpus(recipe.corpus, representation.sample_rate, Path(runs))
-        samples = clip_samples(settings, representation, model)
-        audio = settings.batch_size * samples / representation.sample_rate
-
-        def draw() -> torch.Tensor:
-            drawn = corpus.train.draw(settings.batch_size, drawn_samples(samples, settings.speed), clips)
-            return augment(
-                drawn,
-                samples,
-                speed=settings.speed,
-                gain_db=settings.gain_db,
-                mix=settings.mix,
-                generator=clips,
-            ).to(device)
-
-        waveform = draw()
-        spectrogram = representation(waveform)
-        noise = torch.randn(
-            settings.batch_size, model.latent_size, model.latent_frames(spectrogram.shape[-1]), device=device
-        )
-
-        def apart(loss: CombinedLoss, made: torch.Tensor, mu: torch.Tensor, logvar: torch.Tensor) -> None:
-            inputs = LossInputs(
-                prediction=Signal.from_spectrogram(made, representation, iterations=settings.reconciliations),
-                target=Signal.from_waveform(waveform, representation, spectrogram=spectrogram),
-                posterior=Posterior(mu=mu, logvar=logvar),
-                progress=1.0,
-            )
-            loss(inputs)["total"].backward()
-
-        made = [x.detach().requires_grad_() for x in model(spectrogram, noise)]
-
-        def train_model() -> None:
-            with accelerator.autocast():
-                outputs = model(spectrogram, noise)
-            torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
-
-        def update() -> None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
-            optimizer.step()
-
-        loss = CombinedLoss(draft.terms, recipe.loss).to(device)
-        parts: dict[str, Callable[[], object]] = {
-            "clips": draw,
-            "representation": lambda: representation(waveform),
-            "model": train_model,
-            "loss": lambda: apart(loss, *made),
-            "optimizer": update,
-        }
-        alone = {term.name: CombinedLoss((term,), recipe.loss).to(device) for term in draft.terms}
-        parts |= {f"  {name} alone": lambda one=one: apart(one, *made) for name, one in alone.items()}
-        medians = time_in_turn(parts, options.runs, device)
-    step = sum(value for name, value in medians.items() if not name.startswith(" "))
+        step = Step(draft, Path(runs))
+        medians = timed(step.parts, options.runs, step.device)
+        profiles = {name: shares(part, step.device) for name, part in step.parts.items()}
+        floor = floors(step, options.runs)
+    whole = sum(value for name, value in medians.items() if not name.startswith("\N{NO-BREAK SPACE}"))
+    rows = [[name, f"{x * 1e3:.1f}", f"{x / whole:.0%}", *profiles[name]] for name, x in medians.items()]
+    rows.append(["the step", f"{whole * 1e3:.1f}", "", "", ""])
     terms = ",".join(term.name for term in draft.terms)
-    print(f"{terms}; {settings.batch_size} clips, {audio:.1f} s of audio at {options.rate} Hz a step")
-    print(f"{device}, bfloat16: {accelerator.mixed_precision == 'bf16'}, {options.threads} threads, "
-          f"torch {torch.__version__}")  # fmt: skip
-    for name, value in medians.items():
-        print(f"{name:24}{value * 1e3:8.1f} ms{value / step:8.0%} of the step")
-    print(f"{'step':24}{step * 1e3:8.1f} ms{audio / step:8.1f} s of audio per second")
-
-
-def time_in_turn(parts: dict[str, Callable[[], object]], runs: int, device: torch.device) -> dict[str, float]:
-    """Give the median seconds of each part, the parts taken in turn."""
-    times: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(runs + 2):
-        for name, part in parts.items():
-            start = time.perf_counter()
-            part()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[2:]) for name, values in times.items()}
+    words = f"--threads {options.threads} --device {options.device} --precision {options.precision}"
+    words += f" --loss {options.loss}" if options.loss else ""
+    precision = "bfloat16" if step.accelerator.mixed_precision == "bf16" else "float32"
+    title = f"Training step, {options.device}, {options.threads} thread{'s' * (options.threads > 1)}, {terms}"
+    intro = (
+        f"**{step.audio / whole:.0f} seconds of audio per second.** Measured by `python benchmarks/step.py "
+        f"{words} --runs {options.runs}` on {machine(step.device)}; torch {torch.__version__}, the model "
+        f"in {precision}; {step.settings.batch_size} clips, {step.audio:.1f} s at {options.rate:,} Hz."
+    )
+    head = ["part", "ms", "of the step", "of it products", "of it FFTs"]
+    text = "\n\n".join([f"## {title}", intro, table(head, rows), floor])
+    print(text)
+    if options.write is not None:
+        write_section(options.write, title, text)
 
 
 if __name__ == "__main__":

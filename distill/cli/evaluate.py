@@ -36,8 +36,10 @@ def evaluate(run: Path, corpus: str, *, as_json: bool, refinements: int) -> None
 
     from distill import evaluation, sounds
     from distill.assembly import load_model
+    from distill.memory import keep_freed_memory
     from distill.run import Run
 
+    keep_freed_memory()
     vae, representation = load_model(Run(run))
     contenders: dict[str, evaluation.Reconstruct] = {
         "model": lambda waveform: sounds.reconstruct(vae, representation, waveform, refinements=refinements),

@@ -24,8 +24,10 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
     from distill.assembly import load_model
     from distill.audio import read_audio, resample, write_audio
     from distill.cli.display import say_written
+    from distill.memory import keep_freed_memory
     from distill.run import Run
 
+    keep_freed_memory()
     vae, representation = load_model(Run(run))
     rate = representation.sample_rate
     for file, target in targets:

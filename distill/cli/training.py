@@ -16,6 +16,7 @@ from distill.cli.display import Display, corpus_progress, say, summary
 from distill.cli.options import REFINEMENTS
 from distill.composer import CombinedLoss
 from distill.corpus import Corpus, Stream
+from distill.memory import keep_freed_memory
 from distill.model import VAE
 from distill.recipe import Draft
 from distill.recorder import Recorder
@@ -35,6 +36,7 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         DistillError: the recipe, the corpus or the run folder is wrong, or the loss was not finite.
         SystemExit: 130, the training was interrupted and has saved itself.
     """
+    keep_freed_memory()
     recipe, console = draft.recipe, Console()
     accelerator = assembly.make_accelerator(recipe.training)
     main = accelerator.is_main_process
