@@ -15,7 +15,7 @@ from distill.terms.configs import StftConfig
 _STEP = 0.05
 """The first step's length, in deviations of the prior; the steps become shorter in a straight line."""
 
-_DECIBELS = 5.0
+_DECIBELS = 2.0
 """The log-spectral distance, in dB, that weighs as much as 1 of the multi-resolution STFT distance."""
 
 _ITERATIONS = 2
