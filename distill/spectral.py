@@ -21,7 +21,7 @@ from torch.nn import functional as F
 MAGNITUDE_FLOOR = 1e-4
 """Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
 
-_CACHED = 2**19
+_CACHED = 3 * 2**17
 """Numbers that are taken at a time on a CPU: more leave its cache, of fewer the calls cost too much."""
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
@@ -45,36 +45,30 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     centred frames, reflected at both ends. A waveform too short to be reflected is padded with zeros
     first, where torch raises.
     """
-    return analyse(reflected(waveform, n_fft), n_fft, hop, win_length)
+    frames = Frames(waveform, n_fft, hop, win_length, centred=True)
+    spectrum, _ = apply(_Analysis, frames.samples, frames, True, False)
+    return spectrum.mT
 
 
 def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Give `floored_magnitude(stft(...))`, `[B, F, T]`, sooner."""
-    frames = Frames(reflected(waveform, n_fft), n_fft, hop, win_length)
+    frames = Frames(waveform, n_fft, hop, win_length, centred=True)
     _, magnitude = apply(_Analysis, frames.samples, frames, False, True)
     return magnitude.mT
 
 
 def stft_and_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> tuple[Tensor, Tensor]:
     """Give `stft(...)` and its `floored_magnitude`, both `[B, F, T]`, sooner than one after the other."""
-    frames = Frames(reflected(waveform, n_fft), n_fft, hop, win_length)
+    frames = Frames(waveform, n_fft, hop, win_length, centred=True)
     spectrum, magnitude = apply(_Analysis, frames.samples, frames, True, True)
     return spectrum.mT, magnitude.mT
 
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
-    frames = Frames(padded, n_fft, hop, win_length)
+    frames = Frames(padded, n_fft, hop, win_length, centred=False)
     spectrum, _ = apply(_Analysis, frames.samples, frames, True, False)
     return spectrum.mT
-
-
-def reflected(waveform: Tensor, n_fft: int) -> Tensor:
-    """Reflect `[B, N]` at both ends by n_fft // 2 samples, padded with zeros first where it is too short."""
-    half = n_fft // 2
-    if waveform.shape[-1] <= half:
-        waveform = F.pad(waveform, (0, half + 1 - waveform.shape[-1]))
-    return cast("Tensor", apply(_Reflection, waveform, half))
 
 
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -142,13 +136,20 @@ def in_parts(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 class Frames:
-    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least."""
+    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least.
 
-    def __init__(self, padded: Tensor, n_fft: int, hop: int, win_length: int) -> None:
-        window = hann_window(win_length, n_fft, padded.device)
-        dtype = torch.promote_types(padded.dtype, window.dtype)
-        self.samples, self.window, self.hop = padded.to(dtype).contiguous(), window.to(dtype), hop
-        self.unwindowed = self.samples.detach().unfold(-1, n_fft, hop)
+    Where they are `centred`, the samples are reflected at both ends by n_fft // 2, and padded with
+    zeros first if there are too few.
+    """
+
+    def __init__(self, samples: Tensor, n_fft: int, hop: int, win_length: int, *, centred: bool) -> None:
+        window = hann_window(win_length, n_fft, samples.device)
+        dtype = torch.promote_types(samples.dtype, window.dtype)
+        self.reach = n_fft // 2 if centred else 0
+        self.samples, self.window, self.hop = samples.to(dtype), window.to(dtype), hop
+        if samples.shape[-1] <= self.reach:
+            self.samples = F.pad(self.samples, (0, self.reach + 1 - samples.shape[-1]))
+        self.unwindowed = _reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
         self.shape = self.unwindowed.shape[0], self.unwindowed.shape[1], n_fft // 2 + 1
         self._scratch = _Scratch(self.window)
 
@@ -167,6 +168,13 @@ class Frames:
         self._scratch = _Scratch(self.window)
 
 
+def _reflected(samples: Tensor, reach: int) -> Tensor:
+    """Reflect `[B, N]` at both ends by less than N samples, in a twentieth of the time of `F.pad`."""
+    end = samples.shape[-1] - 1
+    left, right = samples[:, 1 : reach + 1].flip(-1), samples[:, end - reach : end].flip(-1)
+    return torch.cat([left, samples, right], -1)
+
+
 class _Scratch:
     """Memory for one part after the other, since fresh memory costs more than what is done with it."""
 
@@ -175,10 +183,9 @@ class _Scratch:
 
     def like(self, tensor: Tensor) -> Tensor:
         """Give memory of the shape of a tensor, overwriting what was given before."""
-        size = tensor.numel()
-        if len(self._memory) < size:
-            self._memory = self._memory.new_empty(size)
-        return self._memory[:size].view(tensor.shape)
+        if self._memory.numel() < tensor.numel():
+            self._memory = self._memory.new_empty(tensor.numel())
+        return self._memory[: tensor.numel()].view(tensor.shape)
 
 
 class _OverlapAdd:
@@ -209,8 +216,9 @@ class Adjoint(_OverlapAdd):
 
     def __init__(self, frames: Frames) -> None:
         # The inverse FFT counts each bin twice but the first and, for an even size, the last one.
-        super().__init__(0.5 * frames.window, frames.hop, frames.shape[:2], frames.samples.shape[-1])
-        self._n_fft = len(frames.window)
+        padded = frames.samples.shape[-1] + 2 * frames.reach
+        super().__init__(0.5 * frames.window, frames.hop, frames.shape[:2], padded)
+        self._n_fft, self._reach = len(frames.window), frames.reach
         self._edges = _edges(self._n_fft)
         self._pull = _Scratch(frames.window.new_empty(0, dtype=frames.window.dtype.to_complex()))
 
@@ -228,6 +236,14 @@ class Adjoint(_OverlapAdd):
     def _add_inverse(self, blocks: list[Tensor], pull: Tensor) -> None:
         self.add(blocks, torch.fft.irfft(pull, n=self._n_fft, norm="forward"))
 
+    def gradient(self) -> Tensor:
+        """Give the sum, that of the reflected ends added to the samples that they are reflections of."""
+        reach, end = self._reach, self.samples.shape[-1] - 2 * self._reach - 1
+        left, gradient, right = self.samples.tensor_split([reach, reach + end + 1], -1)
+        gradient[:, 1 : reach + 1] += left.flip(-1)
+        gradient[:, end - reach : end] += right.flip(-1)
+        return gradient
+
 
 def _edges(n_fft: int) -> slice:
     """Give the bins that stand for themselves alone: the first and, for an even size, the last one."""
@@ -238,25 +254,6 @@ def keep_above(floor: float, size: Tensor, gradient: Tensor) -> Tensor:
     """Set a gradient to 0 in place where `size` is at most `floor`; a tenth of what `masked_fill` takes."""
     torch.ops.aten.threshold_backward.grad_input(gradient, size, floor, grad_input=gradient)
     return gradient
-
-
-class _Reflection(Function):
-    """Reflect `[B, N]` at both ends by less than N samples, in a twentieth of the time of `F.pad`."""
-
-    @staticmethod
-    def forward(ctx: _Context, samples: Tensor, reach: int) -> Tensor:
-        ctx.reach, end = reach, samples.shape[-1] - 1
-        left, right = samples[:, 1 : reach + 1].flip(-1), samples[:, end - reach : end].flip(-1)
-        return torch.cat([left, samples, right], -1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
-        left, middle, right = gradient.tensor_split([ctx.reach, gradient.shape[-1] - ctx.reach], -1)
-        result, end = middle.clone(), middle.shape[-1] - 1
-        result[:, 1 : ctx.reach + 1] += left.flip(-1)
-        result[:, end - ctx.reach : end] += right.flip(-1)
-        return result, None
 
 
 class _Analysis(Function):
@@ -301,7 +298,7 @@ class _Analysis(Function):
             spectra, magnitudes = ctx.saved_tensors
             for part, size, spectrum, *blocks in in_parts(of_magnitude, magnitudes, spectra, *adjoint.blocks):
                 adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, part / size))
-        return adjoint.samples, None, None, None
+        return adjoint.gradient(), None, None, None
 
 
 class _Synthesis(Function):
