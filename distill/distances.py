@@ -123,7 +123,8 @@ def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: 
     adjoint = Adjoint(frames)
     bins = math.prod(frames.shape)
     parts = in_parts(frames.unwindowed, _per_frame(slope, frames.shape), *adjoint.blocks)
-    for (spectrum, power, excess), (_, of_error, *blocks) in zip(kept, parts, strict=True):
+    # From the end, of which the cache still holds most.
+    for (spectrum, power, excess), (_, of_error, *blocks) in reversed([*zip(kept, parts, strict=True)]):
         sign = excess.sign()
         scale = excess.mul_(of_error).addcdiv_(sign, power, value=1 / bins)
         adjoint.add_scaled(blocks, spectrum, spectral.keep_above(MAGNITUDE_FLOOR**2, power, scale))

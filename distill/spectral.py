@@ -10,7 +10,7 @@ magnitudes and from their gradients to those of the samples, so that what stands
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor

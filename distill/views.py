@@ -136,13 +136,14 @@ class LossInputs:
     """All that a term may look at in one step.
 
     `progress` is how much of the training is done, 0..1. `posterior` may be left out when no chosen
-    term asks for it.
+    term asks for it. `last` is set for the last term that looks at them.
     """
 
     prediction: Signal
     target: Signal
     _posterior: Posterior | None = None
     progress: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+    last: bool = False
 
     @property
     def posterior(self) -> Posterior:
@@ -176,6 +177,11 @@ class LossInputs:
                 culprit=repr(view),
             )
         return prediction, target
+
+    def unshared(self, *views: View) -> bool:
+        """Tell whether no term has looked at any of these views, and none will after the one that runs."""
+        held = (side.holds(view) for side in (self.prediction, self.target) for view in views)
+        return self.last and not any(held)
 
     def renewed(self) -> "LossInputs":
         """Give the same inputs with no view computed yet, the prediction as long as the target."""
@@ -277,13 +283,17 @@ class Stft(_Transform):
 class StftMagnitude(_Transform):
     """The magnitude of `Stft`, at least 1e-4 as in auraloss: `[B, n_fft // 2 + 1, N // hop + 1]`."""
 
+    @property
+    def stft(self) -> Stft:
+        """The transform, which whoever looks at it shares with this view."""
+        return Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
+
     def compute(self, signal: Signal) -> Tensor:
-        """Take the magnitude of the transform that `Stft` shares, whichever of the two is asked for first."""
-        stft = Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
-        if signal.holds(stft):
-            return spectral.floored_magnitude(signal.view(stft))
+        """Take the magnitude of the transform, and keep that, whichever of the two is asked for first."""
+        if signal.holds(self.stft):
+            return spectral.floored_magnitude(signal.view(self.stft))
         spectrum, magnitude = spectral.stft_and_magnitude(signal.view(Waveform()), *self.resolution)
-        signal.hold(stft, spectrum)
+        signal.hold(self.stft, spectrum)
         return magnitude
 
 

@@ -1,14 +1,18 @@
 """`waveform`: the multi-resolution STFT loss between the waveforms."""
 
+import torch
 from torch import Tensor, nn
 
-from distill import functional
+from distill.distances import magnitude_distance, stft_distance
 from distill.terms.configs import WaveformConfig
-from distill.views import LossInputs, StftMagnitude
+from distill.views import LossInputs, StftMagnitude, Waveform
 
 
 class WaveformTerm(nn.Module):
-    """Compare the waveforms, a predicted one through the differentiable inverse, at several resolutions."""
+    """Compare the waveforms, a predicted one through the differentiable inverse, at several resolutions.
+
+    Magnitudes that no other term looks at are not kept: that is sooner, and takes less memory.
+    """
 
     def __init__(self, config: WaveformConfig) -> None:
         super().__init__()
@@ -17,5 +21,10 @@ class WaveformTerm(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
-        magnitudes = (inputs.view(view) for view in self.views)
-        return functional.multi_resolution_distance(magnitudes, per_example=self.config.per_example)
+        return torch.stack([self._distance(inputs, view) for view in self.views]).mean()
+
+    def _distance(self, inputs: LossInputs, view: StftMagnitude) -> Tensor:
+        per_example = self.config.per_example
+        if inputs.unshared(view, view.stft):
+            return stft_distance(*inputs.view(Waveform()), view.resolution, per_example=per_example)
+        return magnitude_distance(*inputs.view(view), per_example=per_example)
