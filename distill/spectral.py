@@ -8,9 +8,9 @@ that going back costs about what going forth does. Both ways are gone part by pa
 magnitudes and from their gradients to those of the samples, so that what stands between stays in the cache.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -46,29 +46,28 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     first, where torch raises.
     """
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
-    spectrum, _ = apply(_Analysis, frames.samples, frames, True, False)
-    return spectrum.mT
+    return cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
 def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Give `floored_magnitude(stft(...))`, `[B, F, T]`, sooner."""
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
-    _, magnitude = apply(_Analysis, frames.samples, frames, False, True)
-    return magnitude.mT
+    return cast("Tensor", apply(_Magnitude, frames.samples, frames, False).mT)
 
 
-def stft_and_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> tuple[Tensor, Tensor]:
-    """Give `stft(...)` and its `floored_magnitude`, both `[B, F, T]`, sooner than one after the other."""
+def stft_magnitude_first(
+    waveform: Tensor, n_fft: int, hop: int, win_length: int
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Give `stft_magnitude(...)`, and what gives `stft(...)` when called, by the same transforms."""
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
-    spectrum, magnitude = apply(_Analysis, frames.samples, frames, True, True)
-    return spectrum.mT, magnitude.mT
+    magnitude = apply(_Magnitude, frames.samples, frames, True)
+    return magnitude.mT, lambda: cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
     frames = Frames(padded, n_fft, hop, win_length, centred=False)
-    spectrum, _ = apply(_Analysis, frames.samples, frames, True, False)
-    return spectrum.mT
+    return cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -139,7 +138,7 @@ class Frames:
     """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least.
 
     Where they are `centred`, the samples are reflected at both ends by n_fft // 2, and padded with
-    zeros first if there are too few.
+    zeros first if there are too few. `kept` are the spectra of all parts, if they are kept.
     """
 
     def __init__(self, samples: Tensor, n_fft: int, hop: int, win_length: int, *, centred: bool) -> None:
@@ -151,7 +150,14 @@ class Frames:
             self.samples = F.pad(self.samples, (0, self.reach + 1 - samples.shape[-1]))
         self.unwindowed = _reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
         self.shape = self.unwindowed.shape[0], self.unwindowed.shape[1], n_fft // 2 + 1
+        self.kept: list[Tensor] = []
         self._scratch = _Scratch(self.window)
+
+    def spectra(self) -> Iterator[Tensor]:
+        """Give the spectrum of each part of `unwindowed`: those that are kept, if any."""
+        return (
+            iter(self.kept) if self.kept else (self.transform(part) for (part,) in in_parts(self.unwindowed))
+        )
 
     def transform(self, unwindowed: Tensor) -> Tensor:
         """Give the spectrum `[b, t, F]` of a part of `unwindowed`."""
@@ -256,49 +262,52 @@ def keep_above(floor: float, size: Tensor, gradient: Tensor) -> Tensor:
     return gradient
 
 
-class _Analysis(Function):
-    """Spectra of frames, complex `[B, T, F]`, and their magnitudes, each if it is wanted."""
+class _Spectrum(Function):
+    """Spectra of frames, complex `[B, T, F]`."""
 
     @staticmethod
-    def forward(
-        ctx: _Context,
-        samples: Tensor,  # noqa: ARG004  # those of the frames, to tell torch what depends on what
-        frames: Frames,
-        spectrum: bool,  # noqa: FBT001  # as torch has it
-        magnitude: bool,  # noqa: FBT001
-    ) -> tuple[Tensor | None, Tensor | None]:
-        ctx.set_materialize_grads(False)
+    def forward(ctx: _Context, samples: Tensor, frames: Frames) -> Tensor:  # noqa: ARG004  # the frames' own
         ctx.frames = frames
-        kept = spectrum or ctx.needs_input_grad[0]
-        nothing = (*frames.shape[:2], 0)
-        spectra = frames.window.new_empty(
-            frames.shape if kept else nothing, dtype=frames.window.dtype.to_complex()
-        )
-        magnitudes = frames.window.new_empty(frames.shape if magnitude else nothing)
-        for unwindowed, place, size in in_parts(frames.unwindowed, spectra, magnitudes):
-            transformed = frames.transform(unwindowed)
-            if kept:
-                place.copy_(transformed)
-            if magnitude:
-                torch.sqrt(frames.power(transformed), out=size).clamp_(min=MAGNITUDE_FLOOR)
+        result = frames.window.new_empty(frames.shape, dtype=frames.window.dtype.to_complex())
+        for (_, place), spectrum in zip(in_parts(frames.unwindowed, result), frames.spectra(), strict=True):
+            place.copy_(spectrum)
         frames.release()
-        ctx.save_for_backward(spectra, magnitudes)
-        return spectra if spectrum else None, magnitudes if magnitude else None
+        return result
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: _Context, of_spectrum: Tensor | None, of_magnitude: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
         adjoint = Adjoint(ctx.frames)
-        if of_spectrum is not None:
-            for part, *blocks in in_parts(of_spectrum, *adjoint.blocks):
-                adjoint.add_spectrum(blocks, part)
-        if of_magnitude is not None:
-            spectra, magnitudes = ctx.saved_tensors
-            for part, size, spectrum, *blocks in in_parts(of_magnitude, magnitudes, spectra, *adjoint.blocks):
-                adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, part / size))
-        return adjoint.gradient(), None, None, None
+        for part, *blocks in in_parts(gradient, *adjoint.blocks):
+            adjoint.add_spectrum(blocks, part)
+        return adjoint.gradient(), None
+
+
+class _Magnitude(Function):
+    """Magnitudes of frames, `[B, T, F]`, whose spectra the frames keep if they are wanted or differentiated."""
+
+    @staticmethod
+    def forward(ctx: _Context, samples: Tensor, frames: Frames, wanted: bool) -> Tensor:  # noqa: ARG004, FBT001
+        ctx.frames = frames
+        result = frames.window.new_empty(frames.shape)
+        for unwindowed, size in in_parts(frames.unwindowed, result):
+            spectrum = frames.transform(unwindowed)
+            if wanted or ctx.needs_input_grad[0]:
+                frames.kept.append(spectrum)
+            torch.sqrt(frames.power(spectrum), out=size).clamp_(min=MAGNITUDE_FLOOR)
+        frames.release()
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (magnitude,) = ctx.saved_tensors
+        adjoint = Adjoint(ctx.frames)
+        parts = in_parts(ctx.frames.unwindowed, gradient, magnitude, *adjoint.blocks)
+        for spectrum, (_, pull, size, *blocks) in zip(ctx.frames.kept, parts, strict=True):
+            adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, pull / size))
+        return adjoint.gradient(), None, None
 
 
 class _Synthesis(Function):

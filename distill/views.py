@@ -7,7 +7,7 @@ Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import torch
 from attrs import Attribute, Factory, evolve, field, frozen, validators
@@ -41,6 +41,7 @@ class Signal:
     waveform: Tensor | None = None
     iterations: int = 0
     _views: dict[View, Tensor] = field(factory=dict, init=False)
+    _prepared: dict[View, Callable[[], Tensor]] = field(factory=dict, init=False)
 
     @classmethod
     def from_spectrogram(
@@ -99,16 +100,16 @@ class Signal:
     def view(self, view: View) -> Tensor:
         """Give a view of the signal in float32, computed the first time it is asked for."""
         if view not in self._views:
-            self._views[view] = view.compute(self)
+            self._views[view] = self._prepared[view]() if view in self._prepared else view.compute(self)
         return self._views[view]
 
     def holds(self, view: View) -> bool:
         """Tell whether a view has been computed."""
         return view in self._views
 
-    def hold(self, view: View, computed: Tensor) -> None:
-        """Keep a view that was computed together with another one."""
-        self._views[view] = computed
+    def prepare(self, view: View, compute: Callable[[], Tensor]) -> None:
+        """Say how to compute a view, if it is asked for, of what another one has left."""
+        self._prepared[view] = compute
 
 
 def _to_float32(tensor: Tensor) -> Tensor:
@@ -289,11 +290,11 @@ class StftMagnitude(_Transform):
         return Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take the magnitude of the transform, and keep that, whichever of the two is asked for first."""
+        """Take the magnitude of the transform, which is done once, whichever of the two is asked for first."""
         if signal.holds(self.stft):
             return spectral.floored_magnitude(signal.view(self.stft))
-        spectrum, magnitude = spectral.stft_and_magnitude(signal.view(Waveform()), *self.resolution)
-        signal.hold(self.stft, spectrum)
+        magnitude, transform = spectral.stft_magnitude_first(signal.view(Waveform()), *self.resolution)
+        signal.prepare(self.stft, transform)
         return magnitude
 
 
