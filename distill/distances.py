@@ -15,7 +15,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from distill import spectral
-from distill.spectral import MAGNITUDE_FLOOR, Adjoint, Frames, in_parts
+from distill.spectral import MAGNITUDE_FLOOR, Adjoint, Frames, backwards, in_parts
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
 
@@ -123,8 +123,7 @@ def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: 
     adjoint = Adjoint(frames)
     bins = math.prod(frames.shape)
     parts = in_parts(frames.unwindowed, _per_frame(slope, frames.shape), *adjoint.blocks)
-    # From the end, of which the cache still holds most.
-    for (spectrum, power, excess), (_, of_error, *blocks) in reversed([*zip(kept, parts, strict=True)]):
+    for (spectrum, power, excess), (_, of_error, *blocks) in backwards(kept, parts):
         sign = excess.sign()
         scale = excess.mul_(of_error).addcdiv_(sign, power, value=1 / bins)
         adjoint.add_scaled(blocks, spectrum, spectral.keep_above(MAGNITUDE_FLOOR**2, power, scale))

@@ -10,7 +10,7 @@ magnitudes and from their gradients to those of the samples, so that what stands
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ _CACHED = 3 * 2**17
 """Numbers that are taken at a time on a CPU: more leave its cache, of fewer the calls cost too much."""
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
+Kept = TypeVar("Kept")
 
 
 @lru_cache(maxsize=64)
@@ -132,6 +133,13 @@ def in_parts(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
         for example in zip(*(tensor.split(1) for tensor in tensors), strict=True)
         for part in zip(*(tensor.split(-(-frames // cuts), 1) for tensor in example), strict=True)
     )
+
+
+def backwards(
+    kept: list[Kept], parts: Iterator[tuple[Tensor, ...]]
+) -> Iterator[tuple[Kept, tuple[Tensor, ...]]]:
+    """Give what was kept of each part with the part, from the last, of which the cache still holds most."""
+    return reversed([*zip(kept, parts, strict=True)])
 
 
 class Frames:
@@ -284,7 +292,7 @@ class _Spectrum(Function):
 
 
 class _Magnitude(Function):
-    """Magnitudes of frames, `[B, T, F]`, whose spectra the frames keep if they are wanted or differentiated."""
+    """Magnitudes of frames, `[B, T, F]`. The frames keep the spectra, if `wanted` or differentiated."""
 
     @staticmethod
     def forward(ctx: _Context, samples: Tensor, frames: Frames, wanted: bool) -> Tensor:  # noqa: ARG004, FBT001
@@ -305,7 +313,7 @@ class _Magnitude(Function):
         (magnitude,) = ctx.saved_tensors
         adjoint = Adjoint(ctx.frames)
         parts = in_parts(ctx.frames.unwindowed, gradient, magnitude, *adjoint.blocks)
-        for spectrum, (_, pull, size, *blocks) in zip(ctx.frames.kept, parts, strict=True):
+        for spectrum, (_, pull, size, *blocks) in backwards(ctx.frames.kept, parts):
             adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, pull / size))
         return adjoint.gradient(), None, None
 

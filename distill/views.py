@@ -290,7 +290,7 @@ class StftMagnitude(_Transform):
         return Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take the magnitude of the transform, which is done once, whichever of the two is asked for first."""
+        """Take the magnitude of the transform, done once, whichever of the two is asked for first."""
         if signal.holds(self.stft):
             return spectral.floored_magnitude(signal.view(self.stft))
         magnitude, transform = spectral.stft_magnitude_first(signal.view(Waveform()), *self.resolution)
