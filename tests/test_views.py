@@ -244,6 +244,31 @@ def test_renewed_inputs_have_no_views_and_one_length():
     assert inputs.prediction.length == 160
 
 
+def test_what_no_other_term_looks_at():
+    """Only the last term can tell, and only of what neither side holds."""
+    spectrogram, waveform = REPRESENTATION(noise(1, 160)), noise(1, 160, seed=1)
+    views = Stft(n_fft=32, hop=8), StftMagnitude(n_fft=32, hop=8)
+    assert not inputs_of(spectrogram, waveform).unshared(*views)
+    inputs = inputs_of(spectrogram, waveform, last=True)
+    assert inputs.unshared(*views)
+    inputs.target.view(views[1])
+    assert not inputs.unshared(*views)
+    assert not inputs.unshared(views[1])
+    assert inputs.unshared(views[0])
+
+
+def test_a_prepared_view_is_made_when_it_is_asked_for():
+    """Once, and only then is it held."""
+    made = []
+    signal = Signal.from_waveform(noise(1, 10), REPRESENTATION)
+    signal.prepare(LONG_STFT, lambda: made.append(1) or torch.ones(1))
+    assert not signal.holds(LONG_STFT)
+    assert made == []
+    assert signal.view(LONG_STFT) is signal.view(LONG_STFT)
+    assert signal.holds(LONG_STFT)
+    assert made == [1]
+
+
 def test_a_predicted_waveform_keeps_its_length():
     """It is not cut to fit a target: a difference is an error."""
     inputs = LossInputs(

@@ -21,10 +21,11 @@ class WaveformTerm(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
-        return torch.stack([self._distance(inputs, view) for view in self.views]).mean()
+        waveforms = inputs.view(Waveform())
+        return torch.stack([self._distance(inputs, waveforms, view) for view in self.views]).mean()
 
-    def _distance(self, inputs: LossInputs, view: StftMagnitude) -> Tensor:
+    def _distance(self, inputs: LossInputs, waveforms: tuple[Tensor, Tensor], view: StftMagnitude) -> Tensor:
         per_example = self.config.per_example
         if inputs.unshared(view, view.stft):
-            return stft_distance(*inputs.view(Waveform()), view.resolution, per_example=per_example)
+            return stft_distance(*waveforms, view.resolution, per_example=per_example)
         return magnitude_distance(*inputs.view(view), per_example=per_example)
