@@ -8,6 +8,7 @@ these recordings has as many numbers per latent frame as the run's model, but wa
 principal components of their own latent frames. Phases found by Griffin-Lim begin at random.
 """
 
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ REFINEMENTS = 60
 
 
 def magnitude_distance(log_magnitude: Tensor, original: Tensor, representation: MagnitudeIF) -> float:
-    """Give the log-spectral distance in dB of magnitudes `[1, F, T]`, floored 80 dB below the original's peak."""
+    """Give the log-spectral distance in dB of magnitudes `[1, F, T]`, floored as that of sounds is."""
     sides = [representation.amplitude(side) for side in (log_magnitude, original)]
     floor = sides[1].amax() * 1e-4
     one, other = (20 * torch.maximum(side, floor).log10() for side in sides)
@@ -94,7 +95,7 @@ def main() -> None:
     print(f"| {'magnitudes':18} | {'phases':26} | LSD dB | MR-STFT |\n| --- | --- | ---: | ---: |")
     for (magnitudes, phases), pairs in sorted(measured.items()):
         spectral, multi = (statistics.fmean(column) for column in zip(*pairs, strict=True))
-        shown = "" if multi != multi else f"{multi:.2f}"
+        shown = "" if math.isnan(multi) else f"{multi:.2f}"
         print(f"| {magnitudes:18} | {phases:26} | {spectral:6.2f} | {shown:>7} |")
 
 

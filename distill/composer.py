@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from distill.config import assign
@@ -48,10 +49,11 @@ class CombinedLoss(nn.Module):
         weights = self.weights_at(inputs.progress)
         results: dict[str, dict[str, Tensor]] = {}
         with torch.autocast(inputs.device.type, enabled=False):
-            # Monitored terms come last, else a view that they share would be without gradient.
-            for name in sorted(weights, key=lambda name: weights[name] == 0):
+            order = self._order(weights)
+            for name in order:
+                shown = evolve(inputs, last=name == order[-1])
                 with torch.set_grad_enabled(torch.is_grad_enabled() and weights[name] != 0):
-                    results[name] = self._named(name, self.terms[f"term_{name}"](inputs))
+                    results[name] = self._named(name, self.terms[f"term_{name}"](shown))
             components = {key: value for name in weights for key, value in results[name].items()}
             for name, weight in weights.items():
                 # Of a monitored term that is infinite the total must not become nan.
@@ -61,6 +63,11 @@ class CombinedLoss(nn.Module):
         for name, weight in weights.items():
             components[f"weight/{name}"] = torch.full_like(total, weight, requires_grad=False)
         return {"total": total, **components}
+
+    def _order(self, weights: dict[str, float]) -> list[str]:
+        """Give the order in which the terms run."""
+        # Monitored terms come after all others, else a view that they share would be without gradient.
+        return sorted(weights, key=lambda name: (weights[name] == 0, self.origins[name].spec.last))
 
     def _named(self, name: str, result: object) -> dict[str, Tensor]:
         """Name what a term returned: the term itself, and its parts if it returned any."""

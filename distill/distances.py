@@ -15,7 +15,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from distill import spectral
-from distill.spectral import MAGNITUDE_FLOOR, Adjoint, Frames, in_parts
+from distill.spectral import MAGNITUDE_FLOOR, Adjoint, Frames, backwards, in_parts
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
 
@@ -36,7 +36,7 @@ def stft_distance(
     if target.requires_grad:
         sides = (spectral.stft_magnitude(side, *resolution) for side in (prediction, target))
         return magnitude_distance(*sides, per_example=per_example)
-    one, other = (Frames(spectral.reflected(x, resolution[0]), *resolution) for x in (prediction, target))
+    one, other = (Frames(side, *resolution, centred=True) for side in (prediction, target))
     return cast("Tensor", spectral.apply(_OfWaveforms, one.samples, one, other, per_example))
 
 
@@ -127,9 +127,9 @@ class _OfWaveforms(Function):
         for one, other in in_parts(prediction.unwindowed, target.unwindowed):
             spectrum = prediction.transform(one)
             power = prediction.power(spectrum).clamp_(min=MAGNITUDE_FLOOR**2)
-            ratio = target.power(target.transform(other)).clamp_(min=MAGNITUDE_FLOOR**2)
+            ratio = prediction.power(prediction.transform(other)).clamp_(min=MAGNITUDE_FLOOR**2)
             size = _sum(ratio)
-            ratio.div_(power).sqrt_()
+            torch.div(power, ratio, out=ratio).rsqrt_()  # sooner than the square root of the inverse
             work = ratio.log()
             logarithm = _sum(work.abs_())
             excess = torch.sub(1, ratio, out=ratio)  # of the prediction, as a share of it
@@ -153,11 +153,11 @@ def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: 
     adjoint = Adjoint(frames)
     bins = math.prod(frames.shape)
     parts = in_parts(frames.unwindowed, _per_frame(slope, frames.shape), *adjoint.blocks)
-    for (spectrum, power, excess), (_, of_error, *blocks) in zip(kept, parts, strict=True):
+    for (spectrum, power, excess), (_, of_error, *blocks) in backwards(kept, parts):
         sign = excess.sign()
         scale = excess.mul_(of_error).addcdiv_(sign, power, value=1 / bins)
         adjoint.add_scaled(blocks, spectrum, spectral.keep_above(MAGNITUDE_FLOOR**2, power, scale))
-    return adjoint.samples
+    return adjoint.gradient()
 
 
 def _sum(part: Tensor) -> Tensor:

@@ -82,7 +82,8 @@ class TermSpec:
 
     `build` is called with the config and returns the term, an `nn.Module` called with a
     `LossInputs`; it may be an import string, `"package.module:Class"`, so that listing terms does
-    not import torch.
+    not import torch. A term that is `last` runs after those that are not, so that `LossInputs.unshared`
+    can tell it what it need not compute as a view.
     """
 
     name: str = field(validator=_is_name)
@@ -90,6 +91,7 @@ class TermSpec:
     build: "str | Callable[[Any], nn.Module]"
     summary: str
     aliases: tuple[str, ...] = field(default=(), validator=validators.deep_iterable(_is_name))
+    last: bool = False
 
 
 @hookspec

@@ -8,9 +8,9 @@ that going back costs about what going forth does. Both ways are gone part by pa
 magnitudes and from their gradients to those of the samples, so that what stands between stays in the cache.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -21,10 +21,11 @@ from torch.nn import functional as F
 MAGNITUDE_FLOOR = 1e-4
 """Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
 
-_CACHED = 2**19
+_CACHED = 3 * 2**17
 """Numbers that are taken at a time on a CPU: more leave its cache, of fewer the calls cost too much."""
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
+Kept = TypeVar("Kept")
 
 
 @lru_cache(maxsize=64)
@@ -45,36 +46,29 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     centred frames, reflected at both ends. A waveform too short to be reflected is padded with zeros
     first, where torch raises.
     """
-    return analyse(reflected(waveform, n_fft), n_fft, hop, win_length)
+    frames = Frames(waveform, n_fft, hop, win_length, centred=True)
+    return cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
 def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Give `floored_magnitude(stft(...))`, `[B, F, T]`, sooner."""
-    frames = Frames(reflected(waveform, n_fft), n_fft, hop, win_length)
-    _, magnitude = apply(_Analysis, frames.samples, frames, False, True)
-    return magnitude.mT
+    frames = Frames(waveform, n_fft, hop, win_length, centred=True)
+    return cast("Tensor", apply(_Magnitude, frames.samples, frames, False).mT)
 
 
-def stft_and_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> tuple[Tensor, Tensor]:
-    """Give `stft(...)` and its `floored_magnitude`, both `[B, F, T]`, sooner than one after the other."""
-    frames = Frames(reflected(waveform, n_fft), n_fft, hop, win_length)
-    spectrum, magnitude = apply(_Analysis, frames.samples, frames, True, True)
-    return spectrum.mT, magnitude.mT
+def stft_magnitude_first(
+    waveform: Tensor, n_fft: int, hop: int, win_length: int
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Give `stft_magnitude(...)`, and what gives `stft(...)` when called, by the same transforms."""
+    frames = Frames(waveform, n_fft, hop, win_length, centred=True)
+    magnitude = apply(_Magnitude, frames.samples, frames, True)
+    return magnitude.mT, lambda: cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
-    frames = Frames(padded, n_fft, hop, win_length)
-    spectrum, _ = apply(_Analysis, frames.samples, frames, True, False)
-    return spectrum.mT
-
-
-def reflected(waveform: Tensor, n_fft: int) -> Tensor:
-    """Reflect `[B, N]` at both ends by n_fft // 2 samples, padded with zeros first where it is too short."""
-    half = n_fft // 2
-    if waveform.shape[-1] <= half:
-        waveform = F.pad(waveform, (0, half + 1 - waveform.shape[-1]))
-    return cast("Tensor", apply(_Reflection, waveform, half))
+    frames = Frames(padded, n_fft, hop, win_length, centred=False)
+    return cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -141,16 +135,37 @@ def in_parts(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     )
 
 
-class Frames:
-    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least."""
+def backwards(
+    kept: list[Kept], parts: Iterator[tuple[Tensor, ...]]
+) -> Iterator[tuple[Kept, tuple[Tensor, ...]]]:
+    """Give what was kept of each part with the part, from the last, of which the cache still holds most."""
+    return reversed([*zip(kept, parts, strict=True)])
 
-    def __init__(self, padded: Tensor, n_fft: int, hop: int, win_length: int) -> None:
-        window = hann_window(win_length, n_fft, padded.device)
-        dtype = torch.promote_types(padded.dtype, window.dtype)
-        self.samples, self.window, self.hop = padded.to(dtype).contiguous(), window.to(dtype), hop
-        self.unwindowed = self.samples.detach().unfold(-1, n_fft, hop)
+
+class Frames:
+    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least.
+
+    Where they are `centred`, the samples are reflected at both ends by n_fft // 2, and padded with
+    zeros first if there are too few. `kept` are the spectra of all parts, if they are kept.
+    """
+
+    def __init__(self, samples: Tensor, n_fft: int, hop: int, win_length: int, *, centred: bool) -> None:
+        window = hann_window(win_length, n_fft, samples.device)
+        dtype = torch.promote_types(samples.dtype, window.dtype)
+        self.reach = n_fft // 2 if centred else 0
+        self.samples, self.window, self.hop = samples.to(dtype), window.to(dtype), hop
+        if samples.shape[-1] <= self.reach:
+            self.samples = F.pad(self.samples, (0, self.reach + 1 - samples.shape[-1]))
+        self.unwindowed = _reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
         self.shape = self.unwindowed.shape[0], self.unwindowed.shape[1], n_fft // 2 + 1
+        self.kept: list[Tensor] = []
         self._scratch = _Scratch(self.window)
+
+    def spectra(self) -> Iterator[Tensor]:
+        """Give the spectrum of each part of `unwindowed`: those that are kept, if any."""
+        return (
+            iter(self.kept) if self.kept else (self.transform(part) for (part,) in in_parts(self.unwindowed))
+        )
 
     def transform(self, unwindowed: Tensor) -> Tensor:
         """Give the spectrum `[b, t, F]` of a part of `unwindowed`."""
@@ -167,6 +182,13 @@ class Frames:
         self._scratch = _Scratch(self.window)
 
 
+def _reflected(samples: Tensor, reach: int) -> Tensor:
+    """Reflect `[B, N]` at both ends by less than N samples, in a twentieth of the time of `F.pad`."""
+    end = samples.shape[-1] - 1
+    left, right = samples[:, 1 : reach + 1].flip(-1), samples[:, end - reach : end].flip(-1)
+    return torch.cat([left, samples, right], -1)
+
+
 class _Scratch:
     """Memory for one part after the other, since fresh memory costs more than what is done with it."""
 
@@ -175,10 +197,9 @@ class _Scratch:
 
     def like(self, tensor: Tensor) -> Tensor:
         """Give memory of the shape of a tensor, overwriting what was given before."""
-        size = tensor.numel()
-        if len(self._memory) < size:
-            self._memory = self._memory.new_empty(size)
-        return self._memory[:size].view(tensor.shape)
+        if self._memory.numel() < tensor.numel():
+            self._memory = self._memory.new_empty(tensor.numel())
+        return self._memory[: tensor.numel()].view(tensor.shape)
 
 
 class _OverlapAdd:
@@ -209,8 +230,9 @@ class Adjoint(_OverlapAdd):
 
     def __init__(self, frames: Frames) -> None:
         # The inverse FFT counts each bin twice but the first and, for an even size, the last one.
-        super().__init__(0.5 * frames.window, frames.hop, frames.shape[:2], frames.samples.shape[-1])
-        self._n_fft = len(frames.window)
+        padded = frames.samples.shape[-1] + 2 * frames.reach
+        super().__init__(0.5 * frames.window, frames.hop, frames.shape[:2], padded)
+        self._n_fft, self._reach = len(frames.window), frames.reach
         self._edges = _edges(self._n_fft)
         self._pull = _Scratch(frames.window.new_empty(0, dtype=frames.window.dtype.to_complex()))
 
@@ -228,6 +250,14 @@ class Adjoint(_OverlapAdd):
     def _add_inverse(self, blocks: list[Tensor], pull: Tensor) -> None:
         self.add(blocks, torch.fft.irfft(pull, n=self._n_fft, norm="forward"))
 
+    def gradient(self) -> Tensor:
+        """Give the sum, that of the reflected ends added to the samples that they are reflections of."""
+        reach, end = self._reach, self.samples.shape[-1] - 2 * self._reach - 1
+        left, gradient, right = self.samples.tensor_split([reach, reach + end + 1], -1)
+        gradient[:, 1 : reach + 1] += left.flip(-1)
+        gradient[:, end - reach : end] += right.flip(-1)
+        return gradient
+
 
 def _edges(n_fft: int) -> slice:
     """Give the bins that stand for themselves alone: the first and, for an even size, the last one."""
@@ -240,68 +270,52 @@ def keep_above(floor: float, size: Tensor, gradient: Tensor) -> Tensor:
     return gradient
 
 
-class _Reflection(Function):
-    """Reflect `[B, N]` at both ends by less than N samples, in a twentieth of the time of `F.pad`."""
+class _Spectrum(Function):
+    """Spectra of frames, complex `[B, T, F]`."""
 
     @staticmethod
-    def forward(ctx: _Context, samples: Tensor, reach: int) -> Tensor:
-        ctx.reach, end = reach, samples.shape[-1] - 1
-        left, right = samples[:, 1 : reach + 1].flip(-1), samples[:, end - reach : end].flip(-1)
-        return torch.cat([left, samples, right], -1)
+    def forward(ctx: _Context, samples: Tensor, frames: Frames) -> Tensor:  # noqa: ARG004  # the frames' own
+        ctx.frames = frames
+        result = frames.window.new_empty(frames.shape, dtype=frames.window.dtype.to_complex())
+        for (_, place), spectrum in zip(in_parts(frames.unwindowed, result), frames.spectra(), strict=True):
+            place.copy_(spectrum)
+        frames.release()
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
-        left, middle, right = gradient.tensor_split([ctx.reach, gradient.shape[-1] - ctx.reach], -1)
-        result, end = middle.clone(), middle.shape[-1] - 1
-        result[:, 1 : ctx.reach + 1] += left.flip(-1)
-        result[:, end - ctx.reach : end] += right.flip(-1)
-        return result, None
+        adjoint = Adjoint(ctx.frames)
+        for part, *blocks in in_parts(gradient, *adjoint.blocks):
+            adjoint.add_spectrum(blocks, part)
+        return adjoint.gradient(), None
 
 
-class _Analysis(Function):
-    """Spectra of frames, complex `[B, T, F]`, and their magnitudes, each if it is wanted."""
+class _Magnitude(Function):
+    """Magnitudes of frames, `[B, T, F]`. The frames keep the spectra, if `wanted` or differentiated."""
 
     @staticmethod
-    def forward(
-        ctx: _Context,
-        samples: Tensor,  # noqa: ARG004  # those of the frames, to tell torch what depends on what
-        frames: Frames,
-        spectrum: bool,  # noqa: FBT001  # as torch has it
-        magnitude: bool,  # noqa: FBT001
-    ) -> tuple[Tensor | None, Tensor | None]:
-        ctx.set_materialize_grads(False)
+    def forward(ctx: _Context, samples: Tensor, frames: Frames, wanted: bool) -> Tensor:  # noqa: ARG004, FBT001
         ctx.frames = frames
-        kept = spectrum or ctx.needs_input_grad[0]
-        nothing = (*frames.shape[:2], 0)
-        spectra = frames.window.new_empty(
-            frames.shape if kept else nothing, dtype=frames.window.dtype.to_complex()
-        )
-        magnitudes = frames.window.new_empty(frames.shape if magnitude else nothing)
-        for unwindowed, place, size in in_parts(frames.unwindowed, spectra, magnitudes):
-            transformed = frames.transform(unwindowed)
-            if kept:
-                place.copy_(transformed)
-            if magnitude:
-                torch.sqrt(frames.power(transformed), out=size).clamp_(min=MAGNITUDE_FLOOR)
+        result = frames.window.new_empty(frames.shape)
+        for unwindowed, size in in_parts(frames.unwindowed, result):
+            spectrum = frames.transform(unwindowed)
+            if wanted or ctx.needs_input_grad[0]:
+                frames.kept.append(spectrum)
+            torch.sqrt(frames.power(spectrum), out=size).clamp_(min=MAGNITUDE_FLOOR)
         frames.release()
-        ctx.save_for_backward(spectra, magnitudes)
-        return spectra if spectrum else None, magnitudes if magnitude else None
+        ctx.save_for_backward(result)
+        return result
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: _Context, of_spectrum: Tensor | None, of_magnitude: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (magnitude,) = ctx.saved_tensors
         adjoint = Adjoint(ctx.frames)
-        if of_spectrum is not None:
-            for part, *blocks in in_parts(of_spectrum, *adjoint.blocks):
-                adjoint.add_spectrum(blocks, part)
-        if of_magnitude is not None:
-            spectra, magnitudes = ctx.saved_tensors
-            for part, size, spectrum, *blocks in in_parts(of_magnitude, magnitudes, spectra, *adjoint.blocks):
-                adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, part / size))
-        return adjoint.samples, None, None, None
+        parts = in_parts(ctx.frames.unwindowed, gradient, magnitude, *adjoint.blocks)
+        for spectrum, (_, pull, size, *blocks) in backwards(ctx.frames.kept, parts):
+            adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, pull / size))
+        return adjoint.gradient(), None, None
 
 
 class _Synthesis(Function):

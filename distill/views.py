@@ -7,7 +7,7 @@ Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import torch
 from attrs import Attribute, Factory, evolve, field, frozen, validators
@@ -41,6 +41,8 @@ class Signal:
     waveform: Tensor | None = None
     iterations: int = 0
     _views: dict[View, Tensor] = field(factory=dict, init=False)
+    _firsts: dict[int, "Signal"] = field(factory=dict, init=False)
+    _prepared: dict[View, Callable[[], Tensor]] = field(factory=dict, init=False)
 
     @classmethod
     def from_spectrogram(
@@ -99,22 +101,24 @@ class Signal:
     def view(self, view: View) -> Tensor:
         """Give a view of the signal in float32, computed the first time it is asked for."""
         if view not in self._views:
-            self._views[view] = view.compute(self)
+            self._views[view] = self._prepared[view]() if view in self._prepared else view.compute(self)
         return self._views[view]
 
     def first(self, count: int) -> "Signal":
         """Give the first `count` examples as a signal, with the waveform where that has been computed."""
-        sources = self.spectrogram, self._views.get(Waveform(), self.waveform)
-        spectrogram, waveform = (None if source is None else source[:count] for source in sources)
-        return evolve(self, spectrogram=spectrogram, waveform=waveform)
+        if count not in self._firsts:
+            sources = self.spectrogram, self._views.get(Waveform(), self.waveform)
+            spectrogram, waveform = (None if source is None else source[:count] for source in sources)
+            self._firsts[count] = evolve(self, spectrogram=spectrogram, waveform=waveform)
+        return self._firsts[count]
 
     def holds(self, view: View) -> bool:
         """Tell whether a view has been computed."""
         return view in self._views
 
-    def hold(self, view: View, computed: Tensor) -> None:
-        """Keep a view that was computed together with another one."""
-        self._views[view] = computed
+    def prepare(self, view: View, compute: Callable[[], Tensor]) -> None:
+        """Say how to compute a view, if it is asked for, of what another one has left."""
+        self._prepared[view] = compute
 
 
 def _to_float32(tensor: Tensor) -> Tensor:
@@ -142,14 +146,14 @@ class LossInputs:
     """All that a term may look at in one step.
 
     `progress` is how much of the training is done, 0..1. `posterior` may be left out when no chosen
-    term asks for it.
+    term asks for it. `last` is set for the last term that looks at them.
     """
 
     prediction: Signal
     target: Signal
     _posterior: Posterior | None = None
     progress: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
-    _firsts: dict[int, "LossInputs"] = field(factory=dict, init=False)
+    last: bool = False
 
     @property
     def posterior(self) -> Posterior:
@@ -184,15 +188,13 @@ class LossInputs:
         """
         if count >= self.batch_size:
             return self
-        if count not in self._firsts:
-            posterior = self._posterior
-            self._firsts[count] = evolve(
-                self,
-                prediction=self.prediction.first(count),
-                target=self.target.first(count),
-                posterior=posterior and Posterior(mu=posterior.mu[:count], logvar=posterior.logvar[:count]),
-            )
-        return self._firsts[count]
+        posterior = self._posterior
+        return evolve(
+            self,
+            prediction=self.prediction.first(count),
+            target=self.target.first(count),
+            posterior=posterior and Posterior(mu=posterior.mu[:count], logvar=posterior.logvar[:count]),
+        )
 
     def view(self, view: View) -> tuple[Tensor, Tensor]:
         """Give `(prediction, target)` for a view; the target without gradient.
@@ -209,6 +211,11 @@ class LossInputs:
                 culprit=repr(view),
             )
         return prediction, target
+
+    def unshared(self, *views: View) -> bool:
+        """Tell whether no term has looked at any of these views, and none will after the one that runs."""
+        held = (side.holds(view) for side in (self.prediction, self.target) for view in views)
+        return self.last and not any(held)
 
     def renewed(self) -> "LossInputs":
         """Give the same inputs with no view computed yet, the prediction as long as the target."""
@@ -258,8 +265,8 @@ class InstantaneousFrequency(View):
 def _channels(signal: Signal) -> tuple[Tensor, Tensor]:
     """Part the channels, both at once, so that their gradients are put together without adding zeros."""
     log_magnitude, frequency = signal.view(Spectrogram()).unbind(1)
-    signal.hold(LogMagnitude(), log_magnitude)
-    signal.hold(InstantaneousFrequency(), frequency)
+    signal.prepare(LogMagnitude(), lambda: log_magnitude)
+    signal.prepare(InstantaneousFrequency(), lambda: frequency)
     return log_magnitude, frequency
 
 
@@ -318,13 +325,17 @@ class Stft(_Transform):
 class StftMagnitude(_Transform):
     """The magnitude of `Stft`, at least 1e-4 as in auraloss: `[B, n_fft // 2 + 1, N // hop + 1]`."""
 
+    @property
+    def stft(self) -> Stft:
+        """The transform, which whoever looks at it shares with this view."""
+        return Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
+
     def compute(self, signal: Signal) -> Tensor:
-        """Take the magnitude of the transform that `Stft` shares, whichever of the two is asked for first."""
-        stft = Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
-        if signal.holds(stft):
-            return spectral.floored_magnitude(signal.view(stft))
-        spectrum, magnitude = spectral.stft_and_magnitude(signal.view(Waveform()), *self.resolution)
-        signal.hold(stft, spectrum)
+        """Take the magnitude of the transform, done once, whichever of the two is asked for first."""
+        if signal.holds(self.stft):
+            return spectral.floored_magnitude(signal.view(self.stft))
+        magnitude, transform = spectral.stft_magnitude_first(signal.view(Waveform()), *self.resolution)
+        signal.prepare(self.stft, transform)
         return magnitude
 
 

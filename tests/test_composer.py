@@ -13,7 +13,16 @@ from distill.composer import compose
 from distill.errors import ConfigError, TermError
 from distill.registry import Registry
 from distill.representation import MagnitudeIF
-from distill.views import LogMagnitude, LossInputs, Posterior, Signal, Stft, View, Waveform
+from distill.views import (
+    LogMagnitude,
+    LossInputs,
+    Posterior,
+    Signal,
+    Stft,
+    StftMagnitude,
+    View,
+    Waveform,
+)
 
 SIZES = {"fft_sizes": [32, 64], "hop_sizes": [8, 16], "win_lengths": [32, 50]}
 STFT = {f"stft.{option}": value for option, value in SIZES.items()}
@@ -71,7 +80,7 @@ class Step:
         )
 
 
-def composed(*terms, options=None, built_in=(), names=("a", "b", "c")):
+def composed(*terms, options=None, built_in=(), names=("a", "b", "c"), last=()):
     """Compose terms a, b, c (aliases aa, bb, cc), given as functions of the inputs or as classes."""
 
     def builder(term):
@@ -83,7 +92,14 @@ def composed(*terms, options=None, built_in=(), names=("a", "b", "c")):
 
     names = names[: len(terms)]
     specs = [
-        TermSpec(name=name, aliases=(name * 2,), config=TermConfig, build=builder(term), summary="")
+        TermSpec(
+            name=name,
+            aliases=(name * 2,),
+            config=TermConfig,
+            build=builder(term),
+            summary="",
+            last=name in last,
+        )
         for name, term in zip(names, terms, strict=True)
     ]
     plugin = SimpleNamespace(distill_loss_terms=hookimpl(lambda: specs))
@@ -203,9 +219,9 @@ def test_a_view_is_computed_once_per_side():
     assert len(computed) == 2
 
 
-@pytest.mark.parametrize("first", ["waveform", "custom"])
-def test_two_terms_on_one_stft_compute_it_once(monkeypatch, first):
-    """`waveform` and a third party's term share either side's transform, and the inverse, in any order."""
+@pytest.fixture
+def transforms(monkeypatch):
+    """Give the list of the FFT sizes that are transformed from now on."""
     sizes = []
 
     def counting(frames):
@@ -214,17 +230,99 @@ def test_two_terms_on_one_stft_compute_it_once(monkeypatch, first):
 
     rfft = torch.fft.rfft
     monkeypatch.setattr("torch.fft.rfft", counting)
+    return sizes
+
+
+def size_of(view):
+    """Make a term: the mean size of the prediction in a view."""
+    return lambda inputs: inputs.view(view)[0].abs().mean()
+
+
+@pytest.mark.parametrize("weight", [1, 0])
+@pytest.mark.parametrize("view", [Stft(n_fft=32, hop=8), StftMagnitude(n_fft=32, hop=8)])
+@pytest.mark.parametrize("first", ["waveform", "custom"])
+def test_two_terms_on_one_stft_compute_it_once(transforms, first, view, weight):
+    """`waveform` and a third party's term share either side's transform, and the inverse, in any order."""
     step = Step()
-
-    def custom(inputs):
-        return inputs.view(Stft(n_fft=32, hop=8))[0].abs().mean()
-
-    loss = composed(custom, built_in=["waveform"], options=WAVEFORM)
+    loss = composed(size_of(view), built_in=["waveform"], options=WAVEFORM | {"a.weight": weight})
     if first == "custom":
         loss.origins = dict(reversed(loss.origins.items()))
+    transforms.clear()
     loss(step.inputs)["total"].backward()
-    assert sizes.count(32) == 2
+    assert transforms.count(32) == 2
     assert step.representation.backs == 1
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_magnitude_and_its_stft_are_one_transform(transforms, first):
+    """Terms of third parties share it as well, whichever of the two is asked for first."""
+    step = Step()
+    loss = composed(size_of(Stft(n_fft=32, hop=8)), size_of(StftMagnitude(n_fft=32, hop=8)))
+    if first == "b":
+        loss.origins = dict(reversed(loss.origins.items()))
+    transforms.clear()
+    loss(step.inputs)["total"].backward()
+    assert transforms.count(32) == 2
+
+
+def test_waveform_is_the_same_shared_or_not():
+    """Alone it goes straight from the samples, beside a term on its magnitudes from those."""
+    alone, shared = Step(), Step()
+    other = size_of(StftMagnitude(n_fft=32, hop=8))
+    expected = compose("waveform", WAVEFORM)(alone.inputs)
+    actual = composed(other, built_in=["waveform"], options=WAVEFORM)(shared.inputs)
+    torch.testing.assert_close(actual["waveform"], expected["waveform"], rtol=1e-6, atol=0)
+    expected["total"].backward()
+    actual["waveform"].backward()
+    error = (shared.prediction.grad - alone.prediction.grad).norm()
+    assert error <= 1e-5 * alone.prediction.grad.norm()
+
+
+def test_waveform_makes_no_views_that_nobody_shares(monkeypatch):
+    """Beside terms on other things it has no magnitudes computed, wherever it stands in the list."""
+
+    def refuse(*_):
+        pytest.fail("magnitudes were computed")
+
+    monkeypatch.setattr(StftMagnitude, "compute", refuse)
+    for terms in ("waveform", "waveform,recon,kl", "recon,waveform"):
+        assert compose(terms, WAVEFORM)(Step().inputs)["waveform"] > 0
+
+
+def test_a_term_may_look_at_other_things_in_every_step(transforms):
+    """What `waveform` can leave out in one step it shares in the next."""
+    views = [Waveform(), Stft(n_fft=32, hop=8), Waveform(), StftMagnitude(n_fft=64, hop=16, win_length=50)]
+    steps = iter(views)
+
+    def restless(inputs):
+        return size_of(next(steps))(inputs)
+
+    loss = composed(restless, built_in=["waveform"], options=WAVEFORM)
+    values = []
+    for _ in views:
+        step = Step()
+        transforms.clear()
+        values.append(loss(step.inputs)["waveform"].item())
+        assert [transforms.count(size) for size in (32, 64)] == [2, 2]
+    assert values == pytest.approx([values[0]] * 4, rel=1e-6)
+
+
+def test_the_order_of_the_terms():
+    """Those that are last by their spec run after the others, monitored ones after all; one is the last."""
+    order = []
+
+    def noting(name):
+        def term(inputs):
+            order.append((name, inputs.last))
+            return torch.zeros(())
+
+        return term
+
+    names = ["a", "b", "c", "d"]
+    options = {"b.weight": 0.0, "d.weight": 0.0}
+    loss = composed(*map(noting, names), names=names, last=["a", "b"], options=options)
+    assert list(loss(Step().inputs))[1:5] == names
+    assert order == [("c", False), ("a", False), ("d", False), ("b", True)]
 
 
 def test_what_no_term_asks_for_is_not_computed():

@@ -49,11 +49,11 @@ def value_and_gradient(function, source, seed=1):
 
 
 def assert_near(actual, expected, tolerance):
-    """Compare two tensors relative to the largest value of the second."""
+    """Compare two tensors relative to the largest value of the second, or to what rounding is relative to."""
     for one, other in zip(actual, expected, strict=True):
         assert one.shape == other.shape
         assert one.dtype == other.dtype
-        assert (one - other).abs().max() <= tolerance * other.abs().max()
+        assert (one - other).abs().max() <= tolerance * other.abs().max().clamp(min=1e-3)
 
 
 @settings(max_examples=50, deadline=None)
@@ -90,13 +90,16 @@ def test_the_stft_and_its_magnitude_equal_torch(transform, batch, extra, numbers
     """Both are those of torch, and their gradients add up."""
     waveform = noise(batch, transform[0] // 2 + extra)
 
-    def together(both):
-        spectrum, magnitude = both
+    def together(spectrum, magnitude):
         return torch.complex(spectrum.real + magnitude, spectrum.imag)
 
+    def one_after_the_other(x):
+        magnitude, transform_ = spectral.stft_magnitude_first(x, *transform)
+        return together(transform_(), magnitude)
+
     with taken_at_a_time(numbers):
-        actual = value_and_gradient(lambda x: together(spectral.stft_and_magnitude(x, *transform)), waveform)
-    assert_near(actual, value_and_gradient(lambda x: together(by_torch(x, transform)), waveform), 1e-9)
+        actual = value_and_gradient(one_after_the_other, waveform)
+    assert_near(actual, value_and_gradient(lambda x: together(*by_torch(x, transform)), waveform), 1e-9)
 
 
 @pytest.mark.parametrize("transform", [(2048, 512, 2048), (1024, 120, 600), (513, 100, 400)])

@@ -109,7 +109,8 @@ def test_the_first_examples_share_what_is_computed():
     """Terms that ask for as many get the same views, made of the whole waveform where there is one."""
     inputs = inputs_of(REPRESENTATION(noise(3, 400)), noise(3, 400, seed=1)).renewed()
     assert inputs.first(3) is inputs.first(8) is inputs
-    assert inputs.first(2) is inputs.first(2)
+    assert inputs.first(2).prediction is inputs.first(2).prediction
+    assert inputs.first(2).target is inputs.first(2).target
     whole, _ = inputs.view(Waveform())
     part, _ = inputs.first(1).view(Waveform())
     assert part.data_ptr() == whole.data_ptr()
@@ -265,6 +266,31 @@ def test_renewed_inputs_have_no_views_and_one_length():
     assert [side.shape for side in renewed.view(Waveform())] == [(1, 150), (1, 150)]
     assert renewed.progress == 0.5
     assert inputs.prediction.length == 160
+
+
+def test_what_no_other_term_looks_at():
+    """Only the last term can tell, and only of what neither side holds."""
+    spectrogram, waveform = REPRESENTATION(noise(1, 160)), noise(1, 160, seed=1)
+    views = Stft(n_fft=32, hop=8), StftMagnitude(n_fft=32, hop=8)
+    assert not inputs_of(spectrogram, waveform).unshared(*views)
+    inputs = inputs_of(spectrogram, waveform, last=True)
+    assert inputs.unshared(*views)
+    inputs.target.view(views[1])
+    assert not inputs.unshared(*views)
+    assert not inputs.unshared(views[1])
+    assert inputs.unshared(views[0])
+
+
+def test_a_prepared_view_is_made_when_it_is_asked_for():
+    """Once, and only then is it held."""
+    made = []
+    signal = Signal.from_waveform(noise(1, 10), REPRESENTATION)
+    signal.prepare(LONG_STFT, lambda: made.append(1) or torch.ones(1))
+    assert not signal.holds(LONG_STFT)
+    assert made == []
+    assert signal.view(LONG_STFT) is signal.view(LONG_STFT)
+    assert signal.holds(LONG_STFT)
+    assert made == [1]
 
 
 def test_a_predicted_waveform_keeps_its_length():

@@ -145,4 +145,5 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         config=WaveformConfig,
         build="distill.terms.waveform:WaveformTerm",
         summary="multi-resolution STFT of the waveforms, through the inverse",
+        last=True,
     )

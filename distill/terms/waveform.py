@@ -2,15 +2,19 @@
 
 import math
 
+import torch
 from torch import Tensor, nn
 
-from distill import functional
+from distill.distances import magnitude_distance, stft_distance
 from distill.terms.configs import WaveformConfig
-from distill.views import LossInputs, StftMagnitude
+from distill.views import LossInputs, StftMagnitude, Waveform
 
 
 class WaveformTerm(nn.Module):
-    """Compare the waveforms, a predicted one through the differentiable inverse, at several resolutions."""
+    """Compare the waveforms, a predicted one through the differentiable inverse, at several resolutions.
+
+    Magnitudes that no other term looks at are not kept: that is sooner, and takes less memory.
+    """
 
     def __init__(self, config: WaveformConfig) -> None:
         super().__init__()
@@ -20,5 +24,11 @@ class WaveformTerm(nn.Module):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
         heard = inputs.first(math.ceil(self.config.share * inputs.batch_size))
-        magnitudes = (heard.view(view) for view in self.views)
-        return functional.multi_resolution_distance(magnitudes, per_example=self.config.per_example)
+        waveforms = heard.view(Waveform())
+        return torch.stack([self._distance(heard, waveforms, view) for view in self.views]).mean()
+
+    def _distance(self, inputs: LossInputs, waveforms: tuple[Tensor, Tensor], view: StftMagnitude) -> Tensor:
+        per_example = self.config.per_example
+        if inputs.unshared(view, view.stft):
+            return stft_distance(*waveforms, view.resolution, per_example=per_example)
+        return magnitude_distance(*inputs.view(view), per_example=per_example)
