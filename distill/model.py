@@ -160,6 +160,23 @@ class VAE(nn.Module):
         frequency = wrapped(self.frequency_out(pulled).float())
         return torch.stack([magnitude, frequency], dim=1).mT
 
+    def sound(
+        self, latents: Tensor, representation: MagnitudeIF, samples: int, iterations: int | None = None
+    ) -> Tensor:
+        """Give the waveform `[B, samples]` of latents `[B, D, T']`, reconciled as often as the model has it.
+
+        What is reconciled begins at phases drawn at random, always the same ones: a decoder's IF is the
+        middle of what may be, and noise with such phases repeats itself from hop to hop, and rings.
+        """
+        iterations = int(self.iterations) if iterations is None else iterations
+        spectrogram = self.decode(latents, representation.frames(samples))
+        if iterations:
+            magnitude = spectrogram[:, 0]
+            drawn = torch.rand(magnitude[0].mT.shape, generator=torch.Generator().manual_seed(0))
+            frequency = (2 * drawn - 1).to(magnitude.device).mT.expand_as(magnitude)
+            spectrogram = torch.stack([magnitude.mT, frequency.mT], dim=1).mT
+        return representation.inverse(spectrogram, samples, iterations)
+
     @torch.no_grad()
     def begin_with(self, spectrograms: Tensor) -> None:
         """Begin with the best linear code of the audible part of `[B, 2, F, T]`.

@@ -18,7 +18,7 @@ _STEP = 0.05
 _DECIBELS = 2.0
 """The log-spectral distance, in dB, that weighs as much as 1 of the multi-resolution STFT distance."""
 
-_ITERATIONS = 2
+_ITERATIONS = 4
 """Griffin-Lim iterations at each step, at most; the finished sound gets those of the model."""
 
 
@@ -30,13 +30,12 @@ def refine(vae: VAE, representation: MagnitudeIF, waveform: Tensor, latents: Ten
     multi-resolution STFT distance of the decoded waveform.
     """
     distance = create_stft_loss(StftConfig(per_example=True))
-    frames, samples = representation.frames(waveform.shape[-1]), waveform.shape[-1]
     iterations = min(_ITERATIONS, int(vae.iterations))
     refined = latents.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([refined])
     for step in range(steps):
         with torch.enable_grad():
-            made = representation.inverse(vae.decode(refined, frames), samples, iterations)
+            made = vae.sound(refined, representation, waveform.shape[-1], iterations)
             away = distance(made[:, None], waveform[:, None])
             away = away + log_spectral_distance(made, waveform).mean() / _DECIBELS
         (refined.grad,) = torch.autograd.grad(away, [refined])

@@ -32,8 +32,7 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refi
         latents, _ = vae.eval().encode(representation(original))
         if refinements:
             latents = refine(vae, representation, original, latents, refinements)
-        spectrogram = vae.decode(latents, representation.frames(original.shape[-1]))
-        made = representation.inverse(spectrogram, original.shape[-1], int(vae.iterations)).cpu()
+        made = vae.sound(latents, representation, original.shape[-1]).cpu()
         if start:
             result[:, start : start + overlap] *= 1 - fade
             made[:, :overlap] *= fade
@@ -81,8 +80,7 @@ def generate(
     samples = representation.samples(length * vae.stride)
     if seconds is not None:
         samples = min(samples, int(seconds * representation.sample_rate))
-    spectrogram = vae.eval().decode(latents[None].to(device), representation.frames(samples))
-    return representation.inverse(spectrogram, samples, int(vae.iterations)).cpu()
+    return vae.eval().sound(latents[None].to(device), representation, samples).cpu()
 
 
 def _stretch(latents: Tensor, length: int) -> Tensor:

@@ -61,11 +61,11 @@ def test_processes_share_a_step_evenly(monkeypatch):
     """The whole message where the clips of a step cannot be divided among the processes."""
     monkeypatch.setattr(assembly.Accelerator, "num_processes", 3)
     with pytest.raises(ConfigError) as caught:
-        assembly.make_accelerator(TrainingSettings(device="cpu", batch_size=8))
+        assembly.make_accelerator(TrainingSettings(device="cpu", precision="float32", batch_size=8))
     assert str(caught.value) == (
         "training.batch_size: must be a multiple of the number of processes, 3, got 8"
     )
-    assembly.make_accelerator(TrainingSettings(device="cpu", batch_size=3))
+    assembly.make_accelerator(TrainingSettings(device="cpu", precision="float32", batch_size=3))
 
 
 def test_a_representation_has_the_settings_of_its_recipe():

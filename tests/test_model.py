@@ -216,6 +216,27 @@ def test_the_frequencies_pull_little_at_the_latents(monkeypatch):
     assert frequency.any()
 
 
+def test_a_reconciled_sound_does_not_repeat_itself():
+    """A flat spectrum with an IF of 0 repeats its frames; reconciled it is noise, and always the same."""
+    vae = small()
+    for layer in (vae.magnitude_out, *vae.frequency_out):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    torch.nn.init.constant_(vae.magnitude_out.bias, 10.0)
+    latents, samples = torch.zeros(2, vae.latent_size, 100), 199 * 32
+
+    def repetition(sound):
+        inner = sound[0, 640:-640]
+        return torch.corrcoef(torch.stack([inner[64:], inner[:-64]]))[0, 1].item()
+
+    assert repetition(vae.sound(latents, REPRESENTATION, samples)) > 0.9
+    vae.iterations.fill_(4)
+    reconciled = vae.sound(latents, REPRESENTATION, samples)
+    assert abs(repetition(reconciled)) < 0.2
+    assert torch.equal(reconciled, vae.sound(latents, REPRESENTATION, samples, iterations=4))
+    assert torch.equal(reconciled[0], reconciled[1])
+
+
 def test_silence_is_decoded_near_0():
     """Where the layers say 0, channel 0 is log(2) / 4, not the log(2) of a bend that is less sharp."""
     vae = small()

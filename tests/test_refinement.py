@@ -35,7 +35,7 @@ def vae():
 @torch.no_grad()
 def decoded(vae, latents):
     """Decode to a waveform as long as `noise`."""
-    return REPRESENTATION.inverse(vae.decode(latents, REPRESENTATION.frames(4000)), 4000, 4)
+    return vae.sound(latents, REPRESENTATION, 4000)
 
 
 @torch.no_grad()
