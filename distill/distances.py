@@ -50,7 +50,7 @@ class _OfMagnitudes(Function):
             work = one - other
             error = _sum(work.mul_(work))
             size = _sum(torch.mul(other, other, out=work))
-            sums.append((error, size, _sum_of_logarithms(torch.div(one, other, out=work))))
+            sums.append((error, size, _sum(torch.div(one, other, out=work).log_().abs_())))
         distance, error, size = _distance(sums, target.mT.shape, per_example)
         ctx.save_for_backward(prediction, target, error, size)
         return distance
@@ -134,7 +134,10 @@ def _sum(part: Tensor) -> Tensor:
 
 
 def _sum_of_logarithms(ratio: Tensor) -> Tensor:
-    """Sum the absolute logarithms of `[b, t, F]` per example, two at a time, as those of products."""
+    """Sum the absolute logarithms of `[b, t, F]` per example, two at a time, as those of products.
+
+    Between the floor and 1e14 no magnitudes have ratios whose products overflow.
+    """
     larger = torch.maximum(ratio, ratio.reciprocal())
     once, twice = larger.tensor_split([-(-larger.shape[1] // 2)], 1)
     once[:, : twice.shape[1]] *= twice
