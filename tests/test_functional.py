@@ -226,6 +226,20 @@ def test_the_stft_loss_of_silence_equals_auraloss(one, other):
     assert (gradient.abs().sum() > 0) == (one == 1)
 
 
+@pytest.mark.parametrize(("one", "other"), [(0, 1e11), (1e11, 0), (1e-5, 1e11)])
+def test_the_stft_loss_of_extremes_equals_auraloss(one, other):
+    """Ratios of magnitudes as large as float32 has squares for are no infinity."""
+    config = StftConfig(fft_sizes=(64, 30), hop_sizes=(16, 7), win_lengths=(64, 20))
+    assert_equal_to_auraloss(config, one * noise(2, 1, 300), other * noise(2, 1, 300, seed=1))
+
+
+def test_the_spectral_distance_of_extremes():
+    """Neighbouring ratios of 1e30 cost a logarithm each."""
+    tiny, one = torch.full((1, 2, 2), 1e-30), torch.ones(1, 2, 2)
+    value = functional.spectral_distance(tiny, one).item()
+    assert value == pytest.approx(1 + 30 * math.log(10), rel=1e-6)
+
+
 def test_the_stft_loss_is_0_between_equals():
     """Nothing to tell apart costs nothing, and pulls nowhere."""
     value, gradient = value_and_gradient(functional.create_stft_loss(), noise(1, 1, 3000), noise(1, 1, 3000))
