@@ -5,7 +5,9 @@ Run: python benchmarks/floors.py RUN RECORDINGS
 Each row is the mean over the recordings (their first channel). "As they are" compares magnitudes with
 the original's without going through a waveform, which no phases could better. The best linear code of
 these recordings has as many numbers per latent frame as the run's model, but was made knowing them: the
-principal components of their own latent frames. Phases found by Griffin-Lim begin at random.
+principal components of their own latent frames. Phases are found by Griffin-Lim from random ones, as in
+a model's sounds, or from the decoded IF. Repetition is how alike a sound is to itself one to eight hops
+later (the largest correlation, of the sample differences): beyond the original's, noise rings.
 """
 
 import math
@@ -39,6 +41,15 @@ def magnitude_distance(log_magnitude: Tensor, original: Tensor, representation: 
     return float((one - other).square().mean(dim=1).sqrt().mean())
 
 
+def repetition(waveform: Tensor, hop: int) -> float:
+    """Give the largest correlation of a waveform `[1, N]` with itself one to eight hops later."""
+    signal = waveform[0].diff()
+    spectrum = torch.fft.rfft(signal, 2 * len(signal))
+    correlation = torch.fft.irfft(spectrum.abs().square())
+    later = correlation[hop : min(8 * hop, len(signal) - 1) + 1 : hop]
+    return float(later.abs().max() / correlation[0]) if len(later) else 0.0
+
+
 def best_linear_code(magnitudes: list[Tensor], vae: VAE) -> list[Tensor]:
     """Give magnitudes `[1, F, T]` as the principal components of their own latent frames have them."""
     padded = [F.pad(m[0].T, (0, 0, 0, -m.shape[-1] % vae.stride)) for m in magnitudes]
@@ -63,40 +74,41 @@ def main() -> None:
     originals = [resample(waveform[:1], rate, representation.sample_rate) for waveform, rate in found]
     spectrograms = [representation(original) for original in originals]
     linear = best_linear_code([spectrogram[:, 0] for spectrogram in spectrograms], vae)
-    measured: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    settled, hop = int(vae.iterations), representation.hop
+    measured: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for original, spectrogram, code in zip(originals, spectrograms, linear, strict=True):
         latents, _ = vae.encode(spectrogram)
         refined = refine(vae, representation, original, latents, REFINEMENTS)
         decoded, better = (vae.decode(each, spectrogram.shape[-1]) for each in (latents, refined))
         noise = 2 * torch.rand(decoded[:, 1].shape, generator=torch.Generator().manual_seed(0)) - 1
-        settled = int(vae.iterations)
-        for magnitudes, phases, log_magnitude, frequency, iterations in (
-            ("decoded", "decoded, then Griffin-Lim", decoded[:, 0], decoded[:, 1], settled),
-            ("decoded", "random, then Griffin-Lim", decoded[:, 0], noise, settled),
-            ("decoded", "of the original", decoded[:, 0], spectrogram[:, 1], 0),
-            ("refined", "decoded, then Griffin-Lim", better[:, 0], better[:, 1], settled),
-            ("refined", "of the original", better[:, 0], spectrogram[:, 1], 0),
-            ("best linear code", "random, then Griffin-Lim", code, noise, ITERATIONS),
-            ("best linear code", "of the original", code, spectrogram[:, 1], 0),
-            ("of the original", "random, then Griffin-Lim", spectrogram[:, 0], noise, ITERATIONS),
-        ):
-            made = representation.inverse(
-                torch.stack([log_magnitude, frequency], dim=1), original.shape[-1], iterations
-            )
+        rows = {
+            ("decoded", "from the decoded IF"): (decoded[:, 0], decoded[:, 1], settled),
+            ("decoded", "from random ones"): (decoded[:, 0], noise, settled),
+            ("decoded", "the original's"): (decoded[:, 0], spectrogram[:, 1], 0),
+            ("refined", "from random ones"): (better[:, 0], noise, settled),
+            ("refined", "the original's"): (better[:, 0], spectrogram[:, 1], 0),
+            ("best linear code", "from random ones"): (code, noise, ITERATIONS),
+            ("best linear code", "the original's"): (code, spectrogram[:, 1], 0),
+            ("the original's", "from random ones"): (spectrogram[:, 0], noise, ITERATIONS),
+            ("the original's", "the original's"): (spectrogram[:, 0], spectrogram[:, 1], 0),
+        }
+        for name, (log_magnitude, frequency, iterations) in rows.items():
+            both = torch.stack([log_magnitude, frequency], dim=1)
+            made = representation.inverse(both, original.shape[-1], iterations)
             distances = log_spectral_distance(made, original), multi_resolution_stft(made, original)
-            measured.setdefault((magnitudes, phases), []).append((float(distances[0]), float(distances[1])))
-        for magnitudes, log_magnitude in (
-            ("decoded", decoded[:, 0]),
-            ("refined", better[:, 0]),
-            ("best linear code", code),
-        ):
+            measured.setdefault(name, []).append((*map(float, distances), repetition(made, hop)))
+        for name, log_magnitude in {
+            "decoded": decoded[:, 0],
+            "refined": better[:, 0],
+            "best linear code": code,
+        }.items():
             distance = magnitude_distance(log_magnitude, spectrogram[:, 0], representation)
-            measured.setdefault((magnitudes, "none: as they are"), []).append((distance, float("nan")))
-    print(f"| {'magnitudes':18} | {'phases':26} | LSD dB | MR-STFT |\n| --- | --- | ---: | ---: |")
-    for (magnitudes, phases), pairs in sorted(measured.items()):
-        spectral, multi = (statistics.fmean(column) for column in zip(*pairs, strict=True))
-        shown = "" if math.isnan(multi) else f"{multi:.2f}"
-        print(f"| {magnitudes:18} | {phases:26} | {spectral:6.2f} | {shown:>7} |")
+            measured.setdefault((name, "none: as they are"), []).append((distance, math.nan, math.nan))
+    print("| magnitudes | phases | LSD dB | MR-STFT | repetition |\n| --- | --- | ---: | ---: | ---: |")
+    for (magnitudes, phases), each in sorted(measured.items()):
+        means = [statistics.fmean(column) for column in zip(*each, strict=True)]
+        shown = " | ".join("" if math.isnan(mean) else f"{mean:.2f}" for mean in means)
+        print(f"| {magnitudes} | {phases} | {shown} |")
 
 
 if __name__ == "__main__":
