@@ -74,7 +74,7 @@ def _resample(clips: list[Tensor], samples: int) -> Tensor:
 def _fast_length(samples: float) -> int:
     """Give the least length, from `samples` on, that has no prime factor above 5.
 
-    The FFT of any other length takes up to ten times as long.
+    The FFT of any other length may take several times as long.
     """
     lengths = _fast_lengths(2 ** math.ceil(math.log2(max(samples, 1))))
     return lengths[bisect_left(lengths, samples)]

@@ -10,7 +10,8 @@ def keep_freed_memory() -> None:
     """Let this process keep memory that it frees, up to 1 GiB, and use it again.
 
     glibc gives back every block of some MB at once, as large as a step's tensors on a CPU are, and to
-    have its pages made anew takes a fifth of the step. Other C libraries are left as they are.
+    have its pages made anew takes longer than much of what is done with them. Other C
+    libraries are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
