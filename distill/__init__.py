@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from distill.composer import CombinedLoss as CombinedLoss
     from distill.composer import compose as compose
     from distill.errors import DistillError as DistillError
+    from distill.hookspecs import BalancerConfig as BalancerConfig
+    from distill.hookspecs import BalancerSpec as BalancerSpec
     from distill.hookspecs import BaseTermConfig as BaseTermConfig
     from distill.hookspecs import TermConfig as TermConfig
     from distill.hookspecs import TermSpec as TermSpec
+    from distill.hookspecs import TrainedTermConfig as TrainedTermConfig
     from distill.hookspecs import hookimpl as hookimpl
     from distill.registry import Registry as Registry
     from distill.representation import MagnitudeIF as MagnitudeIF
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from distill.views import Signal as Signal
 
 _HOME = {
+    "BalancerConfig": "hookspecs",
+    "BalancerSpec": "hookspecs",
     "BaseTermConfig": "hookspecs",
     "CombinedLoss": "composer",
     "DistillError": "errors",
@@ -31,6 +36,7 @@ _HOME = {
     "Signal": "views",
     "TermConfig": "hookspecs",
     "TermSpec": "hookspecs",
+    "TrainedTermConfig": "hookspecs",
     "compose": "composer",
     "hookimpl": "hookspecs",
 }

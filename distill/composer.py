@@ -1,13 +1,14 @@
 """The composer: terms and their weights as one combined loss that returns its components."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from attrs import evolve
 from torch import Tensor, nn
 
-from distill.config import assign
+from distill.config import assign, structure
 from distill.errors import TermError
 from distill.loss_config import configure
 from distill.registry import Registry, Term
@@ -22,47 +23,114 @@ class CombinedLoss(nn.Module):
     most once per call. The loss is computed in float32, autocast or not. A term whose weight is 0 is
     monitored: computed without gradient.
 
+    Trained terms add `objective`, the sum of `objective/term` over them, whose gradient is that of
+    their own parameters alone; `total` gives these none. A term that has not begun is left out.
+    With `balancer`, weights in training are what that makes of them. In `eval()` mode trained terms are
+    left out and weights are fixed factors, so that totals can be compared from step to step.
+
     `config` has one attribute per term, its config.
     """
 
-    def __init__(self, terms: Iterable[Term], config: Any) -> None:  # noqa: ANN401  # made for the terms
+    def __init__(
+        self,
+        terms: Iterable[Term],
+        config: Any,  # noqa: ANN401  # made for the terms
+        *,
+        balancer: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.origins = {term.name: term for term in terms}
+        self.balancer = balancer
         # Prefixed, since an `nn.ModuleDict` has methods, and a term may be named `keys`.
         self.terms = nn.ModuleDict(
             {f"term_{name}": term.build(getattr(config, name)) for name, term in self.origins.items()}
         )
 
     def weights_at(self, progress: float) -> dict[str, float]:
-        """Give each term's weight at a progress of 0..1."""
+        """Give the weight that each term's config has at a progress of 0..1."""
         return {name: getattr(self.config, name).weight_at(progress) for name in self.origins}
+
+    def trained_terms(self) -> dict[str, Any]:
+        """Give the modules of the terms that have an objective of their own, by name."""
+        return {name: self.terms[f"term_{name}"] for name, term in self.origins.items() if term.spec.trained}
 
     def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Compute every term once and add them up.
 
         Raises:
             ShapeError: prediction and target do not belong together.
-            TermError: a term returns something that is not a scalar or a dict of scalars.
+            TermError: a term returns something that is not a scalar or a dict of scalars, or gives a
+                model to train no gradient.
         """
         inputs = inputs.renewed()
-        weights = self.weights_at(inputs.progress)
-        results: dict[str, dict[str, Tensor]] = {}
+        weights = {
+            name: weight
+            for name, weight in self.weights_at(inputs.progress).items()
+            if self._takes_part(name, inputs.progress)
+        }
         with torch.autocast(inputs.device.type, enabled=False):
-            order = self._order(weights)
-            for name in order:
-                shown = evolve(inputs, last=name == order[-1])
-                with torch.set_grad_enabled(torch.is_grad_enabled() and weights[name] != 0):
-                    results[name] = self._named(name, self.terms[f"term_{name}"](shown))
+            results = self._results(inputs, weights)
             components = {key: value for name in weights for key, value in results[name].items()}
-            for name, weight in weights.items():
+            factors = self._factors(inputs, weights, components)
+            for name, factor in factors.items():
                 # Of a monitored term that is infinite the total must not become nan.
                 value = components[name]
-                components[f"weighted/{name}"] = weight * value if weight else torch.zeros_like(value)
-            total = torch.stack([components[f"weighted/{name}"] for name in weights]).sum()
-        for name, weight in weights.items():
-            components[f"weight/{name}"] = torch.full_like(total, weight, requires_grad=False)
-        return {"total": total, **components}
+                components[f"weighted/{name}"] = factor * value if weights[name] else torch.zeros_like(value)
+            nothing = torch.zeros((), device=inputs.device)
+            total = torch.stack([nothing, *(components[f"weighted/{name}"] for name in weights)]).sum()
+            objectives = self._objectives(inputs, weights)
+        for name, factor in factors.items():
+            components[f"weight/{name}"] = torch.zeros_like(total, requires_grad=False) + factor
+        return {"total": total, **components, **objectives}
+
+    def _takes_part(self, name: str, progress: float) -> bool:
+        begun: bool = getattr(self.config, name).has_begun(progress)
+        return begun and (self.training or not self.origins[name].spec.trained)
+
+    def _results(self, inputs: LossInputs, weights: dict[str, float]) -> dict[str, dict[str, Tensor]]:
+        results = {}
+        order = self._order(weights)
+        for name in order:
+            term, shown = self.terms[f"term_{name}"], evolve(inputs, last=name == order[-1])
+            learns = torch.is_grad_enabled() and weights[name] != 0
+            own = term.parameters() if self.origins[name].spec.trained else ()
+            with torch.set_grad_enabled(learns), _frozen(own):
+                results[name] = self._named(name, term(shown))
+            if learns and inputs.learning and not results[name][name].requires_grad:
+                raise TermError(
+                    "the term gives no gradient: what it returned is detached from the prediction",
+                    culprit=str(self.origins[name]),
+                    remedy="Compute it of inputs.view(...) without detach(), item() or no_grad(), or monitor "
+                    f"it with a weight of 0: loss.{name}.{getattr(self.config, name).weight_option} = 0",
+                )
+        return results
+
+    def _factors(
+        self, inputs: LossInputs, weights: dict[str, float], components: dict[str, Tensor]
+    ) -> dict[str, float | Tensor]:
+        """Give what each term is multiplied with: its weight, or what the balancer makes of it."""
+        if self.balancer is None or not (self.training and torch.is_grad_enabled()):
+            return {**weights}
+        weighted = {name: weight for name, weight in weights.items() if weight}
+        outputs = tuple(source for source in inputs.prediction.sources if source.requires_grad)
+        losses = {name: components[name] for name in weighted}
+        if not outputs:
+            return {**weights}
+        balanced = {key: value.detach() for key, value in self.balancer(losses, weighted, outputs).items()}
+        return {name: balanced.get(name, weight) for name, weight in weights.items()}
+
+    def _objectives(self, inputs: LossInputs, weights: dict[str, float]) -> dict[str, Tensor]:
+        """Let every trained term that takes part judge itself, of views out of the model's reach."""
+        trained = [name for name in weights if self.origins[name].spec.trained]
+        if not trained or not torch.is_grad_enabled():
+            return {}
+        inputs = inputs.detached()
+        modules = self.trained_terms()
+        named = {name: self._named(name, modules[name].objective(inputs)) for name in trained}
+        parts = {f"objective/{key}": value for values in named.values() for key, value in values.items()}
+        total = torch.stack([named[name][name] for name in trained]).sum()
+        return {"objective": total, **parts}
 
     def _order(self, weights: dict[str, float]) -> list[str]:
         """Give the order in which the terms run."""
@@ -92,10 +160,25 @@ class CombinedLoss(nn.Module):
         )
 
 
+@contextmanager
+def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Let what is computed give gradient to whatever it looks at, and none to these parameters."""
+    learnt = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in learnt:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learnt:
+            parameter.requires_grad_(True)
+
+
 def compose(
     terms: str | Iterable[str],
     options: Mapping[str, Any] | None = None,
     *,
+    balancer: str | None = None,
+    balancer_options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> CombinedLoss:
     """Compose a loss of installed terms, for a training loop of one's own.
@@ -104,18 +187,30 @@ def compose(
         components = loss(inputs)
         components["total"].backward()
 
+    Where a term is trained itself, `components["objective"].backward()` gives the gradients of
+    `loss.parameters()`, for an optimizer of their own.
+
     Args:
         terms: names or aliases of terms, comma-separated or one by one; `dist:name` where two
             distributions have a term of one name.
         options: values by their address below `loss`, such as `"stft.weight"`.
-        registry: where to look the terms up; by default everything that is installed.
+        balancer: its name, such as `"gradient"`; by default weights are fixed factors.
+        balancer_options: its options by name.
+        registry: where to look terms and balancer up; by default everything that is installed.
 
     Raises:
-        TermError: a term is unknown, ambiguous or broken.
+        TermError: a term or the balancer is unknown, ambiguous or broken.
         ConfigError: an option is unknown or does not fit.
     """
-    chosen = (registry or Registry()).choose(terms)
+    registry = registry or Registry()
+    chosen = registry.choose(terms)
     tree: dict[str, Any] = {}
     for address, value in (options or {}).items():
         assign(tree, address, value)
-    return CombinedLoss(chosen, configure(chosen, tree))
+    config = configure(chosen, tree)
+    if balancer is None:
+        return CombinedLoss(chosen, config)
+    found = registry.choose_balancer(balancer)
+    balancing = structure(balancer_options or {}, found.spec.config, at=f"balancing.{found.name}")
+    built = found.build(balancing, tuple(term.name for term in chosen))
+    return CombinedLoss(chosen, config, balancer=built)

@@ -1,20 +1,21 @@
-"""The registry of loss terms: Distill's own and those of installed plugins. Loads no torch."""
+"""The registry of loss terms and balancers: Distill's own and those of plugins. Loads no torch."""
 
 import pkgutil
 import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import pluggy
 from attrs import frozen
 
 import distill
 from distill import hookspecs
+from distill.balancing import configs as balancers
 from distill.config import suggest
 from distill.errors import DistillError, TermError
-from distill.hookspecs import PROJECT, BaseTermConfig, TermSpec
-from distill.terms import configs
+from distill.hookspecs import PROJECT, BalancerConfig, BalancerSpec, BaseTermConfig, TermSpec
+from distill.terms import configs as terms
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,10 +39,11 @@ class Provenance:
 
 
 @frozen(kw_only=True)
-class Term(Provenance):
-    """A registered loss term: its spec and where it came from."""
+class _Registered(Provenance):
+    """A spec, and where it came from."""
 
-    spec: TermSpec
+    kind: ClassVar[str]
+    spec: TermSpec | BalancerSpec
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin})"
@@ -54,7 +56,33 @@ class Term(Provenance):
     @property
     def names(self) -> tuple[str, ...]:
         """Give the canonical name, then the aliases."""
-        return (self.spec.name, *self.spec.aliases)
+        return self.spec.names
+
+    def _build(self, *arguments: object) -> "nn.Module":
+        from torch import nn  # noqa: PLC0415  # listing terms loads no torch
+
+        builder: Any = self.spec.build
+        try:
+            if isinstance(builder, str):
+                builder = pkgutil.resolve_name(builder)
+            module = builder(*arguments)
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"expected an nn.Module, got {module!r}")  # noqa: TRY301  # reported below
+        except Exception as error:
+            raise TermError(
+                f"the {self.kind} cannot be built: {_cause(error)}",
+                culprit=str(self),
+                remedy=f"If its options are right, report this to the authors of {self.distribution}.",
+            ) from error
+        return module
+
+
+@frozen(kw_only=True)
+class Term(_Registered):
+    """A registered loss term."""
+
+    kind: ClassVar[str] = "loss term"
+    spec: TermSpec
 
     def build(self, config: BaseTermConfig) -> "nn.Module":
         """Build the term's module from its config.
@@ -62,22 +90,23 @@ class Term(Provenance):
         Raises:
             TermError: The builder cannot be imported, raises, or returns something else.
         """
-        from torch import nn  # noqa: PLC0415  # listing terms loads no torch
+        return self._build(config)
 
-        builder = self.spec.build
-        try:
-            if isinstance(builder, str):
-                builder = pkgutil.resolve_name(builder)
-            module = builder(config)
-            if not isinstance(module, nn.Module):
-                raise TypeError(f"expected an nn.Module, got {module!r}")  # noqa: TRY301  # reported below
-        except Exception as error:
-            raise TermError(
-                f"the term cannot be built: {_cause(error)}",
-                culprit=str(self),
-                remedy=f"If its options are right, report this to the authors of {self.distribution}.",
-            ) from error
-        return module
+
+@frozen(kw_only=True)
+class Balancer(_Registered):
+    """A registered balancer."""
+
+    kind: ClassVar[str] = "balancer"
+    spec: BalancerSpec
+
+    def build(self, config: BalancerConfig, terms: tuple[str, ...]) -> "nn.Module":
+        """Build the balancer's module from its config and the names of the terms.
+
+        Raises:
+            TermError: The builder cannot be imported, raises, or returns something else.
+        """
+        return self._build(config, terms)
 
 
 @frozen(kw_only=True)
@@ -95,23 +124,27 @@ class Broken(Provenance):
         return _cause(self.error)
 
 
-class Registry:
-    """The loss terms that can be chosen by name.
+R = TypeVar("R", Term, Balancer)
 
-    The built-in terms come first: the entry points of installed plugins are loaded only when another
+
+class Registry:
+    """The loss terms and balancers that can be chosen by name.
+
+    The built-in ones come first: the entry points of installed plugins are loaded only when another
     name is asked for, or when everything is listed, and never when `discover` is false. A plugin that
     fails is kept in `broken()` and is fatal only to whoever needs it.
     """
 
     def __init__(self, *, discover: bool = True) -> None:
-        self._terms: list[Term] = []
+        self._registered: list[Term | Balancer] = []
         self._broken: list[Broken] = []
         self._plugins: list[object] = []
         self._undiscovered = discover
-        self.register(configs, name=PROJECT, version=distill.__version__)
+        for plugin in (terms, balancers):
+            self.register(plugin, name=PROJECT, version=distill.__version__)
 
     def register(self, plugin: object, *, name: str, version: str = "") -> None:
-        """Register the terms of a plugin: a module, or any object with a `distill_loss_terms` hook.
+        """Register what a plugin's hooks yield: a module, or any object with hooks of `distill.hookspecs`.
 
         `name` stands for its distribution. A plugin that is registered already stays as it is.
 
@@ -124,13 +157,18 @@ class Registry:
             raise TermError(
                 _cause(error),
                 culprit=f"plugin '{name}'",
-                remedy="The docstring of distill.hookspecs.distill_loss_terms shows a complete plugin.",
+                remedy="The docstrings in distill.hookspecs show complete plugins.",
             ) from error
 
     def terms(self) -> tuple[Term, ...]:
         """Give every term that works, the built-in ones first."""
         self._discover()
-        return tuple(self._terms)
+        return self._known(Term)
+
+    def balancers(self) -> tuple[Balancer, ...]:
+        """Give every balancer that works, the built-in one first."""
+        self._discover()
+        return self._known(Balancer)
 
     def broken(self) -> tuple[Broken, ...]:
         """Give the installed plugins that cannot be used."""
@@ -146,10 +184,10 @@ class Registry:
         wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
         if "" in wanted or not wanted:
             problem = f"a name is empty in '{','.join(wanted)}'" if any(wanted) else "no loss term is chosen"
-            raise TermError(problem, remedy=f"Choose from: {self._listing()}")
+            raise TermError(problem, remedy=f"Choose from: {self._listing(Term)}")
         chosen: dict[str, tuple[str, Term]] = {}
         for name in wanted:
-            term = self._find(name)
+            term = self._find(Term, name)
             if term.name in chosen:
                 raise TermError(
                     f"loss term '{term.name}' is chosen twice, as '{chosen[term.name][0]}' and as '{name}'",
@@ -158,50 +196,64 @@ class Registry:
             chosen[term.name] = name, term
         return tuple(term for _, term in chosen.values())
 
-    def _find(self, wanted: str) -> Term:
-        matches = self._matches(wanted)
-        if not any(term.is_from(PROJECT) for term in matches):
+    def choose_balancer(self, name: str) -> Balancer:
+        """Find a balancer by name or `distribution:name`.
+
+        Raises:
+            TermError: The name is unknown, ambiguous, or needs a broken plugin.
+        """
+        return self._find(Balancer, name.strip())
+
+    def _known(self, kind: type[R]) -> tuple[R, ...]:
+        return tuple(each for each in self._registered if isinstance(each, kind))
+
+    def _find(self, kind: type[R], wanted: str) -> R:
+        matches = self._matches(kind, wanted)
+        if not any(each.is_from(PROJECT) for each in matches):
             self._discover()
-            matches = self._matches(wanted)
+            matches = self._matches(kind, wanted)
         if not matches:
-            self._fail_to_find(wanted)
+            self._fail_to_find(kind, wanted)
         if len(matches) > 1:
             raise TermError(
-                f"loss term '{wanted}' is provided by {' and by '.join(term.origin for term in matches)}",
-                remedy=f"Say which: {' or '.join(f'{term.distribution}:{wanted}' for term in matches)}",
+                f"{kind.kind} '{wanted}' is provided by {' and by '.join(each.origin for each in matches)}",
+                remedy=f"Say which: {' or '.join(f'{each.distribution}:{wanted}' for each in matches)}",
             )
         return matches[0]
 
-    def _matches(self, wanted: str) -> list[Term]:
+    def _matches(self, kind: type[R], wanted: str) -> list[R]:
         distribution, colon, name = wanted.rpartition(":")
-        return [t for t in self._terms if name in t.names and (not colon or t.is_from(distribution))]
+        known = self._known(kind)
+        return [each for each in known if name in each.names and (not colon or each.is_from(distribution))]
 
-    def _fail_to_find(self, wanted: str) -> NoReturn:
+    def _fail_to_find(self, kind: type[R], wanted: str) -> NoReturn:
         distribution, colon, name = wanted.rpartition(":")
         suspects = [plugin for plugin in self._broken if not colon or plugin.is_from(distribution)]
-        listing = self._listing()
+        listing = self._listing(kind)
         for plugin in suspects:
             if name in plugin.names:
                 raise TermError(
-                    f"loss term '{name}' cannot be loaded: {plugin.cause}",
+                    f"{kind.kind} '{name}' cannot be loaded: {plugin.cause}",
                     culprit=plugin.origin,
                     remedy=f"Repair or uninstall {plugin.distribution}, or choose from: {listing}",
                 ) from plugin.error
+        known = self._known(kind)
         if colon:
-            problem = f"no installed distribution '{distribution}' provides a loss term '{name}'"
+            problem = f"no installed distribution '{distribution}' provides a {kind.kind} '{name}'"
             remedy = f"Install the one that does, or choose from: {listing}"
-            known = [f"{term.distribution}:{name}" for term in self._terms for name in term.names]
+            names = [f"{each.distribution}:{name}" for each in known for name in each.names]
         else:
-            problem = f"unknown loss term '{name}'"
+            problem = f"unknown {kind.kind} '{name}'"
             remedy = f"Choose from: {listing}"
-            known = [name for term in self._terms for name in term.names]
+            names = [name for each in known for name in each.names]
         if suspects:
             remedy += "\nIt may belong to a plugin that cannot be loaded:"
             remedy += "".join(f"\n  {plugin.origin}: {plugin.cause}" for plugin in suspects)
-        raise TermError(problem + suggest(wanted, known), remedy=remedy)
+        raise TermError(problem + suggest(wanted, names), remedy=remedy)
 
-    def _listing(self) -> str:
-        return ", ".join(" or ".join(term.names) for term in self.terms())
+    def _listing(self, kind: type[R]) -> str:
+        self._discover()
+        return ", ".join(" or ".join(each.names) for each in self._known(kind))
 
     def _discover(self) -> None:
         if self._undiscovered:
@@ -215,7 +267,7 @@ class Registry:
         try:
             plugin = point.load()
             specs = _declared_specs(plugin)
-            names += [name for spec in specs for name in (spec.name, *spec.aliases)]
+            names += [name for spec in specs for name in spec.names]
             self._add(plugin, specs, distribution.name, distribution.version)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything
             self._broken.append(
@@ -228,39 +280,52 @@ class Registry:
                 )
             )
 
-    def _add(self, plugin: object, specs: Sequence[TermSpec], distribution: str, version: str) -> None:
+    def _add(
+        self, plugin: object, specs: Sequence[TermSpec | BalancerSpec], distribution: str, version: str
+    ) -> None:
         # Two entry points may name one module, and so may what two installations of it left behind.
         if any(plugin is known for known in self._plugins):
             return
-        terms = [Term(spec=spec, distribution=distribution, version=version) for spec in specs]
-        taken = {
-            name: term
-            for term in self._terms
-            if term.is_from(PROJECT) or term.is_from(distribution)
-            for name in term.names
+        origin = {"distribution": distribution, "version": version}
+        added = [
+            Term(spec=spec, **origin) if isinstance(spec, TermSpec) else Balancer(spec=spec, **origin)
+            for spec in specs
+        ]
+        taken: dict[tuple[str, str], Term | Balancer] = {
+            (each.kind, name): each
+            for each in self._registered
+            if each.is_from(PROJECT) or each.is_from(distribution)
+            for name in each.names
         }
-        for term in terms:
-            for name in term.names:
-                if name in taken:
-                    raise TermError(f"the name '{name}' is taken by {taken[name]}")
-                taken[name] = term
-        self._terms += terms
+        for each in added:
+            for name in each.names:
+                if (each.kind, name) in taken:
+                    raise TermError(f"the name '{name}' is taken by {taken[each.kind, name]}")
+                taken[each.kind, name] = each
+        self._registered += added
         self._plugins.append(plugin)
 
 
-def _declared_specs(plugin: object) -> list[TermSpec]:
+def _declared_specs(plugin: object) -> list[TermSpec | BalancerSpec]:
     # A manager for each plugin, so that what fails or is yielded belongs to this plugin alone.
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)
     manager.check_pending()
-    specs = [spec for specs in manager.hook.distill_loss_terms() for spec in specs]
-    if not specs:
-        raise TermError("it has no @hookimpl 'distill_loss_terms' that yields a TermSpec")
-    for spec in specs:
-        if not isinstance(spec, TermSpec):
-            raise TermError(f"'distill_loss_terms' yields {spec!r}, not a TermSpec")
-    return specs
+    declared: list[TermSpec | BalancerSpec] = []
+    for hook, record in (
+        (manager.hook.distill_loss_terms, TermSpec),
+        (manager.hook.distill_balancers, BalancerSpec),
+    ):
+        for spec in (spec for specs in hook() for spec in specs):
+            if not isinstance(spec, record):
+                raise TermError(f"'{hook.name}' yields {spec!r}, not a {record.__name__}")
+            declared.append(spec)
+    if not declared:
+        raise TermError(
+            "none of its hooks, @hookimpl 'distill_loss_terms' or 'distill_balancers', yields a spec"
+        )
+    return declared
 
 
 def _normalised(distribution: str) -> str:

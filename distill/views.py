@@ -92,11 +92,20 @@ class Signal:
             length=waveform.shape[-1],
         )
 
-    def detached(self) -> "Signal":
-        """Give the same signal out of reach of gradients, with no view computed yet."""
+    @property
+    def sources(self) -> tuple[Tensor, ...]:
+        """What the signal was made from: its spectrogram, its waveform, or both."""
+        return tuple(source for source in (self.spectrogram, self.waveform) if source is not None)
+
+    def detached(self, *, viewed: bool = False) -> "Signal":
+        """Give the same signal out of reach of gradients, with the views computed so far if `viewed`."""
         sources = self.spectrogram, self.waveform
         spectrogram, waveform = (None if source is None else source.detach() for source in sources)
-        return evolve(self, spectrogram=spectrogram, waveform=waveform)
+        signal = evolve(self, spectrogram=spectrogram, waveform=waveform)
+        if viewed:
+            for view, tensor in self._views.items():
+                signal.prepare(view, tensor.detach)
+        return signal
 
     def view(self, view: View) -> Tensor:
         """Give a view of the signal in float32, computed the first time it is asked for."""
@@ -169,17 +178,32 @@ class LossInputs:
     @property
     def device(self) -> torch.device:
         """The device of the target."""
-        return self._source.device
+        return self.target.sources[0].device
 
     @property
     def batch_size(self) -> int:
         """The number of examples."""
-        return len(self._source)
+        return len(self.target.sources[0])
 
     @property
-    def _source(self) -> Tensor:
-        sources = self.target.spectrogram, self.target.waveform
-        return next(source for source in sources if source is not None)
+    def learning(self) -> bool:
+        """Whether the prediction, and the posterior where there is one, come from a model that learns."""
+        posterior = self._posterior
+        predicted = any(source.requires_grad for source in self.prediction.sources)
+        return predicted and (
+            posterior is None or (posterior.mu.requires_grad and posterior.logvar.requires_grad)
+        )
+
+    def detached(self) -> "LossInputs":
+        """Give the same inputs out of reach of gradients, with the views computed so far."""
+        posterior = self._posterior
+        return evolve(
+            self,
+            prediction=self.prediction.detached(viewed=True),
+            target=self.target.detached(viewed=True),
+            posterior=posterior and Posterior(mu=posterior.mu.detach(), logvar=posterior.logvar.detach()),
+            last=False,
+        )
 
     def first(self, count: int) -> "LossInputs":
         """Give the inputs of the first `count` examples, for a term that is too dear for all of them.

@@ -52,6 +52,11 @@ def noise(*shape, seed=0):
     return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def constant(value):
+    """Make what a term may return: a scalar that a gradient could flow through."""
+    return torch.tensor(float(value), requires_grad=True)
+
+
 class Learned(nn.Module):
     """A term with a parameter."""
 
@@ -149,7 +154,7 @@ def test_a_term_may_be_named_as_a_method_of_a_module(name):
 def test_weights_apply_once():
     """Terms of 3 and 5 with weights 2 and 0.5 total 8.5."""
     loss = composed(
-        lambda _: torch.tensor(3.0), lambda _: torch.tensor(5.0), options={"a.weight": 2.0, "b.weight": 0.5}
+        lambda _: constant(3.0), lambda _: constant(5.0), options={"a.weight": 2.0, "b.weight": 0.5}
     )
     assert numbers(loss(Step().inputs)) == {
         "total": 8.5,
@@ -165,7 +170,7 @@ def test_weights_apply_once():
 def test_schedules_apply_once():
     """Halfway up its ramp a term of 3 with weight 2 counts 3 * 2 * 0.5; after it 3 * 2."""
     loss = composed(
-        lambda _: torch.tensor(3.0), options={"a.weight": 2.0, "a.schedule": [[0.0, 0.0], [0.4, 1.0]]}
+        lambda _: constant(3.0), options={"a.weight": 2.0, "a.schedule": [[0.0, 0.0], [0.4, 1.0]]}
     )
     totals = [loss(Step(progress=p).inputs)["total"].item() for p in (0.0, 0.2, 0.4, 1.0)]
     assert totals == pytest.approx([0.0, 3.0, 6.0, 6.0])
@@ -179,7 +184,7 @@ def test_the_kl_warms_up():
 
 def test_the_parts_of_a_term_add_up_to_it():
     """A dict of named parts is their sum, and each is logged."""
-    loss = composed(lambda _: {"x": torch.tensor(1.0), "y": torch.tensor(2.5)}, options={"a.weight": 2.0})
+    loss = composed(lambda _: {"x": constant(1.0), "y": constant(2.5)}, options={"a.weight": 2.0})
     components = numbers(loss(Step().inputs))
     assert components["a"] == 3.5
     assert (components["a/x"], components["a/y"]) == (1.0, 2.5)
@@ -314,7 +319,7 @@ def test_the_order_of_the_terms():
     def noting(name):
         def term(inputs):
             order.append((name, inputs.last))
-            return torch.zeros(())
+            return constant(0)
 
         return term
 
@@ -358,7 +363,7 @@ def test_a_predicted_waveform_is_cut_to_the_length_of_the_target():
 
     def term(inputs):
         shapes.extend(list(side.shape) for side in inputs.view(Waveform()))
-        return torch.zeros(())
+        return constant(0)
 
     composed(term)(Step(samples=150).inputs)
     assert shapes == [[2, 150], [2, 150]]
@@ -391,7 +396,7 @@ def test_a_monitored_term_does_not_cut_the_gradient_of_what_it_shares():
 
 def test_a_monitored_term_that_overflows_leaves_the_total_alone():
     """Infinity times 0 is no number, but it is not in the sum."""
-    loss = composed(lambda _: torch.tensor(torch.inf), lambda _: torch.tensor(1.0), options={"a.weight": 0})
+    loss = composed(lambda _: constant(torch.inf), lambda _: constant(1.0), options={"a.weight": 0})
     components = loss(Step().inputs)
     assert components["a"] == torch.inf
     assert components["total"] == 1
@@ -448,7 +453,7 @@ def test_autocast_changes_nothing(dtype):
         (0.5, "0.5"),
         (None, "None"),
         ({}, "{}"),
-        ({"fine": torch.tensor(1.0), "x": torch.zeros(2)}, "a torch.float32 tensor of shape [2] as part 'x'"),
+        ({"fine": constant(1.0), "x": torch.zeros(2)}, "a torch.float32 tensor of shape [2] as part 'x'"),
         ({"x": None}, "None as part 'x'"),
     ],
 )
@@ -464,7 +469,7 @@ def test_a_term_that_returns_no_loss_is_named(returned, shown):
 
 def test_a_term_in_half_precision_is_summed_in_float32():
     """60000 and 60000 are more than float16 holds."""
-    loss = composed(lambda _: {"x": torch.tensor(6e4).half(), "y": torch.tensor(6e4).half()})
+    loss = composed(lambda _: {"x": constant(6e4).half(), "y": constant(6e4).half()})
     assert loss(Step().inputs)["total"].item() == 120_000
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import attrs
 import pytest
 
-from distill.hookspecs import BaseTermConfig, TermConfig, TermSpec, distill_loss_terms
+from distill.hookspecs import (
+    BalancerConfig,
+    BalancerSpec,
+    BaseTermConfig,
+    TermConfig,
+    TermSpec,
+    TrainedTermConfig,
+    distill_loss_terms,
+)
 
 PLUGIN = Path(__file__).parents[1] / "plugins" / "distill-band-energy"
 
@@ -66,14 +74,14 @@ def test_spec_refuses_a_name_that_is_no_address(name, attribute):
         spec(**{attribute: name if attribute == "name" else (name,)})
 
 
-@pytest.mark.parametrize("name", ["total", "weight", "weighted", "lambda", "class"])
+@pytest.mark.parametrize("name", ["total", "weight", "weighted", "objective", "lambda", "class"])
 @pytest.mark.parametrize("attribute", ["name", "aliases"])
 def test_spec_refuses_a_name_that_is_taken(name, attribute):
     """A term must not hide a component of the composer's, and `recipe.loss.lambda` is not Python."""
     with pytest.raises(ValueError, match=f"^'{attribute}' must be") as caught:
         spec(**{attribute: name if attribute == "name" else (name,)})
     assert str(caught.value) == (
-        f"'{attribute}' must be no word of Python's, nor one of total, weight, weighted: {name!r}"
+        f"'{attribute}' must be no word of Python's, nor one of total, weight, weighted, objective: {name!r}"
     )
 
 
@@ -128,3 +136,59 @@ def test_documented_entry_point_is_the_one_in_plugins():
     _, documented = documented_plugin()
     project = tomllib.loads((PLUGIN / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert tomllib.loads(documented)["project"]["entry-points"] == project["entry-points"]
+
+
+def test_a_waiver_needs_a_reason():
+    """Who waives a check says why, else nobody can judge it."""
+    assert spec(waivers={"gain": "it compares shapes"}).waivers == {"gain": "it compares shapes"}
+    with pytest.raises(ValueError, match="must give a reason") as caught:
+        spec(waivers={"gain": " "})
+    assert str(caught.value) == "'waivers' must give a reason for the check 'gain': ' '"
+
+
+def test_a_spec_with_waivers_can_be_hashed():
+    """A spec is a value, whatever it waives."""
+    assert hash(spec(waivers={"gain": "it compares shapes"})) == hash(spec())
+
+
+@attrs.frozen(kw_only=True)
+class TrainedConfig(TrainedTermConfig):
+    """Options of a term that is trained itself."""
+
+
+def test_a_trained_term_begins_late():
+    """Before its start it takes no part; its weight follows the schedule all the same."""
+    config = TrainedConfig(start=0.5, weight=2.0)
+    assert [config.has_begun(progress) for progress in (0.0, 0.49, 0.5, 1.0)] == [False, False, True, True]
+    assert [Config().has_begun(progress) for progress in (0.0, 1.0)] == [True, True]
+
+
+def test_a_trained_term_is_told_by_its_config():
+    """The spec of a term with a config for training is that of a trained term."""
+    assert spec(config=TrainedConfig).trained
+    assert not spec().trained
+
+
+@attrs.frozen(kw_only=True)
+class Balance(BalancerConfig):
+    """Options of a balancer."""
+
+
+def test_a_balancer_needs_a_balancers_config():
+    """What is no BalancerConfig, or was not decorated, is refused; the whole message says which."""
+    balancer = {"name": "even", "build": "even:Even", "summary": ""}
+    assert BalancerSpec(config=Balance, **balancer).names == ("even",)
+    with pytest.raises(TypeError) as caught:
+        BalancerSpec(config=Config, **balancer)
+    assert str(caught.value) == f"'config' must be a subclass of distill.BalancerConfig: {Config!r}"
+
+
+def test_what_attrs_makes_of_a_config_is_frozen():
+    """Even a class decorated as mutable is as frozen as its base, so that a value can be a key."""
+
+    @attrs.define(kw_only=True)
+    class Mutable(TermConfig):
+        bands: int = 8
+
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        spec(config=Mutable).config().bands = 9

@@ -130,7 +130,7 @@ def test_registering_a_plugin_that_breaks_the_contract_is_an_error():
         lambda: registry.register(plugin(spec(), spec(name="kl")), name="my-loop", version="1")
     ) == (
         f"plugin 'my-loop': the name 'kl' is taken by kl (distill {distill.__version__})\n"
-        "The docstring of distill.hookspecs.distill_loss_terms shows a complete plugin."
+        "The docstrings in distill.hookspecs show complete plugins."
     )
     assert len(registry.terms()) == 4
 
@@ -175,7 +175,7 @@ def test_a_term_that_cannot_be_built_is_named(builder, cause):
     with pytest.raises(TermError) as caught:
         build(build=builder)
     assert str(caught.value) == (
-        f"mine (my-losses 1.0): the term cannot be built: {cause}\n"
+        f"mine (my-losses 1.0): the loss term cannot be built: {cause}\n"
         "If its options are right, report this to the authors of my-losses."
     )
     assert type(caught.value.__cause__).__name__ == cause.split(":")[0]

@@ -119,10 +119,13 @@ BREAKAGE = {
     ),
     "exit": ("import sys\nsys.exit('no licence')", "SystemExit: no licence"),
     "raising hook": (HOOK.format(body="raise RuntimeError('no\\n data')"), "RuntimeError: no data"),
-    "no hook": ("x = 1", "it has no @hookimpl 'distill_loss_terms' that yields a TermSpec"),
+    "no hook": (
+        "x = 1",
+        "none of its hooks, @hookimpl 'distill_loss_terms' or 'distill_balancers', yields a spec",
+    ),
     "empty hook": (
         HOOK.format(body="return []"),
-        "it has no @hookimpl 'distill_loss_terms' that yields a TermSpec",
+        "none of its hooks, @hookimpl 'distill_loss_terms' or 'distill_balancers', yields a spec",
     ),
     "misspelt hook": (
         HOOK.format(body="yield").replace("distill_loss_terms", "distill_loss_term"),

@@ -1,7 +1,7 @@
 """The built-in terms: their options, and the hook that registers them. Loads no torch."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen, validators
 
@@ -97,6 +97,8 @@ class ReconstructionConfig(TermConfig):
 class KlConfig(BaseTermConfig):
     """The options of `kl`: a linear warm-up to its full weight, and the nats that cost nothing."""
 
+    weight_option: ClassVar[str] = "weight_max"
+
     weight_max: float = field(
         default=0.01,
         validator=_FACTOR,
@@ -126,6 +128,7 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         config=StftConfig,
         build="distill.terms.stft:StftTerm",
         summary="multi-resolution STFT of the flattened magnitude",
+        per_example=False,
     )
     yield TermSpec(
         name="reconstruction",
@@ -133,6 +136,7 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         config=ReconstructionConfig,
         build="distill.terms.reconstruction:ReconstructionTerm",
         summary="distance of the magnitudes and of the amplitude-weighted IFs",
+        per_example=False,
     )
     yield TermSpec(
         name="kl",
@@ -146,4 +150,5 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         build="distill.terms.waveform:WaveformTerm",
         summary="multi-resolution STFT of the waveforms, through the inverse",
         last=True,
+        per_example=False,
     )

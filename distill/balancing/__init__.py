@@ -1,0 +1,1 @@
+"""Balancers: what makes weights more than fixed factors; `configs` declares them without torch."""
