@@ -10,11 +10,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from distill.checkpoints import load_latest, load_state, save_state
+from distill.composer import CombinedLoss
 from distill.config import structure
 from distill.corpus import Corpus, is_sharded, open_corpus, open_shards, write_demo_corpus
 from distill.errors import ConfigError, RunError
 from distill.evaluation import log_spectral_distance
 from distill.model import VAE
+from distill.recipe import Draft
 from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
@@ -74,6 +76,21 @@ def make_model(settings: ModelSettings, representation: MagnitudeIF, seed: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VAE(settings, representation)
+
+
+def make_loss(draft: Draft, seed: int) -> CombinedLoss:
+    """Make the loss of a recipe, parameters that its terms own drawn with a seed.
+
+    Raises:
+        TermError: a term or the balancer cannot be built.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        balancer = None
+        if draft.balancer is not None:
+            config = draft.recipe.balancing[draft.balancer.name]
+            balancer = draft.balancer.build(config, tuple(term.name for term in draft.terms))
+        return CombinedLoss(draft.terms, draft.recipe.loss, balancer=balancer)
 
 
 def open_recipe_corpus(

@@ -94,7 +94,7 @@ class TrainedTermConfig(TermConfig):
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = ("total", "weight", "weighted", "objective")  # components that the composer adds itself
+_RESERVED = ("total", "weight", "weighted", "objective", "gradient_norm")  # components of other origin
 
 
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:

@@ -1,6 +1,7 @@
 """The recipe: everything a training is told, as one tree that is written and read as TOML. Loads no torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from distill.config import assign, structure, to_toml, unstructure
 from distill.config.words import show_briefly
 from distill.errors import ConfigError, RunError, TermError
 from distill.loss_config import configure
-from distill.registry import Registry, Term
+from distill.registry import Balancer, Registry, Term
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
@@ -35,7 +36,8 @@ T = TypeVar("T")
 class Recipe:
     """A whole run. `loss` is of a class made for the chosen terms: `recipe.loss.stft.weight`.
 
-    `provenance` names the distribution and version of each term, so that a run says what it needs.
+    `balancing` holds the config of the chosen balancer under its name, if one is chosen. `provenance`
+    names the distribution and version of each term, so that a run says what it needs.
     """
 
     loss: Any
@@ -43,6 +45,9 @@ class Recipe:
     model: ModelSettings = field(factory=ModelSettings)
     corpus: CorpusSettings = field(factory=CorpusSettings)
     training: TrainingSettings = field(factory=TrainingSettings)
+    balancing: dict[str, Any] = field(
+        factory=dict, metadata={"help": "a balancer and its options; none: weights are fixed factors"}
+    )
     provenance: dict[str, str] = field(
         factory=dict, metadata={"help": "the distribution each term comes from, as a record"}
     )
@@ -54,10 +59,11 @@ class Recipe:
 
 @frozen(kw_only=True)
 class Draft:
-    """A recipe with the terms it chose, and warnings about options of older versions."""
+    """A recipe with the terms and the balancer it chose, and warnings about options of older versions."""
 
     recipe: Recipe
     terms: tuple[Term, ...]
+    balancer: Balancer | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -66,6 +72,7 @@ def read_recipe(
     registry: Registry,
     *,
     loss: str | None = None,
+    balance: str | None = None,
     assignments: Iterable[tuple[str, Any]] = (),
 ) -> Draft:
     """Build a recipe from plain TOML data.
@@ -75,16 +82,20 @@ def read_recipe(
         registry: where the terms are looked up.
         loss: the terms, comma-separated; by default those that `tree` has options for. Where it has
             none, they are those of `DEFAULT_LOSS`, with its options.
+        balance: the balancer; by default that which `tree` has options for, if any.
         assignments: values by their address, which replace those of `tree`; they choose no terms.
 
     Raises:
-        TermError: a term is unknown, ambiguous or broken.
-        RunError: a term is not installed, and the tree's provenance says which distribution has it.
+        TermError: a term or a balancer is unknown, ambiguous or broken.
+        RunError: one is not installed, and the tree's provenance says which distribution has it.
         ConfigError: with every option that is unknown or does not fit.
     """
     defaults = {} if loss is not None or _table(tree, "loss") else DEFAULT_LOSS
     chosen = ",".join(defaults) or (_terms_of(tree) if loss is None else loss)
-    terms = _choose(registry, chosen, _table(tree, "provenance"))
+    provenance = _table(tree, "provenance")
+    with _naming_what_is_missing(registry.terms, chosen, provenance):
+        terms = registry.choose(chosen)
+    balancer = _choose_balancer(registry, balance, tree)
     tables = deepcopy(dict(tree))
     # An alias stands for its term, else what is assigned to the one would not replace the other.
     names = {name: term.name for term in terms for name in term.names}
@@ -103,11 +114,15 @@ def read_recipe(
         given = tables["loss"].get(name, {})
         tables["loss"][name] = {**options, **given} if isinstance(given, Mapping) else given
     configs = attempt(problems, configure, terms, tables["loss"])
-    recipe = attempt(problems, structure, {**tables, "loss": configs}, Recipe)
+    balancing = attempt(problems, _configure_balancing, balancer, _table(tables, "balancing"))
+    recipe = attempt(problems, structure, {**tables, "loss": configs, "balancing": balancing or {}}, Recipe)
     if problems or recipe is None:
         raise ConfigError(*problems)
     origins = {term.name: term.origin for term in terms}
-    return Draft(recipe=attrs.evolve(recipe, provenance=origins), terms=terms, warnings=tuple(warnings))
+    if balancer is not None:
+        origins[f"balancing.{balancer.name}"] = balancer.origin
+    recipe = attrs.evolve(recipe, provenance=origins)
+    return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))
 
 
 def _terms_of(tree: Mapping[str, Any]) -> str:
@@ -135,26 +150,66 @@ def differences(recipe: Recipe, other: Recipe) -> list[str]:
     return sorted(path for path in {*one, *two} if one.get(path) != two.get(path))
 
 
-def _choose(registry: Registry, names: str, provenance: Mapping[str, Any]) -> tuple[Term, ...]:
+def _choose_balancer(registry: Registry, balance: str | None, tree: Mapping[str, Any]) -> Balancer | None:
+    provenance = _table(tree, "provenance")
+    named = [_recorded(name, provenance, "balancing.") for name in _table(tree, "balancing")]
+    if balance is None and len(named) > 1:
+        raise ConfigError(f"balancing: expected one balancer at most, got {', '.join(named)}")
+    if balance is None and not named:
+        return None
+    name = named[0] if balance is None else balance
+    with _naming_what_is_missing(registry.balancers, name, provenance, "balancing."):
+        return registry.choose_balancer(name)
+
+
+def _configure_balancing(balancer: Balancer | None, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the config of the chosen balancer; of another one that is given options there is no address."""
+    unknown = sorted(set(tables) - {balancer.name if balancer else ""})
+    if unknown:
+        chosen = f"the balancer '{balancer.name}' is chosen" if balancer else "no balancer is chosen"
+        raise ConfigError(
+            *(f"balancing.{name}: {chosen}; choose this one with --balance" for name in unknown)
+        )
+    if balancer is None:
+        return {}
+    address = f"balancing.{balancer.name}"
+    table = tables.get(balancer.name, {})
+    return {balancer.name: structure(table, balancer.spec.config, at=address)}
+
+
+@contextmanager
+def _naming_what_is_missing(
+    installed: Callable[[], Iterable[Term | Balancer]],
+    names: str,
+    provenance: Mapping[str, Any],
+    prefix: str = "",
+) -> Iterator[None]:
+    """Say which distribution had what is not installed, if the recipe of a run recorded it."""
     try:
-        return registry.choose(names)
+        yield
     except TermError as error:
-        installed = {name for term in registry.terms() for name in term.names}
+        there = {name for each in installed() for name in each.names}
         wanted = {name.rpartition(":")[2].strip() for name in names.split(",")}
-        missing = {name: str(provenance[name]) for name in sorted(wanted - installed) if name in provenance}
+        missing = {
+            name: str(provenance[prefix + name])
+            for name in sorted(wanted - there)
+            if prefix + name in provenance
+        }
         if not missing:
             raise
+        what = "a balancer that is" if prefix else "loss terms that are"
         raise RunError(
-            "it needs loss terms that are not installed: "
+            f"it needs {what} not installed: "
             + ", ".join(f"'{name}' of {origin}" for name, origin in missing.items()),
             culprit="recipe",
             remedy="Install them: pip install " + " ".join(o.replace(" ", "==") for o in missing.values()),
         ) from error
 
 
-def _recorded(name: str, provenance: Mapping[str, Any]) -> str:
-    """Name a term with the distribution it came from when the recipe was written."""
-    return f"{str(provenance[name]).partition(' ')[0]}:{name}" if name in provenance else name
+def _recorded(name: str, provenance: Mapping[str, Any], prefix: str = "") -> str:
+    """Name a term or balancer with the distribution it came from when the recipe was written."""
+    origin = provenance.get(prefix + name)
+    return name if origin is None else f"{str(origin).partition(' ')[0]}:{name}"
 
 
 def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -22,13 +22,13 @@ from distill.composer import CombinedLoss
 from distill.corpus import Corpus
 from distill.errors import RunError, TrainingError
 from distill.model import VAE
+from distill.optimization import Optimization
 from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.settings import TrainingSettings
 from distill.views import LossInputs, Posterior, Signal
 
 _DEFAULT_MINUTES = 10.0
-_FINAL_RATE = 0.01
 _RISES_THAT_WARN = 5
 _CLIPS_TO_BEGIN_WITH = 512
 _BEGUN_AT_A_TIME = 64
@@ -89,9 +89,7 @@ class Trainer:
         self.clip_samples = clip_samples(settings, representation, model)
         self.clips = torch.Generator().manual_seed(settings.seed)
         self.noise = torch.Generator(device).manual_seed(settings.seed)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimization = Optimization(settings, accelerator, self.vae, self.loss)
         self.step, self.seconds, self.evaluations = 0, 0.0, 0
         self.heldout_totals: list[float] = []
 
@@ -137,17 +135,12 @@ class Trainer:
     def _take_step(self) -> None:
         """Learn from one batch. Nothing here waits for the device."""
         self.vae.train()
+        self.loss.train()
         waveform = self._draw_clips()
         components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
-        self.optimizer.zero_grad()
-        self.accelerator.backward(components["total"])
-        norm = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.settings.max_gradient_norm)
-        self._add_to_window(components | {"gradient_norm": norm})
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        # A fused optimizer stands still while this is 1, without asking the host.
-        self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # as a gradient scaler sets it
-        self.optimizer.step()
+        norms = self.optimization.differentiate(components)
+        self._add_to_window(components | norms)
+        self.optimization.step(self.step, self.progress, self._bad)
         self.step += 1
 
     def _compute(
@@ -197,12 +190,6 @@ class Trainer:
     def _share(self, batch: Tensor) -> Tensor:
         return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
 
-    def _learning_rate(self) -> float:
-        """Rise over the warm-up, fall along half a cosine to a hundredth."""
-        warmup = min(1.0, (self.step + 1) / (self.settings.warmup_steps + 1))
-        cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
-        return self.settings.learning_rate * warmup * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
-
     def _begin_window(self) -> None:
         """Begin to add up components, on the device, from record to record."""
         self._names: list[str] = []
@@ -211,11 +198,15 @@ class Trainer:
         self._window = self.step, time.monotonic()
 
     def _add_to_window(self, components: dict[str, Tensor]) -> None:
+        names = list(components)
+        if self._names not in ([], names):  # a term begins
+            self._log()
+        self._names = names
         values = torch.stack([value.detach().float() for value in components.values()])
-        self._names = list(components)
         # From the first bad step on, what it gave is kept and the optimizer stands still.
         self._last = torch.where(self._bad > 0, self._last, values)
-        finite = components["total"].isfinite() & components["gradient_norm"].isfinite()
+        decisive = [name for name in names if name in ("total", "objective") or "gradient_norm" in name]
+        finite = torch.stack([components[name] for name in decisive]).isfinite().all()
         self._bad = torch.maximum(self._bad, (~finite).float())
         if self.accelerator.num_processes > 1:  # what is bad for one stops them all
             self._bad = self.accelerator.reduce(self._bad, reduction="sum").clamp(max=1)
@@ -239,7 +230,7 @@ class Trainer:
     def _stop_for(self, components: dict[str, float], window: int) -> None:
         self.save()
         culprits = [
-            f"{name} is {value}"
+            f"{name}{self._origin(name)} is {value}"
             for name, value in components.items()
             if name != "total" and not math.isfinite(value) and not name.startswith(("weight/", "weighted/"))
         ]
@@ -250,6 +241,11 @@ class Trainer:
             "weight of that term, and go on with --resume.",
         )
 
+    def _origin(self, component: str) -> str:
+        """Name the distribution of the term that a component is of, if it is of one."""
+        term = component.removeprefix("objective/").partition("/")[0]
+        return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
+
     @torch.no_grad()
     def _evaluate(self) -> None:
         """Measure the loss on the same held-out clips each time, and warn when it keeps rising."""
@@ -257,6 +253,7 @@ class Trainer:
         if not self.corpus.heldout.recordings:
             return
         self.vae.eval()
+        self.loss.eval()
         clips = torch.Generator().manual_seed(self.settings.seed)
         waveform = self.corpus.heldout.draw(_CLIPS_TO_EVALUATE, self.clip_samples, clips)
         waveform = waveform.to(self.accelerator.device)
@@ -298,7 +295,8 @@ class Trainer:
             "evaluations": self.evaluations,
             "heldout_totals": self.heldout_totals,
             "model": self.vae.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "loss": self.loss.state_dict(),
+            **self.optimization.state_dict(),
             "clips": self.clips.get_state(),
             "noise": self.noise.get_state(),
             "corpus": self.corpus.train.state_dict(),
@@ -311,13 +309,14 @@ class Trainer:
         self.evaluations, self.heldout_totals = state["evaluations"], state["heldout_totals"]
         try:
             self.vae.load_state_dict(state["model"])
+            self.loss.load_state_dict(state.get("loss", {}))
         except RuntimeError as error:
             raise RunError(
-                "its checkpoint is of another model than its recipe describes",
+                "its checkpoint is of another model, or of another loss, than its recipe describes",
                 culprit=str(self.run.folder),
                 remedy="Restore recipe.toml as the training wrote it.",
             ) from error
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimization.load_state_dict(state)
         self.clips.set_state(state["clips"])
         self.noise.set_state(state["noise"])
         self.corpus.train.load_state_dict(state.get("corpus", {}))

@@ -8,7 +8,7 @@ import torch
 from attrs import frozen
 from torch import nn
 
-from distill import TermConfig, TermSpec, hookimpl
+from distill import TermConfig, TermSpec, TrainedTermConfig, hookimpl
 from distill.composer import compose
 from distill.errors import ConfigError, TermError
 from distill.registry import Registry
@@ -511,3 +511,172 @@ def test_the_state_of_a_term_is_the_losss():
     restored.load_state_dict(loss.state_dict())
     assert restored.terms["term_a"].factor.item() != 2
     assert numbers(restored(step.inputs)) == numbers(loss(step.inputs))
+
+
+@frozen(kw_only=True)
+class JudgeConfig(TrainedTermConfig):
+    """The options of the judge below."""
+
+
+class Judge(nn.Module):
+    """A term that is trained itself: it learns the level of the target, and pulls the prediction there."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.level = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, inputs):
+        """Compare the prediction's mean with the level learnt."""
+        return (inputs.view(LogMagnitude())[0].mean() - self.level).square()
+
+    def objective(self, inputs):
+        """Compare the level with both sides' means."""
+        prediction, target = inputs.view(LogMagnitude())
+        return {
+            "target": (self.level - target.mean()).square(),
+            "prediction": 0 * prediction.mean() * self.level,
+        }
+
+
+def judged(options=None, *, terms="recon,judge", **others):
+    """Compose `terms`, the judge of above being one that can be named."""
+    specs = [TermSpec(name="judge", config=JudgeConfig, build=Judge, summary="")]
+    registry = Registry(discover=False)
+    registry.register(
+        SimpleNamespace(distill_loss_terms=hookimpl(lambda: specs)), name="my-loop", version="1"
+    )
+    return compose(terms, options, registry=registry, **others)
+
+
+def test_a_trained_term_has_an_objective_of_its_own():
+    """The total trains the model alone, and the objective the term alone; it is the sum of its parts."""
+    step, loss = Step(), judged()
+    components = loss(step.inputs)
+    components["total"].backward(retain_graph=True)
+    assert step.prediction.grad.abs().sum() > 0
+    assert loss.trained_terms()["judge"].level.grad is None
+    step.prediction.grad = None
+    components["objective"].backward()
+    assert step.prediction.grad is None
+    assert loss.trained_terms()["judge"].level.grad.abs() > 0
+    assert components["objective"].item() == components["objective/judge"].item()
+    assert components["objective/judge"].item() == pytest.approx(
+        components["objective/judge/target"].item() + components["objective/judge/prediction"].item()
+    )
+
+
+def test_an_objective_shares_the_views_of_the_step():
+    """It looks at the waveform that the terms have heard: the inverse is not done again."""
+
+    class Hearing(Judge):
+        def forward(self, inputs):
+            return (inputs.view(Waveform())[0].mean() - self.level).square()
+
+        def objective(self, inputs):
+            waveforms = inputs.view(Waveform())
+            assert not any(waveform.requires_grad for waveform in waveforms)
+            return (self.level - waveforms[1].mean()).square()
+
+    specs = [TermSpec(name="judge", config=JudgeConfig, build=Hearing, summary="")]
+    registry = Registry(discover=False)
+    registry.register(SimpleNamespace(distill_loss_terms=hookimpl(lambda: specs)), name="my-loop")
+    step = Step()
+    compose("judge", registry=registry)(step.inputs)
+    assert step.representation.backs == 1
+
+
+def test_a_term_that_has_not_begun_is_not_computed():
+    """Before its start there is no component of it, and no objective; from then on there is."""
+    loss = judged({"judge.start": 0.5})
+    before, after = (loss(Step(progress=progress).inputs) for progress in (0.49, 0.5))
+    assert not [name for name in before if "judge" in name or "objective" in name]
+    assert {"judge", "weighted/judge", "weight/judge", "objective", "objective/judge"} <= after.keys()
+
+
+def test_in_evaluation_a_trained_term_is_left_out():
+    """It judges differently at each step, so that totals with it could not be compared."""
+    loss = judged().eval()
+    assert not [name for name in loss(Step().inputs) if "judge" in name or "objective" in name]
+
+
+def test_only_trained_terms_may_be_left():
+    """A total of nothing is 0."""
+    assert judged(terms="judge").eval()(Step().inputs)["total"].item() == 0
+
+
+def test_parameters_that_a_term_holds_still_stay_so():
+    """Those that need no gradient are not given one by the way."""
+    loss = judged()
+    loss.trained_terms()["judge"].level.requires_grad_(False)
+    loss(Step().inputs)
+    assert not loss.trained_terms()["judge"].level.requires_grad
+
+
+def test_a_term_without_a_gradient_is_an_error():
+    """What is detached would be weighed and learn nothing: one message with distribution, term and remedy."""
+    with pytest.raises(TermError) as caught:
+        composed(lambda inputs: inputs.view(LogMagnitude())[0].mean().detach())(Step().inputs)
+    assert str(caught.value) == (
+        "a (my-loop 1): the term gives no gradient: what it returned is detached from the prediction\n"
+        "Compute it of inputs.view(...) without detach(), item() or no_grad(), or monitor it with a weight "
+        "of 0: loss.a.weight = 0"
+    )
+
+
+def test_a_term_without_a_gradient_may_monitor():
+    """With weight 0, without gradients, or of a prediction that nobody learns to make, it is fine."""
+    detached = composed(
+        lambda inputs: inputs.view(LogMagnitude())[0].mean().detach(), options={"a.weight": 0.0}
+    )
+    assert detached(Step().inputs)["total"].item() == 0
+    loss, step = composed(lambda inputs: inputs.view(LogMagnitude())[0].mean().detach()), Step()
+    with torch.no_grad():
+        assert loss(step.inputs)["total"].item() != 0
+    assert loss(step.inputs.detached())["total"].item() != 0
+
+
+def test_a_balancer_makes_weights_shares():
+    """Two equal weights: the gradients at the prediction are as large as each other, and so is the log."""
+    options = {"reconstruction.weight": 1.0, "stft.weight": 1.0, **STFT}
+    step, loss = Step(), compose("stft,recon,kl", options, balancer="gradient")
+    components = loss(step.inputs)
+    norms = [
+        torch.autograd.grad(components[f"weighted/{name}"], step.prediction, retain_graph=True)[0]
+        .flatten(1)
+        .norm(dim=1)
+        .mean()
+        .item()
+        for name in ("stft", "reconstruction")
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    assert components["weighted/stft"].item() == pytest.approx(
+        components["weight/stft"].item() * components["stft"].item()
+    )
+    assert components["weight/kl"].item() == pytest.approx(loss.config.kl.weight_at(0.5))
+
+
+def test_a_balancer_stands_still_in_evaluation():
+    """There, weights are factors, and nothing is remembered, so that totals can be compared."""
+    loss = compose("recon,kl", balancer="gradient").eval()
+    fixed = compose("recon,kl").eval()
+    assert loss(Step().inputs)["total"].item() == fixed(Step().inputs)["total"].item()
+    loss.train()
+    with torch.no_grad():
+        assert loss(Step().inputs)["total"].item() == fixed(Step().inputs)["total"].item()
+    loss(Step().inputs.detached())
+    assert loss.balancer.counts.tolist() == [0, 0]
+
+
+def test_a_balancers_options_have_an_address():
+    """They are checked as a term's are."""
+    with pytest.raises(ConfigError) as caught:
+        compose("recon", balancer="gradient", balancer_options={"decay": 1.5})
+    assert str(caught.value) == "balancing.gradient.decay: must be < 1, got 1.5"
+
+
+def test_an_unknown_balancer_is_named():
+    """With those that there are."""
+    with pytest.raises(TermError) as caught:
+        compose("recon", balancer="gradiant", registry=Registry(discover=False))
+    assert str(caught.value) == "unknown balancer 'gradiant'; did you mean 'gradient'?\nChoose from: gradient"

@@ -6,9 +6,11 @@ import re
 import textwrap
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
+import torch
 
 from distill.hookspecs import (
     BalancerConfig,
@@ -17,8 +19,10 @@ from distill.hookspecs import (
     TermConfig,
     TermSpec,
     TrainedTermConfig,
+    distill_balancers,
     distill_loss_terms,
 )
+from distill.registry import Registry
 
 PLUGIN = Path(__file__).parents[1] / "plugins" / "distill-band-energy"
 
@@ -74,14 +78,17 @@ def test_spec_refuses_a_name_that_is_no_address(name, attribute):
         spec(**{attribute: name if attribute == "name" else (name,)})
 
 
-@pytest.mark.parametrize("name", ["total", "weight", "weighted", "objective", "lambda", "class"])
+@pytest.mark.parametrize(
+    "name", ["total", "weight", "weighted", "objective", "gradient_norm", "lambda", "class"]
+)
 @pytest.mark.parametrize("attribute", ["name", "aliases"])
 def test_spec_refuses_a_name_that_is_taken(name, attribute):
     """A term must not hide a component of the composer's, and `recipe.loss.lambda` is not Python."""
     with pytest.raises(ValueError, match=f"^'{attribute}' must be") as caught:
         spec(**{attribute: name if attribute == "name" else (name,)})
     assert str(caught.value) == (
-        f"'{attribute}' must be no word of Python's, nor one of total, weight, weighted, objective: {name!r}"
+        f"'{attribute}' must be no word of Python's, nor one of total, weight, weighted, objective, "
+        f"gradient_norm: {name!r}"
     )
 
 
@@ -192,3 +199,16 @@ def test_what_attrs_makes_of_a_config_is_frozen():
 
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         spec(config=Mutable).config().bands = 9
+
+
+def test_documented_balancer_works():
+    """The plugin in the docstring of the balancers' hook, as it stands, balances two losses."""
+    documentation = inspect.cleandoc(distill_balancers.__doc__)
+    names = {}
+    exec(textwrap.dedent(documentation.split("that of a term is:\n\n")[1]), names)  # noqa: S102  # our own
+    registry = Registry(discover=False)
+    registry.register(SimpleNamespace(distill_balancers=names["distill_balancers"]), name="mine")
+    balancer = registry.choose_balancer("equal")
+    module = balancer.build(balancer.spec.config(), ("a", "b"))
+    factors = module({"a": torch.tensor(4.0), "b": torch.tensor(0.5)}, {"a": 1.0, "b": 2.0}, ())
+    assert {name: factor.item() for name, factor in factors.items()} == {"a": 0.25, "b": 4.0}

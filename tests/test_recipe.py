@@ -8,7 +8,7 @@ import pytest
 from attrs import field, frozen
 
 import distill
-from distill import TermConfig, TermSpec, hookimpl
+from distill import BalancerConfig, BalancerSpec, TermConfig, TermSpec, hookimpl
 from distill.errors import ConfigError, RunError, TermError
 from distill.recipe import DEFAULT_LOSS, differences, read_recipe
 from distill.registry import Registry
@@ -234,3 +234,73 @@ def test_differences_name_paths(registry):
         "training.minutes",
         "training.steps",
     ]
+
+
+@frozen(kw_only=True)
+class EvenConfig(BalancerConfig):
+    """The options of a balancer of somebody else's."""
+
+    grip: float = field(default=0.5, metadata={"help": "how hard"})
+
+
+class EvenPlugin:
+    """A distribution's plugin with one balancer."""
+
+    @hookimpl
+    def distill_balancers(self):
+        """Yield it."""
+        yield BalancerSpec(name="even", config=EvenConfig, build="a:B", summary="")
+
+
+def test_without_a_balancer_there_is_none(registry):
+    """Weights are fixed factors unless one is chosen."""
+    draft = read_recipe({}, registry)
+    assert (draft.balancer, draft.recipe.balancing) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("tree", "options"),
+    [
+        ({}, {"balance": "even", "assignments": [("balancing.even.grip", 0.25)]}),
+        ({"balancing": {"even": {"grip": 0.25}}}, {}),
+        ({"balancing": {"even": {"grip": 0.25}}}, {"balance": "even-weights:even"}),
+    ],
+)
+def test_a_balancer_is_chosen_by_name_or_by_its_options(registry, tree, options):
+    """As terms are; the recipe written says so and is read back equal, with its distribution."""
+    registry.register(EvenPlugin(), name="even-weights", version="2")
+    draft = read_recipe({"loss": {"kl": {}}, **tree}, registry, **options)
+    assert draft.balancer is not None
+    assert draft.balancer.origin == "even-weights 2"
+    assert draft.recipe.balancing == {"even": EvenConfig(grip=0.25)}
+    assert draft.recipe.provenance == {"kl": OURS, "balancing.even": "even-weights 2"}
+    assert "[balancing.even]\ngrip = 0.25  # how hard\n" in draft.recipe.to_toml()
+    again = read_recipe(tomllib.loads(draft.recipe.to_toml()), registry)
+    assert differences(again.recipe, draft.recipe) == []
+
+
+def test_balancers_that_do_not_fit_are_refused(registry):
+    """Two at once, options of one that is not chosen, unknown options: each with its address."""
+    registry.register(EvenPlugin(), name="even-weights", version="2")
+    two = {"balancing": {"even": {}, "gradient": {}}}
+    assert problems(two, registry) == ["balancing: expected one balancer at most, got even, gradient"]
+    assert problems(two, registry, balance="even") == [
+        "balancing.gradient: the balancer 'even' is chosen; choose this one with --balance"
+    ]
+    assert problems({}, registry, assignments=[("balancing.gradient.decay", 0.5)]) == [
+        "balancing.gradient: no balancer is chosen; choose this one with --balance"
+    ]
+    assert problems({"balancing": {"gradient": {"decai": 0.5}}}, registry) == [
+        "balancing.gradient.decai: unknown option, got 0.5; did you mean 'decay'?"
+    ]
+
+
+def test_a_balancer_that_is_not_installed_is_named_with_its_distribution(registry):
+    """A run that was trained with it says what to install."""
+    tree = {"balancing": {"even": {}}, "provenance": {"balancing.even": "even-weights 2"}}
+    with pytest.raises(RunError) as caught:
+        read_recipe(tree, registry)
+    assert str(caught.value) == (
+        "recipe: it needs a balancer that is not installed: 'even' of even-weights 2\n"
+        "Install them: pip install even-weights==2"
+    )

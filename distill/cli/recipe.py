@@ -5,12 +5,15 @@ import click
 
 @click.command(short_help="Print a whole recipe as commented TOML.")
 @click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
+@click.option("--balance", help="Balancer that makes weights shares of the gradient: gradient.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
-def recipe(loss: str | None, assignments: tuple[str, ...]) -> None:
+def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training, every option with its help, for `distill train --config`."""
     from distill.config import parse_assignment
     from distill.recipe import read_recipe
     from distill.registry import Registry
 
-    draft = read_recipe({}, Registry(), loss=loss, assignments=map(parse_assignment, assignments))
+    draft = read_recipe(
+        {}, Registry(), loss=loss, balance=balance, assignments=map(parse_assignment, assignments)
+    )
     click.echo(draft.recipe.to_toml(), nl=False)

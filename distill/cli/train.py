@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Train a model on a folder of recordings.")
 @click.argument("corpus", required=False)
 @click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
+@click.option("--balance", help="Balancer that makes weights shares of the gradient: gradient.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
 @click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write; by default below runs/.")
@@ -71,7 +72,9 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
     given = [name for name in ("steps", "minutes", "seed", "device") if options[name] is not None]
     assignments += [(f"training.{name}", options[name]) for name in given]
     assignments += map(parse_assignment, options["assignments"])
-    draft = read_recipe(tree, registry, loss=options["loss"], assignments=assignments)
+    draft = read_recipe(
+        tree, registry, loss=options["loss"], balance=options["balance"], assignments=assignments
+    )
     if options["resume"]:
         changed = differences(draft.recipe, read_recipe(base, registry).recipe)
         changed = [

@@ -14,7 +14,6 @@ from distill.audio import write_audio
 from distill.checkpoints import load_latest, write_text
 from distill.cli.display import Display, corpus_progress, say, summary
 from distill.cli.options import REFINEMENTS
-from distill.composer import CombinedLoss
 from distill.corpus import Corpus, Stream
 from distill.memory import keep_freed_memory
 from distill.model import VAE
@@ -44,7 +43,7 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)
     representation = assembly.make_representation(recipe.representation)
     model = assembly.make_model(recipe.model, representation, recipe.training.seed)
-    loss = CombinedLoss(draft.terms, recipe.loss)
+    loss = assembly.make_loss(draft, recipe.training.seed)
     state = _latest_state(run) if resume else None
     runs = run.folder.resolve().parent
     # One decodes for all, and where machines share no disk, one on each of them.

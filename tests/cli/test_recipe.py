@@ -14,7 +14,7 @@ def read(result):
 def test_the_whole_recipe_is_printed(distill):
     """Every part of it, with the terms that are trained with by default."""
     tree = read(distill("recipe"))
-    assert list(tree) == ["loss", "representation", "model", "corpus", "training", "provenance"]
+    assert list(tree) == ["loss", "representation", "model", "corpus", "training", "balancing", "provenance"]
     assert list(tree["loss"]) == list(DEFAULT_LOSS)
 
 

@@ -329,3 +329,15 @@ class TestResuming:
         result = distill("train", "--resume", "--out", run, "--loss", "stft,recon,kl")
         assert result.status == 2
         assert "and this differs: loss.stft.fft_sizes, loss.stft.hop_sizes, " in result.err
+
+
+def test_balanced_weights_are_logged(distill, recordings, tiny, tmp_path):
+    """`--balance gradient` makes weights shares: what is logged is what the balancer makes of them."""
+    words = ("--loss", "stft,recon,kl", "--balance", "gradient", *tiny, "--steps", 2)
+    assert distill("train", recordings, *words, "--out", tmp_path / "run").status == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    trained = next(record for record in records if record["split"] == "train")
+    heldout = next(record for record in records if record["split"] == "heldout")
+    assert heldout["weights"]["reconstruction"] == pytest.approx(0.1)
+    assert trained["weights"]["reconstruction"] != pytest.approx(0.1, rel=0.01)
+    assert trained["weights"]["kl"] == 0

@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_ends_with_status_1(distill, recordings, tiny,
     result = distill("train", recordings, *words)
     assert result.status == 1
     assert result.err == (
-        "Error: steps 3..3: the loss is not finite: breaking is inf\n"
+        "Error: steps 3..3: the loss is not finite: breaking (breaking-losses 1) is inf\n"
         "The model is saved as it was before that step. Lower training.learning_rate or the "
         "weight of that term, and go on with --resume.\n"
     )

@@ -3,8 +3,7 @@
 import pytest
 
 from distill import TermConfig, TermSpec, hookimpl
-from distill.assembly import make_accelerator, make_model, make_representation
-from distill.composer import CombinedLoss
+from distill.assembly import make_accelerator, make_loss, make_model, make_representation
 from distill.corpus import open_corpus
 from distill.recipe import read_recipe
 from distill.registry import Registry
@@ -42,7 +41,8 @@ class Plugin:
     @hookimpl
     def distill_loss_terms(self):
         """Yield it under the name of its class."""
-        yield TermSpec(name=self.term.__name__.lower(), config=TermConfig, build=self.term, summary="")
+        config = getattr(self.term, "config", TermConfig)
+        yield TermSpec(name=self.term.__name__.lower(), config=config, build=self.term, summary="")
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,16 @@ def corpus(recordings, cache):
 def make(tiny_tree, corpus, tmp_path):
     """Make a trainer with the tiny recipe, `recon,kl` and terms given as classes."""
 
-    def make(*terms, folder="run", corpus=corpus, on_record=lambda _: None, model=(), **training):
+    def make(
+        *terms, folder="run", corpus=corpus, on_record=lambda _: None, model=(), balance=None, **training
+    ):
         registry = Registry(discover=False)
         for term in terms:
             registry.register(Plugin(term), name=f"{term.__name__.lower()}-losses", version="1")
         names = ["recon", "kl", *(term.__name__.lower() for term in terms)]
         tree = {**tiny_tree, "training": tiny_tree["training"] | training}
         tree["model"] = tree["model"] | dict(model)
-        draft = read_recipe(tree, registry, loss=",".join(names))
+        draft = read_recipe(tree, registry, loss=",".join(names), balance=balance)
         recipe = draft.recipe
         representation = make_representation(recipe.representation)
         return RememberingTrainer(
@@ -76,7 +78,7 @@ def make(tiny_tree, corpus, tmp_path):
             make_accelerator(recipe.training),
             model=make_model(recipe.model, representation, recipe.training.seed),
             representation=representation,
-            loss=CombinedLoss(draft.terms, recipe.loss),
+            loss=make_loss(draft, recipe.training.seed),
             corpus=corpus,
             run=Run(tmp_path / folder),
             on_record=on_record,

@@ -85,7 +85,7 @@ def test_learning_rate_and_weights_follow_their_schedules(make):
         steps=8,
         learning_rate=0.1,
         warmup_steps=2,
-        on_record=lambda _: rates.append(trainer.optimizer.param_groups[0]["lr"]),
+        on_record=lambda _: rates.append(trainer.optimization.optimizer.param_groups[0]["lr"]),
         evaluations=1,
     )
     trainer.train()

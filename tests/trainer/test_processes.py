@@ -42,6 +42,59 @@ main()
 """Distill in float64."""
 
 
+JUDGED = """
+import sys
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from distill import Registry, TermSpec, TrainedTermConfig, hookimpl, registry
+from distill.views import LogMagnitude
+
+
+@frozen(kw_only=True)
+class Config(TrainedTermConfig):
+    start: float = 0.2
+    learning_rate: float = 0.01
+
+
+class Judge(nn.Module):
+    def __init__(self, _):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(129))
+
+    def judge(self, magnitudes):
+        return torch.einsum("bft,f->bt", magnitudes, self.weights).tanh()
+
+    def forward(self, inputs):
+        return (1 - self.judge(inputs.view(LogMagnitude())[0])).mean()
+
+    def objective(self, inputs):
+        prediction, target = map(self.judge, inputs.view(LogMagnitude()))
+        return (1 + prediction).mean() + (1 - target).mean()
+
+
+@hookimpl
+def distill_loss_terms():
+    yield TermSpec(name="judge", config=Config, build=Judge, summary="")
+
+
+class WithJudge(Registry):
+    def __init__(self):
+        super().__init__(discover=False)
+        self.register(sys.modules[__name__], name="judging", version="1")
+
+
+registry.Registry = WithJudge
+
+from distill.cli import main
+
+main()
+"""
+"""Distill with a term that is trained itself."""
+
+
 def run(*words, processes=1, code=("-m", "distill"), status=0):
     """Run a command in one process or two, to its end."""
     launcher = TORCHRUN if processes == 2 else [sys.executable]
@@ -85,9 +138,25 @@ def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path):
         assert first == pytest.approx(second, rel=1e-4)
 
 
-@pytest.mark.parametrize("per_example", [True, False])
-def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path, per_example):
+def test_two_processes_train_a_term_as_one_does(recordings, tiny, tmp_path):
+    """Their gradients of its own parameters are averaged: model and term are those of one process."""
+    (tmp_path / "judged.py").write_text(JUDGED)
+    words = (recordings, "--loss", "recon,kl,judge", *tiny, *settings(*EVEN), "--steps", 15)
+    one, two = trained(tmp_path, *words, code=(str(tmp_path / "judged.py"),))
+    assert difference(one, two) < 1e-5
+    weights = [
+        load_latest(folder / "checkpoints").state["loss"]["terms.term_judge.weights"] for folder in (one, two)
+    ]
+    assert float((weights[0] - weights[1]).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("per_example", "balancer"), [(True, ()), (True, ("--balance", "gradient")), (False, ())]
+)
+def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path, per_example, balancer):
     """Per example, two processes give the weights of one; over the batch, as in auraloss, they do not.
+
+    So they do with balanced terms, whose gradient norms are then those of all examples.
 
     In float64: logarithms near their floor amplify the rounding of float32, by which the very first
     steps differ, far beyond 1e-5 within a dozen steps.
@@ -96,7 +165,7 @@ def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path
     norms = [f"loss.{term}.per_example={str(per_example).lower()}" for term in ("stft", "waveform")]
     small = [text.replace("stft", term, 1) for text in STFT for term in ("stft", "waveform")]
     options = settings(*EVEN, *norms, *small)
-    words = (recordings, "--loss", "stft,waveform,recon,kl", *tiny, *options, "--steps", 10)
+    words = (recordings, "--loss", "stft,waveform,recon,kl", *balancer, *tiny, *options, "--steps", 10)
     one, two = trained(tmp_path, *words, code=(str(tmp_path / "precise.py"),))
     assert (difference(one, two) < 1e-5) == per_example
 

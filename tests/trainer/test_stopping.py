@@ -87,7 +87,7 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(make, number):
     for split in ("train", "heldout"):
         assert stopped.recorded(split) + resumed.recorded(split) == straight.recorded(split)
     assert resumed.heldout_totals == straight.heldout_totals
-    states = [each.optimizer.state_dict()["state"] for each in (resumed, straight)]
+    states = [each.optimization.optimizer.state_dict()["state"] for each in (resumed, straight)]
     for one, other in zip(*(state.values() for state in states), strict=True):
         assert_same(one, other)
 
@@ -143,7 +143,8 @@ def test_a_state_of_another_model_is_refused(make):
     with pytest.raises(RunError) as caught:
         make(steps=2, model={"width": 8}).train(state)
     assert str(caught.value) == (
-        f"{trainer.run.folder}: its checkpoint is of another model than its recipe describes\n"
+        f"{trainer.run.folder}: its checkpoint is of another model, or of another loss, than its recipe "
+        "describes\n"
         "Restore recipe.toml as the training wrote it."
     )
 
@@ -152,9 +153,9 @@ def test_a_state_of_another_model_is_refused(make):
 @pytest.mark.parametrize(
     ("term", "expected"),
     [
-        (Breaking, "breaking is nan"),
-        (Infinite, "infinite is inf"),
-        (Weighty, "weighty is nan"),
+        (Breaking, "breaking (breaking-losses 1) is nan"),
+        (Infinite, "infinite (infinite-losses 1) is inf"),
+        (Weighty, "weighty (weighty-losses 1) is nan"),
         (Steep, "gradient_norm is nan"),
     ],
 )
@@ -177,8 +178,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(make, term, 
     assert_same(trainer.model_state(), good.model_state())
     assert_same(load_latest(trainer.run.checkpoints).state["model"], good.model_state())
     assert_same(load_state(trainer.run.model), good.model_state())
-    assert {float(state["step"]) for state in trainer.optimizer.state.values()} == {2.0}
-    for parameter, state in trainer.optimizer.state.items():
+    assert {float(state["step"]) for state in trainer.optimization.optimizer.state.values()} == {2.0}
+    for parameter, state in trainer.optimization.optimizer.state.items():
         assert parameter.isfinite().all()
         assert state["exp_avg"].isfinite().all()
 
