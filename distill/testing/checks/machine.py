@@ -1,7 +1,6 @@
 """Checks of what the machine does: precision, devices, synchronisation, and what is saved."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +17,11 @@ def float32(subject: Subject) -> None:
     option = subject.config.weight_option
     loss = subject.compose(**{option: 1.0 if subject.has_gradient else 0.0})
     inputs = subject.inputs(progress=1.0)
-    with (
-        nullcontext() if subject.has_gradient else torch.no_grad(),
-        torch.autocast("cpu", dtype=torch.bfloat16),
-        seeded(),
-        half_precision() as seen,
-    ):
-        gradients(loss(inputs)["total"], leaves(inputs))
+    with half_precision() as seen, seeded():
+        # Backwards nothing is cast anew, as in a training.
+        with torch.set_grad_enabled(subject.has_gradient), torch.autocast("cpu", dtype=torch.bfloat16):
+            total = loss(inputs)["total"]
+        gradients(total, leaves(inputs))
     if seen:
         raise Failed(f"{seen[0]}; leave out .half(), .bfloat16() and autocast of the term's own")
     halved = with_leaves(inputs, lambda tensor: tensor.bfloat16())

@@ -27,7 +27,9 @@ def silence(subject: Subject) -> None:
     for what, sounds in silent.items():
         for kind in KINDS:
             _require_finite_value(
-                subject, subject.inputs(sounds, prediction=kind), f"given {what}, as a {kind}, "
+                subject,
+                subject.inputs(sounds, prediction=kind),
+                f"given {what}, the prediction being a {kind}, ",
             )
 
 
