@@ -121,6 +121,11 @@ class Signal:
             self._firsts[count] = evolve(self, spectrogram=spectrogram, waveform=waveform)
         return self._firsts[count]
 
+    @property
+    def viewed(self) -> tuple[View, ...]:
+        """The views that have been computed."""
+        return tuple(self._views)
+
     def holds(self, view: View) -> bool:
         """Tell whether a view has been computed."""
         return view in self._views
@@ -209,7 +214,16 @@ class LossInputs:
         """Give the inputs of the first `count` examples, for a term that is too dear for all of them.
 
         All terms that ask for as many share their views.
+
+        Raises:
+            ShapeError: the two sides differ in how many there are.
         """
+        predicted = len(self.prediction.sources[0])
+        if predicted != self.batch_size:
+            raise ShapeError(
+                f"prediction and target differ in examples: {predicted} and {self.batch_size}",
+                culprit="LossInputs",
+            )
         if count >= self.batch_size:
             return self
         posterior = self._posterior

@@ -116,6 +116,14 @@ def test_the_first_examples_share_what_is_computed():
     assert part.data_ptr() == whole.data_ptr()
 
 
+def test_the_first_of_sides_that_differ_in_examples_are_refused():
+    """One prediction beside three targets is a mistake, even where one of each is looked at."""
+    inputs = inputs_of(REPRESENTATION(noise(1, 400)), noise(3, 400, seed=1))
+    with pytest.raises(ShapeError) as caught:
+        inputs.first(1)
+    assert str(caught.value) == "LossInputs: prediction and target differ in examples: 1 and 3"
+
+
 def test_silence_falls_to_the_floor_of_auraloss():
     """An STFT magnitude is at least 1e-4."""
     signal = Signal.from_waveform(torch.zeros(1, 100), REPRESENTATION)
@@ -155,6 +163,14 @@ def test_views_are_equal_by_value():
     different = [Stft(n_fft=32, hop=8), Stft(n_fft=32, hop=8, win_length=31), Stft(n_fft=32, hop=9)]
     different += [StftMagnitude(n_fft=32, hop=9), FlatMagnitudeStft(n_fft=32, hop=9)]
     assert all(one != other for one, other in pairwise(different))
+
+
+def test_a_signal_knows_what_was_viewed():
+    """Views that were computed on the way are among them."""
+    signal = Signal.from_waveform(noise(1, 400), REPRESENTATION)
+    assert signal.viewed == ()
+    signal.view(Stft(n_fft=32, hop=8))
+    assert set(signal.viewed) == {Waveform(), Stft(n_fft=32, hop=8)}
 
 
 def test_a_view_is_computed_once():

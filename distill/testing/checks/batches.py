@@ -1,0 +1,61 @@
+"""Checks of what a term makes of a batch: how many examples there are, and in which order, is chance."""
+
+import torch
+from torch import Tensor
+
+from distill.testing.checks.sounds import close
+from distill.testing.outcome import Failed, NotApplicable
+from distill.testing.subject import Subject
+
+
+def dual_mono(subject: Subject) -> None:
+    """A sound and its copy, as the two equal channels of a dual mono recording, cost what the sound does."""
+    subject.require_value()
+    module, made = subject.build(), subject.material(batch=1)
+    once = subject.value(module, subject.inputs(made), "given one example, ")
+    twice = subject.value(module, subject.inputs(made.taken([0, 0])), "given one example twice, ")
+    if not close(once, twice):
+        raise Failed(
+            f"an example costs {once.item():g}, and twice the same {twice.item():g}; "
+            "take the mean over the batch, not the sum"
+        )
+
+
+def permutation(subject: Subject) -> None:
+    """The order of the examples does not matter."""
+    subject.require_value()
+    module, made = subject.build(), subject.material(batch=4)
+    inputs = subject.inputs(made)
+    value = subject.value(module, inputs)
+    heard = _heard(subject.pulls(module, inputs), 4)
+    order = [*reversed(heard), *(example for example in range(4) if example not in heard)]
+    other = subject.value(module, subject.inputs(made.taken(order)))
+    if not close(value, other):
+        raise Failed(
+            f"the value is {value.item():g}, and {other.item():g} with the examples in another order; "
+            "treat them all alike"
+        )
+
+
+def _heard(pulls: list[Tensor | None], batch: int) -> list[int]:
+    """Give the examples that get a gradient: of `LossInputs.first` these are the first few only."""
+    given = [pull.flatten(1).any(1) for pull in pulls if pull is not None]
+    if not given:
+        return [*range(batch)]
+    return torch.stack(given).any(0).nonzero().flatten().tolist()
+
+
+def batch_split(subject: Subject) -> None:
+    """A term declared `per_example` is of a batch the mean of what it is of each example."""
+    if not subject.spec.per_example:
+        raise NotApplicable("declared per_example=False")
+    subject.require_value()
+    module, made = subject.build(), subject.material(batch=3)
+    whole = subject.value(module, subject.inputs(made))
+    alone = [subject.value(module, subject.inputs(made.taken([example]))) for example in range(3)]
+    mean = torch.stack(alone).mean()
+    if not close(whole, mean):
+        raise Failed(
+            f"a batch costs {whole.item():g}, its examples {mean.item():g} on average; reduce each example "
+            "for itself and take the mean of these, or declare TermSpec(..., per_example=False)"
+        )

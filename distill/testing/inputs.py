@@ -1,0 +1,161 @@
+"""Inputs made for tests: tones that decay, in a little noise, and a prediction that comes near them.
+
+Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from distill.representation import MagnitudeIF
+from distill.views import LossInputs, Posterior, Signal
+
+SAMPLES = 4000
+"""Half a second at 8 kHz: more than the greatest window of the built-in terms, and quick."""
+
+Kind = Literal["spectrogram", "waveform"]
+
+
+def small_representation() -> MagnitudeIF:
+    """Give the representation of the kit: 8 kHz, 129 bins, a frame every 64 samples."""
+    return MagnitudeIF(sample_rate=8000, n_fft=256, hop=64)
+
+
+@frozen(kw_only=True)
+class Material:
+    """What inputs are made of: two waveforms `[B, N]`, and a posterior `[B, D]` or `[B, D, T']` if any."""
+
+    prediction: Tensor
+    target: Tensor
+    mu: Tensor | None
+    logvar: Tensor | None
+
+    def scaled(self, gain: float) -> "Material":
+        """Give both sounds louder by a factor."""
+        return evolve(self, prediction=gain * self.prediction, target=gain * self.target)
+
+    def taken(self, examples: Sequence[int]) -> "Material":
+        """Give some of the examples, in this order; one may be taken twice."""
+        chosen = torch.tensor(examples)
+        mu, logvar = (None if each is None else each[chosen] for each in (self.mu, self.logvar))
+        return Material(prediction=self.prediction[chosen], target=self.target[chosen], mu=mu, logvar=logvar)
+
+    def inputs(
+        self,
+        representation: MagnitudeIF,
+        *,
+        prediction: Kind = "spectrogram",
+        target: Kind = "waveform",
+        progress: float = 0.5,
+    ) -> LossInputs:
+        """Give inputs whose prediction and posterior require gradients, of copies of all tensors."""
+        posterior = None
+        if self.mu is not None and self.logvar is not None:
+            mu, logvar = (each.clone().requires_grad_() for each in (self.mu, self.logvar))
+            posterior = Posterior(mu=mu, logvar=logvar)
+        return LossInputs(
+            prediction=_signal(self.prediction, representation, prediction, learns=True),
+            target=_signal(self.target, representation, target, learns=False),
+            posterior=posterior,
+            progress=progress,
+        )
+
+
+def _signal(waveform: Tensor, representation: MagnitudeIF, kind: Kind, *, learns: bool) -> Signal:
+    if kind == "waveform":
+        return Signal.from_waveform(waveform.clone().requires_grad_(learns), representation)
+    with torch.no_grad():
+        spectrogram = representation(waveform)
+    return Signal.from_spectrogram(
+        spectrogram.requires_grad_(learns), representation, length=waveform.shape[-1]
+    )
+
+
+def material(
+    *,
+    batch: int = 2,
+    samples: int = SAMPLES,
+    sample_rate: int = 8000,
+    latents: tuple[int, ...] | None = (8, 5),
+    seed: int = 0,
+) -> Material:
+    """Make what inputs are made of; `latents` is `(D,)`, `(D, T')`, or None for no posterior."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def between(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(batch, 1, 1, generator=generator)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    time = torch.arange(samples) / sample_rate - between(0.0, 0.02)
+    pitch, decay, level = 110 * 2 ** between(0.0, 2.0), between(3.0, 12.0), between(0.1, 0.25)
+    harmonics = torch.arange(1, 7)[:, None]
+
+    def tones(detuning: float, damping: float, gain: float) -> Tensor:
+        cycles = detuning * pitch * harmonics * time
+        envelope = gain * level * (-damping * decay * time.clamp(min=0)).exp() * (time >= 0) / harmonics
+        partials = envelope * torch.sin(2 * math.pi * cycles)
+        return partials.sum(1) + 1e-3 * noise(batch, samples)
+
+    target = tones(1.0, 1.0, 1.0)
+    prediction = tones(1.002, 1.2, 0.8)
+    mu = logvar = None
+    if latents is not None:
+        mu, logvar = noise(batch, *latents), 0.5 * noise(batch, *latents) - 1
+    return Material(prediction=prediction, target=target, mu=mu, logvar=logvar)
+
+
+def loss_inputs(
+    *,
+    batch: int = 2,
+    samples: int = SAMPLES,
+    representation: MagnitudeIF | None = None,
+    prediction: Kind = "spectrogram",
+    latents: tuple[int, ...] | None = (8, 5),
+    equal: bool = False,
+    progress: float = 0.5,
+    seed: int = 0,
+) -> LossInputs:
+    """Make inputs to call a term with: sounds like plucked strings, and a prediction that is near.
+
+    The prediction is a little quieter, higher and shorter than the target; it and the posterior require
+    gradients, `inputs.prediction.sources` and `inputs.posterior` being where these arrive.
+
+    Args:
+        batch: examples, B.
+        samples: samples of each, N; half a second at 8 kHz by default.
+        representation: by default a small one, `MagnitudeIF(8000, n_fft=256, hop=64)`.
+        prediction: what it is made of, a `"spectrogram"` `[B, 2, F, T]` or a `"waveform"` `[B, N]`.
+        latents: the posterior's shape behind B, `(D,)` or `(D, T')`; None leaves the posterior out.
+        equal: whether the prediction equals the target, exactly, in every view.
+        progress: how much of the training is done, 0..1.
+        seed: other seed, other sounds.
+    """
+    representation = representation or small_representation()
+    made = material(
+        batch=batch, samples=samples, sample_rate=representation.sample_rate, latents=latents, seed=seed
+    )
+    if equal:
+        made = evolve(made, prediction=made.target)
+    # A target of the same kind, since the way from one kind to the other rounds.
+    target: Kind = prediction if equal else "waveform"
+    return made.inputs(representation, prediction=prediction, target=target, progress=progress)
+
+
+def varied_loss_inputs(representation: MagnitudeIF | None = None) -> Iterator[tuple[str, LossInputs]]:
+    """Yield inputs in the shapes that a term may meet, each with what it is in words."""
+    variants: dict[str, LossInputs] = {
+        "a predicted spectrogram": loss_inputs(representation=representation),
+        "a predicted waveform and latents [B, D]": loss_inputs(
+            representation=representation, prediction="waveform", latents=(8,), batch=3, seed=1
+        ),
+        "one example of an odd length, at the end of the training": loss_inputs(
+            representation=representation, batch=1, samples=SAMPLES - 901, progress=1.0, seed=2
+        ),
+    }
+    yield from variants.items()

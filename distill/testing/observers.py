@@ -1,0 +1,123 @@
+"""Observers of what torch does inside of a `with` block."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@contextmanager
+def half_precision() -> Iterator[list[str]]:
+    """Give the list of what is computed in half precision, forward or backward."""
+    seen: list[str] = []
+    with _Precision(seen):
+        yield seen
+
+
+class _Precision(TorchDispatchMode):
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's are not annotated
+        self.seen = seen
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401  # as torch has it
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  # as torch has it
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.dtype in _HALF:
+                self.seen.append(f"{_name(func)} gives a {tensor.dtype} tensor")
+        return result
+
+
+def _name(operation: Any) -> str:  # noqa: ANN401  # an OpOverload, which torch does not export
+    return str(operation.overloadpacket)
+
+
+@contextmanager
+def synchronisations() -> Iterator[list[str]]:
+    """Give the list of what would make the processor wait for an accelerator, on whatever device it runs."""
+    seen: list[str] = []
+    with _Calls(seen), _Operations(seen):
+        yield seen
+
+
+_WAITING = {
+    "aten._local_scalar_dense": ".item(), a branch on a tensor, or a number made of one",
+    "aten.equal": "torch.equal(...)",
+    "aten.nonzero": "nonzero(), whose shape depends on the values",
+    "aten.masked_select": "masked_select(), whose shape depends on the values",
+    "aten._unique2": "unique(), whose shape depends on the values",
+    "aten.unique_consecutive": "unique_consecutive(), whose shape depends on the values",
+    "aten.unique_dim": "unique(), whose shape depends on the values",
+    "aten.repeat_interleave": "repeat_interleave() by a tensor, whose shape depends on the values",
+    "aten.bincount": "bincount(), whose shape depends on the values",
+}
+
+
+class _Operations(TorchDispatchMode):
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's are not annotated
+        self.seen = seen
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401  # as torch has it
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  # as torch has it
+        name = _name(func)
+        if name in _WAITING:
+            self.seen.append(_WAITING[name])
+        elif name in {"aten.index", "aten.index_put", "aten.index_put_"} and _is_masked(args):
+            self.seen.append("indexing with a mask, whose shape depends on the values,")
+        return func(*args, **(kwargs or {}))
+
+
+def _is_masked(args: Sequence[Any]) -> bool:
+    _, indices, *values = args
+    # torch fills where a mask holds, without waiting, if there is one value to fill with.
+    filled = bool(values) and values[0].numel() == 1
+    return not filled and any(
+        isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices
+    )
+
+
+_COPYING = {
+    Tensor.tolist: ".tolist()",
+    Tensor.numpy: ".numpy()",
+    Tensor.cpu: ".cpu()",
+    Tensor.__array__: "a NumPy array made of a tensor",
+}
+
+
+class _Calls(TorchFunctionMode):
+    """Sees what is no operation where the tensor lies on the processor already."""
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  # as torch has it
+        if func in _COPYING:
+            self.seen.append(_COPYING[func])
+        elif func is Tensor.to and "cpu" in (*args[1:], (kwargs or {}).get("device")):
+            self.seen.append('.to("cpu")')
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,216 @@
+"""The term that is checked: built, called, and known by what it looks at."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from attrs import evolve
+from torch import Tensor, nn
+
+from distill.composer import CombinedLoss
+from distill.hookspecs import BaseTermConfig
+from distill.loss_config import loss_config_class
+from distill.registry import Term
+from distill.representation import MagnitudeIF
+from distill.testing.inputs import Material, material
+from distill.testing.outcome import Failed, NotApplicable
+from distill.views import LossInputs, Posterior
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Let chance be the same whenever this is entered, and be as it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def leaves(inputs: LossInputs) -> list[Tensor]:
+    """Give the tensors at which a model gets its gradient."""
+    return [*inputs.prediction.sources, inputs.posterior.mu, inputs.posterior.logvar]
+
+
+def with_leaves(inputs: LossInputs, change: Callable[[Tensor], Tensor]) -> LossInputs:
+    """Give the inputs with each tensor of the model's changed, and requiring gradients again."""
+
+    def changed(tensor: Tensor) -> Tensor:
+        return change(tensor).detach().requires_grad_()
+
+    prediction, posterior = inputs.prediction, inputs.posterior
+    sources = prediction.spectrogram, prediction.waveform
+    spectrogram, waveform = (None if source is None else changed(source) for source in sources)
+    return evolve(
+        inputs,
+        prediction=evolve(prediction, spectrogram=spectrogram, waveform=waveform),
+        posterior=Posterior(mu=changed(posterior.mu), logvar=changed(posterior.logvar)),
+    )
+
+
+def gradients(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor | None]:
+    """Give the gradient of a scalar at each tensor, None where there is none."""
+    if not value.requires_grad:
+        return [None] * len(tensors)
+    return [*torch.autograd.grad(value, tensors, allow_unused=True)]
+
+
+def stepped(inputs: LossInputs, pulls: Sequence[Tensor | None], step: float) -> LossInputs:
+    """Move what the model gave against its gradient, each tensor by `step` times its own size at most."""
+    moved = {
+        id(tensor): tensor - step * tensor.norm() / pull.norm() * pull
+        for tensor, pull in zip(leaves(inputs), pulls, strict=True)
+        if pull is not None and pull.norm() > 0
+    }
+    return with_leaves(inputs, lambda tensor: moved.get(id(tensor), tensor))
+
+
+def problem_with(result: object) -> str:
+    """Say what something is that is no loss, a scalar float tensor or parts that are; "" if it is one."""
+    if not isinstance(result, dict):
+        return _problem_with_scalar(result)
+    if not result:
+        return "an empty dict"
+    for part, value in result.items():
+        if not isinstance(part, str):
+            return f"a part named {part!r}, which is no string"
+        if problem := _problem_with_scalar(value):
+            return f"{problem} as part {part!r}"
+    return ""
+
+
+def _problem_with_scalar(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return repr(value)
+    if value.ndim or not value.is_floating_point():
+        return f"a {value.dtype} tensor of shape {list(value.shape)}"
+    return ""
+
+
+def number(result: object) -> Tensor:
+    """Read a result as one number even where it is no loss, so that other checks can go on."""
+    if isinstance(result, dict) and result:
+        return torch.stack([number(value) for value in result.values()]).sum()
+    if isinstance(result, Tensor) and result.is_floating_point() and result.numel():
+        return result.float().mean()
+    raise Failed(f"returned {problem_with(result)}")
+
+
+class Subject:
+    """A term with its options, to be checked with sounds of one representation."""
+
+    def __init__(self, term: Term, config: BaseTermConfig, representation: MagnitudeIF) -> None:
+        self.term, self.spec, self.config = term, term.spec, config
+        self.representation = representation
+
+    def build(self, *, seed: int = 0) -> nn.Module:
+        """Build the term anew; with another seed its random numbers are others."""
+        with seeded(seed):
+            return self.term.build(self.config)
+
+    def compose(self, **options: float) -> CombinedLoss:
+        """Compose a loss of the term alone, some of its options changed."""
+        config: Any = self.config
+        table = loss_config_class((self.term,))
+        with seeded():
+            return CombinedLoss((self.term,), table(**{self.term.name: evolve(config, **options)}))
+
+    def material(self, **options: Any) -> Material:  # noqa: ANN401  # those of `material`
+        """Make what inputs are made of, at the representation's sample rate."""
+        return material(sample_rate=self.representation.sample_rate, **options)
+
+    def inputs(self, made: Material | None = None, **options: Any) -> LossInputs:  # noqa: ANN401  # as above
+        """Make inputs, of the usual material unless other is given."""
+        return (made or self.material()).inputs(self.representation, **options)
+
+    def call(self, module: nn.Module, inputs: LossInputs, *, seed: int = 0) -> object:
+        """Call the built term as the composer does, and give what it returns."""
+        with seeded(seed):
+            return module(evolve(inputs.renewed(), last=True))
+
+    def value(self, module: nn.Module, inputs: LossInputs, where: str = "", *, seed: int = 0) -> Tensor:
+        """Call the built term and read the result as a number.
+
+        Raises:
+            Failed: the term raises, or returns nothing that can be read as a number.
+        """
+        try:
+            return number(self.call(module, inputs, seed=seed))
+        except Failed as failure:
+            raise Failed(f"{where}it {failure}") from None
+        except Exception as error:
+            raise Failed(f"{where}it raised {type(error).__name__}: {error}") from error
+
+    def pulls(self, module: nn.Module, inputs: LossInputs, where: str = "") -> list[Tensor | None]:
+        """Give the gradient at each of the leaves."""
+        return gradients(self.value(module, inputs, where), leaves(inputs))
+
+    @cached_property
+    def _usual(self) -> tuple[Tensor, list[Tensor | None]] | None:
+        """The value and the gradients on the usual inputs; none if there is no value."""
+        inputs = self.inputs()
+        try:
+            value = self.value(self.build(), inputs)
+        except Failed:
+            return None
+        return value.detach(), gradients(value, leaves(inputs))
+
+    @cached_property
+    def has_gradient(self) -> bool:
+        """Whether the usual inputs give a gradient that is finite and not all zero."""
+        pulls = [pull for pull in (self._usual or (None, []))[1] if pull is not None]
+        finite = all(bool(pull.isfinite().all()) for pull in pulls)
+        return finite and any(bool(pull.any()) for pull in pulls)
+
+    @cached_property
+    def looks_at_prediction(self) -> bool:
+        """Whether another prediction gives another value, or the prediction gets a gradient."""
+        if self._usual is None:
+            return False
+        reached = any(pull is not None for pull in self._usual[1][:-2])
+        return reached or self._changes(prediction=self.material(seed=1).prediction)
+
+    @cached_property
+    def looks_at_target(self) -> bool:
+        """Whether another target gives another value."""
+        return self._changes(target=self.material(seed=1).target)
+
+    def _changes(self, **others: Tensor) -> bool:
+        if self._usual is None:
+            return False
+        value = self.value(self.build(), self.inputs(evolve(self.material(), **others)))
+        return not torch.equal(value.detach(), self._usual[0])
+
+    def require_value(self) -> Tensor:
+        """Give the value on the usual inputs.
+
+        Raises:
+            NotApplicable: it is no finite number, which other checks report.
+        """
+        if self._usual is None or not self._usual[0].isfinite():
+            raise NotApplicable("needs a finite number, which 'scalar' or 'finite' finds missing")
+        return self._usual[0]
+
+    def require_loss(self) -> None:
+        """Go on only with a term that returns a scalar or parts, as the composer demands."""
+        self.require_value()
+        if problem_with(self.call(self.build(), self.inputs())):
+            raise NotApplicable("needs a scalar, which 'scalar' finds missing")
+
+    def require_gradient(self) -> None:
+        """Go on only with a term that has a gradient."""
+        self.require_value()
+        if not self.has_gradient:
+            raise NotApplicable("needs a gradient, and there is none")
+
+    def require_prediction(self) -> None:
+        """Go on only with a term that looks at the prediction."""
+        self.require_value()
+        if not self.looks_at_prediction:
+            raise NotApplicable("the term does not look at the prediction")
+
+    def require_comparison(self) -> None:
+        """Go on only with a term that looks at both prediction and target."""
+        self.require_prediction()
+        if not self.looks_at_target:
+            raise NotApplicable("the term does not compare prediction and target")
