@@ -40,9 +40,10 @@ class Provenance:
 
 @frozen(kw_only=True)
 class _Registered(Provenance):
-    """A spec, and where it came from."""
+    """A spec, where it came from, and the section of a recipe that its options have their address in."""
 
     kind: ClassVar[str]
+    section: ClassVar[str]
     spec: TermSpec | BalancerSpec
 
     def __str__(self) -> str:
@@ -82,6 +83,7 @@ class Term(_Registered):
     """A registered loss term."""
 
     kind: ClassVar[str] = "loss term"
+    section: ClassVar[str] = "loss"
     spec: TermSpec
 
     def build(self, config: BaseTermConfig) -> "nn.Module":
@@ -98,6 +100,7 @@ class Balancer(_Registered):
     """A registered balancer."""
 
     kind: ClassVar[str] = "balancer"
+    section: ClassVar[str] = "balancing"
     spec: BalancerSpec
 
     def build(self, config: BalancerConfig, terms: tuple[str, ...]) -> "nn.Module":

@@ -73,12 +73,17 @@ waveform               distill {distill.__version__}
 mine, own, my          our-losses 1.5
     a term of mine
 
+Balancers, for --balance
+gradient               distill {distill.__version__}
+    weights are shares of the gradient at the decoder's
+    output, as in EnCodec
+
 Plugins that cannot be loaded
 our-wreck 1.5, entry point 'wreck'
     ImportError: libwreck.so is missing, and without it this
     plugin cannot do its work
 
-'distill losses show NAME' lists the options of a term.
+'distill losses show NAME' lists the options of a term or balancer.
 """
     )
 
@@ -98,7 +103,8 @@ def test_losses_is_coloured_only_on_a_terminal():
 def test_losses_as_json():
     """For programs: the same records under stable keys, and nothing else."""
     listing = json.loads(run("--json"))
-    assert list(listing) == ["terms", "broken"]
+    assert list(listing) == ["terms", "balancers", "broken"]
+    assert [balancer["name"] for balancer in listing["balancers"]] == ["gradient"]
     assert [term["name"] for term in listing["terms"]] == ["stft", "reconstruction", "kl", "waveform", "mine"]
     assert listing["terms"][-1] == {
         "name": "mine",
@@ -186,3 +192,18 @@ def test_show_of_a_broken_term_says_why():
         TermError, match=r"^our-wreck 1\.5: loss term 'wreck' cannot be loaded: ImportError: "
     ):
         run("show", "wreck")
+
+
+def test_show_of_a_balancer():
+    """Its options have their address below `balancing`."""
+    assert run("show", "gradient").startswith(
+        f"""\
+gradient  distill {distill.__version__}
+    weights are shares of the gradient at the decoder's
+    output, as in EnCodec
+
+balancing.gradient.decay = 0.999
+    number, >= 0, < 1: of the moving average of each term's
+    gradient norm
+"""
+    )

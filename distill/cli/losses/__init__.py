@@ -1,21 +1,21 @@
-"""`distill losses`: which loss terms are installed and what is broken; below it, one file per command."""
+"""`distill losses`: which terms and balancers are installed, what is broken; one file per command."""
 
 from typing import TYPE_CHECKING
 
 import click
 
 from distill.cli.losses.show import show
-from distill.cli.losses.words import json_option, names, print_indented, print_json, term_record
+from distill.cli.losses.words import json_option, names, print_indented, print_json, record
 
 if TYPE_CHECKING:
-    from distill.registry import Broken
+    from distill.registry import Balancer, Broken, Term
 
 
 @click.group(invoke_without_command=True)
 @json_option
 @click.pass_context
 def losses(context: click.Context, *, as_json: bool) -> None:
-    """List the installed loss terms, where they come from, and what is broken."""
+    """List the installed loss terms and balancers, where they come from, and what is broken."""
     from distill.registry import Registry  # `distill --help` does without
 
     if context.invoked_subcommand is not None:
@@ -23,20 +23,29 @@ def losses(context: click.Context, *, as_json: bool) -> None:
         context.default_map = {context.invoked_subcommand: {"as_json": as_json}}
         return
     registry = Registry()
-    terms, broken = registry.terms(), registry.broken()
+    terms, balancers, broken = registry.terms(), registry.balancers(), registry.broken()
     if as_json:
-        print_json({"terms": [*map(term_record, terms)], "broken": [*map(_broken_record, broken)]})
+        listing = {"terms": [*map(record, terms)], "balancers": [*map(record, balancers)]}
+        print_json(listing | {"broken": [*map(_broken_record, broken)]})
         return
-    width = max(len(names(term)) for term in terms)
+    every: list[Term | Balancer] = [*terms, *balancers]
+    width = max(len(names(found)) for found in every)
     for term in terms:
-        click.echo(f"{click.style(names(term).ljust(width), bold=True)}  {term.origin}")
-        print_indented(term.spec.summary)
+        _print_found(term, width)
+    click.secho("\nBalancers, for --balance", bold=True)
+    for balancer in balancers:
+        _print_found(balancer, width)
     if broken:
         click.secho("\nPlugins that cannot be loaded", bold=True, fg="red")
     for plugin in broken:
         click.echo(f"{plugin.origin}, entry point '{plugin.entry_point}'")
         print_indented(plugin.cause)
-    click.echo("\n'distill losses show NAME' lists the options of a term.")
+    click.echo("\n'distill losses show NAME' lists the options of a term or balancer.")
+
+
+def _print_found(found: "Term | Balancer", width: int) -> None:
+    click.echo(f"{click.style(names(found).ljust(width), bold=True)}  {found.origin}")
+    print_indented(found.spec.summary)
 
 
 def _broken_record(plugin: "Broken") -> dict[str, str]:

@@ -1,43 +1,55 @@
-"""`distill losses show`: what the options of a loss term are."""
+"""`distill losses show`: what the options of a loss term or a balancer are."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from distill.cli.losses.words import json_option, names, print_indented, print_json, term_record
+from distill.cli.losses.words import json_option, names, print_indented, print_json, record
 
 if TYPE_CHECKING:
     from distill.config import Option
-    from distill.registry import Term
+    from distill.registry import Balancer, Registry, Term
 
 
 @click.command()
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show the options of the loss term NAME.
+    """Show the options of the loss term or the balancer NAME.
 
     Each has an address, for --set and for a recipe, a default, bounds and a help text.
     """
     from distill.config import describe  # `distill --help` does without
     from distill.registry import Registry  # as above
 
-    (term,) = Registry().choose([name])
-    options = [_option_record(term, option) for option in describe(term.spec.config)]
+    found = _find(Registry(), name)
+    options = [_option_record(found, option) for option in describe(found.spec.config)]
     if as_json:
-        print_json(term_record(term) | {"options": options})
+        print_json(record(found) | {"options": options})
         return
-    click.echo(f"{click.style(names(term), bold=True)}  {term.origin}")
-    print_indented(term.spec.summary)
+    click.echo(f"{click.style(names(found), bold=True)}  {found.origin}")
+    print_indented(found.spec.summary)
     for option in options:
         click.echo(f"\n{click.style(option['address'], bold=True)}{_default(option)}")
         kind = ", ".join(filter(None, (option["type"], option["bounds"])))
         print_indented(": ".join(filter(None, (kind, option["help"]))))
 
 
-def _option_record(term: "Term", option: "Option") -> dict[str, Any]:
+def _find(registry: "Registry", name: str) -> "Term | Balancer":
+    """Find a term, or a balancer if no term has that name."""
+    from distill.errors import TermError  # as above
+
+    try:
+        return registry.choose([name])[0]
+    except TermError:
+        if name in {balancer.name for balancer in registry.balancers()}:
+            return registry.choose_balancer(name)
+        raise
+
+
+def _option_record(found: "Term | Balancer", option: "Option") -> dict[str, Any]:
     return {
-        "address": f"loss.{term.name}.{option.name}",
+        "address": f"{found.section}.{found.name}.{option.name}",
         "type": option.type,
         "required": option.required,
         "default": option.default,

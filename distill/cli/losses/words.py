@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from distill.registry import Term
+    from distill.registry import Balancer, Term
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
 
 
-def names(term: "Term") -> str:
-    """Give every name of a term, the canonical one first."""
-    return ", ".join(term.names)
+def names(found: "Term | Balancer") -> str:
+    """Give every name, the canonical one first."""
+    return ", ".join(found.names)
 
 
-def term_record(term: "Term") -> dict[str, Any]:
-    """Say what a term is and where it comes from, as JSON has it."""
+def record(found: "Term | Balancer") -> dict[str, Any]:
+    """Say what a term or balancer is and where it comes from, as JSON has it."""
     return {
-        "name": term.name,
-        "aliases": list(term.spec.aliases),
-        "distribution": term.distribution,
-        "version": term.version,
-        "summary": term.spec.summary,
+        "name": found.name,
+        "aliases": list(found.names[1:]),
+        "distribution": found.distribution,
+        "version": found.version,
+        "summary": found.spec.summary,
     }
 
 
