@@ -1,0 +1,63 @@
+"""`adversarial`: discriminators at several STFT resolutions, with hinge loss and feature matching.
+
+This module declares the term and loads no torch; `term` holds it, `discriminator` what it trains.
+"""
+
+from collections.abc import Callable, Iterable
+
+from attrs import field, frozen, validators
+
+from distill import TermSpec, TrainedTermConfig, hookimpl
+
+_FACTOR: list[Callable[..., None]] = [validators.ge(0), validators.lt(float("inf"))]
+
+
+@frozen(kw_only=True)
+class AdversarialConfig(TrainedTermConfig):
+    """The options of `adversarial`. It begins late: before sounds are near there is little to tell."""
+
+    weight: float = field(
+        default=0.1,
+        validator=_FACTOR,
+        metadata={
+            "help": "factor in the total; with 0 the discriminators learn and the model does not listen"
+        },
+    )
+    start: float = field(
+        default=0.5,
+        validator=[validators.ge(0), validators.lt(1)],
+        metadata={"help": "share of the training before the term begins, and costs nothing"},
+    )
+    hinge_weight: float = field(
+        default=1.0, validator=_FACTOR, metadata={"help": "factor of what the discriminators object to"}
+    )
+    feature_weight: float = field(
+        default=2.0, validator=_FACTOR, metadata={"help": "factor of the distance of their features"}
+    )
+    fft_sizes: tuple[int, ...] = field(
+        default=(2048, 512, 128),
+        validator=[validators.min_len(1), validators.deep_iterable(validators.ge(16))],
+        metadata={"help": "a discriminator each: samples in its window, four times its hop"},
+    )
+    channels: int = field(
+        default=8,
+        validator=validators.ge(1),
+        metadata={"help": "of a discriminator's first layer; four times as many in its last"},
+    )
+    share: float = field(
+        default=0.25,
+        validator=[validators.gt(0), validators.le(1)],
+        metadata={"help": "share of a step's clips that is judged, rounded up; fewer take less time"},
+    )
+
+
+@hookimpl
+def distill_loss_terms() -> Iterable[TermSpec]:
+    """Yield the term."""
+    yield TermSpec(
+        name="adversarial",
+        config=AdversarialConfig,
+        build="distill_adversarial.term:AdversarialTerm",
+        per_example=False,  # unless share=1
+        summary="STFT discriminators, trained beside the model: hinge loss and feature matching",
+    )
