@@ -6,22 +6,29 @@ Shapes: `C` channels, `N` samples, `F` bins, `T` frames, `...` any number of sig
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
 import attrs
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
 from distill import spectral
-from distill.errors import ShapeError
+from distill.composer import compose
+from distill.errors import ShapeError, TermError
 from distill.functional import create_stft_loss
+from distill.registry import Registry
 from distill.representation import MagnitudeIF
+from distill.views import LossInputs, Signal
 
 Reconstruct = Callable[[Tensor], Tensor]
 """What is evaluated: it maps a waveform `[C, N]` to its reconstruction `[C, N]`."""
+
+Measure = Callable[[Tensor, Tensor], dict[str, float]]
+"""What more is measured: it maps a reconstruction `[N]` and its original to named values."""
 
 _N_FFT, _HOP = 2048, 512
 _DYNAMIC_RANGE = 80.0
@@ -102,6 +109,7 @@ class Metrics:
     The log-spectral distance (dB) and the multi-resolution STFT loss are lower when better; SNR and
     SI-SDR (dB) need the phase to be right as well; the level difference (dB) is 0 when the loudness
     is kept. `peak` is the reconstruction's greatest magnitude, of several the greatest: above 1 it clips.
+    `terms` are the values of loss terms that were asked for.
     """
 
     log_spectral_distance: float
@@ -110,6 +118,7 @@ class Metrics:
     si_sdr: float
     level_difference: float
     peak: float
+    terms: dict[str, float] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -148,8 +157,36 @@ class Evaluation:
         }
 
 
-def evaluate(reconstruct: Reconstruct, recordings: Iterable[tuple[str, Tensor]]) -> Evaluation:
-    """Reconstruct each named recording `[C, N]`, and measure how close it comes.
+def term_values(names: str, representation: MagnitudeIF, registry: Registry | None = None) -> Measure:
+    """Measure by loss terms, as they are by default, what sounds are: `"mel,stft"`, say.
+
+    Raises:
+        TermError: a term is unknown, ambiguous or broken, or is trained itself; when measuring, one
+            that looks at the posterior.
+    """
+    loss = compose(names, registry=registry).eval()
+    for name, term in loss.origins.items():
+        if term.spec.trained:
+            raise TermError(
+                f"the term measures nothing until it is trained: '{name}'",
+                culprit=str(term),
+                remedy="Measure by terms that are not trained themselves.",
+            )
+
+    def measure(reconstruction: Tensor, original: Tensor) -> dict[str, float]:
+        prediction, target = (
+            Signal.from_waveform(x[None], representation) for x in (reconstruction, original)
+        )
+        components = loss(LossInputs(prediction=prediction, target=target, progress=1.0))
+        return {name: float(components[name]) for name in loss.origins}
+
+    return measure
+
+
+def evaluate(
+    reconstruct: Reconstruct, recordings: Iterable[tuple[str, Tensor]], measure: Measure | None = None
+) -> Evaluation:
+    """Reconstruct each named recording `[C, N]`, and measure how close it comes, by `measure` too.
 
     A channel that is silent in the original has no metrics: only the others are averaged. What is
     silent altogether, and what is not finite when reconstructed, is listed and left out of the mean.
@@ -158,7 +195,9 @@ def evaluate(reconstruct: Reconstruct, recordings: Iterable[tuple[str, Tensor]])
         ShapeError: a reconstruction has not the shape of its recording.
     """
     with torch.no_grad():
-        return Evaluation(tuple(_measure(name, reconstruct(wave), wave) for name, wave in recordings))
+        return Evaluation(
+            tuple(_measure(name, reconstruct(wave), wave, measure) for name, wave in recordings)
+        )
 
 
 def silence(waveform: Tensor) -> Tensor:
@@ -180,23 +219,23 @@ def mean_spectrum_baseline(mean_frame: Tensor, representation: MagnitudeIF) -> R
     return reconstruct
 
 
-def _measure(name: str, reconstruction: Tensor, original: Tensor) -> Result:
+def _measure(name: str, reconstruction: Tensor, original: Tensor, measure: Measure | None) -> Result:
     reconstruction, original = reconstruction.cpu(), original.cpu()  # for float64, which not all devices have
     if reconstruction.shape != original.shape:
         expected, got = list(original.shape), list(reconstruction.shape)
         raise ShapeError(f"the reconstruction must have the shape {expected}: got {got}", culprit=name)
     peak = float(reconstruction.abs().max())
     channels = zip(reconstruction, original, strict=True)
-    measured = [_metrics(one, other, peak) for one, other in channels if not is_silent(other)]
+    measured = [_metrics(one, other, peak, measure) for one, other in channels if not is_silent(other)]
     metrics = _mean(measured) if measured else None
-    if not all(map(math.isfinite, attrs.astuple(metrics) if metrics else [peak])):
+    if not all(map(math.isfinite, [*_numbers(metrics).values(), peak] if metrics else [peak])):
         return Result(name=name, metrics=None, left_out="the reconstruction is not finite")
     if metrics is None:
         return Result(name=name, metrics=None, left_out="the recording is silent")
     return Result(name=name, metrics=metrics)
 
 
-def _metrics(reconstruction: Tensor, original: Tensor, peak: float) -> Metrics:
+def _metrics(reconstruction: Tensor, original: Tensor, peak: float, measure: Measure | None) -> Metrics:
     return Metrics(
         log_spectral_distance=float(log_spectral_distance(reconstruction, original)),
         multi_resolution_stft=float(multi_resolution_stft(reconstruction, original)),
@@ -204,13 +243,22 @@ def _metrics(reconstruction: Tensor, original: Tensor, peak: float) -> Metrics:
         si_sdr=float(si_sdr(reconstruction, original)),
         level_difference=float(level_difference(reconstruction, original)),
         peak=peak,
+        terms=measure(reconstruction, original) if measure else {},
     )
 
 
+def _numbers(metrics: Metrics) -> dict[str, float]:
+    """Give the metrics but for the terms', which have no fixed names."""
+    return {name: value for name, value in attrs.asdict(metrics).items() if name != "terms"}
+
+
 def _mean(metrics: Sequence[Metrics]) -> Metrics:
-    columns = {name: [getattr(one, name) for one in metrics] for name in attrs.fields_dict(Metrics)}
-    means = {name: fmean(values) for name, values in columns.items()}
-    return Metrics(**means | {"peak": max(columns["peak"])})
+    numbers, terms = (_means([each(one) for one in metrics]) for each in (_numbers, attrgetter("terms")))
+    return Metrics(**numbers | {"peak": max(one.peak for one in metrics)}, terms=terms)
+
+
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: fmean(row[name] for row in rows) for name in rows[0]}
 
 
 def _pair(reconstruction: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:

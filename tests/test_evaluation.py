@@ -179,7 +179,7 @@ def test_evaluation_averages_channels_then_recordings():
     assert second.snr == pytest.approx((200 + 20 * math.log10(4 / 3)) / 2)
     assert first.peak == pytest.approx(float(one.abs().max()) / 2)
     assert second.peak == pytest.approx(max(float(two[0].abs().max()), float(two[1].abs().max()) / 4))
-    for name in attrs.fields_dict(Metrics):
+    for name in attrs.fields_dict(Metrics).keys() - {"terms"}:
         values = getattr(first, name), getattr(second, name)
         expected = max(values) if name == "peak" else sum(values) / 2
         assert getattr(evaluation.mean, name) == pytest.approx(expected)

@@ -22,15 +22,17 @@ _LONGEST_SECONDS = 60
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("corpus")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
+@click.option("--loss", help="Loss terms to measure sounds by, too, comma-separated: mel.")
 @refine_option
-def evaluate(run: Path, corpus: str, *, as_json: bool, refinements: int) -> None:
+def evaluate(run: Path, corpus: str, *, as_json: bool, loss: str | None, refinements: int) -> None:
     """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
 
     CORPUS may be what `distill shard` wrote, too, as a folder or a URL: the held-out recordings are
     measured, those that it has cut to pieces piece by piece.
 
     Beside it stand two baselines: silence, and the mean spectrum of the corpus it was trained on. Of a
-    long recording, the first minute is measured.
+    long recording, the first minute is measured. With --loss, terms that need nothing but sounds
+    are measures, too, with their default options.
     """
     from tempfile import TemporaryDirectory
 
@@ -46,9 +48,12 @@ def evaluate(run: Path, corpus: str, *, as_json: bool, refinements: int) -> None
         "mean_spectrum": evaluation.mean_spectrum_baseline(vae.mean_frame, representation),
         "silence": evaluation.silence,
     }
+    measure = evaluation.term_values(loss, representation) if loss else None
     with TemporaryDirectory() as cache:
         splits, left_out = _open(corpus, representation.sample_rate, Path(cache))
-        results = {name: evaluation.evaluate(made, _recordings(splits)) for name, made in contenders.items()}
+        results = {
+            name: evaluation.evaluate(made, _recordings(splits), measure) for name, made in contenders.items()
+        }
     skipped = [{"path": each.path, "reason": each.reason} for each in left_out]
     if as_json:
         plain = {name: result.as_json() for name, result in results.items()}
@@ -76,7 +81,9 @@ def _recordings(splits: Iterable["Split | Stream"]) -> Iterator[tuple[str, "Tens
 
 
 def _print_table(results: Mapping[str, "Evaluation"], skipped: Sequence[Mapping[str, str]]) -> None:
-    click.echo(f"{'':14}{'LSD dB':>8}{'MR-STFT':>9}{'SI-SDR dB':>11}{'level dB':>10}{'peak':>7}")
+    terms = next((result.mean.terms for result in results.values() if result.mean), {})
+    heads = "".join(f"{name:>{len(name) + 2}}" for name in terms)
+    click.echo(f"{'':14}{'LSD dB':>8}{'MR-STFT':>9}{'SI-SDR dB':>11}{'level dB':>10}{'peak':>7}{heads}")
     for name, result in results.items():
         mean = result.mean
         if mean is None:
@@ -85,6 +92,7 @@ def _print_table(results: Mapping[str, "Evaluation"], skipped: Sequence[Mapping[
         click.echo(
             f"{name:14}{mean.log_spectral_distance:8.2f}{mean.multi_resolution_stft:9.2f}"
             f"{mean.si_sdr:11.1f}{mean.level_difference:10.1f}{mean.peak:7.2f}"
+            + "".join(f"{value:>{len(term) + 2}.3g}" for term, value in mean.terms.items())
         )
     every, left_out_of_it = results["model"].results, results["model"].left_out
     measured = f"{len(every) - len(left_out_of_it)} of {len(every)}"

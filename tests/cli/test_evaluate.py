@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from auraloss.freq import MultiResolutionSTFTLoss
 
 from distill import evaluation
 from distill.assembly import load_model
@@ -15,7 +16,15 @@ from distill.run import Run
 from distill.sounds import reconstruct
 
 MODULE = sys.modules["distill.cli.evaluate"]  # beside which `distill.cli.evaluate` is the command
-METRICS = {"log_spectral_distance", "multi_resolution_stft", "snr", "si_sdr", "level_difference", "peak"}
+METRICS = {
+    "log_spectral_distance",
+    "multi_resolution_stft",
+    "snr",
+    "si_sdr",
+    "level_difference",
+    "peak",
+    "terms",
+}
 
 
 @pytest.fixture
@@ -144,7 +153,9 @@ def test_of_shards_those_held_out_are_measured(distill, trained, sharded):
     whole = json.loads(distill("evaluate", trained.folder, folder, *words).out)
     for each in whole["model"]["recordings"]:
         if each["name"] in heldout:
-            assert heldout[each["name"]] == pytest.approx(each["metrics"], rel=1e-3)
+            one, other = (dict(metrics) for metrics in (heldout[each["name"]], each["metrics"]))
+            assert one.pop("terms") == other.pop("terms") == {}
+            assert one == pytest.approx(other, rel=1e-3)
     assert told["skipped"] == []
 
 
@@ -194,3 +205,33 @@ def test_the_corpus_stays_clean(distill, trained, corpus):
     before = sorted(corpus.parent.rglob("*"))
     distill("evaluate", trained.folder, corpus)
     assert sorted(corpus.parent.rglob("*")) == before
+
+
+def test_terms_are_measures_too(distill, trained, corpus):
+    """With --loss, the value of each term between recording and reconstruction stands beside the others."""
+    words = ("evaluate", trained.folder, corpus, "--loss", "recon,waveform", "--refine", 0)
+    told = json.loads(distill(*words, "--json").out)
+    samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
+    noise = torch.from_numpy(samples)[None]
+    vae, representation = load_model(Run(trained.folder))
+    made = reconstruct(vae, representation, noise)
+    sizes = [512, 1024, 2048], [128, 256, 512], [512, 1024, 2048]
+    expected = float(MultiResolutionSTFTLoss(*sizes)(made[None], noise[None]))
+    terms = told["model"]["mean"]["terms"]
+    assert list(terms) == ["reconstruction", "waveform"]
+    assert terms["waveform"] == pytest.approx(expected, rel=1e-4)
+    heads, model, *_ = distill(*words).out.splitlines()
+    assert heads.split()[-2:] == ["reconstruction", "waveform"]
+    assert model.split()[-2:] == [f"{terms[name]:.3g}" for name in terms]
+
+
+def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus):
+    """A posterior there is none, when sounds are compared: one message, status 2."""
+    result = distill("evaluate", trained.folder, corpus, "--loss", "kl", "--refine", 0)
+    assert (result.status, result.err) == (
+        2,
+        (
+            "Error: LossInputs: a chosen term needs the posterior and the inputs have none\n"
+            "Pass posterior=Posterior(mu, logvar), or leave the term out.\n"
+        ),
+    )
