@@ -22,7 +22,8 @@ from distill.views import LossInputs, Posterior
 @contextmanager
 def seeded(seed: int = 0) -> Iterator[None]:
     """Let chance be the same whenever this is entered, and be as it was afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    used = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(used):
         torch.manual_seed(seed)
         yield
 
@@ -120,7 +121,7 @@ class Subject:
         return material(sample_rate=self.representation.sample_rate, **options)
 
     def inputs(self, made: Material | None = None, **options: Any) -> LossInputs:  # noqa: ANN401  # as above
-        """Make inputs, of the usual material unless other is given."""
+        """Make inputs, of the usual material unless other is given; the options are `Material.inputs`'s."""
         return (made or self.material()).inputs(self.representation, **options)
 
     def call(self, module: nn.Module, inputs: LossInputs, *, seed: int = 0) -> object:
