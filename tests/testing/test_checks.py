@@ -274,7 +274,7 @@ WRONG = {
     "scalar": (
         spec_of(Vector),
         (
-            "returned a torch.float32 tensor of shape [2]; return a scalar float tensor, by .mean() for "
+            "it returned a torch.float32 tensor of shape [2]; return a scalar float tensor, by .mean() for "
             "example, or a dict of them"
         ),
     ),

@@ -15,7 +15,8 @@ def float32(subject: Subject) -> None:
     """Under autocast nothing is computed in half precision, forward or backward."""
     subject.require_loss()
     option = subject.config.weight_option
-    loss = subject.compose(**{option: 1.0 if subject.has_gradient else 0.0})
+    weight = getattr(subject.config, option) or 1.0
+    loss = subject.compose(**{option: weight if subject.has_gradient else 0.0})
     inputs = subject.inputs(progress=1.0)
     with half_precision() as seen, seeded():
         # Backwards nothing is cast anew, as in a training.
