@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distill.cli.losses.words import json_option, print_json, term_record
+from distill.cli.losses.words import json_option, print_json, record
 
 if TYPE_CHECKING:
     from distill.registry import Term
@@ -33,7 +33,7 @@ def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
     outcomes = run_checks(term, **_options(term, assignments))
     if as_json:
         checks = [{"check": each.check, "status": each.status, "detail": each.detail} for each in outcomes]
-        print_json(term_record(term) | {"checks": checks})
+        print_json(record(term) | {"checks": checks})
     else:
         _print_table(outcomes)
     failed = [outcome.check for outcome in outcomes if outcome.status == "failed"]
