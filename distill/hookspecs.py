@@ -106,16 +106,15 @@ def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
         raise ValueError(msg)
 
 
-def _is_config_of(base: type) -> "Callable[[object, attrs.Attribute[Any], type], None]":
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: type) -> None:
+def _is_config_of(base: type) -> "Callable[[Any, attrs.Attribute[Any], type], None]":
+    def check(spec: "TermSpec | BalancerSpec", attribute: "attrs.Attribute[Any]", value: type) -> None:
+        what = f"'{attribute.name}' of '{spec.name}'"
         if not (isinstance(value, type) and issubclass(value, base)):
             public = "TermConfig" if base is BaseTermConfig else base.__name__
-            raise TypeError(f"'{attribute.name}' must be a subclass of distill.{public}: {value!r}")
+            raise TypeError(f"{what} must be a subclass of distill.{public}: {value!r}")
         # Whatever attrs makes of a subclass is as frozen as its base; without attrs its options are ignored.
         if "__attrs_attrs__" not in vars(value):
-            raise TypeError(
-                f"'{attribute.name}' must be decorated with @attrs.frozen(kw_only=True): {value!r}"
-            )
+            raise TypeError(f"{what} must be decorated with @attrs.frozen(kw_only=True): {value!r}")
 
     return check
 

@@ -314,7 +314,12 @@ def _declared_specs(plugin: object) -> list[TermSpec | BalancerSpec]:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)
-    manager.check_pending()
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        unknown = [hook.name for hook in manager.get_hookcallers(plugin) or () if not hook.has_spec()]
+        known = [name for name in vars(hookspecs) if hasattr(manager.hook, name)]
+        raise TermError(f"unknown hook '{unknown[0]}'{suggest(unknown[0], known)}") from error
     declared: list[TermSpec | BalancerSpec] = []
     for hook, record in (
         (manager.hook.distill_loss_terms, TermSpec),

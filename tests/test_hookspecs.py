@@ -97,7 +97,7 @@ def test_spec_refuses_what_is_not_a_config_class(config):
     """The config must be a subclass of TermConfig, not an instance or anything else."""
     with pytest.raises(TypeError) as caught:
         spec(config=config)
-    assert str(caught.value) == f"'config' must be a subclass of distill.TermConfig: {config!r}"
+    assert str(caught.value) == f"'config' of 'mine' must be a subclass of distill.TermConfig: {config!r}"
 
 
 def test_spec_refuses_an_undecorated_config():
@@ -109,7 +109,7 @@ def test_spec_refuses_an_undecorated_config():
     with pytest.raises(TypeError) as caught:
         spec(config=Undecorated)
     assert str(caught.value) == (
-        f"'config' must be decorated with @attrs.frozen(kw_only=True): {Undecorated!r}"
+        f"'config' of 'mine' must be decorated with @attrs.frozen(kw_only=True): {Undecorated!r}"
     )
 
 
@@ -187,7 +187,7 @@ def test_a_balancer_needs_a_balancers_config():
     assert BalancerSpec(config=Balance, **balancer).names == ("even",)
     with pytest.raises(TypeError) as caught:
         BalancerSpec(config=Config, **balancer)
-    assert str(caught.value) == f"'config' must be a subclass of distill.BalancerConfig: {Config!r}"
+    assert str(caught.value) == f"'config' of 'even' must be a subclass of distill.BalancerConfig: {Config!r}"
 
 
 def test_what_attrs_makes_of_a_config_is_frozen():

@@ -23,7 +23,10 @@ def run(code):
     )
 
 
-@pytest.mark.parametrize("code", ["import distill", "import distill; dir(distill); distill.__all__"])
+@pytest.mark.parametrize(
+    "code",
+    ["import distill", "import distill; dir(distill); distill.__all__", "import distill.testing.fixtures"],
+)
 def test_import_distill_loads_no_torch(code):
     """Nor does asking what there is."""
     assert run(code).stderr == ""
@@ -38,7 +41,8 @@ def test_what_a_plugin_declares_itself_with_loads_no_torch(name):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["losses"], ["losses", "show", "stft"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["losses"], ["losses", "show", "stft"], ["losses", "check", "--help"]],
 )
 def test_commands_that_only_print_load_no_torch(arguments):
     """Help and listings answer at once, as far as installed plugins let them."""

@@ -38,6 +38,13 @@ class Material:
         """Give both sounds louder by a factor."""
         return evolve(self, prediction=gain * self.prediction, target=gain * self.target)
 
+    def moved(self, device: torch.device) -> "Material":
+        """Give all tensors on a device."""
+        mu, logvar = (None if each is None else each.to(device) for each in (self.mu, self.logvar))
+        return Material(
+            prediction=self.prediction.to(device), target=self.target.to(device), mu=mu, logvar=logvar
+        )
+
     def taken(self, examples: Sequence[int]) -> "Material":
         """Give some of the examples, in this order; one may be taken twice."""
         chosen = torch.tensor(examples)

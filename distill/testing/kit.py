@@ -32,7 +32,7 @@ def check_term(
     outcomes = run_checks(term, representation, **options)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
-        raise TermCheckError(_named(term), outcomes) from failed[0].error
+        raise TermCheckError(str(_registered(term)), outcomes) from failed[0].error
     return outcomes
 
 
@@ -45,7 +45,7 @@ def run_checks(
         TermError: the term cannot be built, or a waiver names no check.
         ConfigError: an option is unknown or does not fit.
     """
-    registered = term if isinstance(term, Term) else Term(spec=term, distribution=_home(term), version="")
+    registered = _registered(term)
     _require_known_waivers(registered)
     config = getattr(configure((registered,), {registered.name: options}), registered.name)
     subject = Subject(registered, config, representation or small_representation())
@@ -91,14 +91,12 @@ def _require_known_waivers(term: Term) -> None:
         if name not in known:
             raise TermError(
                 f"a waiver names no check: '{name}'{suggest(name, known)}",
-                culprit=_named(term),
+                culprit=str(term),
                 remedy=f"The checks are {', '.join(known)}.",
             )
 
 
-def _named(term: TermSpec | Term) -> str:
-    return str(term) if isinstance(term, Term) else term.name
-
-
-def _home(spec: TermSpec) -> str:
-    return spec.config.__module__.partition(".")[0]
+def _registered(term: TermSpec | Term) -> Term:
+    if isinstance(term, Term):
+        return term
+    return Term(spec=term, distribution=term.config.__module__.partition(".")[0], version="")

@@ -22,7 +22,8 @@ from distill.views import LossInputs, Posterior
 @contextmanager
 def seeded(seed: int = 0) -> Iterator[None]:
     """Let chance be the same whenever this is entered, and be as it was afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    used = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(used):
         torch.manual_seed(seed)
         yield
 
@@ -93,7 +94,7 @@ def number(result: object) -> Tensor:
         return torch.stack([number(value) for value in result.values()]).sum()
     if isinstance(result, Tensor) and result.is_floating_point() and result.numel():
         return result.float().mean()
-    raise Failed(f"returned {problem_with(result)}")
+    raise Failed(f"it returned {problem_with(result)}")
 
 
 class Subject:
@@ -120,7 +121,7 @@ class Subject:
         return material(sample_rate=self.representation.sample_rate, **options)
 
     def inputs(self, made: Material | None = None, **options: Any) -> LossInputs:  # noqa: ANN401  # as above
-        """Make inputs, of the usual material unless other is given."""
+        """Make inputs, of the usual material unless other is given; the options are `Material.inputs`'s."""
         return (made or self.material()).inputs(self.representation, **options)
 
     def call(self, module: nn.Module, inputs: LossInputs, *, seed: int = 0) -> object:
@@ -128,18 +129,27 @@ class Subject:
         with seeded(seed):
             return module(evolve(inputs.renewed(), last=True))
 
+    def result(self, module: nn.Module, inputs: LossInputs, where: str = "", *, seed: int = 0) -> object:
+        """Call the built term where it should not raise.
+
+        Raises:
+            Failed: it does.
+        """
+        try:
+            return self.call(module, inputs, seed=seed)
+        except Exception as error:
+            raise Failed(
+                f"{where}it raised {type(error).__name__}: {error}; "
+                "call it with distill.testing.loss_inputs() to see where"
+            ) from error
+
     def value(self, module: nn.Module, inputs: LossInputs, where: str = "", *, seed: int = 0) -> Tensor:
         """Call the built term and read the result as a number.
 
         Raises:
-            Failed: the term raises, or returns nothing that can be read as a number.
+            Failed: it raises, or returns nothing that can be read as a number.
         """
-        try:
-            return number(self.call(module, inputs, seed=seed))
-        except Failed as failure:
-            raise Failed(f"{where}it {failure}") from None
-        except Exception as error:
-            raise Failed(f"{where}it raised {type(error).__name__}: {error}") from error
+        return number(self.result(module, inputs, where, seed=seed))
 
     def pulls(self, module: nn.Module, inputs: LossInputs, where: str = "") -> list[Tensor | None]:
         """Give the gradient at each of the leaves."""
@@ -181,15 +191,20 @@ class Subject:
         value = self.value(self.build(), self.inputs(evolve(self.material(), **others)))
         return not torch.equal(value.detach(), self._usual[0])
 
-    def require_value(self) -> Tensor:
+    def require_number(self) -> Tensor:
         """Give the value on the usual inputs.
 
         Raises:
-            NotApplicable: it is no finite number, which other checks report.
+            NotApplicable: the term raises, or returns no number.
         """
-        if self._usual is None or not self._usual[0].isfinite():
-            raise NotApplicable("needs a finite number, which 'scalar' or 'finite' finds missing")
+        if self._usual is None:
+            raise NotApplicable("needs a number, which 'scalar' finds missing")
         return self._usual[0]
+
+    def require_value(self) -> None:
+        """Go on only with a term that gives a finite number."""
+        if not self.require_number().isfinite():
+            raise NotApplicable("needs a finite number, which 'finite' finds missing")
 
     def require_loss(self) -> None:
         """Go on only with a term that returns a scalar or parts, as the composer demands."""

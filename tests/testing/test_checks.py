@@ -4,10 +4,11 @@ import re
 
 import pytest
 import torch
-from attrs import field, frozen
+from attrs import field, frozen, validators
 from torch import nn
 
 from distill import TermConfig, TermSpec, TrainedTermConfig
+from distill.errors import ShapeError
 from distill.testing import run_checks
 from distill.testing.checks import CHECKS
 from distill.views import InstantaneousFrequency, LogMagnitude, Magnitude, Waveform
@@ -15,85 +16,92 @@ from distill.views import InstantaneousFrequency, LogMagnitude, Magnitude, Wavef
 NAMES = [check.__name__ for check in CHECKS]
 
 
-class Right(nn.Module):
-    """A term that is right: the mean distance of the log-magnitudes. The wrong ones differ by little."""
+def distance(prediction, target):
+    """Give a loss that is right, the mean distance; the wrong ones differ by little."""
+    return (prediction - target).abs().mean()
 
-    def __init__(self, config):
+
+class Right(nn.Module):
+    """A term that compares two log-magnitudes, rightly unless told how."""
+
+    def __init__(self, config, function=distance):
         super().__init__()
-        self.config = config
+        self.config, self.function = config, function
 
     def forward(self, inputs):
-        """Compare two log-magnitudes."""
+        """Look at both sides."""
         return self.compare(*inputs.view(LogMagnitude()))
 
     def compare(self, prediction, target):
         """Give the loss."""
-        return (prediction - target).abs().mean()
+        return self.function(prediction, target)
 
 
-class Vector(Right):
-    """Gives a loss for each example."""
-
-    def compare(self, prediction, target):
-        """Leave the batch as it is."""
-        return (prediction - target).abs().mean((1, 2))
+def vector(prediction, target):
+    """Leave a loss for each example."""
+    return (prediction - target).abs().mean((1, 2))
 
 
-class Undefined(Right):
-    """Takes the logarithm of a number below 0."""
-
-    def compare(self, prediction, target):
-        """Give NaN."""
-        return ((prediction - target).abs() - 1e3).mean().log()
+def undefined(prediction, target):
+    """Take the logarithm of a number below 0."""
+    return ((prediction - target).abs() - 1e3).mean().log()
 
 
-class Detached(Right):
-    """Lets no gradient through."""
-
-    def compare(self, prediction, target):
-        """Cut the gradient off."""
-        return super().compare(prediction.detach(), target)
+def detached(prediction, target):
+    """Let no gradient through."""
+    return distance(prediction.detach(), target)
 
 
-class InPlace(Right):
-    """Changes a view that other terms look at."""
-
-    def compare(self, prediction, target):
-        """Clamp one side in place."""
-        return super().compare(prediction.clamp(min=1), target.clamp_(min=1))
+def in_place(prediction, target):
+    """Change a tensor that other terms look at."""
+    return distance(prediction.clamp(min=1), target.clamp_(min=1))
 
 
-class Random(Right):
-    """Draws a number at each call."""
-
-    def compare(self, prediction, target):
-        """Add noise."""
-        return super().compare(prediction, target) * (1 + 0.01 * torch.rand(()))
+def random(prediction, target):
+    """Draw a number at each call."""
+    return distance(prediction, target) * (1 + 0.01 * torch.rand(()))
 
 
-class Negative(Right):
-    """Rewards what it should punish."""
-
-    def compare(self, prediction, target):
-        """Turn the sign."""
-        return -super().compare(prediction, target)
+def negative(prediction, target):
+    """Reward what should be punished."""
+    return -distance(prediction, target)
 
 
-class Uphill(Right):
-    """Has the right value, and a gradient that points the other way."""
-
-    def compare(self, prediction, target):
-        """Turn the gradient only."""
-        distance = super().compare(prediction, target)
-        return 2 * distance.detach() - distance
+def uphill(prediction, target):
+    """Give the right value, and a gradient that points the other way."""
+    return 2 * distance(prediction, target).detach() - distance(prediction, target)
 
 
-class Relative(Right):
-    """Divides by the level of the target, which may be 0."""
+def relative(prediction, target):
+    """Divide by the level of the target, which may be 0."""
+    return ((prediction - target).abs().mean((1, 2)) / target.mean((1, 2))).mean()
 
-    def compare(self, prediction, target):
-        """Give the distance in shares of the target."""
-        return ((prediction - target).abs().mean((1, 2)) / target.mean((1, 2))).mean()
+
+def summed(prediction, target):
+    """Cost more with more examples."""
+    return (prediction - target).abs().mean((1, 2)).sum()
+
+
+def ordered(prediction, target):
+    """Prefer the last examples."""
+    place = torch.arange(1.0, 1.0 + len(target))
+    return ((prediction - target).abs().mean((1, 2)) * place / place.sum()).sum()
+
+
+def batch_norm(prediction, target):
+    """Divide by the level of all examples, so that loud ones drown quiet ones."""
+    return (prediction - target).norm() / (target.norm() + 1e-3)
+
+
+def halved(prediction, target):
+    """Round to half precision."""
+    return distance(prediction.half().float(), target.half().float())
+
+
+def branching(prediction, target):
+    """Look at the value while it is computed."""
+    loss = distance(prediction, target)
+    return loss if loss < 1e9 else loss.clamp(max=1e9)
 
 
 class Gated(Right):
@@ -129,39 +137,6 @@ class Unwrapped(Right):
         return self.compare(*inputs.view(InstantaneousFrequency()))
 
 
-class Summed(Right):
-    """Costs more with more examples."""
-
-    def compare(self, prediction, target):
-        """Sum over the batch."""
-        return (prediction - target).abs().mean((1, 2)).sum()
-
-
-class Ordered(Right):
-    """Prefers the last examples."""
-
-    def compare(self, prediction, target):
-        """Weight the examples by their place."""
-        place = torch.arange(1.0, 1.0 + len(target))
-        return ((prediction - target).abs().mean((1, 2)) * place / place.sum()).sum()
-
-
-class BatchNorm(Right):
-    """Divides by the level of all examples, so that loud ones drown quiet ones."""
-
-    def compare(self, prediction, target):
-        """Give the spectral convergence over the batch."""
-        return (prediction - target).norm() / (target.norm() + 1e-3)
-
-
-class Halved(Right):
-    """Rounds to half precision."""
-
-    def compare(self, prediction, target):
-        """Compare rounded numbers."""
-        return super().compare(prediction.half().float(), target.half().float())
-
-
 class Forgetful(Right):
     """Draws a projection that is not saved."""
 
@@ -184,15 +159,6 @@ class Rooted(Right):
     def compare(self, prediction, target):
         """Weight the bins."""
         return super().compare(*(self.curves["weights"][0] * side for side in (prediction, target)))
-
-
-class Branching(Right):
-    """Looks at the value while it is computed."""
-
-    def compare(self, prediction, target):
-        """Cap the distance by a branch."""
-        distance = super().compare(prediction, target)
-        return distance if distance < 1e9 else distance.clamp(max=1e9)
 
 
 class Learning(Right):
@@ -259,6 +225,11 @@ def spec_of(term, config=TermConfig, **others):
     return TermSpec(name="mine", config=config, build=term, summary="", **others)
 
 
+def comparing(function, **others):
+    """Declare a term of a function of two log-magnitudes."""
+    return spec_of(lambda config: Right(config, function), **others)
+
+
 TRAINED = {"config": TrainedTermConfig}
 BATCH = {"per_example": False}
 
@@ -272,56 +243,56 @@ WRONG = {
         ),
     ),
     "scalar": (
-        spec_of(Vector),
+        comparing(vector),
         (
-            "returned a torch.float32 tensor of shape [2]; return a scalar float tensor, by .mean() for "
+            "it returned a torch.float32 tensor of shape [2]; return a scalar float tensor, by .mean() for "
             "example, or a dict of them"
         ),
     ),
     "finite": (
-        spec_of(Undefined),
+        comparing(undefined),
         (
             "given a predicted spectrogram, the value is nan; keep logarithms, roots and divisors away "
             "from 0 by a small floor"
         ),
     ),
     "gradient": (
-        spec_of(Detached),
+        comparing(detached),
         (
             "given a predicted spectrogram, no gradient reaches the prediction or the posterior; compute "
             "the loss of inputs.view(...) without detach(), item() or no_grad()"
         ),
     ),
     "inputs_unchanged": (
-        spec_of(InPlace),
+        comparing(in_place),
         (
             "the target is changed in place; other terms look at the same tensors: use add, mul or "
             "clamp, not add_, mul_ or clamp_"
         ),
     ),
     "deterministic": (
-        spec_of(Random),
+        comparing(random),
         (
             "the same inputs give # and then #; draw random numbers when the term is built, and remember "
             "nothing from call to call"
         ),
     ),
     "minimum": (
-        spec_of(Negative),
+        comparing(negative),
         (
             "at a spectrogram equal to the target's, the value is 0, but # where the prediction is near "
             "the target only; compare both sides alike, and return what is to be lowered, not raised"
         ),
     ),
     "descent": (
-        spec_of(Uphill),
+        comparing(uphill),
         (
             "no step against the gradient, from 0.03 to 1e-05 of what is moved, lowers it; look for a "
             "gradient of one's own making, a detach() or a sign that is wrong"
         ),
     ),
     "silence": (
-        spec_of(Relative),
+        comparing(relative),
         (
             "given a silent target, the prediction being a spectrogram, the value is inf; add a small "
             "floor to divisors and inside of logarithms"
@@ -357,22 +328,22 @@ WRONG = {
         ),
     ),
     "dual_mono": (
-        spec_of(Summed, **BATCH),  # declared so, since what sums over a batch is no mean of examples either
+        comparing(summed, **BATCH),  # declared so, since what sums over a batch is no mean of examples either
         "an example costs #, and twice the same #; take the mean over the batch, not the sum",
     ),
     "permutation": (
-        spec_of(Ordered, **BATCH),  # as above
+        comparing(ordered, **BATCH),  # as above
         "the value is #, and # with the examples in another order; treat them all alike",
     ),
     "batch_split": (
-        spec_of(BatchNorm),
+        comparing(batch_norm),
         (
             "a batch costs #, its examples # on average; reduce each example for itself and take the "
             "mean of these, or declare TermSpec(..., per_example=False)"
         ),
     ),
     "float32": (
-        spec_of(Halved),
+        comparing(halved),
         (
             "aten._to_copy gives a torch.float16 tensor; leave out .half(), .bfloat16() and autocast of "
             "the term's own"
@@ -393,7 +364,7 @@ WRONG = {
         ),
     ),
     "sync": (
-        spec_of(Branching),
+        comparing(branching),
         (
             ".item(), a branch on a tensor, or a number made of one waits for the accelerator at each "
             "step; keep to tensors: torch.where(...) for a branch, a product with the mask for a "
@@ -451,3 +422,225 @@ def test_a_wrong_term_is_caught_by_its_check_alone(name):
 def test_a_right_term_passes(spec):
     """What the wrong terms differ from is right, so that it is the difference that is caught."""
     assert failures(spec) == {}
+
+
+class Judging(Judge):
+    """A trained term whose objective is another."""
+
+    def __init__(self, config, wrong):
+        super().__init__(config)
+        self.wrong = wrong
+
+    def objective(self, inputs):
+        """Give what the function makes of the marks of both sides."""
+        return self.wrong(*(self.judged(side) for side in inputs.view(LogMagnitude())))
+
+
+def judging(wrong):
+    """Declare a trained term whose objective is a function of the marks of both sides."""
+    return spec_of(lambda config: Judging(config, wrong), **TRAINED)
+
+
+class Unjudged(Learning):
+    """A trained term without an objective."""
+
+
+class Listening(Right):
+    """Changes a view that was computed, and no source."""
+
+    def forward(self, inputs):
+        """Compare amplitudes, those of the target clamped in place."""
+        prediction, target = inputs.view(Magnitude())
+        return self.compare(prediction, target.clamp_(max=0.1))
+
+
+class Raw(Right):
+    """Looks past the views at what a model gave, of whatever precision that is."""
+
+    def forward(self, inputs):
+        """Sum up in the precision of the source."""
+        return inputs.prediction.sources[0].exp().cumsum(-1).log().mean()
+
+
+class Split(Right):
+    """Compares the sides without having their shapes compared."""
+
+    def forward(self, inputs):
+        """Compare magnitudes frame by frame."""
+        return self.compare(*(side.view(LogMagnitude()) for side in (inputs.prediction, inputs.target)))
+
+    def compare(self, prediction, target):
+        """Refuse another batch."""
+        if len(prediction) != len(target):
+            raise ShapeError("the batches differ")
+        return super().compare(prediction, target)
+
+
+class Growing(Right):
+    """Has a state of a shape that depends on chance."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.register_buffer("drawn", torch.zeros(int(torch.randint(1, 10**6, ()))))
+
+
+@frozen(kw_only=True)
+class Bounded(TermConfig):
+    """Options that can be set to what TOML has no word for."""
+
+    limit: float | None = 1.0
+
+
+@frozen(kw_only=True)
+class Positive(TermConfig):
+    """A weight that may not be 0."""
+
+    weight: float = field(default=1.0, validator=validators.gt(0))
+
+
+ALSO_WRONG = {
+    "a gradient of 0": (
+        "gradient",
+        comparing(lambda prediction, target: (prediction - target).round().abs().mean()),
+        "given a predicted spectrogram, the gradient is 0 everywhere; avoid what has no slope: ",
+    ),
+    "a root at 0": (
+        "minimum",
+        comparing(lambda prediction, target: (prediction - target).square().sum((1, 2)).sqrt().mean()),
+        "at a spectrogram equal to the target's, the gradient is not finite; ",
+    ),
+    "a bias": (
+        "minimum",
+        comparing(lambda prediction, target: (prediction - 1.05 * target).abs().mean()),
+        "at a spectrogram equal to the target's, the value is ",
+    ),
+    "a view changed": (
+        "inputs_unchanged",
+        spec_of(Listening),
+        "the view Magnitude() of the target is changed in place; ",
+    ),
+    "an error of torch's": (
+        "strict_shapes",
+        spec_of(Split),
+        "a prediction shorter than the target raised RuntimeError: ",
+    ),
+    "a state of another shape": (
+        "state",
+        spec_of(Growing),
+        "its state cannot be loaded into a term built anew: ",
+    ),
+    "a source in half precision": (
+        "float32",
+        spec_of(Raw),
+        "of a prediction in bfloat16 the value is ",
+    ),
+    "a weight that cannot be 0": (
+        "weight_zero",
+        spec_of(Right, Positive),
+        "'weight' cannot be 0: ",
+    ),
+    "nothing to train": (
+        "parameters",
+        spec_of(Right, **TRAINED),
+        "declared trained, but has no parameter to train; let its config be a TermConfig",
+    ),
+    "no objective": (
+        "objective",
+        spec_of(Unjudged, **TRAINED),
+        "there is none; give the module a method objective(inputs) beside forward",
+    ),
+    "an objective per example": (
+        "objective",
+        judging(lambda prediction, target: (prediction - target).mean(1)),
+        "it is a torch.float32 tensor of shape [2]; return a scalar float tensor or a dict of them",
+    ),
+    "an objective that is not finite": (
+        "objective",
+        judging(lambda prediction, target: (prediction - target).mean() / 0),
+        "it is ",
+    ),
+    "an objective that goes up": (
+        "objective",
+        judging(
+            lambda prediction, target: (
+                2 * (prediction + target).mean().detach() - (prediction + target).mean()
+            )
+        ),
+        "no step of the term's parameters against its gradient lowers it; look for a wrong sign",
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "spec", "message"), ALSO_WRONG.values(), ids=ALSO_WRONG)
+def test_what_else_a_check_catches(check, spec, message):
+    """Other ways to be wrong, each with a message of its own."""
+    assert failures(spec)[check].startswith(message)
+
+
+def test_options_that_cannot_be_written():
+    """A value that a recipe cannot hold is caught where it is set."""
+    assert failures(spec_of(Right, Bounded)) == {}
+    (detail,) = failures(spec_of(Right, Bounded), limit=None).values()
+    assert detail.startswith(
+        "the options cannot be written as TOML and read again: limit: None cannot be written as TOML"
+    )
+
+
+def test_a_term_may_refuse_short_clips():
+    """One error of Distill's own is an answer, and is shown."""
+
+    def long_only(prediction, target):
+        if target.shape[-1] < 10:
+            raise ShapeError("needs 10 frames")
+        return (prediction - target).abs().mean()
+
+    (outcome,) = (each for each in run_checks(comparing(long_only)) if each.check == "short_input")
+    assert (outcome.status, outcome.detail) == ("passed", "refused: needs 10 frames")
+
+
+class Monitor(Right):
+    """Counts the latents that are in use, which has no gradient."""
+
+    def forward(self, inputs):
+        """Count those whose mean varies."""
+        return (inputs.posterior.mu.transpose(0, 1).flatten(1).var(1) > 0.01).float().sum()
+
+
+@frozen(kw_only=True)
+class Monitored(TermConfig):
+    """Options of a term that is only looked at."""
+
+    weight: float = 0.0
+
+
+def test_a_monitor_waives_its_gradient():
+    """What needs one is not applicable; that it must not be trained by is checked all the same."""
+    waivers = {"gradient": "a count has none", "dual_mono": "a variance needs more than one example"}
+    monitor = spec_of(Monitor, Monitored, per_example=False, waivers=waivers)
+    assert failures(monitor) == {}
+    assert statuses(monitor)["descent"] == "not applicable"
+    assert statuses(monitor)["weight_zero"] == statuses(monitor)["float32"] == "passed"
+
+
+class Stationary(Right):
+    """Gives another value once it was moved."""
+
+    moved = False
+
+    def _apply(self, function, recurse=True):  # noqa: FBT002  # as torch has it
+        self.moved = True
+        return super()._apply(function, recurse)
+
+    def compare(self, prediction, target):
+        """Double what was moved."""
+        return super().compare(prediction, target) * (2 if self.moved else 1)
+
+
+@pytest.mark.parametrize(("term", "status"), [(Right, "passed"), (Stationary, "failed")])
+def test_another_device_must_agree(monkeypatch, term, status):
+    """The value is compared where there is an accelerator; here the processor stands for one."""
+    monkeypatch.setattr("distill.testing.checks.machine.accelerator", lambda: torch.device("cpu"))
+    (outcome,) = (each for each in run_checks(spec_of(term)) if each.check == "device")
+    assert outcome.status == status
+    said = r"agrees on cpu" if status == "passed" else r"the value is [\d.]+ on cpu and [\d.]+ on cpu"
+    assert re.fullmatch(said, outcome.detail)

@@ -15,7 +15,8 @@ def float32(subject: Subject) -> None:
     """Under autocast nothing is computed in half precision, forward or backward."""
     subject.require_loss()
     option = subject.config.weight_option
-    loss = subject.compose(**{option: 1.0 if subject.has_gradient else 0.0})
+    weight = getattr(subject.config, option) or 1.0
+    loss = subject.compose(**{option: weight if subject.has_gradient else 0.0})
     inputs = subject.inputs(progress=1.0)
     with half_precision() as seen, seeded():
         # Backwards nothing is cast anew, as in a training.
@@ -62,7 +63,26 @@ def device(subject: Subject) -> str:
             f"self.{path}, a tensor of shape {list(tensor.shape)}, stays where it is when the term is moved; "
             "make it a buffer by self.register_buffer(name, tensor, persistent=False)"
         )
-    return "moved to no device, as there is none"
+    other = accelerator()
+    if other is None:
+        return "there is no other device to try"
+    subject.require_value()
+    module, made = subject.build(), subject.material()
+    here = subject.value(module, subject.inputs(made))
+    # After a first call, so that what a term has remembered of it is in the way as well.
+    inputs = subject.inputs(made.moved(other))
+    there = subject.value(module.to(other), inputs, f"on {other}, ")
+    subject.pulls(module, inputs, f"on {other}, ")
+    if not close(here, there.cpu(), 1e-2):
+        raise Failed(f"the value is {here.item():g} on cpu and {there.item():g} on {other}")
+    return f"agrees on {other}"
+
+
+def accelerator() -> torch.device | None:
+    """Give the device that is not the processor, if there is one."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps") if torch.backends.mps.is_available() else None
 
 
 def left_behind(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -96,8 +116,7 @@ def sync(subject: Subject) -> None:
     subject.require_value()
     module, inputs = subject.build(), subject.inputs()
     with synchronisations() as seen:
-        result = subject.value(module, inputs)
-        gradients(result, leaves(inputs))
+        subject.pulls(module, inputs)
     if seen:
         raise Failed(
             f"{seen[0]} waits for the accelerator at each step; keep to tensors: "

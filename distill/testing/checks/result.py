@@ -10,17 +10,15 @@ from distill.views import LossInputs, Signal
 
 def scalar(subject: Subject) -> None:
     """The term returns a scalar float tensor, or a dict of named ones that add up to it."""
-    module, inputs = subject.build(), subject.inputs()
-    subject.value(module, inputs)
-    problem = problem_with(subject.call(module, inputs))
-    if problem:
+    if problem := problem_with(subject.result(subject.build(), subject.inputs())):
         raise Failed(
-            f"returned {problem}; return a scalar float tensor, by .mean() for example, or a dict of them"
+            f"it returned {problem}; return a scalar float tensor, by .mean() for example, or a dict of them"
         )
 
 
 def finite(subject: Subject) -> None:
     """The value is neither infinite nor NaN, on sounds of several shapes, early and late in a training."""
+    subject.require_number()
     module = subject.build()
     for shape, inputs in varied_loss_inputs(subject.representation):
         value = subject.value(module, inputs, f"given {shape}, ")

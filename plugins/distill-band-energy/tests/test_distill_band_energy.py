@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+import distill_band_energy
 from distill import DistillError, LossInputs, MagnitudeIF, Registry, Signal, compose
+from distill.testing import check_term, registry_with
 
+(TERM,) = registry_with(distill_band_energy).choose("band_energy")
 REPRESENTATION = MagnitudeIF(sample_rate=8000, n_fft=256, hop=64)
 
 
@@ -32,6 +35,12 @@ def test_the_entry_point_registers_the_term():
     """The term is found by name, with the distribution it came from."""
     (term,) = Registry().choose("distill_band_energy:band_energy")
     assert str(term) == "band_energy (distill-band-energy 0.1.0)"
+
+
+@pytest.mark.parametrize("bands", [1, 8, 32])
+def test_the_term_passes_every_check(bands):
+    """Whatever its options are."""
+    check_term(TERM, bands=bands)
 
 
 def test_a_sound_does_not_differ_from_itself(noise):

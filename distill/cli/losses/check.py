@@ -1,0 +1,79 @@
+"""`distill losses check`: run the kit for authors on an installed loss term."""
+
+import shutil
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from distill.cli.losses.words import json_option, print_json, record
+
+if TYPE_CHECKING:
+    from distill.registry import Term
+    from distill.testing import Outcome
+
+_COLOURS = {"passed": "green", "failed": "red", "waived": "yellow", "not applicable": None}
+
+
+@click.command()
+@click.argument("name")
+@click.option("--set", "assignments", multiple=True, metavar="ADDRESS=VALUE", help="Set an option of NAME.")
+@json_option
+def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Check the loss term NAME: what it returns, its gradient, how it takes silence, and so on.
+
+    The status is 1 if a check fails. Addresses of options are those that `distill losses show` gives.
+    """
+    from distill.registry import Registry  # `distill --help` does without
+    from distill.testing import run_checks  # as above
+
+    (term,) = Registry().choose([name])
+    outcomes = run_checks(term, **_options(term, assignments))
+    if as_json:
+        checks = [{"check": each.check, "status": each.status, "detail": each.detail} for each in outcomes]
+        print_json(record(term) | {"checks": checks})
+    else:
+        _print_table(outcomes)
+    failed = [outcome.check for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        raise click.ClickException(
+            f"{term}: {len(failed)} of {len(outcomes)} checks failed: {', '.join(failed)}"
+        )
+
+
+def _options(term: "Term", assignments: Iterable[str]) -> dict[str, Any]:
+    """Read options of the term from their addresses, `loss.NAME.OPTION`."""
+    from distill.config import assign, parse_assignment
+    from distill.errors import ConfigError
+
+    options: dict[str, Any] = {}
+    for text in assignments:
+        address, value = parse_assignment(text)
+        tables = [f"loss.{name}." for name in term.names]
+        table = next((table for table in tables if address.startswith(table)), None)
+        if table is None:
+            raise ConfigError(
+                f"'{address}' is no option of '{term.name}'; expected an address below {tables[0][:-1]}",
+                culprit="--set",
+                remedy=f"'distill losses show {term.name}' lists them.",
+            )
+        assign(options, address.removeprefix(table), value)
+    return options
+
+
+def _print_table(outcomes: Sequence["Outcome"]) -> None:
+    names = max(len(outcome.check) for outcome in outcomes) + 2
+    statuses = max(len(status) for status in _COLOURS) + 2
+    width = max(min(shutil.get_terminal_size().columns, 110) - names - statuses, 30)
+    for outcome in outcomes:
+        first, *rest = textwrap.wrap(outcome.detail, width, break_long_words=False) or [""]
+        gap = " " * (statuses - len(outcome.status)) if first else ""
+        status = click.style(outcome.status, fg=_COLOURS[outcome.status])
+        click.echo(f"{outcome.check.ljust(names)}{status}{gap}{first}")
+        for line in rest:
+            click.echo(f"{'':{names + statuses}}{line}")
+    counts = Counter[str](outcome.status for outcome in outcomes)
+    listed = ", ".join(f"{counts[status]} {status}" for status in _COLOURS if counts[status])
+    click.echo(f"\n{len(outcomes)} checks: {listed}")

@@ -1,0 +1,157 @@
+"""Tests of `distill losses check`."""
+
+import json
+from importlib.metadata import Distribution
+
+import pytest
+
+PLUGIN = """
+from attrs import field, frozen, validators
+from torch import nn
+from distill import TermConfig, TermSpec, hookimpl
+from distill.views import LogMagnitude
+
+@frozen(kw_only=True)
+class Config(TermConfig):
+    sign: int = 1
+
+class Term(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.sign = config.sign if config.sign else 1 / 0
+
+    def forward(self, inputs):
+        prediction, target = inputs.view(LogMagnitude())
+        return self.sign * (prediction - target).abs().mean()
+
+@hookimpl
+def distill_loss_terms():
+    yield TermSpec(name="mine", aliases=("own",), config=Config, build=Term, summary="a term of mine",
+                   waivers={"phase_turn": "it is deaf to phases, and says so at some length here"})
+"""
+
+TABLE = """\
+config            passed
+scalar            passed
+finite            passed
+gradient          passed
+inputs_unchanged  passed
+deterministic     passed
+minimum           {minimum}
+descent           passed
+silence           passed
+gain              passed
+short_input       passed
+strict_shapes     passed
+phase_turn        waived          it is deaf to phases, and says
+                                  so at some length here
+dual_mono         passed
+permutation       passed
+batch_split       passed
+float32           passed
+state             passed
+device            passed          there is no other device to
+                                  try
+sync              passed
+weight_zero       passed
+parameters        passed
+objective         not applicable  the term is not trained
+
+23 checks: {counts}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path, monkeypatch):
+    """Install one distribution with a term, and no others; there is no accelerator."""
+    (tmp_path / "our_checked_losses.py").write_text(PLUGIN)
+    folder = tmp_path / "our_checked_losses-1.5.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: our-losses\nVersion: 1.5\n")
+    (folder / "entry_points.txt").write_text("[distill]\nmine = our_checked_losses\n")
+    monkeypatch.setattr("distill.registry.entry_points", lambda **_: Distribution.at(folder).entry_points)
+    monkeypatch.setattr("distill.testing.checks.machine.accelerator", lambda: None)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Let the terminal be 64 columns wide."""
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: type("Size", (), {"columns": 64}))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_term_that_passes(distill):
+    """A row for each check with what it says, then how many came to what; status 0."""
+    result = distill("losses", "check", "mine")
+    counts = "21 passed, 1 waived, 1 not applicable"
+    assert (result.status, result.err) == (0, "")
+    assert result.out == TABLE.format(minimum="passed", counts=counts)
+
+
+def test_a_term_that_fails(distill):
+    """The table says what to do; the message names the term, its distribution and the checks; status 1."""
+    result = distill("losses", "check", "own", "--set", "loss.own.sign=-1")
+    assert result.status == 1
+    assert (
+        "\nminimum           failed          at a spectrogram equal to the target's, the value is "
+        in result.out
+    )
+    assert result.out.endswith("\n23 checks: 20 passed, 1 failed, 1 waived, 1 not applicable\n")
+    assert result.err == "Error: mine (our-losses 1.5): 1 of 23 checks failed: minimum\n"
+
+
+@pytest.mark.parametrize(("sign", "status"), [(1, 0), (-1, 1)])
+def test_for_programs(distill, sign, status):
+    """JSON has the term and every outcome, whatever they are; the status is the same."""
+    result = distill("losses", "--json", "check", "mine", "--set", f"loss.mine.sign={sign}")
+    assert result.status == status
+    listing = json.loads(result.out)
+    checks = listing.pop("checks")
+    assert listing == {
+        "name": "mine",
+        "aliases": ["own"],
+        "distribution": "our-losses",
+        "version": "1.5",
+        "summary": "a term of mine",
+    }
+    assert len(checks) == 23
+    assert checks[0] == {"check": "config", "status": "passed", "detail": ""}
+    assert [each["check"] for each in checks if each["status"] == "failed"] == ["minimum"] * status
+
+
+MISTAKES = {
+    "unknown term": (
+        ["mien"],
+        (
+            "Error: unknown loss term 'mien'; did you mean 'mine'?\n"
+            "Choose from: stft, reconstruction or recon, kl, waveform, mine or own\n"
+        ),
+    ),
+    "broken term": (
+        ["mine", "--set", "loss.mine.sign=0"],
+        (
+            "Error: mine (our-losses 1.5): the loss term cannot be built: "
+            "ZeroDivisionError: division by zero\n"
+            "If its options are right, report this to the authors of our-losses.\n"
+        ),
+    ),
+    "unknown option": (
+        ["mine", "--set", "loss.mine.sing=1"],
+        "Error: loss.mine.sing: unknown option, got 1; did you mean 'sign'?\n",
+    ),
+    "option of another term": (
+        ["mine", "--set", "loss.kl.free_bits=1"],
+        (
+            "Error: --set: 'loss.kl.free_bits' is no option of 'mine'; expected an address below loss.mine\n"
+            "'distill losses show mine' lists them.\n"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_what_cannot_be_checked(distill, words, message):
+    """A mistake of the user's is one message and status 2; nothing is printed beside it."""
+    result = distill("losses", "check", *words)
+    assert (result.status, result.out, result.err) == (2, "", message)

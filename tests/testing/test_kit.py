@@ -1,0 +1,244 @@
+"""Tests of distill.testing.kit: every check on one term, what it gives and what it raises."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from attrs import field, frozen, validators
+from torch import nn
+
+import distill
+from distill import MagnitudeIF, Registry, TermConfig, TermSpec, hookimpl
+from distill.errors import ConfigError, TermError
+from distill.testing import Outcome, TermCheckError, check_term, registry_with, run_checks
+from distill.views import LogMagnitude
+
+
+@frozen(kw_only=True)
+class Config(TermConfig):
+    """Options of the term below."""
+
+    power: int = field(default=1, validator=validators.ge(1))
+
+
+HOME = __name__.partition(".")[0]
+"""What stands for the distribution of a spec that is checked by itself."""
+
+
+def spec_of(loss, **others):
+    """Declare a term: a function of its options and of two log-magnitudes."""
+
+    class Term(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.config = config
+
+        def forward(self, inputs):
+            return loss(self.config, *inputs.view(LogMagnitude()))
+
+    return TermSpec(**{"name": "mine", "config": Config, "build": Term, "summary": ""} | others)
+
+
+def distance(config, prediction, target):
+    """Give a right loss."""
+    return (prediction - target).abs().pow(config.power).mean()
+
+
+def negative(config, prediction, target):
+    """Give one that is wrong."""
+    return -distance(config, prediction, target)
+
+
+def plugin_of(*specs):
+    """Make a plugin."""
+    return SimpleNamespace(__name__="my_loop", distill_loss_terms=hookimpl(lambda: specs))
+
+
+def message(kind, call, *arguments, **options):
+    """Give the whole message of the error that a call raises."""
+    with pytest.raises(kind) as caught:
+        call(*arguments, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("stft", {}),
+        ("stft", {"per_example": True}),
+        ("recon", {}),
+        ("kl", {}),
+        ("waveform", {}),
+        ("waveform", {"per_example": True}),
+        ("waveform", {"share": 0.3}),
+    ],
+)
+def test_every_built_in_term_passes(name, options):
+    """Whatever its options are, and with nothing waived."""
+    (term,) = Registry(discover=False).choose(name)
+    outcomes = check_term(term, **options)
+    assert {outcome.status for outcome in outcomes} <= {"passed", "not applicable"}
+    assert sum(outcome.status == "passed" for outcome in outcomes) >= 16
+
+
+def test_what_looks_at_the_posterior_alone_is_not_asked_about_sounds():
+    """`kl` is asked what can be asked of it."""
+    (term,) = Registry(discover=False).choose("kl")
+    inapplicable = {
+        outcome.check: outcome.detail for outcome in run_checks(term) if outcome.status != "passed"
+    }
+    deaf = "the term does not look at the prediction"
+    assert inapplicable == {
+        **dict.fromkeys(["minimum", "silence", "gain", "short_input", "strict_shapes", "phase_turn"], deaf),
+        "objective": "the term is not trained",
+    }
+
+
+def test_options_are_those_of_a_recipe():
+    """They are read as a recipe's are, and the term is built with them."""
+    seen = []
+
+    def noting(config, prediction, target):
+        seen.append(config)
+        return distance(config, prediction, target)
+
+    check_term(spec_of(noting), power=2)
+    assert {config.power for config in seen} == {2}
+    assert message(ConfigError, check_term, spec_of(distance), powr=2) == (
+        "loss.mine.powr: unknown option, got 2; did you mean 'power'?"
+    )
+    assert message(ConfigError, check_term, spec_of(distance), power=0) == (
+        "loss.mine.power: must be >= 1, got 0"
+    )
+
+
+def test_sounds_may_be_of_another_representation():
+    """A term made for a sample rate is checked at that rate."""
+    seen = []
+
+    def noting(config, prediction, target):
+        seen.append(prediction.shape[1])
+        return distance(config, prediction, target)
+
+    check_term(spec_of(noting), MagnitudeIF(16_000, n_fft=512, hop=128))
+    assert set(seen) == {257}
+
+
+def test_all_failures_are_one_error():
+    """It names the term, each check that failed and what to do, and how to waive; status 1."""
+
+    def wrong(config, prediction, target):
+        return negative(config, prediction, target).item() * prediction.sum(0)
+
+    with pytest.raises(TermCheckError) as caught:
+        check_term(spec_of(wrong))
+    listed = {
+        outcome.check: outcome.detail for outcome in caught.value.outcomes if outcome.status == "failed"
+    }
+    assert next(iter(listed)) == "scalar"
+    assert "sync" in listed
+    assert str(caught.value) == (
+        f"mine ({HOME}): {len(listed)} of {len(caught.value.outcomes)} checks failed\n"
+        + "".join(f"  {check}: {detail}\n" for check, detail in listed.items())
+        + "A check that the term cannot pass by its nature is waived in its spec, with the reason: "
+        'TermSpec(..., waivers={"scalar": "because ..."})'
+    )
+    assert caught.value.exit_status == 1
+
+
+def test_a_term_of_a_registry_is_named_with_its_distribution():
+    """Who checks what is installed learns whose it is."""
+    (term,) = registry_with(plugin_of(spec_of(negative))).choose("mine")
+    text = message(TermCheckError, check_term, term)
+    assert text.startswith("mine (my_loop): 1 of 23 checks failed\n  minimum: at a spectrogram equal to")
+
+
+def test_a_check_may_be_waived_with_a_reason():
+    """It is not run, and its outcome is the reason; the others are what they were."""
+    waived = spec_of(negative, waivers={"minimum": "it pushes the two apart"})
+    assert Outcome("minimum", "waived", "it pushes the two apart") in check_term(waived)
+    before, after = run_checks(spec_of(negative)), run_checks(waived)
+    assert [one.check for one, other in zip(before, after, strict=True) if one != other] == ["minimum"]
+
+
+def test_a_waiver_must_name_a_check():
+    """A misspelt one would leave its author in the belief that it holds."""
+    spec = spec_of(distance, waivers={"minimun": "it has none"})
+    text = message(TermError, run_checks, spec)
+    first, second = text.split("\n")
+    assert first == f"mine ({HOME}): a waiver names no check: 'minimun'; did you mean 'minimum'?"
+    assert second.startswith("The checks are config, scalar, finite, gradient, ")
+
+
+LOSS = "return a scalar float tensor, by .mean() for example, or a dict of them"
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [
+        (lambda: None, f"returned None; {LOSS}"),
+        (lambda: 0.5, f"returned 0.5; {LOSS}"),
+        (dict, f"returned an empty dict; {LOSS}"),
+        (lambda: torch.tensor(1), f"returned a torch.int64 tensor of shape []; {LOSS}"),
+        (lambda: {"x": None}, f"returned None as part 'x'; {LOSS}"),
+        (
+            lambda: 1 / 0,
+            (
+                "raised ZeroDivisionError: division by zero; "
+                "call it with distill.testing.loss_inputs() to see where"
+            ),
+        ),
+    ],
+)
+def test_a_term_that_gives_no_number_is_caught_by_scalar_alone(returned, shown):
+    """The other checks say that they have nothing to check."""
+    outcomes = run_checks(spec_of(lambda *_: returned()))
+    failed = {outcome.check: outcome.detail for outcome in outcomes if outcome.status == "failed"}
+    assert list(failed) == ["scalar"]
+    assert failed["scalar"] == f"it {shown}"
+    inapplicable = {
+        outcome.check: outcome.detail for outcome in outcomes if outcome.status == "not applicable"
+    }
+    assert inapplicable["descent"] == "needs a number, which 'scalar' finds missing"
+
+
+def test_the_cause_of_a_failure_is_chained():
+    """Its author sees the traceback of what the term raised."""
+    with pytest.raises(TermCheckError) as caught:
+        check_term(spec_of(lambda *_: 1 / 0))
+    assert isinstance(caught.value.__cause__.__cause__, ZeroDivisionError)
+
+
+def test_a_term_that_cannot_be_built_is_an_error_of_its_own():
+    """There is nothing to check then; it is named with the module that it is from."""
+    assert message(TermError, run_checks, spec_of(distance, build=lambda _: 1 / 0)) == (
+        f"mine ({HOME}): the loss term cannot be built: ZeroDivisionError: division by zero\n"
+        f"If its options are right, report this to the authors of {HOME}."
+    )
+
+
+def test_what_is_random_elsewhere_stays_so():
+    """Checks draw the same numbers every time, and leave the generator as they found it."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = run_checks(spec_of(distance))
+    assert torch.equal(torch.rand(3), expected)
+    assert run_checks(spec_of(distance)) == first
+
+
+def test_a_registry_with_one_plugin():
+    """The built-in terms and the plugin's, and nothing that is installed."""
+    registry = registry_with(plugin_of(spec_of(distance)))
+    assert [str(term) for term in registry.terms()] == [
+        *(f"{name} (distill {distill.__version__})" for name in ("stft", "reconstruction", "kl", "waveform")),
+        "mine (my_loop)",
+    ]
+
+
+def test_a_plugin_whose_name_clashes_is_refused():
+    """At once, naming the distribution, the term and who has the name already."""
+    assert message(TermError, registry_with, plugin_of(spec_of(distance, name="kl"))) == (
+        f"plugin 'my_loop': the name 'kl' is taken by kl (distill {distill.__version__})\n"
+        "The docstrings in distill.hookspecs show complete plugins."
+    )
