@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distill.cli.losses.profile import profile
 from distill.cli.losses.show import show
 from distill.cli.losses.words import json_option, names, print_indented, print_json, record
 
@@ -57,5 +58,5 @@ def _broken_record(plugin: "Broken") -> dict[str, str]:
     }
 
 
-for command in (show,):
+for command in (show, profile):
     losses.add_command(command)
