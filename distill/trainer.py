@@ -270,6 +270,7 @@ class Trainer:
             "seconds": self.seconds,
             "evaluations": self.evaluations,
             "heldout_totals": self.heldout_totals,
+            "weights": self.loss.weights_at(1.0),
             "model": self.vae.state_dict(),
             "loss": self.loss.state_dict(),
             **self.optimization.state_dict(),
@@ -282,7 +283,10 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = state["step"], state["seconds"]
-        self.evaluations, self.heldout_totals = state["evaluations"], state["heldout_totals"]
+        self.evaluations = state["evaluations"]
+        # Totals of other weights than these do not compare.
+        weights = self.loss.weights_at(1.0)
+        self.heldout_totals = state["heldout_totals"] if state.get("weights", weights) == weights else []
         try:
             self.vae.load_state_dict(state["model"])
             self.loss.load_state_dict(state.get("loss", {}))

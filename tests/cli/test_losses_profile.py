@@ -45,7 +45,7 @@ def shares(record):
 def test_all_that_is_measured_is_there_as_json(profile, trained):
     """Per term, per pair, over all clips; the loss, the recordings and the weights are those of the run."""
     record = profile("--run", trained.folder, "--json")
-    assert list(record) == ["clips", "terms", "cosines"]
+    assert list(record) == ["clips", "balancer", "terms", "cosines"]
     assert record["clips"] == 4
     assert [(term["name"], term["weight"], term["measured_at"]) for term in record["terms"]] == [
         ("stft", 1.0, "output"),
@@ -90,7 +90,7 @@ def test_terms_may_be_others_than_those_of_the_run(profile, trained):
     assert [(term["name"], term["weight"]) for term in record["terms"]] == [("waveform", 1), ("kl", 2)]
 
 
-def test_the_options_of_a_run_hold(profile, distill, tmp_path, trained):
+def test_the_options_of_a_run_hold(profile, tmp_path, trained):
     """What its recipe says of a term is what is measured, whichever of its terms are."""
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)
@@ -137,6 +137,22 @@ Of what these bring together; kl left out, the weight kept.
 The weights for it:
 --set loss.reconstruction.weight=# --set loss.stft.weight=#
 """
+    )
+
+
+def test_a_run_with_a_balancer_has_no_weights_to_be_found(
+    profile, refused, distill, recordings, tiny, tmp_path
+):
+    """Its weights are shown as they are, with a word on it; a target is refused, the whole message."""
+    run = tmp_path / "run"
+    words = ("--loss", "stft,recon,kl", "--balance", "gradient", *tiny, "--steps", 1, "--out", run)
+    assert distill("train", recordings, *words).status == 0
+    assert (
+        "Weights are taken as they are, without what the balancer 'gradient' makes of them.\n"
+    ) in profile("--run", run)
+    assert refused("--run", run, "--target", "stft=1,kl=1") == (
+        "--target: the balancer 'gradient' makes the weights, so that none are to be found\n"
+        "Leave it out, or measure a run that was trained without --balance.\n"
     )
 
 

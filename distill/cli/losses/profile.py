@@ -90,7 +90,6 @@ def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
     from distill import assembly, profiling
     from distill.batches import begin
     from distill.cli.display import corpus_progress
-    from distill.composer import CombinedLoss
     from distill.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -102,14 +101,16 @@ def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
             recipe.corpus, recipe.representation.sample_rate, runs, on_progress, seed=recipe.training.seed
         ).train
     with console.status("Measuring"):
+        loss = assembly.make_loss(draft, recipe.training.seed)
         if run:
             model, representation = assembly.load_model(run)
+            assembly.load_terms(run, loss)
         else:
             representation = assembly.make_representation(recipe.representation).to(accelerator.device)
             model = assembly.make_model(recipe.model, representation, recipe.training.seed)
             begin(model.to(accelerator.device), representation, recordings, recipe.training)
         return profiling.profile(
-            CombinedLoss(draft.terms, recipe.loss),
+            loss,
             model=model,
             representation=representation,
             recordings=recordings,

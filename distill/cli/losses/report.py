@@ -37,7 +37,12 @@ def record_of(profile: "Profile", draft: "Draft", shares: Mapping[str, float]) -
     ]
     pairs = [(pair, gradients.cosine(*pair)) for pair in combinations(gradients.names, 2)]
     cosines = [{"terms": pair, "cosine": None if math.isnan(value) else value} for pair, value in pairs]
-    record = {"clips": len(gradients.output), "terms": terms, "cosines": cosines}
+    record = {
+        "clips": len(gradients.output),
+        "balancer": draft.balancer and draft.balancer.name,
+        "terms": terms,
+        "cosines": cosines,
+    }
     if not shares:
         return record
     named = {name: sizes[name] for name in shares}
@@ -81,6 +86,10 @@ def print_record(record: Mapping[str, Any]) -> None:
         _say(
             f"Not at the output, but at the posterior: {inner}. It counts at the rate that the gradient of "
             "the others has between the two."
+        )
+    if record["balancer"]:
+        _say(
+            f"Weights are taken as they are, without what the balancer '{record['balancer']}' makes of them."
         )
     if len(terms) > 1:
         _print_cosines([term["name"] for term in terms], record["cosines"], width)

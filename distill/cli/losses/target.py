@@ -18,6 +18,12 @@ def parse_target(text: str, draft: "Draft") -> dict[str, float]:
     from distill.config import suggest
     from distill.errors import ConfigError
 
+    if draft.balancer is not None:
+        raise ConfigError(
+            f"the balancer '{draft.balancer.name}' makes the weights, so that none are to be found",
+            culprit="--target",
+            remedy="Leave it out, or measure a run that was trained without --balance.",
+        )
     terms = {name: term for term in draft.terms for name in term.names}
     shares: dict[str, float] = {}
     problems: list[str] = []
