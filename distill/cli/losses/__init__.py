@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distill.cli.losses.new import new
 from distill.cli.losses.profile import profile
 from distill.cli.losses.show import show
 from distill.cli.losses.words import json_option, names, print_indented, print_json, record
@@ -58,5 +59,5 @@ def _broken_record(plugin: "Broken") -> dict[str, str]:
     }
 
 
-for command in (show, profile):
+for command in (show, profile, new):
     losses.add_command(command)
