@@ -168,6 +168,24 @@ def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
     return vae.eval(), representation
 
 
+def load_terms(run: Run, loss: CombinedLoss) -> None:
+    """Give those terms of a loss that the run has, too, what they have learnt in it.
+
+    Raises:
+        RunError: what they have learnt does not fit their options.
+    """
+    checkpoint = load_latest(run.checkpoints) if loss.state_dict() else None
+    learnt = checkpoint.state.get("loss", {}) if checkpoint else {}
+    try:
+        loss.load_state_dict({key: learnt[key] for key in loss.state_dict() if key in learnt}, strict=False)
+    except RuntimeError as error:
+        raise RunError(
+            "its terms were trained with other options than they have here",
+            culprit=str(run.folder),
+            remedy="Leave these options as the run has them.",
+        ) from error
+
+
 def finish(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus) -> None:
     """Do what is left after the training: settle how sounds are made of decoded frames, keep the latents.
 

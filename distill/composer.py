@@ -84,6 +84,19 @@ class CombinedLoss(nn.Module):
             components[f"weight/{name}"] = torch.zeros_like(total, requires_grad=False) + factor
         return {"total": total, **components, **objectives}
 
+    def unweighted(self, name: str, inputs: LossInputs) -> Tensor:
+        """Compute one term by itself, with gradient whatever its weight: a scalar.
+
+        Raises:
+            ShapeError: prediction and target do not belong together.
+            TermError: the term returns something that is not a scalar or a dict of scalars.
+        """
+        shown = evolve(inputs.renewed(), last=True)
+        term = self.terms[f"term_{name}"]
+        own = term.parameters() if self.origins[name].spec.trained else ()
+        with torch.autocast(inputs.device.type, enabled=False), _frozen(own):
+            return self._named(name, term(shown))[name]
+
     def _takes_part(self, name: str, progress: float) -> bool:
         begun: bool = getattr(self.config, name).has_begun(progress)
         return begun and (self.training or not self.origins[name].spec.trained)

@@ -1,6 +1,6 @@
 """The training loop.
 
-Shapes: `B` clips in a step, `N` samples, `F` bins, `T` frames, `D` numbers in each of `T'` latents.
+Shapes: `B` clips in a step, `N` samples.
 """
 
 import math
@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from attrs import frozen
 from torch import Tensor
 
-from distill.augmentation import augment, drawn_samples
+from distill.batches import begin, clip_samples, draw_clips, draw_noise, predict
 from distill.checkpoints import save_checkpoint, save_state
 from distill.composer import CombinedLoss
 from distill.corpus import Corpus
@@ -26,12 +26,9 @@ from distill.optimization import Optimization
 from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.settings import TrainingSettings
-from distill.views import LossInputs, Posterior, Signal
 
 _DEFAULT_MINUTES = 10.0
 _RISES_THAT_WARN = 5
-_CLIPS_TO_BEGIN_WITH = 512
-_BEGUN_AT_A_TIME = 64
 _CLIPS_TO_EVALUATE = 16
 _ONE_SIGNAL_SECONDS = 1.0
 
@@ -102,7 +99,10 @@ class Trainer:
             TrainingError: the loss is not finite; the state before it is saved.
             Interrupted: SIGINT or SIGTERM came; the state is saved.
         """
-        self._begin() if state is None else self._restore(state)
+        if state is None:
+            begin(self.vae, self.representation, self.corpus.train, self.settings)
+        else:
+            self._restore(state)
         self.model = self.accelerator.prepare_model(self.vae)
         self._begin_window()
         started = time.monotonic() - self.seconds
@@ -147,45 +147,21 @@ class Trainer:
         self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
     ) -> dict[str, Tensor]:
         """Reconstruct the waveforms `[B, N]` and give the components of the loss."""
-        with torch.no_grad():
-            spectrogram = self.representation(waveform)
-        reconstruction, mu, logvar = model(spectrogram, noise)
-        return self.loss(
-            LossInputs(
-                prediction=Signal.from_spectrogram(
-                    reconstruction, self.representation, iterations=self.settings.reconciliations
-                ),
-                target=Signal.from_waveform(waveform, self.representation, spectrogram=spectrogram),
-                posterior=Posterior(mu=mu, logvar=logvar),
-                progress=progress,
-            )
+        iterations = self.settings.reconciliations
+        inputs = predict(
+            model, self.representation, waveform, noise, iterations=iterations, progress=progress
         )
+        return self.loss(inputs)
 
     def _draw_clips(self) -> Tensor:
-        """Draw a step's clips, and give this process its share of them: `[B, N]`.
-
-        All processes draw alike, and each reads its own clips and the one that may lie over the first.
-        """
-        settings, count = self.settings, self.settings.batch_size
-        rows = self._share(torch.arange(count)).tolist()
-        others = [] if len(rows) == count else [rows[0] - 1]
-        length = drawn_samples(self.clip_samples, settings.speed)
-        clips = augment(
-            self.corpus.train.draw(count, length, self.clips, rows=others + rows),
-            self.clip_samples,
-            speed=settings.speed,
-            gain_db=settings.gain_db,
-            mix=settings.mix,
-            generator=self.clips,
-            rows=others + rows,
-            of=count,
-        )
-        return clips[len(others) :].to(self.accelerator.device, non_blocking=True)
+        """Draw a step's clips, and give this process its share of them: `[B, N]`."""
+        rows = self._share(torch.arange(self.settings.batch_size)).tolist()
+        clips = draw_clips(self.corpus.train, self.settings, self.clip_samples, self.clips, rows)
+        return clips.to(self.accelerator.device, non_blocking=True)
 
     def _draw_noise(self) -> Tensor:
-        latent_frames = self.vae.latent_frames(self.representation.frames(self.clip_samples))
-        shape = (self.settings.batch_size, self.vae.latent_size, latent_frames)
-        return self._share(torch.randn(shape, generator=self.noise, device=self.accelerator.device))
+        clips = self.settings.batch_size
+        return self._share(draw_noise(self.vae, self.representation, clips, self.clip_samples, self.noise))
 
     def _share(self, batch: Tensor) -> Tensor:
         return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
@@ -294,6 +270,7 @@ class Trainer:
             "seconds": self.seconds,
             "evaluations": self.evaluations,
             "heldout_totals": self.heldout_totals,
+            "weights": self.loss.weights_at(1.0),
             "model": self.vae.state_dict(),
             "loss": self.loss.state_dict(),
             **self.optimization.state_dict(),
@@ -306,7 +283,10 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = state["step"], state["seconds"]
-        self.evaluations, self.heldout_totals = state["evaluations"], state["heldout_totals"]
+        self.evaluations = state["evaluations"]
+        # Totals of other weights than these do not compare.
+        weights = self.loss.weights_at(1.0)
+        self.heldout_totals = state["heldout_totals"] if state.get("weights", weights) == weights else []
         try:
             self.vae.load_state_dict(state["model"])
             self.loss.load_state_dict(state.get("loss", {}))
@@ -321,30 +301,12 @@ class Trainer:
         self.noise.set_state(state["noise"])
         self.corpus.train.load_state_dict(state.get("corpus", {}))
 
-    def _begin(self) -> None:
-        """Let the model begin with the best linear code of the corpus."""
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        speed = self.settings.speed
-        length = drawn_samples(self.clip_samples, speed)
-        spectrograms = []
-        for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
-            clips = self.corpus.train.draw(_BEGUN_AT_A_TIME, length, generator)
-            clips = augment(clips, self.clip_samples, speed=speed, gain_db=0, mix=0, generator=generator)
-            spectrograms.append(self.representation(clips.to(self.accelerator.device)))
-        self.vae.begin_with(torch.cat(spectrograms))
-
     def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
         """Let all processes have the longest time, and any signal."""
         if self.accelerator.num_processes > 1:
             mine = torch.tensor([[seconds, signals]], dtype=torch.float32, device=self.accelerator.device)
             seconds, signals = self.accelerator.gather(mine).amax(dim=0).tolist()
         return seconds, signals > 0
-
-
-def clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model: VAE) -> int:
-    """Give the samples of a clip that is at least as long as asked for and fills whole latents."""
-    frames = representation.frames(round(settings.clip_seconds * representation.sample_rate))
-    return representation.samples(model.latent_frames(frames) * model.stride)
 
 
 @contextmanager

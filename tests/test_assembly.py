@@ -6,9 +6,10 @@ import attrs
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from distill import assembly
-from distill.checkpoints import load_state, save_state
+from distill.checkpoints import load_state, save_checkpoint, save_state
 from distill.corpus import open_corpus
 from distill.errors import ConfigError, RunError
 from distill.run import Run
@@ -177,6 +178,41 @@ def test_a_recipe_that_does_not_fit(run):
     with pytest.raises(ConfigError) as caught:
         assembly.load_model(run)
     assert str(caught.value) == "model.width: must be >= 8, got 1"
+
+
+class Judge(nn.Module):
+    """A term that learns as many numbers as it is told."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.learnt = nn.Parameter(torch.zeros(size))
+
+
+def judging(size, *names):
+    """Give something like a combined loss of such terms."""
+    loss = nn.Module()
+    loss.terms = nn.ModuleDict({f"term_{name}": Judge(size) for name in names})
+    return loss
+
+
+def test_terms_have_what_they_learnt_in_a_run(run):
+    """Those that the run has; another one stays as it was built, and what the run has besides is left."""
+    state = {"terms.term_old.learnt": torch.ones(3), "terms.term_gone.learnt": torch.ones(3)}
+    save_checkpoint(run.checkpoints, 9, {"loss": state})
+    loss = judging(3, "old", "new")
+    assembly.load_terms(run, loss)
+    assert [term.learnt.tolist() for term in loss.terms.values()] == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_terms_with_other_options_have_not_learnt_in_the_run(run):
+    """The whole message."""
+    save_checkpoint(run.checkpoints, 9, {"loss": {"terms.term_old.learnt": torch.ones(3)}})
+    with pytest.raises(RunError) as caught:
+        assembly.load_terms(run, judging(4, "old"))
+    assert str(caught.value) == (
+        f"{run.folder}: its terms were trained with other options than they have here\n"
+        "Leave these options as the run has them."
+    )
 
 
 def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings, tmp_path):

@@ -680,3 +680,20 @@ def test_an_unknown_balancer_is_named():
     with pytest.raises(TermError) as caught:
         compose("recon", balancer="gradiant", registry=Registry(discover=False))
     assert str(caught.value) == "unknown balancer 'gradiant'; did you mean 'gradient'?\nChoose from: gradient"
+
+
+def test_one_term_by_itself_has_a_gradient_whatever_its_weight():
+    """Unweighted, in float32 under autocast, and as the last term to look at its inputs."""
+    step, seen = Step(), []
+
+    def watching(inputs):
+        seen.append((inputs.last, torch.is_autocast_enabled("cpu")))
+        return {"half": inputs.view(LogMagnitude())[0].mean(), "other": constant(1.0)}
+
+    loss = composed(watching, lambda _: constant(5.0), options={"a.weight": 0.0})
+    with torch.autocast("cpu"):
+        value = loss.unweighted("a", step.inputs)
+    (gradient,) = torch.autograd.grad(value, step.prediction)
+    assert value.item() == pytest.approx(1 + step.prediction[:, 0].mean().item())
+    assert gradient[:, 0].sum().item() == pytest.approx(1)
+    assert seen == [(True, False)]

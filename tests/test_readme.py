@@ -54,6 +54,8 @@ def shortened(words):
                 at = words.index(option)
                 del words[at : at + 2]
         words += ["--steps", "2", *SMALL]
+    if words[1:3] == ["losses", "profile"]:
+        words += ["--batches", "1"]
     return words[1:], target
 
 

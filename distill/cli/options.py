@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+from pathlib import Path
+
 import click
 
 REFINEMENTS = 60
@@ -13,3 +15,8 @@ refine_option = click.option(
     show_default=True,
     help="Steps that bring the latents closer to each recording; 0: as the encoder gives them.",
 )
+
+
+def corpus_path(corpus: str) -> str:
+    """Give a CORPUS as a recipe keeps it: a URL as it is, a path from the root."""
+    return corpus if "://" in corpus else str(Path(corpus).resolve())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.cli.options import corpus_path
+
 if TYPE_CHECKING:
     from distill.recipe import Draft
     from distill.run import Run
@@ -51,7 +53,7 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
 
 
 def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft":
-    """Read the recipe of a new run, or that of a run to go on with, whose length alone may change."""
+    """Read the recipe of a new run, or that of a run to go on with, of which little may change."""
     from distill.config import load_toml, parse_assignment
     from distill.errors import ConfigError
     from distill.recipe import differences, read_recipe
@@ -62,7 +64,7 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
     tree = load_toml(options["config"]) if options["config"] else deepcopy(base)
     assignments: list[tuple[str, Any]] = []
     if corpus is not None:
-        assignments.append(("corpus.path", corpus if "://" in corpus else str(Path(corpus).resolve())))
+        assignments.append(("corpus.path", corpus_path(corpus)))
     if options["steps"] is not None or options["minutes"] is not None:
         # Whatever the recipe says of the other one no longer holds.
         training = tree.get("training")
@@ -76,14 +78,17 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
         tree, registry, loss=options["loss"], balance=options["balance"], assignments=assignments
     )
     if options["resume"]:
-        changed = differences(draft.recipe, read_recipe(base, registry).recipe)
+        may_change = {"training.steps", "training.minutes", "training.device"}
+        may_change |= {f"loss.{term.name}.{term.spec.config.weight_option}" for term in draft.terms}
         changed = [
-            path for path in changed if path not in ("training.steps", "training.minutes", "training.device")
+            path
+            for path in differences(draft.recipe, read_recipe(base, registry).recipe)
+            if path not in may_change
         ]
         if changed:
             raise ConfigError(
                 f"a resumed run keeps its recipe, and this differs: {', '.join(changed)}",
                 culprit=str(run.folder),
-                remedy="Leave it out, or start a new run. The steps, minutes and device may change.",
+                remedy="Leave it out, or start a new run. The steps, minutes, device and weights may change.",
             )
     return draft

@@ -311,6 +311,16 @@ class TestResuming:
         assert self.steps(run) == [1, 2, 3]
         assert read_recipe(run)["training"]["device"] == "auto"
 
+    def test_weights_may_change(self, distill, run):
+        """By whatever option sets them, and the steps that follow have them."""
+        words = ("--set", "loss.recon.weight=0.75", "--set", "loss.kl.weight_max=0.5", "--steps", 4)
+        result = distill("train", "--resume", "--out", "run", *words)
+        assert (result.status, result.err) == (0, "")
+        assert read_recipe(run)["loss"]["reconstruction"]["weight"] == 0.75
+        records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        weights = {r["step"]: r["weights"]["reconstruction"] for r in records if r["split"] == "train"}
+        assert weights == pytest.approx({1: 0.1, 2: 0.1, 3: 0.75, 4: 0.75})
+
     def test_another_recipe_is_another_run(self, distill, here, run):
         """The whole message, with every path that differs, and the run stays as it is."""
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -320,7 +330,7 @@ class TestResuming:
         assert result.err == (
             "Error: run: a resumed run keeps its recipe, and this differs: "
             "corpus.path, loss.kl.free_bits, training.seed\n"
-            "Leave it out, or start a new run. The steps, minutes and device may change.\n"
+            "Leave it out, or start a new run. The steps, minutes, device and weights may change.\n"
         )
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 

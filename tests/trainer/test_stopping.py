@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from attrs import evolve
 from torch import nn
 
 from distill.checkpoints import load_latest, load_state
@@ -90,6 +91,19 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(make, number):
     states = [each.optimization.optimizer.state_dict()["state"] for each in (resumed, straight)]
     for one, other in zip(*(state.values() for state in states), strict=True):
         assert_same(one, other)
+
+
+def test_totals_of_other_weights_are_forgotten(make):
+    """What was measured held out is compared only with what the same weights give."""
+    stopped = make(steps=4)
+    stopped.train()
+    assert len(stopped.heldout_totals) == 2
+    state = load_latest(stopped.run.checkpoints).state
+    heavier = make(steps=6)
+    heavier.loss.config = evolve(heavier.loss.config, kl=evolve(heavier.loss.config.kl, weight_max=2.0))
+    for resumed, totals in ((make(steps=6), stopped.heldout_totals), (heavier, [])):
+        resumed._restore(state)  # noqa: SLF001  # without the training that follows
+        assert resumed.heldout_totals == totals
 
 
 def test_a_resumed_training_goes_on_in_the_middle_of_a_shard(make, shards):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from distill.cli.losses.check import check
+from distill.cli.losses.new import new
+from distill.cli.losses.profile import profile
 from distill.cli.losses.show import show
 from distill.cli.losses.words import json_option, names, print_indented, print_json, record
 
@@ -58,5 +60,5 @@ def _broken_record(plugin: "Broken") -> dict[str, str]:
     }
 
 
-for command in (show, check):
+for command in (show, check, new, profile):
     losses.add_command(command)

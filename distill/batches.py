@@ -1,0 +1,97 @@
+"""What a step of a training is made of before anything is learnt: clips, noise, what the loss looks at.
+
+Shapes: `B` clips in a step, `N` samples, `D` numbers in each of `T'` latents.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from distill.augmentation import augment, drawn_samples
+from distill.corpus import Split, Stream
+from distill.model import VAE
+from distill.representation import MagnitudeIF
+from distill.settings import TrainingSettings
+from distill.views import LossInputs, Posterior, Signal
+
+_CLIPS_TO_BEGIN_WITH = 512
+_BEGUN_AT_A_TIME = 64
+
+
+def clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model: VAE) -> int:
+    """Give the samples of a clip that is at least as long as asked for and fills whole latents."""
+    frames = representation.frames(round(settings.clip_seconds * representation.sample_rate))
+    return representation.samples(model.latent_frames(frames) * model.stride)
+
+
+def draw_clips(
+    recordings: Split | Stream,
+    settings: TrainingSettings,
+    samples: int,
+    generator: torch.Generator,
+    rows: Sequence[int] | None = None,
+) -> Tensor:
+    """Draw a step's clips and augment them as the settings say, or only these `rows`: `[B, samples]`.
+
+    Of processes that draw alike, each reads its own clips and the one that may lie over the first.
+    """
+    count = settings.batch_size
+    wanted = list(range(count)) if rows is None else list(rows)
+    others = [] if len(wanted) == count else [wanted[0] - 1]
+    clips = augment(
+        recordings.draw(count, drawn_samples(samples, settings.speed), generator, rows=others + wanted),
+        samples,
+        speed=settings.speed,
+        gain_db=settings.gain_db,
+        mix=settings.mix,
+        generator=generator,
+        rows=others + wanted,
+        of=count,
+    )
+    return clips[len(others) :]
+
+
+def draw_noise(
+    model: VAE, representation: MagnitudeIF, clips: int, samples: int, generator: torch.Generator
+) -> Tensor:
+    """Draw standard normal noise for clips of so many samples, on the generator's device: `[B, D, T']`."""
+    latent_frames = model.latent_frames(representation.frames(samples))
+    shape = (clips, model.latent_size, latent_frames)
+    return torch.randn(shape, generator=generator, device=generator.device)
+
+
+def predict(
+    model: nn.Module,
+    representation: MagnitudeIF,
+    waveform: Tensor,
+    noise: Tensor | None,
+    *,
+    iterations: int,
+    progress: float,
+) -> LossInputs:
+    """Reconstruct the waveforms `[B, N]`, and give what the loss looks at; `iterations` are `Signal`'s."""
+    with torch.no_grad():
+        spectrogram = representation(waveform)
+    reconstruction, mu, logvar = model(spectrogram, noise)
+    return LossInputs(
+        prediction=Signal.from_spectrogram(reconstruction, representation, iterations=iterations),
+        target=Signal.from_waveform(waveform, representation, spectrogram=spectrogram),
+        posterior=Posterior(mu=mu, logvar=logvar),
+        progress=progress,
+    )
+
+
+def begin(
+    model: VAE, representation: MagnitudeIF, recordings: Split | Stream, settings: TrainingSettings
+) -> None:
+    """Let the model begin with the best linear code of the recordings, drawn at all speeds."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    samples = clip_samples(settings, representation, model)
+    length = drawn_samples(samples, settings.speed)
+    spectrograms = []
+    for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
+        clips = recordings.draw(_BEGUN_AT_A_TIME, length, generator)
+        clips = augment(clips, samples, speed=settings.speed, gain_db=0, mix=0, generator=generator)
+        spectrograms.append(representation(clips.to(model.deviation.device)))
+    model.begin_with(torch.cat(spectrograms))

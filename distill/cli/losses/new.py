@@ -1,0 +1,108 @@
+"""`distill losses new`: a complete plugin to begin a term with."""
+
+import shlex
+from collections.abc import Mapping
+from importlib import metadata, resources
+from pathlib import Path
+from string import Template
+
+import click
+
+_FILES = {
+    "pyproject.toml": "pyproject.toml",
+    "module.py": "$module.py",
+    "test.py": "tests/test_$module.py",
+    "README.md": "README.md",
+}
+"""The templates, and what is made of each in the plugin's folder."""
+
+
+@click.command(short_help="Write a plugin with a loss term to begin with.")
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Folder to write it in, by default the current one.",
+)
+def new(name: str, out: Path) -> None:
+    """Write a plugin with the loss term NAME, to be made your own, as a folder distill-NAME.
+
+    It is a package with options, term, tests and README that works as it stands. What is there already
+    is never overwritten.
+    """
+    term = name.replace("-", "_")
+    words = [word for word in term.split("_") if word]
+    distribution = "-".join(["distill", *words])
+    _require_free(term, distribution)
+    names = {
+        "term": term,
+        "distribution": distribution,
+        "module": f"distill_{term}",
+        "camel": "".join(map(str.capitalize, words)),
+    }
+    folder = out / distribution
+    _write(folder, names)
+    shown = shlex.quote(str(folder) if folder.is_absolute() else f"./{folder}")
+    click.echo("\nNext:")
+    for command in (
+        f"pip install -e {shown}",
+        f"pytest {shown}",
+        f"distill losses check {term}",
+        f"distill train --loss stft,recon,kl,{term} --steps 20",
+    ):
+        click.secho(f"  {command}", bold=True)
+
+
+def _require_free(term: str, distribution: str) -> None:
+    """Check that a term may have this name, and that nothing that is installed has it.
+
+    Raises:
+        TermError: one of the two is not so.
+    """
+    from distill.errors import TermError
+    from distill.hookspecs import TermConfig, TermSpec
+    from distill.registry import Registry
+
+    try:
+        TermSpec(name=term, config=TermConfig, build="", summary="")
+    except ValueError as error:
+        raise TermError(str(error).removeprefix("'name' "), culprit="NAME") from error
+    taken = [str(other) for other in Registry().terms() if term in other.names]
+    taken += [f"{each.name} {each.version}" for each in metadata.distributions(name=distribution)]
+    if taken:
+        raise TermError(
+            f"the name '{term}' is taken by {taken[0]}",
+            remedy="Choose another one; those that are taken are listed by: distill losses",
+        )
+
+
+def _write(folder: Path, names: Mapping[str, str]) -> None:
+    """Write the templates with these names put in, and name each file.
+
+    Raises:
+        TermError: the folder is there already, or cannot be made.
+    """
+    from distill.errors import TermError
+
+    templates = resources.files("distill") / "templates" / "term"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise TermError(
+            "is there already, and nothing is overwritten",
+            culprit=str(folder),
+            remedy="Remove it, or give another NAME or another folder with --out.",
+        ) from None
+    except OSError as error:
+        raise TermError(
+            f"cannot be written: {error.strerror}",
+            culprit=str(folder),
+            remedy="Give another folder with --out.",
+        ) from None
+    for template, place in _FILES.items():
+        path = folder / Template(place).substitute(names)
+        path.parent.mkdir(exist_ok=True)
+        text = (templates / f"{template}.template").read_text(encoding="utf-8")
+        path.write_text(Template(text).substitute(names), encoding="utf-8")
+        click.echo(path)

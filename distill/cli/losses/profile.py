@@ -1,0 +1,120 @@
+"""`distill losses profile`: what each term takes and gives, and which weights give it a wanted share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from distill.cli.losses.report import print_record, record_of
+from distill.cli.losses.target import parse_target
+from distill.cli.losses.words import json_option, print_json
+from distill.cli.options import corpus_path
+
+if TYPE_CHECKING:
+    from distill.profiling import Profile
+    from distill.recipe import Draft
+    from distill.registry import Registry
+    from distill.run import Run
+
+
+@click.command(short_help="Measure what each loss term takes and gives, and find weights.")
+@click.argument("corpus", required=False)
+@click.option(
+    "--loss", help="Loss terms, comma-separated; by default those of the run, or of `distill train`."
+)
+@click.option(
+    "--run", "run_folder", type=click.Path(path_type=Path), help="Measure at the model of this run."
+)
+@click.option("--target", metavar="TERM=SHARE,...", help="Find the weights that give these shares.")
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
+@click.option(
+    "--batches", type=click.IntRange(min=1), default=32, show_default=True, help="Steps to measure."
+)
+@json_option
+def profile(corpus: str | None, *, target: str | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    """Measure loss terms on clips of CORPUS, drawn as a training draws them.
+
+    For each term: its value, the milliseconds that it takes by itself (its views are not shared then), and
+    its share of the gradient at the decoder's output; for every two, the cosine between their gradients.
+    The weights are those at the end of a training. Without --run the model is the one that a training
+    begins with. Without CORPUS the recordings are those of the run, or the demo corpus.
+
+    --target stft=0.6,recon=0.3,kl=0.1 prints the weights with which the terms would have these shares.
+    """
+    from distill.registry import Registry
+    from distill.run import Run
+
+    run = Run(options["run_folder"]) if options["run_folder"] else None
+    draft = _draft(Registry(), run, corpus, options["loss"], options["assignments"])
+    shares = {} if target is None else parse_target(target, draft)
+    for warning in draft.warnings:
+        click.secho(f"Warning: {warning}", fg="yellow", err=True)
+    record = record_of(_measure(draft, run, options["batches"]), draft, shares)
+    if as_json:
+        print_json(record)
+    else:
+        print_record(record)
+
+
+def _draft(
+    registry: "Registry", run: "Run | None", corpus: str | None, loss: str | None, assignments: Sequence[str]
+) -> "Draft":
+    """Read the recipe to measure: that of the run, as far as it has the terms, or a new one."""
+    from distill.config import parse_assignment
+    from distill.errors import ConfigError
+    from distill.recipe import differences, read_recipe
+
+    tree = run.read_recipe() if run else {}
+    if loss is not None and isinstance(tree.get("loss"), dict):
+        names = {name for term in registry.choose(loss) for name in term.names}
+        tree["loss"] = {name: table for name, table in tree["loss"].items() if name in names}
+    given = [] if corpus is None else [("corpus.path", corpus_path(corpus))]
+    given += map(parse_assignment, assignments)
+    draft = read_recipe(tree, registry, loss=loss, assignments=given)
+    if run:
+        changed = differences(draft.recipe, read_recipe(tree, registry, loss=loss).recipe)
+        changed = [path for path in changed if path.startswith(("model.", "representation."))]
+        if changed:
+            raise ConfigError(
+                f"the model of a run is measured as it was trained, and this differs: {', '.join(changed)}",
+                culprit=str(run.folder),
+                remedy="Leave it out, or leave out --run.",
+            )
+    return draft
+
+
+def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
+    from rich.console import Console
+
+    from distill import assembly, profiling
+    from distill.batches import begin
+    from distill.cli.display import corpus_progress
+    from distill.memory import keep_freed_memory
+
+    keep_freed_memory()
+    recipe, console = draft.recipe, Console(stderr=True)
+    accelerator = assembly.make_accelerator(recipe.training)
+    runs = run.folder.resolve().parent if run else Path("runs")
+    with corpus_progress(console) as on_progress:
+        recordings = assembly.open_recipe_corpus(
+            recipe.corpus, recipe.representation.sample_rate, runs, on_progress, seed=recipe.training.seed
+        ).train
+    with console.status("Measuring"):
+        loss = assembly.make_loss(draft, recipe.training.seed)
+        if run:
+            model, representation = assembly.load_model(run)
+            assembly.load_terms(run, loss)
+        else:
+            representation = assembly.make_representation(recipe.representation).to(accelerator.device)
+            model = assembly.make_model(recipe.model, representation, recipe.training.seed)
+            begin(model.to(accelerator.device), representation, recordings, recipe.training)
+        return profiling.profile(
+            loss,
+            model=model,
+            representation=representation,
+            recordings=recordings,
+            settings=recipe.training,
+            accelerator=accelerator,
+            batches=batches,
+        )

@@ -1,0 +1,197 @@
+"""Tests of `distill losses profile`: what it measures at which model, and the weights it finds."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins(monkeypatch):
+    """Let only the built-in terms be installed, whatever else is."""
+    monkeypatch.setattr("distill.registry.entry_points", lambda **_: [])
+
+
+@pytest.fixture
+def profile(distill):
+    """Run the command on two batches; give what it printed, as data if so asked."""
+
+    def run(*words):
+        result = distill("losses", "profile", "--batches", 2, *words)
+        assert (result.status, result.err) == (0, "")
+        return json.loads(result.out) if "--json" in words else result.out
+
+    return run
+
+
+@pytest.fixture
+def refused(distill):
+    """Run the command on what is wrong with it; give the message."""
+
+    def run(*words):
+        result = distill("losses", "profile", *words)
+        assert (result.status, result.out) == (2, "")
+        return result.err.removeprefix("Error: ")
+
+    return run
+
+
+def shares(record):
+    """Give the share of each term."""
+    return {term["name"]: term["share"] for term in record["terms"]}
+
+
+def test_all_that_is_measured_is_there_as_json(profile, trained):
+    """Per term, per pair, over all clips; the loss, the recordings and the weights are those of the run."""
+    record = profile("--run", trained.folder, "--json")
+    assert list(record) == ["clips", "balancer", "terms", "cosines"]
+    assert record["clips"] == 4
+    assert [(term["name"], term["weight"], term["measured_at"]) for term in record["terms"]] == [
+        ("stft", 1.0, "output"),
+        ("reconstruction", 0.1, "output"),
+        ("kl", 0.01, "posterior"),
+    ]
+    for term in record["terms"]:
+        assert min(term["value"], term["forward_ms"], term["backward_ms"], term["norm"]) > 0
+    assert sum(shares(record).values()) == pytest.approx(1)
+    pairs = [pair["terms"] for pair in record["cosines"]]
+    assert pairs == [["stft", "reconstruction"], ["stft", "kl"], ["reconstruction", "kl"]]
+    assert all(-1 <= pair["cosine"] <= 1 for pair in record["cosines"])
+
+
+def test_the_weights_printed_give_the_shares_wanted(profile, trained):
+    """At the same model and clips, to the four digits that are printed."""
+    words = ("--run", trained.folder, "--json")
+    target = profile(*words, "--target", "stft=6,recon=3,kl=1")["target"]
+    assert target["wanted"] == pytest.approx({"stft": 0.6, "reconstruction": 0.3, "kl": 0.1})
+    assert target["left_out"] == []
+    assert list(target["weights"]) == ["loss.stft.weight", "loss.reconstruction.weight", "loss.kl.weight_max"]
+    settings = [word for option in target["weights"].items() for word in ("--set", "{}={}".format(*option))]
+    assert shares(profile(*words, *settings)) == pytest.approx(target["wanted"], rel=2e-3)
+
+
+def test_terms_without_weight_get_one(profile, trained):
+    """From nothing, or through a schedule that ends at a half."""
+    words = ("--run", trained.folder, "--json", "--set", "loss.stft.schedule=[[0, 1], [1, 0.5]]")
+    off = ("--set", "loss.stft.weight=0", "--set", "loss.kl.weight_max=0")
+    assert shares(profile(*words, *off)) == {"stft": 0, "reconstruction": 1, "kl": 0}
+    target = profile(*words, *off, "--target", "stft=1,recon=1,kl=2")["target"]
+    settings = [word for option in target["weights"].items() for word in ("--set", "{}={}".format(*option))]
+    expected = {"stft": 0.25, "reconstruction": 0.25, "kl": 0.5}
+    assert shares(profile(*words, *settings)) == pytest.approx(expected, rel=2e-3)
+
+
+def test_terms_may_be_others_than_those_of_the_run(profile, trained):
+    """Options of those it has are kept, as `--set` keeps them."""
+    record = profile(
+        "--run", trained.folder, "--loss", "waveform,kl", "--set", "loss.kl.weight_max=2", "--json"
+    )
+    assert [(term["name"], term["weight"]) for term in record["terms"]] == [("waveform", 1), ("kl", 2)]
+
+
+def test_the_options_of_a_run_hold(profile, tmp_path, trained):
+    """What its recipe says of a term is what is measured, whichever of its terms are."""
+    run = tmp_path / "run"
+    shutil.copytree(trained.folder, run)
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(text.replace("weight_max = 0.01", "weight_max = 0.5"))
+    assert profile("--run", run, "--loss", "kl", "--json")["terms"][0]["weight"] == 0.5
+
+
+def test_without_a_run_the_model_is_one_that_begins(profile, recordings, tiny, tmp_path, monkeypatch):
+    """It has the principal components of the recordings already, and not yet anything else."""
+    monkeypatch.chdir(tmp_path)
+    words = (recordings, *tiny, "--loss", "recon,kl", "--json")
+    value = profile(*words)["terms"][0]["value"]
+    monkeypatch.setattr("distill.batches.begin", lambda *_: None)
+    assert profile(*words)["terms"][0]["value"] > 1.5 * value
+
+
+def test_what_a_person_reads(profile, trained):
+    """The whole text, the numbers apart."""
+    text = profile("--run", trained.folder, "--loss", "recon,kl,stft", "--target", "recon=1,stft=3")
+    assert re.sub(r"( *)-?\d[\d.]*(e[-+]\d+)?", lambda found: " #" if found[1] else "#", text) == (
+        """\
+                   value  forward ms  backward ms    weight   gradient   share
+reconstruction # # # # # #%
+kl # # # # # #%
+stft # # # # # #%
+
+Means over # clips, weights as at the end of a training. A term's times are medians, by itself,
+after a warm-up; its gradient is its weight times the norm at the decoder's output, clip by clip;
+its share is that of the sum.
+Not at the output, but at the posterior: kl. It counts at the rate that the gradient of the others
+has between the two.
+
+cosine          reconstruction     kl   stft
+reconstruction # # #
+kl # # #
+stft # # #
+
+                share now  wanted
+reconstruction #% #%
+stft #% #%
+Of what these bring together; kl left out, the weight kept.
+
+The weights for it:
+--set loss.reconstruction.weight=# --set loss.stft.weight=#
+"""
+    )
+
+
+def test_a_run_with_a_balancer_has_no_weights_to_be_found(
+    profile, refused, distill, recordings, tiny, tmp_path
+):
+    """Its weights are shown as they are, with a word on it; a target is refused, the whole message."""
+    run = tmp_path / "run"
+    words = ("--loss", "stft,recon,kl", "--balance", "gradient", *tiny, "--steps", 1, "--out", run)
+    assert distill("train", recordings, *words).status == 0
+    assert (
+        "Weights are taken as they are, without what the balancer 'gradient' makes of them.\n"
+    ) in profile("--run", run)
+    assert refused("--run", run, "--target", "stft=1,kl=1") == (
+        "--target: the balancer 'gradient' makes the weights, so that none are to be found\n"
+        "Leave it out, or measure a run that was trained without --balance.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("stft=1,reckon=1", "'reckon' is no term of this loss; expected {}; did you mean 'recon'?"),
+        ("waveform=1,kl=2", "'waveform' is no term of this loss; expected {}"),
+        ("stft,kl=1", "'stft' needs a share above 0, got ''"),
+        ("stft=some,kl=0", "'stft' needs a share above 0, got 'some'\n'kl' needs a share above 0, got '0'"),
+        ("stft=nan,kl=inf", "'stft' needs a share above 0, got 'nan'\n'kl' needs a share above 0, got 'inf'"),
+        ("recon=1,reconstruction=2", "'reconstruction' is given twice"),
+        ("kl=1", "a share is one of several: name two terms or more"),
+        ("stft=1,kl=1", "'stft' has no weight at the end of a training, whatever loss.stft.weight is"),
+        ("", "'' is no term of this loss; expected {}"),
+    ],
+)
+def test_a_target_that_is_wrong(refused, trained, target, problem):
+    """One whole message with everything that is, before anything is measured."""
+    fades = ("--set", "loss.stft.schedule=[[0, 1], [1, 0]]") if "whatever" in problem else ()
+    message = refused("--run", trained.folder, "--target", target, *fades)
+    assert message == (
+        f"--target: {problem.format('stft, reconstruction or recon, kl')}\n"
+        "Only their ratios count. For example: --target stft=1,recon=1,kl=1\n"
+    )
+
+
+def test_the_model_of_a_run_is_measured_as_it_is(refused, trained):
+    """Another one has not been trained: the whole message."""
+    words = ("--set", "model.width=8", "--set", "representation.floor=1e-5", "--set", "training.seed=3")
+    assert refused("--run", trained.folder, *words) == (
+        f"{trained.folder}: the model of a run is measured as it was trained, and this differs: "
+        "model.width, representation.floor\n"
+        "Leave it out, or leave out --run.\n"
+    )
+
+
+def test_a_run_that_is_not_there(refused):
+    """As with every other command."""
+    assert refused("--run", "gone") == (
+        "gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
+    )
