@@ -16,9 +16,10 @@ def vectors(posterior: Tensor) -> Tensor:
 
 
 def kl_beyond(mu: Tensor, logvar: Tensor, capacity: float) -> Tensor:
-    """Give how many nats the KL divergence of a latent vector, on average, is from a capacity (Burgess et al., 2018).
+    """Give how many nats the KL divergence is from a capacity (Burgess et al., 2018).
 
-    Below the capacity the gradient makes the latents tell more, above it less.
+    The divergence is that of a latent vector, averaged over all of them. Below the capacity the
+    gradient makes latents tell more, above it less.
     """
     return (kl_divergence(mu, logvar) - capacity).abs()
 
@@ -59,6 +60,6 @@ def _mean_kernel(difference: Tensor, variance: Tensor, width: float) -> Tensor:
 
 
 def active_units(mu: Tensor, threshold: float) -> Tensor:
-    """Count the dimensions whose mean varies by more than `threshold` over the latent vectors (Burda et al., 2016)."""
+    """Count the dimensions whose mean has a variance above `threshold` (Burda et al., 2016)."""
     active = vectors(mu).var(0, correction=0) > threshold
     return active.float().sum()

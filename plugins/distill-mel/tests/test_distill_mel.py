@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, strategies as st
 
 import distill_mel
-from distill import DistillError, LossInputs, MagnitudeIF, Registry, Signal, compose
+from distill import DistillError, LossInputs, MagnitudeIF, Signal, compose
+from distill.testing import check_term, registry_with
 from distill.views import Stft, StftMagnitude
 from distill_mel import MelConfig, filterbank
 from distill_mel.views import MelSpectrogram
@@ -23,9 +24,7 @@ SAMPLES = 6000
 @pytest.fixture(scope="module")
 def registry():
     """Give the built-in terms and this plugin's."""
-    registry = Registry(discover=False)
-    registry.register(distill_mel, name="distill-mel")
-    return registry
+    return registry_with(distill_mel)
 
 
 @pytest.fixture
@@ -53,6 +52,11 @@ def hum(rate):
     """Give five harmonics of 220 Hz: `[1, N]`."""
     time = torch.arange(SAMPLES, dtype=torch.float64) / rate
     return sum(0.3 / k * torch.sin(2 * math.pi * 220 * k * time) for k in range(1, 6)).float()[None]
+
+
+def test_the_term_passes_the_kit(registry):
+    """All checks of `distill.testing`, none of them waived."""
+    check_term(registry.choose("mel")[0])
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(44_100, 10.4594723), (22_050, 11.5085935)])

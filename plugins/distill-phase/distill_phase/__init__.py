@@ -32,11 +32,23 @@ class GroupDelayConfig(TermConfig):
             "help": "anti_wrapping: the error in radians, less whole turns; cosine: 1 - cos of the error"
         },
     )
+    accumulate: bool = field(
+        default=False,
+        metadata={
+            "help": "phases add up from frame to frame, as in the sound; if not, each frame goes on from the "
+            "target's frame before, and an error counts where it is made"
+        },
+    )
 
 
 @frozen(kw_only=True)
 class ConsistencyConfig(TermConfig):
     """The options of `consistency`."""
+
+
+_CONSISTENT = (
+    "predictions of the kit are sounds, or spectrograms of sounds, in which there is nothing to lower"
+)
 
 
 @hookimpl
@@ -59,4 +71,5 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         config=ConsistencyConfig,
         build="distill_phase.terms:ConsistencyTerm",
         summary="the predicted spectrogram against that of the sound it is turned into",
+        waivers=dict.fromkeys(("gradient", "descent", "gain"), _CONSISTENT),
     )

@@ -45,21 +45,25 @@ class GroupDelayTerm(nn.Module):
     """Compare how far phases turn from bin to bin, which tells when in a frame a sound happens.
 
     The group delay is this slope of the phase over frequency, in radians per bin, negative (Ai & Ling,
-    2023). It weighs as much as the softer of its two bins in the target.
+    2023). A predicted frame goes on from the phases of the target's frame before, or of its own. A turn
+    weighs as much as the softest of the bins that it is made of, in the target.
     """
 
     def __init__(self, config: GroupDelayConfig) -> None:
         super().__init__()
-        self.distance = DISTANCES[config.distance]
+        self.accumulate, self.distance = config.accumulate, DISTANCES[config.distance]
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
         prediction, target = inputs.view(ComplexSpectrogram())
         amplitude = target.abs()
         clear = clarity(prediction.abs(), amplitude)
-        error = angle(_turns(prediction) * _turns(target).conj())
-        distances = clear[:, 1:] * clear[:, :-1] * self.distance(error)
-        return weighted_mean(distances, torch.minimum(amplitude[:, 1:], amplitude[:, :-1]))
+        clear, weights = clear[:, 1:] * clear[:, :-1], torch.minimum(amplitude[:, 1:], amplitude[:, :-1])
+        error = _turns(prediction) * _turns(target).conj()
+        if not self.accumulate:
+            error = _with_first(lambda now, before: now * before.conj(), error)
+            clear, weights = _with_first(torch.mul, clear), _with_first(torch.minimum, weights)
+        return weighted_mean(clear * self.distance(angle(error)), weights)
 
 
 def _turns(spectrum: Tensor) -> Tensor:

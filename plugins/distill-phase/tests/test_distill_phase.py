@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, strategies as st
 
 import distill_phase
-from distill import DistillError, LossInputs, MagnitudeIF, Registry, Signal, compose
+from distill import DistillError, LossInputs, MagnitudeIF, Signal, compose
+from distill.testing import check_term, registry_with
 from distill_phase.distances import anti_wrapping, cosine
 from distill_phase.views import ComplexSpectrogram
 
@@ -28,9 +29,7 @@ COMPARING = [
 @pytest.fixture(scope="module")
 def registry():
     """Give the built-in terms and this plugin's."""
-    registry = Registry(discover=False)
-    registry.register(distill_phase, name="distill-phase")
-    return registry
+    return registry_with(distill_phase)
 
 
 @pytest.fixture
@@ -59,6 +58,12 @@ def of_waveform(waveform, representation=REPRESENTATION):
 def of_spectrogram(spectrogram, representation=REPRESENTATION, **options):
     """Make a signal of a spectrogram."""
     return Signal.from_spectrogram(spectrogram, representation, **options)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_every_term_passes_the_kit(registry, term):
+    """All checks of `distill.testing` that are not waived with a reason."""
+    check_term(registry.choose(term)[0])
 
 
 @given(st.floats(-20, 20), st.integers(-3, 3))
@@ -138,15 +143,30 @@ def test_a_delay_costs_its_share_of_a_turn(loss, distance, formula, delay):
     sides = (of_waveform(impulse(at), representation) for at in (96 + delay, 96))
     # Only the frame around sample 96 holds the target's; it holds the delayed one clearly, too.
     expected = formula(2 * math.pi * delay / 64)
-    assert loss("group_delay", *sides, distance=distance).item() == pytest.approx(expected, rel=1e-4)
+    total = loss("group_delay", *sides, distance=distance, accumulate=True)
+    assert total.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_phase_itself_has_no_group_delay(loss):
+@pytest.mark.parametrize(("accumulate", "frames"), [(False, 1), (True, 5)])
+def test_an_error_counts_where_it_is_made_or_from_there_on(loss, accumulate, frames):
+    """An IF that is off turns its bin from both neighbours, in its frame or in all that follow, too."""
+    representation = MagnitudeIF(8000, 8, 4)
+    target = torch.stack([torch.full((1, 5, 8), 9.0), torch.zeros(1, 5, 8)], dim=1)
+    prediction = target.clone()
+    prediction[0, 1, 2, 3] = 0.25
+    sides = (of_spectrogram(side, representation) for side in (prediction, target))
+    total = loss("group_delay", *sides, accumulate=accumulate)
+    # All turns weigh alike: of 4 x 8, two in each frame concerned are off by a quarter of pi.
+    assert total.item() == pytest.approx(2 * frames / 32 * math.pi / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_the_phase_itself_has_no_group_delay(loss, accumulate):
     """Turning all phases of the first frame, and so of all, by one angle costs nothing."""
     target = REPRESENTATION(noise(2, 400))
     prediction = target.clone()
     prediction[:, 1, :, 0] += 0.3
-    total = loss("group_delay", of_spectrogram(prediction), of_spectrogram(target))
+    total = loss("group_delay", of_spectrogram(prediction), of_spectrogram(target), accumulate=accumulate)
     assert total.item() == pytest.approx(0, abs=1e-4)
 
 
@@ -203,10 +223,11 @@ def test_the_spectrogram_of_a_sound_is_consistent(loss, samples, iterations):
     assert loss("consistency", prediction, of_waveform(waveform)) < 1e-9
 
 
-def test_descent_makes_a_spectrogram_consistent(loss):
-    """Steps along the gradient lower the inconsistency of one whose IFs are disturbed."""
+@pytest.mark.parametrize("gain", [1e-3, 1, 10])
+def test_descent_makes_a_spectrogram_consistent(loss, gain):
+    """Steps along the gradient lower the inconsistency of one whose IFs are disturbed, loud or quiet."""
     target = of_waveform(noise(2, 400))
-    spectrogram = REPRESENTATION(noise(2, 400))
+    spectrogram = REPRESENTATION(gain * noise(2, 400))
     spectrogram[:, 1] += noise(*spectrogram[:, 1].shape, seed=1)
     values = []
     for _ in range(20):
