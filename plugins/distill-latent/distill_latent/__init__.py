@@ -1,13 +1,13 @@
 """Shape the posterior: KL to a capacity, KL with free bits per batch, MMD, active units. Loads no torch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import field, frozen, validators
 
 from distill import TermConfig, TermSpec, hookimpl
 
-_POSITIVE = (validators.gt(0), validators.lt(float("inf")))
-_NOT_NEGATIVE = (validators.ge(0), validators.lt(float("inf")))
+_POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("inf"))]
+_NOT_NEGATIVE: list[Callable[..., None]] = [validators.ge(0), validators.lt(float("inf"))]
 
 
 @frozen(kw_only=True)
@@ -16,12 +16,12 @@ class KlCapacityConfig(TermConfig):
 
     weight: float = field(
         default=0.01,
-        validator=[*_NOT_NEGATIVE],
+        validator=_NOT_NEGATIVE,
         metadata={"help": "factor in the total; 0 only monitors the term"},
     )
     capacity: float = field(
         default=25.0,
-        validator=[*_NOT_NEGATIVE],
+        validator=_NOT_NEGATIVE,
         metadata={"help": "nats that each latent vector holds in the end, over all its dimensions"},
     )
     rise: float = field(
@@ -37,12 +37,12 @@ class KlBatchFreeBitsConfig(TermConfig):
 
     weight: float = field(
         default=0.01,
-        validator=[*_NOT_NEGATIVE],
+        validator=_NOT_NEGATIVE,
         metadata={"help": "factor in the total; 0 only monitors the term"},
     )
     free_bits: float = field(
         default=0.1,
-        validator=[*_NOT_NEGATIVE],
+        validator=_NOT_NEGATIVE,
         metadata={"help": "nats below which a dimension's mean over the step gets no gradient"},
     )
 
@@ -53,7 +53,7 @@ class MmdConfig(TermConfig):
 
     bandwidth: float = field(
         default=1.0,
-        validator=[*_POSITIVE],
+        validator=_POSITIVE,
         metadata={"help": "width of the kernel, in square roots of the latent size"},
     )
 
@@ -69,7 +69,7 @@ class ActiveUnitsConfig(TermConfig):
     )
     threshold: float = field(
         default=0.01,
-        validator=[*_NOT_NEGATIVE],
+        validator=_NOT_NEGATIVE,
         metadata={"help": "variance of a dimension's mean above which it counts as active"},
     )
 

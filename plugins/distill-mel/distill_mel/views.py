@@ -6,7 +6,7 @@ Shapes: `B` batch, `M` mel bands, `T` frames, `F` bins.
 from functools import lru_cache
 
 import torch
-from attrs import frozen
+from attrs import field, frozen, validators
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,11 +23,15 @@ class MelSpectrogram(View):
     bands reach from `f_min` to `f_max` Hz, by default to half the sample rate.
     """
 
-    n_mels: int
-    n_fft: int
-    hop: int
-    f_min: float = 0.0
-    f_max: float | None = None
+    n_mels: int = field(validator=validators.ge(1), metadata={"help": "mel bands"})
+    n_fft: int = field(validator=validators.ge(2), metadata={"help": "samples in a Fourier transform"})
+    hop: int = field(validator=validators.ge(1), metadata={"help": "samples from frame to frame"})
+    f_min: float = field(
+        default=0.0, validator=validators.ge(0), metadata={"help": "Hz where the lowest band begins"}
+    )
+    f_max: float | None = field(
+        default=None, metadata={"help": "Hz where the highest band ends; unset: half the sample rate"}
+    )
 
     def compute(self, signal: Signal) -> Tensor:
         """Add the bins up, weighted.

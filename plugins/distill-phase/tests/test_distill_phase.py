@@ -160,6 +160,21 @@ def test_an_error_counts_where_it_is_made_or_from_there_on(loss, accumulate, fra
     assert total.item() == pytest.approx(2 * frames / 32 * math.pi / 4, rel=1e-4)
 
 
+@pytest.mark.parametrize(("accumulate", "share"), [(True, 5 / 8.5), (False, 2 / 5.5)])
+def test_a_turn_weighs_as_the_softest_of_its_bins(loss, accumulate, share):
+    """Worked out by hand: three bins, two frames, an error in the first bin of the second frame."""
+    representation = MagnitudeIF(8000, 4, 2)
+    amplitude = torch.tensor([[[4.0, 5.0], [2.0, 6.0], [1.0, 0.5]]])
+    target = torch.stack([representation.log_magnitude(amplitude), torch.zeros(1, 3, 2)], dim=1)
+    prediction = target.clone()
+    prediction[0, 1, 0, 1] = 0.5
+    sides = (of_spectrogram(side, representation) for side in (prediction, target))
+    # The turns weigh 2 and 1 in the first frame; in the second, whose first turn is off, 5 and 0.5, of
+    # which 2 and 0.5 are left if they go on from the frame before.
+    total = loss("group_delay", *sides, accumulate=accumulate)
+    assert total.item() == pytest.approx(share * math.pi / 2, rel=1e-4)
+
+
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_the_phase_itself_has_no_group_delay(loss, accumulate):
     """Turning all phases of the first frame, and so of all, by one angle costs nothing."""
@@ -183,16 +198,21 @@ def test_the_complex_spectrogram_is_the_transform(kind):
     assert torch.view_as_real(spectrum - expected).abs().max() < 1e-5
 
 
-def test_inconsistency_is_the_distance_from_the_nearest_sound(loss):
-    """Of noise in both channels it is what least squares leave, over all samples that a sound may have."""
+@pytest.mark.parametrize("more_frames", [0, 3])
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_inconsistency_is_the_distance_from_the_nearest_sound(loss, more_frames, iterations):
+    """Of noise in both channels it is what least squares leave, over all samples that a sound may have.
+
+    Frames beyond the sound's end must be silent; whether frames are reconciled for others does not matter.
+    """
     n_fft, hop, samples = 8, 2, 21
     representation = MagnitudeIF(8000, n_fft, hop)
-    frames = representation.frames(samples)
+    frames = representation.frames(samples) + more_frames
     generator = torch.Generator().manual_seed(0)
     spectrogram = torch.rand(1, 2, 5, frames, generator=generator) + torch.tensor([12.0, -0.5])[:, None, None]
     real = [0, n_fft // 2]
     spectrogram[:, 1, real] = 0  # bins that a real signal has no imaginary part in
-    signal = of_spectrogram(spectrogram, representation, length=samples)
+    signal = of_spectrogram(spectrogram, representation, length=samples, iterations=iterations)
     spectrum = signal.view(ComplexSpectrogram())[0].numpy().astype(complex)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     rows = np.zeros((frames * n_fft, samples), complex)
