@@ -1,0 +1,89 @@
+"""The mel spectrogram as a view, which any term may look at.
+
+Shapes: `B` batch, `M` mel bands, `T` frames, `F` bins.
+"""
+
+from functools import lru_cache
+
+import torch
+from attrs import field, frozen, validators
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.errors import TermError
+from distill.views import Signal, StftMagnitude, View
+from distill_mel import filterbank
+
+
+@frozen(kw_only=True)
+class MelSpectrogram(View):
+    """The STFT magnitudes of the waveform in mel bands: `[B, M, N // hop + 1]`, positive.
+
+    It is made of the view `StftMagnitude`, which whoever looks at the same resolution shares. The
+    bands reach from `f_min` to `f_max` Hz, by default to half the sample rate.
+    """
+
+    n_mels: int = field(validator=validators.ge(1), metadata={"help": "mel bands"})
+    n_fft: int = field(validator=validators.ge(2), metadata={"help": "samples in a Fourier transform"})
+    hop: int = field(validator=validators.ge(1), metadata={"help": "samples from frame to frame"})
+    f_min: float = field(
+        default=0.0, validator=validators.ge(0), metadata={"help": "Hz where the lowest band begins"}
+    )
+    f_max: float | None = field(
+        default=None, metadata={"help": "Hz where the highest band ends; unset: half the sample rate"}
+    )
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Add the bins up, weighted.
+
+        Raises:
+            TermError: a filter is empty at the signal's sample rate, or `f_max` lies above half of it.
+        """
+        magnitude = signal.view(StftMagnitude(n_fft=self.n_fft, hop=self.hop))
+        return F.linear(
+            magnitude.mT, _filterbank(self, signal.representation.sample_rate, magnitude.device)
+        ).mT
+
+    def empty_filters(self, sample_rate: int) -> int:
+        """Count the bands that no bin falls into.
+
+        Raises:
+            TermError: `f_max` lies above half the sample rate.
+        """
+        return filterbank.empty_filters(*self._arguments(sample_rate))
+
+    def most_filters(self, sample_rate: int) -> int:
+        """Give the greatest number of bands, at most `n_mels`, of which none is empty; 0 if there is none."""
+        return filterbank.most_filters(*self._arguments(sample_rate))
+
+    def filterbank(self, sample_rate: int) -> Tensor:
+        """Build the weights of the bins in the bands: `[M, F]`, in 1 / Hz.
+
+        Raises:
+            TermError: a filter is empty, or `f_max` lies above half the sample rate.
+        """
+        empty = self.empty_filters(sample_rate)
+        if empty:
+            raise TermError(
+                f"{empty} of {self.n_mels} mel filters would be empty at {sample_rate} Hz: "
+                f"an STFT of {self.n_fft} samples has no bin in them",
+                culprit=repr(self),
+                remedy=f"Take at most {self.most_filters(sample_rate)} of them, or a longer window.",
+            )
+        return filterbank.mel_filterbank(*self._arguments(sample_rate))
+
+    def _arguments(self, sample_rate: int) -> tuple[int, int, int, float, float]:
+        f_max = sample_rate / 2 if self.f_max is None else self.f_max
+        if f_max > sample_rate / 2:
+            raise TermError(
+                f"f_max is {f_max:g} Hz, above half the sample rate of {sample_rate} Hz",
+                culprit=repr(self),
+                remedy="Lower it, or leave it out.",
+            )
+        return self.n_mels, self.n_fft, sample_rate, self.f_min, f_max
+
+
+@lru_cache(maxsize=64)
+def _filterbank(view: MelSpectrogram, sample_rate: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):
+        return view.filterbank(sample_rate).to(device)
