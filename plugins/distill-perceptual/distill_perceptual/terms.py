@@ -58,7 +58,12 @@ class LoudnessTerm(nn.Module):
         self.view = Loudness(block_ms=config.block_ms, hop_ms=config.hop_ms, floor=config.floor)
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Give the scalar loss.
+
+        Raises:
+            ShapeError: prediction and target differ in length.
+        """
+        inputs.view(KWeighted())  # must be of one length, even where they fill as many blocks
         return F.l1_loss(*inputs.view(self.view))
 
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from distill import DistillError, LossInputs, MagnitudeIF, Registry, Signal, compose
+from distill.testing import check_term
 from distill_perceptual.views import AWeighted, KWeighted, SumDifference
 
 REPRESENTATION = MagnitudeIF(sample_rate=22_050, n_fft=512, hop=128)
@@ -38,6 +39,22 @@ def test_the_entry_point_registers_the_terms():
     """The terms are found by name, with the distribution they came from."""
     chosen = Registry().choose("weighted_stft,loudness,sum_difference")
     assert {term.origin for term in chosen} == {"distill-perceptual 0.1.0"}
+
+
+@pytest.mark.parametrize(
+    ("term", "options"),
+    [
+        ("weighted_stft", {}),
+        ("weighted_stft", {"weighting": "K", "per_example": True}),
+        ("loudness", {}),
+        ("loudness", {"block_ms": 10, "hop_ms": 15}),
+        ("sum_difference", {}),
+        ("sum_difference", {"weighting": "A"}),
+    ],
+)
+def test_a_term_passes_every_check(term, options):
+    """All that Distill asks of a term, but for what is waived in its spec."""
+    check_term(*Registry().choose(term), **options)
 
 
 def test_listing_the_terms_loads_no_torch():
