@@ -97,7 +97,7 @@ def test_per_example_is_the_mean_over_sounds(term, rows, pair):
     prediction, target = (side * torch.tensor([[1.0], [1.0], [0.01], [0.01]]) for side in pair)
     whole = distance(term, prediction, target, per_example=True)
     alone = [
-        distance(term, one, other, per_example=True)
+        distance(term, one, other)
         for one, other in zip(prediction.split(rows), target.split(rows), strict=True)
     ]
     torch.testing.assert_close(whole, torch.stack(alone).mean(), rtol=1e-5, atol=0)
