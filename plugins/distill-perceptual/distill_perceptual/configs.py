@@ -1,0 +1,71 @@
+"""The options of the terms. Loads no torch."""
+
+from typing import Any, Literal
+
+import attrs
+from attrs import field, frozen, validators
+
+from distill import TermConfig
+
+
+def _resolutions(
+    _: object, attribute: "attrs.Attribute[Any]", resolutions: tuple[tuple[int, int, int], ...]
+) -> None:
+    if not resolutions or any(not (hop >= 1 and 1 <= window <= n_fft) for n_fft, hop, window in resolutions):
+        raise ValueError(
+            f"'{attribute.name}' must be [FFT size, hop, window] each, the hop at least 1 and the window "
+            f"at most the FFT size: {resolutions!r}"
+        )
+
+
+@frozen(kw_only=True)
+class _StftConfig(TermConfig):
+    resolutions: tuple[tuple[int, int, int], ...] = field(
+        default=((512, 128, 512), (1024, 256, 1024), (2048, 512, 2048)),
+        validator=_resolutions,
+        metadata={"help": "[FFT size, hop, window] of each resolution, in samples"},
+    )
+    per_example: bool = field(
+        default=False,
+        metadata={"help": "norms of the spectral convergence per sound, not over the batch as in auraloss"},
+    )
+
+
+@frozen(kw_only=True)
+class WeightedStftConfig(_StftConfig):
+    """The options of `weighted_stft`: how the waveforms are weighted, and the resolutions."""
+
+    weighting: Literal["A", "K"] = field(
+        default="A",
+        metadata={"help": "A: IEC 61672, as quiet sounds are heard; K: BS.1770, as loudness is measured"},
+    )
+
+
+@frozen(kw_only=True)
+class SumDifferenceConfig(_StftConfig):
+    """The options of `sum_difference`: how the waveforms are weighted, and the resolutions."""
+
+    weighting: Literal["none", "A", "K"] = field(
+        default="none", metadata={"help": "of both before they are compared, as that of weighted_stft"}
+    )
+
+
+@frozen(kw_only=True)
+class LoudnessConfig(TermConfig):
+    """The options of `loudness`: the blocks whose loudness is compared."""
+
+    block_ms: float = field(
+        default=400.0,
+        validator=[validators.gt(0), validators.lt(float("inf"))],
+        metadata={"help": "length of a block, in milliseconds; 400: momentary loudness"},
+    )
+    hop_ms: float = field(
+        default=100.0,
+        validator=[validators.gt(0), validators.lt(float("inf"))],
+        metadata={"help": "from block to block, in milliseconds"},
+    )
+    floor: float = field(
+        default=-70.0,
+        validator=[validators.ge(-120), validators.le(0)],
+        metadata={"help": "LKFS of a noise that is laid under both, below which nothing is heard"},
+    )
