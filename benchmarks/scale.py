@@ -193,7 +193,18 @@ def measure_processes(recordings: Path, folder: Path) -> None:
         ):
             out = folder / f"run-{turn}-{processes}-{threads}"
             launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-            command = [sys.executable, "-m", *launcher, "distill", "train", str(recordings), "--steps", "40"]
+            command = [
+                sys.executable,
+                "-m",
+                *launcher,
+                "distill",
+                "train",
+                str(recordings),
+                "--steps",
+                "40",
+                "--set",
+                "training.pairs=0",
+            ]
             command += ["--set", "training.evaluations=1", "--device", "cpu", "--out", str(out)]
             environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
             subprocess.run(command, check=True, capture_output=True, env=environment)

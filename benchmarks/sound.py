@@ -45,7 +45,8 @@ def main(
             settings = [part for text in assignments for part in ("--set", text)]
             terms = () if loss == "default" else ("--loss", loss)
             distill("train", train, *terms, "--minutes", str(minutes), "--seed", str(seed),
-                    "--out", str(run), "--set", "corpus.heldout_fraction=0", *settings)  # fmt: skip
+                    "--out", str(run), "--set", "corpus.heldout_fraction=0", "--set", "training.pairs=0",
+                    *settings)  # fmt: skip
             for refine, means in results.items():
                 measured = json.loads(distill("evaluate", str(run), heldout, "--json", *refine))
                 means.append(measured["model"]["mean"])

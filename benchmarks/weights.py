@@ -34,7 +34,8 @@ def main(corpus: str, *, loss: str, target: str, steps: int, more: int, write: P
     """Train, profile, train on, profile again; print the table."""
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
-        distill("train", corpus, "--loss", loss, "--steps", str(steps), "--out", run)
+        unheard = ("--set", "training.pairs=0")
+        distill("train", corpus, "--loss", loss, "--steps", str(steps), "--out", run, *unheard)
         before = json.loads(distill("losses", "profile", "--run", run, "--target", target, "--json"))
         found = [f"{address}={value:g}" for address, value in before["target"]["weights"].items()]
         settings = [word for text in found for word in ("--set", text)]

@@ -170,6 +170,11 @@ class TrainingSettings:
     evaluations: int = field(
         default=20, validator=validators.ge(1), metadata={"help": "held-out measurements over the run"}
     )
+    pairs: int = field(
+        default=8,
+        validator=validators.ge(0),
+        metadata={"help": "originals left beside their reconstructions at the end, to be heard"},
+    )
     log_every: int = field(
         default=10, validator=validators.ge(1), metadata={"help": "steps from record to record"}
     )

@@ -24,7 +24,6 @@ from distill.run import Run
 from distill.sounds import reconstruct
 from distill.trainer import Interrupted, Record, Trainer
 
-_PAIRS = 8
 _PAIR_SECONDS = 10
 
 
@@ -101,7 +100,7 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
     if main:
         with console.status("Encoding the recordings, and writing sounds to listen to"):
             assembly.finish(run, model, representation, corpus)
-            _leave_pairs(run, model, representation, corpus)
+            _leave_pairs(run, model, representation, corpus, recipe.training.pairs)
         _say_what_next(console, run, corpus)
 
 
@@ -113,11 +112,11 @@ def _latest_state(run: Run) -> dict[str, Any] | None:
     return checkpoint.state if checkpoint else None
 
 
-def _leave_pairs(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus) -> None:
+def _leave_pairs(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, count: int) -> None:
     """Write held-out recordings, or trained ones where none are, beside what the model makes of them."""
     split = corpus.heldout if corpus.heldout.recordings else corpus.train
     # Numbered, since recordings in two folders may share a name.
-    for number, recording in enumerate(split.recordings[:_PAIRS], 1):
+    for number, recording in enumerate(split.recordings[:count], 1):
         original = split.read(recording)[:, : _PAIR_SECONDS * corpus.sample_rate]
         name = f"{number}-{PurePath(recording.name).stem}"
         write_audio(run.audio / f"{name}.original.wav", original, corpus.sample_rate)
@@ -126,7 +125,10 @@ def _leave_pairs(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus
 
 
 def _say_what_next(console: Console, run: Run, corpus: Corpus) -> None:
-    say(console, f"Done. Originals and reconstructions to listen to: {run.audio}")
+    say(
+        console,
+        f"Done. Originals and reconstructions to listen to: {run.audio}" if run.audio.exists() else "Done.",
+    )
     say(console, "Next:")
     _print_command(console, "reconstruct", run.folder, "FILE...", "--out", "DIR")
     _print_command(console, "generate", run.folder, "-n", "8", "--out", "DIR")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -46,6 +46,7 @@ def noise(seed, *shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
+@settings(deadline=None)  # its first example loads what the others have at hand
 @given(
     weights=st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)),
     decay=st.floats(0, 0.999),

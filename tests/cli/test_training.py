@@ -244,3 +244,12 @@ def test_two_processes_write_one_run(recordings, tiny, tmp_path):
     assert result.stdout.count("device") == result.stdout.count("Done.") == 1
     assert steps(tmp_path / "run") == [1, 2, 3]
     assert (tmp_path / "run" / "latents.safetensors").exists()
+
+
+def test_no_pairs_are_left_where_none_are_asked_for(distill, recordings, tiny, tmp_path):
+    """Who only wants numbers does not wait for sounds, and is not told of any."""
+    words = ("--loss", "recon,kl", *tiny, "--set", "training.pairs=0", "--steps", 1)
+    result = distill("train", recordings, *words, "--out", tmp_path / "run")
+    assert result.status == 0
+    assert not (tmp_path / "run" / "audio").exists()
+    assert "\nDone.\nNext:\n" in result.out
