@@ -1,6 +1,6 @@
 """Whether a training with the weights that `distill losses profile` finds has the shares asked for.
 
-Run: python benchmarks/weights.py CORPUS [--loss LIST] [--target TERM=SHARE,...] [--steps 300] [--more 200]
+Run: python benchmarks/weights.py [CORPUS] [--loss LIST] [--target TERM=SHARE,...] [--steps 300] [--more 200]
      [--write PAGE]
 
 Trains for some steps, profiles, trains on for `--more` steps with the weights found, and profiles again.
@@ -24,18 +24,19 @@ _TOLERANCE = 0.2
 
 
 @click.command()
-@click.argument("corpus", type=click.Path(exists=True))
+@click.argument("corpus", type=click.Path(exists=True), required=False)
 @click.option("--loss", default="stft,recon,kl", show_default=True)
 @click.option("--target", default="stft=0.6,recon=0.3,kl=0.1", show_default=True)
 @click.option("--steps", default=300, show_default=True)
 @click.option("--more", default=200, show_default=True)
 @click.option("--write", type=click.Path(path_type=Path), help="Page to write the table to.")
-def main(corpus: str, *, loss: str, target: str, steps: int, more: int, write: Path | None) -> None:
+def main(corpus: str | None, *, loss: str, target: str, steps: int, more: int, write: Path | None) -> None:
     """Train, profile, train on, profile again; print the table."""
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
+        recordings = [corpus] if corpus else []  # or the demo corpus
         unheard = ("--set", "training.pairs=0")
-        distill("train", corpus, "--loss", loss, "--steps", str(steps), "--out", run, *unheard)
+        distill("train", *recordings, "--loss", loss, "--steps", str(steps), "--out", run, *unheard)
         before = json.loads(distill("losses", "profile", "--run", run, "--target", target, "--json"))
         found = [f"{address}={value:g}" for address, value in before["target"]["weights"].items()]
         settings = [word for text in found for word in ("--set", text)]
@@ -61,8 +62,9 @@ def main(corpus: str, *, loss: str, target: str, steps: int, more: int, write: P
     text = table(head, rows)
     print(text)
     if write:
-        command = shlex.join(["python", "benchmarks/weights.py", "CORPUS", "--loss", loss, "--target", target,
-                              "--steps", str(steps), "--more", str(more)])  # fmt: skip
+        words = [*(["CORPUS"] if corpus else []), "--loss", loss, "--target", target,
+                 "--steps", str(steps), "--more", str(more)]  # fmt: skip
+        command = shlex.join(["python", "benchmarks/weights.py", *words])
         write_section(write, "weights", f"`{command}`, on {machine(torch.device('cpu'))}:\n\n{text}")
     if any(abs(reached[name] / share - 1) > _TOLERANCE for name, share in wanted.items()):
         sys.exit(f"A share is more than {_TOLERANCE:.0%} off the one wanted.")

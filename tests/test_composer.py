@@ -697,3 +697,14 @@ def test_one_term_by_itself_has_a_gradient_whatever_its_weight():
     assert value.item() == pytest.approx(1 + step.prediction[:, 0].mean().item())
     assert gradient[:, 0].sum().item() == pytest.approx(1)
     assert seen == [(True, False)]
+
+
+def test_a_trained_term_by_itself_gives_its_own_parameters_no_gradient():
+    """As in the total; the prediction has one."""
+    step, loss = Step(), judged()
+    (judge,) = loss.trained_terms().values()
+    sources = step.prediction, judge.level
+    prediction, own = torch.autograd.grad(loss.unweighted("judge", step.inputs), sources, allow_unused=True)
+    assert prediction.abs().sum() > 0
+    assert own is None
+    assert judge.level.requires_grad

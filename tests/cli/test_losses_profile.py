@@ -99,6 +99,16 @@ def test_the_options_of_a_run_hold(profile, tmp_path, trained):
     assert profile("--run", run, "--loss", "kl", "--json")["terms"][0]["weight"] == 0.5
 
 
+def test_terms_have_learnt_what_they_did_in_the_run(profile, trained, monkeypatch):
+    """A term with parameters is measured as the run left it; without a run there is nothing to load."""
+    loaded = []
+    monkeypatch.setattr(
+        "distill.assembly.load_terms", lambda run, loss: loaded.append((run.folder, [*loss.origins]))
+    )
+    profile("--run", trained.folder, "--loss", "recon,kl")
+    assert loaded == [(trained.folder, ["reconstruction", "kl"])]
+
+
 def test_without_a_run_the_model_is_one_that_begins(profile, recordings, tiny, tmp_path, monkeypatch):
     """It has the principal components of the recordings already, and not yet anything else."""
     monkeypatch.chdir(tmp_path)
