@@ -1,7 +1,7 @@
 """Write the tables of options into the pages of the terms, from the configs themselves.
 
-Run: python docs/options.py, with the plugins installed. A page asks for the table of a term between the markers
-`<!-- options of NAME: begin -->` and `<!-- options of NAME: end -->`.
+Run: python docs/options.py, with the plugins installed. A page asks for the table of a term between the
+markers `<!-- options of NAME: begin -->` and `<!-- options of NAME: end -->`.
 """
 
 import re

@@ -1,0 +1,70 @@
+"""The pages in docs/ and those of the plugins say what is so: hooks, options, terms, commands."""
+
+import importlib.util
+import inspect
+import re
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from distill import Registry, hookspecs
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+
+
+@pytest.fixture(scope="module")
+def options():
+    """Load the script that writes the tables of options."""
+    spec = importlib.util.spec_from_file_location("options", ROOT / "docs" / "options.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_hook_is_documented_with_its_signature():
+    """A hook that is added must be added to docs/hooks.md, as it is called."""
+    page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    hooks = [value for value in vars(hookspecs).values() if hasattr(value, f"{hookspecs.PROJECT}_spec")]
+    assert len(hooks) == 2
+    for hook in hooks:
+        signature = re.sub(r"[a-z_.]+\.", "", str(inspect.signature(hook)))
+        assert f"def {hook.__name__}{signature}: ..." in page
+
+
+def test_tables_of_options_are_those_of_the_configs(options):
+    """`python docs/options.py` would change nothing."""
+    registry = Registry()
+    for page in options.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert options.with_options(text, registry) == text, page
+
+
+@pytest.mark.parametrize("term", ["stft", "reconstruction", "kl", "waveform"])
+def test_every_built_in_term_has_a_page_with_its_options(term, options):
+    """Found from the index, and with a table that the script fills."""
+    assert f"(terms/{term}.md)" in (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "terms" / f"{term}.md").read_text(encoding="utf-8")
+    assert options.options_table(term, Registry()) in page
+
+
+def test_every_plugin_has_a_page_in_the_index():
+    """And every one of its terms stands there, or the beginning that they share."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    installed = {distribution.name for distribution in distributions()}
+    for plugin in PLUGINS:
+        assert f"../plugins/{plugin.name}/README.md" in index
+        assert plugin.name in installed
+        names = [term.name for term in Registry().terms() if term.is_from(plugin.name)]
+        assert names
+        for name in names:
+            assert f"`{name}`" in index or f"`{name.partition('_')[0]}_...`" in index
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """No page points to a file that is not there."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
