@@ -91,11 +91,8 @@ class CombinedLoss(nn.Module):
             ShapeError: prediction and target do not belong together.
             TermError: the term returns something that is not a scalar or a dict of scalars.
         """
-        shown = evolve(inputs.renewed(), last=True)
-        term = self.terms[f"term_{name}"]
-        own = term.parameters() if self.origins[name].spec.trained else ()
-        with torch.autocast(inputs.device.type, enabled=False), _frozen(own):
-            return self._named(name, term(shown))[name]
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self._result(name, evolve(inputs.renewed(), last=True))[name]
 
     def _takes_part(self, name: str, progress: float) -> bool:
         begun: bool = getattr(self.config, name).has_begun(progress)
@@ -105,11 +102,9 @@ class CombinedLoss(nn.Module):
         results = {}
         order = self._order(weights)
         for name in order:
-            term, shown = self.terms[f"term_{name}"], evolve(inputs, last=name == order[-1])
             learns = torch.is_grad_enabled() and weights[name] != 0
-            own = term.parameters() if self.origins[name].spec.trained else ()
-            with torch.set_grad_enabled(learns), _frozen(own):
-                results[name] = self._named(name, term(shown))
+            with torch.set_grad_enabled(learns):
+                results[name] = self._result(name, evolve(inputs, last=name == order[-1]))
             if learns and inputs.learning and not results[name][name].requires_grad:
                 raise TermError(
                     "the term gives no gradient: what it returned is detached from the prediction",
@@ -119,17 +114,24 @@ class CombinedLoss(nn.Module):
                 )
         return results
 
+    def _result(self, name: str, inputs: LossInputs) -> dict[str, Tensor]:
+        """Call a term; one that is trained itself gives its own parameters no gradient here."""
+        term = self.terms[f"term_{name}"]
+        own = term.parameters() if self.origins[name].spec.trained else ()
+        with _frozen(own):
+            return self._named(name, term(inputs))
+
     def _factors(
         self, inputs: LossInputs, weights: dict[str, float], components: dict[str, Tensor]
     ) -> dict[str, float | Tensor]:
         """Give what each term is multiplied with: its weight, or what the balancer makes of it."""
         if self.balancer is None or not (self.training and torch.is_grad_enabled()):
             return {**weights}
-        weighted = {name: weight for name, weight in weights.items() if weight}
         outputs = tuple(source for source in inputs.prediction.sources if source.requires_grad)
-        losses = {name: components[name] for name in weighted}
         if not outputs:
             return {**weights}
+        weighted = {name: weight for name, weight in weights.items() if weight}
+        losses = {name: components[name] for name in weighted}
         balanced = {key: value.detach() for key, value in self.balancer(losses, weighted, outputs).items()}
         return {name: balanced.get(name, weight) for name, weight in weights.items()}
 

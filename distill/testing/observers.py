@@ -1,5 +1,6 @@
 """Observers of what torch does inside of a `with` block."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,9 @@ def half_precision() -> Iterator[list[str]]:
         yield seen
 
 
-class _Precision(TorchDispatchMode):
+class _Watching(TorchDispatchMode):
+    """Looks at every operation, forward and backward, with what it is given and what it gives."""
+
     def __init__(self, seen: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's are not annotated
         self.seen = seen
@@ -34,10 +37,19 @@ class _Precision(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  # as torch has it
         result = func(*args, **(kwargs or {}))
+        self.look(_name(func), args, result)
+        return result
+
+    @abstractmethod
+    def look(self, name: str, args: Sequence[Any], result: object) -> None:
+        """Note what is to be seen of an operation."""
+
+
+class _Precision(_Watching):
+    def look(self, name: str, args: Sequence[Any], result: object) -> None:  # noqa: ARG002  # as above
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.dtype in _HALF:
-                self.seen.append(f"{_name(func)} gives a {tensor.dtype} tensor")
-        return result
+                self.seen.append(f"{name} gives a {tensor.dtype} tensor")
 
 
 def _name(operation: Any) -> str:  # noqa: ANN401  # an OpOverload, which torch does not export
@@ -65,24 +77,12 @@ _WAITING = {
 }
 
 
-class _Operations(TorchDispatchMode):
-    def __init__(self, seen: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's are not annotated
-        self.seen = seen
-
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401  # as torch has it
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  # as torch has it
-        name = _name(func)
+class _Operations(_Watching):
+    def look(self, name: str, args: Sequence[Any], result: object) -> None:  # noqa: ARG002  # as above
         if name in _WAITING:
             self.seen.append(_WAITING[name])
         elif name in {"aten.index", "aten.index_put", "aten.index_put_"} and _is_masked(args):
             self.seen.append("indexing with a mask, whose shape depends on the values,")
-        return func(*args, **(kwargs or {}))
 
 
 def _is_masked(args: Sequence[Any]) -> bool:

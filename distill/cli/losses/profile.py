@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--batches", type=click.IntRange(min=1), default=32, show_default=True, help="Steps to measure."
 )
 @json_option
-def profile(corpus: str | None, *, target: str | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def profile(corpus: str | None, *, target: str | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401  # as above
     """Measure loss terms on clips of CORPUS, drawn as a training draws them.
 
     For each term: its value, the milliseconds that it takes by itself (its views are not shared then), and
