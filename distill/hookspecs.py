@@ -99,11 +99,13 @@ _RESERVED = ("total", "weight", "weighted", "objective", "gradient_norm")  # com
 
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not _NAME.fullmatch(value):
-        msg = f"'{attribute.name}' must be lower-case letters, digits and underscores: {value!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"'{attribute.name}' must be lower-case letters, digits, underscores, a letter first: {value!r}"
+        )
     if value in _RESERVED or iskeyword(value):
-        msg = f"'{attribute.name}' must be no word of Python's, nor one of {', '.join(_RESERVED)}: {value!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"'{attribute.name}' must be no word of Python's, nor one of {', '.join(_RESERVED)}: {value!r}"
+        )
 
 
 def _is_config_of(base: type) -> "Callable[[Any, attrs.Attribute[Any], type], None]":

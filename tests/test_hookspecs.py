@@ -65,7 +65,7 @@ def test_schedule_is_validated():
 
 @pytest.mark.parametrize("name", ["mine", "band_energy", "a2"])
 def test_spec_accepts_a_plain_name(name):
-    """Names are lower-case letters, digits and underscores."""
+    """Names are lower-case letters, digits, underscores, a letter first."""
     assert spec(name=name, aliases=(f"{name}_too",)).name == name
 
 
@@ -73,7 +73,7 @@ def test_spec_accepts_a_plain_name(name):
 @pytest.mark.parametrize("attribute", ["name", "aliases"])
 def test_spec_refuses_a_name_that_is_no_address(name, attribute):
     """A name that could not stand in `--loss`, in an address or in TOML is refused, as an alias too."""
-    message = f"'{attribute}' must be lower-case letters, digits and underscores: {name!r}"
+    message = f"'{attribute}' must be lower-case letters, digits, underscores, a letter first: {name!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         spec(**{attribute: name if attribute == "name" else (name,)})
 

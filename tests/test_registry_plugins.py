@@ -139,7 +139,7 @@ BREAKAGE = {
     ),
     "invalid spec": (
         PLUGIN.format(name="My Term", aliases=()),
-        "ValueError: 'name' must be lower-case letters, digits and underscores: 'My Term'",
+        "ValueError: 'name' must be lower-case letters, digits, underscores, a letter first: 'My Term'",
     ),
     "config without attrs": (
         HOOK.format(

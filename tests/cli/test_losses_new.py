@@ -35,19 +35,6 @@ def run(*words, cwd):
     return result.returncode, result.stdout + result.stderr
 
 
-def install(plugin):
-    """Write beside a plugin's modules what an installer would, from its own pyproject.toml."""
-    project = tomllib.loads((plugin / "pyproject.toml").read_text())["project"]
-    info = plugin / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    points = project["entry-points"]["distill"]
-    lines = "".join(f"{name} = {module}\n" for name, module in points.items())
-    (info / "entry_points.txt").write_text(f"[distill]\n{lines}")
-
-
 def test_what_is_written_and_what_to_do_next(distill, here):
     """The files by name, then the commands, all of which can be copied."""
     result = distill("losses", "new", "spark")
@@ -90,7 +77,7 @@ def test_hyphens_are_underscores_to_python(distill, here):
     assert project["entry-points"]["distill"] == {"two_sparks": "distill_two_sparks"}
 
 
-def test_its_tests_pass_as_they_stand(distill, here):
+def test_its_tests_pass_as_they_stand(distill, here, install):
     """In a process of their own, once the plugin is installed, warnings being errors."""
     assert distill("losses", "new", "two-sparks").status == 0
     install(here / "distill-two-sparks")
@@ -113,7 +100,7 @@ def test_it_is_tidy(distill, here, name):
         assert run("ruff", "format", "--isolated", "--check", cwd=plugin)[0] == 0
 
 
-def test_it_trains(distill, here, recordings, tiny, monkeypatch):
+def test_it_trains(distill, here, install, recordings, tiny, monkeypatch):
     """Beside the built-in terms, found by its entry point."""
     assert distill("losses", "new", "glimmer").status == 0
     install(here / "distill-glimmer")
@@ -151,10 +138,10 @@ def test_a_folder_that_cannot_be_made(distill, here):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Spark", "NAME: must be lower-case letters, digits and underscores: 'Spark'\n"),
-        ("2nd", "NAME: must be lower-case letters, digits and underscores: '2nd'\n"),
-        ("a/b", "NAME: must be lower-case letters, digits and underscores: 'a/b'\n"),
-        ("", "NAME: must be lower-case letters, digits and underscores: ''\n"),
+        ("Spark", "NAME: must be lower-case letters, digits, underscores, a letter first: 'Spark'\n"),
+        ("2nd", "NAME: must be lower-case letters, digits, underscores, a letter first: '2nd'\n"),
+        ("a/b", "NAME: must be lower-case letters, digits, underscores, a letter first: 'a/b'\n"),
+        ("", "NAME: must be lower-case letters, digits, underscores, a letter first: ''\n"),
         (
             "lambda",
             (
