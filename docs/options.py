@@ -12,7 +12,7 @@ from distill.config import describe
 from distill.config.words import show
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/*.md")])
 _MARKED = re.compile(r"(<!-- options of (\w+): begin -->\n).*?(<!-- options of \2: end -->)", re.DOTALL)
 
 

@@ -1,6 +1,7 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
 import os
+import tomllib
 from types import SimpleNamespace
 
 import numpy as np
@@ -101,3 +102,21 @@ def trained(tmp_path_factory, recordings, tiny, distill):
     result = distill(*words)
     assert (result.status, result.err) == (0, "")
     return SimpleNamespace(folder=folder, out=result.out)
+
+
+@pytest.fixture(scope="session")
+def install():
+    """Write beside a plugin's modules what an installer would, from its own pyproject.toml."""
+
+    def write(plugin):
+        project = tomllib.loads((plugin / "pyproject.toml").read_text())["project"]
+        info = plugin / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+        )
+        points = project["entry-points"]["distill"]
+        lines = "".join(f"{name} = {module}\n" for name, module in points.items())
+        (info / "entry_points.txt").write_text(f"[distill]\n{lines}")
+
+    return write

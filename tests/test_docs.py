@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 
 from distill import Registry, hookspecs
+from distill.testing import loss_inputs
 
 ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/*.md"))]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+
+
+def name(page):
+    """Name a page as the index does."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def code(page):
+    """List a page's pieces of Python."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +74,24 @@ def test_every_plugin_has_a_page_in_the_index():
             assert f"`{name}`" in index or f"`{name.partition('_')[0]}_...`" in index
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
+def test_every_term_of_a_plugin_has_its_options_there(plugin, options):
+    """In the plugin's README, or in a page beside it."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in plugin.glob("*.md"))
+    names = [term.name for term in Registry().terms() if term.is_from(plugin.name)]
+    assert [name for name in names if options.options_table(name, Registry()) not in pages] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if code(page)], ids=name)
+def test_code_runs(page):
+    """What a page shows of Python runs as it stands, with inputs such as a term gets."""
+    names = {"inputs": loss_inputs()}
+    for block in code(page):
+        if not block.rstrip().endswith(": ..."):  # a signature, which is compared with the hook's above
+            exec(block, names)  # noqa: S102  # our own pages
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
     """No page points to a file that is not there."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
