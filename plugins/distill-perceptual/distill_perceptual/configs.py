@@ -52,8 +52,16 @@ class SumDifferenceConfig(_StftConfig):
 
 @frozen(kw_only=True)
 class LoudnessConfig(TermConfig):
-    """The options of `loudness`: the blocks whose loudness is compared."""
+    """The options of `loudness`: the blocks whose loudness is compared.
 
+    Its unit is small, a LU: with a weight of 1 it drowns the spectral terms.
+    """
+
+    weight: float = field(
+        default=0.05,
+        validator=[validators.ge(0), validators.lt(float("inf"))],
+        metadata={"help": "what a LU costs; 0 only monitors the term"},
+    )
     block_ms: float = field(
         default=400.0,
         validator=[validators.gt(0), validators.lt(float("inf"))],

@@ -122,7 +122,7 @@ def test_a_mono_target_does_not_drown_the_sum(pair):
 def test_a_gain_costs_its_decibels_in_loudness(gain_db):
     """Noise that is played louder is as much louder, in LU."""
     noise = 0.01 * torch.randn(2, 22_050, generator=torch.Generator().manual_seed(0))
-    result = distance("loudness", noise * 10 ** (gain_db / 20), noise, floor=-120)
+    result = distance("loudness", noise * 10 ** (gain_db / 20), noise, weight=1.0, floor=-120)
     assert result.item() == pytest.approx(abs(gain_db), abs=0.02)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from distill import LossInputs
+from distill import LossInputs, Signal
 from distill.views import InstantaneousFrequency, Magnitude
 from distill_phase import ConsistencyConfig, GroupDelayConfig, PhaseConfig
 from distill_phase.distances import DISTANCES, SILENCE, angle, clarity, directions, weighted_mean
@@ -78,6 +78,7 @@ class ConsistencyTerm(nn.Module):
     What overlapping frames say of the same samples may differ; then their spectrogram is that of no
     sound (Le Roux et al., 2010; APNet2, Du et al., 2023). The loss is the energy of the difference by that
     of the spectrogram: from 0, consistent, to 1, with nothing left of it. The target has no part in it.
+    Only phases are to agree: magnitudes would learn to hide what does not behind a loud tone, which does.
     """
 
     def __init__(self, config: ConsistencyConfig) -> None:
@@ -86,10 +87,20 @@ class ConsistencyTerm(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
-        spectrogram = inputs.prediction.view(ComplexSpectrogram())
-        difference = spectrogram - inputs.prediction.view(Resynthesis())
+        prediction = _of_constant_magnitudes(inputs.prediction)
+        spectrogram = prediction.view(ComplexSpectrogram())
+        difference = spectrogram - prediction.view(Resynthesis())
         floor = SILENCE**2 * spectrogram[0].numel()
         return (_energy(difference) / (_energy(spectrogram) + floor)).mean()
+
+
+def _of_constant_magnitudes(signal: Signal) -> Signal:
+    """Give a signal whose gradient is that of its phases alone; a waveform's is that of all of it."""
+    if signal.spectrogram is None:
+        return signal
+    magnitude, frequency = signal.spectrogram.unbind(1)
+    spectrogram = torch.stack([magnitude.detach(), frequency], dim=1)
+    return Signal.from_spectrogram(spectrogram, signal.representation, length=signal.length)
 
 
 def _energy(spectrogram: Tensor) -> Tensor:

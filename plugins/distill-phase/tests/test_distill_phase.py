@@ -260,6 +260,14 @@ def test_descent_makes_a_spectrogram_consistent(loss, gain):
     assert values[-1] < 0.7 * values[0]
 
 
+def test_magnitudes_are_not_pulled_to_consistency(loss):
+    """A loud tone, consistent by itself, would lower the share of all that is not."""
+    spectrogram = noise(1, 2, 33, 20).abs().requires_grad_()
+    loss("consistency", of_spectrogram(spectrogram), of_waveform(noise(1, 304))).backward()
+    assert (spectrogram.grad[:, 0] == 0).all()
+    assert spectrogram.grad[:, 1].abs().sum() > 0
+
+
 def test_the_target_has_no_part_in_consistency(loss):
     """Only the prediction is looked at."""
     prediction = noise(1, 2, 33, 20).abs()
