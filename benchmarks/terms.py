@@ -44,7 +44,12 @@ LOSSES = (
     ),
     *(f"stft,recon,{term}" for term in ("kl_capacity", "kl_batch_free_bits", "mmd")),
 )
-METRICS = {"LSD dB": "log_spectral_distance", "MR-STFT": "multi_resolution_stft", "mel": "mel"}
+METRICS = {
+    "LSD dB": "log_spectral_distance",
+    "MR-STFT": "multi_resolution_stft",
+    "mel": "mel",
+    "level dB": "level_difference",
+}
 Results: TypeAlias = Mapping[str, Sequence[Mapping[str, float]]]
 
 
