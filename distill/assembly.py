@@ -1,12 +1,16 @@
 """The composition root: the parts of a run made from its recipe, and loaded from its folder."""
 
+import atexit
+import gc
 import hashlib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from distill.checkpoints import load_latest, load_state, save_state
@@ -56,7 +60,11 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     reduced = settings.precision == "bfloat16" or (
         settings.precision == "auto" and (_cpu_has_bfloat16() if on_cpu else there["cuda"])
     )
+    # Loaded by optimizers in any case. Once a process group exists, loading it keeps that for ever.
+    importlib.import_module("torch._dynamo")
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if reduced else "no")
+    if accelerator.num_processes > 1:
+        atexit.register(_end_process_group, accelerator.state)
     # The mean of the processes' means is the mean over the step's clips where their shares are equal.
     if settings.batch_size % accelerator.num_processes:
         raise ConfigError(
@@ -64,6 +72,16 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             f"{accelerator.num_processes}, got {settings.batch_size}"
         )
     return accelerator
+
+
+def _end_process_group(state: AcceleratorState) -> None:
+    """End the threads of the process group while Python lives.
+
+    One that still lets go of a tensor while the interpreter ends aborts the process, though it is done:
+    pytorch issue 190489.
+    """
+    state.destroy_process_group()
+    gc.collect()  # what was prepared by the accelerator holds the group, too
 
 
 def make_representation(settings: RepresentationSettings) -> MagnitudeIF:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -93,6 +94,21 @@ from distill.cli import main
 main()
 """
 """Distill with a term that is trained itself."""
+THREADS = """
+import atexit
+from pathlib import Path
+
+
+@atexit.register
+def say_threads():
+    print("threads:", *sorted(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")))
+
+
+from distill.cli import main
+
+main()
+"""
+"""Distill that says which threads are left when it has ended."""
 
 
 def run(*words, processes=1, code=("-m", "distill"), status=0):
@@ -168,6 +184,17 @@ def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path
     words = (recordings, "--loss", "stft,waveform,recon,kl", *balancer, *tiny, *options, "--steps", 10)
     one, two = trained(tmp_path, *words, code=(str(tmp_path / "precise.py"),))
     assert (difference(one, two) < 1e-5) == per_example
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
+def test_no_thread_of_the_process_group_outlives_a_training(recordings, tiny, tmp_path):
+    """One that lets go of a tensor while the interpreter ends would abort a process that is done."""
+    (tmp_path / "threads.py").write_text(THREADS)
+    words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", tmp_path / "run")
+    result = run(*words, processes=2, code=(str(tmp_path / "threads.py"),))
+    threads = [line for line in result.stdout.splitlines() if line.startswith("threads:")]
+    assert len(threads) == 2
+    assert "gloo" not in "".join(threads)
 
 
 def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path):
