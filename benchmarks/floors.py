@@ -7,7 +7,8 @@ the original's without going through a waveform, which no phases could better. T
 these recordings has as many numbers per latent frame as the run's model, but was made knowing them: the
 principal components of their own latent frames. Phases are found by Griffin-Lim from random ones, as in
 a model's sounds, or from the decoded IF. Repetition is how alike a sound is to itself one to eight hops
-later (the largest correlation, of the sample differences): beyond the original's, noise rings.
+later (the largest correlation, of the sample differences): beyond the original's, noise rings. Level is
+how much louder a sound is than the original.
 """
 
 import math
@@ -21,8 +22,9 @@ from torch.nn import functional as F
 
 from distill.assembly import load_model
 from distill.audio import read_audio, resample
+from distill.cli.options import REFINEMENTS
 from distill.corpus.scanning import find_audio
-from distill.evaluation import log_spectral_distance, multi_resolution_stft
+from distill.evaluation import level_difference, log_spectral_distance, multi_resolution_stft
 from distill.memory import keep_freed_memory
 from distill.model import VAE
 from distill.refinement import refine
@@ -30,7 +32,6 @@ from distill.representation import MagnitudeIF
 from distill.run import Run
 
 ITERATIONS = 64
-REFINEMENTS = 60
 
 
 def magnitude_distance(log_magnitude: Tensor, original: Tensor, representation: MagnitudeIF) -> float:
@@ -75,7 +76,7 @@ def main() -> None:
     spectrograms = [representation(original) for original in originals]
     linear = best_linear_code([spectrogram[:, 0] for spectrogram in spectrograms], vae)
     settled, hop = int(vae.iterations), representation.hop
-    measured: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    measured: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for original, spectrogram, code in zip(originals, spectrograms, linear, strict=True):
         latents, _ = vae.encode(spectrogram)
         refined = refine(vae, representation, original, latents, REFINEMENTS)
@@ -95,16 +96,21 @@ def main() -> None:
         for name, (log_magnitude, frequency, iterations) in rows.items():
             both = torch.stack([log_magnitude, frequency], dim=1)
             made = representation.inverse(both, original.shape[-1], iterations)
-            distances = log_spectral_distance(made, original), multi_resolution_stft(made, original)
-            measured.setdefault(name, []).append((*map(float, distances), repetition(made, hop)))
+            metrics = log_spectral_distance, multi_resolution_stft, level_difference
+            row = *(float(metric(made, original)) for metric in metrics), repetition(made, hop)
+            measured.setdefault(name, []).append(row)
         for name, log_magnitude in {
             "decoded": decoded[:, 0],
             "refined": better[:, 0],
             "best linear code": code,
         }.items():
             distance = magnitude_distance(log_magnitude, spectrogram[:, 0], representation)
-            measured.setdefault((name, "none: as they are"), []).append((distance, math.nan, math.nan))
-    print("| magnitudes | phases | LSD dB | MR-STFT | repetition |\n| --- | --- | ---: | ---: | ---: |")
+            row = distance, math.nan, math.nan, math.nan
+            measured.setdefault((name, "none: as they are"), []).append(row)
+    print(
+        "| magnitudes | phases | LSD dB | MR-STFT | level dB | repetition |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: |"
+    )
     for (magnitudes, phases), each in sorted(measured.items()):
         means = [statistics.fmean(column) for column in zip(*each, strict=True)]
         shown = " | ".join("" if math.isnan(mean) else f"{mean:.2f}" for mean in means)

@@ -36,7 +36,7 @@ def main(
     assignments: tuple[str, ...],
 ) -> None:
     """Train once per choice of terms and seed, measure, print the table."""
-    print("| loss | seeds | LSD dB | MR-STFT | SI-SDR dB |\n|---|---|---|---|---|")
+    print("| loss | seeds | LSD dB | MR-STFT | level dB |\n|---|---|---|---|---|")
     baselines: dict[str, dict[str, float]] = {}
     for loss in losses:
         results: dict[tuple[str, ...], list[dict[str, float]]] = {("--refine", "0"): [], (): []}
@@ -66,7 +66,7 @@ def distill(*arguments: str) -> str:
 def print_row(name: str, seeds: int, means: list[dict[str, float]]) -> None:
     """Print one row, each figure as mean and, over several seeds, the range."""
     cells = []
-    for metric in ("log_spectral_distance", "multi_resolution_stft", "si_sdr"):
+    for metric in ("log_spectral_distance", "multi_resolution_stft", "level_difference"):
         values = [mean[metric] for mean in means]
         spread = f" ({min(values):.2f}..{max(values):.2f})" if len(values) > 1 else ""
         cells.append(f"{statistics.fmean(values):.2f}{spread}")

@@ -12,8 +12,11 @@ from distill.model import VAE
 from distill.representation import MagnitudeIF
 from distill.terms.configs import StftConfig
 
-_STEP = 0.05
+_STEP = 0.1
 """The first step's length, in deviations of the prior; the steps become shorter in a straight line."""
+
+_BETAS = 0.8, 0.99
+"""Adam's averages: steps are few, so that they look back less far than in a training."""
 
 _DECIBELS = 2.0
 """The log-spectral distance, in dB, that weighs as much as 1 of the multi-resolution STFT distance."""
@@ -32,7 +35,7 @@ def refine(vae: VAE, representation: MagnitudeIF, waveform: Tensor, latents: Ten
     distance = create_stft_loss(StftConfig(per_example=True))
     iterations = min(_ITERATIONS, int(vae.iterations))
     refined = latents.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([refined])
+    optimizer = torch.optim.Adam([refined], betas=_BETAS)
     for step in range(steps):
         with torch.enable_grad():
             made = vae.sound(refined, representation, waveform.shape[-1], iterations)

@@ -1,10 +1,12 @@
 """Tests of distill.batches: what is drawn for a step, and what a training begins with."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from attrs import evolve
 
-from distill.assembly import make_model, make_representation
+from distill.assembly import make_loss, make_model, make_representation
 from distill.batches import begin, clip_samples, draw_clips, draw_noise, predict
 from distill.corpus import open_corpus
 from distill.recipe import read_recipe
@@ -72,6 +74,29 @@ def test_a_prediction_stands_beside_its_target(parts):
     assert torch.equal(inputs.target.view(Waveform()), waveform)
     torch.testing.assert_close((inputs.posterior.mu, inputs.posterior.logvar), (mu, logvar))
     assert (inputs.prediction.iterations, inputs.progress) == (3, 0.25)
+
+
+@pytest.mark.parametrize("names", ["waveform,recon,kl", "stft,recon,kl", "*"])
+def test_a_step_stays_on_its_device_and_never_waits_for_it(names, monkeypatch):
+    """Where tensors have no values, none can be asked for, and none may meet a tensor elsewhere.
+
+    So the part of the code that is for GPUs runs where there is none. `*` are all installed terms.
+    """
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # such a device has none
+    registry = Registry()
+    every = ",".join(term.name for term in registry.terms())
+    draft = read_recipe({}, registry, loss=every if names == "*" else names)
+    representation = make_representation(draft.recipe.representation).to("meta")
+    model = make_model(draft.recipe.model, representation, seed=0).to("meta")
+    loss = make_loss(draft, seed=0).to("meta")
+    samples = clip_samples(draft.recipe.training, representation, model)
+    waveform = torch.empty(2, samples, device="meta")
+    latent_frames = model.latent_frames(representation.frames(samples))
+    noise = torch.empty(2, model.latent_size, latent_frames, device="meta")
+    components = loss(predict(model, representation, waveform, noise, iterations=2, progress=0.9))
+    assert {value.device.type for value in components.values()} == {"meta"}
+    sum(components[name] for name in ("total", "objective") if name in components).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_a_model_begins_with_clips_at_all_speeds(recipe, parts, train):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-REFINEMENTS = 60
+REFINEMENTS = 30
 """Steps after which little is left to gain: `docs/sound.md` has the table."""
 
 refine_option = click.option(

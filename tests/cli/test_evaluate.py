@@ -61,7 +61,7 @@ def test_the_model_is_measured_on_the_recording(distill, trained, corpus):
     noise = torch.from_numpy(samples)[None]
     vae, representation = load_model(Run(trained.folder))
     answers = {
-        "model": reconstruct(vae, representation, noise, refinements=60),
+        "model": reconstruct(vae, representation, noise, refinements=30),
         "mean_spectrum": evaluation.mean_spectrum_baseline(vae.mean_frame, representation)(noise),
         "silence": torch.zeros_like(noise),
     }
