@@ -4,6 +4,7 @@ import atexit
 import gc
 import hashlib
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     reduced = settings.precision == "bfloat16" or (
         settings.precision == "auto" and (_cpu_has_bfloat16() if on_cpu else there["cuda"])
     )
-    # Loaded by optimizers in any case. Once a process group exists, loading it keeps that for ever.
-    importlib.import_module("torch._dynamo")
+    if "LOCAL_RANK" in os.environ:  # what tells an accelerator of a process group
+        # Distributed modules load it, and if the group exists by then, it keeps that for ever.
+        importlib.import_module("torch._dynamo")
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if reduced else "no")
     if accelerator.num_processes > 1:
         atexit.register(_end_process_group, accelerator.state)
