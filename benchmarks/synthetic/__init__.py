@@ -9,11 +9,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from . import glitches, mixtures, noise, percussion, recording, rooms, speech, strings, tones
-from .curves import Sound, log_uniform
+from . import effects, glitches, mixtures, noise, percussion, recording, rooms, speech, strings, tones
+from .curves import Sound, log_uniform, normalised
 from .families import Family
 
-__all__ = ["FAMILIES", "Family", "make_sound"]
+__all__ = ["FAMILIES", "Family", "family_of", "make_sound", "make_sound_of"]
 
 _PLAIN = {
     "tone": Family(tones.tone, 7, 0.3, 4),
@@ -28,28 +28,28 @@ _PLAIN = {
     "cymbal": Family(percussion.cymbal, 4, 0.3, 5),
     "hat": Family(percussion.hat, 4, 0.3, 1),
     "kick": Family(percussion.kick, 4, 0.3, 1),
-    "bent drum": Family(percussion.bent_drum, 4, 0.3, 2.5),
+    "pitched drum": Family(percussion.pitched_drum, 4, 0.3, 2.5),
     "snare": Family(percussion.snare, 4, 0.3, 1),
     "clap": Family(percussion.clap, 1.5, 0.3, 1),
     "impact": Family(percussion.impact, 3, 0.3, 3),
     "strings": Family(strings.strings, 7, 0.4, 6),
     "speech": Family(speech.speech, 7, 0.4, 4),
     "singing": Family(speech.singing, 3, 0.6, 4),
-    "coloured noise": Family(noise.coloured_noise, 4, 0.3, 4),
-    "moving colours": Family(noise.moving_colours, 3, 0.3, 4),
-    "wind": Family(noise.wind, 1.5, 1, 6),
+    "filtered noise": Family(noise.filtered_noise, 4, 0.3, 4),
+    "evolving noise": Family(noise.evolving_noise, 3, 0.3, 4),
+    "wind": Family(noise.wind, 2, 1, 6),
     "grains": Family(noise.grains, 2.5, 0.3, 4),
-    "vinyl": Family(noise.vinyl, 1.5, 0.5, 5),
+    "vinyl": Family(noise.vinyl, 2.5, 0.5, 5),
     "gated noise": Family(noise.gated_noise, 1.5, 0.3, 4),
     "clicks": Family(glitches.clicks, 1.5, 0.3, 1.5),
     "pulses": Family(glitches.pulses, 1.5, 0.3, 2),
     "data": Family(glitches.data, 1, 0.3, 2),
     "crushed": Family(glitches.crushed, 2, 0.3, 2),
     "stutter": Family(glitches.stutter, 2, 0.3, 3),
-    "drum loop": Family(mixtures.drum_loop, 7, 1, 6),
+    "drum loop": Family(mixtures.drum_loop, 8, 1, 6),
     "melody": Family(mixtures.melody, 5, 1, 5),
 }
-FAMILIES = _PLAIN | {"layers": Family(partial(mixtures.layers, families=tuple(_PLAIN.values())), 12, 0.5, 5)}
+FAMILIES = _PLAIN | {"layers": Family(partial(mixtures.layers, families=tuple(_PLAIN.values())), 14, 0.5, 5)}
 _CHANCES = np.array([family.weight for family in FAMILIES.values()])
 _CHANCES = _CHANCES / _CHANCES.sum()
 
@@ -62,25 +62,39 @@ def make_sound(seed: int, sample_rate: int = 44_100) -> NDArray[np.float32]:
         sample_rate: In Hz.
     """
     rng = np.random.default_rng(seed)
-    family = tuple(FAMILIES.values())[rng.choice(len(FAMILIES), p=_CHANCES)]
-    return make_sound_of(family, rng, sample_rate)
+    return make_sound_of(FAMILIES[_draw(rng)], rng, sample_rate)
+
+
+def family_of(seed: int) -> str:
+    """Return the name of the family that the sound of a seed is of."""
+    return _draw(np.random.default_rng(seed))
+
+
+def _draw(rng: np.random.Generator) -> str:
+    return tuple(FAMILIES)[rng.choice(len(FAMILIES), p=_CHANCES)]
 
 
 def make_sound_of(family: Family, rng: np.random.Generator, sample_rate: int = 44_100) -> Sound:
     """Return a sound of a family, [N], as it might lie in a sample library."""
     n = round(log_uniform(rng, family.shortest, family.longest) * sample_rate)
-    x = mixtures.normalised(family.make(rng, n, sample_rate))
+    x = normalised(family.make(rng, n, sample_rate))
+    if rng.random() < 0.7:
+        x = recording.trimmed(rng, x, sample_rate)
     if rng.random() < 0.08:
-        x = recording.driven(rng, x)
-    if rng.random() < 0.12:
-        x = rooms.echoed(rng, x, sample_rate)
+        x = effects.driven(rng, x)
+    if rng.random() < 0.06:
+        x = effects.chorused(rng, x, sample_rate)
+    if rng.random() < 0.1:
+        x = effects.echoed(rng, x, sample_rate)
     if rng.random() < 0.33:
-        tail = np.zeros(int(rng.uniform(0, 6 * sample_rate - n) * rng.random() ** 2), np.float32)
-        x = rooms.reverberated(rng, np.concatenate([x, tail]), sample_rate)
-    if rng.random() < 0.35:
-        x = recording.coloured(rng, x, sample_rate)
-    x = recording.cut(rng, x, sample_rate)
-    x = mixtures.normalised(x) * np.float32(recording.peak_level(rng))
+        x = rooms.reverberated(rng, x, sample_rate)
+    if rng.random() < 0.3:
+        x = recording.equalised(rng, x, sample_rate)
+    if rng.random() < 0.3:
+        x = recording.padded(rng, x, sample_rate)
+    x = normalised(x[: 6 * sample_rate]) * np.float32(recording.peak_level(rng))
     if rng.random() < 0.33:
-        x = x + recording.floor_of_noise(rng, len(x), sample_rate)
+        x = x + recording.noise_floor(rng, len(x), sample_rate)
+    if rng.random() < 0.6:
+        x = recording.quantised(rng, x)
     return np.clip(x, -1, 1).astype(np.float32)

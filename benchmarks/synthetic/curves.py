@@ -14,6 +14,11 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
+def normalised(x: Sound) -> Sound:
+    """Return the sound with a peak of 1, or silence as it is."""
+    return x / np.float32(max(float(np.abs(x).max()), 1e-9))
+
+
 def seconds(n: int, sample_rate: int) -> Sound:
     """Return the time of each sample in seconds, [N]."""
     return np.arange(n, dtype=np.float32) / np.float32(sample_rate)
@@ -41,7 +46,7 @@ def wander(rng: np.random.Generator, n: int, sample_rate: int, rate: float) -> S
 
 def phase_of(frequency: NDArray[np.floating], sample_rate: int) -> NDArray[np.float64]:
     """Return the phase in cycles, [N], of an oscillator with the frequency [N] in Hz."""
-    return np.cumsum(frequency, dtype=np.float64) / sample_rate
+    return np.cumsum(frequency.astype(np.float64)) / sample_rate
 
 
 def sine(phase: NDArray[np.float64]) -> Sound:

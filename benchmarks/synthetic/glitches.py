@@ -3,8 +3,8 @@
 import numpy as np
 
 from .curves import Sound, decay, envelope, log_uniform, phase_of, pitch_curve, sine
-from .noise import coloured_noise, moving_colours
-from .percussion import bent_drum, modal
+from .noise import evolving_noise, filtered_noise
+from .percussion import modal, pitched_drum
 from .spectra import band_gain, bins, fast_size, filtered, gaussian
 from .speech import speech
 from .tones import frequency_modulation, pitch, tone
@@ -52,7 +52,7 @@ def data(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 def crushed(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     """Return another sound with few bits, a low sample rate, or clipped."""
-    source = (tone, frequency_modulation, modal, bent_drum, speech)[rng.integers(5)]
+    source = (tone, frequency_modulation, modal, pitched_drum, speech)[rng.integers(5)]
     x = source(rng, n, sample_rate)
     x = x / (np.abs(x).max() + 1e-9)
     if rng.random() < 0.6:
@@ -69,7 +69,7 @@ def crushed(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 def stutter(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     """Return a short piece of another sound, repeated, now and then faster, reversed or left out."""
     piece = int(np.clip(log_uniform(rng, 0.01, 0.4) * sample_rate, 200, n))
-    source = (tone, frequency_modulation, coloured_noise, moving_colours, speech)[rng.integers(5)]
+    source = (tone, frequency_modulation, filtered_noise, evolving_noise, speech)[rng.integers(5)]
     x = source(rng, max(piece, sample_rate // 4), sample_rate)[:piece]
     x = x / (np.abs(x).max() + 1e-9)
     parts, total, length = [x], piece, piece

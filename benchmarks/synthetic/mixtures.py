@@ -4,17 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .curves import Sound, fade, log_uniform
+from .curves import Sound, fade, log_uniform, normalised
 from .families import Family
-from .noise import coloured_noise
-from .percussion import bent_drum, clap, cymbal, hat, kick, modal, snare
+from .noise import filtered_noise
+from .percussion import clap, cymbal, hat, kick, modal, pitched_drum, snare
 from .strings import string
 from .tones import bass, frequency_modulation, plain_tone, tone
-
-
-def normalised(x: Sound) -> Sound:
-    """Return the sound with a peak of 1, or silence as it is."""
-    return x / np.float32(max(float(np.abs(x).max()), 1e-9))
 
 
 def drum_loop(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
@@ -25,7 +20,7 @@ def drum_loop(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     result = np.zeros(n, np.float32)
     late = int(step * rng.uniform(0, 0.35)) if rng.random() < 0.4 else 0
     kit = [kick, snare if rng.random() < 0.7 else clap, hat]
-    extra = [bent_drum, cymbal, modal, frequency_modulation, coloured_noise, bass, tone]
+    extra = [pitched_drum, cymbal, modal, frequency_modulation, filtered_noise, bass, tone]
     kit = [*kit, *rng.permutation(np.array(extra, object))[: rng.integers(0, 4)]]
     for i, drum in enumerate(kit):
         length = min(int(sample_rate * log_uniform(rng, 0.08, 0.7)), n)

@@ -16,7 +16,7 @@ from .spectra import (
 )
 
 
-def coloured_noise(
+def filtered_noise(
     rng: np.random.Generator, n: int, sample_rate: int, band: tuple[float, float] | None = None
 ) -> Sound:
     """Return noise of a random spectrum, or of a `band` in Hz, with a random envelope."""
@@ -30,7 +30,7 @@ def coloured_noise(
     return stationary_noise(rng, n, gain, size) * envelope(rng, n, sample_rate)
 
 
-def moving_colours(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
+def evolving_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     """Return noise whose spectrum goes from one random shape to others, slowly or in steps."""
     hop = int(rng.choice([128, 256, 512]))
     frames = -(-n // hop) + 1
@@ -112,7 +112,8 @@ def vinyl(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     f = bins(size, sample_rate)
     hiss = random_gain(rng, f, 4, -1) + np.float32(log_uniform(rng, 0.1, 20)) * band_gain(f, 5, 50, 12)
     x = stationary_noise(rng, n, hiss, size)
-    x = x / (x.std() + 1e-9)
+    turning = wander(rng, n, sample_rate, log_uniform(rng, 0.5, 8))
+    x = x / (x.std() + 1e-9) * (1 + np.float32(log_uniform(rng, 0.01, 0.3)) * turning)
     mains = rng.choice([50, 60])
     time = np.arange(n, dtype=np.float64) / sample_rate
     for k in range(1, int(rng.integers(1, 7))):

@@ -7,41 +7,45 @@ from .curves import Sound
 from .spectra import irfft
 
 
-def wavetable(
-    phase: NDArray[np.float64],
-    harmonics: NDArray[np.complexfloating],
-    position: NDArray[np.floating] | None = None,
-) -> Sound:
-    """Return the sum of all harmonics of an oscillator.
+class Wavetable:
+    """One period of an oscillator, for each of K spectra between which it can move.
 
     Args:
-        phase: Its phase in cycles, [N].
-        harmonics: Complex amplitudes of the harmonics 1, 2, ... of each of K spectra, [K, H].
-        position: Between which of the K spectra each sample lies, [N] within 0..K - 1.
+        harmonics: Complex amplitudes of the harmonics 1, 2, ... of each spectrum, [K, H].
     """
-    spectra, count = harmonics.shape
-    size = int(np.clip(1 << int(count * 16 - 1).bit_length(), 512, 16_384))
-    spectrum = np.zeros((spectra, size // 2 + 1), np.complex64)
-    spectrum[:, 1 : count + 1] = harmonics[:, : size // 2]
-    tables = np.empty((spectra, size + 1), np.float32)
-    tables[:, :-1] = irfft(spectrum, size) * (size / 2)
-    tables[:, -1] = tables[:, 0]
-    place = (phase - np.floor(phase)) * size
-    index = np.minimum(place.astype(np.int32), size - 1)
-    weight = (place - index).astype(np.float32)
-    flat = tables.reshape(-1)
-    if spectra == 1 or position is None:
-        return _between(flat, index, weight)
-    spectrum_index = np.clip(position.astype(np.int32), 0, spectra - 2)
-    share = (position - spectrum_index).astype(np.float32)
-    index += spectrum_index * (size + 1)
-    first = _between(flat, index, weight)
-    return first + share * (_between(flat, index + (size + 1), weight) - first)
 
+    def __init__(self, harmonics: NDArray[np.complexfloating]) -> None:
+        self.spectra, count = harmonics.shape
+        oversampling = 16 if self.spectra < 16 else 8
+        self.size = int(np.clip(1 << int(count * oversampling - 1).bit_length(), 512, 16_384))
+        spectrum = np.zeros((self.spectra, self.size // 2 + 1), np.complex64)
+        spectrum[:, 1 : count + 1] = harmonics[:, : self.size // 2]
+        tables = irfft(spectrum, self.size) * (self.size / 2)
+        steps = np.roll(tables, -1, 1) - tables
+        self._table = (tables + 1j * steps).astype(np.complex64).reshape(-1)
 
-def _between(table: Sound, index: NDArray[np.int32], weight: Sound) -> Sound:
-    first = table[index]
-    return first + weight * (table[index + 1] - first)
+    def __call__(self, phase: NDArray[np.float64], position: NDArray[np.floating] | None = None) -> Sound:
+        """Return the sound, [N], of the phase in cycles, [N].
+
+        The position, [N] within 0..K - 1, says between which of the spectra each sample lies; without it, all
+        have the first one.
+        """
+        place = (phase - np.floor(phase)) * self.size
+        index = place.astype(np.int64)
+        weight = (place - index).astype(np.float32)
+        index &= self.size - 1
+        if self.spectra == 1 or position is None:
+            return self._between(index, weight)
+        spectrum = np.clip(position.astype(np.int64), 0, self.spectra - 2)
+        share = (position - spectrum).astype(np.float32)
+        index += spectrum * self.size
+        first = self._between(index, weight)
+        index += self.size
+        return first + share * (self._between(index, weight) - first)
+
+    def _between(self, index: NDArray[np.int64], weight: Sound) -> Sound:
+        pairs = self._table.take(index, mode="clip")
+        return pairs.real + weight * pairs.imag
 
 
 def damped(

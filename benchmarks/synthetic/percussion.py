@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .curves import Sound, decay, fade, log_uniform, phase_of, seconds, sine, wander
-from .oscillators import damped, wavetable
+from .oscillators import Wavetable, damped
 from .spectra import band_gain, bins, fast_size, moving_noise, random_gain, stationary_noise
 
 _MEMBRANE = [1, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.501, 3.6, 3.652, 4.06, 4.154]  # zeros of J_m
@@ -61,7 +61,7 @@ def modal(rng: np.random.Generator, n: int, sample_rate: int, kind: str | None =
 
 def cymbal(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     """Return hundreds of dense modes over noise."""
-    count = int(log_uniform(rng, 60, 400))
+    count = int(log_uniform(rng, 100, 600))
     frequencies = np.exp(rng.uniform(np.log(log_uniform(rng, 150, 3000)), np.log(20_000), count))
     longest = log_uniform(rng, 0.15, 5)
     t60s = longest * (frequencies / 1000) ** -rng.uniform(0, 0.8) * np.exp(rng.normal(0, 0.5, count))
@@ -125,7 +125,7 @@ def kick(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     return body + np.float32(log_uniform(rng, 0.003, 0.7)) * onset_noise(rng, n, sample_rate)
 
 
-def bent_drum(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
+def pitched_drum(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     """Return a drum whose pitch moves while its harmonics die one after another: tom, tabla, conga."""
     f0, spectra = log_uniform(rng, 55, 450), 12
     length = n / sample_rate
@@ -140,7 +140,7 @@ def bent_drum(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     fall = np.exp(-6.91 * moments[:, None] / np.maximum(t60s, 0.02))
     turns = np.exp(2j * np.pi * rng.random(count))
     position = np.sqrt(time / np.float32(length)) * (spectra - 1)
-    x = wavetable(phase_of(curve * np.float32(f0), sample_rate), amplitudes * turns * fall, position)
+    x = Wavetable(amplitudes * turns * fall)(phase_of(curve * np.float32(f0), sample_rate), position)
     x = x * (1 - np.exp(-time / np.float32(log_uniform(rng, 0.0003, 0.01))))
     return x / (np.abs(x).max() + 1e-9) + np.float32(log_uniform(rng, 0.005, 1)) * onset_noise(
         rng, n, sample_rate

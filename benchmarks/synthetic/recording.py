@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .curves import Sound, fade, log_uniform
-from .spectra import band_gain, bins, fast_size, filtered, random_gain, stationary_noise
+from .curves import Sound, fade, log_uniform, sine
+from .spectra import band_gain, bins, fast_size, filtered, moving_noise, random_gain
 
 
-def coloured(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
+def equalised(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
     """Return the sound with a tilt, a random equalisation, or the band of an old or a coarse recording."""
     size = fast_size(len(x))
     f = bins(size, sample_rate)
@@ -23,40 +23,41 @@ def coloured(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
     return filtered(x, gain, size)
 
 
-def driven(rng: np.random.Generator, x: Sound) -> Sound:
-    """Return the sound through a limiter that is soft or hard."""
-    drive = np.float32(log_uniform(rng, 1, 10))
-    return np.tanh(drive * x) if rng.random() < 0.7 else np.clip(drive * x, -1, 1)
-
-
-def floor_of_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
+def noise_floor(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     """Return background noise [N] of -90 to -50 dB, sometimes with hum or a whine."""
-    size = fast_size(n)
-    x = stationary_noise(rng, n, random_gain(rng, bins(size, sample_rate), 3, rng.uniform(-2, 0.5)), size)
+    gains = random_gain(rng, bins(1024, sample_rate), 3, rng.uniform(-2, 0.5))
+    x = moving_noise(rng, n, gains[None])
     x = x / (x.std() + 1e-9)
     time = np.arange(n, dtype=np.float64) / sample_rate
     if rng.random() < 0.3:
         frequency = rng.choice([50.0, 60.0, 100.0, 120.0, 15_734.0, rng.uniform(1000, 16_000)])
-        x = x + np.float32(log_uniform(rng, 0.2, 3)) * np.sin(
-            (2 * np.pi * ((frequency * time) % 1)).astype(np.float32)
-        )
-    return x * np.float32(10 ** (rng.uniform(-90, -50) / 20))
+        x = x + np.float32(log_uniform(rng, 0.2, 3)) * sine(time * frequency)
+    return x * np.float32(10 ** ((-50 - 40 * rng.random() ** 0.7) / 20) / x.std())
 
 
-def cut(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound, [N], with silence before it or after it, or as it is."""
-    n, loudest = len(x), int(np.abs(x).argmax())
-    result = x
-    if rng.random() < 0.3:
-        lead = min(int(sample_rate * log_uniform(rng, 0.001, 0.3)), n - 1 - loudest)
-        result = np.concatenate([np.zeros(lead, np.float32), result[: n - lead]])
-        loudest += lead
-    if rng.random() < 0.3:
-        end = loudest + 1 + int((n - 1 - loudest) * rng.random())
-        soft = int(sample_rate * log_uniform(rng, 0.001, 0.2))
-        result = fade(result[:end], 0, soft)
-        result = np.concatenate([result, np.zeros(n - end, np.float32)])
-    return result
+def trimmed(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
+    """Return the sound without what is 25 to 80 dB below its loudest 10 ms at either end; 0.3 s are left."""
+    block = sample_rate // 100
+    energy = np.append((x[: len(x) // block * block].reshape(-1, block) ** 2).mean(1), 0)
+    loud = np.flatnonzero(energy > energy.max() * 10 ** -rng.uniform(2.5, 8))
+    start, end = max(0, loud[0] - 1) * block, (loud[-1] + 2) * block
+    end = max(end, start + int(0.3 * sample_rate))
+    start = min(start, max(0, len(x) - int(0.3 * sample_rate)))
+    return fade(x[start:end], 0, int(sample_rate * log_uniform(rng, 0.001, 0.05)))
+
+
+def padded(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
+    """Return the sound after silence, before silence, or both."""
+    before, after = (
+        int(sample_rate * log_uniform(rng, 0.001, 0.5)) if rng.random() < 0.5 else 0 for _ in range(2)
+    )
+    return np.pad(x, (before, after))
+
+
+def quantised(rng: np.random.Generator, x: Sound) -> Sound:
+    """Return the sound in 16 bits, half of the time with triangular dither."""
+    dither = rng.random((2, len(x)), np.float32).sum(0) - 1 if rng.random() < 0.5 else np.float32(0)
+    return np.round(x * 32_767 + dither) / np.float32(32_768)
 
 
 def peak_level(rng: np.random.Generator) -> float:

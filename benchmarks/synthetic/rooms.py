@@ -3,7 +3,7 @@
 import numpy as np
 
 from .curves import Sound, fade, log_uniform
-from .spectra import bins, fast_size, filtered, moving_noise, random_gain, rfft
+from .spectra import bins, fast_size, irfft, moving_noise, random_gain, rfft
 
 
 def impulse_response(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
@@ -23,20 +23,11 @@ def impulse_response(rng: np.random.Generator, n: int, sample_rate: int) -> Soun
 
 
 def reverberated(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound [N] in a room; what rings after N samples is cut."""
-    response = impulse_response(rng, len(x), sample_rate)
-    size = fast_size(len(x) + len(response))
-    wet = filtered(x, rfft(response, size), size)
+    """Return the sound in a room: longer than the sound, and 6 s at most."""
+    response = impulse_response(rng, 6 * sample_rate, sample_rate)
+    length = min(len(x) + int(len(response) * rng.uniform(0.1, 1)), 6 * sample_rate)
+    size = fast_size(min(len(x) + len(response), 2 * length))
+    wet = irfft(rfft(x, size) * rfft(response[:length], size), size)[:length]
+    dry = np.pad(x, (0, length - len(x)))
     share = np.float32(log_uniform(rng, 0.05, 3) * np.sqrt((x**2).mean() / ((wet**2).mean() + 1e-20)))
-    return x + share * wet if rng.random() < 0.9 else wet
-
-
-def echoed(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound with up to eight echoes, each weaker than the one before."""
-    delay, loss = int(sample_rate * log_uniform(rng, 0.004, 0.5)), np.float32(rng.uniform(0.2, 0.75))
-    result = x.copy()
-    for i in range(1, int(rng.integers(2, 9))):
-        if i * delay >= len(x):
-            break
-        result[i * delay :] += loss**i * x[: -i * delay]
-    return result
+    return fade(dry + share * wet if rng.random() < 0.9 else wet, 0, length // 20)

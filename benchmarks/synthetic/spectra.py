@@ -1,6 +1,6 @@
 """Noise and filters that are made in the frequency domain. `N` samples, `F` bins, `T` frames."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -10,13 +10,33 @@ from .curves import Sound, log_uniform
 
 
 def rfft(x: NDArray[np.float32], size: int) -> NDArray[np.complex64]:
-    """Return the spectrum of the last axis; torch does it in half of the time that numpy takes."""
-    return torch.fft.rfft(torch.from_numpy(np.ascontiguousarray(x, np.float32)), size).numpy()
+    """Return the spectrum of a sound, [size / 2 + 1], padded with zeros to an even `size`.
+
+    Even and odd samples are the parts of one complex signal, whose spectrum torch computes in a fifth of the
+    time that it takes for a real one.
+    """
+    padded = np.zeros(size, np.float32)
+    padded[: len(x)] = x
+    half = torch.fft.fft(torch.from_numpy(padded.view(np.complex64))).numpy()
+    half = np.append(half, half[0])
+    mirrored = half[::-1].conj()
+    return np.float32(0.5) * (half + mirrored) + _twiddles(size) * (half - mirrored)
 
 
-def irfft(spectrum: NDArray[np.complex64], size: int) -> NDArray[np.float32]:
-    """Return the signal of `size` samples in the last axis."""
-    return torch.fft.irfft(torch.from_numpy(np.ascontiguousarray(spectrum, np.complex64)), size).numpy()
+@lru_cache(maxsize=16)
+def _twiddles(size: int) -> NDArray[np.complex64]:
+    return (-0.5j * np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)).astype(np.complex64)
+
+
+def irfft(spectrum: NDArray[np.complexfloating], size: int) -> NDArray[np.float32]:
+    """Return the signal of `size` samples in the last axis.
+
+    Of one long signal numpy is faster, of many short ones torch.
+    """
+    spectrum = np.ascontiguousarray(spectrum, np.complex64)
+    if spectrum.ndim == 1:
+        return np.fft.irfft(spectrum, size).astype(np.float32, copy=False)
+    return torch.fft.irfft(torch.from_numpy(spectrum), size).numpy()
 
 
 def fast_size(n: int) -> int:
@@ -69,8 +89,9 @@ def resonance(
     frequency: NDArray[np.floating], centre: NDArray[np.floating] | float, width: NDArray[np.floating] | float
 ) -> NDArray[np.complex64]:
     """Return the response of a two-pole resonator of unit gain at 0 Hz; `centre` and `width` in Hz."""
-    square = np.asarray(centre) ** 2
-    return (square / (square - frequency**2 + 1j * np.asarray(width) * frequency)).astype(np.complex64)
+    frequency = np.asarray(frequency, np.float32)
+    square = np.asarray(centre, np.float32) ** 2
+    return square / (square - frequency**2 + np.complex64(1j) * (np.asarray(width, np.float32) * frequency))
 
 
 def filtered(x: Sound, gain: NDArray[np.floating] | NDArray[np.complexfloating], size: int) -> Sound:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .curves import Sound, fade, log_uniform, phase_of, upsample, wander
-from .oscillators import wavetable
-from .spectra import bins, moving_noise, resonance
+from .curves import Sound, fade, log_uniform, normalised, phase_of, sine, upsample, wander
+from .oscillators import Wavetable
+from .spectra import band_gain, bins, fast_size, filtered, moving_noise, resonance
 
 _FRAME = 0.01  # seconds
 _LOWEST = np.array([250.0, 700.0, 2000.0, 3200.0, 4200.0])  # formants of an average vocal tract, Hz
@@ -68,7 +68,7 @@ def utterance(rng: np.random.Generator, frames: int, tract: float) -> Track:
         formants[part] = target + (ends - target) * np.linspace(0, 1, span)[:, None]
         arch = np.sin(np.pi * (np.arange(span) + 1) / (length + 1)) ** rng.uniform(0.3, 1)
         voicing[part] = arch * log_uniform(rng, 0.3, 1)
-        breath[part] = log_uniform(rng, 0.003, 0.06)
+        breath[part] = log_uniform(rng, 0.01, 0.2)
         position += length
     formants = _smooth(formants, 5) / tract
     return Track(
@@ -98,31 +98,36 @@ def sung(rng: np.random.Generator, frames: int, tract: float) -> Track:
     return Track(
         formants=_smooth(vowels[index], 15) / tract,
         voicing=shape,
-        breath=shape * log_uniform(rng, 0.003, 0.1) + 1e-4,
+        breath=shape * log_uniform(rng, 0.01, 0.3) + 1e-4,
         hiss=zeros,
         hiss_centre=zeros + 3000,
     )
 
 
-def _vocal_tract(frequency: NDArray[np.floating], track: Track, width: float) -> NDArray[np.complex64]:
-    """Return the response of five resonators at the frequencies [T or 1, F], [T, F]."""
+def _vocal_tract(
+    frequency: NDArray[np.floating], track: Track, width: float, higher: float
+) -> NDArray[np.complex64]:
+    """Return the response of five resonators at the frequencies [T or 1, F], [T, F].
+
+    Instead of more resonators, a power `higher` of the frequency lifts what lies beyond them.
+    """
     response = np.ones((len(track.formants), frequency.shape[1]), np.complex64)
     for i in range(5):
         centre = track.formants[:, i : i + 1]
         response *= resonance(frequency, centre, width * (50 + 0.05 * centre))
-    return response
+    return response * (1 + (frequency / track.formants[:, 4:]) ** 2) ** np.float32(higher)
 
 
 def voiced(rng: np.random.Generator, n: int, sample_rate: int, track: Track, f0: Sound, tilt: float) -> Sound:
-    """Return the glottal source through the formants, [N]; `f0` in Hz, [N]; `tilt`: k^-tilt."""
+    """Return the glottal source through the formants, [N]; `f0` in Hz, [N]; harmonic k has k^-tilt."""
     hop = int(_FRAME * sample_rate)
-    count = int(np.clip(0.46 * sample_rate / f0.max(), 1, 256))
+    count = int(np.clip(0.49 * sample_rate / f0.max(), 1, 256))
     k = np.arange(1, count + 1, dtype=np.float32)
     at_frames = f0[np.minimum(np.arange(len(track.voicing)) * hop, n - 1)][:, None] * k
-    response = _vocal_tract(at_frames, track, log_uniform(rng, 0.8, 2))
+    response = _vocal_tract(at_frames, track, log_uniform(rng, 0.8, 2), rng.uniform(3.2, 4.5))
     source = k ** np.float32(-tilt) * np.exp(1j * rng.normal(0, 0.3, count)).astype(np.complex64)
     position = np.arange(n, dtype=np.float32) / hop
-    x = wavetable(phase_of(f0, sample_rate), response * source * track.voicing[:, None], position)
+    x = Wavetable(response * source * track.voicing[:, None])(phase_of(f0, sample_rate), position)
     return x * (1 + np.float32(0.06) * wander(rng, n, sample_rate, 60))
 
 
@@ -131,7 +136,7 @@ def unvoiced(rng: np.random.Generator, n: int, sample_rate: int, track: Track) -
     hop = int(_FRAME * sample_rate)
     size = 2 * hop
     f = bins(size, sample_rate)[None]
-    gains = np.abs(_vocal_tract(f, track, 2.0)) * track.breath[:, None]
+    gains = np.abs(_vocal_tract(f, track, 2.0, rng.uniform(4, 5))) * track.breath[:, None]
     octaves = np.log2(np.maximum(f, 20) / track.hiss_centre[:, None])
     hiss = np.exp(-((octaves / rng.uniform(0.4, 1.2)) ** 2)) * track.hiss[:, None]
     return moving_noise(rng, n, (gains + hiss * rng.uniform(0.3, 1)).astype(np.float32))
@@ -166,15 +171,25 @@ def one_voice(rng: np.random.Generator, n: int, sample_rate: int, *, singing: bo
         return unvoiced(rng, n, sample_rate, track)
     if style < 2 / 12:
         f0 = np.full(n, base, np.float32)
-    x = voiced(rng, n, sample_rate, track, f0, rng.uniform(0.4, 1.4))
-    return x / (np.abs(x).max() + 1e-9) + unvoiced(rng, n, sample_rate, track) * np.float32(
-        log_uniform(rng, 0.05, 0.5)
-    )
+    x = normalised(voiced(rng, n, sample_rate, track, f0, rng.uniform(0.4, 1.4)))
+    pulsed = 1 + np.float32(rng.uniform(0, 0.9)) * sine(phase_of(f0, sample_rate))
+    noise = unvoiced(rng, n, sample_rate, track) * pulsed
+    return x + noise * np.float32(log_uniform(rng, 0.05, 0.5))
 
 
 def speech(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return someone who speaks."""
-    return fade(one_voice(rng, n, sample_rate, singing=False), 200, 400)
+    """Return someone who speaks, one time in four on the telephone."""
+    x = fade(one_voice(rng, n, sample_rate, singing=False), 200, 400)
+    if rng.random() < 0.25:
+        size = fast_size(n)
+        x = filtered(
+            x, band_gain(bins(size, sample_rate), rng.uniform(100, 350), rng.uniform(3200, 4000), 90), size
+        )
+        if rng.random() < 0.4:  # eight bits whose steps grow with the level, about as in G.711
+            x = normalised(x)
+            companded = np.round(np.log1p(255 * np.abs(x)) * np.float32(127 / np.log(256)))
+            x = np.sign(x) * np.expm1(companded * np.float32(np.log(256) / 127)) / 255
+    return x
 
 
 def singing(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
@@ -182,5 +197,5 @@ def singing(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     result = np.zeros(n, np.float32)
     for _ in range(rng.integers(2, 5) if rng.random() < 0.4 else 1):
         x = one_voice(rng, n, sample_rate, singing=True)
-        result += x / (np.abs(x).max() + 1e-9)
+        result += normalised(x)
     return fade(result, 400, 800)

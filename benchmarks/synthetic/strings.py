@@ -22,7 +22,7 @@ def string(rng: np.random.Generator, n: int, sample_rate: int, f0: float, seed: 
         seed: Of what the strings of one instrument have in common.
     """
     kind = np.random.default_rng(seed)
-    k = np.arange(1, int(np.clip(0.46 * sample_rate / f0, 2, 120)))
+    k = np.arange(1, int(np.clip(0.49 * sample_rate / f0, 2, 120)))
     stiffness = log_uniform(kind, 1e-5, 2e-3) if kind.random() < 0.8 else 0.0
     frequencies = f0 * k * np.sqrt(1 + stiffness * k**2)
     base, bright = 6.91 / log_uniform(kind, 0.3, 9), log_uniform(kind, 0.1, 30)

@@ -15,7 +15,7 @@ from .curves import (
     sine,
     wander,
 )
-from .oscillators import wavetable
+from .oscillators import Wavetable
 from .spectra import bins, fast_size, moving_noise, random_gain, resonance, stationary_noise
 
 
@@ -28,7 +28,7 @@ def harmonic_amplitudes(
     rng: np.random.Generator, frequency: float, sample_rate: int
 ) -> NDArray[np.complex64]:
     """Return the complex amplitudes of the harmonics of a random spectrum, [H]; the strongest has 1."""
-    count = int(np.clip(0.46 * sample_rate / frequency, 1, 900))
+    count = int(np.clip(0.49 * sample_rate / frequency, 1, 900))
     k = np.arange(1, count + 1)
     kind = rng.choice(6, p=[0.3, 0.15, 0.1, 0.15, 0.15, 0.15])
     amplitudes = k ** -rng.uniform(0.4, 2.2)
@@ -81,10 +81,10 @@ def voice(
     spectra = moving_spectra(rng, base, frequency, int(rng.integers(2, 7))) if moves else base[None]
     position = np.linspace(0, len(spectra) - 1, n, dtype=np.float32) ** np.float32(rng.uniform(0.4, 1))
     phase = phase_of(curve * frequency, sample_rate)
-    result = np.zeros(n, np.float32)
+    table, result = Wavetable(spectra), np.zeros(n, np.float32)
     for _ in range(rng.integers(2, 5) if detune > 0 else 1):
         ratio = 2 ** (rng.normal(0, 0.5) * detune)
-        result += wavetable(phase * ratio + rng.random(), spectra, position)
+        result += table(phase * ratio + rng.random(), position)
     return result
 
 
@@ -102,10 +102,10 @@ def tone(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 def plain_tone(rng: np.random.Generator, n: int, sample_rate: int, frequency: float | None = None) -> Sound:
     """Return a tone of one steady frequency in Hz: beeps, tests, blips; a sine, or few harmonics."""
     frequency = pitch(rng) if frequency is None else frequency
-    count = max(1, min(int(rng.choice([1, 1, 3, 8])), int(0.46 * sample_rate / frequency)))
+    count = max(1, min(int(rng.choice([1, 1, 3, 8])), int(0.49 * sample_rate / frequency)))
     amplitudes = (np.arange(1, count + 1) ** -rng.uniform(1, 3))[None].astype(np.complex64)
     phase = seconds(n, sample_rate).astype(np.float64) * frequency + rng.random()
-    return wavetable(phase, amplitudes) * envelope(rng, n, sample_rate)
+    return Wavetable(amplitudes)(phase) * envelope(rng, n, sample_rate)
 
 
 def chord(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
@@ -135,12 +135,12 @@ def pad(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
         curve = np.exp2(drift * wander(rng, n, sample_rate, 1.5)) * np.float32(frequency)
         phase = phase_of(curve, sample_rate)
         position = np.clip(place, 0, 1) * (len(spectra) - 1)
+        table = Wavetable(spectra)
         for _ in range(2):
-            result += wavetable(phase * 2 ** rng.normal(0, drift * 2) + rng.random(), spectra, position)
+            result += table(phase * 2 ** rng.normal(0, drift * 2) + rng.random(), position)
     if rng.random() < 0.4:
-        times = np.abs(wander(rng, n, sample_rate, 2))[:: n // 20]
-        gains = times[:, None] * random_gain(rng, bins(1024, sample_rate), 8, -4)[None]
-        noise = moving_noise(rng, n, gains.repeat(max(1, n // 20 // 512), 0))
+        swell = np.abs(wander(rng, n, sample_rate, log_uniform(rng, 0.5, 5)))[::512]
+        noise = moving_noise(rng, n, swell[:, None] * random_gain(rng, bins(1024, sample_rate), 8, -4))
         result += noise * np.float32(log_uniform(rng, 0.01, 0.3) * result.std() / (noise.std() + 1e-9))
     length = n / sample_rate
     return fade(result, *(int(sample_rate * length * log_uniform(rng, 0.01, 0.5)) for _ in range(2)))
