@@ -33,7 +33,7 @@ _PLAIN = {
     "clap": Family(percussion.clap, 1.5, 0.3, 1),
     "impact": Family(percussion.impact, 3, 0.3, 3),
     "strings": Family(strings.strings, 7, 0.4, 6),
-    "speech": Family(speech.speech, 7, 0.4, 4),
+    "speech": Family(speech.speech, 9, 0.4, 4),
     "singing": Family(speech.singing, 3, 0.6, 4),
     "filtered noise": Family(noise.filtered_noise, 4, 0.3, 4),
     "evolving noise": Family(noise.evolving_noise, 3, 0.3, 4),
@@ -50,6 +50,17 @@ _PLAIN = {
     "melody": Family(mixtures.melody, 5, 1, 5),
 }
 FAMILIES = _PLAIN | {"layers": Family(partial(mixtures.layers, families=tuple(_PLAIN.values())), 14, 0.5, 5)}
+_CHAIN = (  # what happens to a sound, in this order, and how often
+    (0.7, recording.trimmed),
+    (0.35, effects.unsteady),
+    (0.35, effects.with_friction),
+    (0.08, effects.driven),
+    (0.06, effects.chorused),
+    (0.1, effects.echoed),
+    (0.33, rooms.reverberated),
+    (0.3, recording.equalised),
+    (0.3, recording.padded),
+)
 _CHANCES = np.array([family.weight for family in FAMILIES.values()])
 _CHANCES = _CHANCES / _CHANCES.sum()
 
@@ -78,20 +89,9 @@ def make_sound_of(family: Family, rng: np.random.Generator, sample_rate: int = 4
     """Return a sound of a family, [N], as it might lie in a sample library."""
     n = round(log_uniform(rng, family.shortest, family.longest) * sample_rate)
     x = normalised(family.make(rng, n, sample_rate))
-    if rng.random() < 0.7:
-        x = recording.trimmed(rng, x, sample_rate)
-    if rng.random() < 0.08:
-        x = effects.driven(rng, x)
-    if rng.random() < 0.06:
-        x = effects.chorused(rng, x, sample_rate)
-    if rng.random() < 0.1:
-        x = effects.echoed(rng, x, sample_rate)
-    if rng.random() < 0.33:
-        x = rooms.reverberated(rng, x, sample_rate)
-    if rng.random() < 0.3:
-        x = recording.equalised(rng, x, sample_rate)
-    if rng.random() < 0.3:
-        x = recording.padded(rng, x, sample_rate)
+    for chance, step in _CHAIN:
+        if rng.random() < chance:
+            x = step(rng, x, sample_rate)
     x = normalised(x[: 6 * sample_rate]) * np.float32(recording.peak_level(rng))
     if rng.random() < 0.33:
         x = x + recording.noise_floor(rng, len(x), sample_rate)

@@ -1,12 +1,17 @@
-"""Effects: distortion, echoes, chorus and flanger."""
+"""Effects: distortion, echoes, chorus, unsteadiness, noise that follows a sound."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .curves import Sound, log_uniform, wander
+from .curves import Sound, log_uniform, normalised, wander
+from .spectra import bins, fast_size, filtered, moving_noise, random_gain
 
 
-def driven(rng: np.random.Generator, x: Sound) -> Sound:
-    """Return the sound through a limiter that is soft or hard."""
+def driven(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
+    """Return the sound through a soft or a hard limiter, sometimes after an equaliser."""
+    if rng.random() < 0.3:
+        size = fast_size(len(x))
+        x = normalised(filtered(x, random_gain(rng, bins(size, sample_rate), 4), size))
     drive = np.float32(log_uniform(rng, 1, 10))
     return np.tanh(drive * x) if rng.random() < 0.7 else np.clip(drive * x, -1, 1)
 
@@ -22,16 +27,45 @@ def echoed(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
     return result
 
 
+def delayed(x: Sound, delay: NDArray[np.floating]) -> Sound:
+    """Return the sound after a delay in samples, [N], that may move."""
+    place = np.arange(len(x), dtype=np.float64) - delay
+    index = np.clip(place.astype(np.int64), 0, len(x) - 2)
+    weight = np.clip(place - index, 0, 1).astype(np.float32)
+    return x[index] * (1 - weight) + x[index + 1] * weight
+
+
 def chorused(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
     """Return the sound with up to three copies of it whose delays move: chorus, flanger."""
     result = x.copy()
     for _ in range(rng.integers(1, 4)):
         centre = sample_rate * log_uniform(rng, 0.001, 0.03)
         depth = centre * rng.uniform(0.05, 0.45)
-        delay = centre + depth * np.tanh(wander(rng, len(x), sample_rate, log_uniform(rng, 0.2, 4)))
-        place = np.arange(len(x), dtype=np.float64) - delay
-        index = np.maximum(place.astype(np.int32), 0)
-        weight = (place - index).clip(0, 1).astype(np.float32)
-        copy = x[index] * (1 - weight) + x[np.minimum(index + 1, len(x) - 1)] * weight
+        moves = np.tanh(wander(rng, len(x), sample_rate, log_uniform(rng, 0.2, 4)))
+        copy = delayed(x, centre + depth * moves.astype(np.float64))
         result += np.float32(rng.choice([-1, 1]) * rng.uniform(0.3, 1)) * copy
     return result
+
+
+def unsteady(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
+    """Return the sound with wow, flutter and modulation noise: partials get skirts."""
+    n = len(x)
+    if rng.random() < 0.6:
+        rate = log_uniform(rng, 1, 40)
+        speed = log_uniform(rng, 0.0005, 0.01)  # relative, at its largest about
+        depth = sample_rate * speed / (2 * np.pi * rate)
+        x = delayed(x, depth * (2.5 + wander(rng, n, sample_rate, 2 * rate).clip(-2.5, 2.5)))
+    rate = log_uniform(rng, 10, 600)
+    return x * (1 + np.float32(log_uniform(rng, 0.003, 0.15)) * wander(rng, n, sample_rate, rate))
+
+
+def with_friction(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
+    """Return the sound with noise that follows its level, 20 to 65 dB below: breath, bows, rattles."""
+    hop = 512
+    blocks = np.pad(x, (0, -len(x) % hop + hop)).reshape(-1, hop)
+    level = np.sqrt((blocks**2).mean(1))
+    level = np.maximum(level, np.append(level[1:], 0) * np.float32(0.3))
+    gain = random_gain(rng, bins(2 * hop, sample_rate), 5, rng.uniform(-4, 1))
+    noise = moving_noise(rng, len(x), level[:, None] ** np.float32(rng.uniform(0.6, 1.2)) * gain)
+    share = 10 ** (rng.uniform(-65, -20) / 20) * x.std() / (noise.std() + 1e-12)
+    return x + noise * np.float32(share)

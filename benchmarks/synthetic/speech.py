@@ -124,7 +124,7 @@ def voiced(rng: np.random.Generator, n: int, sample_rate: int, track: Track, f0:
     count = int(np.clip(0.49 * sample_rate / f0.max(), 1, 256))
     k = np.arange(1, count + 1, dtype=np.float32)
     at_frames = f0[np.minimum(np.arange(len(track.voicing)) * hop, n - 1)][:, None] * k
-    response = _vocal_tract(at_frames, track, log_uniform(rng, 0.8, 2), rng.uniform(3.2, 4.5))
+    response = _vocal_tract(at_frames, track, log_uniform(rng, 0.8, 2), rng.uniform(3.6, 4.9))
     source = k ** np.float32(-tilt) * np.exp(1j * rng.normal(0, 0.3, count)).astype(np.complex64)
     position = np.arange(n, dtype=np.float32) / hop
     x = Wavetable(response * source * track.voicing[:, None])(phase_of(f0, sample_rate), position)
@@ -171,7 +171,7 @@ def one_voice(rng: np.random.Generator, n: int, sample_rate: int, *, singing: bo
         return unvoiced(rng, n, sample_rate, track)
     if style < 2 / 12:
         f0 = np.full(n, base, np.float32)
-    x = normalised(voiced(rng, n, sample_rate, track, f0, rng.uniform(0.4, 1.4)))
+    x = normalised(voiced(rng, n, sample_rate, track, f0, rng.uniform(0.6, 1.9)))
     pulsed = 1 + np.float32(rng.uniform(0, 0.9)) * sine(phase_of(f0, sample_rate))
     noise = unvoiced(rng, n, sample_rate, track) * pulsed
     return x + noise * np.float32(log_uniform(rng, 0.05, 0.5))

@@ -67,7 +67,7 @@ def moving_spectra(
     q = log_uniform(rng, 0.5, 8)
     low_pass = np.abs(resonance(np.minimum(k, 8 * cutoff), cutoff, cutoff / q))
     low_pass = low_pass * np.exp(-np.maximum(k - 8 * cutoff, 0) / (4 * cutoff))
-    own = np.exp(rng.normal(0, 0.3, (kinds, len(base))))
+    own = np.exp(rng.normal(0, log_uniform(rng, 0.05, 0.7), (kinds, len(base))))
     return (base * low_pass * own).astype(np.complex64)
 
 
@@ -78,7 +78,7 @@ def voice(
     highest = frequency * float(curve.max()) * 2 ** (2 * detune)
     base = harmonic_amplitudes(rng, highest, sample_rate)
     moves = rng.random() < 0.7
-    spectra = moving_spectra(rng, base, frequency, int(rng.integers(2, 7))) if moves else base[None]
+    spectra = moving_spectra(rng, base, frequency, int(log_uniform(rng, 2, 25))) if moves else base[None]
     position = np.linspace(0, len(spectra) - 1, n, dtype=np.float32) ** np.float32(rng.uniform(0.4, 1))
     phase = phase_of(curve * frequency, sample_rate)
     table, result = Wavetable(spectra), np.zeros(n, np.float32)
