@@ -163,13 +163,20 @@ class VAE(nn.Module):
     def sound(
         self, latents: Tensor, representation: MagnitudeIF, samples: int, iterations: int | None = None
     ) -> Tensor:
-        """Give the waveform `[B, samples]` of latents `[B, D, T']`, reconciled as often as the model has it.
+        """Give the waveform `[B, samples]` of latents `[B, D, T']`, rendered as `render` does."""
+        spectrogram = self.decode(latents, representation.frames(samples))
+        return self.render(spectrogram, representation, samples, iterations)
 
+    def render(
+        self, spectrogram: Tensor, representation: MagnitudeIF, samples: int, iterations: int | None = None
+    ) -> Tensor:
+        """Return the waveform `[B, samples]` of a decoded spectrogram `[B, 2, F, T]`, with phases found.
+
+        It is reconciled as often as the model has it, or in so many `iterations`; 0 keeps the decoded IF.
         What is reconciled begins at phases drawn at random, always the same ones: a decoder's IF is the
         middle of what may be, and noise with such phases repeats itself from hop to hop, and rings.
         """
         iterations = int(self.iterations) if iterations is None else iterations
-        spectrogram = self.decode(latents, representation.frames(samples))
         if iterations:
             magnitude = spectrogram[:, 0]
             drawn = torch.rand(magnitude[0].mT.shape, generator=torch.Generator().manual_seed(0))

@@ -237,6 +237,22 @@ def test_a_reconciled_sound_does_not_repeat_itself():
     assert torch.equal(reconciled[0], reconciled[1])
 
 
+@pytest.mark.parametrize("iterations", [0, 4])
+def test_a_sound_is_rendered_of_what_is_decoded(iterations):
+    """And what is rendered has the magnitudes it was given, with phases of its own where they are found."""
+    vae, samples = small(), 4000
+    vae.iterations.fill_(iterations)
+    latents = torch.randn(1, vae.latent_size, vae.latent_frames(REPRESENTATION.frames(samples)))
+    decoded = vae.decode(latents, REPRESENTATION.frames(samples))
+    rendered = vae.render(decoded, REPRESENTATION, samples)
+    assert torch.equal(rendered, vae.sound(latents, REPRESENTATION, samples))
+    waveform = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+    rendered = vae.render(REPRESENTATION(waveform), REPRESENTATION, samples)
+    assert torch.allclose(rendered, waveform, atol=1e-3) == (iterations == 0)
+    other = torch.stack([REPRESENTATION(waveform)[:, 0], torch.zeros(1, 33, 126)], dim=1)
+    assert torch.equal(vae.render(other, REPRESENTATION, samples), rendered) == (iterations > 0)
+
+
 def test_silence_is_decoded_near_0():
     """Where the layers say 0, channel 0 is log(2) / 4, not the log(2) of a bend that is less sharp."""
     vae = small()
