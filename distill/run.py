@@ -44,6 +44,11 @@ class Run:
         return self.folder / "latents.safetensors"
 
     @property
+    def split(self) -> Path:
+        """Which recordings are trained on and which are held out, `split.json`."""
+        return self.folder / "split.json"
+
+    @property
     def audio(self) -> Path:
         """Held-out originals beside their reconstructions."""
         return self.folder / "audio"

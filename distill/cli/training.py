@@ -15,6 +15,7 @@ from distill.checkpoints import load_latest, write_text
 from distill.cli.display import Display, corpus_progress, say, summary
 from distill.cli.options import REFINEMENTS
 from distill.corpus import Corpus, Stream
+from distill.membership import Membership
 from distill.memory import keep_freed_memory
 from distill.model import VAE
 from distill.recipe import Draft
@@ -62,6 +63,10 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         )
     if main:
         write_text(run.recipe, recipe.to_toml())
+        membership = Membership.of(corpus)
+        if resume and run.split.exists():
+            membership = membership.after(Membership.read(run.split))
+        membership.write(run.split)
     console = console if main else Console(quiet=True)
     precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
     summary(console, draft, corpus, model, f"{accelerator.device}, {precision}")

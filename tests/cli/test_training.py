@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,12 +35,37 @@ def test_a_run_holds_what_the_design_says(trained):
     """Recipe, metrics, checkpoints, model, latents, sounds and events; nothing half-written, no pickle."""
     assert {path.name for path in trained.folder.iterdir()} == {
         *("recipe.toml", "metrics.jsonl", "checkpoints", "model.safetensors", "latents.safetensors"),
-        *("audio", "tensorboard"),
+        *("audio", "tensorboard", "split.json"),
     }
     files = [path for path in trained.folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files if path.parent.name != "tensorboard"} == {
-        *(".toml", ".jsonl", ".safetensors", ".wav"),
+        *(".toml", ".json", ".jsonl", ".safetensors", ".wav"),
     }
+
+
+def test_a_run_tells_what_it_was_trained_on(trained, recordings):
+    """By name, all recordings, one of five held out; and where they were."""
+    told = json.loads((trained.folder / "split.json").read_text())
+    assert told["corpus"] == str(recordings)
+    assert (len(told["train"]), len(told["heldout"])) == (4, 1)
+    names = {path.relative_to(recordings).as_posix() for path in recordings.rglob("*.wav")}
+    assert {each["name"] for each in (*told["train"], *told["heldout"])} == names
+
+
+def test_what_was_trained_on_before_a_resume_stays_trained_on(distill, recordings, tiny, tmp_path):
+    """Though the corpus has lost it, and other recordings are held out by then."""
+    corpus = tmp_path / "corpus"
+    shutil.copytree(recordings, corpus)
+    out = tmp_path / "run"
+    words = ("--loss", "recon,kl", *tiny, "--set", "training.pairs=0", "--out", out)
+    assert distill("train", corpus, *words, "--steps", 1).status == 0
+    before = json.loads((out / "split.json").read_text())
+    (corpus / before["train"][0]["name"]).unlink()
+    assert distill("train", "--resume", "--out", out, "--steps", 2).status == 0
+    after = json.loads((out / "split.json").read_text())
+    digests = {each["digest"] for each in after["train"]}
+    assert {each["digest"] for each in before["train"]} <= digests
+    assert not digests & {each["digest"] for each in after["heldout"]}
 
 
 def test_metrics_are_for_programs(trained):
