@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
+from distill.baselines import Statistics, components_per_frame, measure_recordings
 from distill.checkpoints import load_latest, load_state, save_state
 from distill.composer import CombinedLoss
 from distill.config import structure
@@ -209,6 +210,7 @@ def load_terms(run: Run, loss: CombinedLoss) -> None:
 def finish(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus) -> None:
     """Do what is left after the training: settle how sounds are made of decoded frames, keep the latents.
 
+    What baselines need to know of the training recordings is kept, too, so that no evaluation needs them.
     Most models gain when their frames are reconciled; one that was trained to do without has phases
     that fit its magnitudes, and loses. A few recordings tell.
     """
@@ -228,6 +230,8 @@ def finish(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus) -> N
         for recording in corpus.train.recordings
     }
     save_state(run.latents, {"latents": bank})
+    statistics = measure_recordings(corpus.train, representation, components_per_frame(vae))
+    save_state(run.baselines, {"mean_frame": statistics.mean_frame, "directions": statistics.directions})
 
 
 def load_latents(run: Run) -> list[Tensor]:
@@ -243,3 +247,22 @@ def load_latents(run: Run) -> list[Tensor]:
             remedy="They are written at the end of the training: go on with --resume.",
         )
     return list(load_state(run.latents)["latents"].values())
+
+
+def load_statistics(run: Run) -> Statistics | None:
+    """Load what `finish` kept for baselines; None where it has not, as in runs of older versions.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    return Statistics(**load_state(run.baselines)) if run.baselines.exists() else None
+
+
+def corpus_of(run: Run) -> str | None:
+    """Return where the recipe of a run has its corpus, a path or a URL; None stands for the demo corpus.
+
+    Raises:
+        RunError: the folder is not a run.
+        ConfigError: its recipe does not fit.
+    """
+    return structure(run.read_recipe().get("corpus", {}), CorpusSettings, at="corpus").path

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill import spectral
+from distill.baselines import mean_spectrum_baseline as mean_spectrum_baseline  # noqa: PLC0414  # exported
+from distill.baselines import silence as silence  # noqa: PLC0414  # exported
 from distill.composer import compose
 from distill.errors import ShapeError, TermError
 from distill.functional import create_stft_loss
@@ -198,25 +200,6 @@ def evaluate(
         return Evaluation(
             tuple(_measure(name, reconstruct(wave), wave, measure) for name, wave in recordings)
         )
-
-
-def silence(waveform: Tensor) -> Tensor:
-    """Answer any waveform `[C, N]` with silence: the baseline below which nothing was learned."""
-    return torch.zeros_like(waveform)
-
-
-def mean_spectrum_baseline(mean_frame: Tensor, representation: MagnitudeIF) -> Reconstruct:
-    """Answer any waveform `[C, N]` with one and the same frame, held for its length.
-
-    `mean_frame` `[2, F]` is the mean over the training corpus of each bin's log-magnitude and IF.
-    """
-
-    def reconstruct(waveform: Tensor) -> Tensor:
-        channels, samples = waveform.shape
-        spectrogram = mean_frame[:, :, None].expand(channels, -1, -1, representation.frames(samples))
-        return representation.inverse(spectrogram, samples)
-
-    return reconstruct
 
 
 def _measure(name: str, reconstruction: Tensor, original: Tensor, measure: Measure | None) -> Result:

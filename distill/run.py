@@ -44,6 +44,11 @@ class Run:
         return self.folder / "latents.safetensors"
 
     @property
+    def baselines(self) -> Path:
+        """What baselines need to know of the training recordings, `baselines.safetensors`."""
+        return self.folder / "baselines.safetensors"
+
+    @property
     def split(self) -> Path:
         """Which recordings are trained on and which are held out, `split.json`."""
         return self.folder / "split.json"

@@ -9,6 +9,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from distill import assembly
+from distill.baselines import measure_recordings
 from distill.checkpoints import load_state, save_checkpoint, save_state
 from distill.corpus import open_corpus
 from distill.errors import ConfigError, RunError
@@ -227,6 +228,27 @@ def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings,
         [vae.latent_size, vae.latent_frames(representation.frames(recording.frames))]
         for recording in corpus.train.recordings
     ]
+
+
+def test_finishing_keeps_what_baselines_need(run, recordings, tmp_path):
+    """The statistics of the training recordings, with as many directions as the model has numbers a frame."""
+    corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
+    vae, representation = assembly.load_model(run)
+    run.baselines.unlink()
+    assert assembly.load_statistics(run) is None
+    assembly.finish(run, vae, representation, corpus)
+    kept = assembly.load_statistics(run)
+    expected = measure_recordings(corpus.train, representation, 2)  # 250 numbers in 125 frames a second
+    assert torch.equal(kept.mean_frame, expected.mean_frame)
+    assert torch.equal(kept.directions, expected.directions)
+    assert kept.directions.shape == (129, 2)
+
+
+def test_the_corpus_of_a_run(run, recordings):
+    """As its recipe has it; none stands for the demo corpus."""
+    assert assembly.corpus_of(run) == str(recordings)
+    run.recipe.write_text("")
+    assert assembly.corpus_of(run) is None
 
 
 @pytest.mark.parametrize(

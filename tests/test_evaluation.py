@@ -18,13 +18,11 @@ from distill.evaluation import (
     is_silent,
     level_difference,
     log_spectral_distance,
-    mean_spectrum_baseline,
     multi_resolution_stft,
     si_sdr,
     signal_to_noise,
     silence,
 )
-from distill.representation import MagnitudeIF
 
 HALF_IN_DECIBELS = 20 * math.log10(2)
 
@@ -256,30 +254,3 @@ def test_no_gradient_is_kept():
 
     evaluate(reconstruct, [("a", noise(1, 3000))])
     assert seen == [False]
-
-
-def test_silence_answers_silence():
-    """The silence baseline has the shape of its input, and SNR 0."""
-    waveform = noise(2, 3000)
-    assert torch.equal(silence(waveform), torch.zeros(2, 3000))
-    assert evaluate(silence, [("a", waveform)]).mean.snr == 0
-
-
-@pytest.mark.parametrize("samples", [1, 100, 1000])
-def test_the_mean_spectrum_fills_any_length(samples):
-    """The baseline answers an input of any length and number of channels with as much sound."""
-    representation = MagnitudeIF(8000, n_fft=64, hop=16)
-    sound = mean_spectrum_baseline(torch.rand(2, 33), representation)(noise(2, samples))
-    assert sound.shape == (2, samples)
-
-
-def test_the_mean_spectrum_is_a_steady_sound():
-    """One bin without deviation from its centre is a sine there: bin 8 of 64 at 8000 Hz is 1000 Hz."""
-    representation = MagnitudeIF(8000, n_fft=64, hop=16)
-    mean_frame = torch.zeros(2, 33)
-    mean_frame[0, 8] = representation.log_magnitude(torch.tensor(0.5))
-    sound = mean_spectrum_baseline(mean_frame, representation)(noise(2, 1000))
-    # A sine of amplitude 1 has 1 in its bin and 1/2 in both neighbours. Without those, half of it is
-    # left, times the sum of a Hann window over that of its square, 4/3: 0.5 / 2 * 4 / 3 = 1/3.
-    expected = torch.cos(2 * math.pi * 1000 * torch.arange(1000) / 8000) / 3
-    torch.testing.assert_close(sound[:, 64:-64], expected[64:-64].expand(2, -1), atol=1e-4, rtol=0)
