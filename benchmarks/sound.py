@@ -48,7 +48,9 @@ def main(
                     "--out", str(run), "--set", "corpus.heldout_fraction=0", "--set", "training.pairs=0",
                     *settings)  # fmt: skip
             for refine, means in results.items():
-                measured = json.loads(distill("evaluate", str(run), heldout, "--json", *refine))
+                measured = json.loads(
+                    distill("evaluate", str(run), heldout, "--json", "--no-visqol", *refine)
+                )
                 means.append(measured["model"]["mean"])
             baselines = {name: measured[name]["mean"] for name in ("mean_spectrum", "silence")}
         for refine, means in results.items():

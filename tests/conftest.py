@@ -1,6 +1,7 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
 import os
+import sys
 import tomllib
 from types import SimpleNamespace
 
@@ -35,6 +36,19 @@ TINY = (
 """What makes a recipe tiny, as `--set` takes it."""
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses: tiny models are slowed down by threads
+
+
+@pytest.fixture(autouse=True)
+def _without_visqol(monkeypatch):
+    """Hide ViSQOL as if it were not installed: it takes a second and more for each second of sound."""
+    monkeypatch.setitem(sys.modules, "visqol", None)
+
+
+@pytest.fixture
+def visqol(_without_visqol, monkeypatch):
+    """Have ViSQOL all the same, but not with numba, which would compile for half a minute first."""
+    monkeypatch.delitem(sys.modules, "visqol")
+    monkeypatch.setitem(sys.modules, "numba", None)
 
 
 def _decaying(pitch, seconds, channels=1):

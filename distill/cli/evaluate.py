@@ -1,103 +1,147 @@
-"""`distill evaluate`: how close a model's reconstructions come, beside trivial baselines."""
+"""`distill evaluate`: how close a model's reconstructions come, beside baselines."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from distill.cli.options import refine_option
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from distill.baselines import Statistics
+    from distill.cli.measured import Measured
+    from distill.evaluation import Evaluation, Reconstruct
+    from distill.model import VAE
+    from distill.representation import MagnitudeIF
 
-    from distill.corpus import Skipped, Split, Stream
-    from distill.evaluation import Evaluation
-
-_LONGEST_SECONDS = 60
+_ROWS = ("model", "linear_code", "mean_spectrum", "silence", "ceiling")
 
 
-@click.command(short_help="Measure a model beside trivial baselines.")
+@click.command(short_help="Measure a model beside baselines.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("corpus")
+@click.argument("corpus", required=False)
+@click.option("--heldout", is_flag=True, help="Measure those recordings alone that the run held out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
+@click.option(
+    "--files", type=click.IntRange(min=0), default=10, show_default=True,
+    help="Recordings to list one by one, the worst first.",
+)  # fmt: skip
 @click.option("--loss", help="Loss terms to measure sounds by, too, comma-separated: mel.")
+@click.option("--no-visqol", is_flag=True, help="Leave out ViSQOL, which takes longest by far.")
 @refine_option
-def evaluate(run: Path, corpus: str, *, as_json: bool, loss: str | None, refinements: int) -> None:
+def evaluate(
+    run: Path,
+    corpus: str | None,
+    *,
+    heldout: bool,
+    as_json: bool,
+    files: int,
+    loss: str | None,
+    no_visqol: bool,
+    refinements: int,
+) -> None:
     """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
 
-    CORPUS may be what `distill shard` wrote, too, as a folder or a URL: the held-out recordings are
-    measured, those that it has cut to pieces piece by piece.
+    CORPUS is by default that of the run. It may be what `distill shard` wrote, too, as a folder or a URL:
+    the held-out recordings are measured, those that it has cut to pieces piece by piece.
 
-    Beside it stand two baselines: silence, and the mean spectrum of the corpus it was trained on. Of a
-    long recording, the first minute is measured. With --loss, terms that need nothing but sounds
-    are measures, too, with their default options.
+    Beside the model stand baselines: a linear code with as many numbers per second, the mean spectrum of
+    the recordings it was trained on, silence, and as the ceiling the original magnitudes with phases found
+    as the model finds them. Of a long recording, the first minute is measured. With --loss, terms that
+    need nothing but sounds are measures, too, with their default options.
     """
     from tempfile import TemporaryDirectory
 
-    from distill import evaluation, sounds
-    from distill.assembly import load_model
+    from rich.console import Console
+
+    from distill import assembly, evaluation
+    from distill.cli.measured import open_measured
+    from distill.cli.measurements import evaluation_progress
     from distill.memory import keep_freed_memory
     from distill.run import Run
 
     keep_freed_memory()
-    vae, representation = load_model(Run(run))
-    contenders: dict[str, evaluation.Reconstruct] = {
-        "model": lambda waveform: sounds.reconstruct(vae, representation, waveform, refinements=refinements),
-        "mean_spectrum": evaluation.mean_spectrum_baseline(vae.mean_frame, representation),
-        "silence": evaluation.silence,
-    }
+    folder, console = Run(run), Console(stderr=True)
+    vae, representation = assembly.load_model(folder)
+    statistics = assembly.load_statistics(folder)
+    contenders = _contenders(vae, representation, statistics, refinements)
     measure = evaluation.term_values(loss, representation) if loss else None
+    listeners = evaluation.installed_listeners()
+    missing = [name for key, name in evaluation.LISTENERS.items() if key not in listeners]
+    if no_visqol:
+        listeners.pop("visqol", None)
+    rate = representation.sample_rate
     with TemporaryDirectory() as cache:
-        splits, left_out = _open(corpus, representation.sample_rate, Path(cache))
-        results = {
-            name: evaluation.evaluate(made, _recordings(splits), measure) for name, made in contenders.items()
-        }
-    skipped = [{"path": each.path, "reason": each.reason} for each in left_out]
-    if as_json:
-        plain = {name: result.as_json() for name, result in results.items()}
-        click.echo(json.dumps(plain | {"skipped": skipped}, indent=1))
-        return
-    _print_table(results, skipped)
-
-
-def _open(
-    corpus: str, sample_rate: int, cache: Path
-) -> tuple[Iterable["Split | Stream"], Sequence["Skipped"]]:
-    """Open what is measured, and say what of it cannot be."""
-    from distill.corpus import is_sharded, open_corpus, open_heldout
-
-    if is_sharded(corpus):
-        return open_heldout(corpus.rstrip("/"), sample_rate=sample_rate), ()
-    opened = open_corpus(Path(corpus), sample_rate=sample_rate, cache=cache, heldout_fraction=0.0)
-    return [opened.train], opened.skipped
-
-
-def _recordings(splits: Iterable["Split | Stream"]) -> Iterator[tuple[str, "Tensor"]]:
-    for split in splits:
-        for recording in split.recordings:
-            yield recording.name, split.read(recording)[:, : _LONGEST_SECONDS * split.sample_rate]
-
-
-def _print_table(results: Mapping[str, "Evaluation"], skipped: Sequence[Mapping[str, str]]) -> None:
-    terms = next((result.mean.terms for result in results.values() if result.mean), {})
-    heads = "".join(f"{name:>{len(name) + 2}}" for name in terms)
-    click.echo(f"{'':14}{'LSD dB':>8}{'MR-STFT':>9}{'SI-SDR dB':>11}{'level dB':>10}{'peak':>7}{heads}")
-    for name, result in results.items():
-        mean = result.mean
-        if mean is None:
-            click.echo(f"{name:14}nothing could be measured")
-            continue
-        click.echo(
-            f"{name:14}{mean.log_spectral_distance:8.2f}{mean.multi_resolution_stft:9.2f}"
-            f"{mean.si_sdr:11.1f}{mean.level_difference:10.1f}{mean.peak:7.2f}"
-            + "".join(f"{value:>{len(term) + 2}.3g}" for term, value in mean.terms.items())
+        measured = open_measured(
+            folder, corpus, heldout=heldout, sample_rate=rate, cache=Path(cache), console=console
         )
-    every, left_out_of_it = results["model"].results, results["model"].left_out
-    measured = f"{len(every) - len(left_out_of_it)} of {len(every)}"
-    click.echo(f"\nMean over {measured} recordings; LSD and MR-STFT: lower is better.")
-    for left_out in left_out_of_it:
-        click.echo(f"left out: {left_out.name}: {left_out.left_out}")
-    for each in skipped:
-        click.echo(f"skipped: {each['path']}: {each['reason']}")
+        with evaluation_progress(console, len(contenders) * measured.count) as on_progress:
+            results = evaluation.evaluate_all(
+                contenders,
+                measured.recordings(),
+                measure,
+                sample_rate=rate,
+                listeners=listeners,
+                on_progress=on_progress,
+            )
+    if as_json:
+        click.echo(json.dumps(_as_json(results, measured), indent=1))
+        return
+    _print(results, measured, list(listeners), files)
+    _print_what_is_missing(statistics, missing)
+
+
+def _contenders(
+    vae: "VAE", representation: "MagnitudeIF", statistics: "Statistics | None", refinements: int
+) -> dict[str, "Reconstruct"]:
+    """Return the model and the baselines, in the order in which they are shown."""
+    from distill import baselines, sounds
+
+    rows: dict[str, Reconstruct] = {
+        "model": lambda waveform: sounds.reconstruct(vae, representation, waveform, refinements=refinements),
+        "silence": baselines.silence,
+        "ceiling": baselines.ceiling(vae, representation),
+    }
+    if statistics is not None:
+        rows["linear_code"] = baselines.linear_code(statistics, vae, representation)
+        rows["mean_spectrum"] = baselines.mean_spectrum_baseline(statistics.mean_frame, representation)
+    return {name: rows[name] for name in _ROWS if name in rows}
+
+
+def _as_json(results: Mapping[str, "Evaluation"], measured: "Measured") -> dict[str, Any]:
+    """Return plain data; a baseline that the run knows nothing of is None."""
+    told: dict[str, Any] = {name: results[name].as_json() if name in results else None for name in _ROWS}
+    for row in filter(None, told.values()):
+        for recording in row["recordings"]:
+            recording["trained_on"] = measured.trained_on.get(recording["name"])
+    told["skipped"] = [{"path": each.path, "reason": each.reason} for each in measured.skipped]
+    return told
+
+
+def _print(
+    results: Mapping[str, "Evaluation"], measured: "Measured", listeners: list[str], files: int
+) -> None:
+    from distill.cli.measurements import mean_note, print_contenders, print_recordings, printable
+
+    model = results["model"]
+    print_contenders(results, listeners)
+    print_recordings(model, measured.trained_on, listeners, files)
+    click.echo(f"\n{mean_note(model, measured.trained_on)}")
+    if measured.absent:
+        click.echo(f"not in the corpus: {measured.absent} of the recordings that the run held out")
+    for left_out in model.left_out:
+        click.echo(f"left out: {printable(left_out.name)}: {left_out.left_out}")
+    for each in measured.skipped:
+        click.echo(f"skipped: {printable(each.path)}: {each.reason}")
+
+
+def _print_what_is_missing(statistics: "Statistics | None", missing: list[str]) -> None:
+    if statistics is None:
+        click.echo(
+            "linear code and mean spectrum: left out, since the run has no baselines.safetensors, "
+            "which the end of a training writes"
+        )
+    if missing:
+        click.echo(f'{" and ".join(missing)}: pip install "distill[hearing]"')

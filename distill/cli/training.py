@@ -137,8 +137,12 @@ def _say_what_next(console: Console, run: Run, corpus: Corpus) -> None:
     say(console, "Next:")
     _print_command(console, "reconstruct", run.folder, "FILE...", "--out", "DIR")
     _print_command(console, "generate", run.folder, "-n", "8", "--out", "DIR")
-    measurable = corpus.heldout.recordings or not isinstance(corpus.train, Stream)
-    _print_command(console, "evaluate", run.folder, corpus.folder if measurable else "RECORDINGS")
+    heldout = corpus.heldout.recordings
+    if isinstance(corpus.train, Stream):
+        measurable = corpus.folder if heldout else "RECORDINGS"
+    else:
+        measurable = "--heldout" if heldout else corpus.folder
+    _print_command(console, "evaluate", run.folder, measurable)
 
 
 def _print_command(console: Console, *words: str | Path) -> None:

@@ -1,6 +1,7 @@
 """Tests of `distill evaluate`."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -9,28 +10,25 @@ import soundfile
 import torch
 from auraloss.freq import MultiResolutionSTFTLoss
 
-from distill import evaluation
-from distill.assembly import load_model
+from distill import baselines, evaluation
+from distill.assembly import load_model, load_statistics
+from distill.cli import measured
 from distill.corpus import open_corpus, write_shards
 from distill.run import Run
 from distill.sounds import reconstruct
 
-MODULE = sys.modules["distill.cli.evaluate"]  # beside which `distill.cli.evaluate` is the command
+ROWS = ["model", "linear_code", "mean_spectrum", "silence", "ceiling"]
+LABELS = {name: name.replace("_", " ") for name in ROWS}
 METRICS = {
-    "log_spectral_distance",
-    "multi_resolution_stft",
-    "snr",
-    "si_sdr",
-    "level_difference",
-    "peak",
-    "terms",
+    *("log_spectral_distance", "multi_resolution_stft", "snr", "si_sdr", "level_difference", "peak", "terms"),
+    *("mel", "tones", "texture", "original_texture", "zimtohrli", "visqol"),
 }
 
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
     """Write two recordings, one of which begins with a silence longer than is measured, and no audio."""
-    monkeypatch.setattr(MODULE, "_LONGEST_SECONDS", 1)
+    monkeypatch.setattr(measured, "_LONGEST_SECONDS", 1)
     folder = tmp_path / "corpus"
     folder.mkdir()
     noise = np.random.default_rng(0).normal(0, 0.1, 4000)
@@ -45,29 +43,43 @@ def test_json_holds_the_model_and_its_baselines(distill, trained, corpus):
     result = distill("evaluate", trained.folder, corpus, "--json")
     assert (result.status, result.err) == (0, "")
     told = json.loads(result.out, parse_constant=pytest.fail)
-    assert list(told) == ["model", "mean_spectrum", "silence", "skipped"]
-    for contender in ("model", "mean_spectrum", "silence"):
-        assert set(told[contender]["mean"]) == METRICS
+    assert list(told) == [*ROWS, "skipped"]
+    for contender in ROWS:
+        mean = told[contender]["mean"]
+        assert set(mean) == METRICS
+        assert told[contender]["mean_absolute_level"] == abs(mean["level_difference"])
+        assert told[contender]["worst"] == {"name": "noise.wav", "zimtohrli": mean["zimtohrli"]}
         assert (told[contender]["measured"], told[contender]["left_out"]) == (1, 1)
         assert [each["name"] for each in told[contender]["recordings"]] == ["noise.wav", "silence.wav"]
+        assert [each["trained_on"] for each in told[contender]["recordings"]] == [False, False]
         assert told[contender]["recordings"][1]["left_out"] == "the recording is silent"
+        # Noise has no tones, and ViSQOL is not installed here.
+        assert (mean["tones"], mean["visqol"]) == (None, None)
+        assert told[contender]["counts"]["zimtohrli"] == 1
     assert told["skipped"] == [{"path": "text.wav", "reason": "is not audio that libsndfile reads"}]
 
 
-def test_the_model_is_measured_on_the_recording(distill, trained, corpus):
-    """The value is that of its refined reconstruction; silence and the mean spectrum have their own."""
+def test_each_contender_is_measured_on_the_recording(distill, trained, corpus):
+    """The values are those of the refined reconstruction and of the answers of the baselines."""
     told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
     samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
     noise = torch.from_numpy(samples)[None]
     vae, representation = load_model(Run(trained.folder))
+    statistics = load_statistics(Run(trained.folder))
     answers = {
         "model": reconstruct(vae, representation, noise, refinements=30),
-        "mean_spectrum": evaluation.mean_spectrum_baseline(vae.mean_frame, representation)(noise),
+        "linear_code": baselines.linear_code(statistics, vae, representation)(noise),
+        "mean_spectrum": baselines.mean_spectrum_baseline(statistics.mean_frame, representation)(noise),
         "silence": torch.zeros_like(noise),
+        "ceiling": baselines.ceiling(vae, representation)(noise),
     }
     for contender, answer in answers.items():
+        mean = told[contender]["mean"]
         expected = float(evaluation.log_spectral_distance(answer, noise))
-        assert told[contender]["mean"]["log_spectral_distance"] == pytest.approx(expected, rel=1e-4)
+        assert mean["log_spectral_distance"] == pytest.approx(expected, rel=1e-4)
+        assert mean["mel"] == pytest.approx(evaluation.mel_distance(answer[0], noise[0], 8000), rel=1e-4)
+        rating = evaluation.Zimtohrli()(answer[0], noise[0], 8000)
+        assert mean["zimtohrli"] == pytest.approx(rating, rel=1e-4)
     assert told["silence"]["mean"]["snr"] == 0
     plain = json.loads(distill("evaluate", trained.folder, corpus, "--json", "--refine", 0).out)
     expected = float(evaluation.log_spectral_distance(reconstruct(vae, representation, noise), noise))
@@ -75,28 +87,101 @@ def test_the_model_is_measured_on_the_recording(distill, trained, corpus):
 
 
 def test_a_table_for_people(distill, trained, corpus):
-    """A line for each contender under its heads, within 80 columns, and what is not in it."""
+    """What is measured, a line each, within 80 columns, then the recordings, and what is not in it."""
     result = distill("evaluate", trained.folder, corpus)
-    heads, model, spectrum, silence, blank, note, *rest = result.out.splitlines()
-    assert heads.split() == ["LSD", "dB", "MR-STFT", "SI-SDR", "dB", "level", "dB", "peak"]
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert max(map(len, lines[:11])) <= 80
     told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
-    for line, name in ((model, "model"), (spectrum, "mean_spectrum"), (silence, "silence")):
-        mean = told[name]["mean"]
-        assert line.split() == [
-            name,
-            f"{mean['log_spectral_distance']:.2f}",
-            f"{mean['multi_resolution_stft']:.2f}",
-            f"{mean['si_sdr']:.1f}",
-            f"{mean['level_difference']:.1f}",
-            f"{mean['peak']:.2f}",
-        ]
-        assert len(line) == len(heads) <= 80
-    assert blank == ""
-    assert note == "Mean over 1 of 2 recordings; LSD and MR-STFT: lower is better."
-    assert rest == [
+    rows = dict(zip(ROWS, lines[2:7], strict=True))
+    assert [line[:13].strip() for line in lines[2:8]] == [*map(LABELS.get, ROWS), "originals"]
+    assert lines[1].split() == [
+        *("Zimtohrli", "tones", "texture", "mean", "abs", "worst", "mel", "LSD", "MR-STFT")
+    ]  # fmt: skip
+    mean = told["model"]["mean"]
+    level = f"{mean['level_difference']:.1f}"
+    assert rows["model"].split() == [
+        *("model", f"{mean['zimtohrli']:.2f}", "-", f"{mean['texture']:.1f}"),
+        *(level, level.removeprefix("-"), level),
+        *(f"{mean['mel']:.1f}", f"{mean['log_spectral_distance']:.2f}"),
+        f"{mean['multi_resolution_stft']:.2f}",
+    ]
+    assert rows["silence"].split()[2:7] == ["-", "-", "-200", "200", "-200"]
+    assert lines[7].split() == ["originals", f"{mean['original_texture']:.1f}"]
+    assert lines[8] == ""
+    assert lines[9].split() == [
+        *("Zimtohrli", "tones", "texture", "original's", "level", "mel", "LSD", "trained", "on"),
+        *("worst", "first"),
+    ]
+    assert lines[10].split() == [
+        *(f"{mean['zimtohrli']:.2f}", "-", f"{mean['texture']:.1f}", f"{mean['original_texture']:.1f}"),
+        *(level, f"{mean['mel']:.1f}", f"{mean['log_spectral_distance']:.2f}", "no", "noise.wav"),
+    ]
+    assert lines[11:] == [
+        "",
+        "Mean over 1 of 2 recordings (tones: over 0). Best: Zimtohrli 5, ViSQOL 4.73, tones 1,",
+        "texture as the originals', everything else 0.",
         "left out: silence.wav: the recording is silent",
         "skipped: text.wav: is not audio that libsndfile reads",
+        'ViSQOL: pip install "distill[hearing]"',
     ]
+
+
+@pytest.mark.usefixtures("visqol")
+def test_visqol_is_asked_unless_it_is_left_out(distill, trained, corpus):
+    """A column and a number of its own; without it neither, and no advice to install it."""
+    words = ("evaluate", trained.folder, corpus, "--refine", 0)
+    told = json.loads(distill(*words, "--json").out)
+    samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
+    noise = torch.from_numpy(samples)
+    made = reconstruct(*load_model(Run(trained.folder)), noise[None])[0]
+    assert told["model"]["mean"]["visqol"] == pytest.approx(evaluation.Visqol()(made, noise, 8000), rel=1e-4)
+    assert told["silence"]["mean"]["visqol"] is None
+    without = distill(*words, "--no-visqol")
+    assert without.out.splitlines()[1].split()[:2] == ["Zimtohrli", "tones"]
+    assert "ViSQOL: pip" not in without.out
+    assert json.loads(distill(*words, "--no-visqol", "--json").out)["model"]["mean"]["visqol"] is None
+
+
+def test_without_models_of_listeners(distill, trained, corpus, monkeypatch):
+    """Their columns are left out, and one line tells how to get them; JSON has null."""
+    monkeypatch.setitem(sys.modules, "zimtohrli", None)
+    words = ("evaluate", trained.folder, corpus, "--refine", 0)
+    result = distill(*words)
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[1].split()[0] == "tones"
+    assert lines[9].split()[0] == "tones"
+    assert lines[-1] == 'Zimtohrli and ViSQOL: pip install "distill[hearing]"'
+    told = json.loads(distill(*words, "--json").out)["model"]
+    assert (told["mean"]["zimtohrli"], told["mean"]["visqol"]) == (None, None)
+    assert told["worst"] == {"name": "noise.wav", "mel": told["mean"]["mel"]}
+
+
+def test_a_run_without_baselines(distill, trained, corpus, tmp_path):
+    """As an older version left it: the rows that need them are left out, and it is said why."""
+    run = tmp_path / "run"
+    shutil.copytree(trained.folder, run)
+    (run / "baselines.safetensors").unlink()
+    result = distill("evaluate", run, corpus, "--refine", 0)
+    assert (result.status, result.err) == (0, "")
+    assert [line[:13].strip() for line in result.out.splitlines()[2:6]] == [
+        *("model", "silence", "ceiling", "originals")
+    ]  # fmt: skip
+    assert (
+        "linear code and mean spectrum: left out, since the run has no baselines.safetensors, "
+        "which the end of a training writes"
+    ) in result.out.splitlines()
+    told = json.loads(distill("evaluate", run, corpus, "--refine", 0, "--json").out)
+    assert (told["linear_code"], told["mean_spectrum"]) == (None, None)
+    assert told["ceiling"]["measured"] == 1
+
+
+def test_the_same_twice(distill, trained, corpus):
+    """Whatever is drawn at random is drawn alike."""
+    for words in (("--json",), ()):
+        first, second = (distill("evaluate", trained.folder, corpus, *words).out for _ in range(2))
+        assert first == second
 
 
 def test_nothing_to_measure(distill, trained, corpus):
@@ -104,8 +189,10 @@ def test_nothing_to_measure(distill, trained, corpus):
     (corpus / "noise.wav").unlink()
     result = distill("evaluate", trained.folder, corpus)
     assert result.status == 0
-    assert result.out.splitlines()[1:4] == [
-        f"{name:14}nothing could be measured" for name in ("model", "mean_spectrum", "silence")
+    assert result.out.splitlines()[2:7] == [f"{LABELS[name]:13}nothing could be measured" for name in ROWS]
+    assert result.out.splitlines()[7:9] == [
+        "",
+        "Mean over 0 of 1 recordings. Best: Zimtohrli 5, ViSQOL 4.73, tones 1,",
     ]
     told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
     assert told["model"]["mean"] is None
@@ -113,8 +200,8 @@ def test_nothing_to_measure(distill, trained, corpus):
 
 def test_of_a_long_recording_the_first_minute_is_measured(distill, trained, tmp_path, monkeypatch):
     """What comes after it does not count."""
-    assert MODULE._LONGEST_SECONDS == 60  # noqa: SLF001  # shortened for the test
-    monkeypatch.setattr(MODULE, "_LONGEST_SECONDS", 1)
+    assert measured._LONGEST_SECONDS == 60  # noqa: SLF001  # shortened for the test
+    monkeypatch.setattr(measured, "_LONGEST_SECONDS", 1)
     sound = np.random.default_rng(0).normal(0, 0.1, 8000)
     values = []
     for name, rest in (("short", []), ("long", np.ones(4000))):
@@ -154,6 +241,8 @@ def test_of_shards_those_held_out_are_measured(distill, trained, sharded):
     for each in whole["model"]["recordings"]:
         if each["name"] in heldout:
             one, other = (dict(metrics) for metrics in (heldout[each["name"]], each["metrics"]))
+            for missing in ("tones", "visqol"):
+                assert one.pop(missing) is other.pop(missing) is None
             assert one.pop("terms") == other.pop("terms") == {}
             assert one == pytest.approx(other, rel=1e-3)
     assert told["skipped"] == []
@@ -220,7 +309,7 @@ def test_terms_are_measures_too(distill, trained, corpus):
     terms = told["model"]["mean"]["terms"]
     assert list(terms) == ["reconstruction", "waveform"]
     assert terms["waveform"] == pytest.approx(expected, rel=1e-4)
-    heads, model, *_ = distill(*words).out.splitlines()
+    _, heads, model, *_ = distill(*words).out.splitlines()
     assert heads.split()[-2:] == ["reconstruction", "waveform"]
     assert model.split()[-2:] == [f"{terms[name]:.3g}" for name in terms]
 
@@ -235,3 +324,42 @@ def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus)
             "Pass posterior=Posterior(mu, logvar), or leave the term out.\n"
         ),
     )
+
+
+def test_what_the_run_held_out_is_measured(distill, trained):
+    """Without another corpus, of that of the run: one of its five recordings, which was not trained on."""
+    told = json.loads(distill("evaluate", trained.folder, "--heldout", "--refine", 0, "--json").out)
+    (held_out,) = json.loads((trained.folder / "split.json").read_text())["heldout"]
+    ((name, trained_on),) = ((each["name"], each["trained_on"]) for each in told["model"]["recordings"])
+    assert (name, trained_on) == (held_out["name"], False)
+
+
+def test_recordings_that_were_trained_on_are_marked(distill, trained, recordings, tmp_path):
+    """In a folder that was moved, too: four of five, worst first, as many of them as are asked for."""
+    moved = tmp_path / "moved"
+    shutil.copytree(recordings, moved)
+    words = ("evaluate", trained.folder, moved, "--refine", 0)
+    told = json.loads(distill(*words, "--json").out)
+    marks = {each["name"]: each["trained_on"] for each in told["model"]["recordings"]}
+    assert sorted(marks.values()) == [False, True, True, True, True]
+    lines = distill(*words, "--files", 2).out.splitlines()
+    ratings = {each["name"]: each["metrics"]["zimtohrli"] for each in told["model"]["recordings"]}
+    worst = sorted(ratings, key=ratings.get)[:2]
+    assert [line.split()[-2:] for line in lines[10:12]] == [
+        [{True: "yes", False: "no"}[marks[name]], name] for name in worst
+    ]
+    assert lines[12] == "and 3 more: --files 5"
+    assert lines[14].startswith("Mean over 5 of 5 recordings, 4 of them trained on")
+    assert distill(*words, "--files", 0).out.splitlines()[8:10] == ["", lines[14]]
+
+
+def test_it_is_not_known_what_was_trained_on(distill, trained, corpus, tmp_path):
+    """In a run of an older version: null, and a question mark."""
+    run = tmp_path / "run"
+    shutil.copytree(trained.folder, run)
+    (run / "split.json").unlink()
+    told = json.loads(distill("evaluate", run, corpus, "--refine", 0, "--json").out)
+    assert [each["trained_on"] for each in told["model"]["recordings"]] == [None, None]
+    assert distill("evaluate", run, corpus, "--refine", 0).out.splitlines()[10].split()[-2:] == [
+        *("?", "noise.wav")
+    ]  # fmt: skip

@@ -1,0 +1,39 @@
+"""Evaluation: how far reconstructions are from the recordings, beside what trivial answers reach.
+
+`docs/metrics.md` defines each measure, with its range, and says when it misleads.
+"""
+
+from distill.baselines import mean_spectrum_baseline, silence
+from distill.evaluation.hearing import mel_distance, texture, tones_kept
+from distill.evaluation.listeners import LISTENERS, Listener, Visqol, Zimtohrli, installed_listeners
+from distill.evaluation.measuring import Measure, Reconstruct, evaluate, evaluate_all, term_values
+from distill.evaluation.ratios import level_difference, si_sdr, signal_to_noise
+from distill.evaluation.results import Evaluation, Metrics, Result
+from distill.evaluation.spectra import is_silent, log_spectral_distance, multi_resolution_stft
+
+__all__ = [
+    "LISTENERS",
+    "Evaluation",
+    "Listener",
+    "Measure",
+    "Metrics",
+    "Reconstruct",
+    "Result",
+    "Visqol",
+    "Zimtohrli",
+    "evaluate",
+    "evaluate_all",
+    "installed_listeners",
+    "is_silent",
+    "level_difference",
+    "log_spectral_distance",
+    "mean_spectrum_baseline",
+    "mel_distance",
+    "multi_resolution_stft",
+    "si_sdr",
+    "signal_to_noise",
+    "silence",
+    "term_values",
+    "texture",
+    "tones_kept",
+]

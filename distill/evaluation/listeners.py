@@ -1,0 +1,103 @@
+"""Models of listeners, which rate a reconstruction beside its original as people would: MOS.
+
+Zimtohrli and ViSQOL are packages of their own, in the extra `distill[hearing]`.
+
+Shapes: `N` samples of one signal. Waveforms have 1 as full scale.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distill.audio import resample
+from distill.evaluation.spectra import is_silent
+
+Listener = Callable[[Tensor, Tensor, int], float | None]
+"""Rates a reconstruction `[N]` beside its original `[N]` at a sample rate in Hz; None if it cannot."""
+
+LISTENERS: Mapping[str, str] = {"zimtohrli": "Zimtohrli", "visqol": "ViSQOL"}
+"""The listeners by the names of their modules, and as their authors write them."""
+
+_RATE = 48_000
+_LEAST_SAMPLES = _RATE
+_VISQOL_SILENCE = _RATE // 20
+_VISQOL_SECONDS = 10
+
+
+class Zimtohrli:
+    """Rates by the psychoacoustic model Zimtohrli: a MOS of 1..5, higher is better.
+
+    Both signals are brought to 48 kHz, and those below a second are followed by silence.
+
+    Raises:
+        ImportError: the package `zimtohrli` is not installed.
+    """
+
+    def __init__(self) -> None:
+        package = import_module("zimtohrli")
+        self._distance, self._mos = package.Pyohrli().distance, package.mos_from_zimtohrli
+
+    def __call__(self, reconstruction: Tensor, original: Tensor, sample_rate: int) -> float | None:
+        """Rate a reconstruction."""
+        signals = (_at_48_khz(signal, sample_rate) for signal in (original, reconstruction))
+        mos = float(self._mos(float(self._distance(*signals))))
+        return mos if math.isfinite(mos) else None
+
+
+class Visqol:
+    """Rates by ViSQOL in audio mode: a MOS-LQO of 1..4.73, higher is better.
+
+    Both signals are brought to 48 kHz, those below a second are followed by silence, and 0.05 s of
+    silence is added at both ends. The first 10 seconds are rated: that takes about as long as they last,
+    and its authors advise against longer ones. It matches the levels first, so that silence has no rating.
+
+    Raises:
+        ImportError: the package `visqol-python` is not installed.
+    """
+
+    def __init__(self) -> None:
+        package = import_module("visqol")
+        logging.getLogger("visqol").setLevel(logging.ERROR)
+        self._api = package.VisqolApi()
+        self._api.create(mode="audio")
+
+    def __call__(self, reconstruction: Tensor, original: Tensor, sample_rate: int) -> float | None:
+        """Rate a reconstruction."""
+        if is_silent(reconstruction) or is_silent(original):
+            return None
+        longest = _VISQOL_SECONDS * sample_rate
+        padded = [
+            np.pad(_at_48_khz(signal[:longest], sample_rate).astype(np.float64), _VISQOL_SILENCE)
+            for signal in (original, reconstruction)
+        ]
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                mos = float(self._api.measure_from_arrays(*padded, _RATE).moslqo)
+            except ValueError:  # nothing of the two can be compared
+                return None
+        return mos if math.isfinite(mos) else None
+
+
+def installed_listeners() -> dict[str, Listener]:
+    """Return the listeners whose packages are installed, by the keys of `LISTENERS`."""
+    makers: dict[str, Callable[[], Listener]] = {"zimtohrli": Zimtohrli, "visqol": Visqol}
+    listeners: dict[str, Listener] = {}
+    for name, make in makers.items():
+        try:
+            listeners[name] = make()
+        except ImportError:
+            continue
+    return listeners
+
+
+def _at_48_khz(signal: Tensor, sample_rate: int) -> NDArray[np.float32]:
+    """Bring a signal `[N]` to 48 kHz, and to a second at least."""
+    samples: NDArray[np.float32] = resample(signal[None], sample_rate, _RATE)[0].numpy()
+    return np.pad(samples, (0, max(0, _LEAST_SAMPLES - len(samples))))

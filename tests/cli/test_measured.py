@@ -1,0 +1,139 @@
+"""What `distill evaluate` measures is what was asked for, or one message says why not."""
+
+import io
+import json
+import shutil
+
+import pytest
+from rich.console import Console
+
+from distill.cli.measured import open_measured
+from distill.corpus import write_shards
+from distill.errors import CorpusError, RunError
+from distill.run import Run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Copy the trained run, to be changed."""
+    return Run(shutil.copytree(trained.folder, tmp_path / "run"))
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Open recordings off a terminal."""
+
+    def open_it(run, corpus=None, *, heldout=False):
+        return open_measured(
+            run, None if corpus is None else str(corpus), heldout=heldout, sample_rate=8000,
+            cache=tmp_path / "cache", console=Console(file=io.StringIO()),
+        )  # fmt: skip
+
+    return open_it
+
+
+def members(run, split):
+    """Give the names of the recordings that a run trained on or held out."""
+    return [each["name"] for each in json.loads(run.split.read_text())[split]]
+
+
+def test_without_a_corpus_that_of_the_run_is_measured(run, opened):
+    """All of its recordings, with what is known of them."""
+    measured = opened(run)
+    assert measured.count == 5
+    assert {name for name, _ in measured.recordings()} == set(measured.trained_on)
+    trained = [name for name, trained_on in measured.trained_on.items() if trained_on]
+    assert trained == members(run, "train")
+
+
+def test_what_was_held_out_is_found_wherever_it_is(run, opened, recordings, tmp_path):
+    """In another folder under another name, among others."""
+    (name,) = members(run, "heldout")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    shutil.copy(recordings / name, folder / "renamed.wav")
+    shutil.copy(recordings / members(run, "train")[0], folder)
+    measured = opened(run, folder, heldout=True)
+    assert [name for name, _ in measured.recordings()] == ["renamed.wav"]
+    assert (measured.count, measured.absent, measured.trained_on) == (1, 0, {"renamed.wav": False})
+
+
+def test_what_was_held_out_and_is_gone_is_counted(run, opened, recordings):
+    """What is left of it is measured."""
+    told = json.loads(run.split.read_text())
+    told["heldout"].append({"name": "gone.wav", "digest": "0"})
+    run.split.write_text(json.dumps(told))
+    measured = opened(run, recordings, heldout=True)
+    assert (measured.count, measured.absent) == (1, 1)
+
+
+def test_a_corpus_without_what_was_held_out(run, opened, recordings, tmp_path):
+    """The whole message."""
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(recordings / members(run, "train")[0], tmp_path / "elsewhere")
+    with pytest.raises(CorpusError) as caught:
+        opened(run, tmp_path / "elsewhere", heldout=True)
+    assert str(caught.value) == (
+        f"{tmp_path / 'elsewhere'}: holds none of the recordings that the run held out, 1 in all\n"
+        "Give the folder where they are: distill evaluate RUN CORPUS --heldout"
+    )
+
+
+def test_a_run_that_held_out_nothing(run, opened):
+    """The whole message."""
+    told = json.loads(run.split.read_text())
+    run.split.write_text(json.dumps(told | {"heldout": []}))
+    with pytest.raises(RunError) as caught:
+        opened(run, heldout=True)
+    assert str(caught.value) == (
+        f"{run.folder}: the run held out no recordings\n"
+        "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+    )
+
+
+def test_a_run_without_a_record(run, opened, recordings):
+    """The whole message, where it matters; where it does not, nothing is known."""
+    run.split.unlink()
+    with pytest.raises(RunError) as caught:
+        opened(run, heldout=True)
+    assert str(caught.value) == (
+        f"{run.split}: there is no record of which recordings the run trained on, and which it held out\n"
+        "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+    )
+    assert set(opened(run, recordings).trained_on.values()) == {None}
+
+
+def test_a_corpus_that_has_moved(run, opened, tmp_path):
+    """The whole message, when it is not said where it is now."""
+    gone = tmp_path / "gone"
+    run.recipe.write_text(f"[corpus]\npath = {json.dumps(str(gone))}\n")
+    with pytest.raises(CorpusError) as caught:
+        opened(run)
+    assert str(caught.value) == (
+        f"{gone}: the corpus of the run is no longer there\n"
+        "Give the folder where it is now: distill evaluate RUN CORPUS"
+    )
+
+
+def test_the_demo_corpus_is_that_of_a_run_that_names_none(run, opened):
+    """All 24 of its sounds."""
+    run.recipe.write_text("")
+    assert opened(run).count == 24
+
+
+def test_held_out_shards(run, opened, tmp_path, recordings):
+    """Are measured with and without `--heldout` where the run was trained on shards, and else not."""
+    shards = tmp_path / "shards"
+    write_shards(recordings, shards, sample_rate=8000, heldout_fraction=0.3, minutes=1)
+    pieces = sum(each["pieces"] for each in json.loads((shards / "shards.json").read_text())["heldout"])
+    measured = opened(run, shards)
+    assert measured.count == pieces == len(list(measured.recordings()))
+    with pytest.raises(CorpusError) as caught:
+        opened(run, shards, heldout=True)
+    assert str(caught.value) == (
+        f"{shards}: it is not known which recordings of these shards the run held out\n"
+        "Give the recordings themselves."
+    )
+    told = {"corpus": str(shards), "sharded": True, "train": [], "heldout": [{"name": "a", "digest": ""}]}
+    run.split.write_text(json.dumps(told))
+    assert opened(run, shards, heldout=True).count == pieces

@@ -1,0 +1,97 @@
+"""Models of listeners rate what they are given as it should be given to them."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from distill.evaluation import LISTENERS, Visqol, Zimtohrli, installed_listeners, listeners
+
+RATE = 44_100
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Give a sound of four decaying tones and noise, and one of two of these, quieter and noisier."""
+    random = np.random.default_rng(0)
+    time = np.arange(RATE) / RATE
+    tones = [np.sin(2 * np.pi * pitch * time) for pitch in (220, 550, 1310, 3700)]
+    original = 0.2 * sum(tones) * np.exp(-3 * time) + random.normal(0, 0.002, RATE)
+    made = 0.14 * sum(tones[::2]) * np.exp(-3 * time) + random.normal(0, 0.005, RATE)
+    return tuple(torch.from_numpy(sound.astype(np.float32)) for sound in (made, original))
+
+
+def test_zimtohrli_rates_a_pair(pair):
+    """As the package itself rates the same sounds resampled by soxr; a sound beside itself has a 5."""
+    assert Zimtohrli()(*pair, RATE) == pytest.approx(3.072103, abs=1e-4)
+    assert Zimtohrli()(pair[1], pair[1], RATE) == pytest.approx(5, abs=1e-3)
+
+
+def test_zimtohrli_hears_a_second_at_least(pair):
+    """A shorter sound is rated as the same followed by silence."""
+    short = [sound[:9_600] for sound in pair]
+    padded = [torch.nn.functional.pad(sound, (0, 48_000 - 9_600)) for sound in short]
+    assert Zimtohrli()(*short, 48_000) == Zimtohrli()(*padded, 48_000)
+
+
+@pytest.mark.parametrize("samples", [1, 100, RATE])
+def test_zimtohrli_rates_silence(samples):
+    """On either side and on both, with a number."""
+    sound, silence = torch.full((samples,), 0.1), torch.zeros(samples)
+    for made, original in ((silence, sound), (sound, silence), (silence, silence)):
+        assert 1 <= Zimtohrli()(made, original, RATE) <= 5
+
+
+@pytest.mark.usefixtures("visqol")
+def test_visqol_rates_a_pair(pair):
+    """As the package itself rates the same sounds resampled by soxr between 0.05 s of silence."""
+    assert Visqol()(*pair, RATE) == pytest.approx(2.923169, abs=1e-4)
+
+
+@pytest.mark.usefixtures("visqol")
+def test_visqol_does_not_hear_the_level(pair):
+    """A sound at a tenth of its amplitude has the best rating there is, 4.73."""
+    assert Visqol()(0.1 * pair[1], pair[1], RATE) == pytest.approx(4.7321, abs=1e-3)
+
+
+@pytest.mark.usefixtures("visqol")
+def test_visqol_does_not_rate_silence(pair):
+    """It has no level to be brought to, and no warning comes of it."""
+    silence = torch.zeros(RATE)
+    assert Visqol()(silence, pair[1], RATE) is None
+    assert Visqol()(pair[0], silence, RATE) is None
+
+
+@pytest.mark.usefixtures("visqol")
+def test_visqol_hears_the_beginning_alone(pair, monkeypatch):
+    """What comes after ten seconds, here one, makes no difference."""
+    assert listeners._VISQOL_SECONDS == 10  # noqa: SLF001  # shortened for the test
+    monkeypatch.setattr(listeners, "_VISQOL_SECONDS", 1)
+    longer = [torch.cat([sound, torch.ones(RATE)]) for sound in pair]
+    assert Visqol()(*longer, RATE) == Visqol()(*pair, RATE)
+
+
+@pytest.mark.usefixtures("visqol")
+def test_visqol_warns_of_nothing(pair, monkeypatch):
+    """What the package warns of is no error where warnings are; what is not a number is no rating."""
+    visqol = Visqol()
+
+    class Result:
+        moslqo = float("nan")
+
+    def measure(*_):
+        warnings.warn("as numpy does", RuntimeWarning, stacklevel=1)
+        return Result
+
+    monkeypatch.setattr(visqol._api, "measure_from_arrays", measure)  # noqa: SLF001  # theirs, not ours
+    assert visqol(*pair, RATE) is None
+
+
+def test_what_is_installed_is_asked(monkeypatch):
+    """ViSQOL is hidden from tests; without both packages there is nobody to ask."""
+    assert list(LISTENERS) == ["zimtohrli", "visqol"]
+    assert list(installed_listeners()) == ["zimtohrli"]
+    monkeypatch.setitem(sys.modules, "zimtohrli", None)
+    assert installed_listeners() == {}
