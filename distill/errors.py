@@ -49,6 +49,10 @@ class RunError(DistillError):
     """A run folder that is not one, already is one, or cannot be written or read."""
 
 
+class OutputError(DistillError):
+    """A file to be written that exists already, or whose place is taken by something else."""
+
+
 class ShapeError(DistillError):
     """Tensors whose shapes do not belong together."""
 

@@ -1,10 +1,91 @@
-"""Tests of distill.files: files that are either whole or not there."""
+"""Tests of distill.files: files that are either whole or not there, and never written over unasked."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from distill.files import write_whole
+from distill.errors import OutputError
+from distill.files import require_writable, write_whole
+
+
+def refused(paths, *, overwrite=False):
+    """Give the message with which paths are refused."""
+    with pytest.raises(OutputError) as caught:
+        require_writable(paths, overwrite=overwrite)
+    assert caught.value.exit_status == 2
+    return str(caught.value)
+
+
+def test_free_names_can_be_written(tmp_path):
+    """Beside other files, and in folders that are not there yet; nothing is made by asking."""
+    (tmp_path / "other.wav").touch()
+    require_writable([tmp_path / "a.wav", tmp_path / "new" / "below" / "a.wav"], overwrite=False)
+    require_writable([], overwrite=False)
+    assert list(tmp_path.iterdir()) == [tmp_path / "other.wav"]
+
+
+def test_a_relative_name_can_be_written(tmp_path, monkeypatch):
+    """In the current folder, and below it."""
+    monkeypatch.chdir(tmp_path)
+    require_writable([Path("a.wav"), Path("new/a.wav")], overwrite=False)
+
+
+def test_existing_files_are_refused(tmp_path):
+    """The whole message: the first of them in the order given, and how many more there are."""
+    paths = [tmp_path / f"{name}.wav" for name in "dcba"]
+    for path in paths[1:]:
+        path.touch()
+    remedy = "Add --overwrite to replace what is there, or give another folder with --out."
+    assert refused(paths[:2]) == f"{tmp_path / 'c.wav'}: exists already\n{remedy}"
+    assert refused(paths) == (f"{tmp_path / 'c.wav'}: exists already (and 2 more)\n{remedy}")
+
+
+def test_existing_files_are_replaced_when_asked(tmp_path):
+    """A link to a file is one."""
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
+    paths = [tmp_path / "a.wav", tmp_path / "link.wav"]
+    require_writable(paths, overwrite=True)
+    assert "exists already (and 1 more)" in refused(paths)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_names_taken_by_something_else_are_refused(tmp_path, overwrite):
+    """The whole messages for a folder, a link to nothing and a pipe, whether or not files may be replaced."""
+    (tmp_path / "file.wav").touch()
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe.wav")
+    remedy = "Remove it, or give another folder with --out."
+    for name, problem in (
+        ("folder", "is a folder"),
+        ("link", "is a link to nothing"),
+        ("pipe", "is not an ordinary file"),
+    ):
+        path = tmp_path / f"{name}.wav"
+        message = refused([tmp_path / "file.wav", path], overwrite=overwrite)
+        assert message == f"{path}: {problem}\n{remedy}"
+
+
+@pytest.mark.parametrize("below", ["", "new/below"])
+def test_a_folder_that_cannot_be_one_is_refused(tmp_path, below):
+    """The whole messages for a file and for a link to nothing where a folder must be."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for name, problem in (("file", "is a file"), ("link", "is a link to nothing")):
+        folder = tmp_path / name
+        assert refused([folder / below / "a.wav"], overwrite=True) == (
+            f"{folder}: {problem}\nGive a folder with --out."
+        )
+
+
+def test_a_link_to_a_folder_is_a_folder(tmp_path):
+    """Files can be written to it, and it cannot be written over."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    require_writable([tmp_path / "link" / "a.wav"], overwrite=False)
+    assert refused([tmp_path / "link"]).startswith(f"{tmp_path / 'link'}: is a folder\n")
 
 
 def test_writes_and_replaces(tmp_path):
