@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from distill.cli.options import overwrite_option
+
 
 @click.command(short_help="Make new sounds with a model.")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -19,13 +21,26 @@ import click
 @click.option(
     "--seconds", type=click.FloatRange(min=0.05, max=600), help="Length; by default that of what is mixed."
 )
+@overwrite_option
 def generate(
-    run: Path, *, count: int, out: Path, seed: int, temperature: float, seconds: float | None
+    run: Path,
+    *,
+    count: int,
+    out: Path,
+    seed: int,
+    temperature: float,
+    seconds: float | None,
+    overwrite: bool,
 ) -> None:
     """Make new sounds with the model of the run folder RUN, to OUT/sound-001.wav and so on.
 
     Each drifts between the latents of two of the recordings that the model was trained on.
     """
+    from distill.files import require_writable
+
+    targets = [out / f"sound-{number:03}.wav" for number in range(1, count + 1)]
+    require_writable(targets, overwrite=overwrite)
+
     import torch
 
     from distill import sounds
@@ -37,8 +52,8 @@ def generate(
     vae, representation = load_model(Run(run))
     bank = load_latents(Run(run))
     generator = torch.Generator().manual_seed(seed)
-    for number in range(1, count + 1):
+    for target in targets:
         sound = sounds.generate(
             vae, representation, bank, generator=generator, temperature=temperature, seconds=seconds
         )
-        say_written(write_audio(out / f"sound-{number:03}.wav", sound, representation.sample_rate))
+        say_written(write_audio(target, sound, representation.sample_rate))

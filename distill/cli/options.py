@@ -16,6 +16,12 @@ refine_option = click.option(
     help="Steps that bring the latents closer to each recording; 0: as the encoder gives them.",
 )
 
+overwrite_option = click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace existing files; without it, they are an error and nothing is written.",
+)
+
 
 def corpus_path(corpus: str) -> str:
     """Give a CORPUS as a recipe keeps it: a URL as it is, a path from the root."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from distill.cli.options import refine_option
+from distill.cli.options import overwrite_option, refine_option
 
 
 @click.command(short_help="Encode and decode recordings with a model.")
@@ -13,12 +13,16 @@ from distill.cli.options import refine_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @refine_option
-def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: int) -> None:
+@overwrite_option
+def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: int, overwrite: bool) -> None:
     """Send each of FILES through the model of the run folder RUN, to OUT/<stem>.wav.
 
     Length, sample rate and channels are those of the file.
     """
+    from distill.files import require_writable
+
     targets = _targets(files, out)
+    require_writable([target for _, target in targets], overwrite=overwrite)
 
     from distill import sounds
     from distill.assembly import load_model
@@ -39,7 +43,7 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
 
 
 def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Pair each file with where its reconstruction goes, so that nothing is written over."""
+    """Pair each file with where its reconstruction goes, which is never the file itself."""
     from distill.errors import CorpusError
 
     targets: dict[Path, Path] = {}
@@ -53,7 +57,8 @@ def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
                 culprit=str(file),
                 remedy="Reconstruct them one after the other, with another --out each.",
             )
-        if target.resolve() == file.resolve():
+        # Asked of the disk, where a name may be written in several ways.
+        if target.exists() and target.samefile(file):
             raise CorpusError(
                 "would be written over by its reconstruction",
                 culprit=str(file),

@@ -81,6 +81,27 @@ def test_a_run_that_is_not_finished(distill, trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_existing_sounds_are_not_written_over(distill, generate, trained, tmp_path):
+    """The whole message, before any work: no other sound is made. With --overwrite they are replaced."""
+    out = tmp_path / "out"
+    generate("out", "-n", 2)
+    first, second = (out / f"sound-00{number}.wav" for number in (1, 2))
+    first.unlink()
+    before = second.read_bytes()
+    words = ("generate", trained.folder, "--out", out, "-n", 3, "--seed", 1)
+    result = distill(*words)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {second}: exists already\n"
+        "Add --overwrite to replace what is there, or give another folder with --out.\n"
+    )
+    assert list(out.iterdir()) == [second]
+    assert second.read_bytes() == before
+    assert distill(*words, "--overwrite").status == 0
+    assert second.read_bytes() != before
+    assert len(list(out.iterdir())) == 3
+
+
 @pytest.mark.parametrize("words", [("-n", 0), ("--seed", -1), ("--temperature", -0.1), ("--seconds", 0.01)])
 def test_what_cannot_be_made(distill, trained, tmp_path, words):
     """Values out of bounds are named, with their bounds, and nothing is written."""

@@ -73,15 +73,47 @@ def test_a_long_recording_has_no_click(distill, trained, here, monkeypatch):
             assert (steps[seam - 4 : seam + 4].max(axis=0) < 1.5 * largest).all()
 
 
+def test_existing_files_are_not_written_over(distill, trained, here):
+    """The whole message, before any work: no other file is made. With --overwrite they are replaced."""
+    files = [write(here / f"{name}.wav", 800) for name in "abcd"]
+    made = here / "made"
+    for name in "cb":
+        write(made / f"{name}.wav", 8)
+    before = (made / "b.wav").read_bytes()
+    words = ("reconstruct", trained.folder, *files, "--out", "made", "--refine", 0)
+    result = distill(*words)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "Error: made/b.wav: exists already (and 1 more)\n"
+        "Add --overwrite to replace what is there, or give another folder with --out.\n"
+    )
+    assert sorted(path.name for path in made.iterdir()) == ["b.wav", "c.wav"]
+    assert (made / "b.wav").read_bytes() == before
+    result = distill(*words, "--overwrite")
+    assert (result.status, result.err) == (0, "")
+    assert [len(soundfile.read(made / f"{name}.wav")[0]) for name in "abcd"] == 4 * [800]
+
+
+def test_a_hard_link_to_the_source_is_not_written_over(distill, trained, here):
+    """It is the source, by another name."""
+    write(here / "a.wav", 800)
+    (here / "made").mkdir()
+    (here / "made" / "a.wav").hardlink_to(here / "a.wav")
+    result = distill("reconstruct", trained.folder, "a.wav", "--out", "made", "--overwrite")
+    assert result.status == 2
+    assert result.err.startswith("Error: a.wav: would be written over by its reconstruction\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)])
 @pytest.mark.parametrize("out", [".", "../here", "link"])
-def test_a_source_is_not_written_over(distill, trained, here, monkeypatch, out):
+def test_a_source_is_not_written_over(distill, trained, here, monkeypatch, out, words):
     """The whole message, by whatever path the folder is named, and the file stays as it is."""
     folder = here / "here"
     file = write(folder / "a.wav", 800)
     (folder / "link").symlink_to(folder)
     monkeypatch.chdir(folder)
     before = file.read_bytes()
-    result = distill("reconstruct", trained.folder, "a.wav", "--out", out)
+    result = distill("reconstruct", trained.folder, "a.wav", "--out", out, *words)
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         "Error: a.wav: would be written over by its reconstruction\nGive another folder with --out.\n"
