@@ -4,6 +4,7 @@ Shapes: `C` channels, `N` samples. Waveforms have 1 as full scale.
 """
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,14 @@ from distill.errors import CorpusError, TrainingError
 
 @frozen(kw_only=True)
 class Written:
-    """A file that was written: 24-bit PCM, or 32-bit float where its `peak` would have been clipped."""
+    """A file that was written: 24-bit PCM, or 32-bit float where its `peak` would have been clipped.
+
+    `attenuation` is how far it was turned down to come within full scale, in dB.
+    """
 
     path: Path
     peak: float
+    attenuation: float = 0.0
 
     @property
     def exceeds_full_scale(self) -> bool:
@@ -32,8 +37,13 @@ class Written:
         return self.peak > 1
 
 
-def write_audio(path: Path, waveform: Tensor, sample_rate: int) -> Written:
+def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool = False) -> Written:
     """Write a waveform `[C, N]` as WAV, atomically.
+
+    With `limit`, a peak above 1 is brought to 1 by one gain for the whole sound. That changes its level and
+    nothing else: spectrum, envelope and the balance of the channels stay. A limiter would keep the level,
+    but sounds that exceed full scale do so at their attacks, which it would flatten, and clipping would
+    add harmonics to them.
 
     Raises:
         RunError: it cannot be written.
@@ -43,7 +53,10 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int) -> Written:
     if not samples.isfinite().all():
         remedy = "The model that made it has diverged; train again with a lower learning rate."
         raise TrainingError("the sound is not finite, and was not written", culprit=str(path), remedy=remedy)
-    written = Written(path=path, peak=float(samples.abs().max()) if samples.numel() else 0.0)
+    peak, attenuation = float(samples.abs().max()) if samples.numel() else 0.0, 0.0
+    if limit and peak > 1:
+        samples, peak, attenuation = samples / peak, 1.0, 20 * math.log10(peak)
+    written = Written(path=path, peak=peak, attenuation=attenuation)
     subtype = "FLOAT" if written.exceeds_full_scale else "PCM_24"
     # Through memory, since soundfile does not say what went wrong with a disk.
     file = io.BytesIO()

@@ -46,6 +46,37 @@ def test_a_peak_above_full_scale_is_kept_and_said(tmp_path):
     assert torch.equal(read_audio(tmp_path / "a.wav")[0], waveform)
 
 
+@pytest.mark.parametrize(("peak", "attenuation"), [(2.0, 6.0206), (98.0, 39.8245), (1.0000001, 0.0)])
+def test_a_limited_sound_is_turned_down_as_a_whole(tmp_path, peak, attenuation):
+    """One gain for every sample of every channel brings the peak to 1; it is said in dB (20 lg 2 = 6.02)."""
+    waveform = torch.cat([sine(440, 44_100, 500), sine(110, 44_100, 500)])
+    waveform[0, 7] = -1.0
+    written = write_audio(tmp_path / "a.wav", waveform * peak, 44_100, limit=True)
+    assert written.attenuation == pytest.approx(attenuation, abs=1e-4)
+    assert (written.peak, written.exceeds_full_scale) == (1.0, False)
+    assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_24"
+    read, _ = read_audio(tmp_path / "a.wav")
+    assert read.abs().max() == 1
+    assert (read - waveform).abs().max() <= 2**-23 * 1.01
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25, 1.0])
+def test_a_limited_sound_within_full_scale_is_as_it_was(tmp_path, level):
+    """It is not turned up either, and silence stays silence."""
+    waveform = sine(440, 44_100, 500) * 2 * level
+    written = write_audio(tmp_path / "a.wav", waveform, 44_100, limit=True)
+    write_audio(tmp_path / "b.wav", waveform, 44_100)
+    assert written == Written(path=tmp_path / "a.wav", peak=float(waveform.abs().max()), attenuation=0.0)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_a_limited_sound_must_be_finite(tmp_path):
+    """Infinity is refused, not turned down to nothing."""
+    with pytest.raises(TrainingError):
+        write_audio(tmp_path / "a.wav", torch.tensor([[0.5, float("inf")]]), 8000, limit=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_extension_does_not_decide_the_format(tmp_path):
     """A path of any name gets a WAV file, so that nothing lossy happens by accident."""
     write_audio(tmp_path / "a.ogg", sine(440, 8000, 100), 8000)
