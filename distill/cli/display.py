@@ -131,6 +131,10 @@ def say(console: Console, text: str, style: str = "") -> None:
 
 
 def say_written(written: Written) -> None:
-    """Name a file that was written, and say so if it is louder than full scale."""
-    loud = f"  (peak {written.peak:.2f}, kept as 32-bit float)" if written.exceeds_full_scale else ""
-    click.echo(f"{written.path}{loud}")
+    """Name a file that was written, and say so if it is louder than full scale, or was turned down."""
+    note = ""
+    if written.exceeds_full_scale:
+        note = f"  (peak {written.peak:.2f}, kept as 32-bit float)"
+    elif written.attenuation:
+        note = f"  (turned down by {written.attenuation:.1f} dB)"
+    click.echo(f"{written.path}{note}")

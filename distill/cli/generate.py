@@ -21,6 +21,11 @@ from distill.cli.options import overwrite_option
 @click.option(
     "--seconds", type=click.FloatRange(min=0.05, max=600), help="Length; by default that of what is mixed."
 )
+@click.option(
+    "--no-limit",
+    is_flag=True,
+    help="Keep peaks above full scale, as 32-bit float, instead of turning such a sound down.",
+)
 @overwrite_option
 def generate(
     run: Path,
@@ -30,11 +35,13 @@ def generate(
     seed: int,
     temperature: float,
     seconds: float | None,
+    no_limit: bool,
     overwrite: bool,
 ) -> None:
     """Make new sounds with the model of the run folder RUN, to OUT/sound-001.wav and so on.
 
-    Each drifts between the latents of two of the recordings that the model was trained on.
+    Each drifts between the latents of two of the recordings that the model was trained on. A sound whose
+    peak is above full scale is turned down as a whole, to a peak of 0 dBFS.
     """
     from distill.files import require_writable
 
@@ -56,4 +63,4 @@ def generate(
         sound = sounds.generate(
             vae, representation, bank, generator=generator, temperature=temperature, seconds=seconds
         )
-        say_written(write_audio(target, sound, representation.sample_rate))
+        say_written(write_audio(target, sound, representation.sample_rate, limit=not no_limit))

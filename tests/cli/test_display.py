@@ -172,7 +172,10 @@ def test_a_line_is_printed_as_it_is():
 
 
 def test_written_files_are_named(capsys):
-    """One that is louder than full scale says so."""
+    """One that is louder than full scale says so, and one that was turned down by how much."""
     say_written(Written(path=Path("a.wav"), peak=0.5))
     say_written(Written(path=Path("b.wav"), peak=1.25))
-    assert capsys.readouterr().out == "a.wav\nb.wav  (peak 1.25, kept as 32-bit float)\n"
+    say_written(Written(path=Path("c.wav"), peak=1.0, attenuation=3.21))
+    assert capsys.readouterr().out == (
+        "a.wav\nb.wav  (peak 1.25, kept as 32-bit float)\nc.wav  (turned down by 3.2 dB)\n"
+    )

@@ -68,6 +68,23 @@ def test_temperature_wanders(generate):
     assert not np.array_equal(calm, warm)
 
 
+def test_sounds_stay_within_full_scale(distill, generate, trained, tmp_path):
+    """What is too loud is turned down as a whole, and by how much is said; with --no-limit it is kept."""
+    words = ("-n", 3, "--temperature", 40)  # far beyond what the model knows
+    limited, kept = generate("limited", *words), generate("kept", *words, "--no-limit")
+    again = distill("generate", trained.folder, "--out", tmp_path / "limited", *words, "--overwrite")
+    loud = 0
+    for line, name in zip(again.out.splitlines(), kept, strict=True):
+        peak = np.abs(kept[name][0]).max()
+        note = f"  (turned down by {20 * np.log10(peak):.1f} dB)" if peak > 1 else ""
+        assert line == f"{tmp_path / 'limited' / name}{note}"
+        assert np.abs(limited[name][0] - kept[name][0] / max(peak, 1)).max() < 2**-22
+        subtypes = [soundfile.info(tmp_path / out / name).subtype for out in ("limited", "kept")]
+        assert subtypes == ["PCM_24", "FLOAT" if peak > 1 else "PCM_24"]
+        loud += peak > 1
+    assert loud
+
+
 def test_a_run_that_is_not_finished(distill, trained, tmp_path):
     """The whole message where there are no latents yet."""
     run = shutil.copytree(trained.folder, tmp_path / "run")
