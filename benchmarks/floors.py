@@ -1,120 +1,134 @@
-"""Where the sound is lost: a run's magnitudes and phases replaced, one after the other, by better ones.
+"""What limits the sound: originals whose magnitudes or phases are replaced step by step, and measured.
 
-Run: python benchmarks/floors.py RUN RECORDINGS
+Run: python benchmarks/floors.py RECORDINGS [--base]
 
-Each row is the mean over the recordings (their first channel). "As they are" compares magnitudes with
-the original's without going through a waveform, which no phases could better. The best linear code of
-these recordings has as many numbers per latent frame as the run's model, but was made knowing them: the
-principal components of their own latent frames. Phases are found by Griffin-Lim from random ones, as in
-a model's sounds, or from the decoded IF. Repetition is how alike a sound is to itself one to eight hops
-later (the largest correlation, of the sample differences): beyond the original's, noise rings. Level is
-how much louder a sound is than the original.
+Each row is the mean of `docs/metrics.md`'s measures over the recordings (their first channel, at 44.1 kHz):
+- the original's magnitudes, with phases found in so many Griffin-Lim iterations from those of white noise;
+- tones kept as they are (peaks 13 dB above the median of 41 bins, and two bins to either side), all else
+  smoothed over 9 bins and 3 frames of log-magnitude, 16 iterations: without noise, with half the fluctuation
+  of noise, and with all of it. This is what a model would reach that knew every tone and the envelope of
+  all noise, but not the noise itself;
+- with --base, the base model, which adds noise where its errors are those of noise, and without that noise.
 """
 
 import math
 import statistics
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.assembly import load_model
 from distill.audio import read_audio, resample
-from distill.cli.options import REFINEMENTS
+from distill.base import load_base
 from distill.corpus.scanning import find_audio
-from distill.evaluation import level_difference, log_spectral_distance, multi_resolution_stft
-from distill.memory import keep_freed_memory
+from distill.evaluation import Evaluation, evaluate, installed_listeners
 from distill.model import VAE
-from distill.refinement import refine
+from distill.model.phases import white_noise, with_phases
 from distill.representation import MagnitudeIF
-from distill.run import Run
 
-ITERATIONS = 64
-
-
-def magnitude_distance(log_magnitude: Tensor, original: Tensor, representation: MagnitudeIF) -> float:
-    """Give the log-spectral distance in dB of magnitudes `[1, F, T]`, floored as that of sounds is."""
-    sides = [representation.amplitude(side) for side in (log_magnitude, original)]
-    floor = sides[1].amax() * 1e-4
-    one, other = (20 * torch.maximum(side, floor).log10() for side in sides)
-    return float((one - other).square().mean(dim=1).sqrt().mean())
+MEDIAN = 0.5 * math.log(math.log(2))
+REACH, PEAK = 20, 1.5
 
 
-def repetition(waveform: Tensor, hop: int) -> float:
-    """Give the largest correlation of a waveform `[1, N]` with itself one to eight hops later."""
-    signal = waveform[0].diff()
-    spectrum = torch.fft.rfft(signal, 2 * len(signal))
-    correlation = torch.fft.irfft(spectrum.abs().square())
-    later = correlation[hop : min(8 * hop, len(signal) - 1) + 1 : hop]
-    return float(later.abs().max() / correlation[0]) if len(later) else 0.0
+def main_row(name: str, found: Evaluation) -> str:
+    """Set one row of the table."""
+    mean = found.mean
+    assert mean is not None  # noqa: S101  # recordings are not silent
+    worst = found.by_level[0][1].level_difference
+    values = [mean.zimtohrli, mean.tones, mean.texture, found.mean_absolute_level, worst, mean.mel,
+              mean.log_spectral_distance]  # fmt: skip
+    return f"| {name} | {' | '.join('' if value is None else f'{value:.2f}' for value in values)} |"
 
 
-def best_linear_code(magnitudes: list[Tensor], vae: VAE) -> list[Tensor]:
-    """Give magnitudes `[1, F, T]` as the principal components of their own latent frames have them."""
-    padded = [F.pad(m[0].T, (0, 0, 0, -m.shape[-1] % vae.stride)) for m in magnitudes]
-    rows = torch.cat([frames.reshape(-1, vae.stride * frames.shape[-1]) for frames in padded])
-    mean = rows.mean(dim=0)
-    _, _, directions = torch.linalg.svd(rows - mean, full_matrices=False)
-    kept = directions[: vae.latent_size]
-    coded = mean + (rows - mean) @ kept.T @ kept
-    parts = coded.split([len(frames) // vae.stride for frames in padded])
-    return [
-        part.reshape(-1, m.shape[1])[: m.shape[-1]].T[None].clamp(min=0)
-        for part, m in zip(parts, magnitudes, strict=True)
-    ]
+def smoothed(magnitude: Tensor) -> Tensor:
+    """Return the mean of log-magnitudes `[B, F, T]` over 9 bins and 3 frames."""
+    padded = F.pad(magnitude[:, None], (1, 1, 4, 4), mode="replicate")
+    return F.avg_pool2d(padded, (9, 3), 1)[:, 0]
 
 
-@torch.no_grad()
-def main() -> None:
-    """Print a line for each pair of magnitudes and phases."""
-    keep_freed_memory()
-    vae, representation = load_model(Run(Path(sys.argv[1])))
-    found = [read_audio(each.path) for each in find_audio(Path(sys.argv[2])).candidates]
-    originals = [resample(waveform[:1], rate, representation.sample_rate) for waveform, rate in found]
-    spectrograms = [representation(original) for original in originals]
-    linear = best_linear_code([spectrogram[:, 0] for spectrogram in spectrograms], vae)
-    settled, hop = int(vae.iterations), representation.hop
-    measured: dict[tuple[str, str], list[tuple[float, ...]]] = {}
-    for original, spectrogram, code in zip(originals, spectrograms, linear, strict=True):
-        latents, _ = vae.encode(spectrogram)
-        refined = refine(vae, representation, original, latents, REFINEMENTS)
-        decoded, better = (vae.decode(each, spectrogram.shape[-1]) for each in (latents, refined))
-        noise = 2 * torch.rand(decoded[:, 1].shape, generator=torch.Generator().manual_seed(0)) - 1
-        rows = {
-            ("decoded", "from the decoded IF"): (decoded[:, 0], decoded[:, 1], settled),
-            ("decoded", "from random ones"): (decoded[:, 0], noise, settled),
-            ("decoded", "the original's"): (decoded[:, 0], spectrogram[:, 1], 0),
-            ("refined", "from random ones"): (better[:, 0], noise, settled),
-            ("refined", "the original's"): (better[:, 0], spectrogram[:, 1], 0),
-            ("best linear code", "from random ones"): (code, noise, ITERATIONS),
-            ("best linear code", "the original's"): (code, spectrogram[:, 1], 0),
-            ("the original's", "from random ones"): (spectrogram[:, 0], noise, ITERATIONS),
-            ("the original's", "the original's"): (spectrogram[:, 0], spectrogram[:, 1], 0),
-        }
-        for name, (log_magnitude, frequency, iterations) in rows.items():
-            both = torch.stack([log_magnitude, frequency], dim=1)
-            made = representation.inverse(both, original.shape[-1], iterations)
-            metrics = log_spectral_distance, multi_resolution_stft, level_difference
-            row = *(float(metric(made, original)) for metric in metrics), repetition(made, hop)
-            measured.setdefault(name, []).append(row)
-        for name, log_magnitude in {
-            "decoded": decoded[:, 0],
-            "refined": better[:, 0],
-            "best linear code": code,
-        }.items():
-            distance = magnitude_distance(log_magnitude, spectrogram[:, 0], representation)
-            row = distance, math.nan, math.nan, math.nan
-            measured.setdefault((name, "none: as they are"), []).append(row)
-    print(
-        "| magnitudes | phases | LSD dB | MR-STFT | level dB | repetition |\n"
-        "| --- | --- | ---: | ---: | ---: | ---: |"
-    )
-    for (magnitudes, phases), each in sorted(measured.items()):
-        means = [statistics.fmean(column) for column in zip(*each, strict=True)]
-        shown = " | ".join("" if math.isnan(mean) else f"{mean:.2f}" for mean in means)
-        print(f"| {magnitudes} | {phases} | {shown} |")
+def tonal(magnitude: Tensor) -> Tensor:
+    """Tell which bins of `[B, F, T]` belong to a tonal peak."""
+    rows = magnitude.mT.flatten(0, 1)
+    around = F.pad(rows[:, None], (REACH, REACH), mode="replicate")[:, 0].unfold(-1, 2 * REACH + 1, 1)
+    peaks = (rows > around.median(-1).values + PEAK).float()
+    return (F.max_pool1d(peaks[:, None], 5, 1, 2)[:, 0] > 0).view(magnitude.mT.shape).mT
+
+
+class Substitutes:
+    """What a recording `[C, N]` becomes when parts of it are replaced."""
+
+    def __init__(self, representation: MagnitudeIF) -> None:
+        self.representation = representation
+        self.unit = math.log1p(1 / representation.floor)
+
+    def phases(self, iterations: int) -> Callable[[Tensor], Tensor]:
+        """Keep the magnitudes, and find phases."""
+
+        def substitute(waveform: Tensor) -> Tensor:
+            noise = white_noise(self.representation, *waveform.shape, waveform.device)
+            magnitude = self.representation(waveform)[:, 0]
+            return with_phases(magnitude, noise, self.representation, waveform.shape[-1], iterations)
+
+        return substitute
+
+    def noise(self, share: float) -> Callable[[Tensor], Tensor]:
+        """Keep the tones, and replace what is no tone by its envelope and a share of other noise."""
+
+        def substitute(waveform: Tensor) -> Tensor:
+            noise = white_noise(self.representation, *waveform.shape, waveform.device)
+            magnitude = self.representation(waveform)[:, 0]
+            # The mean of a log-Rayleigh variable is 0.1053 nepers below its median.
+            made = smoothed(magnitude) + 0.1053 + share * (noise[:, 0] - self.unit - MEDIAN)
+            made = torch.where(tonal(magnitude), magnitude, made).clamp(min=0)
+            return with_phases(made, noise, self.representation, waveform.shape[-1], 16)
+
+        return substitute
+
+
+def base_model(representation: MagnitudeIF, *, noise: bool) -> Callable[[Tensor], Tensor]:
+    """Reconstruct by the base model, with its noise or without."""
+    base = load_base()
+    vae = VAE(base.model, representation).eval()
+    vae.load_state_dict(base.weights)
+    if not noise:
+        nn.init.zeros_(vae.spread_out.weight)
+        nn.init.constant_(vae.spread_out.bias, -20.0)
+
+    def reconstruct(waveform: Tensor) -> Tensor:
+        latents, _ = vae.encode(representation(waveform))
+        return vae.sound(latents, representation, waveform.shape[-1])
+
+    return reconstruct
+
+
+@click.command()
+@click.argument("recordings", type=click.Path(exists=True, path_type=Path))
+@click.option("--base", is_flag=True)
+def main(recordings: Path, *, base: bool) -> None:
+    """Measure each substitute, and print the table."""
+    representation = MagnitudeIF()
+    sounds = []
+    for path in (found.path for found in find_audio(recordings).candidates):
+        waveform, rate = read_audio(path)
+        sounds.append((path.name, resample(waveform[:1], rate, representation.sample_rate)))
+    substitutes = Substitutes(representation)
+    rows = {f"the original's magnitudes, {n} iterations": substitutes.phases(n) for n in (0, 8, 16, 64)}
+    for share, words in ((0.0, "no noise"), (0.5, "half the noise"), (1.0, "noise")):
+        rows[f"tones kept, envelopes of the rest, {words}"] = substitutes.noise(share)
+    if base:
+        rows["the base model, without its noise"] = base_model(representation, noise=False)
+        rows["the base model"] = base_model(representation, noise=True)
+    print("| what | Zimtohrli | tones | texture | abs. level dB | worst | mel dB | LSD dB |")
+    print("|---|---|---|---|---|---|---|---|")
+    listeners = {name: each for name, each in installed_listeners().items() if name == "zimtohrli"}
+    for name, substitute in rows.items():
+        found = evaluate(substitute, sounds, sample_rate=representation.sample_rate, listeners=listeners)
+        print(main_row(name, found), flush=True)
+    originals = [each.metrics.original_texture for each in found.results if each.metrics]
+    print(f"\nThe originals' texture: {statistics.fmean(t for t in originals if t is not None):.2f} dB.")
 
 
 if __name__ == "__main__":

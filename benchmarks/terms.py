@@ -4,8 +4,9 @@ Run: python benchmarks/terms.py TRAIN HELDOUT [--minutes 2] [--jobs 2] [--seed 0
      [--out runs/terms] [--write]
 
 Every recording of TRAIN is trained on, and none of HELDOUT; each training has one thread, and `--jobs` of
-them run at a time. Prints a Markdown table, with the spread over the seeds; `--write` puts it into the
-README, and the rows of a plugin's terms into the plugin's. What is in `--out` already is not done again.
+them run at a time. Prints a Markdown table, with the spread over the seeds; `--write` puts it into
+`docs/sound.md`, and the rows of a plugin's terms into the plugin's README. What is in `--out` already is not
+done again.
 """
 
 import json
@@ -61,7 +62,7 @@ Results: TypeAlias = Mapping[str, Sequence[Mapping[str, float]]]
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1), show_default=True)
 @click.option("--loss", "losses", multiple=True, default=LOSSES)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/terms"), show_default=True)
-@click.option("--write", is_flag=True, help="Put the tables into the READMEs.")
+@click.option("--write", is_flag=True, help="Put the tables into the pages.")
 def main(
     train: str,
     heldout: str,
@@ -87,7 +88,7 @@ def main(
     text = f"`{command}`, seeds {', '.join(map(str, seeds))}, on {machine(torch.device('cpu'))}:\n\n"
     print(text + rows_of(results, losses))
     if write:
-        write_section(ROOT / "README.md", "terms", text + rows_of(results, losses))
+        write_section(ROOT / "docs" / "sound.md", "terms", text + rows_of(results, losses))
         for plugin in sorted((ROOT / "plugins").iterdir()):
             chosen = [loss for loss in losses if plugin.name in distributions(loss)]
             if chosen:

@@ -15,23 +15,20 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from distill.baselines import Statistics, components_per_frame, measure_recordings
+from distill.batches import calibrate
 from distill.checkpoints import load_latest, load_state, save_state
 from distill.composer import CombinedLoss
 from distill.config import structure
 from distill.corpus import Corpus, is_sharded, open_corpus, open_shards, write_demo_corpus
 from distill.errors import ConfigError, RunError
-from distill.evaluation import log_spectral_distance
 from distill.model import VAE
 from distill.recipe import Draft
 from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
-from distill.sounds import encode, reconstruct
+from distill.sounds import encode
 
 _CACHE = ".distill"
-_ITERATIONS = (0, 4, 16)
-_MEASURED = 8
-_MEASURED_SECONDS = 10
 _LATENT_SECONDS = 60
 
 
@@ -207,22 +204,15 @@ def load_terms(run: Run, loss: CombinedLoss) -> None:
         ) from error
 
 
-def finish(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus) -> None:
-    """Do what is left after the training: settle how sounds are made of decoded frames, keep the latents.
+def finish(
+    run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, settings: TrainingSettings
+) -> None:
+    """Do what is left after the training, and keep it in the run folder.
 
-    What baselines need to know of the training recordings is kept, too, so that no evaluation needs them.
-    Most models gain when their frames are reconciled; one that was trained to do without has phases
-    that fit its magnitudes, and loses. A few recordings tell.
+    The model learns how far off it is, which makes noise of what it does not know; the latents of the
+    recordings are kept to make new sounds of, and what baselines need to know of the recordings.
     """
-    split = corpus.heldout if corpus.heldout.recordings else corpus.train
-    limit = _MEASURED_SECONDS * corpus.sample_rate
-    recordings = [split.read(recording)[:, :limit] for recording in split.recordings[:_MEASURED]]
-    distances: dict[int, float] = {}
-    for iterations in _ITERATIONS:
-        vae.iterations.fill_(iterations)
-        made = [(reconstruct(vae, representation, recording), recording) for recording in recordings]
-        distances[iterations] = sum(float(log_spectral_distance(*pair).mean()) for pair in made)
-    vae.iterations.fill_(min(_ITERATIONS, key=lambda iterations: distances[iterations]))
+    calibrate(vae, representation, corpus.train, settings)
     save_state(run.model, vae.state_dict())
     longest = _LATENT_SECONDS * corpus.sample_rate
     bank = {

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from distill.augmentation import augment, drawn_samples
 from distill.corpus import Split, Stream
 from distill.model import VAE
+from distill.model.spread import negative_log_likelihood
 from distill.representation import MagnitudeIF
 from distill.settings import TrainingSettings
 from distill.views import LossInputs, Posterior, Signal
 
 _CLIPS_TO_BEGIN_WITH = 512
 _BEGUN_AT_A_TIME = 64
+
+_CALIBRATIONS = 60
+_CALIBRATION_RATE = 2e-3
 
 
 def clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model: VAE) -> int:
@@ -85,7 +89,9 @@ def predict(
 def begin(
     model: VAE, representation: MagnitudeIF, recordings: Split | Stream, settings: TrainingSettings
 ) -> None:
-    """Let the model begin with the best linear code of the recordings, drawn at all speeds."""
+    """Let a model with a small code begin with its principal axes over the recordings, at all speeds."""
+    if model.axes is None:
+        return
     generator = torch.Generator().manual_seed(settings.seed)
     samples = clip_samples(settings, representation, model)
     length = drawn_samples(samples, settings.speed)
@@ -93,5 +99,30 @@ def begin(
     for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
         clips = recordings.draw(_BEGUN_AT_A_TIME, length, generator)
         clips = augment(clips, samples, speed=settings.speed, gain_db=0, mix=0, generator=generator)
-        spectrograms.append(representation(clips.to(model.deviation.device)))
+        spectrograms.append(representation(clips.to(model.device)))
     model.begin_with(torch.cat(spectrograms))
+
+
+def calibrate(
+    model: VAE, representation: MagnitudeIF, recordings: Split | Stream, settings: TrainingSettings
+) -> None:
+    """Let the model's `spread` tell how far off its log-magnitudes are, on clips as a training draws them.
+
+    No term does so: all compare what is decoded itself. The spread's layer alone learns, from errors that
+    are taken to follow a Laplace distribution.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    samples = clip_samples(settings, representation, model)
+    learnt = list(model.spread_out.requires_grad_().parameters())
+    optimizer = torch.optim.Adam(learnt, _CALIBRATION_RATE)
+    model.eval()
+    for step in range(_CALIBRATIONS):
+        waveform = draw_clips(recordings, settings, samples, generator).to(model.device)
+        with torch.no_grad():
+            features, error = model.errors(representation(waveform))
+        with torch.enable_grad():
+            optimizer.zero_grad()
+            negative_log_likelihood(error, model.spread_of(features)).mean().backward()
+        optimizer.param_groups[0]["lr"] = _CALIBRATION_RATE * (1 - step / _CALIBRATIONS)
+        optimizer.step()
+    model.spread_out.requires_grad_(False)

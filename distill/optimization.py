@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from distill.composer import CombinedLoss
+from distill.model import VAE
 from distill.settings import TrainingSettings
 
 _FINAL_RATE = 0.01
@@ -26,17 +27,26 @@ class Optimization:
     ) -> None:
         self.settings, self.accelerator = settings, accelerator
         self.model, self.own = model, loss.trained_terms()
-        self.optimizer = self._adamw(model, settings.learning_rate, (0.9, 0.999))
+        rate, encoder_rate = settings.rates(begun=False)
+        self.optimizer = self._adamw(model, rate, (0.9, 0.999), encoder_rate)
         self.own_optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, term in self.own.items():
             config = getattr(loss.config, name)
             self.own_optimizers[name] = self._adamw(term, config.learning_rate, config.betas)
         self._all = [self.optimizer, *self.own_optimizers.values()]
-        self._highest = [optimizer.param_groups[0]["lr"] for optimizer in self._all]
+        self._highest = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._all]
 
-    def _adamw(self, module: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.AdamW:
-        decay = self.settings.weight_decay
-        return torch.optim.AdamW(module.parameters(), rate, betas, weight_decay=decay, fused=True)
+    def _adamw(
+        self, module: nn.Module, rate: float, betas: tuple[float, float], encoder_rate: float = 1.0
+    ) -> torch.optim.AdamW:
+        """Make an optimizer; what belongs to an encoder learns at `encoder_rate` times the rate."""
+        encoder = list(module.encoder_parameters()) if isinstance(module, VAE) else []
+        known = {id(parameter) for parameter in encoder}
+        others = [parameter for parameter in module.parameters() if id(parameter) not in known]
+        groups = [{"params": others, "lr": rate}]
+        if encoder:
+            groups.append({"params": encoder, "lr": rate * encoder_rate})
+        return torch.optim.AdamW(groups, rate, betas, weight_decay=self.settings.weight_decay, fused=True)
 
     def differentiate(self, components: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Give every parameter its gradient, none longer than allowed; give the norms they had."""
@@ -68,7 +78,8 @@ class Optimization:
         """Take a step, by its number and the progress of the training; none where `bad` is 1."""
         factor = self._rate_factor(number, progress)
         for optimizer, highest in zip(self._all, self._highest, strict=True):
-            optimizer.param_groups[0]["lr"] = highest * factor
+            for group, rate in zip(optimizer.param_groups, highest, strict=True):
+                group["lr"] = rate * factor
             # A fused optimizer stands still while this is 1, without asking the host.
             optimizer.found_inf = bad  # type: ignore[attr-defined]  # as a gradient scaler sets it
             optimizer.step()

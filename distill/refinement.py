@@ -33,7 +33,7 @@ def refine(vae: VAE, representation: MagnitudeIF, waveform: Tensor, latents: Ten
     multi-resolution STFT distance of the decoded waveform.
     """
     distance = create_stft_loss(StftConfig(per_example=True))
-    iterations = min(_ITERATIONS, int(vae.iterations))
+    iterations = min(_ITERATIONS, vae.iterations)
     refined = latents.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([refined], betas=_BETAS)
     for step in range(steps):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from attrs import Attribute, field, frozen, validators
+from attrs import Attribute, evolve, field, frozen, validators
 
 _POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("inf"))]
 
@@ -39,45 +39,45 @@ class RepresentationSettings:
 
 
 def _block_counts(_: object, attribute: "Attribute[tuple[int, ...]]", counts: tuple[int, ...]) -> None:
-    if not counts or min(counts) < 0:
-        raise ValueError(f"'{attribute.name}' must hold a count of blocks, 0 or more, per stage: {counts!r}")
+    if len(counts) != 2 or min(counts) < 0:
+        raise ValueError(
+            f"'{attribute.name}' must hold two counts of blocks, 0 or more, of the fine and of the coarse "
+            f"grid: {counts!r}"
+        )
 
 
 @frozen(kw_only=True)
 class ModelSettings:
-    """The size of the VAE."""
+    """The size of the VAE and of its code."""
 
-    latents_per_second: int = field(
-        default=128,
-        validator=validators.ge(1),
-        metadata={"help": "numbers per second of audio that the latents may hold at most"},
+    code: Literal["rich", "compact"] = field(
+        default="rich",
+        metadata={"help": "numbers per second of audio in the latents: at most 1,400, or at most 128"},
     )
-    width: int = field(default=192, validator=validators.ge(8), metadata={"help": "channels in a block"})
+    latents_per_second: int | None = field(
+        default=None,
+        validator=validators.optional(validators.ge(1)),
+        metadata={"help": "numbers per second at most, instead of those that `code` stands for"},
+    )
+    width: int = field(
+        default=192, validator=validators.ge(8), metadata={"help": "channels of the coarse grid, of bands"}
+    )
+    fine_width: int = field(
+        default=96, validator=validators.ge(8), metadata={"help": "channels of the fine grid, of patches"}
+    )
     expansion: int = field(
         default=3, validator=validators.ge(1), metadata={"help": "widening inside a block"}
     )
-    frequency_rank: int = field(
-        default=64,
-        validator=validators.ge(1),
-        metadata={"help": "numbers per frame of which all bins' IF is made"},
-    )
     encoder_blocks: tuple[int, ...] = field(
-        default=(0, 0, 1, 1, 0),
+        default=(1, 2),
         validator=_block_counts,
-        metadata={"help": "blocks per stage; each stage but the first halves the frame rate"},
+        metadata={"help": "blocks of the encoder's fine and coarse grid"},
     )
     decoder_blocks: tuple[int, ...] = field(
-        default=(1, 1, 1, 0, 0),
+        default=(1, 3),
         validator=_block_counts,
-        metadata={"help": "blocks per stage; each stage but the first doubles the frame rate"},
+        metadata={"help": "blocks of the decoder's fine and coarse grid"},
     )
-
-    def __attrs_post_init__(self) -> None:
-        if len(self.encoder_blocks) != len(self.decoder_blocks):
-            raise ValueError(
-                "encoder_blocks and decoder_blocks must have as many stages: "
-                f"{list(self.encoder_blocks)} and {list(self.decoder_blocks)}"
-            )
 
 
 @frozen(kw_only=True)
@@ -115,6 +115,13 @@ class TrainingSettings:
         default=None,
         validator=validators.optional(validators.ge(1)),
         metadata={"help": "number of optimizer steps; set this or minutes"},
+    )
+    start: str = field(
+        default="base",
+        validator=validators.min_len(1),
+        metadata={
+            "help": "what to begin with: base (the model in the package), none, or the folder of a run"
+        },
     )
     seed: int = field(
         default=0,
@@ -157,8 +164,21 @@ class TrainingSettings:
             "with 0 its gradient reaches the IF, too"
         },
     )
-    learning_rate: float = field(
-        default=4e-4, validator=_POSITIVE, metadata={"help": "highest rate; falls along a cosine"}
+    learning_rate: float | None = field(
+        default=None,
+        validator=validators.optional(_POSITIVE),
+        metadata={
+            "help": "highest rate; falls along a cosine. Unset: 5e-5 where the training begins with a model, "
+            "else 1e-3"
+        },
+    )
+    encoder_rate: float | None = field(
+        default=None,
+        validator=validators.optional([validators.ge(0), validators.le(1)]),
+        metadata={
+            "help": "share of the learning rate at which the encoder learns. Unset: 0 where the training "
+            "begins with a model, whose code it keeps, else 1"
+        },
     )
     warmup_steps: int = field(
         default=50, validator=validators.ge(0), metadata={"help": "steps over which the rate rises"}
@@ -185,3 +205,16 @@ class TrainingSettings:
     def __attrs_post_init__(self) -> None:
         if self.minutes is not None and self.steps is not None:
             raise ValueError(f"set either minutes or steps, not both: {self.minutes} and {self.steps}")
+
+    def rates(self, *, begun: bool) -> tuple[float, float]:
+        """Return the learning rate and the encoder's share, by whether the training begins with a model."""
+        rate, share = (5e-5, 0.0) if begun else (1e-3, 1.0)
+        return (
+            rate if self.learning_rate is None else self.learning_rate,
+            share if self.encoder_rate is None else self.encoder_rate,
+        )
+
+    def settled(self, *, begun: bool) -> "TrainingSettings":
+        """Return the settings with rates that are unset filled in."""
+        rate, share = self.rates(begun=begun)
+        return evolve(self, learning_rate=rate, encoder_rate=share)

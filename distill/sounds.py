@@ -22,7 +22,7 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refi
     The latents are refined in `refinements` steps. A long waveform is taken in pieces of half a minute,
     faded into each other, so that memory stays flat.
     """
-    device = vae.deviation.device
+    device = vae.device
     piece = int(_PIECE_SECONDS * representation.sample_rate)
     overlap = int(_OVERLAP_SECONDS * representation.sample_rate)
     fade = torch.linspace(0, 1, overlap)
@@ -43,7 +43,7 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refi
 @torch.no_grad()
 def encode(vae: VAE, representation: MagnitudeIF, waveform: Tensor) -> Tensor:
     """Give the latents of a waveform `[C, N]`, the mean of its channels': `[D, T']`."""
-    mu, _ = vae.eval().encode(representation(waveform.to(vae.deviation.device)))
+    mu, _ = vae.eval().encode(representation(waveform.to(vae.device)))
     return mu.mean(dim=0).cpu()
 
 
@@ -76,7 +76,7 @@ def generate(
     # The wander is as slow as the sounds are: a few turns over the length, not one per latent.
     turns = torch.randn(len(deviation), max(2, length // 8), generator=generator)
     latents = latents + 0.3 * temperature * deviation[:, None] * _stretch(turns, length)
-    device = vae.deviation.device
+    device = vae.device
     samples = representation.samples(length * vae.stride)
     if seconds is not None:
         samples = min(samples, int(seconds * representation.sample_rate))

@@ -7,8 +7,9 @@ import torch
 from attrs import evolve
 
 from distill.assembly import make_loss, make_model, make_representation
-from distill.batches import begin, clip_samples, draw_clips, draw_noise, predict
+from distill.batches import begin, calibrate, clip_samples, draw_clips, draw_noise, predict
 from distill.corpus import open_corpus
+from distill.model.spread import negative_log_likelihood
 from distill.recipe import read_recipe
 from distill.registry import Registry
 from distill.views import Spectrogram, Waveform
@@ -40,7 +41,7 @@ def generator():
 
 
 def test_a_clip_fills_whole_latents(recipe, parts):
-    """0.2 s at 8 kHz are 26 frames of 64 samples, and two frames make a latent: 1600 samples."""
+    """0.2 s at 8 kHz are 26 frames of 64 samples, and eight frames make a latent: 32 frames."""
     representation, model = parts
     samples = clip_samples(recipe.training, representation, model)
     assert samples >= 1600
@@ -96,14 +97,69 @@ def test_a_step_stays_on_its_device_and_never_waits_for_it(names, monkeypatch):
     components = loss(predict(model, representation, waveform, noise, iterations=2, progress=0.9))
     assert {value.device.type for value in components.values()} == {"meta"}
     sum(components[name] for name in ("total", "objective") if name in components).backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
 
 
-def test_a_model_begins_with_clips_at_all_speeds(recipe, parts, train):
-    """The mean frame that it begins with is another one where clips are played at one speed."""
-    representation, model = parts
-    frames = []
+@pytest.fixture(autouse=True)
+def _few_clips(monkeypatch):
+    """Begin with few clips: they are short, and there are five recordings."""
+    monkeypatch.setattr("distill.batches._CLIPS_TO_BEGIN_WITH", 32)
+    monkeypatch.setattr("distill.batches._BEGUN_AT_A_TIME", 16)
+
+
+def compact(recipe, representation):
+    """Make a model whose code is cut to its principal axes."""
+    return make_model(evolve(recipe.model, latents_per_second=128), representation, seed=0)
+
+
+def test_a_compact_code_begins_with_clips_at_all_speeds(recipe, parts, train):
+    """The mean code that it begins with is another one where clips are played at one speed."""
+    means = []
     for speed in (0.0, 1.0):
-        begin(model, representation, train, evolve(recipe.training, speed=speed))
-        frames.append(model.mean_frame.clone())
-    assert (frames[0] - frames[1]).abs().max() > 0.1
+        model = compact(recipe, parts[0])
+        begin(model, parts[0], train, evolve(recipe.training, speed=speed))
+        assert model.axes.begun
+        means.append(model.axes.outwards.bias.detach().clone())
+    assert (means[0] - means[1]).abs().max() > 0.1
+
+
+def test_a_model_begins_once(recipe, parts, train):
+    """What was trained since is kept where a training goes on."""
+    model = compact(recipe, parts[0])
+    begin(model, parts[0], train, recipe.training)
+    with torch.no_grad():
+        model.axes.inwards.weight.fill_(0.5)
+    begin(model, parts[0], train, recipe.training)
+    assert (model.axes.inwards.weight == 0.5).all()
+
+
+def test_a_rich_code_has_nothing_to_begin_with(recipe, parts, train):
+    """It is whole: nothing of it is left out."""
+    representation, _ = parts
+    model = make_model(evolve(recipe.model, latents_per_second=None), representation, seed=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    begin(model, representation, train, recipe.training)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_calibrated_model_tells_how_far_off_it_is(recipe, parts, train):
+    """The spread rises towards the mean error, and nothing but its layer has learnt."""
+    representation, model = parts
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    calibrate(model, representation, train, recipe.training)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"spread_out.weight", "spread_out.bias"}
+    samples = clip_samples(recipe.training, representation, model)
+    told, wrong = [], []
+    for seed in range(4):
+        clips = draw_clips(train, recipe.training, samples, torch.Generator().manual_seed(100 + seed))
+        with torch.no_grad():
+            features, error = model.errors(representation(clips))
+            spread = model.spread_of(features)
+        likelihood = negative_log_likelihood(error, spread).mean()
+        alike = negative_log_likelihood(error, torch.full_like(error, 0.7131)).mean()
+        assert likelihood < alike
+        told.append(spread.mean())
+        wrong.append(error.mean())
+    told, wrong = sum(told) / 4, sum(wrong) / 4
+    assert 0.7131 < told < wrong

@@ -17,7 +17,7 @@ SMALL = [
     "--set=training.clip_seconds=0.2",
     "--set=training.pairs=0",
     "--set=model.width=8",
-    "--set=model.frequency_rank=8",
+    "--set=model.fine_width=8",
 ]
 
 

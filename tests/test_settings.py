@@ -49,19 +49,37 @@ def test_bounds_of_the_representation(options, expected):
     assert problem(RepresentationSettings, **options) == expected
 
 
-@pytest.mark.parametrize("blocks", [[], [1, -1]])
-def test_blocks_are_counts(blocks):
-    """There is a stage at least, and none has less than no blocks."""
-    assert problem(ModelSettings, encoder_blocks=blocks) == (
-        f"here.encoder_blocks: must hold a count of blocks, 0 or more, per stage, got {blocks}"
+@pytest.mark.parametrize("name", ["encoder_blocks", "decoder_blocks"])
+@pytest.mark.parametrize("blocks", [[], [1], [1, 2, 3], [1, -1]])
+def test_blocks_are_counts(name, blocks):
+    """There are two grids, and none has less than no blocks."""
+    assert problem(ModelSettings, **{name: blocks}) == (
+        f"here.{name}: must hold two counts of blocks, 0 or more, of the fine and of the coarse grid, "
+        f"got {blocks}"
     )
 
 
-def test_encoder_and_decoder_have_as_many_stages():
-    """The decoder has to undo the encoder's stride."""
-    assert problem(ModelSettings, encoder_blocks=[1, 2], decoder_blocks=[1]) == (
-        "here: encoder_blocks and decoder_blocks must have as many stages: [1, 2] and [1]"
-    )
+def test_a_grid_may_have_no_blocks():
+    """The bound itself is allowed."""
+    assert structure({"encoder_blocks": [0, 0]}, ModelSettings).encoder_blocks == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"latents_per_second": 0}, "here.latents_per_second: must be >= 1, got 0"),
+        ({"width": 7}, "here.width: must be >= 8, got 7"),
+        ({"fine_width": 7}, "here.fine_width: must be >= 8, got 7"),
+        ({"expansion": 0}, "here.expansion: must be >= 1, got 0"),
+        (
+            {"code": "compat"},
+            'here.code: expected one of "rich", "compact", got "compat"; did you mean \'compact\'?',
+        ),
+    ],
+)
+def test_bounds_of_the_model(options, expected):
+    """Each size has a least one, and there are two codes."""
+    assert problem(ModelSettings, **options) == expected
 
 
 def test_steps_and_minutes_exclude_each_other():

@@ -9,7 +9,6 @@ from torch import nn
 
 from distill import sounds
 from distill.assembly import make_model
-from distill.model import VAE
 from distill.representation import MagnitudeIF
 from distill.settings import ModelSettings
 
@@ -21,7 +20,12 @@ REPRESENTATION = MagnitudeIF(RATE, n_fft=256, hop=64)
 def vae():
     """Make a small model which has seen a spectrogram, so that what it decodes can be heard."""
     sizes = attrs.evolve(
-        ModelSettings(), width=16, latents_per_second=250, encoder_blocks=(1, 1), decoder_blocks=(1, 1)
+        ModelSettings(),
+        width=16,
+        fine_width=8,
+        latents_per_second=250,
+        encoder_blocks=(1, 1),
+        decoder_blocks=(1, 1),
     )
     model = make_model(sizes, REPRESENTATION, seed=0)
     model.begin_with(REPRESENTATION(tone(4000)))
@@ -31,12 +35,10 @@ def vae():
 class Copying(nn.Module):
     """A model that gives its input back, with its calls counted."""
 
-    sound, render = VAE.sound, VAE.render
+    device = torch.device("cpu")
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("deviation", torch.ones(()))
-        self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
         self.frames = []
 
     def encode(self, spectrogram):
@@ -44,10 +46,10 @@ class Copying(nn.Module):
         self.frames.append(spectrogram.shape[-1])
         return spectrogram, None
 
-    def decode(self, latents, frames):
+    def sound(self, latents, representation, samples):
         """Give back what was copied."""
-        assert latents.shape[-1] == frames
-        return latents
+        assert latents.shape[-1] == representation.frames(samples)
+        return representation.inverse(latents, samples)
 
 
 def tone(samples, channels=1):
@@ -57,10 +59,9 @@ def tone(samples, channels=1):
 
 
 @settings(max_examples=25, deadline=None)
-@given(samples=st.integers(1, 3000), channels=st.integers(1, 2), iterations=st.sampled_from([0, 4]))
-def test_a_reconstruction_has_the_shape_of_its_original(vae, samples, channels, iterations):
+@given(samples=st.integers(1, 3000), channels=st.integers(1, 2))
+def test_a_reconstruction_has_the_shape_of_its_original(vae, samples, channels):
     """Whatever the length, down to one sample, each channel comes back, finite and without a gradient."""
-    vae.iterations.fill_(iterations)
     made = sounds.reconstruct(vae, REPRESENTATION, tone(samples, channels))
     assert made.shape == (channels, samples)
     assert made.isfinite().all()
@@ -71,8 +72,11 @@ def test_channels_are_reconstructed_by_themselves(vae):
     """What is in the other channel does not matter."""
     stereo = tone(2000, channels=2)
     together = sounds.reconstruct(vae, REPRESENTATION, stereo)
-    apart = [sounds.reconstruct(vae, REPRESENTATION, channel[None]) for channel in stereo]
-    torch.testing.assert_close(together, torch.cat(apart), rtol=1e-3, atol=1e-5)
+    for channel in (0, 1):
+        other = stereo.clone()
+        other[1 - channel] = 0
+        beside = sounds.reconstruct(vae, REPRESENTATION, other)
+        torch.testing.assert_close(beside[channel], together[channel], rtol=1e-3, atol=1e-4)
 
 
 def in_short_pieces(monkeypatch, piece=0.25, overlap=0.05):
@@ -150,21 +154,17 @@ def test_sounds_can_be_heard(vae, bank, seed):
     assert 1600 - 128 <= sound.shape[1] <= 3200 + 128
 
 
-@pytest.mark.parametrize("iterations", [0, 4])
 @pytest.mark.parametrize("seconds", [0.05, 0.1, 0.33, 1.0, 2.0])
-def test_sounds_are_as_long_as_asked_for(vae, bank, seconds, iterations):
-    """To the sample, whether frames are reconciled or not."""
-    vae.iterations.fill_(iterations)
+def test_sounds_are_as_long_as_asked_for(vae, bank, seconds):
+    """To the sample."""
     assert make(vae, bank, seconds=seconds).shape == (1, int(seconds * RATE))
 
 
 def test_temperature_scales_the_wander(vae, bank, monkeypatch):
     """At 0 the latents lie between two recordings; the way off that line grows with the temperature."""
     paths = []
-    monkeypatch.setattr(
-        vae, "decode", lambda latents, frames: paths.append(latents) or decode(latents, frames)
-    )
-    decode = type(vae).decode.__get__(vae)
+    decode = vae.decode_whole
+    monkeypatch.setattr(vae, "decode_whole", lambda latents: paths.append(latents) or decode(latents))
     for temperature in (0.0, 1.0, 2.0):
         make(vae, bank, temperature=temperature)
     straight, near, far = paths

@@ -37,7 +37,7 @@ def corpus_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, device: str) -> None:
+def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, *, device: str, begun: str) -> None:
     """Say what is about to be trained, on what, with which loss."""
     recipe = draft.recipe
     train, heldout = corpus.train, corpus.heldout
@@ -59,6 +59,7 @@ def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, device: st
         table.add_row("", f"and {len(corpus.skipped) - _SKIPPED_SHOWN} more", "")
     parameters = sum(parameter.numel() for parameter in vae.parameters())
     table.add_row("model", f"{parameters / 1e6:.1f} million parameters, {latents:.0f} latents per second", "")
+    table.add_row("begins", Text(f"with {begun}"), "")
     table.add_row("device", device, "")
     console.print(table)
 

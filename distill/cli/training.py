@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import click
+from attrs import evolve
 from rich.console import Console
 
 from distill import assembly
@@ -23,6 +24,7 @@ from distill.recorder import Recorder
 from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.sounds import reconstruct
+from distill.starting import Start, start
 from distill.trainer import Interrupted, Record, Trainer
 
 _PAIR_SECONDS = 10
@@ -45,6 +47,12 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
     model = assembly.make_model(recipe.model, representation, recipe.training.seed)
     loss = assembly.make_loss(draft, recipe.training.seed)
     state = _latest_state(run) if resume else None
+    begun = Start.recorded(run) if state else start(model, recipe)
+    recipe = evolve(
+        recipe,
+        training=recipe.training.settled(begun=begun.origin != "none"),
+        provenance=recipe.provenance | {"training.start": begun.origin},
+    )
     runs = run.folder.resolve().parent
     # One decodes for all, and where machines share no disk, one on each of them.
     with (
@@ -69,7 +77,7 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         membership.write(run.split)
     console = console if main else Console(quiet=True)
     precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
-    summary(console, draft, corpus, model, f"{accelerator.device}, {precision}")
+    summary(console, draft, corpus, model, device=f"{accelerator.device}, {precision}", begun=begun.said)
     # A run that was killed before its first checkpoint is resumed at step 0.
     resumed_at = (state["step"] if state else 0) if resume else None
     with ExitStack() as stack:
@@ -104,7 +112,7 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         _print_command(console, "train", "--resume", "--out", run.folder, "--minutes", "M")
     if main:
         with console.status("Encoding the recordings, and writing sounds to listen to"):
-            assembly.finish(run, model, representation, corpus)
+            assembly.finish(run, model, representation, corpus, recipe.training)
             _leave_pairs(run, model, representation, corpus, recipe.training.pairs)
         _say_what_next(console, run, corpus)
 

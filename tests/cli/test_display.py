@@ -128,7 +128,7 @@ class Summary:
         )
         on = console(terminal=False, width=width)
         self.model = make_model(draft.recipe.model, representation, seed=0)
-        summary(on, draft, corpus, self.model, "cpu, float32")
+        summary(on, draft, corpus, self.model, device="cpu, float32", begun="the base model, 0123")
         self.lines = [" ".join(line.split()) for line in on.file.getvalue().splitlines()]
 
 
@@ -144,6 +144,7 @@ def test_the_summary_says_what_is_about_to_happen(tiny_tree):
         "3 recordings, 2.5 min, to train on",
         "2 recordings, 12 s, held out",
         f"model {millions:.1f} million parameters, 250 latents per second",
+        "begins with the base model, 0123",
         "device cpu, float32",
     ]
 

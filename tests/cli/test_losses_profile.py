@@ -109,13 +109,16 @@ def test_terms_have_learnt_what_they_did_in_the_run(profile, trained, monkeypatc
     assert loaded == [(trained.folder, ["reconstruction", "kl"])]
 
 
-def test_without_a_run_the_model_is_one_that_begins(profile, recordings, tiny, tmp_path, monkeypatch):
-    """It has the principal components of the recordings already, and not yet anything else."""
+def test_without_a_run_the_model_is_one_that_begins(
+    profile, distill, recordings, tiny, tmp_path, monkeypatch
+):
+    """It begins with what `training.start` says, here the model of a run, and not with weights by chance."""
     monkeypatch.chdir(tmp_path)
     words = (recordings, *tiny, "--loss", "recon,kl", "--json")
-    value = profile(*words)["terms"][0]["value"]
-    monkeypatch.setattr("distill.batches.begin", lambda *_: None)
-    assert profile(*words)["terms"][0]["value"] > 1.5 * value
+    by_chance = profile(*words)["terms"][0]["value"]
+    distill("train", recordings, *tiny, "--loss", "recon,kl", "--steps", 40, "--out", "run")
+    started = profile(*words, "--set", "training.start=run")["terms"][0]["value"]
+    assert started < 0.9 * by_chance
 
 
 def test_what_a_person_reads(profile, trained):

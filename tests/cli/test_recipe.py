@@ -44,6 +44,9 @@ def test_a_recipe_is_what_config_reads(distill, recordings, tiny, tmp_path):
     assert (result.status, result.err) == (0, "")
     used = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
     assert used.pop("corpus") == {**tomllib.loads(printed.out)["corpus"], "path": str(recordings)}
+    assert used["provenance"].pop("training.start") == "none"
+    # Begun with nothing, it learns at the rates for that.
+    assert (used["training"].pop("learning_rate"), used["training"].pop("encoder_rate")) == (1e-3, 1.0)
     assert used == {name: table for name, table in tomllib.loads(printed.out).items() if name != "corpus"}
 
 

@@ -53,7 +53,7 @@ def test_a_file_is_named_by_its_whole_stem(distill, trained, here):
     """Only the suffix goes, and several files are made in turn."""
     files = [write(here / name, 800) for name in ("a.b.wav", "below/c.wav")]
     result = distill("reconstruct", trained.folder, *files, "--out", "made", "--refine", 0)
-    assert result.out == "made/a.b.wav\nmade/c.wav\n"
+    assert [line.partition("  ")[0] for line in result.out.splitlines()] == ["made/a.b.wav", "made/c.wav"]
     assert sorted(path.name for path in (here / "made").iterdir()) == ["a.b.wav", "c.wav"]
 
 

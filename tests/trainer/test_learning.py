@@ -31,14 +31,6 @@ def test_the_loss_falls(make, monkeypatch):
     assert heldout_reconstruction(trainer) < 0.6 * before
 
 
-def test_a_training_begins_with_the_linear_code_of_its_corpus(make):
-    """One step so small that it changes nothing leaves a model far better than one made by chance."""
-    trainer = make(steps=1, learning_rate=1e-9)
-    by_chance = heldout_reconstruction(trainer)
-    trainer.train()
-    assert heldout_reconstruction(trainer) < 0.6 * by_chance
-
-
 class Listening(nn.Module):
     """A term that notes how what it hears is made, and costs nothing."""
 
@@ -115,8 +107,8 @@ def test_a_training_of_minutes_ends_by_the_clock(make, monkeypatch):
     records = [record for record in trainer.records if record.split == "train"]
     assert [record.seconds for record in records] == [1, 2, 3, 4, 5, 6]
     assert [record.progress for record in records] == pytest.approx([n / 6 for n in range(1, 7)])
-    # Two clips of 0.2 s each second, as many samples as 26 frames of 64 hold.
-    assert {record.audio_rate for record in records} == {2 * 0.2}
+    # Two clips each second, of as many samples as 32 frames of 64, four latent frames, hold.
+    assert {record.audio_rate for record in records} == {2 * 31 * 64 / 8000}
     resumed = make(minutes=0.15, evaluations=1)
     original = resumed._draw_noise  # noqa: SLF001  # as above
     monkeypatch.setattr(resumed, "_draw_noise", draw)
@@ -150,7 +142,8 @@ def test_long_gradients_are_shortened(make):
     limit = 1e-4
     trainer = make(steps=1, max_gradient_norm=limit)
     trainer.train()
-    norms = [parameter.grad.norm() for parameter in trainer.vae.parameters()]
+    gradients = [parameter.grad for parameter in trainer.vae.parameters()]
+    norms = [gradient.norm() for gradient in gradients if gradient is not None]
     assert float(torch.stack(norms).norm()) == pytest.approx(limit, rel=1e-3)
     assert trainer.recorded()[0][1]["gradient_norm"] > 100 * limit
 

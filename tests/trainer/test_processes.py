@@ -125,9 +125,10 @@ def settings(*texts):
 
 
 def difference(one, other):
-    """Give the largest difference between the weights of two runs."""
+    """Return the largest difference between the weights of two runs, but for the spread's, fitted later."""
     first, second = (load_file(folder / "model.safetensors") for folder in (one, other))
-    return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
+    trained = [name for name in first if not name.startswith("spread_out")]
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in trained)
 
 
 def losses(folder):
@@ -144,12 +145,13 @@ def trained(folder, *words, **options):
 
 
 def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path):
-    """In float32, after 15 steps that move them a hundred times as far, with all that is logged."""
+    """In float32, after 15 steps that move them fifty times as far, with all that is logged."""
     words = (recordings, "--loss", "recon,kl", *tiny, *settings(*EVEN), "--steps", 15)
+    words = (*words[:-2], "--set", "training.learning_rate=1e-4", *words[-2:])
     one, two = trained(tmp_path, *words)
     assert difference(one, two) < 1e-5
     run("train", *words[:-1], 1, "--set", "training.learning_rate=1e-12", "--out", tmp_path / "start")
-    assert difference(one, tmp_path / "start") > 1e-3
+    assert difference(one, tmp_path / "start") > 5e-4
     for first, second in zip(losses(one), losses(two), strict=True):
         assert first == pytest.approx(second, rel=1e-4)
 

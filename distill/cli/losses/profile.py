@@ -91,6 +91,7 @@ def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
     from distill.batches import begin
     from distill.cli.display import corpus_progress
     from distill.memory import keep_freed_memory
+    from distill.starting import start
 
     keep_freed_memory()
     recipe, console = draft.recipe, Console(stderr=True)
@@ -108,6 +109,7 @@ def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
         else:
             representation = assembly.make_representation(recipe.representation).to(accelerator.device)
             model = assembly.make_model(recipe.model, representation, recipe.training.seed)
+            start(model, recipe)
             begin(model.to(accelerator.device), representation, recordings, recipe.training)
         return profiling.profile(
             loss,

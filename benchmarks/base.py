@@ -1,0 +1,208 @@
+"""Train the base model that `distill train` begins with, and put it into the package.
+
+Run: python benchmarks/base.py --hours H [--recordings ../shared/audio/train] [--minutes M]
+     [--out runs/base] [--device cpu] [--write]
+
+Trains on H hours of audio: sounds that `benchmarks/synthetic` makes, and a folder of recordings. It goes on
+from the checkpoint in `--out`, if there is one, for H hours in all; the learning rate falls over the last
+quarter of these. `--minutes` ends it earlier, with a checkpoint. `--write` puts the averaged weights into
+`distill/base`.
+"""
+
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import click
+import torch
+from base_sounds import RATE, Sounds
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from distill.base import write_base
+from distill.checkpoints import load_state, save_state
+from distill.model import VAE
+from distill.model.spread import audible_error, negative_log_likelihood
+from distill.representation import MagnitudeIF
+from distill.settings import ModelSettings, RepresentationSettings
+
+CLIP_FRAMES = 64
+BATCH = 8
+RATE_MAX, WARMUP, FALL = 2e-3, 200, 0.25
+AVERAGE = 0.999
+SAVE_SECONDS = 120
+LOG_STEPS = 100
+
+AUDIBLE = 1e-4
+"""Added to amplitudes beside the RMS or the peak of a clip, of 1, before roots and logarithms are taken."""
+
+
+class Objective:
+    """What the base model is trained to lower, as named parts of a sum.
+
+    Bins count by how finely hearing resolves their frequency: by the square root of the density of
+    equivalent rectangular bandwidths (Glasberg and Moore, 1990).
+    """
+
+    WEIGHTS: ClassVar = {
+        "distance": 0.5,
+        "likelihood": 0.5,
+        "loud": 2.0,
+        "energy": 0.2,
+        "frequency": 0.3,
+        "kl": 5e-6,
+    }
+
+    def __init__(self, representation: MagnitudeIF, device: torch.device) -> None:
+        self.floor = representation.floor
+        hertz = torch.arange(representation.bins - 1) * representation.sample_rate / representation.n_fft
+        density = (1 + 0.00437 * hertz) ** -0.5
+        self.weights = (density / density.mean()).to(device)[:, None]
+
+    def __call__(self, vae: VAE, spectrogram: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Return the parts for a batch of spectrograms `[B, 2, F, T]`."""
+        mu, logvar = vae.encode(spectrogram)
+        decoded = vae.decode_whole(mu + noise * torch.exp(0.5 * logvar))
+        bins, frames = self.weights.shape[0], spectrogram.shape[-1]
+        log_magnitude, frequency, spread = (
+            each[:, :bins, :frames]
+            for each in (decoded.log_magnitude, decoded.frequency, vae.spread_of(decoded.features))
+        )
+        target = self._amplitude(spectrogram[:, 0, :bins])
+        prediction = self._amplitude(log_magnitude)
+        error = audible_error(prediction, target, self.floor)
+        likelihood = negative_log_likelihood(error, spread)
+        rms = target.square().mean((1, 2), keepdim=True).sqrt() + self.floor
+        # Square roots let the loud count more, and not only the loudest.
+        roots = [(amplitude / rms + AUDIBLE).sqrt() for amplitude in (prediction, target)]
+        loud = (roots[0] - roots[1]).abs().mean() / roots[1].mean()
+        peak = target.amax((1, 2), keepdim=True) + self.floor
+        energies = [self._pooled(amplitude / peak) for amplitude in (prediction, target)]
+        turn = frequency - spectrogram[:, 1, :bins]
+        turn = (turn - 2 * torch.round(turn / 2)).abs()
+        weight = target.sqrt()
+        divergence = 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+        return {
+            "distance": (self.weights * error).mean(),
+            "likelihood": (self.weights * likelihood).mean(),
+            "loud": loud,
+            "energy": (energies[0] - energies[1]).abs().mean(),
+            "frequency": (weight * turn).mean() / (weight.mean() + self.floor),
+            "kl": divergence.sum((1, 2)).mean() * RATE / (CLIP_FRAMES * 512),
+        }
+
+    def _amplitude(self, log_magnitude: Tensor) -> Tensor:
+        return self.floor * torch.expm1(log_magnitude.clamp(max=15.5))
+
+    def _pooled(self, amplitude: Tensor) -> Tensor:
+        return torch.log(F.avg_pool2d(amplitude.square()[:, None], (8, 4), (8, 4)) + AUDIBLE**2)
+
+
+@click.command()
+@click.option("--hours", type=float, required=True, help="Hours of audio to train on, in all.")
+@click.option("--minutes", type=float, help="Stop, with a checkpoint, after so many minutes.")
+@click.option("--recordings", type=click.Path(path_type=Path), default=Path("../shared/audio/train"))
+@click.option("--share", default=0.25, show_default=True, help="Share of the clips that are of recordings.")
+@click.option("--slots", default=1500, show_default=True, help="Synthetic sounds in the pool at a time.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/base"), show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--write", is_flag=True, help="Put the model into distill/base.")
+def main(
+    *, hours: float, minutes: float | None, recordings: Path, share: float, slots: int, out: Path,
+    device: str, write: bool,
+) -> None:  # fmt: skip
+    """Train, or go on, and leave `model.safetensors` and a checkpoint."""
+    training = Training(recordings, out, torch.device(device), slots=slots, share=share)
+    training.run(hours, minutes)
+    if write:
+        write_base(training.average.state_dict(), RepresentationSettings(), ModelSettings())
+
+
+class Training:
+    """The training, as it is or as its checkpoint in `out` has it."""
+
+    def __init__(
+        self, recordings: Path, out: Path, device: torch.device, *, slots: int, share: float
+    ) -> None:
+        self.out, self.device = out, device
+        torch.manual_seed(0)
+        self.representation = MagnitudeIF(sample_rate=RATE).to(device)
+        self.vae = VAE(ModelSettings(), self.representation).to(device).requires_grad_()
+        self.average = VAE(ModelSettings(), self.representation).to(device).requires_grad_(False)
+        self.average.load_state_dict(self.vae.state_dict())
+        self.objective = Objective(self.representation, device)
+        self.optimizer = torch.optim.AdamW(
+            self.vae.parameters(), RATE_MAX, (0.9, 0.99), weight_decay=0.01, fused=True
+        )
+        self.step = 0
+        if self.checkpoint.exists():
+            state = load_state(self.checkpoint)
+            self.step = state["step"]
+            self.vae.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.sounds = Sounds(recordings, device, slots=slots, share=share, step=self.step)
+        self.samples = CLIP_FRAMES * self.representation.hop - 1
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the training is kept."""
+        return self.out / "checkpoint.safetensors"
+
+    def run(self, hours: float, minutes: float | None) -> None:
+        """Train for so many hours of audio in all, or for so many minutes."""
+        steps = round(hours * 3600 * RATE / (BATCH * self.samples))
+        started = saved = time.monotonic()
+        first, sums = self.step, {}
+        while self.step < steps and (minutes is None or time.monotonic() - started < 60 * minutes):
+            for name, value in self._learn(steps).items():
+                sums[name] = sums.get(name, 0) + value.detach()
+            if self.step % LOG_STEPS == 0:
+                means = "  ".join(f"{name} {float(value) / LOG_STEPS:.4f}" for name, value in sums.items())
+                sums = {}
+                audio = BATCH * self.samples / RATE
+                pace = (self.step - first) * audio / (time.monotonic() - started)
+                print(f"{self.step * audio / 3600:.2f} h  {means}  ({pace:.0f} s of audio per s)", flush=True)
+            if time.monotonic() - saved > SAVE_SECONDS:
+                saved = time.monotonic()
+                self.save()
+        self.save()
+
+    def _learn(self, steps: int) -> dict[str, Tensor]:
+        progress = self.step / steps
+        factor = min(1.0, (self.step + 1) / WARMUP) * min(1.0, (1 - progress) / FALL)
+        self.optimizer.param_groups[0]["lr"] = RATE_MAX * factor
+        clips = self.sounds.draw(BATCH, self.samples)
+        with torch.no_grad():
+            spectrogram = self.representation(clips)[..., :CLIP_FRAMES]
+        generator = torch.Generator(self.device).manual_seed(self.step)
+        shape = BATCH, self.vae.latent_size, self.vae.latent_frames(CLIP_FRAMES)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            parts = self.objective(self.vae, spectrogram, noise)
+        total = torch.stack(
+            [self.objective.WEIGHTS[name] * value.float() for name, value in parts.items()]
+        ).sum()
+        self.optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        share = min(AVERAGE, self.step / (self.step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.vae.parameters()), 1 - share)
+        return parts
+
+    def save(self) -> None:
+        """Save a checkpoint, and the averaged model beside it."""
+        state = {
+            "step": self.step,
+            "model": self.vae.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        save_state(self.checkpoint, state)
+        save_state(self.out / "model.safetensors", self.average.state_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The base model: trained beforehand, so that a training begins with a model that has heard sounds.
+
+`docs/base.md` says what it was trained on. `benchmarks/base.py` makes it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from distill.checkpoints import load_state, save_state
+from distill.config import structure, unstructure
+from distill.settings import ModelSettings, RepresentationSettings
+
+_FILE = Path(__file__).parent / "base.safetensors"
+
+
+@frozen(kw_only=True)
+class Base:
+    """A model to begin with: what it is a model of, and its weights by name, in float32."""
+
+    representation: RepresentationSettings
+    model: ModelSettings
+    weights: dict[str, Tensor]
+
+
+def load_base() -> Base:
+    """Load the base model.
+
+    Raises:
+        RunError: its file is missing from the installation, or damaged.
+    """
+    state = load_state(_FILE)
+    return Base(
+        representation=structure(state["representation"], RepresentationSettings, at="representation"),
+        model=structure(state["model"], ModelSettings, at="model"),
+        weights={name: value.float() for name, value in state["weights"].items()},
+    )
+
+
+def base_checksum() -> str:
+    """Return the SHA-256 of the file, in hexadecimal digits."""
+    return hashlib.sha256(_FILE.read_bytes()).hexdigest()
+
+
+def write_base(
+    weights: Mapping[str, Tensor], representation: RepresentationSettings, model: ModelSettings
+) -> None:
+    """Put a model into the package, its weights in float16."""
+    state: dict[str, Any] = {
+        "representation": unstructure(representation),
+        "model": unstructure(model),
+        "weights": {name: value.to(torch.float16) for name, value in weights.items()},
+    }
+    save_state(_FILE, state)

@@ -1,0 +1,54 @@
+"""A code cut to its principal axes over a corpus.
+
+Shapes: `B` batch, `C` numbers of a whole code, `K` of those that are kept, `T'` latent frames.
+"""
+
+import torch
+from torch import Tensor, nn
+
+_INITIAL_LOGVAR = -4.0
+_LEAST_SPREAD = 1e-2
+
+
+class PrincipalAxes(nn.Module):
+    """Two linear layers between a code and fewer numbers, which begin as the principal axes of a corpus.
+
+    Caillon and Esling (RAVE, 2021) cut a latent space so after training; here both layers are trained on.
+    """
+
+    begun: Tensor
+
+    def __init__(self, size: int, kept: int) -> None:
+        super().__init__()
+        self.inwards, self.outwards = nn.Linear(size, kept), nn.Linear(kept, size)
+        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
+        self.logvar = nn.Parameter(torch.full((kept, 1), _INITIAL_LOGVAR))
+        with torch.no_grad():
+            nn.init.orthogonal_(self.inwards.weight)
+            self.outwards.weight.copy_(self.inwards.weight.T)
+            self.inwards.bias.zero_()
+            self.outwards.bias.zero_()
+
+    def encode(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior's `mu` and `logvar`, `[B, K, T']`, of a code `[B, C, T']`."""
+        mu = self.inwards(code.mT).float().mT
+        return mu, self.logvar.clamp(-8, 8).expand_as(mu)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the code `[B, C, T']` of latents `[B, K, T']`."""
+        return self.outwards(latents.mT).float().mT
+
+    @torch.no_grad()
+    def begin_with(self, codes: Tensor) -> None:
+        """Set the layers to the principal axes of codes `[N, C]` (Hotelling, 1933), each of unit variance."""
+        self.begun.fill_(True)
+        mean = codes.mean(0)
+        centred = (codes - mean).double().cpu()
+        variances, directions = torch.linalg.eigh(centred.T @ centred / len(codes))
+        kept = self.inwards.out_features
+        spread = variances.flip(0)[:kept].clamp(min=0).sqrt().clamp(min=_LEAST_SPREAD)
+        directions = directions.flip(1)[:, :kept]
+        self.inwards.weight.copy_((directions / spread).T)
+        self.inwards.bias.copy_(-self.inwards.weight @ mean)
+        self.outwards.weight.copy_(directions * spread)
+        self.outwards.bias.copy_(mean)

@@ -1,0 +1,76 @@
+"""The layers of the VAE: patches of bins and frames, and residual blocks over a grid of them.
+
+Shapes: `B` batch, `Q` cells along frequency, `S` cells along time, `C` channels.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_FREQUENCY_KERNEL = 5
+_TIME_KERNEL = 3
+
+
+class ConvNeXtBlock(nn.Module):
+    """A residual block over a grid `[B, Q, S, C]`: depthwise convolution, then an MLP (Liu et al., 2022).
+
+    The convolution spans 5 cells of frequency and 3 of time: this one and the 2 before it or, where the
+    block `looks_ahead`, the one before and the one after it.
+    """
+
+    def __init__(self, channels: int, expansion: int, *, looks_ahead: bool) -> None:
+        super().__init__()
+        self.padding = (1, 1) if looks_ahead else (2, 0)
+        kernel = _FREQUENCY_KERNEL, _TIME_KERNEL
+        self.depthwise = nn.Conv2d(channels, channels, kernel, groups=channels)
+        weight = self.depthwise.weight.detach().contiguous(memory_format=torch.channels_last)
+        self.depthwise.weight = nn.Parameter(weight)
+        self.norm = nn.LayerNorm(channels)
+        self.widen = nn.Linear(channels, expansion * channels)
+        self.narrow = nn.Linear(expansion * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` plus the residual."""
+        # A depthwise convolution in bfloat16 is slower than one in float32 on a CPU.
+        with torch.autocast(x.device.type, enabled=x.is_cuda and torch.is_autocast_enabled(x.device.type)):
+            reach = _FREQUENCY_KERNEL // 2
+            y = F.pad(x.float().permute(0, 3, 1, 2), (*self.padding, reach, reach))
+            y = self.depthwise(y).permute(0, 2, 3, 1)
+        return x + self.scale * self.narrow(F.relu(self.widen(self.norm(y))))
+
+
+class Grid(nn.Module):
+    """Blocks over a grid of `bands` cells along frequency, each of which has an embedding that places it.
+
+    The first of the blocks looks one cell ahead in time if `looks_ahead`; no other does.
+    """
+
+    def __init__(self, bands: int, channels: int, blocks: int, expansion: int, *, looks_ahead: bool) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(bands, 1, channels))
+        self.blocks = nn.Sequential(
+            *(
+                ConvNeXtBlock(channels, expansion, looks_ahead=looks_ahead and not index)
+                for index in range(blocks)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[B, bands, S, C]` of the same shape."""
+        placed: Tensor = self.blocks(x + self.place)
+        return placed
+
+
+def join_patches(x: Tensor, height: int, length: int) -> Tensor:
+    """Join patches of cells: `[B, Q, S, C]` to `[B, Q / height, S / length, height * length * C]`."""
+    batch, bands, steps, channels = x.shape
+    x = x.reshape(batch, bands // height, height, steps // length, length, channels)
+    return x.permute(0, 1, 3, 2, 4, 5).flatten(3)
+
+
+def split_patches(x: Tensor, height: int, length: int) -> Tensor:
+    """Invert `join_patches`: `[B, Q, S, C]` to `[B, Q * height, S * length, C / (height * length)]`."""
+    batch, bands, steps, _ = x.shape
+    x = x.reshape(batch, bands, steps, height, length, -1).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, bands * height, steps * length, -1)

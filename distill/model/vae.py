@@ -1,0 +1,259 @@
+"""The VAE: spectrograms to a sequence of latents and back.
+
+Shapes: `B` batch, `F` bins, `T` frames, `Q` bands of 32 bins, `T'` = ceil(T / 8) latent frames, `D` numbers
+per latent frame.
+
+The model is local in frequency: patches of bins and frames go through layers whose weights all bands
+share, so that what is learnt about a tone at one frequency holds at every other. Levels are measured
+and kept apart from shapes, see `code.py`.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from distill.model.axes import PrincipalAxes
+from distill.model.code import BAND, STRIDE, BandCode, Levels, band_count, spread_levels
+from distill.model.layers import Grid, join_patches, split_patches
+from distill.model.phases import ITERATIONS, roughened, white_noise, with_phases
+from distill.model.spread import audible_error
+from distill.representation import MagnitudeIF, wrapped
+from distill.settings import ModelSettings
+
+LOGVAR_BOUND = 8.0
+"""The log-variance stays within -8..8: an unbounded one overflows while the KL weight is still 0."""
+
+_INITIAL_LOGVAR = -3.0
+"""The posterior starts narrow, so that the decoder hears the latents from the first step on."""
+
+_PATCH = 16, 4
+"""Bins and frames of a patch, a cell of the fine grid."""
+
+_JOINED = 2, 2
+"""Fine cells along frequency and time that make a coarse one: a band in a latent frame."""
+
+_SCALE = 2.0
+"""The spread of log-magnitudes within a band, in nepers, which the layers see as 1."""
+
+_FREQUENCY_PULL = 0.1
+"""The share of the IF's gradient that reaches what it is made of: the magnitudes decide what that holds."""
+
+_LEAST_SPREAD = 0.02
+
+_HEARD = 2.3
+"""How far below the loudest latent frame others are heard, in the code's units of 3 nepers: 60 dB."""
+
+_AT_A_TIME = 32
+"""Examples that are encoded at a time where there are hundreds: their layers need gigabytes together."""
+
+
+@frozen(eq=False)
+class Decoded:
+    """What latents decode to, in whole latent frames.
+
+    `log_magnitude` and `frequency` (the IF) are `[B, 32 * Q, 8 * T']`, `levels` `[B, Q, T']` those that the
+    code has for the bands, and `features` what the last layers see.
+    """
+
+    log_magnitude: Tensor
+    frequency: Tensor
+    levels: Tensor
+    features: Tensor
+
+
+class VAE(nn.Module):
+    """A variational autoencoder (Kingma & Welling, 2014) for one representation.
+
+    Called with a spectrogram `[B, 2, F, T]` and standard normal noise `[B, D, T']`, or None for the
+    posterior's mean, it returns the reconstruction `[B, 2, F, T]` and the posterior's `mu` and
+    `logvar`, `[B, D, T']`.
+
+    Nothing looks at more than `lookahead` frames ahead of a latent frame, in the encoder as in the decoder.
+
+    Raises:
+        ConfigError: `latents_per_second` leaves less than two numbers per latent frame.
+    """
+
+    stride = STRIDE
+    lookahead = STRIDE
+
+    def __init__(self, settings: ModelSettings, representation: MagnitudeIF) -> None:
+        super().__init__()
+        self.iterations = ITERATIONS
+        self.bins, self.bands = representation.bins, band_count(representation.bins)
+        self.levels = Levels(representation.floor)
+        code = BandCode.sized(settings, representation)
+        self.code = code
+        width, fine, expansion = settings.width, settings.fine_width, settings.expansion
+        fine_bands, patch, joined = self.bands * _JOINED[0], math.prod(_PATCH), math.prod(_JOINED) * fine
+        encoder, decoder = settings.encoder_blocks, settings.decoder_blocks
+
+        self.patch_in = nn.Linear(patch, fine)
+        self.fine_encoder = Grid(fine_bands, fine, encoder[0], expansion, looks_ahead=False)
+        self.join = nn.Linear(joined, width)
+        self.level_in = nn.Linear(1, width)
+        self.encoder = Grid(self.bands, width, encoder[1], expansion, looks_ahead=True)
+        self.encoder_norm = nn.LayerNorm(width)
+        self.posterior = nn.Linear(width, 2 * code.most)
+
+        self.latents_in = nn.Linear(code.most + 1, width)
+        self.decoder = Grid(self.bands, width, decoder[1], expansion, looks_ahead=True)
+        self.split = nn.Linear(width, joined)
+        self.fine_decoder = Grid(fine_bands, fine, decoder[0], expansion, looks_ahead=False)
+        self.patch_out = nn.Linear(fine, patch)
+        self.frequency_out = nn.Linear(fine, patch)
+        self.spread_out = nn.Linear(fine, patch)
+        self.axes = PrincipalAxes(code.size, code.kept) if code.kept < code.size else None
+        # No term sees the spread, so that no training of them teaches it: `batches.calibrate` does.
+        self.spread_out.requires_grad_(False)
+        nn.init.zeros_(self.spread_out.weight)
+        nn.init.zeros_(self.spread_out.bias)
+
+    @property
+    def latent_size(self) -> int:
+        """The numbers of a latent frame, D."""
+        return 1 + self.code.kept
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.patch_in.weight.device
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that a spectrogram's latents depend on, but for the axes of a small code."""
+        parts = (self.patch_in, self.fine_encoder, self.join, self.level_in, self.encoder)
+        for part in (*parts, self.encoder_norm, self.posterior):
+            yield from part.parameters()
+
+    def latent_frames(self, frames: int) -> int:
+        """Return the number of latent frames for a number of spectrogram frames."""
+        return -(-frames // self.stride)
+
+    def forward(self, spectrogram: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode, draw from the posterior with `noise`, decode."""
+        mu, logvar = self.encode(spectrogram)
+        latents = mu if noise is None else mu + noise * torch.exp(0.5 * logvar)
+        return self.decode(latents, spectrogram.shape[-1]), mu, logvar
+
+    def encode(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior's `mu` and `logvar`, `[B, D, T']`, of a spectrogram `[B, 2, F, T]`.
+
+        It looks at channel 0 alone: phases are found anew.
+        """
+        level, mu, logvar = self._encode_whole(spectrogram)
+        if self.axes is not None:
+            mu, logvar = self.axes.encode(mu)
+        return torch.cat([level, mu], 1), F.pad(logvar, (0, 0, 1, 0), value=-LOGVAR_BOUND)
+
+    def _encode_whole(self, spectrogram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the level `[B, 1, T']`, and `mu` and `logvar` `[B, C, T']` of the whole rest."""
+        log_magnitude = self._whole_cells(spectrogram[:, 0])
+        levels = self.levels.measure(log_magnitude)
+        x = (log_magnitude - spread_levels(levels)) / _SCALE + 0.5
+        x = self.fine_encoder(self.patch_in(join_patches(x[..., None], *_PATCH)))
+        x = self.join(join_patches(x, *_JOINED)) + self.level_in(self.code.scaled(levels)[..., None])
+        x = self.posterior(self.encoder_norm(self.encoder(x))).float()
+        shape, logvar = (self.code.flatten(part) for part in x.chunk(2, dim=-1))
+        logvar = LOGVAR_BOUND * torch.tanh((logvar + _INITIAL_LOGVAR) / LOGVAR_BOUND)
+        level, mu = self.code.join(self.levels.total(levels), levels, shape)
+        return level, mu, F.pad(logvar, (0, 0, self.bands, 0), value=-LOGVAR_BOUND)
+
+    @torch.no_grad()
+    def begin_with(self, spectrograms: Tensor) -> None:
+        """Let a code that is smaller than the rich one begin with its principal axes over `[B, 2, F, T]`."""
+        if self.axes is None or self.axes.begun:
+            return
+        parts = [self._encode_whole(part)[:2] for part in spectrograms.split(_AT_A_TIME)]
+        level, codes = (torch.cat(each) for each in zip(*parts, strict=True))
+        heard = level[:, 0] > level.amax() - _HEARD
+        self.axes.begin_with(codes.mT[heard])
+
+    def decode(self, latents: Tensor, frames: int) -> Tensor:
+        """Return the spectrogram `[B, 2, F, frames]` of latents `[B, D, T']`."""
+        decoded = self.decode_whole(latents)
+        both = torch.stack([decoded.log_magnitude.mT, decoded.frequency.mT], dim=1)
+        return self._bins_of(both.mT)[..., :frames]
+
+    def decode_whole(self, latents: Tensor) -> Decoded:
+        """Return all that latents `[B, D, T']` decode to."""
+        level, core = latents[:, :1], latents[:, 1:]
+        if self.axes is not None:
+            core = self.axes.decode(core)
+        levels, shape = self.code.part(level, core)
+        x = torch.cat([self.code.unflatten(shape), self.code.scaled(levels)[..., None]], dim=-1)
+        x = self.split(self.decoder(self.latents_in(x)))
+        features = self.fine_decoder(split_patches(x, *_JOINED))
+        pulled = torch.lerp(features.detach(), features, _FREQUENCY_PULL)
+        magnitude = _SCALE * (_cells(self.patch_out, features) - 0.5) + spread_levels(levels)
+        # Channel 0 is never negative, and so sharp a bend lets silence come near 0.
+        log_magnitude = F.softplus(magnitude, beta=4)
+        return Decoded(log_magnitude, wrapped(_cells(self.frequency_out, pulled)), levels, features)
+
+    def spread_of(self, features: Tensor) -> Tensor:
+        """Return how far off the log-magnitude is on average, in nepers, `[B, 32 * Q, 8 * T']`."""
+        return F.softplus(_cells(self.spread_out, features)) + _LEAST_SPREAD
+
+    def errors(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the decoder's features for spectrograms `[B, 2, F, T]`, and how far off it is with each."""
+        decoded = self.decode_whole(self.encode(spectrogram)[0])
+        target = self.levels.amplitude(self._whole_cells(spectrogram[:, 0]))
+        prediction = self.levels.amplitude(decoded.log_magnitude)
+        return decoded.features, audible_error(prediction, target, self.levels.floor)
+
+    def sound(
+        self, latents: Tensor, representation: MagnitudeIF, samples: int, iterations: int | None = None
+    ) -> Tensor:
+        """Return the waveform `[B, samples]` of latents `[B, D, T']`.
+
+        What the model is not sure of fluctuates as noise does, the levels are those of the code, and
+        the phases are found in so many Griffin-Lim iterations.
+        """
+        frames = representation.frames(samples)
+        decoded = self.decode_whole(latents)
+        noise = white_noise(representation, len(latents), samples, latents.device)
+        unit = math.log1p(1 / representation.floor)
+        rough = roughened(
+            decoded.log_magnitude,
+            self.spread_of(decoded.features),
+            self._whole_cells(noise[:, 0], unit),
+            unit,
+        )
+        if self.axes is None:
+            rough = self.levels.restore(rough, decoded.levels)
+        else:  # whose levels of bands are but close, while that of all of them is exact
+            rough = self.levels.restore_total(rough, self.code.total(latents[:, 0]))
+        iterations = self.iterations if iterations is None else iterations
+        return with_phases(self._bins_of(rough)[..., :frames], noise, representation, samples, iterations)
+
+    def render(
+        self,
+        spectrogram: Tensor,
+        representation: MagnitudeIF,
+        samples: int,
+        iterations: int | None = None,
+    ) -> Tensor:
+        """Return the waveform `[B, samples]` of a spectrogram `[B, 2, F, T]`, phases found as `sound` does.
+
+        Its own IF is not looked at.
+        """
+        noise = white_noise(representation, len(spectrogram), samples, spectrogram.device)
+        iterations = self.iterations if iterations is None else iterations
+        return with_phases(spectrogram[:, 0], noise, representation, samples, iterations)
+
+    def _whole_cells(self, log_magnitude: Tensor, value: float = 0.0) -> Tensor:
+        """Crop or pad `[B, F, T]` to `[B, 32 * Q, 8 * T']`, with silence or another value."""
+        missing = self.bands * BAND - log_magnitude.shape[1], -log_magnitude.shape[2] % self.stride
+        return F.pad(log_magnitude, (0, missing[1], 0, missing[0]), value=value)
+
+    def _bins_of(self, cells: Tensor) -> Tensor:
+        """Crop or pad `[..., 32 * Q, 8 * T']` to `[..., F, 8 * T']`; the uppermost bin is silent."""
+        return F.pad(cells, (0, 0, 0, self.bins - self.bands * BAND))
+
+
+def _cells(layer: nn.Linear, features: Tensor) -> Tensor:
+    """Apply one of the last layers, and lay its patches out as `[B, 32 * Q, 8 * T']`."""
+    return split_patches(layer(features), *_PATCH)[..., 0].float()

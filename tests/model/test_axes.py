@@ -1,0 +1,73 @@
+"""Tests of distill.model.axes: the principal axes of a corpus's codes."""
+
+import numpy as np
+import pytest
+import torch
+
+from distill.model.axes import PrincipalAxes
+
+
+def codes(count=400, size=6):
+    """Draw codes whose numbers depend on each other."""
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(size, size, generator=generator)
+    return torch.randn(count, size, generator=generator) @ mixing + torch.arange(size)
+
+
+@torch.no_grad()
+def test_the_axes_are_those_of_a_singular_value_decomposition():
+    """Decoded codes are numpy's projection on as many right singular vectors."""
+    drawn, axes = codes(), PrincipalAxes(6, 3)
+    axes.begin_with(drawn)
+    made = axes.decode(axes.encode(drawn.T[None])[0])[0].T
+    rows = drawn.numpy().astype(np.float64)
+    mean = rows.mean(0)
+    *_, directions = np.linalg.svd(rows - mean, full_matrices=False)
+    expected = (rows - mean) @ directions[:3].T @ directions[:3] + mean
+    np.testing.assert_allclose(made.numpy(), expected, rtol=0, atol=1e-4)
+    assert axes.begun
+
+
+@torch.no_grad()
+def test_latents_begin_as_numbers_of_unit_variance():
+    """They have a mean of 0 and do not correlate: the prior is a standard normal."""
+    drawn, axes = codes(), PrincipalAxes(6, 4)
+    axes.begin_with(drawn)
+    latents = axes.encode(drawn.T[None])[0][0]
+    torch.testing.assert_close(latents.mean(1), torch.zeros(4), rtol=0, atol=1e-4)
+    torch.testing.assert_close(torch.cov(latents, correction=0), torch.eye(4), rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "few",
+    [codes(1), codes(2), codes(50)[:1].repeat(9, 1), codes()[:, :1].repeat(1, 6), torch.zeros(5, 6)],
+    ids=["one", "two", "alike", "a line", "zeros"],
+)
+def test_however_few_codes_leave_nothing_extreme(few):
+    """What does not vary is not divided by: no weight exceeds 100, and the codes themselves come back."""
+    axes = PrincipalAxes(6, 4)
+    axes.begin_with(few)
+    assert all(each.isfinite().all() for each in axes.parameters())
+    assert axes.inwards.weight.abs().max() <= 100
+    latents, _ = axes.encode(few.T[None])
+    assert latents.abs().max() < 10
+    torch.testing.assert_close(axes.decode(latents)[0].T, few, rtol=1e-3, atol=1e-2)
+
+
+@torch.no_grad()
+def test_before_they_begin_they_keep_what_they_can():
+    """The layers begin as a projection: applied twice it is the same as once."""
+    axes = PrincipalAxes(6, 3)
+    once = axes.decode(axes.encode(torch.randn(1, 6, 5))[0])
+    torch.testing.assert_close(axes.decode(axes.encode(once)[0]), once, rtol=1e-4, atol=1e-5)
+    assert not axes.begun
+
+
+@torch.no_grad()
+def test_the_log_variance_is_one_for_each_number_and_bounded():
+    """It is the same wherever it is asked for, and never outside -8..8."""
+    axes = PrincipalAxes(6, 3)
+    axes.logvar.copy_(torch.tensor([[-100.0], [-2.0], [100.0]]))
+    _, logvar = axes.encode(torch.randn(2, 6, 5))
+    assert torch.equal(logvar, torch.tensor([[-8.0], [-2.0], [8.0]]).expand(2, 3, 5))
