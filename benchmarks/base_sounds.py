@@ -84,9 +84,7 @@ class Sounds:
         mixed = mixed + (chance < _MIX) * layer * 10 ** (share * _QUIETEST_LAYER / 20)
         self._place(self.step + len(self.pool), next(self.coming))
         self.step += 1
-        return mixed * 10 ** (
-            torch.lerp(torch.tensor(_GAINS[0]), torch.tensor(_GAINS[1]), level.cpu()).to(self.device) / 20
-        )
+        return mixed * 10 ** ((_GAINS[0] + (_GAINS[1] - _GAINS[0]) * level) / 20)
 
     def _played(self, clips: int, samples: int, generator: torch.Generator) -> Tensor:
         """Play parts of sounds at speeds of half to double."""
