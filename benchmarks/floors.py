@@ -4,6 +4,7 @@ Run: python benchmarks/floors.py RECORDINGS [--base]
 
 Each row is the mean of `docs/metrics.md`'s measures over the recordings (their first channel, at 44.1 kHz):
 - the original's magnitudes, with phases found in so many Griffin-Lim iterations from those of white noise;
+- the same, with phases found frame by frame, which wait for 3 frames (35 ms) and no more;
 - tones kept as they are (peaks 13 dB above the median of 41 bins, and two bins to either side), all else
   smoothed over 9 bins and 3 frames of log-magnitude, 16 iterations: without noise, with half the fluctuation
   of noise, and with all of it. This is what a model would reach that knew every tone and the envelope of
@@ -26,6 +27,7 @@ from distill.base import load_base
 from distill.corpus.scanning import find_audio
 from distill.evaluation import Evaluation, evaluate, installed_listeners
 from distill.model import VAE
+from distill.model.framewise import FramewisePhases
 from distill.model.phases import white_noise, with_phases
 from distill.representation import MagnitudeIF
 
@@ -74,6 +76,16 @@ class Substitutes:
 
         return substitute
 
+    def framewise(self, iterations: int) -> Callable[[Tensor], Tensor]:
+        """Keep the magnitudes, and find phases frame by frame."""
+
+        def substitute(waveform: Tensor) -> Tensor:
+            phases = FramewisePhases(self.representation, len(waveform), waveform.device, iterations)
+            parts = [phases(self.representation(waveform)[:, 0]), phases.finish()]
+            return torch.cat(parts, dim=1)[:, : waveform.shape[-1]]
+
+        return substitute
+
     def noise(self, share: float) -> Callable[[Tensor], Tensor]:
         """Keep the tones, and replace what is no tone by its envelope and a share of other noise."""
 
@@ -116,6 +128,8 @@ def main(recordings: Path, *, base: bool) -> None:
         sounds.append((path.name, resample(waveform[:1], rate, representation.sample_rate)))
     substitutes = Substitutes(representation)
     rows = {f"the original's magnitudes, {n} iterations": substitutes.phases(n) for n in (0, 8, 16, 64)}
+    for n in (4, 8):
+        rows[f"the original's magnitudes, frame by frame, {n} iterations"] = substitutes.framewise(n)
     for share, words in ((0.0, "no noise"), (0.5, "half the noise"), (1.0, "noise")):
         rows[f"tones kept, envelopes of the rest, {words}"] = substitutes.noise(share)
     if base:
