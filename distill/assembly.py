@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from distill.baselines import Statistics, components_per_frame, measure_recordings
-from distill.batches import calibrate
+from distill.batches import begin, calibrate
 from distill.checkpoints import load_latest, load_state, save_state
 from distill.composer import CombinedLoss
 from distill.config import structure
@@ -24,6 +24,7 @@ from distill.errors import ConfigError, RunError
 from distill.model import VAE
 from distill.recipe import Draft
 from distill.representation import MagnitudeIF
+from distill.retention import Retention, interpolate, retain
 from distill.run import Run
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 from distill.sounds import encode
@@ -204,15 +205,30 @@ def load_terms(run: Run, loss: CombinedLoss) -> None:
         ) from error
 
 
+def prepare(
+    run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, settings: TrainingSettings, *, keep: bool
+) -> None:
+    """Do what comes before the first step; `keep` the model that it begins with in the run folder."""
+    begin(vae, representation, corpus.train, settings)
+    if keep:
+        save_state(run.start, vae.state_dict())
+
+
 def finish(
     run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, settings: TrainingSettings
-) -> None:
+) -> Retention | None:
     """Do what is left after the training, and keep it in the run folder.
 
-    The model learns how far off it is, which makes noise of what it does not know; the latents of the
-    recordings are kept to make new sounds of, and what baselines need to know of the recordings.
+    A model that has not begun with another, or has another code, learns how far off it is, which makes
+    noise of what it does not know. One that has keeps as much of what it has learnt as does no harm. The
+    latents of the recordings are kept to make new sounds of, and what baselines need to know of them.
+
+    Returns:
+        How much of what was learnt is kept; None where the training began with nothing.
     """
-    calibrate(vae, representation, corpus.train, settings)
+    if not run.start.exists() or vae.axes is not None:
+        calibrate(vae, representation, corpus.train, settings)
+    retention = _retain(run, vae, representation, corpus, settings.keep)
     save_state(run.model, vae.state_dict())
     longest = _LATENT_SECONDS * corpus.sample_rate
     bank = {
@@ -222,6 +238,19 @@ def finish(
     save_state(run.latents, {"latents": bank})
     statistics = measure_recordings(corpus.train, representation, components_per_frame(vae))
     save_state(run.baselines, {"mean_frame": statistics.mean_frame, "directions": statistics.directions})
+    return retention
+
+
+def _retain(
+    run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, keep: float | None
+) -> Retention | None:
+    if not run.start.exists():
+        return None
+    start = load_state(run.start)
+    if keep is None:
+        return retain(vae, start, representation, corpus)
+    interpolate(vae, start, vae.state_dict(), keep)
+    return Retention(share=keep)
 
 
 def load_latents(run: Run) -> list[Tensor]:

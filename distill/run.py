@@ -39,6 +39,11 @@ class Run:
         return self.folder / "model.safetensors"
 
     @property
+    def start(self) -> Path:
+        """The model that the training began with, `start.safetensors`, if it began with one."""
+        return self.folder / "start.safetensors"
+
+    @property
     def latents(self) -> Path:
         """The latents of the training recordings, of which new sounds are made."""
         return self.folder / "latents.safetensors"

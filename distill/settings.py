@@ -168,7 +168,7 @@ class TrainingSettings:
         default=None,
         validator=validators.optional(_POSITIVE),
         metadata={
-            "help": "highest rate; falls along a cosine. Unset: 5e-5 where the training begins with a model, "
+            "help": "highest rate; falls along a cosine. Unset: 1e-4 where the training begins with a model, "
             "else 1e-3"
         },
     )
@@ -178,6 +178,14 @@ class TrainingSettings:
         metadata={
             "help": "share of the learning rate at which the encoder learns. Unset: 0 where the training "
             "begins with a model, whose code it keeps, else 1"
+        },
+    )
+    keep: float | None = field(
+        default=None,
+        validator=validators.optional([validators.ge(0), validators.le(1)]),
+        metadata={
+            "help": "share of what is learnt that is kept where the training begins with a model. Unset: the "
+            "greatest with which held-out recordings sound no worse than before"
         },
     )
     warmup_steps: int = field(
@@ -208,7 +216,7 @@ class TrainingSettings:
 
     def rates(self, *, begun: bool) -> tuple[float, float]:
         """Return the learning rate and the encoder's share, by whether the training begins with a model."""
-        rate, share = (5e-5, 0.0) if begun else (1e-3, 1.0)
+        rate, share = (1e-4, 0.0) if begun else (1e-3, 1.0)
         return (
             rate if self.learning_rate is None else self.learning_rate,
             share if self.encoder_rate is None else self.encoder_rate,

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from attrs import frozen
 from torch import Tensor
 
-from distill.batches import begin, clip_samples, draw_clips, draw_noise, predict
+from distill.batches import clip_samples, draw_clips, draw_noise, predict
 from distill.checkpoints import save_checkpoint, save_state
 from distill.composer import CombinedLoss
 from distill.corpus import Corpus
@@ -99,9 +99,7 @@ class Trainer:
             TrainingError: the loss is not finite; the state before it is saved.
             Interrupted: SIGINT or SIGTERM came; the state is saved.
         """
-        if state is None:
-            begin(self.vae, self.representation, self.corpus.train, self.settings)
-        else:
+        if state is not None:
             self._restore(state)
         self.model = self.accelerator.prepare_model(self.vae)
         self._begin_window()

@@ -17,6 +17,7 @@ from distill.audio import Written
 from distill.corpus import Corpus, Split, Stream
 from distill.model import VAE
 from distill.recipe import Draft
+from distill.retention import Retention
 from distill.trainer import Record
 
 _SKIPPED_SHOWN = 10
@@ -124,6 +125,17 @@ def _components(record: Record | None) -> str:
     return "  ".join(
         f"{name} {value:.4g}" for name, value in named if "/" not in name and name != "gradient_norm"
     )
+
+
+def in_words(retention: Retention) -> str:
+    """Say how much of what was learnt is kept, and why."""
+    share = f"Kept {retention.share:.1%} of what was learnt".replace(".0%", "%")
+    if not retention.recordings:
+        return f"{share}, as training.keep says."
+    judged = f"judged on {retention.recordings} recording{'' if retention.recordings == 1 else 's'}"
+    reason = "no measure got worse" if retention.share == 1 else "with more, a measure got worse"
+    more = "" if retention.share == 1 else " --set training.keep=1 keeps all."
+    return f"{share}: {reason}, {judged}.{more}"
 
 
 def say(console: Console, text: str, style: str = "") -> None:

@@ -78,7 +78,7 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
         tree, registry, loss=options["loss"], balance=options["balance"], assignments=assignments
     )
     if options["resume"]:
-        may_change = {"training.steps", "training.minutes", "training.device"}
+        may_change = {f"training.{name}" for name in ("steps", "minutes", "device", "keep")}
         may_change |= {f"loss.{term.name}.{term.spec.config.weight_option}" for term in draft.terms}
         changed = [
             path
@@ -89,6 +89,7 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
             raise ConfigError(
                 f"a resumed run keeps its recipe, and this differs: {', '.join(changed)}",
                 culprit=str(run.folder),
-                remedy="Leave it out, or start a new run. The steps, minutes, device and weights may change.",
+                remedy="Leave it out, or start a new run. "
+                "The steps, minutes, device, weights and training.keep may change.",
             )
     return draft

@@ -13,7 +13,7 @@ from rich.console import Console
 from distill import assembly
 from distill.audio import write_audio
 from distill.checkpoints import load_latest, write_text
-from distill.cli.display import Display, corpus_progress, say, summary
+from distill.cli.display import Display, corpus_progress, in_words, say, summary
 from distill.cli.options import REFINEMENTS
 from distill.corpus import Corpus, Stream
 from distill.membership import Membership
@@ -23,6 +23,7 @@ from distill.recipe import Draft
 from distill.recorder import Recorder
 from distill.representation import MagnitudeIF
 from distill.run import Run
+from distill.settings import TrainingSettings
 from distill.sounds import reconstruct
 from distill.starting import Start, start
 from distill.trainer import Interrupted, Record, Trainer
@@ -100,6 +101,9 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
             report=report,
             warn=display.warn,
         )
+        if state is None:
+            keep = main and begun.origin != "none"
+            assembly.prepare(run, model, representation, corpus, recipe.training, keep=keep)
         try:
             trainer.train(state)
         except Interrupted:
@@ -111,10 +115,7 @@ def carry_out(draft: Draft, run: Run, *, resume: bool) -> None:
         say(console, f"The training was finished already, at step {trainer.step}. Go on with it for longer:")
         _print_command(console, "train", "--resume", "--out", run.folder, "--minutes", "M")
     if main:
-        with console.status("Encoding the recordings, and writing sounds to listen to"):
-            assembly.finish(run, model, representation, corpus, recipe.training)
-            _leave_pairs(run, model, representation, corpus, recipe.training.pairs)
-        _say_what_next(console, run, corpus)
+        _finish(console, run, model, representation, corpus, recipe.training)
 
 
 def _latest_state(run: Run) -> dict[str, Any] | None:
@@ -123,6 +124,23 @@ def _latest_state(run: Run) -> dict[str, Any] | None:
     for damaged in checkpoint.damaged if checkpoint else ():
         click.secho(f"Warning: {damaged}", fg="yellow", err=True)
     return checkpoint.state if checkpoint else None
+
+
+def _finish(
+    console: Console,
+    run: Run,
+    vae: VAE,
+    representation: MagnitudeIF,
+    corpus: Corpus,
+    settings: TrainingSettings,
+) -> None:
+    """Leave in the run folder what follows a training, and say what to do next."""
+    with console.status("Encoding the recordings, and writing sounds to listen to"):
+        retention = assembly.finish(run, vae, representation, corpus, settings)
+        _leave_pairs(run, vae, representation, corpus, settings.pairs)
+    if retention is not None:
+        say(console, in_words(retention))
+    _say_what_next(console, run, corpus)
 
 
 def _leave_pairs(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, count: int) -> None:

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from distill.assembly import make_model, make_representation
 from distill.audio import Written
-from distill.cli.display import Display, corpus_progress, say, say_written, summary
+from distill.cli.display import Display, corpus_progress, in_words, say, say_written, summary
 from distill.corpus.scanning import Skipped
 from distill.recipe import read_recipe
 from distill.registry import Registry
+from distill.retention import Retention
 from distill.trainer import Record
 
 TRAIN = Record(
@@ -180,3 +181,22 @@ def test_written_files_are_named(capsys):
     assert capsys.readouterr().out == (
         "a.wav\nb.wav  (peak 1.25, kept as 32-bit float)\nc.wav  (turned down by 3.2 dB)\n"
     )
+
+
+WORSE = "with more, a measure got worse, judged on 1 recording. --set training.keep=1 keeps all."
+
+
+@pytest.mark.parametrize(
+    ("retention", "words"),
+    [
+        (
+            Retention(share=1.0, recordings=5),
+            "Kept 100% of what was learnt: no measure got worse, judged on 5 recordings.",
+        ),
+        (Retention(share=0.0625, recordings=1), f"Kept 6.2% of what was learnt: {WORSE}"),
+        (Retention(share=0.25), "Kept 25% of what was learnt, as training.keep says."),
+    ],
+)
+def test_how_much_is_kept_in_words(retention, words):
+    """The share, and why it is no greater."""
+    assert in_words(retention) == words

@@ -330,7 +330,8 @@ class TestResuming:
         assert result.err == (
             "Error: run: a resumed run keeps its recipe, and this differs: "
             "corpus.path, loss.kl.free_bits, training.seed\n"
-            "Leave it out, or start a new run. The steps, minutes, device and weights may change.\n"
+            "Leave it out, or start a new run. "
+            "The steps, minutes, device, weights and training.keep may change.\n"
         )
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 

@@ -280,3 +280,57 @@ def test_no_pairs_are_left_where_none_are_asked_for(distill, recordings, tiny, t
     assert result.status == 0
     assert not (tmp_path / "run" / "audio").exists()
     assert "\nDone.\nNext:\n" in result.out
+
+
+def begun(distill, trained, recordings, tiny, out, *words):
+    """Train on from the tiny run for four steps; return what was printed and the model's weights."""
+    begin = ("--set", f"training.start={trained.folder}", "--set", "training.pairs=0")
+    result = distill(
+        "train", recordings, "--loss", "recon,kl", *tiny, *begin, "--steps", 4, "--out", out, *words
+    )
+    assert (result.status, result.err) == (0, "")
+    return result.out, load_state(out / "model.safetensors")
+
+
+def test_a_run_that_began_with_a_model_keeps_what_does_no_harm(distill, trained, recordings, tiny, tmp_path):
+    """It keeps that model, too, and says how much is kept of what was learnt, and on what that was judged."""
+    printed, _ = begun(distill, trained, recordings, tiny, tmp_path / "run")
+    start = load_state(tmp_path / "run" / "start.safetensors")
+    assert all(
+        torch.equal(tensor, start[name])
+        for name, tensor in load_state(trained.folder / "model.safetensors").items()
+    )
+    assert "judged on 1 recording." in printed
+
+
+def test_how_much_is_kept_can_be_set(distill, trained, recordings, tiny, tmp_path):
+    """With 0, the model is the one it began with; with 0.5, half way to what it is with 1."""
+    weights = []
+    for keep in (0, 0.5, 1):
+        words = ("--set", f"training.keep={keep}")
+        printed, state = begun(distill, trained, recordings, tiny, tmp_path / f"{keep}", *words)
+        assert f"Kept {keep:.0%} of what was learnt, as training.keep says." in printed
+        weights.append(state["patch_out.weight"])
+    assert torch.equal(weights[0], load_state(trained.folder / "model.safetensors")["patch_out.weight"])
+    assert not torch.equal(weights[0], weights[2])
+    torch.testing.assert_close(weights[1], (weights[0] + weights[2]) / 2)
+
+
+def test_a_run_that_began_with_nothing_keeps_all(trained):
+    """It has no model that it began with, and says nothing of it."""
+    assert not (trained.folder / "start.safetensors").exists()
+    assert "of what was learnt" not in trained.out
+
+
+def test_a_run_that_is_resumed_keeps_the_model_it_began_with(distill, trained, recordings, tiny, tmp_path):
+    """What is learnt later is measured by that, too, wherever that model is by then."""
+    shutil.copytree(trained.folder, tmp_path / "first")
+    moved = type(trained)(folder=tmp_path / "first")
+    begun(distill, moved, recordings, tiny, tmp_path / "run")
+    shutil.rmtree(tmp_path / "first")
+    words = ("--resume", "--out", tmp_path / "run", "--steps", 6, "--set", "training.keep=0")
+    assert distill("train", *words).status == 0
+    state = load_state(tmp_path / "run" / "model.safetensors")
+    assert torch.equal(
+        state["patch_out.weight"], load_state(trained.folder / "model.safetensors")["patch_out.weight"]
+    )
