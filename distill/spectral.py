@@ -248,7 +248,7 @@ class Adjoint(_OverlapAdd):
         self._add_inverse(blocks, self._pull.like(spectrum).copy_(scale).mul_(spectrum))
 
     def _add_inverse(self, blocks: list[Tensor], pull: Tensor) -> None:
-        self.add(blocks, torch.fft.irfft(pull, n=self._n_fft, norm="forward"))
+        self.add(blocks, _inverse_rfft(pull, self._n_fft, norm="forward"))
 
     def gradient(self) -> Tensor:
         """Give the sum, that of the reflected ends added to the samples that they are reflections of."""
@@ -262,6 +262,15 @@ class Adjoint(_OverlapAdd):
 def _edges(n_fft: int) -> slice:
     """Give the bins that stand for themselves alone: the first and, for an even size, the last one."""
     return slice(None, None, n_fft // 2 if n_fft % 2 == 0 else n_fft)
+
+
+def _inverse_rfft(spectrum: Tensor, n_fft: int, norm: str | None = None) -> Tensor:
+    """Return the inverse real FFT of `[..., F]`, whatever imaginary parts its first and last bin have."""
+    if spectrum.device.type != "cpu":
+        # Those have no meaning. CPUs' libraries leave them out; cuFFT does not promise to.
+        spectrum = spectrum.clone()
+        torch.view_as_real(spectrum)[..., _edges(n_fft), 1].zero_()
+    return torch.fft.irfft(spectrum, n=n_fft, norm=norm)
 
 
 def keep_above(floor: float, size: Tensor, gradient: Tensor) -> Tensor:
@@ -326,7 +335,7 @@ class _Synthesis(Function):
         ctx.window, ctx.hop, ctx.shape, ctx.dtype = window, hop, spectrum.shape, spectrum.dtype
         summed = _OverlapAdd(window, hop, spectrum.shape[:2])
         for part, *blocks in in_parts(spectrum, *summed.blocks):
-            summed.add(blocks, torch.fft.irfft(part, n=len(window)))
+            summed.add(blocks, _inverse_rfft(part, len(window)))
         return summed.samples
 
     @staticmethod

@@ -155,7 +155,10 @@ class Trainer:
         """Draw a step's clips, and give this process its share of them: `[B, N]`."""
         rows = self._share(torch.arange(self.settings.batch_size)).tolist()
         clips = draw_clips(self.corpus.train, self.settings, self.clip_samples, self.clips, rows)
-        return clips.to(self.accelerator.device, non_blocking=True)
+        device = self.accelerator.device
+        # Only from pinned memory can a copy to CUDA go on while the host does.
+        clips = clips.pin_memory() if device.type == "cuda" else clips
+        return clips.to(device, non_blocking=True)
 
     def _draw_noise(self) -> Tensor:
         clips = self.settings.batch_size

@@ -1,12 +1,15 @@
 """Tests of distill.composer: terms in, one dict of components out."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 from attrs import frozen
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from distill import TermConfig, TermSpec, TrainedTermConfig, hookimpl
 from distill.composer import compose
@@ -708,3 +711,35 @@ def test_a_trained_term_by_itself_gives_its_own_parameters_no_gradient():
     assert prediction.abs().sum() > 0
     assert own is None
     assert judge.level.requires_grad
+
+
+class RefusingHostTensors(TorchDispatchMode):
+    """Lets no operation look at a tensor of the host."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Go on if all tensors are on the device."""
+        tensors = [x for x in tree_leaves((args, kwargs or {})) if isinstance(x, torch.Tensor)]
+        assert [str(function) for x in tensors if x.device.type == "cpu"] == []
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("balancer", [None, "gradient"])
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_all_is_done_on_one_device(monkeypatch, balancer, iterations):
+    """Forth and back, with all built-in terms: what is not on the CPU is never mixed with what is."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which has no such device
+    loss = compose("waveform,stft,recon,kl", balancer=balancer).to("meta")
+    representation = MagnitudeIF(8000, n_fft=256, hop=64)
+    with RefusingHostTensors():
+        waveform = torch.empty(2, 4000, device="meta")
+        spectrogram = representation(waveform)
+        made = spectrogram.detach().requires_grad_()
+        mu, logvar = (torch.empty(2, 8, 5, device="meta", requires_grad=True) for _ in range(2))
+        inputs = LossInputs(
+            prediction=Signal.from_spectrogram(made, representation, iterations=iterations),
+            target=Signal.from_waveform(waveform, representation, spectrogram=spectrogram),
+            posterior=Posterior(mu=mu, logvar=logvar),
+            progress=0.5,
+        )
+        loss(inputs)["total"].backward()
+    assert made.grad.shape == made.shape

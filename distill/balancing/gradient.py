@@ -42,19 +42,25 @@ class GradientBalancer(nn.Module):
         if not norms:
             return {}
         averages = self._average(norms)
-        shares = averages.new_tensor([weights[name] for name in norms])
-        total = (shares * averages).sum() if self.config.total_norm is None else self.config.total_norm
-        factors = shares / shares.sum() * total / (averages + _EPSILON)
-        return dict(zip(norms, factors.unbind(), strict=True))
+        # Weights stay numbers of the host: to copy a tensor of them to a device, the host waits for it.
+        total: float | Tensor | None = self.config.total_norm
+        if total is None:
+            total = torch.stack([weights[name] * average for name, average in averages.items()]).sum()
+        whole = sum(weights[name] for name in averages)
+        return {
+            name: weights[name] / whole * total / (average + _EPSILON) for name, average in averages.items()
+        }
 
-    def _average(self, norms: dict[str, Tensor]) -> Tensor:
+    def _average(self, norms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Update the moving averages of these terms, and give them, each by the steps it has seen."""
-        places = [self.places[name] for name in norms]
-        decay = self.config.decay
         now = _mean_over_processes(torch.stack([*norms.values()]))
-        self.sums[places] = decay * self.sums[places] + now
-        self.counts[places] = decay * self.counts[places] + 1
-        return self.sums[places] / self.counts[places]
+        averages = {}
+        for name, norm in zip(norms, now.unbind(), strict=True):
+            place = self.places[name]
+            self.sums[place].mul_(self.config.decay).add_(norm)
+            self.counts[place].mul_(self.config.decay).add_(1)
+            averages[name] = self.sums[place] / self.counts[place]
+        return averages
 
 
 def _norm(loss: Tensor, outputs: tuple[Tensor, ...]) -> Tensor | None:

@@ -10,9 +10,9 @@ and kept apart from shapes, see `code.py`.
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
-from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,9 +51,8 @@ _AT_A_TIME = 32
 """Examples that are encoded at a time where there are hundreds: their layers need gigabytes together."""
 
 
-@frozen(eq=False)
-class Decoded:
-    """What latents decode to, in whole latent frames.
+class Decoded(NamedTuple):
+    """What latents decode to, in whole latent frames. A tuple, since `torch.compile` cannot make attrs classes.
 
     `log_magnitude` and `frequency` (the IF) are `[B, 32 * Q, 8 * T']`, `levels` `[B, Q, T']` those that the
     code has for the bands, and `features` what the last layers see.
