@@ -1,14 +1,18 @@
 """Train the base model that `distill train` begins with, and put it into the package.
 
-Run: python benchmarks/base.py --hours H [--recordings ../shared/audio/train] [--minutes M]
-     [--out runs/base] [--device cpu] [--write]
+Run: python benchmarks/base.py [--hours H] [--minutes M] [--recordings ../shared/audio/train]
+     [--out runs/base] [--device cpu] [--batch 8] [--compile] [--write]
 
 Trains on H hours of audio: sounds that `benchmarks/synthetic` makes, and a folder of recordings. It goes on
 from the checkpoint in `--out`, if there is one, for H hours in all; the learning rate falls over the last
-quarter of these. `--minutes` ends it earlier, with a checkpoint. `--write` puts the averaged weights into
-`distill/base`.
+quarter of these. `--minutes` ends it earlier, with a checkpoint; without `--hours` the learning rate falls
+over the last quarter of the minutes. `--write` puts the averaged weights into `distill/base`.
+
+A GPU is idle with 8 clips in a step: give it `--batch 64`. Schedules go by the audio, whatever the batch.
+On a CPU a training that is resumed with the same options is the one that was not interrupted.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -30,6 +34,8 @@ CLIP_FRAMES = 64
 BATCH = 8
 RATE_MAX, WARMUP, FALL = 2e-3, 200, 0.25
 AVERAGE = 0.999
+"""The learning rate's rise and the averages' memory are those of steps of 8 clips."""
+
 SAVE_SECONDS = 120
 LOG_STEPS = 100
 
@@ -99,32 +105,58 @@ class Objective:
 
 
 @click.command()
-@click.option("--hours", type=float, required=True, help="Hours of audio to train on, in all.")
-@click.option("--minutes", type=float, help="Stop, with a checkpoint, after so many minutes.")
+@click.option("--hours", type=float, help="Hours of audio to train on, in all.")
+@click.option("--minutes", type=float, help="Stop, with a checkpoint, after so many minutes of the clock.")
 @click.option("--recordings", type=click.Path(path_type=Path), default=Path("../shared/audio/train"))
 @click.option("--share", default=0.25, show_default=True, help="Share of the clips that are of recordings.")
 @click.option("--slots", default=1500, show_default=True, help="Synthetic sounds in the pool at a time.")
+@click.option("--fresh", default=1, show_default=True, help="Sounds of the pool replaced at every step.")
+@click.option("--workers", type=int, help="Processes that make sounds; three quarters of torch's threads.")
+@click.option("--batch", default=BATCH, show_default=True, help="Clips in a step.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the model and the objective.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/base"), show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--write", is_flag=True, help="Put the model into distill/base.")
 def main(
-    *, hours: float, minutes: float | None, recordings: Path, share: float, slots: int, out: Path,
-    device: str, write: bool,
+    *, hours: float | None, minutes: float | None, recordings: Path, share: float, slots: int, fresh: int,
+    workers: int | None, batch: int, compiled: bool, out: Path, device: str, write: bool,
 ) -> None:  # fmt: skip
     """Train, or go on, and leave `model.safetensors` and a checkpoint."""
-    training = Training(recordings, out, torch.device(device), slots=slots, share=share)
-    training.run(hours, minutes)
+    if hours is None and minutes is None:
+        raise click.UsageError("give --hours, --minutes, or both")
+    began = time.monotonic()
+    use_tensor_cores()
+    training = Training(out, torch.device(device), batch=batch, compiled=compiled)
+    training.sounds = Sounds(
+        recordings,
+        training.device,
+        slots=slots,
+        share=share,
+        step=training.step,
+        fresh=fresh,
+        workers=workers,
+    )
+    training.run(hours, minutes, began)
+    training.sounds.close()
     if write:
         write_base(training.average.state_dict(), RepresentationSettings(), ModelSettings())
 
 
+def use_tensor_cores() -> None:
+    """Let CUDA multiply matrices of float32 in TF32, and choose convolutions by their measured speed."""
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+
+
 class Training:
-    """The training, as it is or as its checkpoint in `out` has it."""
+    """The training, as it is or as its checkpoint in `out` has it. Its `sounds` are set once it is made."""
+
+    sounds: Sounds
 
     def __init__(
-        self, recordings: Path, out: Path, device: torch.device, *, slots: int, share: float
+        self, out: Path, device: torch.device, *, batch: int = BATCH, compiled: bool = False
     ) -> None:
-        self.out, self.device = out, device
+        self.out, self.device, self.batch = out, device, batch
         torch.manual_seed(0)
         self.representation = MagnitudeIF(sample_rate=RATE).to(device)
         self.vae = VAE(ModelSettings(), self.representation).to(device).requires_grad_()
@@ -134,52 +166,65 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.vae.parameters(), RATE_MAX, (0.9, 0.99), weight_decay=0.01, fused=True
         )
-        self.step = 0
+        self.step = self.clips = 0
         if self.checkpoint.exists():
             state = load_state(self.checkpoint)
             self.step = state["step"]
+            self.clips = state.get("clips", self.step * BATCH)
             self.vae.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-        self.sounds = Sounds(recordings, device, slots=slots, share=share, step=self.step)
         self.samples = CLIP_FRAMES * self.representation.hop - 1
+        self.compute = torch.compile(self._compute) if compiled else self._compute
 
     @property
     def checkpoint(self) -> Path:
         """Where the training is kept."""
         return self.out / "checkpoint.safetensors"
 
-    def run(self, hours: float, minutes: float | None) -> None:
-        """Train for so many hours of audio in all, or for so many minutes."""
-        steps = round(hours * 3600 * RATE / (BATCH * self.samples))
-        started = saved = time.monotonic()
-        first, sums = self.step, {}
-        while self.step < steps and (minutes is None or time.monotonic() - started < 60 * minutes):
-            for name, value in self._learn(steps).items():
+    def run(self, hours: float | None, minutes: float | None, began: float) -> None:
+        """Train for so many hours of audio in all, or until so many minutes after `began`.
+
+        The host waits for the device only where it logs or saves.
+        """
+        whole = None if hours is None else hours * 3600 * RATE / self.samples
+        limit = math.inf if minutes is None else began + 60 * minutes
+        started = saved = logged = time.monotonic()
+        first, sums, seconds = self.step, {}, self.samples / RATE
+        while (whole is None or self.clips < whole) and (now := time.monotonic()) < limit:
+            progress = (now - started) / (limit - started) if whole is None else self.clips / whole
+            for name, value in self._learn(progress).items():
                 sums[name] = sums.get(name, 0) + value.detach()
             if self.step % LOG_STEPS == 0:
-                means = "  ".join(f"{name} {float(value) / LOG_STEPS:.4f}" for name, value in sums.items())
-                sums = {}
-                audio = BATCH * self.samples / RATE
-                pace = (self.step - first) * audio / (time.monotonic() - started)
-                print(f"{self.step * audio / 3600:.2f} h  {means}  ({pace:.0f} s of audio per s)", flush=True)
+                steps, first = self.step - first, self.step
+                means = "  ".join(f"{name} {float(value) / steps:.4f}" for name, value in sums.items())
+                sums, before, logged = {}, logged, time.monotonic()
+                pace = steps * self.batch * seconds / (logged - before)
+                hour = self.clips * seconds / 3600
+                print(f"{hour:.2f} h  {means}  ({pace:.0f} s of audio per s)", flush=True)
             if time.monotonic() - saved > SAVE_SECONDS:
                 saved = time.monotonic()
                 self.save()
         self.save()
 
-    def _learn(self, steps: int) -> dict[str, Tensor]:
-        progress = self.step / steps
-        factor = min(1.0, (self.step + 1) / WARMUP) * min(1.0, (1 - progress) / FALL)
-        self.optimizer.param_groups[0]["lr"] = RATE_MAX * factor
-        clips = self.sounds.draw(BATCH, self.samples)
+    def rate_at(self, progress: float) -> float:
+        """Return the learning rate of the next step, at a progress of 0..1."""
+        rise = (self.clips + self.batch) / (WARMUP * BATCH)
+        return RATE_MAX * min(1.0, rise) * min(1.0, (1 - progress) / FALL)
+
+    def _compute(self, spectrogram: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        return self.objective(self.vae, spectrogram, noise)
+
+    def _learn(self, progress: float) -> dict[str, Tensor]:
+        self.optimizer.param_groups[0]["lr"] = self.rate_at(progress)
+        clips = self.sounds.draw(self.batch, self.samples)
         with torch.no_grad():
             spectrogram = self.representation(clips)[..., :CLIP_FRAMES]
         generator = torch.Generator(self.device).manual_seed(self.step)
-        shape = BATCH, self.vae.latent_size, self.vae.latent_frames(CLIP_FRAMES)
+        shape = self.batch, self.vae.latent_size, self.vae.latent_frames(CLIP_FRAMES)
         noise = torch.randn(shape, generator=generator, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            parts = self.objective(self.vae, spectrogram, noise)
+            parts = self.compute(spectrogram, noise)
         total = torch.stack(
             [self.objective.WEIGHTS[name] * value.float() for name, value in parts.items()]
         ).sum()
@@ -188,7 +233,8 @@ class Training:
         nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        share = min(AVERAGE, self.step / (self.step + 10))
+        self.clips += self.batch
+        share = min(AVERAGE ** (self.batch / BATCH), self.step / (self.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.vae.parameters()), 1 - share)
         return parts
 
@@ -196,6 +242,7 @@ class Training:
         """Save a checkpoint, and the averaged model beside it."""
         state = {
             "step": self.step,
+            "clips": self.clips,
             "model": self.vae.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -3,8 +3,9 @@
 Shapes: `B` clips, `N` samples, `L` samples of a slot, `P` slots.
 """
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -38,42 +39,57 @@ def read_recordings(folder: Path) -> list[np.ndarray]:
 
 
 class Sounds:
-    """A pool of synthetic sounds, one replaced by the next at every step, and all recordings.
+    """A pool of synthetic sounds, of which `fresh` are replaced at every step, and all recordings.
 
-    Which sounds are in the pool at a step, and what is drawn of them, follows from the step alone, so that
+    Nothing that is drawn lets the host wait for the device. Which sounds are in the pool at a step, and what is drawn of them, follows from the step alone, so that
     a training that is resumed draws what it would have drawn.
     """
 
     def __init__(
-        self, recordings: Path, device: torch.device, *, slots: int, share: float, step: int
+        self,
+        recordings: Path,
+        device: torch.device,
+        *,
+        slots: int,
+        share: float,
+        step: int,
+        fresh: int = 1,
+        workers: int | None = None,
     ) -> None:
-        self.device, self.share, self.step = device, share, step
+        self.device, self.share, self.step, self.fresh = device, share, step, fresh
         # Forked, they would inherit locks that torch's threads hold.
-        count = max(1, torch.get_num_threads() * 3 // 4)
+        count = workers or max(1, torch.get_num_threads() * 3 // 4)
         self.workers = ProcessPoolExecutor(count, get_context("spawn"))
         self.pool = torch.empty(slots, _SLOT, dtype=torch.float16, device=device)
-        for index, slot in enumerate(
-            self.workers.map(synthetic_slot, range(step, step + slots), chunksize=8)
-        ):
-            self._place(step + index, slot)
-        self.coming = self._sounds_from(step + slots)
+        first = step * fresh
+        seeds = range(first, first + slots)
+        for seed, slot in zip(seeds, self.workers.map(synthetic_slot, seeds, chunksize=8), strict=True):
+            self._place(seed, slot)
+        self.coming = self._sounds_from(first + slots)
         channels = read_recordings(recordings)
         lengths = torch.tensor([len(channel) for channel in channels])
         self.recorded = torch.from_numpy(np.concatenate(channels)).to(device)
         self.lengths, self.offsets = lengths.to(device), (lengths.cumsum(0) - lengths).to(device)
-        self.chances = self.lengths.double().sqrt()
+        self.chances = self.lengths.double().sqrt().cumsum(0)
+
+    def close(self) -> None:
+        """End the processes that make sounds."""
+        self.workers.shutdown(cancel_futures=True)
 
     def _sounds_from(self, seed: int) -> Iterator[np.ndarray]:
         """Make sounds ahead of their use, in order."""
-        waiting = []
+        waiting: deque[Future[np.ndarray]] = deque()
         while True:
-            while len(waiting) < 64:
+            while len(waiting) < max(64, 16 * self.fresh):
                 waiting.append(self.workers.submit(synthetic_slot, seed))
                 seed += 1
-            yield waiting.pop(0).result()
+            yield waiting.popleft().result()
 
     def _place(self, seed: int, slot: np.ndarray) -> None:
-        self.pool[seed % len(self.pool)] = torch.from_numpy(slot).to(self.device, non_blocking=True)
+        made = torch.from_numpy(slot)
+        if self.device.type == "cuda":
+            made = made.pin_memory()
+        self.pool[seed % len(self.pool)] = made.to(self.device, non_blocking=True)
 
     def draw(self, clips: int, samples: int) -> Tensor:
         """Draw the clips of the next step, `[B, N]`: at other speeds, over each other, at other levels."""
@@ -82,7 +98,8 @@ class Sounds:
         layer = self._played(clips, samples, generator)
         chance, share, level = torch.rand(3, clips, 1, device=self.device, generator=generator)
         mixed = mixed + (chance < _MIX) * layer * 10 ** (share * _QUIETEST_LAYER / 20)
-        self._place(self.step + len(self.pool), next(self.coming))
+        for number in range(self.fresh):
+            self._place(self.step * self.fresh + number + len(self.pool), next(self.coming))
         self.step += 1
         return mixed * 10 ** ((_GAINS[0] + (_GAINS[1] - _GAINS[0]) * level) / 20)
 
@@ -94,7 +111,9 @@ class Sounds:
 
         speed = 2 ** (_OCTAVES * (2 * uniform(clips, 1) - 1))
         slot = (uniform(clips, 1) * len(self.pool)).long()
-        which = torch.multinomial(self.chances, clips, replacement=True, generator=generator)[:, None]
+        # By the inverse of the cumulative chances: `torch.multinomial` may ask the device whether they are.
+        which = torch.searchsorted(self.chances, uniform(clips, 1).double() * self.chances[-1], right=True)
+        which = which.clamp(max=len(self.chances) - 1)
         recorded = uniform(clips, 1) < self.share
         length = torch.where(recorded, self.lengths[which], _SLOT)
         # Clips may begin a quarter before a sound, and may run over its end by half.
@@ -105,8 +124,7 @@ class Sounds:
         within = (below >= 0) & (below < length - 1)
         index = below.long().clamp(min=0).minimum(length - 2)
         share = (place - below).float()
-        first = torch.where(recorded, 0, slot * _SLOT)
-        offset = torch.where(recorded, self.offsets[which], first)
+        offset = torch.where(recorded, self.offsets[which], slot * _SLOT)
         flat = self.pool.view(-1)
         made = (offset + index).clamp(max=flat.numel() - 2)
         real = (offset + index).clamp(max=len(self.recorded) - 2)

@@ -1,0 +1,103 @@
+"""Whether `torch.compile` pays: the model, and the base training's objective, as they are and compiled.
+
+Run: python benchmarks/compiled.py [--device cpu|cuda] [--batch N] [--runs N] [--write PAGE]
+
+Each is run forth and back, the two in turn in one process; a row gives the medians, the median of the ratios
+of neighbouring runs, and the seconds of the first run, in which it is compiled. The last line says whether the
+base training would be faster compiled, by a tenth at least. A compiler that fails is no failure here.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from base import CLIP_FRAMES, Training, use_tensor_cores
+from page import machine, table, write_section
+from torch import Tensor
+
+Compute = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+
+
+class Case:
+    """A batch of noise, to be computed and differentiated."""
+
+    def __init__(self, batch: int, device: torch.device) -> None:
+        self.device = device
+        self.training = training = Training(Path("no-such-folder"), device, batch=batch)
+        generator = torch.Generator().manual_seed(0)
+        waveform = 0.1 * torch.randn(batch, training.samples, generator=generator)
+        self.spectrogram = training.representation(waveform.to(device))[..., :CLIP_FRAMES]
+        size, frames = training.vae.latent_size, training.vae.latent_frames(CLIP_FRAMES)
+        self.noise = torch.randn(batch, size, frames, generator=generator).to(device)
+
+    def objective(self, spectrogram: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """Return the parts of the base training's objective."""
+        return tuple(self.training.compute(spectrogram, noise).values())
+
+    def seconds(self, compute: Compute) -> float:
+        """Return what it takes to go forth and back."""
+        self._wait()
+        start = time.perf_counter()
+        self.training.optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            results = compute(self.spectrogram, self.noise)
+        torch.stack([result.float().mean() for result in results]).sum().backward()
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def compare(case: Case, compute: Compute, runs: int) -> list[float]:
+    """Return the seconds as it is and compiled, the ratio, and the seconds of the first compiled run."""
+    compiled = torch.compile(compute)
+    for _ in range(2):
+        case.seconds(compute)
+    first = case.seconds(compiled)
+    case.seconds(compiled)
+    pairs = [(case.seconds(compute), case.seconds(compiled)) for _ in range(runs)]
+    plain, faster = map(statistics.median, zip(*pairs, strict=True))
+    return [plain, faster, statistics.median(one / other for one, other in pairs), first]
+
+
+def main() -> None:
+    """Measure, print the table, and write it to a page if so asked."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--runs", type=int, default=25)
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    use_tensor_cores()
+    case = Case(options.batch, device)
+    rows, gain = [], 0.0
+    for name, compute in (("model", case.training.vae), ("objective", case.objective)):
+        try:
+            plain, faster, gain, first = compare(case, compute, options.runs)
+        except Exception as error:  # noqa: BLE001  # whatever a compiler raises
+            lines = str(error).strip().splitlines() or [""]
+            rows.append([name, "", "", f"fails: {type(error).__name__}: {lines[0]}".replace("|", "/"), ""])
+            gain = 0.0
+            continue
+        rows.append([name, f"{plain * 1e3:.1f}", f"{faster * 1e3:.1f}", f"{gain:.2f}", f"{first:.0f}"])
+    title = f"Compiled, {options.device}, {options.batch} clips"
+    intro = (
+        f"Measured by `python benchmarks/compiled.py --device {options.device} --batch {options.batch} "
+        f"--runs {options.runs}` on {machine(device)}; torch {torch.__version__}, bfloat16."
+    )
+    head = ["forth and back", "as it is, ms", "compiled, ms", "times faster", "first run, s"]
+    text = "\n\n".join([f"## {title}", intro, table(head, rows)])
+    print(text)
+    if options.write is not None:
+        write_section(options.write, title, text)
+    print(f"\ncompile pays: {'yes' if gain > 1.1 else 'no'}")
+
+
+if __name__ == "__main__":
+    main()
