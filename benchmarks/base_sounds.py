@@ -41,8 +41,9 @@ def read_recordings(folder: Path) -> list[np.ndarray]:
 class Sounds:
     """A pool of synthetic sounds, of which `fresh` are replaced at every step, and all recordings.
 
-    Nothing that is drawn lets the host wait for the device. Which sounds are in the pool at a step, and what is drawn of them, follows from the step alone, so that
-    a training that is resumed draws what it would have drawn.
+    Nothing that is drawn lets the host wait for the device. Which sounds are in the pool at a step, and what
+    is drawn of them, follows from the step alone, so that a training that is resumed draws what it would
+    have drawn.
     """
 
     def __init__(

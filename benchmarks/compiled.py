@@ -3,8 +3,8 @@
 Run: python benchmarks/compiled.py [--device cpu|cuda] [--batch N] [--runs N] [--write PAGE]
 
 Each is run forth and back, the two in turn in one process; a row gives the medians, the median of the ratios
-of neighbouring runs, and the seconds of the first run, in which it is compiled. The last line says whether the
-base training would be faster compiled, by a tenth at least. A compiler that fails is no failure here.
+of neighbouring runs, and the seconds of the first run, in which it is compiled. The last line says whether
+the base training would be faster compiled, by a tenth at least. A compiler that fails is no failure here.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """What a training step costs, part by part and term by term, and where its floor is.
 
-Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device cpu|cuda] [--write PAGE]
+Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device cpu|cuda] [--batch N]
+     [--write PAGE]
 
 The parts are timed in turn in one process, each the median of several runs: the clips (drawn and
 augmented), the representation, the model alone, all terms together on the model's output (forward and
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import torch
 from page import machine, table, write_section
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -122,20 +124,33 @@ def timed(parts: dict[str, Callable[[], object]], runs: int, device: torch.devic
     return {name: statistics.median(values[2:]) for name, values in times.items()}
 
 
-def shares(part: Callable[[], object], device: torch.device) -> list[str]:
-    """Give what matrix products and Fourier transforms take of a part's operations."""
+def profiled(part: Callable[[], object], device: torch.device) -> tuple[float, float, float]:
+    """Return the seconds of a part's operations, and of the matrix products and Fourier transforms in it."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    with profile(activities=activities) as profiled:
+    with profile(activities=activities) as result:
         for _ in range(5):
             part()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    # Events of the device are its kernels, whose times those that started them have once more.
     spent = {
         event.key: event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        for event in profiled.key_averages()
+        for event in result.key_averages()
+        if event.device_type == DeviceType.CPU
     }
-    return [
-        f"{sum(spent.get(name, 0) for name in names) / sum(spent.values()):.0%}"
-        for names in (PRODUCTS, TRANSFORMS)
-    ]
+    products, transforms = (sum(spent.get(name, 0) for name in names) for names in (PRODUCTS, TRANSFORMS))
+    return sum(spent.values()) / 5e6, products / 5e6, transforms / 5e6
+
+
+def kernels(profiles: dict[str, tuple[float, float, float]], whole: float) -> str:
+    """Say how long a GPU is busy in a step of `whole` seconds, and with what."""
+    parts = [values for name, values in profiles.items() if not name.startswith("\N{NO-BREAK SPACE}")]
+    busy, products, transforms = map(sum, zip(*parts, strict=True))
+    return (
+        f"The GPU computes for {busy * 1e3:.1f} ms of these {whole * 1e3:.1f} ms. Matrix products "
+        f"and convolutions are {products / (busy or 1):.0%} of it, Fourier transforms "
+        f"{transforms / (busy or 1):.0%}."
+    )
 
 
 def floors(step: Step, runs: int) -> str:
@@ -175,6 +190,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=44_100)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--batch", type=int, default=8, help="clips in a step")
     parser.add_argument("--runs", type=int, default=25)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
@@ -182,29 +198,41 @@ def main() -> None:
     keep_freed_memory()  # as `distill train` does
     tree = {
         "representation": {"sample_rate": options.rate},
-        "training": {"device": options.device, "precision": options.precision},
+        "training": {
+            "device": options.device,
+            "precision": options.precision,
+            "batch_size": options.batch,
+        },
     }
     draft = read_recipe(tree, Registry(), loss=options.loss)
     with tempfile.TemporaryDirectory() as runs:
         step = Step(draft, Path(runs))
         medians = timed(step.parts, options.runs, step.device)
-        profiles = {name: shares(part, step.device) for name, part in step.parts.items()}
+        profiles = {name: profiled(part, step.device) for name, part in step.parts.items()}
         floor = floors(step, options.runs)
     whole = sum(value for name, value in medians.items() if not name.startswith("\N{NO-BREAK SPACE}"))
-    rows = [[name, f"{x * 1e3:.1f}", f"{x / whole:.0%}", *profiles[name]] for name, x in medians.items()]
+    rows = []
+    for name, x in medians.items():
+        busy, *shares = profiles[name]
+        rows.append([name, f"{x * 1e3:.1f}", f"{x / whole:.0%}", *(f"{y / (busy or 1):.0%}" for y in shares)])
     rows.append(["the step", f"{whole * 1e3:.1f}", "", "", ""])
     terms = ",".join(term.name for term in draft.terms)
     words = f"--threads {options.threads} --device {options.device} --precision {options.precision}"
+    words += f" --batch {options.batch}" * (options.batch != 8)
     words += f" --loss {options.loss}" if options.loss else ""
     precision = "bfloat16" if step.accelerator.mixed_precision == "bf16" else "float32"
     title = f"Training step, {options.device}, {options.threads} thread{'s' * (options.threads > 1)}, {terms}"
+    title += f", {options.batch} clips" * (options.batch != 8)
     intro = (
         f"**{step.audio / whole:.0f} seconds of audio per second.** Measured by `python benchmarks/step.py "
         f"{words} --runs {options.runs}` on {machine(step.device)}; torch {torch.__version__}, the model "
         f"in {precision}; {step.settings.batch_size} clips, {step.audio:.1f} s at {options.rate:,} Hz."
     )
     head = ["part", "ms", "of the step", "of it products", "of it FFTs"]
-    text = "\n\n".join([f"## {title}", intro, table(head, rows), floor])
+    blocks = [f"## {title}", intro, table(head, rows), floor]
+    if step.device.type == "cuda":
+        blocks.append(kernels(profiles, whole))
+    text = "\n\n".join(blocks)
     print(text)
     if options.write is not None:
         write_section(options.write, title, text)

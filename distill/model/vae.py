@@ -52,10 +52,11 @@ _AT_A_TIME = 32
 
 
 class Decoded(NamedTuple):
-    """What latents decode to, in whole latent frames. A tuple, since `torch.compile` cannot make attrs classes.
+    """What latents decode to, in whole latent frames.
 
     `log_magnitude` and `frequency` (the IF) are `[B, 32 * Q, 8 * T']`, `levels` `[B, Q, T']` those that the
     code has for the bands, and `features` what the last layers see.
+    It is a tuple, since `torch.compile` cannot trace how attrs makes its classes.
     """
 
     log_magnitude: Tensor

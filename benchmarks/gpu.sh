@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# All that a machine with a GPU can tell about Distill, in one command of at most ten minutes: its tests, what
+# a step costs, a training by the command line, and for the rest of the time the training of the base model.
+#
+#   benchmarks/gpu.sh --wheels               fill wheels/, here, for a machine without a network (6 MB)
+#   benchmarks/gpu.sh [options]              run, there: torch with CUDA, accelerate, attrs, click, numpy and
+#                                            safetensors must be installed; all else is taken from wheels/
+#   benchmarks/gpu.sh --rehearse [options]   the same on the CPU with small limits, in about five minutes
+#
+#   --base FOLDER         go on with the base training from FOLDER/checkpoint.safetensors (runs/base, say)
+#   --recordings FOLDER   recordings to train on; by default the demo corpus, which a program makes
+#   --minutes M           of all stages together (default 9)
+#   --batch N             clips in a step of the base training (default 64)
+#   --hours H             hours of audio of the whole base training; by default its learning rate falls over
+#                         the last quarter of the time that it has here
+#
+# Environment: PYTHON, the interpreter (default python3); OUT, the folder of results (default runs/gpu/out).
+# To mimic the other machine, let PYTHON be that of a virtual environment with torch 2.11 and the packages above.
+#
+# A stage that fails or takes too long is recorded, and does not stop those that follow; the exit status is 1
+# if there was one. No file in $OUT exceeds 15 MiB:
+#
+#   summary.md                          what each stage came to, and the tables
+#   logs.tar.gz                         a log for each stage, records of the training, a few sounds
+#   model.safetensors                   the averaged base model
+#   checkpoint.safetensors.part-*       its checkpoint: cat checkpoint.safetensors.part-* > checkpoint.safetensors
+set -u -o pipefail
+export LC_ALL=C
+
+repository=$(cd "$(dirname "$0")/.." && pwd)
+cd "$repository" || exit 1
+python=${PYTHON:-python3}
+out=${OUT:-runs/gpu/out}
+device=${DEVICE:-cuda}
+base='' recordings='' hours='' minutes=9 batch=64
+
+wheels() {
+    local platforms=() n
+    for n in 28 27 24 17 12 5; do platforms+=(--platform "manylinux_2_${n}_x86_64"); done
+    for n in 2014 2010 1; do platforms+=(--platform "manylinux${n}_x86_64"); done
+    # No scipy, no measures of hearing: `evaluate` is not run there.
+    rm -rf wheels
+    "$python" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+        "${platforms[@]}" -d wheels \
+        auraloss==0.4.0 cffi execnet hypothesis iniconfig markdown-it-py mdurl packaging pluggy protobuf \
+        pycparser pygments pytest pytest-xdist rich sortedcontainers soundfile soxr tensorboardX tomlkit &&
+        du -sh wheels
+}
+
+while (($#)); do
+    case $1 in
+    --wheels) wheels; exit ;;
+    --rehearse) device=cpu ;;
+    --base) base=$2; shift ;;
+    --recordings) recordings=$2; shift ;;
+    --minutes) minutes=$2; shift ;;
+    --batch) batch=$2; shift ;;
+    --hours) hours=$2; shift ;;
+    *) echo "unknown option: $1" >&2; exit 2 ;;
+    esac
+    shift
+done
+
+# Stages may take longer on a CPU, by a factor.
+if [[ $device == cpu ]]; then
+    workers=1 runs=2 batch=2 slots=8 fresh=1 train_minutes=0.2 base_least=45 jobs=1 slower=6
+else
+    cores=$(env -u OMP_NUM_THREADS nproc) workers=$((cores > 4 ? cores - 2 : 2)) runs=25 slots=4000 fresh=4 train_minutes=0.5 base_least=60 jobs=6 slower=1
+fi
+
+work=$repository/runs/gpu/work
+rm -rf "$work" && mkdir -p "$work/logs" "$out" || exit 1
+out=$(cd "$out" && pwd)
+rm -f "$out"/summary.md "$out"/logs.tar.gz "$out"/*.safetensors*
+summary=$out/summary.md
+page=$work/logs/tables.md
+deadline=$(($(date +%s) + ${minutes%.*} * 60))
+failed=0
+export PYTHONPATH=$repository:$work/site PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1
+export HF_HUB_OFFLINE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 TORCHINDUCTOR_CACHE_DIR=$work/inductor COLUMNS=200
+export TRITON_CACHE_DIR=$work/triton
+
+left() { echo $((deadline - $(date +%s))); }
+
+pack() { tar -C "$work" -czf "$out/logs.tar.gz" logs; }
+
+# stage NAME SECONDS COMMAND...: run it, at most so long and not beyond the end; keep its output and how it ended.
+stage() {
+    local name=$1 seconds=$(($2 * slower)) began status rest
+    shift 2
+    rest=$(left)
+    if ((rest < 10)); then
+        failed=1
+        echo "| $name | not run: no time was left | |" | tee -a "$summary"
+        return 1
+    fi
+    ((seconds > rest)) && seconds=$rest
+    began=$(date +%s)
+    timeout --kill-after=5 "$seconds" "$@" >"$work/logs/$name.log" 2>&1 </dev/null
+    status=$?
+    local word=ok
+    ((status)) && word="failed, $status" && failed=1
+    ((status == 124 || status == 137)) && word="stopped after $seconds s"
+    echo "| $name | $word | $(($(date +%s) - began)) s |" | tee -a "$summary"
+    ((status)) && tail -n 15 "$work/logs/$name.log"
+    pack
+    return "$status"
+}
+
+install() {
+    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade \
+        --disable-pip-version-check --target "$work/site" wheels/*.whl || return
+    nvidia-smi || [[ $device == cpu ]] || return
+    env -u OMP_NUM_THREADS nproc
+    "$python" - "$device" <<'END'
+import importlib.metadata, platform, sys
+import torch
+print(platform.python_version(), *(f"{x.metadata['Name']} {x.version}" for x in importlib.metadata.distributions()
+      if x.metadata["Name"] in {"accelerate", "attrs", "auraloss", "click", "numpy", "pytest", "safetensors",
+                                "soundfile", "torch", "triton"}))
+print(torch.__config__.show())
+if sys.argv[1] == "cuda":
+    print(torch.cuda.get_device_properties(0), (torch.ones(3, device="cuda") * 2).tolist())
+import distill
+print(distill.__file__)
+END
+}
+export -f install
+export python device work
+
+tests() {
+    local chosen=(tests/test_cuda.py tests/test_representation.py tests/test_spectral.py tests/test_functional.py
+        tests/test_views.py tests/balancing tests/terms tests/model tests/trainer/test_learning.py)
+    [[ $device == cpu ]] && chosen=(tests/test_cuda.py tests/test_spectral.py tests/balancing tests/model/test_code.py)
+    echo "run: ${chosen[*]}"
+    echo "not run here, though they are there:"
+    find tests -name 'test_*.py' | sort | grep -v -F -f <(printf '%s\n' "${chosen[@]}")
+    OMP_NUM_THREADS=1 "$python" -m pytest -q -p no:cacheprovider -p xdist -n "$jobs" --dist loadfile "${chosen[@]}"
+}
+export -f tests
+export jobs
+
+{
+    echo "# Distill on $device"
+    echo
+    echo "Commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)."
+    echo
+    echo "| stage | came to | time |"
+    echo "| --- | --- | ---: |"
+} >"$summary"
+
+stage environment 60 bash -c install
+stage tests 120 bash -c tests
+stage spectral 60 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" --write "$page"
+stage step 45 "$python" benchmarks/step.py --device "$device" --runs "$runs" --write "$page"
+if [[ $device == cuda ]]; then
+    stage step-64 45 "$python" benchmarks/step.py --device "$device" --batch 64 --runs "$runs" --write "$page"
+fi
+stage compiled 100 "$python" benchmarks/compiled.py --device "$device" --batch "$batch" --runs "$runs" --write "$page"
+
+run=$work/logs/run
+if stage train 90 "$python" -m distill train ${recordings:+"$recordings"} --loss stft,recon,kl \
+    --set "training.device=$device" --set "training.minutes=$train_minutes" --set training.pairs=2 --out "$run"; then
+    some=${recordings:-$(find "$work/logs" runs -path '*demo*' -name '*.wav' -print -quit 2>/dev/null)}
+    [[ -d $some ]] && some=$(find "$some" -type f -name '*.*' -print -quit)
+    stage reconstruct 40 "$python" -m distill reconstruct "$run" "$some" --out "$work/logs/reconstructed"
+    stage generate 40 "$python" -m distill generate "$run" -n 2 --out "$work/logs/generated"
+fi
+# The run's checkpoints and cache are large, and of no use elsewhere.
+rm -rf "$run/checkpoints" "$work/logs/.distill"
+
+if [[ -z $recordings ]]; then
+    recordings=$work/demo
+    stage demo 30 "$python" -c "import sys, pathlib, distill.corpus as c; c.write_demo_corpus(pathlib.Path(sys.argv[1]))" \
+        "$recordings"
+fi
+mkdir -p "$work/base"
+if [[ -n $base ]]; then cp "$base/checkpoint.safetensors" "$work/base/" || failed=1; fi
+# The last 20 s are for the checkpoint, and to pack it.
+rest=$(($(left) - 20))
+if ((rest >= base_least)); then
+    [[ $device == cpu ]] && rest=$base_least
+    faster=()
+    grep -q '^compile pays: yes' "$work/logs/compiled.log" && faster=(--compile)
+    stage base $((rest + 15)) env OMP_NUM_THREADS=1 "$python" benchmarks/base.py --device "$device" --batch "$batch" \
+        --recordings "$recordings" --out "$work/base" --slots "$slots" --fresh "$fresh" --workers "$workers" \
+        --minutes "$(awk "BEGIN { print $rest / 60 }")" ${hours:+--hours "$hours"} "${faster[@]}"
+else
+    failed=1
+    echo "| base | not run: $rest s were left | |" | tee -a "$summary"
+fi
+
+if [[ -f $work/base/model.safetensors ]]; then
+    cp "$work/base/model.safetensors" "$out/"
+    split -b 15M "$work/base/checkpoint.safetensors" "$out/checkpoint.safetensors.part-"
+fi
+{
+    echo
+    echo "The end of the base training:"
+    echo
+    tail -n 3 "$work/logs/base.log" 2>/dev/null | sed 's/^/    /'
+    echo
+    tail -n +2 "$page" 2>/dev/null
+} >>"$summary"
+pack
+cat "$summary"
+exit "$failed"

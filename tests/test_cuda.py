@@ -1,0 +1,301 @@
+"""Tests of what runs on CUDA: that it gives what the CPU gives, and that no step waits for the device.
+
+They are skipped where there is no such device. `benchmarks/gpu.sh` runs them where there is one.
+"""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from click.testing import CliRunner
+
+from distill import spectral
+from distill.assembly import make_accelerator, make_loss, make_model, make_representation
+from distill.checkpoints import load_latest
+from distill.cli import main
+from distill.composer import compose
+from distill.corpus import open_corpus
+from distill.functional import create_stft_loss
+from distill.recipe import read_recipe
+from distill.registry import Registry
+from distill.representation import MagnitudeIF
+from distill.run import Run
+from distill.settings import ModelSettings
+from distill.sounds import reconstruct
+from distill.testing.inputs import material
+from distill.trainer import Trainer
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture(autouse=True)
+def _exact_and_alone():
+    """Multiply in float32 as the CPU does, and let each test choose its device anew."""
+    torch.set_float32_matmul_precision("highest")
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # it has no other way
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001
+
+
+@contextmanager
+def refusing_to_wait():
+    """Let an operation that makes the host wait for the device fail."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def noise(*shape, seed=0):
+    """Draw standard normal numbers, on the CPU."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_near(one, other, share):
+    """Compare by the norm of the difference, as a share of the norm."""
+    one, other = one.detach().cpu().double(), other.detach().cpu().double()
+    assert one.shape == other.shape
+    assert ((one - other).norm() / other.norm()).item() < share
+
+
+def test_waiting_is_noticed():
+    """Without this the tests that nothing waits would prove nothing."""
+    value = torch.ones((), device=CUDA)
+    with refusing_to_wait(), pytest.raises(RuntimeError, match="synchronizing"):
+        float(value)
+
+
+def test_the_representation_goes_there_and_back():
+    """At the 130 dB that the CPU keeps."""
+    representation = MagnitudeIF()
+    waveform = 0.1 * noise(3, 30_000)
+    spectrogram = representation(waveform.to(CUDA))
+    assert spectrogram.device == CUDA
+    assert_near(representation.inverse(spectrogram, 30_000), waveform, 10 ** (-130 / 20))
+    assert_near(spectrogram[:, 0], representation(waveform)[:, 0], 1e-5)
+
+
+@pytest.mark.parametrize("n_fft", [512, 511])
+def test_bins_that_stand_for_themselves_are_real(n_fft):
+    """Imaginary parts of the first and the last bin have no meaning, and change nothing, each way."""
+    spectrum = torch.complex(noise(2, n_fft // 2 + 1, 9), noise(2, n_fft // 2 + 1, 9, seed=1))
+    made = [spectral.synthesise(spectrum.to(device), n_fft, 128) for device in ("cpu", CUDA)]
+    assert_near(made[1], made[0], 1e-5)
+    gradients = []
+    for device in ("cpu", CUDA):
+        waveform = noise(2, 4000, seed=2).to(device).requires_grad_()
+        transformed = spectral.stft(waveform, n_fft, 128, n_fft)
+        pull = torch.complex(noise(*transformed.shape), noise(*transformed.shape, seed=1)).to(device)
+        gradients.append(torch.autograd.grad(transformed, waveform, pull)[0])
+    assert_near(gradients[1], gradients[0], 1e-5)
+
+
+def test_the_inverse_reconciles_frames():
+    """Griffin-Lim iterations bring the frames of a decoder together as they do on the CPU."""
+    representation = MagnitudeIF(8000, n_fft=256, hop=64)
+    spectrogram = representation(0.1 * noise(2, 4000))
+    spectrogram[:, 1] = 0.3 * noise(*spectrogram[:, 1].shape)
+    made = [representation.inverse(spectrogram.to(device), 4000, 2) for device in ("cpu", CUDA)]
+    assert_near(made[1], made[0], 1e-3)
+
+
+def test_the_spectral_distance_has_the_cpus_value_and_gradient():
+    """Gradients in float32 are off by some 1e-3 wherever they are computed."""
+    loss = create_stft_loss()
+    results = []
+    for device in ("cpu", CUDA):
+        prediction = (0.1 * noise(2, 1, 9000)).to(device).requires_grad_()
+        value = loss(prediction, (0.1 * noise(2, 1, 9000, seed=1)).to(device))
+        results.append((value[None], torch.autograd.grad(value, prediction)[0]))
+    assert_near(results[1][0], results[0][0], 1e-5)
+    assert_near(results[1][1], results[0][1], 1e-2)
+
+
+@pytest.mark.parametrize("prediction", ["spectrogram", "waveform"])
+@pytest.mark.parametrize("balancer", [None, "gradient"])
+def test_a_loss_of_all_built_in_terms_is_the_cpus(prediction, balancer):
+    """Every component, and the gradient; nothing in it waits for the device."""
+    components, gradients = [], []
+    for device in (torch.device("cpu"), CUDA):
+        loss = compose("stft,recon,kl,waveform", balancer=balancer, registry=Registry(discover=False)).to(
+            device
+        )
+        made = material().moved(device)
+        representation = MagnitudeIF(8000, n_fft=256, hop=64)
+        loss(made.inputs(representation, prediction=prediction))["total"].backward()  # windows are made once
+        inputs = made.inputs(representation, prediction=prediction)
+        if device == CUDA:
+            with refusing_to_wait():
+                found = loss(inputs)
+                found["total"].backward()
+        else:
+            found = loss(inputs)
+            found["total"].backward()
+        components.append({name: value.item() for name, value in found.items()})
+        (source,) = inputs.prediction.sources
+        gradients.append(source.grad)
+    assert components[1] == pytest.approx(components[0], rel=5e-3, abs=1e-5)
+    assert_near(gradients[1], gradients[0], 2e-2)
+
+
+def models(**options):
+    """Make one model twice, on the CPU and on CUDA, its weights those of one seed."""
+    representation = MagnitudeIF()
+    settings = ModelSettings(**options)
+    return [make_model(settings, representation, 0).eval().to(device) for device in ("cpu", CUDA)]
+
+
+@pytest.mark.parametrize("code", ["rich", "compact"])
+def test_the_model_is_the_cpus(code):
+    """Encoded, decoded, and turned into sound; a reconstruction comes back to the CPU."""
+    representation = MagnitudeIF()
+    waveform = 0.1 * noise(1, 40_000)
+    spectrogram = representation(waveform)
+    results = []
+    for vae in models(code=code):
+        with torch.no_grad():
+            mu, logvar = vae.encode(spectrogram.to(vae.device))
+            decoded = vae.decode(mu, spectrogram.shape[-1])[:, 0]
+            sound = vae.sound(mu, representation, 40_000, 0)
+        results.append((mu, logvar, decoded, sound))
+    for share, one, other in zip((1e-4, 1e-4, 1e-4, 1e-2), results[1], results[0], strict=True):
+        assert_near(one, other, share)
+    made = reconstruct(models(code=code)[1], representation, waveform, refinements=2)
+    assert (made.device.type, made.shape) == ("cpu", waveform.shape)
+    assert made.isfinite().all()
+
+
+def test_a_compact_code_begins_with_its_axes():
+    """They are found on the CPU, of codes that are not there."""
+    vae = models(code="compact")[1]
+    representation = MagnitudeIF()
+    vae.begin_with(representation((0.1 * noise(8, 30_000)).to(CUDA)))
+    assert vae.axes.begun
+    assert vae.axes.inwards.weight.isfinite().all()
+
+
+class UnwaitingTrainer(Trainer):
+    """A trainer whose steps, but for the first, fail if they wait for the device."""
+
+    def _take_step(self):
+        if not self.step:
+            super()._take_step()
+            return
+        with refusing_to_wait():
+            super()._take_step()
+
+
+@pytest.fixture
+def make(tiny_tree, recordings, tmp_path):
+    """Make a trainer on CUDA with the tiny recipe."""
+
+    def make(folder, *, precision="bfloat16", **training):
+        given = {"device": "cuda", "precision": precision, "log_every": 2, **training}
+        tree = {**tiny_tree, "training": tiny_tree["training"] | given}
+        draft = read_recipe(tree, Registry(discover=False), loss="stft,recon,kl,waveform", balance="gradient")
+        recipe = draft.recipe
+        representation = make_representation(recipe.representation)
+        return UnwaitingTrainer(
+            recipe.training,
+            make_accelerator(recipe.training),
+            model=make_model(recipe.model, representation, recipe.training.seed),
+            representation=representation,
+            loss=make_loss(draft, recipe.training.seed),
+            corpus=open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2),
+            run=Run(tmp_path / folder),
+            report=records.append,
+            warn=print,
+        )
+
+    records = []
+    make.records = records
+    return make
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_does_not_wait_for_the_device(make, precision):
+    """Six steps of a training; only records may take values to the host."""
+    trainer = make("run", precision=precision, steps=6)
+    trainer.train()
+    assert trainer.step == 6
+    assert trainer.vae.device == CUDA
+    assert all(torch.tensor(record.components["total"]).isfinite() for record in make.records)
+
+
+def test_a_resumed_training_equals_one_that_was_never_stopped(make):
+    """Weights after eight steps are those of four and four more, but for the order of sums."""
+    straight = make("straight", precision="float32", steps=8)
+    straight.train()
+    stopped = make("stopped", precision="float32", steps=8)
+    report = stopped.report
+
+    class Enough(Exception):  # noqa: N818  # ends a training, and is no error
+        pass
+
+    def stop(record):
+        report(record)
+        if record.step == 4 and record.split == "train":
+            stopped.save()
+            raise Enough
+
+    stopped.report = stop
+    with pytest.raises(Enough):
+        stopped.train()
+    resumed = make("stopped", precision="float32", steps=8)
+    resumed.train(load_latest(stopped.run.checkpoints).state)
+    assert resumed.step == 8
+    for (name, one), other in zip(
+        resumed.vae.state_dict().items(), straight.vae.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5, msg=lambda text, at=name: at + text)
+
+
+def test_a_run_goes_on_from_device_to_device(recordings, tiny, tmp_path):
+    """Trained on CUDA, trained on, reconstructed and made sounds of by the command line."""
+    folder = tmp_path / "run"
+
+    def distill(*words):
+        AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # as a new process has it
+        result = CliRunner(env={"COLUMNS": "300"}).invoke(main, [str(word) for word in words])
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+        return result
+
+    device = "--set", "training.device=cuda"
+    distill("train", recordings, "--loss", "stft,recon,kl", *tiny, *device, "--steps", 4, "--out", folder)
+    distill("train", "--resume", "--out", folder, "--steps", 6, "--device", "cpu")
+    distill("train", "--resume", "--out", folder, "--steps", 8, "--device", "cuda")
+    distill("reconstruct", folder, recordings / "a.wav", "--out", tmp_path / "made")
+    distill("generate", folder, "-n", 1, "--out", tmp_path / "new")
+    assert len(list((tmp_path / "made").rglob("*.wav"))) == 1
+    assert len(list((tmp_path / "new").rglob("*.wav"))) == 1
+
+
+def test_the_base_training_does_not_wait(recordings, tmp_path):
+    """What it draws, and its step; what it lowers is float32 within bfloat16 layers."""
+    from base import Training, use_tensor_cores  # noqa: PLC0415  # a benchmark, which is on no path
+    from base_sounds import Sounds  # noqa: PLC0415
+
+    training = Training(tmp_path, CUDA, batch=4)
+    use_tensor_cores()
+    training.sounds = Sounds(recordings, CUDA, slots=8, share=0.5, step=0, fresh=2, workers=2)
+    training._learn(0.0)  # noqa: SLF001  # which makes windows, once
+    with refusing_to_wait():
+        parts = [training._learn(0.0) for _ in range(3)]  # noqa: SLF001
+    training.sounds.close()
+    assert {value.dtype for value in parts[-1].values()} == {torch.float32}
+    assert all(value.isfinite() for each in parts for value in each.values())
+    training.save()
+    again = Training(tmp_path, CUDA, batch=4)
+    assert (again.step, again.clips) == (4, 16)
+    assert torch.equal(again.vae.patch_in.weight, training.vae.patch_in.weight)
