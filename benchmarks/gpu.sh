@@ -63,9 +63,10 @@ done
 
 # Stages may take longer on a CPU, by a factor.
 if [[ $device == cpu ]]; then
-    workers=1 runs=2 batch=2 slots=8 fresh=1 train_minutes=0.2 base_least=45 jobs=1 slower=6
+    workers=1 runs=2 batch=2 slots=8 fresh=1 train_minutes=0.2 base_least=40 jobs=1 slower=6 quick=(--quick)
 else
-    cores=$(env -u OMP_NUM_THREADS nproc) workers=$((cores > 4 ? cores - 2 : 2)) runs=25 slots=4000 fresh=4 train_minutes=0.5 base_least=60 jobs=6 slower=1
+    cores=$(env -u OMP_NUM_THREADS nproc) workers=$((cores > 4 ? cores - 2 : 2)) quick=()
+    runs=25 slots=4000 fresh=4 train_minutes=0.5 base_least=60 jobs=6 slower=1
 fi
 
 work=$repository/runs/gpu/work
@@ -82,7 +83,10 @@ export TRITON_CACHE_DIR=$work/triton
 
 left() { echo $((deadline - $(date +%s))); }
 
-pack() { tar -C "$work" -czf "$out/logs.tar.gz" logs; }
+# Weights of the short training are of no use elsewhere, and large.
+pack() {
+    tar -C "$work" --exclude=checkpoints --exclude=.distill --exclude='*.safetensors' -czf "$out/logs.tar.gz" logs
+}
 
 # stage NAME SECONDS COMMAND...: run it, at most so long and not beyond the end; keep its output and how it ended.
 stage() {
@@ -107,6 +111,7 @@ stage() {
     return "$status"
 }
 
+# shellcheck disable=SC2329  # by a stage
 install() {
     "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade \
         --disable-pip-version-check --target "$work/site" wheels/*.whl || return
@@ -128,10 +133,11 @@ END
 export -f install
 export python device work
 
+# shellcheck disable=SC2329  # by a stage
 tests() {
     local chosen=(tests/test_cuda.py tests/test_representation.py tests/test_spectral.py tests/test_functional.py
         tests/test_views.py tests/balancing tests/terms tests/model tests/trainer/test_learning.py)
-    [[ $device == cpu ]] && chosen=(tests/test_cuda.py tests/test_spectral.py tests/balancing tests/model/test_code.py)
+    [[ $device == cpu ]] && chosen=(tests/test_cuda.py tests/balancing tests/model/test_code.py)
     echo "run: ${chosen[*]}"
     echo "not run here, though they are there:"
     find tests -name 'test_*.py' | sort | grep -v -F -f <(printf '%s\n' "${chosen[@]}")
@@ -151,7 +157,7 @@ export jobs
 
 stage environment 60 bash -c install
 stage tests 120 bash -c tests
-stage spectral 60 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" --write "$page"
+stage spectral 60 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" "${quick[@]}" --write "$page"
 stage step 45 "$python" benchmarks/step.py --device "$device" --runs "$runs" --write "$page"
 if [[ $device == cuda ]]; then
     stage step-64 45 "$python" benchmarks/step.py --device "$device" --batch 64 --runs "$runs" --write "$page"
@@ -166,28 +172,33 @@ if stage train 90 "$python" -m distill train ${recordings:+"$recordings"} --loss
     stage reconstruct 40 "$python" -m distill reconstruct "$run" "$some" --out "$work/logs/reconstructed"
     stage generate 40 "$python" -m distill generate "$run" -n 2 --out "$work/logs/generated"
 fi
-# The run's checkpoints and cache are large, and of no use elsewhere.
-rm -rf "$run/checkpoints" "$work/logs/.distill"
 
 if [[ -z $recordings ]]; then
     recordings=$work/demo
     stage demo 30 "$python" -c "import sys, pathlib, distill.corpus as c; c.write_demo_corpus(pathlib.Path(sys.argv[1]))" \
         "$recordings"
 fi
+# train_base NAME OPTION...: for the time that is left but 20 s, which are for the checkpoint and to pack it.
+train_base() {
+    local name=$1 rest
+    shift
+    rest=$(($(left) - 20))
+    if ((rest < base_least)); then
+        failed=1
+        echo "| $name | not run: $rest s were left | |" | tee -a "$summary"
+        return
+    fi
+    [[ $device == cpu ]] && rest=$base_least
+    stage "$name" $((rest + 15)) env OMP_NUM_THREADS=1 "$python" benchmarks/base.py --device "$device" \
+        --batch "$batch" --recordings "$recordings" --out "$work/base" --slots "$slots" --fresh "$fresh" \
+        --workers "$workers" --minutes "$(awk "BEGIN { print $rest / 60 }")" ${hours:+--hours "$hours"} "$@"
+}
 mkdir -p "$work/base"
 if [[ -n $base ]]; then cp "$base/checkpoint.safetensors" "$work/base/" || failed=1; fi
-# The last 20 s are for the checkpoint, and to pack it.
-rest=$(($(left) - 20))
-if ((rest >= base_least)); then
-    [[ $device == cpu ]] && rest=$base_least
-    faster=()
-    grep -q '^compile pays: yes' "$work/logs/compiled.log" && faster=(--compile)
-    stage base $((rest + 15)) env OMP_NUM_THREADS=1 "$python" benchmarks/base.py --device "$device" --batch "$batch" \
-        --recordings "$recordings" --out "$work/base" --slots "$slots" --fresh "$fresh" --workers "$workers" \
-        --minutes "$(awk "BEGIN { print $rest / 60 }")" ${hours:+--hours "$hours"} "${faster[@]}"
+if grep -q '^compile pays: yes' "$work/logs/compiled.log"; then
+    train_base base-compiled --compile || train_base base
 else
-    failed=1
-    echo "| base | not run: $rest s were left | |" | tee -a "$summary"
+    train_base base
 fi
 
 if [[ -f $work/base/model.safetensors ]]; then
@@ -198,7 +209,7 @@ fi
     echo
     echo "The end of the base training:"
     echo
-    tail -n 3 "$work/logs/base.log" 2>/dev/null | sed 's/^/    /'
+    tail -q -n 3 "$work"/logs/base*.log 2>/dev/null | sed 's/^/    /'
     echo
     tail -n +2 "$page" 2>/dev/null
 } >>"$summary"
