@@ -157,18 +157,17 @@ def floors(step: Step, runs: int) -> str:
     """Say what the arithmetic and the bytes of a step would take by themselves, at speeds measured here."""
     with FlopCounterMode(display=False) as counter:
         step.learn()
-    operations, bins, width = (
-        counter.get_total_flops(),
-        step.representation.bins,
-        step.model.magnitude_in.out_features,
-    )
-    frames = step.spectrogram[:, 0].numel() // bins
+    operations = counter.get_total_flops()
+    # A layer of the coarse grid, where most products are.
+    layer = step.model.decoder.blocks[0].widen
+    shape = layer.in_features, layer.out_features
+    cells = step.noise.shape[0] * step.noise.shape[-1] * step.model.bands
     kind = torch.bfloat16 if step.accelerator.mixed_precision == "bf16" else torch.float32
-    one = torch.randn(frames, bins, dtype=kind, device=step.device)
-    other = torch.randn(bins, width, dtype=kind, device=step.device)
+    one = torch.randn(cells, shape[0], dtype=kind, device=step.device)
+    other = torch.randn(shape, dtype=kind, device=step.device)
     block = torch.zeros(2**24, device=step.device)
     taken = timed({"product": lambda: one @ other, "copy": block.clone}, runs, step.device)
-    rate = 2 * one.numel() * width / taken["product"]
+    rate = 2 * one.numel() * shape[1] / taken["product"]
     bandwidth = 2 * block.nbytes / taken["copy"]
     # The representation is written; the model reads half of it, writes its own and reads the gradient; the
     # loss reads both and writes the gradient. AdamW reads four numbers per weight and writes three.
@@ -176,7 +175,7 @@ def floors(step: Step, runs: int) -> str:
     moved = 6.5 * step.spectrogram.nbytes + 28 * weights
     return (
         f"Floor: {operations / 1e9:.1f} GFLOP of matrix products, {operations / rate * 1e3:.1f} ms at the "
-        f"{rate / 1e9:.0f} GFLOP/s of one of {frames} x {bins} x {width}; {moved / 1e6:.0f} MB to be moved, "
+        f"{rate / 1e9:.0f} GFLOP/s of one of {cells} x {shape[0]} x {shape[1]}; {moved / 1e6:.0f} MB to move, "
         f"{moved / bandwidth * 1e3:.1f} ms at the {bandwidth / 1e9:.1f} GB/s of a copy; and the Fourier "
         f"transforms, of the shares that the table gives."
     )
