@@ -175,7 +175,7 @@ def floors(step: Step, runs: int) -> str:
     moved = 6.5 * step.spectrogram.nbytes + 28 * weights
     return (
         f"Floor: {operations / 1e9:.1f} GFLOP of matrix products, {operations / rate * 1e3:.1f} ms at the "
-        f"{rate / 1e9:.0f} GFLOP/s of one of {cells} x {shape[0]} x {shape[1]}; {moved / 1e6:.0f} MB to move, "
+        f"{rate / 1e9:.0f} GFLOP/s of {cells} x {shape[0]} x {shape[1]}; {moved / 1e6:.0f} MB to move, "
         f"{moved / bandwidth * 1e3:.1f} ms at the {bandwidth / 1e9:.1f} GB/s of a copy; and the Fourier "
         f"transforms, of the shares that the table gives."
     )
