@@ -19,13 +19,11 @@ from pathlib import Path
 
 import click
 import torch
+from measures import MEASURES, audio_below, cell, figures, measure, read_sounds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.audio import read_audio, resample
 from distill.base import load_base
-from distill.corpus.scanning import find_audio
-from distill.evaluation import Evaluation, evaluate, installed_listeners
 from distill.model import VAE
 from distill.model.framewise import FramewisePhases
 from distill.model.phases import white_noise, with_phases
@@ -33,16 +31,6 @@ from distill.representation import MagnitudeIF
 
 MEDIAN = 0.5 * math.log(math.log(2))
 REACH, PEAK = 20, 1.5
-
-
-def main_row(name: str, found: Evaluation) -> str:
-    """Set one row of the table."""
-    mean = found.mean
-    assert mean is not None  # noqa: S101  # recordings are not silent
-    worst = found.by_level[0][1].level_difference
-    values = [mean.zimtohrli, mean.tones, mean.texture, found.mean_absolute_level, worst, mean.mel,
-              mean.log_spectral_distance]  # fmt: skip
-    return f"| {name} | {' | '.join('' if value is None else f'{value:.2f}' for value in values)} |"
 
 
 def smoothed(magnitude: Tensor) -> Tensor:
@@ -122,10 +110,7 @@ def base_model(representation: MagnitudeIF, *, noise: bool) -> Callable[[Tensor]
 def main(recordings: Path, *, base: bool) -> None:
     """Measure each substitute, and print the table."""
     representation = MagnitudeIF()
-    sounds = []
-    for path in (found.path for found in find_audio(recordings).candidates):
-        waveform, rate = read_audio(path)
-        sounds.append((path.name, resample(waveform[:1], rate, representation.sample_rate)))
+    sounds = read_sounds(audio_below(recordings), representation.sample_rate)
     substitutes = Substitutes(representation)
     rows = {f"the original's magnitudes, {n} iterations": substitutes.phases(n) for n in (0, 8, 16, 64)}
     for n in (4, 8):
@@ -135,12 +120,10 @@ def main(recordings: Path, *, base: bool) -> None:
     if base:
         rows["the base model, without its noise"] = base_model(representation, noise=False)
         rows["the base model"] = base_model(representation, noise=True)
-    print("| what | Zimtohrli | tones | texture | abs. level dB | worst | mel dB | LSD dB |")
-    print("|---|---|---|---|---|---|---|---|")
-    listeners = {name: each for name, each in installed_listeners().items() if name == "zimtohrli"}
+    print(f"| what | {' | '.join(MEASURES)} |\n|---|{'---|' * len(MEASURES)}")
     for name, substitute in rows.items():
-        found = evaluate(substitute, sounds, sample_rate=representation.sample_rate, listeners=listeners)
-        print(main_row(name, found), flush=True)
+        found = measure(substitute, sounds, representation.sample_rate)
+        print(f"| {name} | {' | '.join(cell([value]) for value in figures(found).values())} |", flush=True)
     originals = [each.metrics.original_texture for each in found.results if each.metrics]
     print(f"\nThe originals' texture: {statistics.fmean(t for t in originals if t is not None):.2f} dB.")
 

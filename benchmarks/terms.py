@@ -1,37 +1,54 @@
-"""What each term of the plugins gives to the sound: train with it for as long as without, and measure.
+"""What a short training by each choice of terms does to the base model, on what it heard and what it did not.
 
-Run: python benchmarks/terms.py TRAIN HELDOUT [--minutes 2] [--jobs 2] [--seed 0 --seed 1] [--loss LIST ...]
-     [--out runs/terms] [--write]
+Run: python benchmarks/terms.py TRAIN HELDOUT [--steps 260] [--files 5 --files 20 --files 50]
+     [--seed 0 --seed 1] [--loss LIST ...] [--jobs 2] [--out runs/terms] [--write SECTION]
 
-Every recording of TRAIN is trained on, and none of HELDOUT; each training has one thread, and `--jobs` of
-them run at a time. Prints a Markdown table, with the spread over the seeds; `--write` puts it into
-`docs/sound.md`, and the rows of a plugin's terms into the plugin's README. What is in `--out` already is not
-done again.
+Each training takes so many of TRAIN's recordings, of which Distill holds out one in ten, and has one thread;
+`--jobs` of them run at a time. 260 steps are a minute on two quiet cores. Every model is measured twice, on
+HELDOUT and on at most 13 of the recordings it was trained on: as `distill train` leaves it, which keeps only
+what does no harm, and with all kept that it has learnt (`training.keep=1`).
+
+Prints two tables, each figure with its range over the seeds: of models with all kept, which shows what
+each choice does by itself; and of models as they are left, as differences from the base model. With
+`--write terms` the first goes into `docs/sound.md`, and the rows of a plugin's terms into the plugin's
+README; with `--write minute` the second goes into `docs/sound.md`. What is in `--out` already is not done
+again.
 """
 
 import json
 import os
-import statistics
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import click
 import torch
+from attrs import frozen
+from measures import MEASURES, Sounds, audio_below, cell, figures, measure, read_sounds
 from page import machine, table, write_section
+
+from distill.assembly import load_model
+from distill.base import load_base
+from distill.model import VAE
+from distill.representation import MagnitudeIF
+from distill.run import Run
+from distill.sounds import reconstruct
 
 ROOT = Path(__file__).parents[1]
 BASE = "stft,recon,kl"
 LOSSES = (
-    BASE,
     "default",
+    BASE,
     *(
         f"{BASE},{term}"
         for term in (
+            "waveform",
             "mel",
             "weighted_stft",
             "loudness",
@@ -45,77 +62,139 @@ LOSSES = (
     ),
     *(f"stft,recon,{term}" for term in ("kl_capacity", "kl_batch_free_bits", "mmd")),
 )
-METRICS = {
-    "LSD dB": "log_spectral_distance",
-    "MR-STFT": "multi_resolution_stft",
-    "mel": "mel",
-    "level dB": "level_difference",
-}
-Results: TypeAlias = Mapping[str, Sequence[Mapping[str, float]]]
+MOST = 13
+DIFFERENCES = ("Zimtohrli", "tones", "mel dB", "LSD dB")
+
+
+@frozen
+class Choice:
+    """One training."""
+
+    files: int
+    loss: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its run folder."""
+        return f"{self.files}-{self.loss.replace(',', '-')}-{self.seed}"
 
 
 @click.command()
-@click.argument("train", type=click.Path(exists=True))
-@click.argument("heldout", type=click.Path(exists=True))
-@click.option("--minutes", default=2.0, show_default=True)
-@click.option("--jobs", default=2, show_default=True)
+@click.argument("train", type=click.Path(exists=True, path_type=Path))
+@click.argument("heldout", type=click.Path(exists=True, path_type=Path))
+@click.option("--steps", default=260, show_default=True)
+@click.option("--files", "counts", multiple=True, type=int, default=(50,), show_default=True)
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1), show_default=True)
 @click.option("--loss", "losses", multiple=True, default=LOSSES)
+@click.option("--jobs", default=2, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/terms"), show_default=True)
-@click.option("--write", is_flag=True, help="Put the tables into the pages.")
+@click.option("--write", type=click.Choice(["terms", "minute"]), help="Put this table into the pages.")
 def main(
-    train: str,
-    heldout: str,
-    *,
-    minutes: float,
-    jobs: int,
-    seeds: tuple[int, ...],
-    losses: tuple[str, ...],
-    out: Path,
-    write: bool,
-) -> None:
-    """Train once per choice of terms and seed, measure, print the table."""
-
-    def measure(choice: tuple[str, int]) -> Mapping[str, float]:
-        loss, seed = choice
-        return measured(train, heldout, loss, seed, minutes, out / f"{loss.replace(',', '-')}-{seed}")
-
-    choices = list(product(losses, seeds))
+    train: Path, heldout: Path, *, steps: int, counts: tuple[int, ...], seeds: tuple[int, ...],
+    losses: tuple[str, ...], jobs: int, out: Path, write: str | None,
+) -> None:  # fmt: skip
+    """Train once per choice, measure, print the tables."""
+    torch.set_num_threads(1)
+    trials = Trials(train, heldout, steps, out)
+    choices = [Choice(*each) for each in product(counts, losses, seeds)]
     with ThreadPoolExecutor(jobs) as pool:
-        means = dict(zip(choices, pool.map(measure, choices), strict=True))
-    results = {loss: [means[loss, seed] for seed in seeds] for loss in losses}
-    command = f"python benchmarks/terms.py TRAIN HELDOUT --minutes {minutes:g}"
+        found = dict(zip(choices, pool.map(trials.found, choices), strict=True))
+    command = f"python benchmarks/terms.py TRAIN HELDOUT --steps {steps}"
+    command += "".join(f" --files {count}" for count in counts)
     text = f"`{command}`, seeds {', '.join(map(str, seeds))}, on {machine(torch.device('cpu'))}:\n\n"
-    print(text + rows_of(results, losses))
-    if write:
-        write_section(ROOT / "docs" / "sound.md", "terms", text + rows_of(results, losses))
+    whole, left = terms_table(found, losses, trials.base(heldout)), minute_table(found)
+    print(f"{text}{whole}\n\n{left}")
+    if write == "minute":
+        write_section(ROOT / "docs" / "sound.md", "minute", text + left)
+    if write == "terms":
+        write_section(ROOT / "docs" / "sound.md", "terms", text + whole)
         for plugin in sorted((ROOT / "plugins").iterdir()):
             chosen = [loss for loss in losses if plugin.name in distributions(loss)]
             if chosen:
-                write_section(plugin / "README.md", "measured", text + rows_of(results, [BASE, *chosen]))
+                rows = terms_table(found, [BASE, *chosen], trials.base(heldout))
+                write_section(plugin / "README.md", "measured", text + rows)
 
 
-def measured(
-    train: str, heldout: str, loss: str, seed: int, minutes: float, run: Path
-) -> Mapping[str, float]:
-    """Train a run and measure it, unless that has been done; give its means."""
-    record = run.parent / f"{run.name}.json"
-    if not record.exists():
-        terms = () if loss == "default" else ("--loss", loss)
-        settings = ("--set", "corpus.heldout_fraction=0", "--set", "training.pairs=0")
-        distill("train", train, *terms, "--minutes", f"{minutes:g}", "--seed", f"{seed}",
-                "--out", f"{run}", *settings)  # fmt: skip
-        measures = ("--refine", "0", "--loss", "mel", "--no-visqol", "--json")
-        told = json.loads(distill("evaluate", f"{run}", heldout, *measures))
-        mean = told["model"]["mean"]
-        record.write_text(json.dumps(mean | mean["terms"]))
-    means: Mapping[str, float] = json.loads(record.read_text())
-    return means
+class Trials:
+    """Trainings and measurements, each done once and kept in the folder `out`."""
+
+    def __init__(self, train: Path, heldout: Path, steps: int, out: Path) -> None:
+        self.train, self.heldout, self.steps, self.out = train, heldout, steps, out
+        self.representation = MagnitudeIF()
+        self.bases: dict[tuple[Path, ...], Mapping[str, float | None]] = {}
+
+    def base(self, *heard: Path) -> Mapping[str, float | None]:
+        """Return the base model's figures on these recordings, or those in this folder."""
+        if heard not in self.bases:
+            base = load_base()
+            vae = VAE(base.model, self.representation).eval()
+            vae.load_state_dict(base.weights)
+            self.bases[heard] = self._figures(vae, self._sounds(heard))
+        return self.bases[heard]
+
+    def found(self, choice: Choice) -> Mapping[str, Any]:
+        """Return what a training gives: figures as it leaves the model, with all kept, and of the base."""
+        record = self.out / f"{choice.name}.json"
+        if not record.exists():
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps(self._found(choice)))
+        found: Mapping[str, Any] = json.loads(record.read_text())
+        return found
+
+    def _found(self, choice: Choice) -> dict[str, Any]:
+        run, corpus = self.out / choice.name, self._corpus(choice.files)
+        shutil.rmtree(run, ignore_errors=True)
+        terms = () if choice.loss == "default" else ("--loss", choice.loss)
+        told = distill("train", corpus, *terms, "--steps", self.steps, "--seed", choice.seed,
+                       "--out", run, "--set", "training.pairs=0")  # fmt: skip
+        (share,) = re.findall(r"Kept ([\d.]+)% of what was learnt", told)
+        names = [each["name"] for each in json.loads((run / "split.json").read_text())["train"]]
+        step = -(-len(names) // MOST)
+        trained = tuple(corpus / name for name in names[::step])
+        result: dict[str, Any] = {"share": float(share) / 100}
+        for keep in ("left", "whole"):
+            if keep == "whole":
+                distill("train", "--resume", "--out", run, "--set", "training.keep=1")
+            vae, _ = load_model(Run(run))
+            result[keep] = {
+                "heldout": self._figures(vae, self._sounds((self.heldout,))),
+                "trained": self._figures(vae, self._sounds(trained)),
+            }
+        result["base"] = {"heldout": self.base(self.heldout), "trained": self.base(*trained)}
+        shutil.rmtree(run / "checkpoints")
+        return result
+
+    def _corpus(self, count: int) -> Path:
+        """Return a folder of so many recordings, taken evenly from all of them."""
+        folder = self.out / f"corpus-{count}"
+        if not folder.exists():
+            paths = audio_below(self.train)
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            for index in range(min(count, len(paths))):
+                path = paths[index * len(paths) // min(count, len(paths))]
+                shutil.copy(path, part / path.name)
+            part.replace(folder)
+        return folder
+
+    def _sounds(self, heard: Sequence[Path]) -> Sounds:
+        paths = [each for path in heard for each in (audio_below(path) if path.is_dir() else [path])]
+        return read_sounds(paths, self.representation.sample_rate)
+
+    def _figures(self, vae: VAE, sounds: Sounds) -> dict[str, float | None]:
+        found = measure(
+            lambda waveform: reconstruct(vae, self.representation, waveform),
+            sounds,
+            self.representation.sample_rate,
+        )
+        return figures(found)
 
 
-def distill(*arguments: str) -> str:
+def distill(*arguments: object) -> str:
     """Run the command line on one thread, and give what it prints."""
-    command = [sys.executable, "-m", "distill", *arguments]
+    command = [sys.executable, "-m", "distill", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
@@ -127,16 +206,43 @@ def distributions(loss: str) -> set[str]:
     return set() if loss == "default" else {term.distribution for term in Registry().choose(loss)}
 
 
-def rows_of(results: Results, losses: Sequence[str]) -> str:
-    """Set the table of these choices, each figure as mean and range over the seeds."""
-    rows = []
+def terms_table(
+    found: Mapping[Choice, Mapping[str, Any]], losses: Sequence[str], base: Mapping[str, float | None]
+) -> str:
+    """Set the held-out figures of models with all kept, of the greatest number of files."""
+    files = max(choice.files for choice in found)
+    rows = [["base model", *(cell([base[name]]) for name in MEASURES), ""]]
     for loss in losses:
-        cells = [f"`{loss}`" if loss != "default" else "without `--loss`"]
-        for metric in METRICS.values():
-            values = [mean[metric] for mean in results[loss]]
-            cells.append(f"{statistics.fmean(values):.2f} ({min(values):.2f}..{max(values):.2f})")
-        rows.append(cells)
-    return table(["loss", *METRICS], rows)
+        results = [found[choice] for choice in found if (choice.files, choice.loss) == (files, loss)]
+        cells = [cell([each["whole"]["heldout"][name] for each in results]) for name in MEASURES]
+        rows.append([named(loss), *cells, shares(results)])
+    return table(["loss", *MEASURES, "kept by default"], rows)
+
+
+def minute_table(found: Mapping[Choice, Mapping[str, Any]]) -> str:
+    """Set the differences of models as they are left from the base model."""
+    rows = []
+    for files, loss in dict.fromkeys((choice.files, choice.loss) for choice in found):
+        results = [found[choice] for choice in found if (choice.files, choice.loss) == (files, loss)]
+        cells = []
+        for which, name in product(("heldout", "trained"), DIFFERENCES):
+            pairs = [(each["left"][which][name], each["base"][which][name]) for each in results]
+            cells.append(cell([a - b for a, b in pairs if None not in (a, b)], signed=True))
+        rows.append([f"{files}", named(loss), shares(results), *cells])
+    head = ["files", "loss", "kept", *(f"{name}, held out" for name in DIFFERENCES)]
+    return table([*head, *(f"{name}, trained" for name in DIFFERENCES)], rows)
+
+
+def named(loss: str) -> str:
+    """Set the name of a choice of terms."""
+    return f"`{loss}`" if loss != "default" else "without `--loss`"
+
+
+def shares(results: Sequence[Mapping[str, Any]]) -> str:
+    """Set the shares of what was learnt that are kept."""
+    values = [each["share"] for each in results]
+    low, high = min(values), max(values)
+    return f"{low:.0%}" if low == high else f"{low:.0%} to {high:.0%}"
 
 
 if __name__ == "__main__":

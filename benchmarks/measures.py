@@ -1,0 +1,57 @@
+"""What the tables of `docs/sound.md` have in common: recordings, and figures of an evaluation."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from distill.audio import read_audio, resample
+from distill.corpus.scanning import find_audio
+from distill.evaluation import Evaluation, evaluate, installed_listeners
+from distill.evaluation.measuring import Reconstruct
+
+MEASURES = ("Zimtohrli", "tones", "texture", "abs. level dB", "worst level dB", "mel dB", "LSD dB")
+
+Sounds = Sequence[tuple[str, Tensor]]
+"""The names of recordings and their waveforms `[1, N]`."""
+
+
+def read_sounds(paths: Iterable[Path], sample_rate: int) -> Sounds:
+    """Read the first channel of each recording."""
+    sounds = []
+    for path in paths:
+        waveform, rate = read_audio(path)
+        sounds.append((path.name, resample(waveform[:1], rate, sample_rate)))
+    return sounds
+
+
+def audio_below(folder: Path) -> list[Path]:
+    """Return the paths of the recordings in a folder."""
+    return [found.path for found in find_audio(folder).candidates]
+
+
+def measure(reconstruct: Reconstruct, sounds: Sounds, sample_rate: int) -> Evaluation:
+    """Evaluate with Zimtohrli; ViSQOL takes longest by far, and says little more."""
+    listeners = {name: each for name, each in installed_listeners().items() if name == "zimtohrli"}
+    return evaluate(reconstruct, sounds, sample_rate=sample_rate, listeners=listeners)
+
+
+def figures(found: Evaluation) -> dict[str, float | None]:
+    """Return the figures of an evaluation by the names of `MEASURES`."""
+    mean = found.mean
+    assert mean is not None  # noqa: S101  # recordings are not silent
+    worst = found.by_level[0][1].level_difference
+    values = (mean.zimtohrli, mean.tones, mean.texture, found.mean_absolute_level, worst, mean.mel,
+              mean.log_spectral_distance)  # fmt: skip
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def cell(values: Sequence[float | None], *, signed: bool = False) -> str:
+    """Set the mean of some values and, where they are several, their range."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return ""
+    style = "+.2f" if signed else ".2f"
+    spread = f" ({min(there):{style}}..{max(there):{style}})" if len(there) > 1 else ""
+    return f"{statistics.fmean(there):{style}}{spread}"
