@@ -27,7 +27,7 @@ from distill.representation import MagnitudeIF
 from distill.retention import Retention, interpolate, retain
 from distill.run import Run
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
-from distill.sounds import encode
+from distill.sounds import Encoded, encode
 
 _CACHE = ".distill"
 _LATENT_SECONDS = 60
@@ -232,7 +232,7 @@ def finish(
     save_state(run.model, vae.state_dict())
     longest = _LATENT_SECONDS * corpus.sample_rate
     bank = {
-        recording.name: encode(vae, representation, corpus.train.read(recording)[:, :longest])
+        recording.name: _to_state(encode(vae, representation, corpus.train.read(recording)[:, :longest]))
         for recording in corpus.train.recordings
     }
     save_state(run.latents, {"latents": bank})
@@ -253,8 +253,8 @@ def _retain(
     return Retention(share=keep)
 
 
-def load_latents(run: Run) -> list[Tensor]:
-    """Load the latents that `finish` kept.
+def load_latents(run: Run, representation: MagnitudeIF) -> list[Encoded]:
+    """Load the latents that `finish` kept. Those of older runs are of one channel.
 
     Raises:
         RunError: the training has not come to its end yet.
@@ -265,7 +265,22 @@ def load_latents(run: Run) -> list[Tensor]:
             culprit=str(run.folder),
             remedy="They are written at the end of the training: go on with --resume.",
         )
-    return list(load_state(run.latents)["latents"].values())
+    entries = load_state(run.latents)["latents"].values()
+    return [_from_state(entry, representation.bins) for entry in entries]
+
+
+def _to_state(entry: Encoded) -> Tensor | dict[str, Tensor]:
+    """Return what is saved: of one channel nothing but its latents `[D, T']`, as older runs have it."""
+    if len(entry.latents) == 1:
+        return entry.latents[0]
+    return {"latents": entry.latents, "coherence": torch.view_as_real(entry.coherence)}
+
+
+def _from_state(state: Tensor | dict[str, Tensor], bins: int) -> Encoded:
+    """Return the entry that was saved."""
+    if isinstance(state, Tensor):
+        return Encoded.mono(state, bins)
+    return Encoded(state["latents"], torch.view_as_complex(state["coherence"]))
 
 
 def load_statistics(run: Run) -> Statistics | None:

@@ -25,12 +25,19 @@ _ITERATIONS = 4
 """Griffin-Lim iterations at each step, at most; the finished sound gets those of the model."""
 
 
-def refine(vae: VAE, representation: MagnitudeIF, waveform: Tensor, latents: Tensor, steps: int) -> Tensor:
+def refine(
+    vae: VAE,
+    representation: MagnitudeIF,
+    waveform: Tensor,
+    latents: Tensor,
+    steps: int,
+    noise: Tensor | None = None,
+) -> Tensor:
     """Bring `latents` `[C, D, T']` closer to what decodes to `waveform` `[C, N]`, by gradient descent.
 
     An encoder gives in one go what is right on average; for one sound there are better latents near by
     (Kim et al., 2018). Each channel is refined for itself, towards the log-spectral and the
-    multi-resolution STFT distance of the decoded waveform.
+    multi-resolution STFT distance of the decoded waveform, which `VAE.sound` makes with `noise`.
     """
     distance = create_stft_loss(StftConfig(per_example=True))
     iterations = min(_ITERATIONS, vae.iterations)
@@ -38,7 +45,7 @@ def refine(vae: VAE, representation: MagnitudeIF, waveform: Tensor, latents: Ten
     optimizer = torch.optim.Adam([refined], betas=_BETAS)
     for step in range(steps):
         with torch.enable_grad():
-            made = vae.sound(refined, representation, waveform.shape[-1], iterations)
+            made = vae.sound(refined, representation, waveform.shape[-1], iterations, noise)
             away = distance(made[:, None], waveform[:, None])
             away = away + log_spectral_distance(made, waveform).mean() / _DECIBELS
         (refined.grad,) = torch.autograd.grad(away, [refined])

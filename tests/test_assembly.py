@@ -15,6 +15,7 @@ from distill.corpus import open_corpus
 from distill.errors import ConfigError, RunError
 from distill.run import Run
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
+from distill.sounds import encode
 
 SETTINGS = TrainingSettings(batch_size=2, clip_seconds=0.2)
 
@@ -228,10 +229,22 @@ def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings,
     assembly.finish(run, vae, representation, corpus, SETTINGS)
     kept = load_state(run.latents)["latents"]
     assert set(kept) == {recording.name for recording in corpus.train.recordings}
-    assert [list(latents.shape) for latents in assembly.load_latents(run)] == [
-        [vae.latent_size, vae.latent_frames(representation.frames(recording.frames))]
-        for recording in corpus.train.recordings
-    ]
+    entries = assembly.load_latents(run, representation)
+    for recording, entry in zip(corpus.train.recordings, entries, strict=True):
+        expected = encode(vae, representation, corpus.train.read(recording))
+        assert entry.latents.shape[:2] == (recording.channels, vae.latent_size)
+        assert torch.equal(entry.latents, expected.latents)
+        assert torch.equal(entry.coherence, expected.coherence)
+    assert {recording.channels for recording in corpus.train.recordings} == {1, 2}
+
+
+def test_latents_of_older_runs_are_mono(run):
+    """They hold `[D, T']` for each recording, which is one channel."""
+    latents = torch.arange(12.0).view(3, 4)
+    save_state(run.latents, {"latents": {"a.wav": latents}})
+    (entry,) = assembly.load_latents(run, assembly.load_model(run)[1])
+    assert torch.equal(entry.latents, latents[None])
+    assert torch.equal(entry.coherence, torch.ones(1, 1, 129) + 0j)
 
 
 def test_finishing_keeps_what_baselines_need(run, recordings, tmp_path):
@@ -280,7 +293,7 @@ def test_a_run_without_latents_yet(run):
     """The whole message for a run that has not come to its end."""
     run.latents.unlink()
     with pytest.raises(RunError) as caught:
-        assembly.load_latents(run)
+        assembly.load_latents(run, assembly.load_model(run)[1])
     assert str(caught.value) == (
         f"{run.folder}: holds no latents to make sounds of\n"
         "They are written at the end of the training: go on with --resume."

@@ -1,6 +1,9 @@
 """Tests of distill.sounds: reconstruction in pieces, and new sounds out of the latents of old ones."""
 
+import copy
+
 import attrs
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from torch import nn
 
 from distill import sounds
 from distill.assembly import make_model
+from distill.channels import coherence_of
 from distill.representation import MagnitudeIF
 from distill.settings import ModelSettings
 
@@ -46,9 +50,9 @@ class Copying(nn.Module):
         self.frames.append(spectrogram.shape[-1])
         return spectrogram, None
 
-    def sound(self, latents, representation, samples):
+    def sound(self, latents, representation, samples, noise):
         """Give back what was copied."""
-        assert latents.shape[-1] == representation.frames(samples)
+        assert latents.shape[-1] == noise.shape[-1] == representation.frames(samples)
         return representation.inverse(latents, samples)
 
 
@@ -68,15 +72,121 @@ def test_a_reconstruction_has_the_shape_of_its_original(vae, samples, channels):
     assert not made.requires_grad
 
 
-def test_channels_are_reconstructed_by_themselves(vae):
-    """What is in the other channel does not matter."""
-    stereo = tone(2000, channels=2)
-    together = sounds.reconstruct(vae, REPRESENTATION, stereo)
-    for channel in (0, 1):
-        other = stereo.clone()
-        other[1 - channel] = 0
-        beside = sounds.reconstruct(vae, REPRESENTATION, other)
-        torch.testing.assert_close(beside[channel], together[channel], rtol=1e-3, atol=1e-4)
+def by_the_model(vae, waveform):
+    """Encode and decode channels each for itself, by the model alone."""
+    with torch.no_grad():
+        return vae.sound(vae.encode(REPRESENTATION(waveform))[0], REPRESENTATION, waveform.shape[-1])
+
+
+def test_one_channel_is_what_the_model_makes_of_it(vae):
+    """To the last bit."""
+    assert torch.equal(sounds.reconstruct(vae, REPRESENTATION, tone(2000)), by_the_model(vae, tone(2000)))
+
+
+def stereo(samples, correlation, seed=100):
+    """Make a tone in both channels with noise in each, so that they correlate about so, at unequal levels."""
+    noise = torch.randn(2, samples, generator=torch.Generator().manual_seed(seed))
+    both = abs(correlation) ** 0.5 * 2**0.5 * torch.sin(torch.arange(samples) * 0.3)
+    sign = torch.tensor([[1.0], [-1.0 if correlation < 0 else 1.0]])
+    return torch.tensor([[0.2], [0.1]]) * (sign * both + (1 - abs(correlation)) ** 0.5 * noise)
+
+
+def correlated(waveform):
+    """Return the correlation of the first two channels, by numpy."""
+    return np.corrcoef(waveform[:2].numpy())[0, 1]
+
+
+def decibels(waveform):
+    """Return the level of each channel, in dB."""
+    return 10 * waveform.square().mean(dim=1).log10()
+
+
+@pytest.mark.parametrize("correlation", [-1.0, -0.4, 0.0, 0.3, 0.7, 1.0])
+def test_left_and_right_correlate_as_they_did(vae, correlation):
+    """And each channel is as loud as it was; twice the same."""
+    original = stereo(8000, correlation)
+    assert correlated(original) == pytest.approx(correlation, abs=0.05)
+    made = sounds.reconstruct(vae, REPRESENTATION, original)
+    assert correlated(made) == pytest.approx(correlated(original), abs=0.1)
+    assert (decibels(made) - decibels(original)).abs().max() < 0.5
+    assert torch.equal(made, sounds.reconstruct(vae, REPRESENTATION, original))
+
+
+def test_a_side_that_is_silent_stays_silent(vae):
+    """100 dB below full scale, whichever it is; the other is as loud as it was."""
+    for silent in (0, 1):
+        original = tone(8000, channels=2)
+        original[silent] = 0
+        made = sounds.reconstruct(vae, REPRESENTATION, original)
+        assert made[silent].abs().max() < 1e-5
+        assert abs((decibels(made) - decibels(original))[1 - silent]) < 0.5
+
+
+def test_a_long_recording_correlates_as_a_whole(vae, monkeypatch):
+    """One that goes from left to right, in pieces."""
+    in_short_pieces(monkeypatch)
+    original = stereo(8000, 0.3) * torch.stack([torch.linspace(1, 0, 8000), torch.linspace(0, 1, 8000)])
+    made = sounds.reconstruct(vae, REPRESENTATION, original)
+    assert correlated(made) == pytest.approx(correlated(original), abs=0.1)
+
+
+def test_more_channels_than_two(vae):
+    """Every pair correlates as it did, and a silent channel stays silent."""
+    pair, other = stereo(8000, 0.7), stereo(8000, 0.3, seed=101)[:1]
+    original = torch.cat([pair, torch.zeros(1, 8000), pair[:1] + other])
+    made = sounds.reconstruct(vae, REPRESENTATION, original)
+    assert made[2].abs().max() < 1e-5
+    heard = [0, 1, 3]
+    expected, found = (np.corrcoef(x[heard].numpy()) for x in (original, made))
+    np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+class Keeping(Copying):
+    """A model that keeps magnitudes as they are."""
+
+    iterations = 16
+
+    def log_magnitude(self, latents, noise):
+        """Give back what was copied."""
+        assert latents.shape == noise.shape
+        return latents[:, 0]
+
+
+def test_what_is_in_the_middle_stays_there_and_what_is_wide_stays_wide():
+    """A tone that both channels share, with noise of each channel's own high above it, band by band."""
+    noise = 0.02 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(100)).diff(n=4)
+    original = 0.5 * tone(7996) + noise
+    made = sounds.reconstruct(Keeping(), REPRESENTATION, original)
+    spectra = torch.stft(made, 256, 64, window=torch.hann_window(256), return_complex=True)
+    low, high = spectra[:, 8:21], spectra[:, 80:]  # 250 to 625 Hz, and from 2500 Hz
+    for band, least, most in ((low, 0.95, 1.0), (high, -0.3, 0.3)):
+        left, right = band.flatten(1)
+        assert least <= torch.vdot(left, right).real / left.norm() / right.norm() <= most
+    assert (decibels(made) - decibels(original)).abs().max() < 0.3
+
+
+def test_a_model_that_has_diverged_can_be_told(vae):
+    """What is not finite is given back, for whoever writes or measures it to say so."""
+    diverged = copy.deepcopy(vae)
+    with torch.no_grad():
+        diverged.patch_out.bias.fill_(float("nan"))
+    assert not sounds.reconstruct(diverged, REPRESENTATION, stereo(1000, 0.3)).isfinite().all()
+
+
+def test_refined_channels_correlate_too(vae):
+    """Their latents are refined with the noise that they will have."""
+    original = stereo(1000, 0.3)
+    made = sounds.reconstruct(vae, REPRESENTATION, original, refinements=1)
+    assert not torch.equal(made, sounds.reconstruct(vae, REPRESENTATION, original))
+    assert correlated(made) == pytest.approx(correlated(original), abs=0.1)
+
+
+def test_silence_is_silent(vae):
+    """In one channel, and in several: 100 dB below full scale."""
+    for count in (1, 2, 3):
+        made = sounds.reconstruct(vae, REPRESENTATION, torch.zeros(count, 1000))
+        assert made.shape == (count, 1000)
+        assert made.abs().max() < 1e-5
 
 
 def in_short_pieces(monkeypatch, piece=0.25, overlap=0.05):
@@ -89,7 +199,7 @@ def in_short_pieces(monkeypatch, piece=0.25, overlap=0.05):
 def test_pieces_join_without_a_seam(monkeypatch, samples):
     """A model that copies gives the whole recording back, however it falls into pieces."""
     in_short_pieces(monkeypatch)
-    original = tone(samples, channels=2)
+    original = tone(samples)
     made = sounds.reconstruct(Copying(), REPRESENTATION, original)
     torch.testing.assert_close(made, original, rtol=0, atol=1e-4)
 
@@ -114,13 +224,28 @@ def test_no_click_at_the_seams(monkeypatch, vae):
         assert made[:, seam - 8 : seam + 8].diff().abs().max() < 1.5 * largest
 
 
-def test_latents_of_a_recording_are_the_mean_of_its_channels(vae):
-    """One sequence per recording, `[D, T']`: the posterior's mean, averaged over channels."""
-    stereo = tone(2000, channels=2)
-    latents = sounds.encode(vae, REPRESENTATION, stereo)
-    left, right = vae.encode(REPRESENTATION(stereo))[0]
-    assert latents.shape == (vae.latent_size, vae.latent_frames(REPRESENTATION.frames(2000)))
-    torch.testing.assert_close(latents, (left + right) / 2)
+def of(vae, waveform):
+    """Return the posterior's mean of each channel."""
+    with torch.no_grad():
+        return vae.encode(REPRESENTATION(waveform))[0]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_kept_of_channels(vae, count):
+    """The posterior's mean of each, `[C, D, T']`, and their coherence, `[C, C, F]`."""
+    waveform = stereo(2000, 0.3)[:count]
+    kept = sounds.encode(vae, REPRESENTATION, waveform)
+    frames = vae.latent_frames(REPRESENTATION.frames(2000))
+    assert kept.latents.shape == (count, vae.latent_size, frames)
+    assert torch.equal(kept.latents, of(vae, waveform))
+    assert torch.equal(kept.coherence, coherence_of(waveform, 256))
+
+
+def test_of_more_channels_the_mean_is_kept(vae):
+    """As of one channel."""
+    kept = sounds.encode(vae, REPRESENTATION, tone(2000, channels=3))
+    torch.testing.assert_close(kept.latents, of(vae, tone(2000, channels=3)).mean(dim=0, keepdim=True))
+    assert torch.equal(kept.coherence, torch.ones(1, 1, 129) + 0j)
 
 
 @pytest.fixture(scope="module")
@@ -160,23 +285,41 @@ def test_sounds_are_as_long_as_asked_for(vae, bank, seconds):
     assert make(vae, bank, seconds=seconds).shape == (1, int(seconds * RATE))
 
 
-def test_temperature_scales_the_wander(vae, bank, monkeypatch):
-    """At 0 the latents lie between two recordings; the way off that line grows with the temperature."""
-    paths = []
-    decode = vae.decode_whole
-    monkeypatch.setattr(vae, "decode_whole", lambda latents: paths.append(latents) or decode(latents))
-    for temperature in (0.0, 1.0, 2.0):
-        make(vae, bank, temperature=temperature)
-    straight, near, far = paths
-    torch.testing.assert_close(far - straight, 2 * (near - straight))
-    assert not torch.equal(near, straight)
-    everything = torch.cat(bank, dim=1)
-    assert (straight[0].amax(1) <= everything.amax(1) + 1e-5).all()
-    assert (straight[0].amin(1) >= everything.amin(1) - 1e-5).all()
-
-
 def test_one_recording_is_enough(vae):
     """A bank of one short sound is mixed with itself."""
-    latents = sounds.encode(vae, REPRESENTATION, tone(10))
-    assert make(vae, [latents]).isfinite().all()
-    assert make(vae, [latents], seconds=0.5).shape == (1, 4000)
+    entry = sounds.encode(vae, REPRESENTATION, tone(10))
+    assert make(vae, [entry]).isfinite().all()
+    assert make(vae, [entry], seconds=0.5).shape == (1, 4000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seconds", [None, 0.33])
+def test_stereo_recordings_make_stereo_sounds(vae, bank, seed, seconds):
+    """Two channels that differ, as long as asked for, where one of the two recordings at least has two."""
+    wide = sounds.encode(vae, REPRESENTATION, stereo(3000, 0.3))
+    for others in ([], bank[:1]):
+        sound = make(vae, [wide, *others], seed, seconds=seconds)
+        if len(sound) == 1:  # of the mono one alone
+            assert others
+            continue
+        assert len(sound) == 2
+        assert seconds is None or sound.shape[1] == int(seconds * RATE)
+        assert sound.isfinite().all()
+        assert sound.abs().amax(dim=1).min() > 1e-3
+        assert abs(correlated(sound)) < 0.995
+
+
+def test_a_sound_of_equal_channels_stays_in_the_middle(vae):
+    """Two recordings that are mono in two channels make a sound that is, too."""
+    double = [sounds.encode(vae, REPRESENTATION, tone(samples).expand(2, -1)) for samples in (1600, 2400)]
+    sound = make(vae, double)
+    assert len(sound) == 2
+    assert correlated(sound) > 0.9999
+    assert (decibels(sound)[0] - decibels(sound)[1]).abs() < 0.01
+
+
+def test_a_sound_is_out_of_phase_as_its_recordings_are(vae):
+    """One channel turned over stays turned over."""
+    turned = torch.tensor([[1.0], [-1.0]])
+    double = [sounds.encode(vae, REPRESENTATION, turned * tone(samples)) for samples in (1600, 2400)]
+    assert correlated(make(vae, double)) < -0.9999

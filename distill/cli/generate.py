@@ -40,8 +40,9 @@ def generate(
 ) -> None:
     """Make new sounds with the model of the run folder RUN, to OUT/sound-001.wav and so on.
 
-    Each drifts between the latents of two of the recordings that the model was trained on. A sound whose
-    peak is above full scale is turned down as a whole, to a peak of 0 dBFS.
+    Each has low bands of one and high bands of another of the recordings that the model was trained on, and
+    is stereo where one of them is. A sound whose peak is above full scale is turned down as a whole, to a
+    peak of 0 dBFS.
     """
     from distill.files import require_writable
 
@@ -57,7 +58,7 @@ def generate(
     from distill.run import Run
 
     vae, representation = load_model(Run(run))
-    bank = load_latents(Run(run))
+    bank = load_latents(Run(run), representation)
     generator = torch.Generator().manual_seed(seed)
     for target in targets:
         sound = sounds.generate(

@@ -17,7 +17,7 @@ from distill.cli.options import overwrite_option, refine_option
 def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: int, overwrite: bool) -> None:
     """Send each of FILES through the model of the run folder RUN, to OUT/<stem>.wav.
 
-    Length, sample rate and channels are those of the file.
+    Length, sample rate and channels are those of the file, and so is the correlation of its channels.
     """
     from distill.files import require_writable
 

@@ -4,7 +4,7 @@
 """
 
 from distill.baselines import mean_spectrum_baseline, silence
-from distill.evaluation.hearing import mel_distance, texture, tones_kept
+from distill.evaluation.hearing import log_mel, mel_distance, texture, tonal_peaks, tones_kept
 from distill.evaluation.listeners import LISTENERS, Listener, Visqol, Zimtohrli, installed_listeners
 from distill.evaluation.measuring import Measure, Reconstruct, evaluate, evaluate_all, term_values
 from distill.evaluation.ratios import level_difference, si_sdr, signal_to_noise
@@ -26,6 +26,7 @@ __all__ = [
     "installed_listeners",
     "is_silent",
     "level_difference",
+    "log_mel",
     "log_spectral_distance",
     "mean_spectrum_baseline",
     "mel_distance",
@@ -35,5 +36,6 @@ __all__ = [
     "silence",
     "term_values",
     "texture",
+    "tonal_peaks",
     "tones_kept",
 ]

@@ -48,6 +48,25 @@ def tones_kept(reconstruction: Tensor, original: Tensor) -> float | None:
     return float((difference < _TOLERANCE).double().mean())
 
 
+def tonal_peaks(signal: Tensor) -> int:
+    """Return the number of tonal peaks of a signal `[N]`, as `tones_kept` defines them."""
+    magnitude = _magnitude(signal, 4096, 1024)
+    floor = magnitude.amax() * 1e-6
+    if floor == 0:
+        return 0
+    return len(_tonal_peaks(20 * torch.maximum(magnitude, floor).log10())[1])
+
+
+def log_mel(signal: Tensor, sample_rate: int) -> Tensor:
+    """Return the powers of a signal `[N]` in 80 mel bands, in dB, 0 being a full-scale sine: `[T, 80]`.
+
+    As `mel_distance` has them (n_fft 2048), but floored 80 dB below a full-scale sine.
+    """
+    n_fft, bands = _MEL_RESOLUTIONS[0]
+    power = _magnitude(signal, n_fft, n_fft // 4).square() @ mel_filterbank(sample_rate, n_fft, bands).mT
+    return 10 * (power / (n_fft / 4) ** 2).clamp(min=1e-8).log10()
+
+
 def texture(signal: Tensor) -> float | None:
     """Return how rough the spectrum of a signal `[N]` is, in dB; None if the signal is silent.
 

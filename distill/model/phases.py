@@ -27,16 +27,24 @@ _SILENCE = 1e-16
 """The energy below which there is nothing to scale: one bin of amplitude 1e-8."""
 
 
+def draw_noise(representation: MagnitudeIF, rows: int, samples: int) -> Tensor:
+    """Return uncorrelated Gaussian white noise `[rows, samples]` of unit power in each bin.
+
+    Each row is a function of its place and its length alone.
+    """
+    drawn = [torch.randn(samples, generator=torch.Generator().manual_seed(row)) for row in range(rows)]
+    # The amplitude of a bin is 4 / n_fft times that of the Fourier transform, whose power is the sum of
+    # the squared Hann window, 3 / 8 n_fft.
+    return math.sqrt(representation.n_fft / 6) * torch.stack(drawn)
+
+
 def white_noise(representation: MagnitudeIF, rows: int, samples: int, device: torch.device) -> Tensor:
     """Return the spectrogram `[rows, 2, F, T]` of Gaussian white noise of unit power in each bin.
 
-    It is always the same, and so are its rows: channels that have much in common keep it.
+    It is always the same, and so are its rows: they are sounds that have nothing to do with each other.
     """
-    drawn = torch.randn(samples, generator=torch.Generator().manual_seed(0))
-    # The amplitude of a bin is 4 / n_fft times that of the Fourier transform, whose power is the sum of
-    # the squared Hann window, 3 / 8 n_fft.
-    unit = math.sqrt(representation.n_fft / 6)
-    return representation((unit * drawn)[None].to(device)).expand(rows, -1, -1, -1)
+    drawn = draw_noise(representation, 1, samples).to(device)
+    return representation(drawn).expand(rows, -1, -1, -1)
 
 
 def roughened(log_magnitude: Tensor, spread: Tensor, noise: Tensor, unit: float) -> Tensor:

@@ -180,11 +180,8 @@ class VAE(nn.Module):
 
     def decode_whole(self, latents: Tensor) -> Decoded:
         """Return all that latents `[B, D, T']` decode to."""
-        level, core = latents[:, :1], latents[:, 1:]
-        if self.axes is not None:
-            core = self.axes.decode(core)
-        levels, shape = self.code.part(level, core)
-        x = torch.cat([self.code.unflatten(shape), self.code.scaled(levels)[..., None]], dim=-1)
+        levels, shapes = self.bands_of(latents)
+        x = torch.cat([shapes, self.code.scaled(levels)[..., None]], dim=-1)
         x = self.split(self.decoder(self.latents_in(x)))
         features = self.fine_decoder(split_patches(x, *_JOINED))
         pulled = torch.lerp(features.detach(), features, _FREQUENCY_PULL)
@@ -192,6 +189,17 @@ class VAE(nn.Module):
         # Channel 0 is never negative, and so sharp a bend lets silence come near 0.
         log_magnitude = F.softplus(magnitude, beta=4)
         return Decoded(log_magnitude, wrapped(_cells(self.frequency_out, pulled)), levels, features)
+
+    def bands_of(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels `[B, Q, T']`, and the shapes `[B, Q, T', K]`, of latents `[B, D, T']`."""
+        core = latents[:, 1:] if self.axes is None else self.axes.decode(latents[:, 1:])
+        levels, shape = self.code.part(latents[:, :1], core)
+        return levels, self.code.unflatten(shape)
+
+    def from_bands(self, levels: Tensor, shapes: Tensor) -> Tensor:
+        """Invert `bands_of`, as far as the latents have room for it: return `[B, D, T']`."""
+        level, core = self.code.join(self.levels.total(levels), levels, self.code.flatten(shapes))
+        return torch.cat([level, core if self.axes is None else self.axes.encode(core)[0]], 1)
 
     def spread_of(self, features: Tensor) -> Tensor:
         """Return how far off the log-magnitude is on average, in nepers, `[B, 32 * Q, 8 * T']`."""
@@ -205,17 +213,33 @@ class VAE(nn.Module):
         return decoded.features, audible_error(prediction, target, self.levels.floor)
 
     def sound(
-        self, latents: Tensor, representation: MagnitudeIF, samples: int, iterations: int | None = None
+        self,
+        latents: Tensor,
+        representation: MagnitudeIF,
+        samples: int,
+        iterations: int | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Return the waveform `[B, samples]` of latents `[B, D, T']`.
 
         What the model is not sure of fluctuates as noise does, the levels are those of the code, and
-        the phases are found in so many Griffin-Lim iterations.
+        the phases are found in so many Griffin-Lim iterations. `noise` is the spectrogram `[B, 2, F, T]` of
+        white noise; by default it is the same in every row.
         """
-        frames = representation.frames(samples)
+        if noise is None:
+            noise = white_noise(representation, len(latents), samples, latents.device)
+        log_magnitude = self.log_magnitude(latents, noise)
+        iterations = self.iterations if iterations is None else iterations
+        return with_phases(log_magnitude, noise, representation, samples, iterations)
+
+    def log_magnitude(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-magnitudes `[B, F, T]` that a sound of latents `[B, D, T']` is made of.
+
+        They are those that are decoded, with the fluctuations of white noise, `[B, 2, F, T]`, where the
+        model is not sure of them, and at the levels of the code.
+        """
         decoded = self.decode_whole(latents)
-        noise = white_noise(representation, len(latents), samples, latents.device)
-        unit = math.log1p(1 / representation.floor)
+        unit = math.log1p(1 / self.levels.floor)
         rough = roughened(
             decoded.log_magnitude,
             self.spread_of(decoded.features),
@@ -226,8 +250,7 @@ class VAE(nn.Module):
             rough = self.levels.restore(rough, decoded.levels)
         else:  # whose levels of bands are but close, while that of all of them is exact
             rough = self.levels.restore_total(rough, self.code.total(latents[:, 0]))
-        iterations = self.iterations if iterations is None else iterations
-        return with_phases(self._bins_of(rough)[..., :frames], noise, representation, samples, iterations)
+        return self._bins_of(rough)[..., : noise.shape[-1]]
 
     def render(
         self,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from distill.model.phases import roughened, white_noise, with_phases
+from distill.model.phases import draw_noise, roughened, white_noise, with_phases
 from distill.representation import MagnitudeIF
 
 REPRESENTATION = MagnitudeIF(8000, n_fft=256, hop=64)
@@ -48,6 +48,15 @@ def test_noise_is_always_the_same():
     torch.testing.assert_close(one[0], two[0], rtol=0, atol=1e-5)
     assert torch.equal(two, white_noise(REPRESENTATION, 2, 2000, CPU))
     assert torch.equal(two[0], two[1])
+
+
+def test_rows_that_are_drawn_have_nothing_in_common():
+    """They are the same however many there are, and the first is that of `white_noise`."""
+    drawn = draw_noise(REPRESENTATION, 3, 16_000)
+    correlations = torch.corrcoef(drawn)
+    assert (correlations - torch.eye(3)).abs().max() < 4 / 16_000**0.5
+    assert torch.equal(drawn[:2], draw_noise(REPRESENTATION, 2, 16_000))
+    assert torch.equal(REPRESENTATION(drawn[:1]), white_noise(REPRESENTATION, 1, 16_000, CPU))
 
 
 @pytest.mark.parametrize("slope", [0.0, -4.0])

@@ -12,6 +12,7 @@ from distill.assembly import make_model
 from distill.config import structure
 from distill.errors import ConfigError
 from distill.model import LOGVAR_BOUND
+from distill.model.phases import draw_noise
 from distill.representation import MagnitudeIF
 from distill.settings import ModelSettings
 
@@ -318,6 +319,33 @@ def test_a_sound_is_always_the_same():
     assert made.shape == (3, SAMPLES)
     assert torch.equal(made, vae.sound(latents, REPRESENTATION, SAMPLES, vae.iterations))
     assert not torch.allclose(made, vae.sound(latents, REPRESENTATION, SAMPLES, 0), atol=1e-3)
+
+
+@CODES
+@torch.no_grad()
+def test_magnitudes_have_the_levels_of_what_was_encoded(code):
+    """Whatever the noise, the energy that they say is that of the original within 0.3 dB."""
+    vae, originals = small(**code), sounds()
+    vae.begin_with(REPRESENTATION(originals))
+    given = REPRESENTATION(originals)
+    for seed in (0, 1):
+        noise = REPRESENTATION((256 / 6) ** 0.5 * draw(3, SAMPLES, seed=seed))
+        made = vae.log_magnitude(vae.encode(given)[0], noise)
+        assert made.shape == given[:, 0].shape
+        levels = [10 * REPRESENTATION.amplitude(x).square().mean((1, 2)).log10() for x in (made, given[:, 0])]
+        assert (levels[0] - levels[1]).abs().max() < 0.3
+
+
+@torch.no_grad()
+def test_a_sound_begins_with_the_noise_that_it_is_given():
+    """Noise turned over makes the sound turned over; by default it is white noise, the same in each row."""
+    vae, given = small(), REPRESENTATION(sounds())
+    latents = vae.encode(given)[0]
+    made = vae.sound(latents, REPRESENTATION, SAMPLES)
+    white = draw_noise(REPRESENTATION, 1, SAMPLES).expand(3, -1)
+    for sign in (1, -1):
+        begun = vae.sound(latents, REPRESENTATION, SAMPLES, noise=REPRESENTATION(sign * white))
+        assert (sign * begun - made).square().mean() < 0.01 * made.square().mean()
 
 
 @torch.no_grad()

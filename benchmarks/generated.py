@@ -1,0 +1,143 @@
+"""What new sounds are beside the recordings they are made of: levels, variety, copies, tones.
+
+Run: python benchmarks/generated.py RUN [-n 40] [--seed 0] [--temperature 1]
+
+Prints a Markdown table. Recordings are those that the run was trained on; beside them stand their
+reconstructions (`--refine 0`), which say what is the model's doing and not that of `distill generate`.
+
+Levels are of the whole sound, RMS in dB below full scale. Sounds are compared by their log-mel statistics:
+mean and standard deviation over the frames of each of 80 mel bands, in dB, floored 80 dB below a
+full-scale sine, which are averaged over channels; the distance of two sounds is the RMS of the difference.
+Variety is the mean distance of all pairs. A copy is nearer to a recording than 95 % of the recordings are
+to their nearest neighbours. Tonal peaks are those of `distill evaluate`, per second
+and channel, a mean over the sounds.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from distill.assembly import corpus_of, load_model
+from distill.audio import read_audio, resample
+from distill.checkpoints import load_state
+from distill.corpus import write_demo_corpus
+from distill.evaluation import log_mel, tonal_peaks
+from distill.run import Run
+from distill.sounds import reconstruct
+
+
+@frozen(eq=False)
+class Sounds:
+    """What is measured: peaks, levels in dB and channels `[S]`, statistics `[S, 160]`, tones per second."""
+
+    peaks: Tensor
+    levels: Tensor
+    statistics: Tensor
+    tones: float
+    channels: Tensor
+
+    @property
+    def distances(self) -> Tensor:
+        """Return the distances `[S, S]` of all pairs, infinite on the diagonal."""
+        return distances(self.statistics, self.statistics).fill_diagonal_(torch.inf)
+
+    @property
+    def variety(self) -> float:
+        """Return the mean distance of all pairs."""
+        apart = self.distances
+        return float(apart[apart.isfinite()].mean())
+
+
+def distances(some: Tensor, others: Tensor) -> Tensor:
+    """Return the RMS differences `[S, O]` of statistics `[S, K]` and `[O, K]`."""
+    return (some[:, None] - others).square().mean(dim=-1).sqrt()
+
+
+def measure(sounds: Iterable[tuple[Tensor, int]]) -> Sounds:
+    """Measure waveforms, each with its sample rate; what exceeds full scale is turned down first."""
+    peaks, levels, statistics, channels, tones = [], [], [], [], []
+    for given, rate in sounds:
+        peaks.append(float(given.abs().max()))
+        waveform = given / max(1.0, peaks[-1])
+        levels.append(float(10 * waveform.double().square().mean().clamp(min=1e-12).log10()))
+        bands = torch.stack([log_mel(channel, rate) for channel in waveform])
+        parts = bands.mean(dim=1), bands.std(dim=1, correction=0)
+        statistics.append(torch.cat(parts, dim=1).mean(dim=0))
+        channels.append(len(waveform))
+        peaks_of_tones = sum(tonal_peaks(channel) for channel in waveform) / len(waveform)
+        tones.append(peaks_of_tones * rate / waveform.shape[-1])
+    return Sounds(
+        torch.tensor(peaks), torch.tensor(levels), torch.stack(statistics), torch.tensor(tones).mean().item(),
+        torch.tensor(channels),
+    )  # fmt: skip
+
+
+def recordings_of(run: Run) -> list[Path]:
+    """Return the files that a run was trained on."""
+    names = load_state(run.latents)["latents"]
+    corpus = corpus_of(run)
+    folder = write_demo_corpus(Path(tempfile.mkdtemp())) if corpus is None else Path(corpus)
+    return [folder / name for name in names]
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-n", "count", default=40, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--temperature", default=1.0, show_default=True)
+def main(run: Path, *, count: int, seed: int, temperature: float) -> None:
+    """Generate, measure, print the table."""
+    files = recordings_of(Run(run))
+    vae, representation = load_model(Run(run))
+    rate = representation.sample_rate
+
+    def reconstructed(path: Path) -> tuple[Tensor, int]:
+        return reconstruct(vae, representation, resample(*read_audio(path), rate)), rate
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = f"-n {count} --seed {seed} --temperature {temperature} --no-limit".split()
+        command = [sys.executable, "-m", "distill", "generate", f"{run}", "--out", folder, *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        made = measure(map(read_audio, sorted(Path(folder).iterdir())))
+    columns = [measure(map(read_audio, files)), measure(map(reconstructed, files)), made]
+    recordings = columns[0]
+    nearest = recordings.distances.amin(dim=1)
+    low, high = (float(recordings.levels.quantile(q)) for q in (0.05, 0.95))
+    copy = float(nearest.quantile(0.05))
+    print("| | recordings | reconstructions | new sounds |\n|---|---|---|---|")
+    cells = [f"{len(each.channels)}, {int((each.channels > 1).sum())}" for each in columns]
+    print_row("sounds, and how many of them stereo", cells)
+    cells = [f"{int((each.peaks > 1).sum())}, highest peak {each.peaks.max():.2f}" for each in columns]
+    print_row("above full scale, before they are turned down", cells)
+    cells = [
+        f"{int(((each.levels >= low) & (each.levels <= high)).sum())} "
+        f"({each.levels.min():.1f}..{each.levels.max():.1f}, median {each.levels.median():.1f})"
+        for each in columns
+    ]
+    print_row(f"levels within {low:.1f}..{high:.1f} dB", cells)
+    cells = [f"{each.variety:.1f} ({each.variety / recordings.variety:.0%})" for each in columns]
+    print_row("variety, dB", cells)
+    far = [nearest, *(distances(each.statistics, recordings.statistics).amin(dim=1) for each in columns[1:])]
+    cells = [f"{each.min():.1f}, {each.median():.1f}" for each in far]
+    print_row("distance to the nearest recording, dB: least, median", cells)
+    print_row(
+        f"copies: nearer than {copy:.1f} dB", ["", *(f"{int((each < copy).sum())}" for each in far[1:])]
+    )
+    cells = [f"{each.tones:.0f} ({each.tones / recordings.tones:.0%})" for each in columns]
+    print_row("tonal peaks per second", cells)
+
+
+def print_row(name: str, cells: list[str]) -> None:
+    """Print a row of the table."""
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
