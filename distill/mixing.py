@@ -68,7 +68,8 @@ def mix(
     turns = max(2, length // _TURN)
     curves = _resized(drawn(_CURVE, turns), vae.bands, length) * level_deviation[:, None]
     wander = _stretched(drawn(vae.bands, shapes.shape[-1], turns), length).mT
-    wandered = power * torch.exp(2 * _WANDER * temperature * curves)
+    # Down from the highest point of a curve, since at a high temperature a power overflows.
+    wandered = power * torch.exp(2 * _WANDER * temperature * (curves - curves.amax(dim=0)))
     shapes = shapes + _WANDER * temperature * wander * shape_deviation[:, None]
     # Frame by frame the bands together are as loud as before they wandered.
     wandered = wandered * ((power.sum(1) + _QUIETEST) / (wandered.sum(1) + _QUIETEST))[:, None]
