@@ -3,10 +3,10 @@
 Run: python benchmarks/sound.py TRAIN HELDOUT --minutes 4 --loss default --loss stft,recon,kl
      [--seed 0 --seed 1] [--out runs/sound] [--set model.code=compact]
 
-Every recording of TRAIN is trained on, and none of HELDOUT. `default` stands for a recipe that names no
-terms. Prints a Markdown table of `distill evaluate --refine 0`, each figure with its range over the seeds: of
-the runs, of the base model (a run of one step), and of what stands beside them. `docs/metrics.md` defines the
-measures.
+Of TRAIN's recordings one in ten is held out, as always, and none of HELDOUT is trained on. `default` stands
+for a recipe that names no terms. Prints a Markdown table of `distill evaluate`, each figure with its range
+over the seeds: of the runs, of the base model (a run of one step), and of what stands beside them.
+`docs/metrics.md` defines the measures.
 """
 
 import json
@@ -59,10 +59,8 @@ def main(
             run = out / f"{loss.replace(',', '-')}-{seed}"
             settings = [part for text in assignments for part in ("--set", text)]
             distill("train", train, *terms, *length, "--seed", f"{seed}", "--out", f"{run}",
-                    "--set", "corpus.heldout_fraction=0", "--set", "training.pairs=0", *settings)  # fmt: skip
-            measured = json.loads(
-                distill("evaluate", f"{run}", heldout, "--json", "--refine", "0", "--no-visqol")
-            )
+                    "--set", "training.pairs=0", *settings)  # fmt: skip
+            measured = json.loads(distill("evaluate", f"{run}", heldout, "--json", "--no-visqol"))
             found.append(measured["model"])
         print_row(loss, found)
     for name in ("linear_code", "mean_spectrum", "silence", "ceiling"):

@@ -4,16 +4,13 @@ from pathlib import Path
 
 import click
 
-REFINEMENTS = 30
-"""Steps after which little is left to gain: `docs/sound.md` has the table."""
-
 refine_option = click.option(
     "--refine",
     "refinements",
     type=click.IntRange(min=0),
-    default=REFINEMENTS,
+    default=0,
     show_default=True,
-    help="Steps that bring the latents closer to each recording; 0: as the encoder gives them.",
+    help="Steps that lower the spectral distance to each recording, at the cost of tones and level.",
 )
 
 overwrite_option = click.option(

@@ -14,7 +14,6 @@ from distill import assembly
 from distill.audio import write_audio
 from distill.checkpoints import load_latest, write_text
 from distill.cli.display import Display, corpus_progress, in_words, say, summary
-from distill.cli.options import REFINEMENTS
 from distill.corpus import Corpus, Stream
 from distill.membership import Membership
 from distill.memory import keep_freed_memory
@@ -151,7 +150,7 @@ def _leave_pairs(run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus
         original = split.read(recording)[:, : _PAIR_SECONDS * corpus.sample_rate]
         name = f"{number}-{PurePath(recording.name).stem}"
         write_audio(run.audio / f"{name}.original.wav", original, corpus.sample_rate)
-        made = reconstruct(vae, representation, original, refinements=REFINEMENTS)
+        made = reconstruct(vae, representation, original)
         write_audio(run.audio / f"{name}.reconstruction.wav", made, corpus.sample_rate)
 
 

@@ -61,13 +61,13 @@ def test_json_holds_the_model_and_its_baselines(distill, trained, corpus):
 
 def test_each_contender_is_measured_on_the_recording(distill, trained, corpus):
     """The values are those of the refined reconstruction and of the answers of the baselines."""
-    told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
+    told = json.loads(distill("evaluate", trained.folder, corpus, "--json", "--refine", 3).out)
     samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
     noise = torch.from_numpy(samples)[None]
     vae, representation = load_model(Run(trained.folder))
     statistics = load_statistics(Run(trained.folder))
     answers = {
-        "model": reconstruct(vae, representation, noise, refinements=30),
+        "model": reconstruct(vae, representation, noise, refinements=3),
         "linear_code": baselines.linear_code(statistics, vae, representation)(noise),
         "mean_spectrum": baselines.mean_spectrum_baseline(statistics.mean_frame, representation)(noise),
         "silence": torch.zeros_like(noise),
@@ -81,7 +81,7 @@ def test_each_contender_is_measured_on_the_recording(distill, trained, corpus):
         rating = evaluation.Zimtohrli()(answer[0], noise[0], 8000)
         assert mean["zimtohrli"] == pytest.approx(rating, rel=1e-4)
     assert told["silence"]["mean"]["snr"] == 0
-    plain = json.loads(distill("evaluate", trained.folder, corpus, "--json", "--refine", 0).out)
+    plain = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
     expected = float(evaluation.log_spectral_distance(reconstruct(vae, representation, noise), noise))
     assert plain["model"]["mean"]["log_spectral_distance"] == pytest.approx(expected, rel=1e-4)
 
@@ -130,7 +130,7 @@ def test_a_table_for_people(distill, trained, corpus):
 @pytest.mark.usefixtures("visqol")
 def test_visqol_is_asked_unless_it_is_left_out(distill, trained, corpus):
     """A column and a number of its own; without it neither, and no advice to install it."""
-    words = ("evaluate", trained.folder, corpus, "--refine", 0)
+    words = ("evaluate", trained.folder, corpus)
     told = json.loads(distill(*words, "--json").out)
     samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
     noise = torch.from_numpy(samples)
@@ -146,7 +146,7 @@ def test_visqol_is_asked_unless_it_is_left_out(distill, trained, corpus):
 def test_without_models_of_listeners(distill, trained, corpus, monkeypatch):
     """Their columns are left out, and one line tells how to get them; JSON has null."""
     monkeypatch.setitem(sys.modules, "zimtohrli", None)
-    words = ("evaluate", trained.folder, corpus, "--refine", 0)
+    words = ("evaluate", trained.folder, corpus)
     result = distill(*words)
     assert (result.status, result.err) == (0, "")
     lines = result.out.splitlines()
@@ -163,7 +163,7 @@ def test_a_run_without_baselines(distill, trained, corpus, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)
     (run / "baselines.safetensors").unlink()
-    result = distill("evaluate", run, corpus, "--refine", 0)
+    result = distill("evaluate", run, corpus)
     assert (result.status, result.err) == (0, "")
     assert [line[:13].strip() for line in result.out.splitlines()[2:6]] == [
         *("model", "silence", "ceiling", "originals")
@@ -172,7 +172,7 @@ def test_a_run_without_baselines(distill, trained, corpus, tmp_path):
         "linear code and mean spectrum: left out, since the run has no baselines.safetensors, "
         "which the end of a training writes"
     ) in result.out.splitlines()
-    told = json.loads(distill("evaluate", run, corpus, "--refine", 0, "--json").out)
+    told = json.loads(distill("evaluate", run, corpus, "--json").out)
     assert (told["linear_code"], told["mean_spectrum"]) == (None, None)
     assert told["ceiling"]["measured"] == 1
 
@@ -227,7 +227,7 @@ def sharded(tmp_path):
 
 def test_of_shards_those_held_out_are_measured(distill, trained, sharded):
     """All of them, and each as the recording it was made of."""
-    words = ("--refine", 0, "--json")
+    words = ("--json",)
     told = json.loads(distill("evaluate", trained.folder, f"{sharded}/", *words).out)
     manifest = json.loads((sharded / "shards.json").read_text())
     heldout = {each["name"]: each["metrics"] for each in told["model"]["recordings"]}
@@ -298,7 +298,7 @@ def test_the_corpus_stays_clean(distill, trained, corpus):
 
 def test_terms_are_measures_too(distill, trained, corpus):
     """With --loss, the value of each term between recording and reconstruction stands beside the others."""
-    words = ("evaluate", trained.folder, corpus, "--loss", "recon,waveform", "--refine", 0)
+    words = ("evaluate", trained.folder, corpus, "--loss", "recon,waveform")
     told = json.loads(distill(*words, "--json").out)
     samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
     noise = torch.from_numpy(samples)[None]
@@ -316,7 +316,7 @@ def test_terms_are_measures_too(distill, trained, corpus):
 
 def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus):
     """A posterior there is none, when sounds are compared: one message, status 2."""
-    result = distill("evaluate", trained.folder, corpus, "--loss", "kl", "--refine", 0)
+    result = distill("evaluate", trained.folder, corpus, "--loss", "kl")
     assert (result.status, result.err) == (
         2,
         (
@@ -328,7 +328,7 @@ def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus)
 
 def test_what_the_run_held_out_is_measured(distill, trained):
     """Without another corpus, of that of the run: one of its five recordings, which was not trained on."""
-    told = json.loads(distill("evaluate", trained.folder, "--heldout", "--refine", 0, "--json").out)
+    told = json.loads(distill("evaluate", trained.folder, "--heldout", "--json").out)
     (held_out,) = json.loads((trained.folder / "split.json").read_text())["heldout"]
     ((name, trained_on),) = ((each["name"], each["trained_on"]) for each in told["model"]["recordings"])
     assert (name, trained_on) == (held_out["name"], False)
@@ -338,7 +338,7 @@ def test_recordings_that_were_trained_on_are_marked(distill, trained, recordings
     """In a folder that was moved, too: four of five, worst first, as many of them as are asked for."""
     moved = tmp_path / "moved"
     shutil.copytree(recordings, moved)
-    words = ("evaluate", trained.folder, moved, "--refine", 0)
+    words = ("evaluate", trained.folder, moved)
     told = json.loads(distill(*words, "--json").out)
     marks = {each["name"]: each["trained_on"] for each in told["model"]["recordings"]}
     assert sorted(marks.values()) == [False, True, True, True, True]
@@ -358,8 +358,8 @@ def test_it_is_not_known_what_was_trained_on(distill, trained, corpus, tmp_path)
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)
     (run / "split.json").unlink()
-    told = json.loads(distill("evaluate", run, corpus, "--refine", 0, "--json").out)
+    told = json.loads(distill("evaluate", run, corpus, "--json").out)
     assert [each["trained_on"] for each in told["model"]["recordings"]] == [None, None]
-    assert distill("evaluate", run, corpus, "--refine", 0).out.splitlines()[10].split()[-2:] == [
+    assert distill("evaluate", run, corpus).out.splitlines()[10].split()[-2:] == [
         *("?", "noise.wav")
     ]  # fmt: skip

@@ -52,7 +52,7 @@ def test_length_rate_and_channels_are_those_of_the_file(
 def test_a_file_is_named_by_its_whole_stem(distill, trained, here):
     """Only the suffix goes, and several files are made in turn."""
     files = [write(here / name, 800) for name in ("a.b.wav", "below/c.wav")]
-    result = distill("reconstruct", trained.folder, *files, "--out", "made", "--refine", 0)
+    result = distill("reconstruct", trained.folder, *files, "--out", "made")
     assert [line.partition("  ")[0] for line in result.out.splitlines()] == ["made/a.b.wav", "made/c.wav"]
     assert sorted(path.name for path in (here / "made").iterdir()) == ["a.b.wav", "c.wav"]
 
@@ -80,7 +80,7 @@ def test_existing_files_are_not_written_over(distill, trained, here):
     for name in "cb":
         write(made / f"{name}.wav", 8)
     before = (made / "b.wav").read_bytes()
-    words = ("reconstruct", trained.folder, *files, "--out", "made", "--refine", 0)
+    words = ("reconstruct", trained.folder, *files, "--out", "made")
     result = distill(*words)
     assert (result.status, result.out) == (2, "")
     assert result.err == (

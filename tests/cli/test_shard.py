@@ -34,7 +34,7 @@ def test_from_recordings_to_a_model(distill, recordings, here, tiny):
     assert f"  distill evaluate run {here / 'shards'}\n" in result.out
     assert len(list((here / "run" / "audio").iterdir())) == 2
     assert distill("generate", "run", "-n", 1, "--out", "new").status == 0
-    assert distill("evaluate", "run", "shards", "--refine", 0).status == 0
+    assert distill("evaluate", "run", "shards").status == 0
     assert distill("train", "--resume", "--out", "run", "--steps", 3).status == 0
 
 
