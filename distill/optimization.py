@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from distill.composer import CombinedLoss
+from distill.errors import ConfigError
 from distill.model import VAE
 from distill.settings import TrainingSettings
 
@@ -46,12 +47,25 @@ class Optimization:
         groups = [{"params": others, "lr": rate}]
         if encoder:
             groups.append({"params": encoder, "lr": rate * encoder_rate})
+            for (
+                parameter
+            ) in encoder:  # What is kept takes no time to differentiate, and shortens no gradient.
+                parameter.requires_grad_(encoder_rate > 0)
         return torch.optim.AdamW(groups, rate, betas, weight_decay=self.settings.weight_decay, fused=True)
 
     def differentiate(self, components: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give every parameter its gradient, none longer than allowed; give the norms they had."""
+        """Give every parameter its gradient, none longer than allowed; give the norms they had.
+
+        Raises:
+            ConfigError: the encoder is kept, and no term looks at what is decoded.
+        """
         for optimizer in self._all:
             optimizer.zero_grad()
+        if not components["total"].requires_grad:
+            raise ConfigError(
+                "loss: no term looks at what is decoded, and the encoder is kept, so that nothing would be "
+                "learnt; add a term, stft for one, or set training.encoder_rate = 1"
+            )
         self.accelerator.backward(components["total"])
         norms = {"gradient_norm": self._shorten([*self.model.parameters()])}
         if "objective" not in components:

@@ -334,3 +334,14 @@ def test_a_run_that_is_resumed_keeps_the_model_it_began_with(distill, trained, r
     assert torch.equal(
         state["patch_out.weight"], load_state(trained.folder / "model.safetensors")["patch_out.weight"]
     )
+
+
+def test_nothing_to_learn(distill, recordings, tiny, tmp_path):
+    """The whole message where the encoder is kept and no term looks at anything else."""
+    words = ("--loss", "kl", *tiny, "--set", "training.encoder_rate=0", "--out", tmp_path / "run")
+    result = distill("train", recordings, *words, "--steps", 2)
+    assert result.status == 2
+    assert result.err == (
+        "Error: loss: no term looks at what is decoded, and the encoder is kept, so that nothing would be "
+        "learnt; add a term, stft for one, or set training.encoder_rate = 1\n"
+    )

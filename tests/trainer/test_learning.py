@@ -317,3 +317,19 @@ def test_only_the_main_process_writes(make, monkeypatch):
     trainer.save()
     assert trainer.records == []
     assert not trainer.run.folder.exists()
+
+
+def test_an_encoder_that_is_kept_has_no_gradient(make):
+    """At a rate of 0 it stays as it was, and shortens no gradient of the decoder; at others it learns."""
+    moved = {}
+    for rate in (0.0, 0.5):
+        trainer = make(steps=1, encoder_rate=rate, folder=f"run-{rate}")
+        before = [parameter.clone() for parameter in trainer.vae.encoder_parameters()]
+        decoder = trainer.vae.patch_out.weight.clone()
+        trainer.train()
+        after = list(trainer.vae.encoder_parameters())
+        moved[rate] = [not torch.equal(one, other) for one, other in zip(before, after, strict=True)]
+        assert all((parameter.grad is None) == (rate == 0) for parameter in after)
+        assert not torch.equal(trainer.vae.patch_out.weight, decoder)
+    assert not any(moved[0.0])
+    assert all(moved[0.5])
