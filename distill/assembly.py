@@ -219,14 +219,14 @@ def finish(
 ) -> Retention | None:
     """Do what is left after the training, and keep it in the run folder.
 
-    A model that has not begun with another, or has another code, learns how far off it is, which makes
-    noise of what it does not know. One that has keeps as much of what it has learnt as does no harm. The
-    latents of the recordings are kept to make new sounds of, and what baselines need to know of them.
+    A model that has begun with nothing learns how far off it is, which makes noise of what it does not
+    know. One that has begun with another keeps as much of what it has learnt as does no harm. The latents
+    of the recordings are kept to make new sounds of, and what baselines need to know of them.
 
     Returns:
         How much of what was learnt is kept; None where the training began with nothing.
     """
-    if not run.start.exists() or vae.axes is not None:
+    if not run.start.exists():
         calibrate(vae, representation, corpus.train, settings)
     retention = _retain(run, vae, representation, corpus, settings.keep)
     save_state(run.model, vae.state_dict())

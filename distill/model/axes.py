@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 _INITIAL_LOGVAR = -4.0
 _LEAST_SPREAD = 1e-2
+_LEAST_IMPORTANCE = 1e-3
 
 
 class PrincipalAxes(nn.Module):
@@ -39,16 +40,23 @@ class PrincipalAxes(nn.Module):
         return self.outwards(latents.mT).float().mT
 
     @torch.no_grad()
-    def begin_with(self, codes: Tensor) -> None:
-        """Set the layers to the principal axes of codes `[N, C]` (Hotelling, 1933), each of unit variance."""
+    def begin_with(self, codes: Tensor, importance: Tensor) -> None:
+        """Set the layers to the principal axes of codes `[N, C]` (Hotelling, 1933), each of unit variance.
+
+        `importance` `[C]` is what a change of each number is worth: the mean square of what is lost, so
+        weighted, is the least that so few axes can reach.
+        """
         self.begun.fill_(True)
         mean = codes.mean(0)
-        centred = (codes - mean).double().cpu()
+        weight = (importance / importance.square().mean().sqrt()).clamp(min=_LEAST_IMPORTANCE)
+        centred = ((codes - mean) * weight).double().cpu()
         variances, directions = torch.linalg.eigh(centred.T @ centred / len(codes))
         kept = self.inwards.out_features
         spread = variances.flip(0)[:kept].clamp(min=0).sqrt().clamp(min=_LEAST_SPREAD)
         directions = directions.flip(1)[:, :kept]
         self.inwards.weight.copy_((directions / spread).T)
+        self.inwards.weight.mul_(weight)
         self.inwards.bias.copy_(-self.inwards.weight @ mean)
         self.outwards.weight.copy_(directions * spread)
+        self.outwards.weight.div_(weight[:, None])
         self.outwards.bias.copy_(mean)

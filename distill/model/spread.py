@@ -10,12 +10,17 @@ _AUDIBLE = 1e-4
 """Amplitudes more than 80 dB below the loudest of an example are hardly compared."""
 
 
+def audible(amplitude: Tensor, floor: float) -> Tensor:
+    """Return what amplitudes `[B, F, T]` are heard beside: `floor`, and 1e-4 of an example's greatest."""
+    return _AUDIBLE * amplitude.amax((1, 2), keepdim=True) + floor
+
+
 def audible_error(prediction: Tensor, target: Tensor, floor: float) -> Tensor:
     """Return the absolute difference of amplitudes `[B, F, T]` in nepers, that of what is inaudible left out.
 
     Both have `floor` added, and 1e-4 of the target's greatest amplitude.
     """
-    heard = _AUDIBLE * target.amax((1, 2), keepdim=True) + floor
+    heard = audible(target, floor)
     return (torch.log(prediction + heard) - torch.log(target + heard)).abs()
 
 

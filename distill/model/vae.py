@@ -20,7 +20,7 @@ from distill.model.axes import PrincipalAxes
 from distill.model.code import BAND, STRIDE, BandCode, Levels, band_count, spread_levels
 from distill.model.layers import Grid, join_patches, split_patches
 from distill.model.phases import ITERATIONS, roughened, white_noise, with_phases
-from distill.model.spread import audible_error
+from distill.model.spread import audible, audible_error
 from distill.representation import MagnitudeIF, wrapped
 from distill.settings import ModelSettings
 
@@ -46,6 +46,9 @@ _LEAST_SPREAD = 0.02
 
 _HEARD = 2.3
 """How far below the loudest latent frame others are heard, in the code's units of 3 nepers: 60 dB."""
+
+_PROJECTIONS = 4
+"""Random directions from which it is estimated what each number of a code is worth."""
 
 _AT_A_TIME = 32
 """Examples that are encoded at a time where there are hundreds: their layers need gigabytes together."""
@@ -80,12 +83,14 @@ class VAE(nn.Module):
 
     stride = STRIDE
     lookahead = STRIDE
+    hearing: Tensor
 
     def __init__(self, settings: ModelSettings, representation: MagnitudeIF) -> None:
         super().__init__()
         self.iterations = ITERATIONS
         self.bins, self.bands = representation.bins, band_count(representation.bins)
         self.levels = Levels(representation.floor)
+        self.register_buffer("hearing", _erb_weights(representation, self.bands), persistent=False)
         code = BandCode.sized(settings, representation)
         self.code = code
         width, fine, expansion = settings.width, settings.fine_width, settings.expansion
@@ -170,7 +175,27 @@ class VAE(nn.Module):
         parts = [self._encode_whole(part)[:2] for part in spectrograms.split(_AT_A_TIME)]
         level, codes = (torch.cat(each) for each in zip(*parts, strict=True))
         heard = level[:, 0] > level.amax() - _HEARD
-        self.axes.begin_with(codes.mT[heard])
+        some = slice(None, None, -(-len(codes) // _AT_A_TIME))
+        self.axes.begin_with(codes.mT[heard], self._importance(level[some], codes[some]))
+
+    @torch.enable_grad()
+    def _importance(self, level: Tensor, codes: Tensor) -> Tensor:
+        """Return how much what is heard changes with each number of whole codes `[B, C, T']`: `[C]`.
+
+        That is the root mean square of the derivatives of audible log-magnitudes, bins weighted by the square
+        root of the density of ERBs, estimated by random projections (Hutchinson, 1989).
+        """
+        generator = torch.Generator().manual_seed(0)
+        squares = torch.zeros_like(codes[0, :, 0])
+        for _ in range(_PROJECTIONS):
+            codes = codes.detach().requires_grad_()
+            amplitude = self.levels.amplitude(self._decode_bands(*self.code.part(level, codes)).log_magnitude)
+            heard = audible(amplitude.detach(), self.levels.floor)
+            direction = torch.randn(amplitude.shape, generator=generator).to(self.device)
+            projected = (self.hearing * direction * torch.log(amplitude + heard)).sum()
+            (gradient,) = torch.autograd.grad(projected, [codes])
+            squares += gradient.square().mean((0, 2))
+        return squares.sqrt()
 
     def decode(self, latents: Tensor, frames: int) -> Tensor:
         """Return the spectrogram `[B, 2, F, frames]` of latents `[B, D, T']`."""
@@ -180,7 +205,12 @@ class VAE(nn.Module):
 
     def decode_whole(self, latents: Tensor) -> Decoded:
         """Return all that latents `[B, D, T']` decode to."""
-        levels, shapes = self.bands_of(latents)
+        levels, shape = self._parted(latents)
+        return self._decode_bands(levels, shape)
+
+    def _decode_bands(self, levels: Tensor, shape: Tensor) -> Decoded:
+        """Decode levels `[B, Q, T']` and shape numbers `[B, size - Q, T']`."""
+        shapes = self.code.unflatten(shape)
         x = torch.cat([shapes, self.code.scaled(levels)[..., None]], dim=-1)
         x = self.split(self.decoder(self.latents_in(x)))
         features = self.fine_decoder(split_patches(x, *_JOINED))
@@ -192,9 +222,12 @@ class VAE(nn.Module):
 
     def bands_of(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return the levels `[B, Q, T']`, and the shapes `[B, Q, T', K]`, of latents `[B, D, T']`."""
-        core = latents[:, 1:] if self.axes is None else self.axes.decode(latents[:, 1:])
-        levels, shape = self.code.part(latents[:, :1], core)
+        levels, shape = self._parted(latents)
         return levels, self.code.unflatten(shape)
+
+    def _parted(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        core = latents[:, 1:] if self.axes is None else self.axes.decode(latents[:, 1:])
+        return self.code.part(latents[:, :1], core)
 
     def from_bands(self, levels: Tensor, shapes: Tensor) -> Tensor:
         """Invert `bands_of`, as far as the latents have room for it: return `[B, D, T']`."""
@@ -246,9 +279,8 @@ class VAE(nn.Module):
             self._whole_cells(noise[:, 0], unit),
             unit,
         )
-        if self.axes is None:
-            rough = self.levels.restore(rough, decoded.levels)
-        else:  # whose levels of bands are but close, while that of all of them is exact
+        rough = self.levels.restore(rough, decoded.levels)
+        if self.axes is not None:  # whose levels of bands are but close, while that of all of them is exact
             rough = self.levels.restore_total(rough, self.code.total(latents[:, 0]))
         return self._bins_of(rough)[..., : noise.shape[-1]]
 
@@ -275,6 +307,12 @@ class VAE(nn.Module):
     def _bins_of(self, cells: Tensor) -> Tensor:
         """Crop or pad `[..., 32 * Q, 8 * T']` to `[..., F, 8 * T']`; the uppermost bin is silent."""
         return F.pad(cells, (0, 0, 0, self.bins - self.bands * BAND))
+
+
+def _erb_weights(representation: MagnitudeIF, bands: int) -> Tensor:
+    """Return the square root of the density of ERBs (Glasberg and Moore, 1990) at each bin, `[32 * Q, 1]`."""
+    hertz = torch.arange(bands * BAND) * representation.sample_rate / representation.n_fft
+    return ((1 + 0.00437 * hertz) ** -0.5)[:, None]
 
 
 def _cells(layer: nn.Linear, features: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def codes(count=400, size=6):
 def test_the_axes_are_those_of_a_singular_value_decomposition():
     """Decoded codes are numpy's projection on as many right singular vectors."""
     drawn, axes = codes(), PrincipalAxes(6, 3)
-    axes.begin_with(drawn)
+    axes.begin_with(drawn, torch.ones(6))
     made = axes.decode(axes.encode(drawn.T[None])[0])[0].T
     rows = drawn.numpy().astype(np.float64)
     mean = rows.mean(0)
@@ -29,10 +29,27 @@ def test_the_axes_are_those_of_a_singular_value_decomposition():
 
 
 @torch.no_grad()
+def test_what_matters_more_is_kept_first():
+    """Decoded codes are the projection, by numpy, that is best where each error counts by its importance."""
+    drawn, axes = codes(), PrincipalAxes(6, 2)
+    importance = torch.tensor([1.0, 0.1, 0.5, 0.02, 1.0, 0.3])
+    axes.begin_with(drawn, 7 * importance)
+    latents = axes.encode(drawn.T[None])[0]
+    made = axes.decode(latents)[0].T
+    weight = importance.double().numpy()
+    rows = drawn.numpy().astype(np.float64)
+    mean = rows.mean(0)
+    *_, directions = np.linalg.svd((rows - mean) * weight, full_matrices=False)
+    expected = (rows - mean) * weight @ directions[:2].T @ directions[:2] / weight + mean
+    np.testing.assert_allclose(made.numpy(), expected, rtol=0, atol=2e-4)
+    torch.testing.assert_close(latents[0].std(1, correction=0), torch.ones(2), rtol=1e-3, atol=0)
+
+
+@torch.no_grad()
 def test_latents_begin_as_numbers_of_unit_variance():
     """They have a mean of 0 and do not correlate: the prior is a standard normal."""
     drawn, axes = codes(), PrincipalAxes(6, 4)
-    axes.begin_with(drawn)
+    axes.begin_with(drawn, torch.ones(6))
     latents = axes.encode(drawn.T[None])[0][0]
     torch.testing.assert_close(latents.mean(1), torch.zeros(4), rtol=0, atol=1e-4)
     torch.testing.assert_close(torch.cov(latents, correction=0), torch.eye(4), rtol=0, atol=1e-3)
@@ -47,7 +64,7 @@ def test_latents_begin_as_numbers_of_unit_variance():
 def test_however_few_codes_leave_nothing_extreme(few):
     """What does not vary is not divided by: no weight exceeds 100, and the codes themselves come back."""
     axes = PrincipalAxes(6, 4)
-    axes.begin_with(few)
+    axes.begin_with(few, torch.ones(6))
     assert all(each.isfinite().all() for each in axes.parameters())
     assert axes.inwards.weight.abs().max() <= 100
     latents, _ = axes.encode(few.T[None])

@@ -286,6 +286,22 @@ def test_a_compact_code_begins_with_the_principal_axes_of_the_rich_one():
     torch.testing.assert_close(mu[0, 1:].mean(1), torch.zeros(7), rtol=0, atol=0.01)
 
 
+def test_numbers_of_a_code_count_by_what_is_heard_of_them():
+    """Those that the decoder does not look at count nothing; levels of low bands more than of high ones."""
+    vae = small()
+    level, codes, _ = vae._encode_whole(REPRESENTATION(sounds()))  # noqa: SLF001  # what the axes are found of
+    with torch.no_grad():
+        vae.latents_in.weight[:, 0] = 0  # the first shape number of each band
+    importance = vae._importance(level, codes)  # noqa: SLF001  # as above
+    levels, shapes = importance[: vae.bands], importance[vae.bands :]
+    assert levels[0] > levels[-1] > 0
+    first = [sum(vae.code.counts[:band]) for band in range(vae.bands)]
+    unheard = torch.zeros(len(shapes), dtype=torch.bool)
+    unheard[first] = True
+    assert (shapes[unheard] == 0).all()
+    assert (shapes[~unheard] > 0).all()
+
+
 @torch.no_grad()
 def test_the_spread_is_positive_and_begins_alike_everywhere():
     """By hand: softplus(0) + 0.02 before it is calibrated, and 0.02 at least after."""
