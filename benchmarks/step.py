@@ -4,10 +4,11 @@ Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device
      [--write PAGE]
 
 The parts are timed in turn in one process, each the median of several runs: the clips (drawn and
-augmented), the representation, the model alone, all terms together on the model's output (forward and
-backward, through the inverse where they look at the waveform), each term alone, and the optimizer. On one
-thread of a CPU times are those of this process, so that what others take of it does not count. A profile
-of each part says what matrix products (convolutions among them) and Fourier transforms take of it.
+augmented), the representation, the model alone (its encoder kept, as where a training begins with the base
+model), all terms together on the model's output (forward and backward, through the inverse where they look
+at the waveform), each term alone, and the optimizer. On one thread of a CPU times are those of this
+process, so that what others take of it does not count. A profile of each part says what matrix products
+(convolutions among them) and Fourier transforms take of it.
 """
 
 import argparse
@@ -46,6 +47,8 @@ class Step:
         self.device = device = self.accelerator.device
         self.representation = make_representation(recipe.representation).to(device)
         self.model = make_model(recipe.model, self.representation, settings.seed).to(device)
+        for parameter in self.model.encoder_parameters():
+            parameter.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), fused=True)
         self.corpus = open_recipe_corpus(recipe.corpus, self.representation.sample_rate, runs)
         self.samples = clip_samples(settings, self.representation, self.model)
@@ -88,7 +91,8 @@ class Step:
         self.optimizer.zero_grad()
         with self.accelerator.autocast():
             outputs = self.model(self.spectrogram, self.noise)
-        torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
+        learnt = [x for x in outputs if x.requires_grad]
+        torch.autograd.backward(learnt, [torch.ones_like(x) for x in learnt])
 
     def compare(self, loss: CombinedLoss) -> None:
         """Go through a loss and back to the model's outputs."""
