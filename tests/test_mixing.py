@@ -69,7 +69,9 @@ def test_bands_come_from_one_or_the_other(vae, seed):
 def test_a_recording_mixed_with_itself_is_that_recording(vae):
     """At a temperature of 0, brought to its own length, whatever the shares are."""
     one = latents_of(vae, noise(0.1, 4000))
-    torch.testing.assert_close(mixed(vae, [one, one], length=one.shape[-1])[0], one, rtol=0, atol=2e-2)
+    # Levels that a small code decodes to below silence are cut off, and others make up for them.
+    close = 2e-2 if vae.axes is None else 1e-1
+    torch.testing.assert_close(mixed(vae, [one, one], length=one.shape[-1])[0], one, rtol=0, atol=close)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 3.0])
