@@ -1,6 +1,7 @@
 """Files that are either whole or not there, and never written over unasked. Loads no torch."""
 
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,14 +44,15 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a temporary file beside `path`, bring it to the disk, and give it its name.
 
     Whatever interrupts this, `path` holds the old content or the new, and only a kill leaves a
-    temporary file behind: `.<process>.partial`, hidden from whoever looks for recordings.
+    temporary file behind: `.<number>.partial`, hidden from whoever looks for recordings. The number is
+    random, so that threads, processes and machines may write to one folder at the same time.
 
     Raises:
         OSError: It cannot be written; `path` is as it was before.
     """
-    temporary = path.with_name(f".{os.getpid()}{PARTIAL}")
+    temporary = path.with_name(f".{secrets.randbits(64)}{PARTIAL}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

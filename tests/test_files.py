@@ -1,6 +1,8 @@
 """Tests of distill.files: files that are either whole or not there, and never written over unasked."""
 
 import os
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,16 @@ def test_the_content_is_synced_under_a_hidden_name_and_renamed(tmp_path, monkeyp
 
     monkeypatch.setattr(os, "fsync", look)
     write_whole(tmp_path / "a.wav", b"content")
-    hidden, name, folder = f".{os.getpid()}.partial", "a.wav", tmp_path.stat().st_ino
+    name, folder = "a.wav", tmp_path.stat().st_ino
+    hidden = synced[0][0]
+    assert re.fullmatch(r"\.\d+\.partial", hidden)
     # The folder is synced last, so that the new name is on the disk as well.
     assert synced == [(hidden, b"content", (tmp_path / name).stat().st_ino), (name, True, folder)]
+
+
+def test_threads_write_to_one_folder(tmp_path):
+    """Each of many files written at the same time holds its own content, and nothing else is left."""
+    contents = {tmp_path / f"{number}.bin": bytes([number]) * 4096 for number in range(60)}
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write_whole, contents.keys(), contents.values()))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == contents
