@@ -5,6 +5,9 @@ from typing import Literal
 
 from attrs import Attribute, evolve, field, frozen, validators
 
+DEFAULT_MINUTES = 10.0
+"""How long a training lasts for which neither minutes nor steps are set."""
+
 _POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("inf"))]
 
 
@@ -109,7 +112,7 @@ class TrainingSettings:
     minutes: float | None = field(
         default=None,
         validator=validators.optional(_POSITIVE),
-        metadata={"help": "time limit; set this or steps (neither: 10 minutes)"},
+        metadata={"help": f"time limit; set this or steps (neither: {DEFAULT_MINUTES:g} minutes)"},
     )
     steps: int | None = field(
         default=None,
@@ -222,7 +225,14 @@ class TrainingSettings:
             share if self.encoder_rate is None else self.encoder_rate,
         )
 
+    @property
+    def time_limit(self) -> float | None:
+        """The minutes after which the training ends; None where it ends after a number of steps."""
+        if self.steps is not None:
+            return None
+        return DEFAULT_MINUTES if self.minutes is None else self.minutes
+
     def settled(self, *, begun: bool) -> "TrainingSettings":
-        """Return the settings with rates that are unset filled in."""
+        """Return the settings with the time limit and rates that are unset filled in."""
         rate, share = self.rates(begun=begun)
-        return evolve(self, learning_rate=rate, encoder_rate=share)
+        return evolve(self, minutes=self.time_limit, learning_rate=rate, encoder_rate=share)

@@ -27,7 +27,6 @@ from distill.representation import MagnitudeIF
 from distill.run import Run
 from distill.settings import TrainingSettings
 
-_DEFAULT_MINUTES = 10.0
 _RISES_THAT_WARN = 5
 _CLIPS_TO_EVALUATE = 16
 _ONE_SIGNAL_SECONDS = 1.0
@@ -128,7 +127,7 @@ class Trainer:
         """How much of the training is done, 0..1."""
         if self.settings.steps is not None:
             return min(1.0, self.step / self.settings.steps)
-        return min(1.0, self.seconds / (60 * (self.settings.minutes or _DEFAULT_MINUTES)))
+        return min(1.0, self.seconds / (60 * (self.settings.time_limit or math.inf)))
 
     def _take_step(self) -> None:
         """Learn from one batch. Nothing here waits for the device."""

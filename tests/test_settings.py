@@ -90,6 +90,17 @@ def test_steps_and_minutes_exclude_each_other():
 
 
 @pytest.mark.parametrize(
+    ("given", "minutes"), [({}, 10.0), ({"minutes": 1.5}, 1.5), ({"minutes": 1e-6}, 1e-6), ({"steps": 3}, None)]
+)
+def test_a_training_of_no_set_length_lasts_ten_minutes(given, minutes):
+    """The settled settings, which are what a run's recipe holds, say how long."""
+    settings = structure(given, TrainingSettings)
+    assert settings.time_limit == minutes
+    assert settings.settled(begun=False).minutes == minutes
+    assert settings.settled(begun=True).steps == given.get("steps")
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({"steps": 0}, "here.steps: must be >= 1, got 0"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distill.cli.options import corpus_path
+from distill.settings import DEFAULT_MINUTES
 
 if TYPE_CHECKING:
     from distill.recipe import Draft
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write; by default below runs/.")
 @click.option("--steps", type=int, help="Train for so many steps.")
-@click.option("--minutes", type=float, help="Train for so many minutes (10 if neither is given).")
+@click.option("--minutes", type=float, help=f"Train for so many minutes ({DEFAULT_MINUTES:g} if neither is given).")
 @click.option("--seed", type=int, help="Seed of weights, clips and noise.")
 @click.option("--device", help="auto, cpu, cuda or mps.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 import soundfile
@@ -179,6 +180,22 @@ def test_a_signal_saves_and_tells_how_to_go_on(distill, recordings, tiny, tmp_pa
     resumed = distill(*command[1:])
     assert (resumed.status, resumed.err) == (0, "")
     assert steps(folder) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_of_no_set_length_says_how_long_it_lasts(distill, recordings, tiny, tmp_path, monkeypatch):
+    """Its recipe holds the ten minutes, and the help of the command names them."""
+    write = Recorder.write
+
+    def write_and_kill(recorder, record):
+        write(recorder, record)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Recorder, "write", write_and_kill)
+    folder = tmp_path / "run"
+    assert distill("train", recordings, "--loss", "recon,kl", *tiny, "--out", folder).status == 130
+    training = tomllib.loads((folder / "recipe.toml").read_text())["training"]
+    assert (training["minutes"], "steps" in training) == (10.0, False)
+    assert "(10 if neither is given)" in distill("train", "--help").out
 
 
 class Breaking(nn.Module):
