@@ -196,7 +196,7 @@ def load_terms(run: Run, loss: CombinedLoss) -> None:
     checkpoint = load_latest(run.checkpoints) if loss.state_dict() else None
     learnt = checkpoint.state.get("loss", {}) if checkpoint else {}
     try:
-        loss.load_state_dict({key: learnt[key] for key in loss.state_dict() if key in learnt}, strict=False)
+        loss.load_state_dict(learnt, strict=False)
     except RuntimeError as error:
         raise RunError(
             "its terms were trained with other options than they have here",

@@ -12,6 +12,7 @@ from distill.config import assign, structure
 from distill.errors import TermError
 from distill.loss_config import configure
 from distill.registry import Registry, Term
+from distill.term_dict import TermDict
 from distill.views import LossInputs
 
 
@@ -42,10 +43,7 @@ class CombinedLoss(nn.Module):
         self.config = config
         self.origins = {term.name: term for term in terms}
         self.balancer = balancer
-        # Prefixed, since an `nn.ModuleDict` has methods, and a term may be named `keys`.
-        self.terms = nn.ModuleDict(
-            {f"term_{name}": term.build(getattr(config, name)) for name, term in self.origins.items()}
-        )
+        self.terms = TermDict(self.origins.values(), config)
 
     def weights_at(self, progress: float) -> dict[str, float]:
         """Give the weight that each term's config has at a progress of 0..1."""
@@ -53,7 +51,7 @@ class CombinedLoss(nn.Module):
 
     def trained_terms(self) -> dict[str, Any]:
         """Give the modules of the terms that have an objective of their own, by name."""
-        return {name: self.terms[f"term_{name}"] for name, term in self.origins.items() if term.spec.trained}
+        return {name: self.terms[name] for name, term in self.origins.items() if term.spec.trained}
 
     def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Compute every term once and add them up.
@@ -116,7 +114,7 @@ class CombinedLoss(nn.Module):
 
     def _result(self, name: str, inputs: LossInputs) -> dict[str, Tensor]:
         """Call a term; one that is trained itself gives its own parameters no gradient here."""
-        term = self.terms[f"term_{name}"]
+        term = self.terms[name]
         own = term.parameters() if self.origins[name].spec.trained else ()
         with _frozen(own):
             return self._named(name, term(inputs))

@@ -57,6 +57,10 @@ class ShapeError(DistillError):
     """Tensors whose shapes do not belong together."""
 
 
+class InputError(DistillError):
+    """What a loss is called with, where it is of a kind that it cannot take."""
+
+
 class TrainingError(DistillError):
     """A run that cannot go on, with input that was right: a loss that is not finite, say."""
 

@@ -1,6 +1,7 @@
 """The `loss` part of a recipe: an attrs class made for the chosen terms. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -11,11 +12,42 @@ from distill.registry import Term
 
 
 def loss_config_class(terms: Sequence[Term]) -> type:
-    """Make the class with one attribute per term, so that a term not chosen has no address."""
+    """Return the class with one attribute per term, so that a term not chosen has no address.
+
+    Equal terms have the same class. Its instances can be pickled.
+    """
+    return _class_of(tuple(terms))
+
+
+def values_of(config: attrs.AttrsInstance) -> dict[str, Any]:
+    """Return the options of a config as its class takes them."""
+    fields = attrs.fields(type(config))
+    return {field.alias or field.name: getattr(config, field.name) for field in fields if field.init}
+
+
+class _LossConfig:
+    """The base of every class made here: instances are pickled as terms and values."""
+
+    _terms: tuple[Term, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A config's class may be made at run time as this one is, so that only its term knows it.
+        values = {term.name: values_of(getattr(self, term.name)) for term in self._terms}
+        return _rebuilt, (self._terms, values)
+
+
+def _rebuilt(terms: tuple[Term, ...], values: Mapping[str, dict[str, Any]]) -> Any:  # noqa: ANN401  # made here
+    return _class_of(terms)(**{term.name: term.spec.config(**values[term.name]) for term in terms})
+
+
+@lru_cache
+def _class_of(terms: tuple[Term, ...]) -> type:
     options = {
         term.name: attrs.field(type=term.spec.config, metadata={"help": term.spec.summary}) for term in terms
     }
-    return attrs.make_class("LossConfig", options, frozen=True, kw_only=True)
+    made = attrs.make_class("LossConfig", options, bases=(_LossConfig,), frozen=True, kw_only=True)
+    made._terms = terms  # type: ignore[attr-defined]  # noqa: SLF001  # declared by the base
+    return made
 
 
 def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a class made here

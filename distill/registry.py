@@ -4,7 +4,7 @@ import pkgutil
 import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 import pluggy
 from attrs import frozen
@@ -40,11 +40,23 @@ class Provenance:
 
 @frozen(kw_only=True)
 class _Registered(Provenance):
-    """A spec, where it came from, and the section of a recipe that its options have their address in."""
+    """A spec of the type `record`, where it came from, and the section of a recipe with its options."""
 
     kind: ClassVar[str]
     section: ClassVar[str]
+    record: ClassVar[type]
     spec: TermSpec | BalancerSpec
+    entry_point: str = ""
+    """The entry point by which it is installed; none where it was registered in Python."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is installed is pickled by its name: its builder may be a lambda of the plugin.
+        if self.entry_point:
+            return _installed, (type(self), self.distribution, self.version, self.entry_point, self.name)
+        return _registered, (type(self), self.distribution, self.version, self.spec)
+
+    def __deepcopy__(self: Self, _: object) -> Self:
+        return self
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin})"
@@ -84,6 +96,7 @@ class Term(_Registered):
 
     kind: ClassVar[str] = "loss term"
     section: ClassVar[str] = "loss"
+    record: ClassVar[type] = TermSpec
     spec: TermSpec
 
     def build(self, config: BaseTermConfig) -> "nn.Module":
@@ -101,6 +114,7 @@ class Balancer(_Registered):
 
     kind: ClassVar[str] = "balancer"
     section: ClassVar[str] = "balancing"
+    record: ClassVar[type] = BalancerSpec
     spec: BalancerSpec
 
     def build(self, config: BalancerConfig, terms: tuple[str, ...]) -> "nn.Module":
@@ -125,6 +139,40 @@ class Broken(Provenance):
     def cause(self) -> str:
         """Say in one line why the plugin cannot be used."""
         return _cause(self.error)
+
+
+def _registered(
+    kind: type[Term] | type[Balancer],
+    distribution: str,
+    version: str,
+    spec: Any,  # noqa: ANN401  # of that kind
+) -> Term | Balancer:
+    return kind(distribution=distribution, version=version, spec=spec)
+
+
+def _installed(
+    kind: type[Term] | type[Balancer], distribution: str, version: str, entry_point: str, name: str
+) -> Term | Balancer:
+    """Return what was pickled by its name, as it is installed where it is unpickled.
+
+    Raises:
+        TermError: It is not installed there.
+    """
+    for point in entry_points(group=PROJECT, name=entry_point):
+        if point.dist is not None and _normalised(point.dist.name) == _normalised(distribution):
+            specs: Sequence[Any] = _declared_specs(point.load())
+            for spec in specs:
+                if isinstance(spec, kind.record) and spec.name == name:
+                    return kind(
+                        distribution=point.dist.name,
+                        version=point.dist.version,
+                        spec=spec,
+                        entry_point=entry_point,
+                    )
+    raise TermError(
+        f"{kind.kind} '{name}' of {distribution} {version} is not installed here",
+        remedy=f"Install it: pip install {distribution}=={version}",
+    )
 
 
 R = TypeVar("R", Term, Balancer)
@@ -271,7 +319,7 @@ class Registry:
             plugin = point.load()
             specs = _declared_specs(plugin)
             names += [name for spec in specs for name in spec.names]
-            self._add(plugin, specs, distribution.name, distribution.version)
+            self._add(plugin, specs, distribution.name, distribution.version, point.name)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything
             self._broken.append(
                 Broken(
@@ -284,12 +332,17 @@ class Registry:
             )
 
     def _add(
-        self, plugin: object, specs: Sequence[TermSpec | BalancerSpec], distribution: str, version: str
+        self,
+        plugin: object,
+        specs: Sequence[TermSpec | BalancerSpec],
+        distribution: str,
+        version: str,
+        entry_point: str = "",
     ) -> None:
         # Two entry points may name one module, and so may what two installations of it left behind.
         if any(plugin is known for known in self._plugins):
             return
-        origin = {"distribution": distribution, "version": version}
+        origin = {"distribution": distribution, "version": version, "entry_point": entry_point}
         added = [
             Term(spec=spec, **origin) if isinstance(spec, TermSpec) else Balancer(spec=spec, **origin)
             for spec in specs

@@ -1,6 +1,7 @@
 """Tests of distill.assembly: the parts of a run made of its recipe, and loaded from its folder."""
 
 import shutil
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -8,14 +9,16 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from distill import assembly
+from distill import TermConfig, TermSpec, assembly, hookimpl
 from distill.baselines import measure_recordings
 from distill.checkpoints import load_state, save_checkpoint, save_state
+from distill.composer import compose
 from distill.corpus import open_corpus
 from distill.errors import ConfigError, RunError
 from distill.run import Run
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 from distill.sounds import encode
+from distill.testing import registry_with
 
 SETTINGS = TrainingSettings(batch_size=2, clip_seconds=0.2)
 
@@ -195,15 +198,17 @@ class Judge(nn.Module):
 
 
 def judging(size, *names):
-    """Give something like a combined loss of such terms."""
-    loss = nn.Module()
-    loss.terms = nn.ModuleDict({f"term_{name}": Judge(size) for name in names})
-    return loss
+    """Compose a loss of such terms."""
+    specs = [
+        TermSpec(name=name, config=TermConfig, build=lambda _: Judge(size), summary="") for name in names
+    ]
+    return compose(names, registry=registry_with(SimpleNamespace(distill_loss_terms=hookimpl(lambda: specs))))
 
 
-def test_terms_have_what_they_learnt_in_a_run(run):
-    """Those that the run has; another one stays as it was built, and what the run has besides is left."""
-    state = {"terms.term_old.learnt": torch.ones(3), "terms.term_gone.learnt": torch.ones(3)}
+@pytest.mark.parametrize("prefix", ["terms.", "terms.term_"])
+def test_terms_have_what_they_learnt_in_a_run(run, prefix):
+    """Those that the run has, an older run, too; another one stays as it was built, and the rest is left."""
+    state = {f"{prefix}old.learnt": torch.ones(3), f"{prefix}gone.learnt": torch.ones(3)}
     save_checkpoint(run.checkpoints, 9, {"loss": state})
     loss = judging(3, "old", "new")
     assembly.load_terms(run, loss)

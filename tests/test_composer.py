@@ -151,7 +151,7 @@ def test_a_term_may_be_named_as_a_method_of_a_module(name):
     loss = composed(Learned, names=(name,), options={f"{name}.weight": 0.5})
     components = loss(Step().inputs)
     assert list(components) == ["total", name, f"weighted/{name}", f"weight/{name}"]
-    assert list(loss.state_dict()) == [f"terms.term_{name}.factor"]
+    assert list(loss.state_dict()) == [f"terms.{name}.factor"]
 
 
 def test_weights_apply_once():
@@ -384,7 +384,7 @@ def test_a_term_of_weight_0_is_monitored():
     assert components["weighted/a"] == components["weight/a"] == 0
     assert components["total"] == components["b"]
     assert not components["a"].requires_grad
-    assert loss.terms["term_a"].factor.grad is None
+    assert loss.terms["a"].factor.grad is None
     assert step.prediction.grad is None
     assert step.mu.grad.abs().sum() > 0
 
@@ -510,9 +510,9 @@ def test_the_state_of_a_term_is_the_losss():
     step, loss, restored = Step(), composed(Learned), composed(Learned)
     loss(step.inputs)["total"].backward()
     torch.optim.SGD(loss.parameters(), lr=0.1).step()
-    assert list(loss.state_dict()) == ["terms.term_a.factor"]
+    assert list(loss.state_dict()) == ["terms.a.factor"]
     restored.load_state_dict(loss.state_dict())
-    assert restored.terms["term_a"].factor.item() != 2
+    assert restored.terms["a"].factor.item() != 2
     assert numbers(restored(step.inputs)) == numbers(loss(step.inputs))
 
 

@@ -90,7 +90,8 @@ def test_steps_and_minutes_exclude_each_other():
 
 
 @pytest.mark.parametrize(
-    ("given", "minutes"), [({}, 10.0), ({"minutes": 1.5}, 1.5), ({"minutes": 1e-6}, 1e-6), ({"steps": 3}, None)]
+    ("given", "minutes"),
+    [({}, 10.0), ({"minutes": 1.5}, 1.5), ({"minutes": 1e-6}, 1e-6), ({"steps": 3}, None)],
 )
 def test_a_training_of_no_set_length_lasts_ten_minutes(given, minutes):
     """The settled settings, which are what a run's recipe holds, say how long."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write; by default below runs/.")
 @click.option("--steps", type=int, help="Train for so many steps.")
-@click.option("--minutes", type=float, help=f"Train for so many minutes ({DEFAULT_MINUTES:g} if neither is given).")
+@click.option(
+    "--minutes", type=float, help=f"Train for so many minutes ({DEFAULT_MINUTES:g} if neither is given)."
+)
 @click.option("--seed", type=int, help="Seed of weights, clips and noise.")
 @click.option("--device", help="auto, cpu, cuda or mps.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")

@@ -163,7 +163,7 @@ def test_two_processes_train_a_term_as_one_does(recordings, tiny, tmp_path):
     one, two = trained(tmp_path, *words, code=(str(tmp_path / "judged.py"),))
     assert difference(one, two) < 1e-5
     weights = [
-        load_latest(folder / "checkpoints").state["loss"]["terms.term_judge.weights"] for folder in (one, two)
+        load_latest(folder / "checkpoints").state["loss"]["terms.judge.weights"] for folder in (one, two)
     ]
     assert float((weights[0] - weights[1]).abs().max()) < 1e-5
 
