@@ -1,6 +1,6 @@
 """The composer: terms and their weights as one combined loss that returns its components."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,8 @@ from attrs import evolve
 from torch import Tensor, nn
 
 from distill.config import assign, structure
-from distill.errors import TermError
+from distill.errors import ConfigError, TermError
+from distill.hookspecs import TermSpec
 from distill.loss_config import configure
 from distill.registry import Registry, Term
 from distill.term_dict import TermDict
@@ -187,43 +188,64 @@ def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 def compose(
-    terms: str | Iterable[str],
+    terms: str | TermSpec | Iterable[str | TermSpec],
     options: Mapping[str, Any] | None = None,
     *,
     balancer: str | None = None,
     balancer_options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> CombinedLoss:
-    """Compose a loss of installed terms, for a training loop of one's own.
+    """Compose a loss of terms, for a training loop of one's own.
 
         loss = compose("stft,recon,kl", {"stft.weight": 2.0})
         components = loss(inputs)
         components["total"].backward()
+
+    A term of one's own need not be installed: `compose(["stft", "kl", TermSpec(...)])`.
 
     Where a term is trained itself, `components["objective"].backward()` gives the gradients of
     `loss.parameters()`, for an optimizer of their own.
 
     Args:
         terms: names or aliases of terms, comma-separated or one by one; `dist:name` where two
-            distributions have a term of one name.
-        options: values by their address below `loss`, such as `"stft.weight"`.
+            distributions have a term of one name. A `TermSpec` among them is a term that is not installed.
+        options: values by their address, such as `"loss.stft.weight"`; `loss.` may be left out.
         balancer: its name, such as `"gradient"`; by default weights are fixed factors.
-        balancer_options: its options by name.
+        balancer_options: its options by name, or by their address, such as `"balancing.gradient.decay"`.
         registry: where to look terms and balancer up; by default everything that is installed.
 
     Raises:
-        TermError: a term or the balancer is unknown, ambiguous or broken.
-        ConfigError: an option is unknown or does not fit.
+        TermError: a term or the balancer is unknown, ambiguous or broken, or two terms have one name.
+        ConfigError: an option is unknown, is set twice, or does not fit.
     """
     registry = registry or Registry()
     chosen = registry.choose(terms)
-    tree: dict[str, Any] = {}
-    for address, value in (options or {}).items():
-        assign(tree, address, value)
-    config = configure(chosen, tree)
+    names = {name for term in chosen for name in term.names}
+    config = configure(chosen, _nested(options or {}, "loss", names))
     if balancer is None:
         return CombinedLoss(chosen, config)
     found = registry.choose_balancer(balancer)
-    balancing = structure(balancer_options or {}, found.spec.config, at=f"balancing.{found.name}")
+    section = f"balancing.{found.name}"
+    balancing = structure(_nested(balancer_options or {}, section, ()), found.spec.config, at=section)
     built = found.build(balancing, tuple(term.name for term in chosen))
     return CombinedLoss(chosen, config, balancer=built)
+
+
+def _nested(options: Mapping[str, Any], section: str, names: Collection[str]) -> dict[str, Any]:
+    """Nest options by their address below a section, which may stand before it.
+
+    `names` are those that an address below it may begin with; one of them may be that of the section.
+    """
+    tree: dict[str, Any] = {}
+    given: dict[str, str] = {}
+    for address, value in options.items():
+        below = address.removeprefix(f"{section}.")
+        first = below.partition(".")[0]
+        inner = below if first in names or section not in names else address
+        if inner in given:
+            raise ConfigError(
+                f"{section}.{inner}: is set twice, as '{given[inner]}' and as '{address}'; set it once"
+            )
+        given[inner] = address
+        assign(tree, inner, value)
+    return tree

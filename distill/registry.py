@@ -99,6 +99,11 @@ class Term(_Registered):
     record: ClassVar[type] = TermSpec
     spec: TermSpec
 
+    @classmethod
+    def of(cls, spec: TermSpec) -> "Term":
+        """Return a term that is not registered; its distribution is the package of its config."""
+        return cls(spec=spec, distribution=spec.config.__module__.partition(".")[0], version="")
+
     def build(self, config: BaseTermConfig) -> "nn.Module":
         """Build the term's module from its config.
 
@@ -226,26 +231,30 @@ class Registry:
         self._discover()
         return tuple(self._broken)
 
-    def choose(self, names: str | Iterable[str]) -> tuple[Term, ...]:
+    def choose(self, names: str | TermSpec | Iterable[str | TermSpec]) -> tuple[Term, ...]:
         """Find terms by name, alias or `distribution:name`, in `"stft,recon,kl"` or an iterable of names.
+
+        A `TermSpec` among them is a term that need not be registered.
 
         Raises:
             TermError: A name is empty, unknown, ambiguous, chosen twice, or needs a broken plugin.
         """
-        wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+        listed = names.split(",") if isinstance(names, str) else names
+        wanted = [
+            each.strip() if isinstance(each, str) else each
+            for each in ([listed] if isinstance(listed, TermSpec) else listed)
+        ]
         if "" in wanted or not wanted:
-            problem = f"a name is empty in '{','.join(wanted)}'" if any(wanted) else "no loss term is chosen"
+            shown = ",".join(map(_shown, wanted))
+            problem = f"a name is empty in '{shown}'" if any(wanted) else "no loss term is chosen"
             raise TermError(problem, remedy=f"Choose from: {self._listing(Term)}")
-        chosen: dict[str, tuple[str, Term]] = {}
-        for name in wanted:
-            term = self._find(Term, name)
-            if term.name in chosen:
-                raise TermError(
-                    f"loss term '{term.name}' is chosen twice, as '{chosen[term.name][0]}' and as '{name}'",
-                    remedy="Choose it once and set its weight.",
-                )
-            chosen[term.name] = name, term
-        return tuple(term for _, term in chosen.values())
+        chosen: list[tuple[str | TermSpec, Term]] = []
+        for each in wanted:
+            term = Term.of(each) if isinstance(each, TermSpec) else self._find(Term, _require_name(each))
+            for other in chosen:
+                _require_distinct(other, (each, term))
+            chosen.append((each, term))
+        return tuple(term for _, term in chosen)
 
     def choose_balancer(self, name: str) -> Balancer:
         """Find a balancer by name or `distribution:name`.
@@ -387,6 +396,41 @@ def _declared_specs(plugin: object) -> list[TermSpec | BalancerSpec]:
             "none of its hooks, @hookimpl 'distill_loss_terms' or 'distill_balancers', yields a spec"
         )
     return declared
+
+
+def _shown(wanted: str | TermSpec) -> str:
+    return wanted.name if isinstance(wanted, TermSpec) else wanted
+
+
+def _require_name(wanted: object) -> str:
+    if isinstance(wanted, str):
+        return wanted
+    raise TermError(
+        f"expected the name of a loss term or a TermSpec, got {wanted!r}",
+        remedy="A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module.",
+    )
+
+
+def _require_distinct(one: tuple[str | TermSpec, Term], other: tuple[str | TermSpec, Term]) -> None:
+    """Require two chosen terms, and how they were wanted, to have names of their own."""
+    (wanted, term), (again, later) = one, other
+    specs = [each for each in (wanted, again) if isinstance(each, TermSpec)]
+    if term.name == later.name:
+        ways = " and ".join(
+            f"as a TermSpec of {each.config.__module__}" if isinstance(each, TermSpec) else f"as '{each}'"
+            for each in (wanted, again)
+        )
+        remedy = "Choose one of them, or give a TermSpec another name."
+        raise TermError(
+            f"loss term '{term.name}' is chosen twice, {ways}",
+            remedy=remedy if specs else "Choose it once and set its weight.",
+        )
+    shared = [name for name in later.names if name in term.names]
+    if shared and specs:
+        raise TermError(
+            f"the loss terms '{term.name}' and '{later.name}' share the name '{shared[0]}'",
+            remedy="Give the TermSpec another name or alias.",
+        )
 
 
 def _normalised(distribution: str) -> str:

@@ -97,6 +97,4 @@ def _require_known_waivers(term: Term) -> None:
 
 
 def _registered(term: TermSpec | Term) -> Term:
-    if isinstance(term, Term):
-        return term
-    return Term(spec=term, distribution=term.config.__module__.partition(".")[0], version="")
+    return term if isinstance(term, Term) else Term.of(term)
