@@ -1,6 +1,6 @@
 """The composer: terms and their weights as one combined loss that returns its components."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -118,7 +118,17 @@ class CombinedLoss(nn.Module):
         term = self.terms[name]
         own = term.parameters() if self.origins[name].spec.trained else ()
         with _frozen(own):
-            return self._named(name, term(inputs))
+            return self._called(name, term, inputs)
+
+    def _called(
+        self, name: str, call: Callable[[LossInputs], object], inputs: LossInputs
+    ) -> dict[str, Tensor]:
+        """Call a term, or its objective; an error of it that names no culprit is the term's."""
+        try:
+            return self._named(name, call(inputs))
+        except TermError as error:
+            error.culprit = error.culprit or str(self.origins[name])
+            raise
 
     def _factors(
         self, inputs: LossInputs, weights: dict[str, float], components: dict[str, Tensor]
@@ -141,7 +151,7 @@ class CombinedLoss(nn.Module):
             return {}
         inputs = inputs.detached()
         modules = self.trained_terms()
-        named = {name: self._named(name, modules[name].objective(inputs)) for name in trained}
+        named = {name: self._called(name, modules[name].objective, inputs) for name in trained}
         parts = {f"objective/{key}": value for values in named.values() for key, value in values.items()}
         total = torch.stack([named[name][name] for name in trained]).sum()
         return {"objective": total, **parts}

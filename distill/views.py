@@ -6,15 +6,19 @@ an equal view share its tensor. Writing such a class is all it takes to add one.
 Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import torch
 from attrs import Attribute, Factory, evolve, field, frozen, validators
 from torch import Tensor
 
 from distill import spectral
-from distill.errors import ShapeError, TermError
+from distill.config import suggest
+from distill.errors import InputError, ShapeError, TermError
+from distill.posterior import Posterior as Posterior  # noqa: PLC0414  # its public place is here
 from distill.representation import MagnitudeIF
 
 
@@ -135,24 +139,10 @@ class Signal:
         self._prepared[view] = compute
 
 
-def _to_float32(tensor: Tensor) -> Tensor:
-    return tensor.float()
-
-
-@frozen(kw_only=True)
-class Posterior:
-    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`, in float32."""
-
-    mu: Tensor = field(converter=_to_float32)
-    logvar: Tensor = field(converter=_to_float32)
-
-    @logvar.validator
-    def _same_shape(self, _: object, logvar: Tensor) -> None:
-        if logvar.shape != self.mu.shape or logvar.ndim not in (2, 3):
-            raise ShapeError(
-                "mu and logvar must share the shape [B, D] or [B, D, T']: "
-                f"got {list(self.mu.shape)} and {list(logvar.shape)}"
-            )
+def _mapping_of_names(extras: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(extras, Mapping) and all(isinstance(name, str) for name in extras):
+        return dict(extras)
+    raise InputError(f"extras must be a mapping of names to values: got {extras!r}", culprit="LossInputs")
 
 
 @frozen(kw_only=True, eq=False)
@@ -160,14 +150,37 @@ class LossInputs:
     """All that a term may look at in one step.
 
     `progress` is how much of the training is done, 0..1. `posterior` may be left out when no chosen
-    term asks for it. `last` is set for the last term that looks at them.
+    term asks for it. `extras` are more values by name, for terms that ask for them by `extra(name)`. `last`
+    is set for the last term that looks at them.
+
+    Raises:
+        InputError: the posterior is not a `Posterior`, or the extras are not a mapping of names.
+        ShapeError: the posterior is not of as many examples as the target, or looks like `[B, T', D]`.
     """
 
     prediction: Signal
     target: Signal
     _posterior: Posterior | None = None
     progress: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+    extras: Mapping[str, Any] = field(factory=dict, converter=_mapping_of_names)
     last: bool = False
+    _channels: int = 1
+    """Neighbouring examples of the sounds that are one of the posterior."""
+
+    def __attrs_post_init__(self) -> None:
+        posterior = self._posterior
+        if posterior is None:
+            return
+        if not isinstance(posterior, Posterior):
+            got = f"a {posterior.dtype} tensor" if isinstance(posterior, Tensor) else repr(posterior)
+            raise InputError(
+                f"the posterior must be a Posterior(mu=mu, logvar=logvar) or None: got {got}",
+                culprit="LossInputs",
+                remedy="Pass what else terms ask for, as codes of a quantizer, by "
+                'LossInputs(..., extras={"codes": codes}).',
+            )
+        frames = self.target.representation.frames(self.target.length)
+        posterior.require_fit(math.ceil(self.batch_size / self._channels), frames)
 
     @property
     def posterior(self) -> Posterior:
@@ -179,6 +192,19 @@ class LossInputs:
                 remedy="Pass posterior=Posterior(mu, logvar), or leave the term out.",
             )
         return self._posterior
+
+    def extra(self, name: str) -> Any:  # noqa: ANN401  # of any type
+        """Return a value of `extras`, as it was passed; a `TermError` where there is none of this name.
+
+        In an objective, its tensors have no gradient. `first` does not shorten it.
+        """
+        if name not in self.extras:
+            there = f"only {', '.join(map(repr, self.extras))}" if self.extras else "none"
+            raise TermError(
+                f"the term needs the extra '{name}', and the inputs have {there}{suggest(name, self.extras)}",
+                remedy=f"Pass LossInputs(..., extras={{'{name}': ...}}), or leave the term out.",
+            )
+        return self.extras[name]
 
     @property
     def device(self) -> torch.device:
@@ -206,7 +232,8 @@ class LossInputs:
             self,
             prediction=self.prediction.detached(viewed=True),
             target=self.target.detached(viewed=True),
-            posterior=posterior and Posterior(mu=posterior.mu.detach(), logvar=posterior.logvar.detach()),
+            posterior=posterior and posterior.detached(),
+            extras=_detached(self.extras),
             last=False,
         )
 
@@ -231,7 +258,7 @@ class LossInputs:
             self,
             prediction=self.prediction.first(count),
             target=self.target.first(count),
-            posterior=posterior and Posterior(mu=posterior.mu[:count], logvar=posterior.logvar[:count]),
+            posterior=posterior and posterior.first(math.ceil(count / self._channels)),
         )
 
     def view(self, view: View) -> tuple[Tensor, Tensor]:
@@ -259,6 +286,15 @@ class LossInputs:
         """Give the same inputs with no view computed yet, the prediction as long as the target."""
         length = self.target.length if self.prediction.waveform is None else self.prediction.length
         return evolve(self, prediction=evolve(self.prediction, length=length), target=self.target.detached())
+
+
+def _detached(value: Any) -> Any:  # noqa: ANN401  # of any type
+    """Detach the tensors in dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if type(value) is dict:
+        return {key: _detached(item) for key, item in value.items()}
+    return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value
 
 
 @frozen

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -483,6 +483,20 @@ def test_a_missing_posterior_is_an_error_only_for_who_asks():
     assert compose("recon")(inputs)["total"].isfinite()
     with pytest.raises(TermError, match=r"^LossInputs: a chosen term needs the posterior"):
         compose("kl")(inputs)
+
+
+def test_an_extra_is_given_to_the_term_that_asks():
+    """A mask, say; where it is missing, the term is named with its distribution."""
+    loss = composed(lambda inputs: (inputs.view(LogMagnitude())[0] * inputs.extra("mask")).mean())
+    step = Step()
+    masked = evolve(step.inputs, extras={"mask": torch.zeros(())})
+    assert loss(masked)["a"].item() == 0
+    with pytest.raises(TermError) as caught:
+        loss(step.inputs)
+    assert str(caught.value) == (
+        "a (my-loop 1): the term needs the extra 'mask', and the inputs have none\n"
+        "Pass LossInputs(..., extras={'mask': ...}), or leave the term out."
+    )
 
 
 def test_options_have_addresses():

@@ -8,7 +8,7 @@ import torch
 from attrs import field, frozen
 
 from distill.config import structure
-from distill.errors import ConfigError, ShapeError, TermError
+from distill.errors import ConfigError, InputError, ShapeError, TermError
 from distill.representation import MagnitudeIF
 from distill.views import (
     FlatMagnitude,
@@ -364,3 +364,50 @@ def test_the_device_is_that_of_the_target():
         Signal.from_spectrogram(torch.zeros(1, 2, 33, 5, device=d), REPRESENTATION) for d in ("cpu", "meta")
     )
     assert LossInputs(**dict(zip(("prediction", "target"), sides, strict=True))).device.type == "meta"
+
+
+def test_extras_are_found_by_name():
+    """As they were passed, of any type; kept by what is made of the inputs."""
+    extras = {"names": ["a", "b"], "draw": noise(1, 3)}
+    inputs = inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras)
+    for made in (inputs, inputs.renewed(), inputs.first(1)):
+        assert made.extra("names") is extras["names"]
+        assert made.extra("draw") is extras["draw"]
+
+
+def test_extras_of_detached_inputs_have_no_gradient():
+    """Nor have those in dicts, lists and tuples; what holds no tensors is what it was."""
+    tensor, other = noise(3).requires_grad_(), object()
+    extras = {"a": tensor, "b": [tensor, {"c": (tensor, 1)}], "d": other}
+    inputs = inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras).detached()
+    (first, inner), deep = inputs.extra("b"), inputs.extra("b")[1]["c"]
+    assert not any(each.requires_grad for each in (inputs.extra("a"), first, deep[0]))
+    assert (list(inner), deep[1]) == (["c"], 1)
+    assert inputs.extra("d") is other
+
+
+@pytest.mark.parametrize(
+    ("extras", "there"),
+    [
+        ({}, "none"),
+        ({"names": 1, "draw": 2}, "only 'names', 'draw'"),
+        ({"conditions": 1}, "only 'conditions'; did you mean 'conditions'?"),
+    ],
+)
+def test_a_missing_extra_is_named(extras, there):
+    """With those that there are, and how to pass it."""
+    inputs = inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras)
+    with pytest.raises(TermError) as caught:
+        inputs.extra("condition")
+    assert str(caught.value) == (
+        f"the term needs the extra 'condition', and the inputs have {there}\n"
+        "Pass LossInputs(..., extras={'condition': ...}), or leave the term out."
+    )
+
+
+@pytest.mark.parametrize("extras", [[1], {1: 2}, None])
+def test_extras_have_names(extras):
+    """What is no mapping of names to values is refused."""
+    with pytest.raises(InputError) as caught:
+        inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras)
+    assert str(caught.value) == f"LossInputs: extras must be a mapping of names to values: got {extras!r}"

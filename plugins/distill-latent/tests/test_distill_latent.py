@@ -27,14 +27,15 @@ def registry():
 
 @pytest.fixture
 def value(registry):
-    """Give the function that composes a term with options and calls it on a posterior."""
-    silence = Signal.from_waveform(torch.zeros(1, 64), MagnitudeIF(8000, 32, 8))
+    """Give the function that composes a term with options and computes it of a posterior."""
+    representation = MagnitudeIF(8000, 32, 8)
 
     def compute(term, mu, logvar, progress=1.0, **options):
         loss = compose(term, {f"{term}.{name}": each for name, each in options.items()}, registry=registry)
+        silence = Signal.from_waveform(torch.zeros(len(mu), 64), representation)
         posterior = Posterior(mu=mu, logvar=logvar)
         inputs = LossInputs(prediction=silence, target=silence, posterior=posterior, progress=progress)
-        return loss(inputs)[term]
+        return loss.unweighted(term, inputs)
 
     return compute
 

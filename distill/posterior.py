@@ -1,0 +1,85 @@
+"""The posterior: what the encoder says of the latents.
+
+Shapes: `B` batch, `D` latent size, `T'` latent frames.
+"""
+
+from typing import Literal
+
+from attrs import field, frozen, validators
+from torch import Tensor
+
+from distill.errors import InputError, ShapeError
+
+
+def _to_float32(parameter: Tensor) -> Tensor:
+    if isinstance(parameter, Tensor) and parameter.is_floating_point():
+        return parameter.float()
+    got = str(parameter.dtype) if isinstance(parameter, Tensor) else type(parameter).__name__
+    raise InputError(
+        f"mu and logvar must be floating-point tensors: got {got}",
+        culprit="Posterior",
+        remedy="Codes of a quantizer have no mean and no variance: leave out terms of the posterior, and "
+        'pass them to a term that asks for them: LossInputs(..., extras={"codes": codes}).',
+    )
+
+
+@frozen(kw_only=True)
+class Posterior:
+    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`, in float32.
+
+    Sequence models have `[B, T', D]`. Pass `layout="BTD"` with such tensors, which are then transposed.
+    Without a layout, three axes are read as `[B, D, T']`, and `LossInputs` refuse them where that cannot
+    be: where there are more latent frames than the sounds have frames, and not more than that of latents.
+    Pass `layout="BDT"` if it is true all the same.
+
+    Raises:
+        InputError: a parameter is not a floating-point tensor.
+        ShapeError: the parameters do not share one of the shapes.
+    """
+
+    mu: Tensor = field(converter=_to_float32)
+    logvar: Tensor = field(converter=_to_float32)
+    layout: Literal["BDT", "BTD"] | None = field(default=None, validator=validators.in_([None, "BDT", "BTD"]))
+
+    def __attrs_post_init__(self) -> None:
+        if self.logvar.shape != self.mu.shape or self.mu.ndim not in (2, 3):
+            raise ShapeError(
+                "mu and logvar must share the shape [B, D] or [B, D, T']: "
+                f"got {list(self.mu.shape)} and {list(self.logvar.shape)}"
+            )
+        if self.layout == "BTD":
+            transposed = {"mu": self.mu.transpose(1, -1), "logvar": self.logvar.transpose(1, -1)}
+            for name, value in {**transposed, "layout": "BDT"}.items():
+                object.__setattr__(self, name, value)
+
+    def detached(self) -> "Posterior":
+        """Return the same posterior out of reach of gradients."""
+        return Posterior(mu=self.mu.detach(), logvar=self.logvar.detach(), layout=self.layout)
+
+    def first(self, count: int) -> "Posterior":
+        """Return the posterior of the first `count` examples."""
+        return Posterior(mu=self.mu[:count], logvar=self.logvar[:count], layout=self.layout)
+
+    def require_fit(self, examples: int, frames: int) -> None:
+        """Require as many examples as there are sounds, and not more latent frames than they have frames.
+
+        Raises:
+            ShapeError: it is of another batch, or looks like `[B, T', D]`.
+        """
+        if len(self.mu) != examples:
+            raise ShapeError(
+                f"the posterior has {len(self.mu)} examples, and the sounds have {examples}: "
+                f"mu is {list(self.mu.shape)}",
+                culprit="LossInputs",
+                remedy="Pass mu and logvar of the same examples, [B, D] or [B, D, T'].",
+            )
+        if self.mu.ndim == 2 or self.layout is not None:
+            return
+        _, size, latent_frames = self.mu.shape
+        if latent_frames > frames >= size:
+            raise ShapeError(
+                f"the posterior {list(self.mu.shape)}, read as [B, D, T'], has {latent_frames} latent "
+                f"frames, where the sounds have {frames} frames",
+                culprit="LossInputs",
+                remedy='Pass Posterior(..., layout="BTD") if it is [B, T\', D], layout="BDT" if it is right.',
+            )
