@@ -2,28 +2,38 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from attrs import evolve
 from torch import Tensor, nn
 
 from distill.config import assign, structure
-from distill.errors import ConfigError, TermError
+from distill.errors import ConfigError, InputError, TermError
 from distill.hookspecs import TermSpec
 from distill.loss_config import configure
 from distill.registry import Registry, Term
 from distill.term_dict import TermDict
-from distill.views import LossInputs
+from distill.views import LossInputs, Posterior
+
+
+class _Others(TypedDict, total=False):
+    """What may be passed beside two waveforms."""
+
+    sample_rate: int
+    posterior: Posterior | None
+    progress: float
+    extras: Mapping[str, Any] | None
 
 
 class CombinedLoss(nn.Module):
-    """A weighted sum of terms, called with `LossInputs`.
+    """A weighted sum of terms, called with `LossInputs` or with two waveforms.
 
     It returns a dict of scalars: `total`, with the gradient; each term under its name and each of
-    its parts as `term/part`, unweighted; `weighted/term` and `weight/term`. Views are computed at
-    most once per call. The loss is computed in float32, autocast or not. A term whose weight is 0 is
-    monitored: computed without gradient.
+    its parts as `term/part`, unweighted; `weighted/term` and `weight/term`. Only `total` and `objective`
+    have a gradient, so that the others can be kept; `differentiable` returns all of them with theirs.
+    Views are computed at most once per call. The loss is computed in float32, autocast or not. A term whose
+    weight is 0 is monitored: computed without gradient.
 
     Trained terms add `objective`, the sum of `objective/term` over them, whose gradient is that of
     their own parameters alone; `total` gives these none. A term that has not begun is left out.
@@ -54,8 +64,33 @@ class CombinedLoss(nn.Module):
         """Give the modules of the terms that have an objective of their own, by name."""
         return {name: self.terms[name] for name, term in self.origins.items() if term.spec.trained}
 
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
+    def forward(
+        self, inputs: LossInputs | Tensor, target: Tensor | None = None, **others: Unpack[_Others]
+    ) -> dict[str, Tensor]:
         """Compute every term once and add them up.
+
+            loss(inputs)
+            loss(prediction, target, sample_rate=44_100, posterior=posterior, progress=0.3)
+
+        Args:
+            inputs: `LossInputs`, or the predicted waveform `[B, N]` or `[B, C, N]`.
+            target: a waveform of the same shape, beside a predicted one.
+            **others: `sample_rate`, `posterior`, `progress` and `extras` of `LossInputs.from_waveforms`.
+
+        Raises:
+            InputError: it is called with something else.
+            ShapeError: prediction and target do not belong together.
+            TermError: a term returns something that is not a scalar or a dict of scalars, or gives a
+                model to train no gradient.
+        """
+        components = self.differentiable(_as_inputs(inputs, target, others))
+        return {
+            name: value if name in ("total", "objective") else value.detach()
+            for name, value in components.items()
+        }
+
+    def differentiable(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Compute the components as a call does, each with its gradient.
 
         Raises:
             ShapeError: prediction and target do not belong together.
@@ -182,6 +217,24 @@ class CombinedLoss(nn.Module):
             culprit=str(self.origins[name]),
             remedy="Reduce the loss to one number, with .mean() for example.",
         )
+
+
+def _as_inputs(inputs: LossInputs | Tensor, target: Tensor | None, others: _Others) -> LossInputs:
+    if isinstance(inputs, LossInputs):
+        given = [*(["target"] if target is not None else []), *others]
+        if given:
+            raise InputError(
+                f"LossInputs hold everything a loss looks at: got {', '.join(given)} beside them",
+                remedy="Call loss(inputs), or loss(prediction, target, ...) with two waveforms.",
+            )
+        return inputs
+    if not (isinstance(inputs, Tensor) and isinstance(target, Tensor)):
+        got = " and ".join(type(each).__name__ for each in (inputs, target) if each is not None)
+        raise InputError(
+            f"a loss is called with LossInputs or with two waveforms: got {got or 'nothing'}",
+            remedy="Call loss(inputs), or loss(prediction, target) with tensors [B, N] or [B, C, N].",
+        )
+    return LossInputs.from_waveforms(inputs, target, **others)
 
 
 @contextmanager

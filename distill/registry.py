@@ -44,7 +44,7 @@ class _Registered(Provenance):
 
     kind: ClassVar[str]
     section: ClassVar[str]
-    record: ClassVar[type]
+    record: ClassVar[type[Any]]
     spec: TermSpec | BalancerSpec
     entry_point: str = ""
     """The entry point by which it is installed; none where it was registered in Python."""
@@ -96,7 +96,7 @@ class Term(_Registered):
 
     kind: ClassVar[str] = "loss term"
     section: ClassVar[str] = "loss"
-    record: ClassVar[type] = TermSpec
+    record: ClassVar[type[Any]] = TermSpec
     spec: TermSpec
 
     @classmethod
@@ -119,7 +119,7 @@ class Balancer(_Registered):
 
     kind: ClassVar[str] = "balancer"
     section: ClassVar[str] = "balancing"
-    record: ClassVar[type] = BalancerSpec
+    record: ClassVar[type[Any]] = BalancerSpec
     spec: BalancerSpec
 
     def build(self, config: BalancerConfig, terms: tuple[str, ...]) -> "nn.Module":

@@ -20,6 +20,7 @@ from distill.config import suggest
 from distill.errors import InputError, ShapeError, TermError
 from distill.posterior import Posterior as Posterior  # noqa: PLC0414  # its public place is here
 from distill.representation import MagnitudeIF
+from distill.waveforms import SAMPLE_RATE, folded, representation_at
 
 
 class View(ABC, Hashable):
@@ -192,6 +193,38 @@ class LossInputs:
                 remedy="Pass posterior=Posterior(mu, logvar), or leave the term out.",
             )
         return self._posterior
+
+    @classmethod
+    def from_waveforms(
+        cls,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        posterior: Posterior | None = None,
+        progress: float = 0.0,
+        extras: Mapping[str, Any] | None = None,
+    ) -> "LossInputs":
+        """Make inputs of two waveforms of one shape, `[B, N]` or `[B, C, N]`, 1 being full scale.
+
+        Channels are examples of their own to the terms; the posterior is of the `B` examples. The
+        representation that terms on spectrograms look at has frames of about 46 ms, whatever the length:
+        2,048 samples and a hop of 512 at 44.1 kHz.
+
+        Raises:
+            InputError: a waveform is not a floating-point tensor, or the rate is not one.
+            ShapeError: the waveforms do not share one of the shapes, or the posterior does not fit.
+        """
+        prediction, target, channels = folded(prediction, target)
+        representation = representation_at(sample_rate, target.device)
+        return cls(
+            prediction=Signal.from_waveform(prediction, representation),
+            target=Signal.from_waveform(target, representation),
+            posterior=posterior,
+            progress=progress,
+            extras=extras or {},
+            channels=channels,
+        )
 
     def extra(self, name: str) -> Any:  # noqa: ANN401  # of any type
         """Return a value of `extras`, as it was passed; a `TermError` where there is none of this name.

@@ -278,7 +278,7 @@ def test_waveform_is_the_same_shared_or_not():
     alone, shared = Step(), Step()
     other = size_of(StftMagnitude(n_fft=32, hop=8))
     expected = compose("waveform", WAVEFORM)(alone.inputs)
-    actual = composed(other, built_in=["waveform"], options=WAVEFORM)(shared.inputs)
+    actual = composed(other, built_in=["waveform"], options=WAVEFORM).differentiable(shared.inputs)
     torch.testing.assert_close(actual["waveform"], expected["waveform"], rtol=1e-6, atol=0)
     expected["total"].backward()
     actual["waveform"].backward()
@@ -403,6 +403,26 @@ def test_a_monitored_term_that_overflows_leaves_the_total_alone():
     components = loss(Step().inputs)
     assert components["a"] == torch.inf
     assert components["total"] == 1
+
+
+def test_components_can_be_kept():
+    """Only the total, and the objective, hold on to what they were computed of."""
+    components = judged(terms="recon,kl,judge", balancer="gradient")(Step().inputs)
+    assert {name for name, value in components.items() if value.grad_fn} == {"total", "objective"}
+
+
+def test_a_call_gives_the_total_of_all_components_with_gradients():
+    """Bit by bit the same values, and the same gradient of the total, which the weighted terms add up to."""
+    steps, loss = [Step() for _ in range(3)], compose("stft,recon,kl,waveform", STFT | WAVEFORM)
+    called, whole, parts = loss(steps[0].inputs), *(loss.differentiable(step.inputs) for step in steps[1:])
+    assert numbers(called) == numbers(whole) == numbers(parts)
+    called["total"].backward()
+    whole["total"].backward()
+    for name in ("prediction", "mu", "logvar"):
+        one, other = (getattr(step, name).grad for step in steps[:2])
+        assert torch.equal(one, other)
+    sum(value for name, value in parts.items() if name.startswith("weighted/")).backward()
+    torch.testing.assert_close(steps[2].prediction.grad, steps[0].prediction.grad)
 
 
 def test_nothing_has_a_gradient_without_grad():
@@ -657,7 +677,7 @@ def test_a_balancer_makes_weights_shares():
     """Two equal weights: the gradients at the prediction are as large as each other, and so is the log."""
     options = {"reconstruction.weight": 1.0, "stft.weight": 1.0, **STFT}
     step, loss = Step(), compose("stft,recon,kl", options, balancer="gradient")
-    components = loss(step.inputs)
+    components = loss.differentiable(step.inputs)
     norms = [
         torch.autograd.grad(components[f"weighted/{name}"], step.prediction, retain_graph=True)[0]
         .flatten(1)

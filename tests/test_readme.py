@@ -32,5 +32,20 @@ def test_the_loop_shown_runs():
     names = {"waveform": waveform, "spectrogram": spectrogram, "mu": mu, "logvar": logvar}
     exec(shown, names)  # noqa: S102  # our own README
     assert {"total", "stft", "reconstruction", "kl"} <= names["components"].keys()
+    assert all(value.grad_fn is None for name, value in names["components"].items() if name != "total")
     assert spectrogram.grad.isfinite().all()
     assert spectrogram.grad.abs().sum() > 0
+
+
+def test_the_loop_on_waveforms_shown_runs():
+    """With a term that is not installed, the one that the README shows."""
+    blocks = [block for language, block in BLOCKS if language == "python"]
+    (shown,) = (block for block in blocks if "loss(prediction, target" in block)
+    names = {"__name__": "shown"}
+    exec(next(block for block in blocks if "BandEnergy" in block), names)  # noqa: S102  # our own README
+    (names["spec"],) = names["distill_loss_terms"]()
+    prediction, names["target"] = 0.1 * torch.randn(2, 2, 8192, generator=torch.Generator().manual_seed(0))
+    names["prediction"] = prediction.requires_grad_()
+    exec(f"from distill import compose\n{shown}", names)  # noqa: S102  # our own README
+    assert {"total", "waveform", "reconstruction", "band_energy"} <= names["components"].keys()
+    assert prediction.grad.isfinite().all()
