@@ -12,16 +12,18 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from distill import spectral
-from distill.spectral import MAGNITUDE_FLOOR, Adjoint, Frames, backwards, in_parts
+from distill import plain, spectral
+from distill.plain import MAGNITUDE_FLOOR
+from distill.spectral import Adjoint, Frames, backwards, differentiable, in_parts
 
 _Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
 
 
 def magnitude_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
     """Compare positive magnitudes of one shape `[B, F, T]`."""
+    if plain.is_needed(prediction, target):
+        return plain.magnitude_distance(prediction, target, per_example=per_example)
     return cast("Tensor", spectral.apply(_OfMagnitudes, prediction, target, per_example))
 
 
@@ -33,11 +35,13 @@ def stft_distance(
     Where only the prediction is differentiated, its gradient is computed with the value, so that
     nothing but that gradient stays in memory.
     """
+    if plain.is_needed(prediction, target):
+        return plain.stft_distance(prediction, target, resolution, per_example=per_example)
     if target.requires_grad:
         sides = (spectral.stft_magnitude(side, *resolution) for side in (prediction, target))
         return magnitude_distance(*sides, per_example=per_example)
     one, other = (Frames(side, *resolution, centred=True) for side in (prediction, target))
-    return cast("Tensor", spectral.apply(_OfWaveforms, one.samples, one, other, per_example))
+    return cast("Tensor", spectral.apply(_OfWaveforms, one.samples, other.samples, one, other, per_example))
 
 
 def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -45,6 +49,8 @@ def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tens
 
     Only the prediction gets a gradient, which is computed with the value.
     """
+    if plain.is_needed(prediction, target, weight):
+        return plain.turning_distance(prediction, target, weight)
     return cast("Tensor", spectral.apply(_OfTurns, prediction, target, weight))
 
 
@@ -64,10 +70,15 @@ class _OfTurns(Function):
         return total / slopes.numel()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
+        # Plain operations: between two turns the slope of the distance is constant.
         (slopes,) = ctx.saved_tensors
         return slopes * (gradient / slopes.numel()), None, None
+
+
+def _of_magnitudes_again(ctx: _Context) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    prediction, target, *_ = ctx.saved_tensors
+    return (prediction, target), plain.magnitude_distance(prediction, target, per_example=ctx.per_example)
 
 
 class _OfMagnitudes(Function):
@@ -83,10 +94,11 @@ class _OfMagnitudes(Function):
             sums.append((error, size, _sum(torch.div(one, other, out=work).log_().abs_())))
         distance, error, size = _distance(sums, target.mT.shape, per_example)
         ctx.save_for_backward(prediction, target, error, size)
+        ctx.per_example = per_example
         return distance
 
     @staticmethod
-    @once_differentiable
+    @differentiable(_of_magnitudes_again)
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         prediction, target, error, size = ctx.saved_tensors
         of_prediction, of_target = (
@@ -112,13 +124,24 @@ class _OfMagnitudes(Function):
         return of_prediction, of_target, None
 
 
+def _of_waveforms_again(ctx: _Context) -> tuple[tuple[Tensor], Tensor]:
+    samples, target, _ = ctx.saved_tensors
+    window, hop, reach = ctx.transform
+    sides = (
+        plain.floored_magnitude(plain.spectra(side, window, hop, reach), MAGNITUDE_FLOOR)
+        for side in (samples, target)
+    )
+    return (samples,), plain.magnitude_distance(*sides, per_example=ctx.per_example)
+
+
 class _OfWaveforms(Function):
     """From the samples to the distance and back, through the spectra of one part after the other."""
 
     @staticmethod
     def forward(
         ctx: _Context,
-        samples: Tensor,  # noqa: ARG004  # the prediction's, to tell torch what depends on what
+        samples: Tensor,
+        target_samples: Tensor,
         prediction: Frames,
         target: Frames,
         per_example: bool,  # noqa: FBT001  # as torch has it
@@ -137,14 +160,17 @@ class _OfWaveforms(Function):
                 kept.append((spectrum, power, excess))
         distance, *norms = _distance(sums, prediction.shape, per_example)
         if kept:
-            ctx.save_for_backward(_gradient(prediction, kept, _slope(*norms)))
+            gradient = _gradient(prediction, kept, _slope(*norms))
+            ctx.save_for_backward(samples, target_samples, gradient)
+            ctx.transform = prediction.window, prediction.hop, prediction.reach
+            ctx.per_example = per_example
         return distance
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (of_samples,) = ctx.saved_tensors
-        return gradient * of_samples, None, None, None
+    @differentiable(_of_waveforms_again)
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        *_, of_samples = ctx.saved_tensors
+        return gradient * of_samples, None, None, None, None
 
 
 def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: Tensor) -> Tensor:

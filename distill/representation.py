@@ -5,12 +5,14 @@ Shapes: `B` batch, `N` samples, `F` = n_fft // 2 + 1 bins, `T` = ceil(N / hop) +
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.errors import ShapeError
+from distill.plain import at_least_float32
 from distill.spectral import analyse, angle, floored_magnitude, magnitude, synthesise
 
 _MOMENTUM = 0.99
@@ -26,7 +28,11 @@ class MagnitudeIF(nn.Module):
     of pi radians per hop: the wrapped advance of the phase from frame to frame less the advance of
     the bin's centre, `2 * pi * k * hop / n_fft`. Frame 0 stores the phase itself, so that the phase is
     kept (after Engel et al., GANSynth, 2019, who lose it). Frames are centred on multiples of `hop`.
+
+    What comes in float64 comes out in it, everything else in float32.
     """
+
+    _turns: Tensor
 
     def __init__(
         self, sample_rate: int = 44_100, n_fft: int = 2048, hop: int = 512, floor: float = 1e-6
@@ -38,6 +44,7 @@ class MagnitudeIF(nn.Module):
         self.bins = n_fft // 2 + 1
         # The sum of a Hann window is n_fft / 2, and a sine of amplitude 1 shares it between two bins.
         self._scale = 4 / n_fft
+        self.register_buffer("_turns", self._one_period(None), persistent=False)
 
     def frames(self, samples: int) -> int:
         """Give the number of frames that hold `samples` samples."""
@@ -55,8 +62,9 @@ class MagnitudeIF(nn.Module):
         """
         if waveform.ndim != 2 or waveform.shape[-1] == 0:
             raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
-        centres = self._centres(self.frames(waveform.shape[-1]), waveform.device).float()
-        return self._in_parts(lambda part: self._transformed(part, centres), waveform.float(), centres).mT
+        waveform = at_least_float32(waveform)
+        centres = self._centres(self.frames(waveform.shape[-1]), waveform.device).to(waveform.dtype)
+        return self._in_parts(lambda part: self._transformed(part, centres), waveform, centres).mT
 
     def _transformed(self, waveform: Tensor, centres: Tensor) -> Tensor:
         """Give `[B, 2, T, F]`: frame by frame is how transforms want their memory."""
@@ -94,7 +102,7 @@ class MagnitudeIF(nn.Module):
         centres = self._centres(spectrogram.shape[-1], spectrogram.device)
         return self._in_parts(
             lambda part: self._inverted(part, centres, length, iterations),
-            spectrogram.float().mT.contiguous(),
+            at_least_float32(spectrogram).mT.contiguous(),
             centres,
         )
 
@@ -102,9 +110,9 @@ class MagnitudeIF(nn.Module):
         """Go back from `[B, 2, T, F]` to `[B, length]`."""
         log_magnitude, instantaneous_frequency = frames.unbind(1)
         amplitude = self.amplitude(log_magnitude)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not iterations):
+        with torch.no_grad() if iterations else nullcontext():
             phase = instantaneous_frequency.to(centres.dtype).cumsum(1).add_(centres)
-            phase = wrapped(phase).float().mul_(math.pi)
+            phase = wrapped(phase).to(frames.dtype).mul_(math.pi)
             real, imaginary = phase.cos(), phase.sin()
         if iterations:
             direction = self._reconciled(amplitude, torch.complex(real, imaginary), length, iterations)
@@ -150,13 +158,24 @@ class MagnitudeIF(nn.Module):
         """Turn channel 0 into the amplitude, 1 for a full-scale sine; never negative."""
         return self.floor * torch.expm1(log_magnitude.clamp(min=0))
 
+    def _one_period(self, device: torch.device | None) -> Tensor:
+        """Return the phase of each bin's centre in units of pi / n_fft, in [-n_fft, n_fft): `[t, F]`.
+
+        After t = n_fft / gcd(n_fft, hop) frames all bins begin again. Whole numbers are exact, and stay so
+        when a module that holds this one is cast.
+        """
+        frames = torch.arange(self.n_fft // math.gcd(self.n_fft, self.hop), device=device)
+        turns = frames[:, None] * torch.arange(self.bins, device=device) * (2 * self.hop)
+        return ((turns + self.n_fft) % (2 * self.n_fft) - self.n_fft).int()
+
     def _centres(self, frames: int, device: torch.device) -> Tensor:
-        """Give the phase of each bin's centre at each frame, in units of pi, in [-1, 1): `[T, F]`."""
+        """Return the phase of each bin's centre at each frame, in units of pi, in [-1, 1): `[T, F]`."""
+        if self._turns.device != device:  # a module that was never moved follows its inputs, without waiting
+            self._turns = self._one_period(device)
         # float32 loses 20 dB over a minute; Apple's MPS has nothing wider.
         wide = torch.float32 if device.type == "mps" else torch.float64
-        advance = torch.arange(self.bins, device=device) * (2 * self.hop)
-        turns = torch.arange(frames, device=device)[:, None] * advance % (2 * self.n_fft)
-        return wrapped(turns.to(wide) / self.n_fft)
+        period = self._turns.to(wide) / self.n_fft
+        return period.repeat(-(-frames // len(period)), 1)[:frames]
 
 
 def wrapped(difference: Tensor) -> Tensor:

@@ -6,20 +6,21 @@ autograd's own backward of a real FFT is a full complex FFT, and its backward of
 scatter. Here a frame's adjoint is the overlap-add and a real FFT's adjoint the inverse real FFT, so
 that going back costs about what going forth does. Both ways are gone part by part, from samples to
 magnitudes and from their gradients to those of the samples, so that what stands between stays in the cache.
+
+Compiled and exported code, transforms of `torch.func` and the gradients of gradients take the plain
+operations of `distill.plain` instead.
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-MAGNITUDE_FLOOR = 1e-4
-"""Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
+from distill import plain
+from distill.plain import ANGLE_FLOOR, MAGNITUDE_FLOOR
 
 _CACHED = 3 * 2**17
 """Numbers that are taken at a time on a CPU: more leave its cache, of fewer the calls cost too much."""
@@ -31,10 +32,8 @@ Kept = TypeVar("Kept")
 @lru_cache(maxsize=64)
 def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
     """Give the periodic Hann window of `win_length` samples, centred in `n_fft` zeros: `[n_fft]`."""
-    left = (n_fft - win_length) // 2
     with torch.inference_mode(mode=False):
-        window = torch.hann_window(win_length, device=device)
-        return F.pad(window, (left, n_fft - win_length - left))
+        return plain.hann_window(win_length, n_fft, device)
 
 
 def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
@@ -46,12 +45,16 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     centred frames, reflected at both ends. A waveform too short to be reflected is padded with zeros
     first, where torch raises.
     """
+    if plain.is_needed(waveform):
+        return plain.stft(waveform, n_fft, hop, win_length)
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
     return cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
 def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Give `floored_magnitude(stft(...))`, `[B, F, T]`, sooner."""
+    if plain.is_needed(waveform):
+        return plain.stft_magnitude(waveform, n_fft, hop, win_length)
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
     return cast("Tensor", apply(_Magnitude, frames.samples, frames, False).mT)
 
@@ -60,6 +63,9 @@ def stft_magnitude_first(
     waveform: Tensor, n_fft: int, hop: int, win_length: int
 ) -> tuple[Tensor, Callable[[], Tensor]]:
     """Give `stft_magnitude(...)`, and what gives `stft(...)` when called, by the same transforms."""
+    if plain.is_needed(waveform):
+        spectrum = plain.stft(waveform, n_fft, hop, win_length)
+        return plain.floored_magnitude(spectrum, MAGNITUDE_FLOOR), lambda: spectrum
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
     magnitude = apply(_Magnitude, frames.samples, frames, True)
     return magnitude.mT, lambda: cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
@@ -67,6 +73,8 @@ def stft_magnitude_first(
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
+    if plain.is_needed(padded):
+        return plain.analyse(padded, n_fft, hop, win_length)
     frames = Frames(padded, n_fft, hop, win_length, centred=False)
     return cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
@@ -77,11 +85,12 @@ def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     The least-squares inverse of Griffin and Lim (1984): windowed overlap-add over the summed squares
     of the window. N = (T - 1) * hop + n_fft; the outermost samples, where the squares vanish, are 0.
     """
+    if plain.is_needed(spectrum):
+        return plain.synthesise(spectrum, n_fft, hop)
     window = hann_window(n_fft, n_fft, spectrum.device).to(spectrum.real.dtype)
     squares = _OverlapAdd(window * window, hop, (1, spectrum.shape[-1]))
     squares.add(squares.blocks, window.new_ones(1, spectrum.shape[-1], n_fft))
-    envelope = squares.samples
-    return apply(_Synthesis, spectrum.mT, window, hop) * torch.where(envelope > 1e-8, 1 / envelope, 0.0)
+    return apply(_Synthesis, spectrum.mT, window, hop) * plain.inverted(squares.samples)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
@@ -98,6 +107,8 @@ def power(spectrum: Tensor) -> Tensor:
 
 def floored_magnitude(spectrum: Tensor, floor: float = MAGNITUDE_FLOOR) -> Tensor:
     """Give the magnitude of a complex tensor, at least `floor`; no gradient flows below the floor."""
+    if plain.is_needed(spectrum):
+        return plain.floored_magnitude(spectrum, floor)
     return apply(_FlooredMagnitude, spectrum, floor)
 
 
@@ -106,12 +117,43 @@ def angle(spectrum: Tensor) -> Tensor:
 
     Its gradient grows as 1 / magnitude; none flows where the magnitude is below 1e-6.
     """
+    if plain.is_needed(spectrum):
+        return plain.angle(spectrum)
     return apply(_Angle, spectrum)
 
 
 def apply(function: type[Function], *arguments: object) -> Any:  # noqa: ANN401  # whatever the function gives
     """Apply a function that has its own gradient."""
     return function.apply(*arguments)
+
+
+Backward: TypeAlias = Callable[[_Context, Tensor], Any]
+Recompute: TypeAlias = Callable[[_Context], tuple[tuple[Tensor, ...], Tensor]]
+
+
+def differentiable(recompute: Recompute) -> Callable[[Backward], Backward]:
+    """Make the hand-written backward of a function differentiable.
+
+    Where a graph of the gradient is wanted, or `torch.vmap` runs through it, the gradient is instead that of
+    `recompute(ctx)`: the function's leading inputs, and its value by plain operations.
+    """
+
+    def decorate(backward: Backward) -> Backward:
+        @wraps(backward)
+        def either(ctx: _Context, gradient: Tensor) -> Any:  # noqa: ANN401  # one or several tensors
+            if not (torch.is_grad_enabled() or plain.is_transformed()):
+                return backward(ctx, gradient)
+            with torch.enable_grad():
+                inputs, value = recompute(ctx)
+            needed = ctx.needs_input_grad
+            wanted = [one for one, need in zip(inputs, needed, strict=False) if need]
+            graph = torch.is_grad_enabled()
+            gradients = iter(torch.autograd.grad(value, wanted, gradient, create_graph=graph))
+            return tuple(next(gradients) if need else None for need in needed)
+
+        return either
+
+    return decorate
 
 
 def in_parts(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -155,8 +197,8 @@ class Frames:
         self.reach = n_fft // 2 if centred else 0
         self.samples, self.window, self.hop = samples.to(dtype), window.to(dtype), hop
         if samples.shape[-1] <= self.reach:
-            self.samples = F.pad(self.samples, (0, self.reach + 1 - samples.shape[-1]))
-        self.unwindowed = _reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
+            self.samples = plain.padded(self.samples, self.reach)
+        self.unwindowed = plain.reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
         self.shape = self.unwindowed.shape[0], self.unwindowed.shape[1], n_fft // 2 + 1
         self.kept: list[Tensor] = []
         self._scratch = _Scratch(self.window)
@@ -177,16 +219,13 @@ class Frames:
         real, imaginary = torch.mul(parts, parts, out=self._scratch.like(parts)).unbind(-1)
         return real + imaginary
 
+    def recomputed(self, samples: Tensor) -> Tensor:
+        """Give all spectra `[B, T, F]` of `samples` in plain operations."""
+        return plain.spectra(samples, self.window, self.hop, self.reach)
+
     def release(self) -> None:
         """Free the memory that the parts went through."""
         self._scratch = _Scratch(self.window)
-
-
-def _reflected(samples: Tensor, reach: int) -> Tensor:
-    """Reflect `[B, N]` at both ends by less than N samples, in a twentieth of the time of `F.pad`."""
-    end = samples.shape[-1] - 1
-    left, right = samples[:, 1 : reach + 1].flip(-1), samples[:, end - reach : end].flip(-1)
-    return torch.cat([left, samples, right], -1)
 
 
 class _Scratch:
@@ -279,6 +318,11 @@ def keep_above(floor: float, size: Tensor, gradient: Tensor) -> Tensor:
     return gradient
 
 
+def _spectrum_again(ctx: _Context) -> tuple[tuple[Tensor], Tensor]:
+    samples = ctx.frames.samples
+    return (samples,), ctx.frames.recomputed(samples)
+
+
 class _Spectrum(Function):
     """Spectra of frames, complex `[B, T, F]`."""
 
@@ -292,7 +336,7 @@ class _Spectrum(Function):
         return result
 
     @staticmethod
-    @once_differentiable
+    @differentiable(_spectrum_again)
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
         adjoint = Adjoint(ctx.frames)
         for part, *blocks in in_parts(gradient, *adjoint.blocks):
@@ -300,11 +344,16 @@ class _Spectrum(Function):
         return adjoint.gradient(), None
 
 
+def _magnitude_again(ctx: _Context) -> tuple[tuple[Tensor], Tensor]:
+    samples, _ = ctx.saved_tensors
+    return (samples,), plain.floored_magnitude(ctx.frames.recomputed(samples), MAGNITUDE_FLOOR)
+
+
 class _Magnitude(Function):
     """Magnitudes of frames, `[B, T, F]`. The frames keep the spectra, if `wanted` or differentiated."""
 
     @staticmethod
-    def forward(ctx: _Context, samples: Tensor, frames: Frames, wanted: bool) -> Tensor:  # noqa: ARG004, FBT001
+    def forward(ctx: _Context, samples: Tensor, frames: Frames, wanted: bool) -> Tensor:  # noqa: FBT001
         ctx.frames = frames
         result = frames.window.new_empty(frames.shape)
         for unwindowed, size in in_parts(frames.unwindowed, result):
@@ -313,18 +362,24 @@ class _Magnitude(Function):
                 frames.kept.append(spectrum)
             torch.sqrt(frames.power(spectrum), out=size).clamp_(min=MAGNITUDE_FLOOR)
         frames.release()
-        ctx.save_for_backward(result)
+        ctx.save_for_backward(samples, result)
         return result
 
     @staticmethod
-    @once_differentiable
+    @differentiable(_magnitude_again)
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (magnitude,) = ctx.saved_tensors
+        _, magnitude = ctx.saved_tensors
         adjoint = Adjoint(ctx.frames)
         parts = in_parts(ctx.frames.unwindowed, gradient, magnitude, *adjoint.blocks)
         for spectrum, (_, pull, size, *blocks) in backwards(ctx.frames.kept, parts):
             adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR, size, pull / size))
         return adjoint.gradient(), None, None
+
+
+def _synthesis_again(ctx: _Context) -> tuple[tuple[Tensor], Tensor]:
+    # It is linear, so that its gradient is the same anywhere and no spectrum needs to be kept.
+    spectrum = torch.zeros(ctx.shape, dtype=ctx.dtype, device=ctx.window.device, requires_grad=True)
+    return (spectrum,), plain.overlap_add(spectrum, ctx.window, ctx.hop)
 
 
 class _Synthesis(Function):
@@ -339,7 +394,7 @@ class _Synthesis(Function):
         return summed.samples
 
     @staticmethod
-    @once_differentiable
+    @differentiable(_synthesis_again)
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
         n_fft = len(ctx.window)
         frames = gradient.contiguous().unfold(-1, n_fft, ctx.hop)
@@ -350,6 +405,11 @@ class _Synthesis(Function):
             place.copy_(torch.fft.rfft(part * window))
             place[..., _edges(n_fft)] *= 0.5
         return result, None, None
+
+
+def _floored_magnitude_again(ctx: _Context) -> tuple[tuple[Tensor], Tensor]:
+    spectrum, _ = ctx.saved_tensors
+    return (spectrum,), plain.floored_magnitude(spectrum, ctx.floor)
 
 
 class _FlooredMagnitude(Function):
@@ -363,13 +423,18 @@ class _FlooredMagnitude(Function):
         return value
 
     @staticmethod
-    @once_differentiable
+    @differentiable(_floored_magnitude_again)
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None]:
         spectrum, value = ctx.saved_tensors
         result = torch.empty_like(spectrum)
         for part, size, pull, place in in_parts(spectrum, value, gradient, result):
             torch.mul(part, keep_above(ctx.floor, size, pull / size), out=place)
         return result, None
+
+
+def _angle_again(ctx: _Context) -> tuple[tuple[Tensor], Tensor]:
+    (spectrum,) = ctx.saved_tensors
+    return (spectrum,), plain.angle(spectrum)
 
 
 class _Angle(Function):
@@ -380,9 +445,9 @@ class _Angle(Function):
         return torch.atan2(spectrum.imag.contiguous(), spectrum.real.contiguous())
 
     @staticmethod
-    @once_differentiable
+    @differentiable(_angle_again)
     def backward(ctx: _Context, gradient: Tensor) -> Tensor:
         (spectrum,) = ctx.saved_tensors
         size = power(spectrum)
-        scale = keep_above(1e-12, size, gradient / size)
+        scale = keep_above(ANGLE_FLOOR**2, size, gradient / size)
         return torch.complex(-spectrum.imag * scale, spectrum.real * scale)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
 
 import attrs
@@ -11,6 +12,7 @@ from auraloss.freq import MultiResolutionSTFTLoss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.autograd import forward_ad
 
 from distill import functional
 from distill.config import assign, structure
@@ -200,12 +202,127 @@ def test_the_gradient_of_the_stft_loss_at_the_target(per_example):
 
 
 def test_the_stft_loss_keeps_little():
-    """Between forward and backward there is one gradient per resolution, no spectrum: 3 numbers a sample."""
-    kept = []
+    """Besides its inputs it keeps one gradient per resolution, no spectrum: 3 numbers a sample."""
+    kept = {}
     prediction, target = noise(2, 1, 20_000).requires_grad_(), noise(2, 1, 20_000, seed=1)
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()), lambda _: None):
-        functional.create_stft_loss()(prediction, target)
-    assert 3 * prediction.numel() <= sum(kept) <= 3.5 * prediction.numel()
+    own = {side.untyped_storage().data_ptr() for side in (prediction, target)}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = functional.create_stft_loss()(prediction, target)
+    fresh = sum(count for place, count in kept.items() if place not in own)
+    assert value.requires_grad
+    assert 3 * prediction.numel() <= fresh <= 3.5 * prediction.numel()
+
+
+SMALL = StftConfig(fft_sizes=(16, 9), hop_sizes=(4, 3), win_lengths=(16, 7))
+
+
+@pytest.fixture(params=[False, True], ids=["whole batch", "per example"])
+def small_loss(request):
+    """Make the STFT loss at two tiny resolutions, over the batch and per example."""
+    return functional.create_stft_loss(attrs.evolve(SMALL, per_example=request.param))
+
+
+def sides(seed=0):
+    """Make a prediction and a target `[2, 1, 20]` in float64."""
+    return tuple(noise(2, 1, 20, seed=seed + i).double() for i in range(2))
+
+
+def test_the_stft_loss_has_second_derivatives(small_loss):
+    """A Hessian-vector product is that of finite differences of the gradient, as a gradient penalty needs."""
+    prediction, target = sides()
+    direction, step = noise(2, 1, 20, seed=2).double(), 1e-6
+
+    def slope(x):
+        (gradient,) = torch.autograd.grad(small_loss(x, target), x, create_graph=True)
+        return (gradient * direction).sum()
+
+    at = prediction.clone().requires_grad_()
+    (product,) = torch.autograd.grad(slope(at), at)
+    moved = [(prediction + sign * step * direction).requires_grad_() for sign in (1, -1)]
+    gradients = [torch.autograd.grad(small_loss(x, target), x)[0] for x in moved]
+    expected = (gradients[0] - gradients[1]) / (2 * step)
+    assert (product - expected).norm() <= 1e-6 * expected.norm()
+
+
+def test_the_gradients_of_both_sides_of_the_stft_loss_are_differentiable(small_loss):
+    """The checks of torch of first and second derivatives pass, the target being differentiated as well."""
+    inputs = [side[..., :12].clone().requires_grad_() for side in sides()]
+    assert torch.autograd.gradcheck(small_loss, inputs)
+    assert torch.autograd.gradgradcheck(small_loss, inputs, fast_mode=True)
+
+
+def test_the_gradient_with_a_graph_is_the_gradient(small_loss):
+    """What `create_graph=True` gives equals what it gives without, in the precision of training."""
+    prediction, target = (side.float() for side in sides())
+    prediction.requires_grad_()
+    value = small_loss(prediction, target)
+    (fast,) = torch.autograd.grad(value, prediction, retain_graph=True)
+    (graph,) = torch.autograd.grad(value, prediction, create_graph=True)
+    assert graph.requires_grad
+    torch.testing.assert_close(graph.detach(), fast, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+def test_the_stft_loss_can_be_transformed(small_loss):
+    """`torch.func` gives the values and gradients that calls one by one give."""
+    prediction, target = sides()
+    value, gradient = value_and_gradient(small_loss, prediction, target)
+    torch.testing.assert_close(torch.func.grad(small_loss)(prediction, target), gradient)
+    got, change = torch.func.jvp(lambda x: small_loss(x, target), (prediction,), (gradient,))
+    assert got.item() == pytest.approx(value)
+    assert change.item() == pytest.approx(gradient.square().sum().item())
+    each = [
+        value_and_gradient(small_loss, x, y)
+        for x, y in zip(prediction[:, None], target[:, None], strict=True)
+    ]
+    mapped = torch.func.vmap(torch.func.grad_and_value(small_loss))(prediction[:, None], target[:, None])
+    torch.testing.assert_close(mapped[0], torch.stack([gradient for _, gradient in each]))
+    assert mapped[1].tolist() == pytest.approx([value for value, _ in each])
+
+
+def test_gradients_of_the_stft_loss_can_be_mapped(small_loss):
+    """`torch.vmap` over a backward pass gives what the passes one by one give."""
+    prediction, target = sides()
+    prediction.requires_grad_()
+    value = small_loss(prediction, target)
+    (gradient,) = torch.autograd.grad(value, prediction, retain_graph=True)
+    factors = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    mapped = torch.vmap(lambda x: torch.autograd.grad(value, prediction, x, retain_graph=True)[0])(factors)
+    torch.testing.assert_close(mapped, torch.stack([gradient, -2 * gradient]))
+
+
+def test_forward_mode_differentiates_the_stft_loss(small_loss):
+    """A dual tensor of torch's gives the change of the value."""
+    prediction, target = sides()
+    _, gradient = value_and_gradient(small_loss, prediction, target)
+    with forward_ad.dual_level(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit, which torch itself uses here
+        value = small_loss(forward_ad.make_dual(prediction, gradient), target)
+        change = forward_ad.unpack_dual(value).tangent
+    assert change.item() == pytest.approx(gradient.square().sum().item())
+
+
+def test_the_stft_loss_can_be_compiled():
+    """Compiled whole, without a break, value and gradient are those of the engine."""
+    small_loss = functional.create_stft_loss(SMALL)
+    prediction, target = (side.float() for side in sides())
+    compiled = torch.compile(small_loss, fullgraph=True, backend="aot_eager")
+    value, gradient = value_and_gradient(compiled, prediction, target)
+    expected_value, expected = value_and_gradient(small_loss, prediction, target)
+    assert value == pytest.approx(expected_value, rel=1e-5)
+    assert (gradient - expected).norm() <= 1e-4 * expected.norm()
+
+
+def test_the_stft_loss_can_be_exported():
+    """The exported program gives the loss's value."""
+    loss, (prediction, target) = functional.create_stft_loss(SMALL), sides()
+    program = torch.export.export(loss, (prediction, target)).module()
+    assert program(prediction, target).item() == pytest.approx(loss(prediction, target).item())
 
 
 def test_the_stft_loss_equals_auraloss_by_default():

@@ -223,3 +223,46 @@ def test_no_gradient_explodes_near_zero(size):
     assert of_magnitude.isfinite().all()
     assert of_magnitude.abs().max() < 5
     assert (of_angle == 0).all()
+
+
+TINY = {
+    "stft": lambda x: spectral.stft(x, 8, 4, 7),
+    "stft_magnitude": lambda x: spectral.stft_magnitude(x, 8, 4, 7),
+    "stft_magnitude_first": lambda x: spectral.stft_magnitude_first(x, 8, 4, 7)[0],
+    "the stft after its magnitude": lambda x: spectral.stft_magnitude_first(x, 8, 4, 7)[1](),
+    "a waveform too short": lambda x: spectral.stft(x[:, :3], 8, 4, 7),
+    "analyse": lambda x: spectral.analyse(x, 7, 4, 5),
+    "synthesise": lambda x: spectral.synthesise(torch.complex(x, x.flip(-1)).reshape(1, 5, 4), 8, 3),
+    "synthesise, odd": lambda x: spectral.synthesise(torch.complex(x, x.flip(-1)).reshape(1, 5, 4), 9, 3),
+    "floored_magnitude": lambda x: spectral.floored_magnitude(torch.complex(x, x.flip(-1)), 0.5),
+    "angle": lambda x: spectral.angle(torch.complex(x, x.flip(-1))),
+}
+"""Each function of the engine at a tiny size, of `[1, 20]` samples."""
+
+
+@pytest.mark.parametrize("function", TINY.values(), ids=TINY)
+def test_second_derivatives(function):
+    """A backward pass that keeps a graph can be differentiated again, as finite differences say."""
+    assert torch.autograd.gradgradcheck(function, noise(1, 20).requires_grad_())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+@pytest.mark.parametrize("function", TINY.values(), ids=TINY)
+def test_plain_operations_have_the_engines_values_and_gradients(function):
+    """`torch.func` takes the path of plain operations: what it gives is what the engine gives."""
+    source = noise(1, 20)
+    value, gradient = value_and_gradient(function, source)
+    plain, pull = torch.func.vjp(function, source)
+    assert_near((plain, *pull(noise(*value.shape, seed=1, dtype=value.dtype))), (value, gradient), 1e-12)
+    _, change = torch.func.jvp(function, (source,), (source,))
+    assert change.shape == value.shape
+    mapped = torch.func.vmap(function)(torch.stack([source, 2 * source]))
+    assert_near(mapped, (value, function(2 * source)), 1e-12)
+
+
+@pytest.mark.parametrize("function", TINY.values(), ids=TINY)
+def test_silence_has_the_same_gradient_by_plain_operations(function):
+    """None, where the floors cut it off, and nowhere NaN."""
+    value, gradient = value_and_gradient(function, torch.zeros(1, 20))
+    plain, pull = torch.func.vjp(function, torch.zeros(1, 20))
+    assert_near((plain, *pull(noise(*value.shape, seed=1, dtype=value.dtype))), (value, gradient), 1e-6)
