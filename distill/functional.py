@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill import distances
+from distill.engines import auraloss_distance, require_engine
 from distill.errors import ShapeError
 from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
 
@@ -42,16 +43,21 @@ class MultiResolutionSTFTLoss(nn.Module):
     def __init__(self, config: StftConfig) -> None:
         super().__init__()
         self.config = config
+        self.auraloss = auraloss_distance(config)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare `prediction` with `target`, both `[B, C, N]`.
 
         Raises:
             ShapeError: the two differ in shape, or are not `[B, C, N]`.
+            ConfigError: the engine `fast` was chosen, and the code is compiled, exported or transformed.
         """
         _require_shape("prediction and target", "[B, C, N]", prediction, target, fits=prediction.ndim == 3)
 
         sides = prediction.flatten(0, 1), target.flatten(0, 1)
+        if self.auraloss is not None:
+            return self.auraloss(*sides)
+        require_engine(self.config, *sides)
         per_example = self.config.per_example
         each = [distances.stft_distance(*sides, r, per_example=per_example) for r in self.config.resolutions]
         return torch.stack(each).mean()

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
-from auraloss.freq import MultiResolutionSTFTLoss
+from auraloss.freq import MultiResolutionSTFTLoss, STFTLoss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from distill import functional
 from distill.config import assign, structure
-from distill.errors import ShapeError
+from distill.errors import ConfigError, ShapeError
 from distill.functional import LossConfig
 from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
 
@@ -323,6 +323,42 @@ def test_the_stft_loss_can_be_exported():
     loss, (prediction, target) = functional.create_stft_loss(SMALL), sides()
     program = torch.export.export(loss, (prediction, target)).module()
     assert program(prediction, target).item() == pytest.approx(loss(prediction, target).item())
+
+
+@pytest.mark.parametrize("per_example", [False, True])
+def test_the_engines_have_the_same_values_and_gradients(per_example):
+    """Of clips long enough for auraloss, too short for it, and in half precision."""
+    config = attrs.evolve(SMALL, per_example=per_example)
+    for make in (lambda x: x, lambda x: x[..., :3], lambda x: x.float().half()):
+        inputs = [make(side) for side in sides()]
+        results = [
+            value_and_gradient(functional.create_stft_loss(attrs.evolve(config, engine=engine)), *inputs)
+            for engine in ("auto", "fast", "auraloss")
+        ]
+        for value, gradient in results[1:]:
+            assert value == pytest.approx(results[0][0], rel=1e-5)
+            torch.testing.assert_close(gradient, results[0][1], rtol=1e-2, atol=1e-4)
+
+
+def test_the_engine_auraloss_is_auralosss():
+    """The value is to the last bit that of auraloss's own loss, which is what computes it."""
+    loss = functional.create_stft_loss(attrs.evolve(SMALL, engine="auraloss"))
+    prediction, target = (side.float() for side in sides())
+    flat = [side.flatten(0, 1)[:, None] for side in (prediction, target)]
+    each = [STFTLoss(*resolution)(*flat) for resolution in SMALL.resolutions]
+    assert loss(prediction, target) == torch.stack(each).mean()
+    assert loss.state_dict() == {}
+
+
+def test_the_engine_fast_refuses_what_it_cannot_do():
+    """It does not turn into another one: the error says which to choose."""
+    loss = functional.create_stft_loss(attrs.evolve(SMALL, engine="fast"))
+    with pytest.raises(ConfigError) as caught:
+        torch.func.grad(loss)(*sides())
+    assert str(caught.value) == (
+        "engine: the engine 'fast' cannot be compiled, exported or transformed by torch.func\n"
+        "Set it to 'auto', which takes plain torch operations there, or to 'auraloss'."
+    )
 
 
 def test_the_stft_loss_equals_auraloss_by_default():

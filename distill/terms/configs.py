@@ -1,7 +1,7 @@
 """The built-in terms: their options, and the hook that registers them. Loads no torch."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import field, frozen, validators
 
@@ -48,6 +48,10 @@ class ResolutionsConfig(TermConfig):
     per_example: bool = field(
         default=False,
         metadata={"help": "norms of the spectral convergence per example, not over the batch as in auraloss"},
+    )
+    engine: Literal["auto", "fast", "auraloss"] = field(
+        default="auto",
+        metadata={"help": "fast: ours; auraloss: its own modules; auto: ours wherever torch can run it"},
     )
 
     @property

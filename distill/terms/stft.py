@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from distill import functional
+from distill.engines import auraloss_distance, require_engine
 from distill.terms.configs import StftConfig
-from distill.views import FlatMagnitudeStft, LossInputs
+from distill.views import FlatMagnitude, FlatMagnitudeStft, LossInputs
 
 
 class StftTerm(nn.Module):
@@ -16,9 +17,13 @@ class StftTerm(nn.Module):
     def __init__(self, config: StftConfig) -> None:
         super().__init__()
         self.config = config
+        self.auraloss = auraloss_distance(config)
         self.views = [FlatMagnitudeStft(n_fft=n, hop=h, win_length=w) for n, h, w in config.resolutions]
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
+        if self.auraloss is not None:
+            return self.auraloss(*inputs.view(FlatMagnitude()))
+        require_engine(self.config, *inputs.prediction.sources, *inputs.target.sources)
         magnitudes = (inputs.view(view) for view in self.views)
         return functional.multi_resolution_distance(magnitudes, per_example=self.config.per_example)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.distances import magnitude_distance, stft_distance
+from distill.engines import auraloss_distance, require_engine
 from distill.terms.configs import WaveformConfig
 from distill.views import LossInputs, StftMagnitude, Waveform
 
@@ -19,12 +20,16 @@ class WaveformTerm(nn.Module):
     def __init__(self, config: WaveformConfig) -> None:
         super().__init__()
         self.config = config
+        self.auraloss = auraloss_distance(config)
         self.views = [StftMagnitude(n_fft=n, hop=h, win_length=w) for n, h, w in config.resolutions]
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
         heard = inputs.first(math.ceil(self.config.share * inputs.batch_size))
         waveforms = heard.view(Waveform())
+        if self.auraloss is not None:
+            return self.auraloss(*waveforms)
+        require_engine(self.config, *waveforms)
         return torch.stack([self._distance(heard, waveforms, view) for view in self.views]).mean()
 
     def _distance(self, inputs: LossInputs, waveforms: tuple[Tensor, Tensor], view: StftMagnitude) -> Tensor:

@@ -112,6 +112,7 @@ def test_reconstruction_bounds(option):
                 "and fft_sizes [512, 1024, 2048], got [127, 1024, 2048]"
             ),
         ),
+        ({"engine": "quick"}, 'loss.stft.engine: expected one of "auto", "fast", "auraloss", got "quick"'),
         ({"hop_sizes": [128, 0, 512]}, "loss.stft.hop_sizes[1]: must be >= 1, got 0"),
         (
             {"fft_sizes": [], "hop_sizes": [], "win_lengths": []},

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from attrs import evolve
 from auraloss.freq import MultiResolutionSTFTLoss
 
 from distill.representation import MagnitudeIF
@@ -67,6 +68,16 @@ def test_the_per_example_option_reaches_the_formula():
     )
     each = [auraloss_of(prediction[[i]], target[[i]]).item() for i in range(2)]
     assert loss_of(prediction, target, per_example).item() == pytest.approx(sum(each) / 2, rel=1e-5)
+
+
+def test_the_engine_reaches_the_formula():
+    """By auraloss's modules the value is auraloss's to the last bit, and the engine has it to 1e-5."""
+    prediction, target = spectrograms()
+    by_auraloss = loss_of(prediction, target, evolve(CONFIG, engine="auraloss"))
+    assert by_auraloss.item() == pytest.approx(auraloss_of(prediction, target).item(), rel=1e-6)
+    fast = loss_of(prediction, target, evolve(CONFIG, engine="fast"))
+    assert fast == loss_of(prediction, target)
+    assert fast.item() == pytest.approx(by_auraloss.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (0, 0)])

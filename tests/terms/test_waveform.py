@@ -75,6 +75,15 @@ def test_the_per_example_option_reaches_the_formula(last):
     assert value.item() == pytest.approx(sum(each) / 2, rel=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["fast", "auraloss"])
+def test_every_engine_equals_auraloss(last, engine):
+    """Value and gradient, whoever computes them."""
+    prediction, target = waveforms()
+    prediction.requires_grad_()
+    value = loss_of(Signal.from_waveform(prediction, REPRESENTATION), target, last, engine=engine)
+    assert_equal(value, auraloss_of(prediction, target), prediction)
+
+
 @pytest.mark.parametrize(("share", "heard"), [(1.0, 4), (0.75, 3), (0.7, 3), (0.01, 1)])
 def test_a_share_of_the_clips_is_heard(share, heard, last):
     """The first of them, rounded up, and the others get no gradient."""
