@@ -533,7 +533,7 @@ def test_an_unknown_option_is_an_error_with_a_suggestion():
     assert caught.value.problems == (
         (
             "loss.stft.hop: unknown option, got 3; expected one of "
-            "weight, schedule, fft_sizes, hop_sizes, win_lengths, per_example"
+            "weight, schedule, fft_sizes, hop_sizes, win_lengths, per_example, engine"
         ),
         "loss.reconstruction.wieght: unknown option, got 1.0; did you mean 'weight'?",
     )
