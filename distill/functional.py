@@ -4,6 +4,7 @@ Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import torch
 from attrs import field, frozen
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from distill import distances
 from distill.engines import auraloss_distance, require_engine
-from distill.errors import ShapeError
+from distill.errors import ConfigError, ShapeError
 from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
 
 
@@ -63,9 +64,29 @@ class MultiResolutionSTFTLoss(nn.Module):
         return torch.stack(each).mean()
 
 
-def create_stft_loss(config: StftConfig | None = None) -> MultiResolutionSTFTLoss:
-    """Make the multi-resolution STFT loss, called with `(prediction, target)` on `[B, C, N]`."""
-    return MultiResolutionSTFTLoss(config or StftConfig())
+class _HasStft(Protocol):
+    """The config of a whole loss."""
+
+    @property
+    def stft(self) -> StftConfig: ...
+
+
+def create_stft_loss(
+    config: StftConfig | _HasStft | None = None, device: torch.device | str | None = None
+) -> MultiResolutionSTFTLoss:
+    """Return the multi-resolution STFT loss, called with `(prediction, target)` on `[B, C, N]`.
+
+    Args:
+        config: that of the term, or of a whole loss which has it as `stft`; by default `StftConfig()`.
+        device: where the loss is moved to; it follows its inputs all the same.
+
+    Raises:
+        ConfigError: `config` is neither.
+    """
+    stft = StftConfig() if config is None else getattr(config, "stft", config)
+    if not isinstance(stft, StftConfig):
+        raise ConfigError(f"expected a StftConfig or a loss config with one as 'stft', got {config!r}")
+    return MultiResolutionSTFTLoss(stft).to(device)
 
 
 def magnitude_distance(prediction: Tensor, target: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from distill import functional
 from distill.config import assign, structure
 from distill.errors import ConfigError, ShapeError
 from distill.functional import LossConfig
+from distill.loss_config import configure
+from distill.registry import Registry
 from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -590,3 +592,22 @@ def test_nothing_is_broadcast_in_silence(call, message):
     with pytest.raises(ShapeError) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("device", [None, "cpu", torch.device("cpu")])
+def test_the_stft_loss_is_made_of_a_whole_config(device):
+    """Called as in the first Distill, with the config of the loss and a device, or with the term's alone."""
+    config = StftConfig(fft_sizes=(64,), hop_sizes=(16,), win_lengths=(64,))
+    wholes = functional.LossConfig(stft=config), configure(Registry().choose("stft"), {"stft": config})
+    for each in (config, *wholes):
+        assert functional.create_stft_loss(each, device).config == config
+    assert functional.create_stft_loss(device=device).config == StftConfig()
+
+
+def test_another_config_makes_no_stft_loss():
+    """The whole message."""
+    with pytest.raises(ConfigError) as caught:
+        functional.create_stft_loss(KlConfig())
+    assert str(caught.value) == (
+        f"expected a StftConfig or a loss config with one as 'stft', got {KlConfig()!r}"
+    )
