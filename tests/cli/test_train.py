@@ -339,7 +339,7 @@ class TestResuming:
         """The options of the terms that came and went are named."""
         result = distill("train", "--resume", "--out", run, "--loss", "stft,recon,kl")
         assert result.status == 2
-        assert "and this differs: loss.stft.fft_sizes, loss.stft.hop_sizes, " in result.err
+        assert "and this differs: loss.stft.engine, loss.stft.fft_sizes, " in result.err
 
 
 def test_balanced_weights_are_logged(distill, recordings, tiny, tmp_path):
