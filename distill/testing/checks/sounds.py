@@ -86,7 +86,7 @@ def strict_shapes(subject: Subject) -> None:
     module, made = subject.build(), subject.material()
     one = made.taken([0])
     unlike = {
-        "1 predicted example beside 2": evolve(made, prediction=one.prediction, mu=one.mu, logvar=one.logvar),
+        "1 predicted example beside 2": evolve(made, prediction=one.prediction),
         "a prediction shorter than the target": evolve(
             made, prediction=made.prediction[:, : -8 * subject.representation.hop]
         ),
