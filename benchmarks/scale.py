@@ -69,7 +69,8 @@ def measure_reading(recordings: Path, folder: Path) -> None:
     representation = make_representation(recipe.representation)
     model = make_model(recipe.model, representation, 0)
     samples, batch = clip_samples(recipe.training, representation, model), 64
-    drawn = drawn_samples(samples, recipe.training.speed)
+    speed, _ = recipe.training.augmentation(begun=False)
+    drawn = drawn_samples(samples, speed)
     generator = torch.Generator().manual_seed(0)
     clips = cached.draw(batch, drawn, generator)
     change = partial(augment, samples=samples, gain_db=10, mix=0.5, generator=generator)
@@ -78,7 +79,7 @@ def measure_reading(recordings: Path, folder: Path) -> None:
             "decoding a shard": lambda: streamed._fill(0),  # noqa: SLF001  # what the stream does in its thread
             "drawing 64 clips from the cache": lambda: cached.draw(batch, drawn, generator),
             "drawing 8 of them": lambda: cached.draw(batch, drawn, generator, rows=range(8)),
-            "augmenting 64 clips": lambda: change(clips, speed=recipe.training.speed),
+            "augmenting 64 clips": lambda: change(clips, speed=speed),
             "the same, speed=0": lambda: change(clips[:, :samples], speed=0),
         }
     )

@@ -40,15 +40,15 @@ def draw_clips(
 
     Of processes that draw alike, each reads its own clips and the one that may lie over the first.
     """
-    count = settings.batch_size
+    count, (speed, mix) = settings.batch_size, settings.augmentation(begun=False)
     wanted = list(range(count)) if rows is None else list(rows)
     others = [] if len(wanted) == count else [wanted[0] - 1]
     clips = augment(
-        recordings.draw(count, drawn_samples(samples, settings.speed), generator, rows=others + wanted),
+        recordings.draw(count, drawn_samples(samples, speed), generator, rows=others + wanted),
         samples,
-        speed=settings.speed,
+        speed=speed,
         gain_db=settings.gain_db,
-        mix=settings.mix,
+        mix=mix,
         generator=generator,
         rows=others + wanted,
         of=count,
@@ -94,11 +94,12 @@ def begin(
         return
     generator = torch.Generator().manual_seed(settings.seed)
     samples = clip_samples(settings, representation, model)
-    length = drawn_samples(samples, settings.speed)
+    speed, _ = settings.augmentation(begun=False)
+    length = drawn_samples(samples, speed)
     spectrograms = []
     for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
         clips = recordings.draw(_BEGUN_AT_A_TIME, length, generator)
-        clips = augment(clips, samples, speed=settings.speed, gain_db=0, mix=0, generator=generator)
+        clips = augment(clips, samples, speed=speed, gain_db=0, mix=0, generator=generator)
         spectrograms.append(representation(clips.to(model.device)))
     model.begin_with(torch.cat(spectrograms))
 

@@ -1,9 +1,9 @@
-"""How much of what a training has changed is kept: as much as recordings that it never saw bear.
+"""The share of what a training has changed that is kept: the greatest that does no audible harm.
 
-A loss hears less than a listener does. A training that begins with a model follows it away from what
-that model has learnt of sound, on the recordings it is given as on others; part of the way is often
-better than all of it, and than none (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022,
-from which the line between the weights is).
+A loss measures less than a listener hears. A training that begins with a model lowers its loss, and may
+lose what that model knew of sound, on the recordings that it is given as well as on others. Part of the
+way is often better than all or nothing of it. The weights on the line between the two models are from
+Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from distill.corpus import Corpus
+from distill.corpus import Corpus, Split, Stream
 from distill.evaluation import Metrics, evaluate
 from distill.model import VAE
 from distill.representation import MagnitudeIF
@@ -22,6 +22,7 @@ _HALVINGS = 4
 """Shares are told apart to a sixteenth."""
 
 _RECORDINGS, _SECONDS = 8, 5
+"""Of the held-out recordings, and of those trained on, so many are measured, each at most so long."""
 
 _MEL_WORSE, _TONES_WORSE, _TEXTURE_WORSE = 0.02, 0.01, 0.1
 """By how much a measure may be worse than that of the start: dB, a share, dB. Trainings that differ by
@@ -47,21 +48,24 @@ def interpolate(vae: VAE, start: Mapping[str, Tensor], end: Mapping[str, Tensor]
 
 
 def retain(vae: VAE, start: Mapping[str, Tensor], representation: MagnitudeIF, corpus: Corpus) -> Retention:
-    """Leave in a trained model the greatest share of what it has learnt that is not heard to do harm.
+    """Leave in a trained model the greatest share of what it has learnt that does no audible harm.
 
-    Harm is a mel distance, a share of tones or a texture (`distill.evaluation`) that is worse than with
-    the weights of the `start`, on held-out recordings or, where there are none, on the trained ones.
+    Harm is a mean mel distance, share of tones or texture (`distill.evaluation`) that is worse than with the
+    weights of the `start`, be it on held-out recordings or on those that the model was trained on.
     """
-    split = corpus.heldout if corpus.heldout.recordings else corpus.train
-    longest = _SECONDS * corpus.sample_rate
-    recordings = [(each.name, split.read(each)[:1, :longest]) for each in split.recordings[:_RECORDINGS]]
+    splits = [
+        _some(split, corpus.sample_rate) for split in (corpus.heldout, corpus.train) if split.recordings
+    ]
 
-    def heard() -> Metrics | None:
-        return evaluate(
-            lambda waveform: reconstruct(vae, representation, waveform),
-            recordings,
-            sample_rate=corpus.sample_rate,
-        ).mean
+    def heard() -> list[Metrics | None]:
+        return [
+            evaluate(
+                lambda waveform: reconstruct(vae, representation, waveform),
+                recordings,
+                sample_rate=corpus.sample_rate,
+            ).mean
+            for recordings in splits
+        ]
 
     end = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
     interpolate(vae, start, end, 0.0)
@@ -69,12 +73,20 @@ def retain(vae: VAE, start: Mapping[str, Tensor], representation: MagnitudeIF, c
 
     def harms(share: float) -> bool:
         interpolate(vae, start, end, share)
-        after = heard()
-        return before is not None and after is not None and _is_worse(after, before)
+        return any(
+            first is not None and then is not None and _is_worse(then, first)
+            for first, then in zip(before, heard(), strict=True)
+        )
 
     share = _greatest_without(harms)
     interpolate(vae, start, end, share)
-    return Retention(share=share, recordings=len(recordings))
+    return Retention(share=share, recordings=sum(len(recordings) for recordings in splits))
+
+
+def _some(split: Split | Stream, sample_rate: int) -> list[tuple[str, Tensor]]:
+    """Read the first channel of a few recordings, which are spread evenly over all of them."""
+    every = -(-len(split.recordings) // _RECORDINGS)
+    return [(each.name, split.read(each)[:1, : _SECONDS * sample_rate]) for each in split.recordings[::every]]
 
 
 def _greatest_without(harms: Callable[[float], bool]) -> float:

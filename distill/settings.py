@@ -149,15 +149,21 @@ class TrainingSettings:
         validator=[validators.ge(0), validators.le(60)],
         metadata={"help": "dB by which the level of a clip is changed at most, at random"},
     )
-    speed: float = field(
-        default=0.4,
-        validator=[validators.ge(0), validators.le(1)],
-        metadata={"help": "how much faster or slower a clip is played at most, at random; 0.4: by up to 1.4"},
+    speed: float | None = field(
+        default=None,
+        validator=validators.optional([validators.ge(0), validators.le(1)]),
+        metadata={
+            "help": "how much faster or slower a clip is played at most, at random; 0.4: by up to 1.4. "
+            "Unset: 0 where the training begins with a model, else 0.4"
+        },
     )
-    mix: float = field(
-        default=0.5,
-        validator=[validators.ge(0), validators.le(1)],
-        metadata={"help": "share of the clips that another one is laid over"},
+    mix: float | None = field(
+        default=None,
+        validator=validators.optional([validators.ge(0), validators.le(1)]),
+        metadata={
+            "help": "share of the clips that another one is laid over. Unset: 0 where the training begins "
+            "with a model, else 0.5"
+        },
     )
     reconciliations: int = field(
         default=2,
@@ -171,7 +177,7 @@ class TrainingSettings:
         default=None,
         validator=validators.optional(_POSITIVE),
         metadata={
-            "help": "highest rate; falls along a cosine. Unset: 1e-4 where the training begins with a model, "
+            "help": "highest rate; falls along a cosine. Unset: 3e-4 where the training begins with a model, "
             "else 1e-3"
         },
     )
@@ -188,7 +194,7 @@ class TrainingSettings:
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
             "help": "share of what is learnt that is kept where the training begins with a model. Unset: the "
-            "greatest with which held-out recordings sound no worse than before"
+            "greatest that does no audible harm to held-out and trained recordings"
         },
     )
     warmup_steps: int = field(
@@ -219,11 +225,19 @@ class TrainingSettings:
 
     def rates(self, *, begun: bool) -> tuple[float, float]:
         """Return the learning rate and the encoder's share, by whether the training begins with a model."""
-        rate, share = (1e-4, 0.0) if begun else (1e-3, 1.0)
+        rate, share = (3e-4, 0.0) if begun else (1e-3, 1.0)
         return (
             rate if self.learning_rate is None else self.learning_rate,
             share if self.encoder_rate is None else self.encoder_rate,
         )
+
+    def augmentation(self, *, begun: bool) -> tuple[float, float]:
+        """Return `speed` and `mix`, by whether the training begins with a model.
+
+        A model that knows many sounds already has to learn these recordings as they are.
+        """
+        speed, mix = (0.0, 0.0) if begun else (0.4, 0.5)
+        return speed if self.speed is None else self.speed, mix if self.mix is None else self.mix
 
     @property
     def time_limit(self) -> float | None:
@@ -233,6 +247,9 @@ class TrainingSettings:
         return DEFAULT_MINUTES if self.minutes is None else self.minutes
 
     def settled(self, *, begun: bool) -> "TrainingSettings":
-        """Return the settings with the time limit and rates that are unset filled in."""
+        """Return the settings with unset ones filled in, by whether the training begins with a model."""
         rate, share = self.rates(begun=begun)
-        return evolve(self, minutes=self.time_limit, learning_rate=rate, encoder_rate=share)
+        speed, mix = self.augmentation(begun=begun)
+        return evolve(
+            self, minutes=self.time_limit, learning_rate=rate, encoder_rate=share, speed=speed, mix=mix
+        )

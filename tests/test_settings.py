@@ -101,6 +101,20 @@ def test_a_training_of_no_set_length_lasts_ten_minutes(given, minutes):
     assert settings.settled(begun=True).steps == given.get("steps")
 
 
+def test_what_is_unset_depends_on_what_the_training_begins_with():
+    """A model that knows sounds learns more slowly, from clips as they are, and keeps its encoder."""
+    begun, from_nothing = (TrainingSettings().settled(begun=begun) for begun in (True, False))
+    assert (begun.learning_rate, begun.encoder_rate, begun.speed, begun.mix) == (3e-4, 0.0, 0.0, 0.0)
+    assert (from_nothing.learning_rate, from_nothing.encoder_rate) == (1e-3, 1.0)
+    assert (from_nothing.speed, from_nothing.mix) == (0.4, 0.5)
+
+
+def test_what_is_set_stays():
+    """0 is a value, too."""
+    given = TrainingSettings(learning_rate=0.5, encoder_rate=0.0, speed=0.0, mix=1.0, steps=1)
+    assert given.settled(begun=False) == given
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
