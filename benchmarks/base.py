@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.base import write_base
-from distill.checkpoints import load_state, save_state
 from distill.model import VAE
 from distill.model.spread import audible_error, negative_log_likelihood
-from distill.representation import MagnitudeIF
 from distill.settings import ModelSettings, RepresentationSettings
+from distill.spectral.representation import MagnitudeIF
+from distill.storage.checkpoints import load_state, save_state
 
 CLIP_FRAMES = 64
 BATCH = 8

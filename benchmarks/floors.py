@@ -27,7 +27,7 @@ from distill.base import load_base
 from distill.model import VAE
 from distill.model.framewise import FramewisePhases
 from distill.model.phases import white_noise, with_phases
-from distill.representation import MagnitudeIF
+from distill.spectral.representation import MagnitudeIF
 
 MEDIAN = 0.5 * math.log(math.log(2))
 REACH, PEAK = 20, 1.5

@@ -24,13 +24,13 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from distill.assembly import corpus_of, load_model
-from distill.audio import read_audio, resample
-from distill.checkpoints import load_state
-from distill.corpus import write_demo_corpus
+from distill.audio.corpus import write_demo_corpus
+from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import log_mel, tonal_peaks
-from distill.run import Run
-from distill.sounds import reconstruct
+from distill.model.sounds import reconstruct
+from distill.storage.checkpoints import load_state
+from distill.storage.run import Run
+from distill.training.assembly import corpus_of, load_model
 
 
 @frozen(eq=False)

@@ -175,7 +175,7 @@ fi
 
 if [[ -z $recordings ]]; then
     recordings=$work/demo
-    stage demo 30 "$python" -c "import sys, pathlib, distill.corpus as c; c.write_demo_corpus(pathlib.Path(sys.argv[1]))" \
+    stage demo 30 "$python" -c "import sys, pathlib, distill.audio.corpus as c; c.write_demo_corpus(pathlib.Path(sys.argv[1]))" \
         "$recordings"
 fi
 # train_base NAME OPTION...: for the time that is left but 20 s, which are for the checkpoint and to pack it.

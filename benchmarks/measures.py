@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from distill.audio import read_audio, resample
-from distill.corpus.scanning import find_audio
+from distill.audio.corpus.scanning import find_audio
+from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import Evaluation, evaluate, installed_listeners
 from distill.evaluation.measuring import Reconstruct
 

@@ -20,7 +20,7 @@ def measure(minutes: int, folder: Path) -> float:
     import soundfile
     import torch
 
-    from distill.corpus import open_corpus
+    from distill.audio.corpus import open_corpus
 
     random = np.random.default_rng(0)
     for minute in range(minutes):

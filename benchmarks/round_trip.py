@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from distill import MagnitudeIF
-from distill.audio import read_audio
-from distill.corpus.scanning import find_audio
+from distill.audio.corpus.scanning import find_audio
+from distill.audio.soundfiles import read_audio
 
 
 def main() -> None:

@@ -24,13 +24,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill import LossInputs, Posterior, Registry, Signal
-from distill.assembly import make_model, make_representation
-from distill.augmentation import augment, drawn_samples
-from distill.batches import clip_samples
-from distill.checkpoints import load_state, save_checkpoint
-from distill.composer import CombinedLoss
-from distill.corpus import Split, open_corpus, open_shards, write_demo_corpus, write_shards
+from distill.audio.corpus import Split, open_corpus, open_shards, write_demo_corpus, write_shards
+from distill.loss.composer import CombinedLoss
 from distill.recipe import Recipe, read_recipe
+from distill.storage.checkpoints import load_state, save_checkpoint
+from distill.training.assembly import make_model, make_representation
+from distill.training.augmentation import augment, drawn_samples
+from distill.training.batches import clip_samples
 
 RATE = 44_100
 RUNS = 5

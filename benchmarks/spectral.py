@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from distill import LossInputs, MagnitudeIF, Registry, Signal, TermConfig, TermSpec, compose, hookimpl
 from distill.functional import create_stft_loss, spectral_distance
-from distill.spectral import stft_magnitude
+from distill.spectral.transforms import stft_magnitude
 from distill.views import StftMagnitude
 
 SIZES = [(32, 12_032), (16, 48_000)]

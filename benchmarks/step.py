@@ -25,12 +25,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill import LossInputs, Posterior, Registry, Signal
-from distill.assembly import make_accelerator, make_model, make_representation, open_recipe_corpus
-from distill.augmentation import augment, drawn_samples
-from distill.batches import clip_samples
-from distill.composer import CombinedLoss
-from distill.memory import keep_freed_memory
+from distill.loss.composer import CombinedLoss
 from distill.recipe import Draft, read_recipe
+from distill.training.assembly import make_accelerator, make_model, make_representation, open_recipe_corpus
+from distill.training.augmentation import augment, drawn_samples
+from distill.training.batches import clip_samples
+from distill.training.memory import keep_freed_memory
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::mkldnn_convolution",
             "aten::convolution_backward", "aten::cudnn_convolution", "aten::_conv_depthwise2d")  # fmt: skip

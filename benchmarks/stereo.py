@@ -16,13 +16,13 @@ import torch
 from attrs import astuple, frozen
 from torch import Tensor
 
-from distill.assembly import load_model
-from distill.audio import read_audio, resample
-from distill.channels import coherence_of
-from distill.corpus.scanning import find_audio
+from distill.audio.corpus.scanning import find_audio
+from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import Zimtohrli
-from distill.run import Run
-from distill.sounds import reconstruct
+from distill.model.channels import coherence_of
+from distill.model.sounds import reconstruct
+from distill.storage.run import Run
+from distill.training.assembly import load_model
 
 N_FFT = 2048
 AUDIBLE = 1e-4

@@ -33,12 +33,12 @@ from attrs import frozen
 from measures import MEASURES, Sounds, audio_below, cell, figures, measure, read_sounds
 from page import machine, table, write_section
 
-from distill.assembly import load_model
 from distill.base import load_base
 from distill.model import VAE
-from distill.representation import MagnitudeIF
-from distill.run import Run
-from distill.sounds import reconstruct
+from distill.model.sounds import reconstruct
+from distill.spectral.representation import MagnitudeIF
+from distill.storage.run import Run
+from distill.training.assembly import load_model
 
 ROOT = Path(__file__).parents[1]
 BASE = "stft,recon,kl"

@@ -7,38 +7,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distill.composer import CombinedLoss as CombinedLoss
-    from distill.composer import compose as compose
     from distill.errors import DistillError as DistillError
-    from distill.hookspecs import BalancerConfig as BalancerConfig
-    from distill.hookspecs import BalancerSpec as BalancerSpec
-    from distill.hookspecs import BaseTermConfig as BaseTermConfig
-    from distill.hookspecs import TermConfig as TermConfig
-    from distill.hookspecs import TermSpec as TermSpec
-    from distill.hookspecs import TrainedTermConfig as TrainedTermConfig
-    from distill.hookspecs import hookimpl as hookimpl
-    from distill.registry import Registry as Registry
-    from distill.representation import MagnitudeIF as MagnitudeIF
+    from distill.loss.composer import CombinedLoss as CombinedLoss
+    from distill.loss.composer import compose as compose
+    from distill.plugin.hookspecs import BalancerConfig as BalancerConfig
+    from distill.plugin.hookspecs import BalancerSpec as BalancerSpec
+    from distill.plugin.hookspecs import BaseTermConfig as BaseTermConfig
+    from distill.plugin.hookspecs import TermConfig as TermConfig
+    from distill.plugin.hookspecs import TermSpec as TermSpec
+    from distill.plugin.hookspecs import TrainedTermConfig as TrainedTermConfig
+    from distill.plugin.hookspecs import hookimpl as hookimpl
+    from distill.plugin.registry import Registry as Registry
+    from distill.spectral.representation import MagnitudeIF as MagnitudeIF
     from distill.views import LossInputs as LossInputs
     from distill.views import Posterior as Posterior
     from distill.views import Signal as Signal
 
 _HOME = {
-    "BalancerConfig": "hookspecs",
-    "BalancerSpec": "hookspecs",
-    "BaseTermConfig": "hookspecs",
-    "CombinedLoss": "composer",
+    "BalancerConfig": "plugin.hookspecs",
+    "BalancerSpec": "plugin.hookspecs",
+    "BaseTermConfig": "plugin.hookspecs",
+    "CombinedLoss": "loss.composer",
     "DistillError": "errors",
     "LossInputs": "views",
-    "MagnitudeIF": "representation",
+    "MagnitudeIF": "spectral.representation",
     "Posterior": "views",
-    "Registry": "registry",
+    "Registry": "plugin.registry",
     "Signal": "views",
-    "TermConfig": "hookspecs",
-    "TermSpec": "hookspecs",
-    "TrainedTermConfig": "hookspecs",
-    "compose": "composer",
-    "hookimpl": "hookspecs",
+    "TermConfig": "plugin.hookspecs",
+    "TermSpec": "plugin.hookspecs",
+    "TrainedTermConfig": "plugin.hookspecs",
+    "compose": "loss.composer",
+    "hookimpl": "plugin.hookspecs",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # derived, so that the two lists cannot part

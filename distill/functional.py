@@ -11,10 +11,10 @@ from attrs import field, frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill import distances
-from distill.engines import auraloss_distance, require_engine
 from distill.errors import ConfigError, ShapeError
-from distill.terms.configs import KlConfig, ReconstructionConfig, StftConfig
+from distill.plugin.builtin_terms import KlConfig, ReconstructionConfig, StftConfig
+from distill.spectral import distances
+from distill.spectral.engines import auraloss_distance, require_engine
 
 
 def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool = False) -> Tensor:
@@ -59,9 +59,9 @@ class MultiResolutionSTFTLoss(nn.Module):
         if self.auraloss is not None:
             return self.auraloss(*sides)
         require_engine(self.config, *sides)
-        per_example = self.config.per_example
-        each = [distances.stft_distance(*sides, r, per_example=per_example) for r in self.config.resolutions]
-        return torch.stack(each).mean()
+        return distances.multi_resolution_stft_distance(
+            *sides, self.config.resolutions, per_example=self.config.per_example
+        )
 
 
 class _HasStft(Protocol):

@@ -11,8 +11,8 @@ from attrs import field, frozen
 from distill.config import assign, structure, to_toml, unstructure
 from distill.config.words import show_briefly
 from distill.errors import ConfigError, RunError, TermError
-from distill.loss_config import configure
-from distill.registry import Balancer, Registry, Term
+from distill.loss.config import configure
+from distill.plugin.registry import Balancer, Registry, Term
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from distill.audio.corpus import write_shards
 from distill.cli import main
 from distill.config import assign, parse_assignment
-from distill.corpus import write_shards
 
 RATE = 8000
 TINY = (

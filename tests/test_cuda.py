@@ -12,21 +12,21 @@ import torch
 from accelerate.state import AcceleratorState
 from click.testing import CliRunner
 
-from distill import spectral
-from distill.assembly import make_accelerator, make_loss, make_model, make_representation
-from distill.checkpoints import load_latest
+from distill.audio.corpus import open_corpus
 from distill.cli import main
-from distill.composer import compose
-from distill.corpus import open_corpus
 from distill.functional import create_stft_loss
+from distill.loss.composer import compose
+from distill.model.sounds import reconstruct
+from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.registry import Registry
-from distill.representation import MagnitudeIF
-from distill.run import Run
 from distill.settings import ModelSettings
-from distill.sounds import reconstruct
+from distill.spectral import transforms
+from distill.spectral.representation import MagnitudeIF
+from distill.storage.checkpoints import load_latest
+from distill.storage.run import Run
 from distill.testing.inputs import material
-from distill.trainer import Trainer
+from distill.training.assembly import make_accelerator, make_loss, make_model, make_representation
+from distill.training.trainer import Trainer
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -90,12 +90,12 @@ def test_the_representation_goes_there_and_back():
 def test_bins_that_stand_for_themselves_are_real(n_fft):
     """Imaginary parts of the first and the last bin have no meaning, and change nothing, each way."""
     spectrum = torch.complex(noise(2, n_fft // 2 + 1, 9), noise(2, n_fft // 2 + 1, 9, seed=1))
-    made = [spectral.synthesise(spectrum.to(device), n_fft, 128) for device in ("cpu", CUDA)]
+    made = [transforms.synthesise(spectrum.to(device), n_fft, 128) for device in ("cpu", CUDA)]
     assert_near(made[1], made[0], 1e-5)
     gradients = []
     for device in ("cpu", CUDA):
         waveform = noise(2, 4000, seed=2).to(device).requires_grad_()
-        transformed = spectral.stft(waveform, n_fft, 128, n_fft)
+        transformed = transforms.stft(waveform, n_fft, 128, n_fft)
         pull = torch.complex(noise(*transformed.shape), noise(*transformed.shape, seed=1)).to(device)
         gradients.append(torch.autograd.grad(transformed, waveform, pull)[0])
     assert_near(gradients[1], gradients[0], 1e-5)

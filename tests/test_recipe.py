@@ -10,8 +10,8 @@ from attrs import field, frozen
 import distill
 from distill import BalancerConfig, BalancerSpec, TermConfig, TermSpec, hookimpl
 from distill.errors import ConfigError, RunError, TermError
+from distill.plugin.registry import Registry
 from distill.recipe import DEFAULT_LOSS, differences, read_recipe
-from distill.registry import Registry
 
 OURS = f"distill {distill.__version__}"
 

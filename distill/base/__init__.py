@@ -12,9 +12,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from distill.checkpoints import load_state, save_state
 from distill.config import structure, unstructure
 from distill.settings import ModelSettings, RepresentationSettings
+from distill.storage.checkpoints import load_state, save_state
 
 _FILE = Path(__file__).parent / "base.safetensors"
 

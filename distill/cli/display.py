@@ -13,12 +13,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
-from distill.audio import Written
-from distill.corpus import Corpus, Split, Stream
+from distill.audio.corpus import Corpus, Split, Stream
+from distill.audio.soundfiles import Written
 from distill.model import VAE
 from distill.recipe import Draft
-from distill.retention import Retention
-from distill.trainer import Record
+from distill.training.retention import Retention
+from distill.training.trainer import Record
 
 _SKIPPED_SHOWN = 10
 

@@ -10,11 +10,11 @@ import click
 from distill.cli.options import refine_option
 
 if TYPE_CHECKING:
-    from distill.baselines import Statistics
     from distill.cli.measured import Measured
     from distill.evaluation import Evaluation, Reconstruct
+    from distill.evaluation.baselines import Statistics
     from distill.model import VAE
-    from distill.representation import MagnitudeIF
+    from distill.spectral.representation import MagnitudeIF
 
 _ROWS = ("model", "linear_code", "mean_spectrum", "silence", "ceiling")
 
@@ -56,11 +56,12 @@ def evaluate(
 
     from rich.console import Console
 
-    from distill import assembly, evaluation
+    from distill import evaluation
     from distill.cli.measured import open_measured
     from distill.cli.measurements import evaluation_progress
-    from distill.memory import keep_freed_memory
-    from distill.run import Run
+    from distill.storage.run import Run
+    from distill.training import assembly
+    from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
     folder, console = Run(run), Console(stderr=True)
@@ -97,7 +98,8 @@ def _contenders(
     vae: "VAE", representation: "MagnitudeIF", statistics: "Statistics | None", refinements: int
 ) -> dict[str, "Reconstruct"]:
     """Return the model and the baselines, in the order in which they are shown."""
-    from distill import baselines, sounds
+    from distill.evaluation import baselines
+    from distill.model import sounds
 
     rows: dict[str, Reconstruct] = {
         "model": lambda waveform: sounds.reconstruct(vae, representation, waveform, refinements=refinements),

@@ -44,18 +44,18 @@ def generate(
     is stereo where one of them is. A sound whose peak is above full scale is turned down as a whole, to a
     peak of 0 dBFS.
     """
-    from distill.files import require_writable
+    from distill.storage.files import require_writable
 
     targets = [out / f"sound-{number:03}.wav" for number in range(1, count + 1)]
     require_writable(targets, overwrite=overwrite)
 
     import torch
 
-    from distill import sounds
-    from distill.assembly import load_latents, load_model
-    from distill.audio import write_audio
+    from distill.audio.soundfiles import write_audio
     from distill.cli.display import say_written
-    from distill.run import Run
+    from distill.model import sounds
+    from distill.storage.run import Run
+    from distill.training.assembly import load_latents, load_model
 
     vae, representation = load_model(Run(run))
     bank = load_latents(Run(run), representation)

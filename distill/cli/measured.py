@@ -7,9 +7,7 @@ from attrs import field, frozen
 from rich.console import Console
 from torch import Tensor
 
-from distill.assembly import corpus_of
-from distill.cli.display import corpus_progress
-from distill.corpus import (
+from distill.audio.corpus import (
     Recording,
     Skipped,
     Split,
@@ -19,9 +17,11 @@ from distill.corpus import (
     open_heldout,
     write_demo_corpus,
 )
+from distill.audio.corpus.membership import Membership
+from distill.cli.display import corpus_progress
 from distill.errors import CorpusError, RunError
-from distill.membership import Membership
-from distill.run import Run
+from distill.storage.run import Run
+from distill.training.assembly import corpus_of
 
 _LONGEST_SECONDS = 60
 _OTHERS = "Give recordings that it was not trained on: distill evaluate RUN CORPUS"

@@ -10,8 +10,8 @@ import click
 def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training, every option with its help, for `distill train --config`."""
     from distill.config import parse_assignment
+    from distill.plugin.registry import Registry
     from distill.recipe import read_recipe
-    from distill.registry import Registry
 
     draft = read_recipe(
         {}, Registry(), loss=loss, balance=balance, assignments=map(parse_assignment, assignments)

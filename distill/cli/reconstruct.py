@@ -19,17 +19,17 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
 
     Length, sample rate and channels are those of the file, and so is the correlation of its channels.
     """
-    from distill.files import require_writable
+    from distill.storage.files import require_writable
 
     targets = _targets(files, out)
     require_writable([target for _, target in targets], overwrite=overwrite)
 
-    from distill import sounds
-    from distill.assembly import load_model
-    from distill.audio import read_audio, resample, write_audio
+    from distill.audio.soundfiles import read_audio, resample, write_audio
     from distill.cli.display import say_written
-    from distill.memory import keep_freed_memory
-    from distill.run import Run
+    from distill.model import sounds
+    from distill.storage.run import Run
+    from distill.training.assembly import load_model
+    from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
     vae, representation = load_model(Run(run))

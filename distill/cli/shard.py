@@ -32,8 +32,8 @@ def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float)
     """
     from rich.console import Console
 
+    from distill.audio.corpus import write_shards
     from distill.cli.display import corpus_progress, say
-    from distill.corpus import write_shards
 
     console = Console()
     with corpus_progress(console) as on_progress:

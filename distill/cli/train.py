@@ -12,7 +12,7 @@ from distill.settings import DEFAULT_MINUTES
 
 if TYPE_CHECKING:
     from distill.recipe import Draft
-    from distill.run import Run
+    from distill.storage.run import Run
 
 
 @click.command(short_help="Train a model on a folder of recordings.")
@@ -37,7 +37,7 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
     The run folder then holds the recipe, the metrics, the model, and pairs of held-out originals and
     reconstructions to listen to.
     """
-    from distill.run import Run, free_run
+    from distill.storage.run import Run, free_run
 
     out: Path | None = options["out"]
     if options["resume"]:
@@ -59,8 +59,8 @@ def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft
     """Read the recipe of a new run, or that of a run to go on with, of which little may change."""
     from distill.config import load_toml, parse_assignment
     from distill.errors import ConfigError
+    from distill.plugin.registry import Registry
     from distill.recipe import differences, read_recipe
-    from distill.registry import Registry
 
     registry = Registry()
     base = run.read_recipe() if options["resume"] else {}

@@ -10,22 +10,22 @@ import click
 from attrs import evolve
 from rich.console import Console
 
-from distill import assembly
-from distill.audio import write_audio
-from distill.checkpoints import load_latest, write_text
+from distill.audio.corpus import Corpus, Stream
+from distill.audio.corpus.membership import Membership
+from distill.audio.soundfiles import write_audio
 from distill.cli.display import Display, corpus_progress, in_words, say, summary
-from distill.corpus import Corpus, Stream
-from distill.membership import Membership
-from distill.memory import keep_freed_memory
 from distill.model import VAE
+from distill.model.sounds import reconstruct
 from distill.recipe import Draft
-from distill.recorder import Recorder
-from distill.representation import MagnitudeIF
-from distill.run import Run
 from distill.settings import TrainingSettings
-from distill.sounds import reconstruct
-from distill.starting import Start, start
-from distill.trainer import Interrupted, Record, Trainer
+from distill.spectral.representation import MagnitudeIF
+from distill.storage.checkpoints import load_latest, write_text
+from distill.storage.run import Run
+from distill.training import assembly
+from distill.training.memory import keep_freed_memory
+from distill.training.recorder import Recorder
+from distill.training.starting import Start, start
+from distill.training.trainer import Interrupted, Record, Trainer
 
 _PAIR_SECONDS = 10
 

@@ -3,13 +3,13 @@
 `docs/metrics.md` defines each measure, with its range, and says when it misleads.
 """
 
-from distill.baselines import mean_spectrum_baseline, silence
+from distill.evaluation.baselines import mean_spectrum_baseline, silence
 from distill.evaluation.hearing import log_mel, mel_distance, texture, tonal_peaks, tones_kept
 from distill.evaluation.listeners import LISTENERS, Listener, Visqol, Zimtohrli, installed_listeners
 from distill.evaluation.measuring import Measure, Reconstruct, evaluate, evaluate_all, term_values
 from distill.evaluation.ratios import level_difference, si_sdr, signal_to_noise
 from distill.evaluation.results import Evaluation, Metrics, Result
-from distill.evaluation.spectra import is_silent, log_spectral_distance, multi_resolution_stft
+from distill.spectral.metrics import is_silent, log_spectral_distance, multi_resolution_stft
 
 __all__ = [
     "LISTENERS",

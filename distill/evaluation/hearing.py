@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.evaluation.spectra import is_silent
+from distill.spectral.metrics import is_silent
 
 _FEWEST_PEAKS = 20
 _PEAK_RANGE = 50.0

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distill.audio import resample
-from distill.evaluation.spectra import is_silent
+from distill.audio.soundfiles import resample
+from distill.spectral.metrics import is_silent
 
 Listener = Callable[[Tensor, Tensor, int], float | None]
 """Rates a reconstruction `[N]` beside its original `[N]` at a sample rate in Hz; None if it cannot."""

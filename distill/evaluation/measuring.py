@@ -10,15 +10,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from distill.composer import compose
 from distill.errors import ShapeError, TermError
 from distill.evaluation.hearing import mel_distance, texture, tones_kept
 from distill.evaluation.listeners import Listener
 from distill.evaluation.ratios import level_difference, si_sdr, signal_to_noise
 from distill.evaluation.results import Evaluation, Metrics, Result
-from distill.evaluation.spectra import is_silent, log_spectral_distance, multi_resolution_stft
-from distill.registry import Registry
-from distill.representation import MagnitudeIF
+from distill.loss.composer import compose
+from distill.plugin.registry import Registry
+from distill.spectral.metrics import is_silent, log_spectral_distance, multi_resolution_stft
+from distill.spectral.representation import MagnitudeIF
 from distill.views import LossInputs, Signal
 
 Reconstruct = Callable[[Tensor], Tensor]

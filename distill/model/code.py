@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import ConfigError
-from distill.representation import MagnitudeIF
 from distill.settings import ModelSettings
+from distill.spectral.representation import MagnitudeIF
 
 BAND = 32
 """Bins in a band."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.representation import MagnitudeIF
-from distill.spectral import analyse
+from distill.spectral.representation import MagnitudeIF
+from distill.spectral.transforms import analyse
 
 _ITERATIONS = 4
 

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from distill.representation import MagnitudeIF
+from distill.spectral.representation import MagnitudeIF
 
 ITERATIONS = 16
 """Griffin-Lim iterations that a finished sound gets; `docs/sound.md` has the table."""

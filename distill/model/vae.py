@@ -21,8 +21,8 @@ from distill.model.code import BAND, STRIDE, BandCode, Levels, band_count, sprea
 from distill.model.layers import Grid, join_patches, split_patches
 from distill.model.phases import ITERATIONS, roughened, white_noise, with_phases
 from distill.model.spread import audible, audible_error
-from distill.representation import MagnitudeIF, wrapped
 from distill.settings import ModelSettings
+from distill.spectral.representation import MagnitudeIF, wrapped
 
 LOGVAR_BOUND = 8.0
 """The log-variance stays within -8..8: an unbounded one overflows while the KL weight is still 0."""

@@ -11,7 +11,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from distill.representation import MagnitudeIF
+from distill.spectral.representation import MagnitudeIF
 from distill.views import LossInputs, Posterior, Signal
 
 SAMPLES = 4000

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from distill.config import suggest
 from distill.errors import TermError
-from distill.hookspecs import TermSpec
-from distill.loss_config import configure
-from distill.registry import Registry, Term
-from distill.representation import MagnitudeIF
+from distill.loss.config import configure
+from distill.plugin.hookspecs import TermSpec
+from distill.plugin.registry import Registry, Term
+from distill.spectral.representation import MagnitudeIF
 from distill.testing.checks import CHECKS, Check
 from distill.testing.inputs import small_representation
 from distill.testing.outcome import Failed, NotApplicable, Outcome, TermCheckError

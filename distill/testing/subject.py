@@ -9,11 +9,11 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
-from distill.composer import CombinedLoss
-from distill.hookspecs import BaseTermConfig
-from distill.loss_config import loss_config_class
-from distill.registry import Term
-from distill.representation import MagnitudeIF
+from distill.loss.composer import CombinedLoss
+from distill.loss.config import loss_config_class
+from distill.plugin.hookspecs import BaseTermConfig
+from distill.plugin.registry import Term
+from distill.spectral.representation import MagnitudeIF
 from distill.testing.inputs import Material, material
 from distill.testing.outcome import Failed, NotApplicable
 from distill.views import LossInputs, Posterior

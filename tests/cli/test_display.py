@@ -8,14 +8,14 @@ import attrs
 import pytest
 from rich.console import Console
 
-from distill.assembly import make_model, make_representation
-from distill.audio import Written
+from distill.audio.corpus.scanning import Skipped
+from distill.audio.soundfiles import Written
 from distill.cli.display import Display, corpus_progress, in_words, say, say_written, summary
-from distill.corpus.scanning import Skipped
+from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.registry import Registry
-from distill.retention import Retention
-from distill.trainer import Record
+from distill.training.assembly import make_model, make_representation
+from distill.training.retention import Retention
+from distill.training.trainer import Record
 
 TRAIN = Record(
     step=1234,

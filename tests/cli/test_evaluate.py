@@ -10,12 +10,13 @@ import soundfile
 import torch
 from auraloss.freq import MultiResolutionSTFTLoss
 
-from distill import baselines, evaluation
-from distill.assembly import load_model, load_statistics
+from distill import evaluation
+from distill.audio.corpus import open_corpus, write_shards
 from distill.cli import measured
-from distill.corpus import open_corpus, write_shards
-from distill.run import Run
-from distill.sounds import reconstruct
+from distill.evaluation import baselines
+from distill.model.sounds import reconstruct
+from distill.storage.run import Run
+from distill.training.assembly import load_model, load_statistics
 
 ROWS = ["model", "linear_code", "mean_spectrum", "silence", "ceiling"]
 LABELS = {name: name.replace("_", " ") for name in ROWS}

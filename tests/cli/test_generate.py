@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill.checkpoints import load_state, save_state
+from distill.storage.checkpoints import load_state, save_state
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def _installed(tmp_path, monkeypatch):
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
         (folder / "entry_points.txt").write_text(f"[distill]\n{entry_point} = {module}\n")
         points += Distribution.at(folder).entry_points
-    monkeypatch.setattr("distill.registry.entry_points", lambda **_: points)
+    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: points)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("COLUMNS", "60")
 
@@ -90,7 +90,7 @@ our-wreck 1.5, entry point 'wreck'
 
 def test_losses_says_nothing_of_broken_plugins_when_there_are_none(monkeypatch):
     """A sound installation is not told about trouble."""
-    monkeypatch.setattr("distill.registry.entry_points", lambda **_: [])
+    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: [])
     assert "cannot be loaded" not in run()
 
 

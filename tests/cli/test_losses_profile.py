@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def _no_plugins(monkeypatch):
     """Let only the built-in terms be installed, whatever else is."""
-    monkeypatch.setattr("distill.registry.entry_points", lambda **_: [])
+    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: [])
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_terms_have_learnt_what_they_did_in_the_run(profile, trained, monkeypatc
     """A term with parameters is measured as the run left it; without a run there is nothing to load."""
     loaded = []
     monkeypatch.setattr(
-        "distill.assembly.load_terms", lambda run, loss: loaded.append((run.folder, [*loss.origins]))
+        "distill.training.assembly.load_terms", lambda run, loss: loaded.append((run.folder, [*loss.origins]))
     )
     profile("--run", trained.folder, "--loss", "recon,kl")
     assert loaded == [(trained.folder, ["reconstruction", "kl"])]

@@ -7,10 +7,10 @@ import shutil
 import pytest
 from rich.console import Console
 
+from distill.audio.corpus import write_shards
 from distill.cli.measured import open_measured
-from distill.corpus import write_shards
 from distill.errors import CorpusError, RunError
-from distill.run import Run
+from distill.storage.run import Run
 
 
 @pytest.fixture

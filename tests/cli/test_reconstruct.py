@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill import sounds
+from distill.model import sounds
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ GIVE_AUDIO = "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or M
 @pytest.fixture(autouse=True)
 def _no_plugins(monkeypatch):
     """Let only the built-in terms be installed, whatever else is."""
-    monkeypatch.setattr("distill.registry.entry_points", lambda **_: [])
+    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: [])
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def read_recipe(folder):
 )
 def test_a_recipe_that_is_wrong(distill, recordings, here, monkeypatch, words, message):
     """One whole message, status 2, and nothing is trained or written."""
-    monkeypatch.setattr("distill.trainer.Trainer.train", lambda *_: pytest.fail("it was accepted"))
+    monkeypatch.setattr("distill.training.trainer.Trainer.train", lambda *_: pytest.fail("it was accepted"))
     config = '[loss.kl]\n[loss.band_energy]\nbands = 3\n[provenance]\nband_energy = "band-losses 1.5"\n'
     (here / "needs.toml").write_text(config)
     stages = ["--set", "model.encoder_blocks=[2,1]", "--set", "model.decoder_blocks=[1,2]"]

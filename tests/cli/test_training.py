@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
-from distill.checkpoints import checkpoint_paths, load_state
-from distill.recorder import Recorder
-from distill.registry import Registry
-from distill.run import Run
+from distill.plugin.registry import Registry
+from distill.storage.checkpoints import checkpoint_paths, load_state
+from distill.storage.run import Run
+from distill.training.recorder import Recorder
 
 
 def records(folder):
@@ -225,7 +225,7 @@ def test_a_loss_that_is_not_finite_ends_with_status_1(distill, recordings, tiny,
         registry.register(sys.modules[__name__], name="breaking-losses", version="1")
         return registry
 
-    monkeypatch.setattr("distill.registry.Registry", registry)
+    monkeypatch.setattr("distill.plugin.registry.Registry", registry)
     words = ("--loss", "recon,kl,breaking", *tiny, "--steps", 6, "--out", tmp_path / "run")
     result = distill("train", recordings, *words)
     assert result.status == 1

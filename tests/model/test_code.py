@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from distill.errors import ConfigError
 from distill.model.code import BandCode, Levels, allocate, band_count, spread_levels
-from distill.representation import MagnitudeIF
 from distill.settings import ModelSettings
+from distill.spectral.representation import MagnitudeIF
 
 FLOOR = 1e-6
 LEVELS = Levels(FLOOR)

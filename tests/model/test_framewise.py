@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.model.framewise import FramewisePhases
-from distill.representation import MagnitudeIF
+from distill.spectral.representation import MagnitudeIF
 
 REPRESENTATION = MagnitudeIF(8000, n_fft=256, hop=64)
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distill.model.phases import draw_noise, roughened, white_noise, with_phases
-from distill.representation import MagnitudeIF
+from distill.spectral.representation import MagnitudeIF
 
 REPRESENTATION = MagnitudeIF(8000, n_fft=256, hop=64)
 UNIT = math.log1p(1 / REPRESENTATION.floor)

@@ -11,7 +11,7 @@ from distill.cli.losses.show import show
 from distill.cli.losses.words import json_option, names, print_indented, print_json, record
 
 if TYPE_CHECKING:
-    from distill.registry import Balancer, Broken, Term
+    from distill.plugin.registry import Balancer, Broken, Term
 
 
 @click.group(invoke_without_command=True)
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def losses(context: click.Context, *, as_json: bool) -> None:
     """List the installed loss terms and balancers, where they come from, and what is broken."""
-    from distill.registry import Registry  # `distill --help` does without
+    from distill.plugin.registry import Registry  # `distill --help` does without
 
     if context.invoked_subcommand is not None:
         # `losses --json show NAME` is `losses show NAME --json`.

@@ -11,7 +11,7 @@ import click
 from distill.cli.losses.words import json_option, print_json, record
 
 if TYPE_CHECKING:
-    from distill.registry import Term
+    from distill.plugin.registry import Term
     from distill.testing import Outcome
 
 _COLOURS = {"passed": "green", "failed": "red", "waived": "yellow", "not applicable": None}
@@ -26,7 +26,7 @@ def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
 
     The status is 1 if a check fails. Addresses of options are those that `distill losses show` gives.
     """
-    from distill.registry import Registry  # `distill --help` does without
+    from distill.plugin.registry import Registry  # `distill --help` does without
     from distill.testing import run_checks  # as above
 
     (term,) = Registry().choose([name])

@@ -61,8 +61,8 @@ def _require_free(term: str, distribution: str) -> None:
         TermError: one of the two is not so.
     """
     from distill.errors import TermError
-    from distill.hookspecs import TermConfig, TermSpec
-    from distill.registry import Registry
+    from distill.plugin.hookspecs import TermConfig, TermSpec
+    from distill.plugin.registry import Registry
 
     try:
         TermSpec(name=term, config=TermConfig, build="", summary="")
@@ -85,7 +85,7 @@ def _write(folder: Path, names: Mapping[str, str]) -> None:
     """
     from distill.errors import TermError
 
-    templates = resources.files("distill") / "templates" / "term"
+    templates = resources.files("distill.cli.losses") / "templates" / "term"
     try:
         folder.mkdir(parents=True)
     except FileExistsError:

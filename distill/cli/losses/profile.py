@@ -12,10 +12,10 @@ from distill.cli.losses.words import json_option, print_json
 from distill.cli.options import corpus_path
 
 if TYPE_CHECKING:
-    from distill.profiling import Profile
+    from distill.plugin.registry import Registry
     from distill.recipe import Draft
-    from distill.registry import Registry
-    from distill.run import Run
+    from distill.storage.run import Run
+    from distill.training.profiling import Profile
 
 
 @click.command(short_help="Measure what each loss term takes and gives, and find weights.")
@@ -42,8 +42,8 @@ def profile(corpus: str | None, *, target: str | None, as_json: bool, **options:
 
     --target stft=0.6,recon=0.3,kl=0.1 prints the weights with which the terms would have these shares.
     """
-    from distill.registry import Registry
-    from distill.run import Run
+    from distill.plugin.registry import Registry
+    from distill.storage.run import Run
 
     run = Run(options["run_folder"]) if options["run_folder"] else None
     draft = _draft(Registry(), run, corpus, options["loss"], options["assignments"])
@@ -87,11 +87,11 @@ def _draft(
 def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
     from rich.console import Console
 
-    from distill import assembly, profiling
-    from distill.batches import begin
     from distill.cli.display import corpus_progress
-    from distill.memory import keep_freed_memory
-    from distill.starting import start
+    from distill.training import assembly, profiling
+    from distill.training.batches import begin
+    from distill.training.memory import keep_freed_memory
+    from distill.training.starting import start
 
     keep_freed_memory()
     recipe, console = draft.recipe, Console(stderr=True)

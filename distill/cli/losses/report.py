@@ -12,8 +12,8 @@ import click
 from distill.cli.losses.target import address_of, weight_per_unit
 
 if TYPE_CHECKING:
-    from distill.profiling import Profile
     from distill.recipe import Draft
+    from distill.training.profiling import Profile
 
 
 def record_of(profile: "Profile", draft: "Draft", shares: Mapping[str, float]) -> dict[str, Any]:

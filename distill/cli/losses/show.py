@@ -8,7 +8,7 @@ from distill.cli.losses.words import json_option, names, print_indented, print_j
 
 if TYPE_CHECKING:
     from distill.config import Option
-    from distill.registry import Balancer, Registry, Term
+    from distill.plugin.registry import Balancer, Registry, Term
 
 
 @click.command()
@@ -20,7 +20,7 @@ def show(name: str, *, as_json: bool) -> None:
     Each has an address, for --set and for a recipe, a default, bounds and a help text.
     """
     from distill.config import describe  # `distill --help` does without
-    from distill.registry import Registry  # as above
+    from distill.plugin.registry import Registry  # as above
 
     found = _find(Registry(), name)
     options = [_option_record(found, option) for option in describe(found.spec.config)]

@@ -1,0 +1,1 @@
+"""Audio: files of single sounds, and corpora of recordings."""

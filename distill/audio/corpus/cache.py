@@ -1,0 +1,167 @@
+"""The cache of decoded samples: one flat float32 file, and a manifest that says what is in it.
+
+The samples of a recording stand as they are decoded, frame after frame with the channels
+interleaved, so that a recording of any length is written as a stream. The manifest is written last
+and names the audio file, whose name is used once: what a killed or a concurrent build leaves behind
+belongs to no manifest and counts for nothing.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+from uuid import uuid4
+
+import attrs
+import numpy as np
+import soundfile
+from attrs import frozen
+from numpy.typing import NDArray
+
+from distill.audio.corpus.decoding import UnusableError, decode
+from distill.audio.corpus.scanning import Found, Skipped
+from distill.audio.corpus.writing import writing_to
+from distill.errors import CorpusError
+from distill.storage.files import write_whole
+
+Progress = Callable[[int, int], None]
+
+_FORMAT = 1
+_MANIFEST = "manifest.json"
+_SHOWN = 10
+
+
+@frozen
+class Recording:
+    """One decoded file: `name` is its path below the corpus, `frames` its length at the corpus's rate.
+
+    `offset` counts samples into the cache; `digest` is equal for files that hold the same samples.
+    """
+
+    name: str
+    channels: int
+    frames: int
+    offset: int
+    digest: str
+
+
+@frozen(eq=False)
+class Contents:
+    """What a cache holds: the recordings, what was skipped, and all samples as one mapped array."""
+
+    recordings: tuple[Recording, ...]
+    skipped: tuple[Skipped, ...]
+    samples: NDArray[np.float32]
+
+
+def open_cache(
+    folder: Path, found: Found, *, sample_rate: int, on_progress: Progress | None = None
+) -> Contents:
+    """Map the cache in `folder`, decoding the files of `found` at `sample_rate` Hz if it does not fit them.
+
+    It fits when the source, the sample rate, libsndfile's version and every file's name, size and
+    modification time are what they were. Files that could not be used are remembered like the others.
+
+    Raises:
+        CorpusError: None of the files can be used, or the cache cannot be written. Nothing is left.
+    """
+    key = {
+        "format": _FORMAT,
+        "source": str(found.source.resolve()),
+        "sample_rate": sample_rate,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "files": [[file.name, file.size, file.mtime_ns] for file in found.candidates],
+    }
+    contents = _load(folder, key)
+    if contents is not None:
+        return contents
+    audio = folder / f"audio-{uuid4().hex}.f32"
+    with writing_to(folder, "the decoded audio", purpose="run"):
+        try:
+            return _build(audio, key, found, sample_rate, on_progress)
+        except BaseException:
+            with suppress(OSError):
+                audio.unlink()
+            raise
+
+
+def _load(folder: Path, key: dict[str, Any]) -> Contents | None:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        if not isinstance(manifest, dict) or manifest.get("key") != key:
+            return None
+        with (folder / manifest["audio"]).open("rb") as file:
+            if os.fstat(file.fileno()).st_size != manifest["bytes"]:
+                return None
+            return _contents(manifest, file)
+    except (OSError, ValueError):
+        return None
+
+
+def _build(
+    audio: Path, key: dict[str, Any], found: Found, sample_rate: int, on_progress: Progress | None
+) -> Contents:
+    recordings: list[Recording] = []
+    skipped: list[Skipped] = []
+    with audio.open("x+b") as file:
+        for done, candidate in enumerate(found.candidates, start=1):
+            start = file.tell()
+            try:
+                decoded = decode(
+                    candidate.path,
+                    sample_rate,
+                    lambda block: file.write(np.ascontiguousarray(block, "<f4").data),
+                )
+            except UnusableError as error:
+                file.seek(start)
+                file.truncate()
+                skipped.append(Skipped(candidate.name, str(error)))
+            else:
+                recordings.append(
+                    Recording(
+                        candidate.name,
+                        decoded.channels,
+                        decoded.frames,
+                        offset=start // 4,
+                        digest=decoded.digest,
+                    )
+                )
+            if on_progress is not None:
+                on_progress(done, len(found.candidates))
+        if not recordings:
+            raise CorpusError(
+                f"no audio file here can be used:\n{describe([*found.skipped, *skipped])}",
+                culprit=str(found.source),
+                remedy="Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
+            )
+        file.flush()
+        os.fsync(file.fileno())
+        manifest = {
+            "key": key,
+            "audio": audio.name,
+            "bytes": os.fstat(file.fileno()).st_size,
+            "recordings": [attrs.asdict(recording) for recording in recordings],
+            "skipped": [attrs.asdict(skip) for skip in skipped],
+        }
+        contents = _contents(manifest, file)
+    write_whole(audio.parent / _MANIFEST, json.dumps(manifest).encode())
+    for old in set(audio.parent.glob("audio-*.f32")) - {audio}:
+        with suppress(OSError):
+            old.unlink()
+    return contents
+
+
+def _contents(manifest: dict[str, Any], file: IO[bytes]) -> Contents:
+    return Contents(
+        recordings=tuple(Recording(**recording) for recording in manifest["recordings"]),
+        skipped=tuple(Skipped(**skip) for skip in manifest["skipped"]),
+        samples=np.asarray(np.memmap(file, "<f4", mode="r")),
+    )
+
+
+def describe(skipped: list[Skipped]) -> str:
+    """List what was skipped, a line each, and the count of those that are too many to list."""
+    lines = [f"  {skip.path}: {skip.reason}" for skip in skipped[:_SHOWN]]
+    return "\n".join([*lines, *([f"  and {len(skipped) - _SHOWN} more"] if len(skipped) > _SHOWN else [])])

@@ -1,0 +1,88 @@
+"""Clips drawn at random from the recordings of a split.
+
+Legend: `B` clips, `S` samples of a clip, `C` channels, `N` frames of a recording.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import field, frozen
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distill.audio.corpus.cache import Recording
+
+
+@frozen(eq=False)
+class Split:
+    """Some recordings of a corpus, possibly none. `samples` is the mapped cache of the whole corpus."""
+
+    recordings: tuple[Recording, ...]
+    sample_rate: int
+    _samples: NDArray[np.float32] = field(repr=False)
+    _frames: Tensor = field(init=False, repr=False)
+    _channels: Tensor = field(init=False, repr=False)
+
+    @_frames.default
+    def _measure_frames(self) -> Tensor:
+        return torch.tensor([recording.frames for recording in self.recordings], dtype=torch.int64)
+
+    @_channels.default
+    def _measure_channels(self) -> Tensor:
+        return torch.tensor([recording.channels for recording in self.recordings], dtype=torch.int64)
+
+    @property
+    def seconds(self) -> float:
+        """The length of all recordings together, in seconds."""
+        return sum(recording.frames for recording in self.recordings) / self.sample_rate
+
+    def read(self, recording: Recording) -> Tensor:
+        """Read a whole recording into memory, `[C, N]`."""
+        return torch.from_numpy(np.array(self._map(recording).T, np.float32, order="C"))
+
+    def draw(
+        self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
+    ) -> Tensor:
+        """Draw clips at random, `[B, S]`, with a generator on the CPU; of all of them, read only some `rows`.
+
+        A recording is drawn with a probability proportional to the fourth root of its length: in
+        proportion to the length itself a few long loops would drown the one-shots, and with equal
+        chances minutes of material would count no more than a click. Its channel is drawn evenly.
+        A recording shorter than the clip lies whole among zeros at a random place. In a longer one
+        clips may run over either end by up to a quarter, so that starts and ends are learnt too.
+        """
+        chosen = torch.multinomial(
+            self._frames.double() ** 0.25, clips, replacement=True, generator=generator
+        )
+        frames = self._frames[chosen]
+        channels = _draw_below(self._channels[chosen], generator)
+        over = torch.where(frames < samples, 0, samples // 4)
+        first = (frames - samples).clamp(max=0) - over
+        last = (frames - samples).clamp(min=0) + over
+        starts = first + _draw_below(last - first + 1, generator)
+        drawn = torch.stack([chosen, channels, starts], dim=1)
+        wanted = drawn.tolist() if rows is None else drawn[list(rows)].tolist()
+        out = np.zeros((len(wanted), samples), np.float32)
+        for row, (index, channel, start) in zip(out, wanted, strict=True):
+            recording = self.recordings[index]
+            begin, end = max(start, 0), min(start + samples, recording.frames)
+            row[begin - start : end - start] = self._map(recording)[begin:end, channel]
+        return torch.from_numpy(out)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: what is drawn follows from the generator."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+
+    def _map(self, recording: Recording) -> NDArray[np.float32]:
+        end = recording.offset + recording.frames * recording.channels
+        return self._samples[recording.offset : end].reshape(-1, recording.channels)
+
+
+def _draw_below(limits: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw one integer from 0 up to, but not including, each of `limits`."""
+    return (torch.rand(limits.shape, dtype=torch.float64, generator=generator) * limits).long()

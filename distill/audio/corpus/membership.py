@@ -1,0 +1,102 @@
+"""Which recordings a run was trained on and which it held out: `split.json` in its folder."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+from attrs import frozen
+
+from distill.audio.corpus import Corpus, Recording, Stream
+from distill.config import structure
+from distill.errors import ConfigError, RunError
+from distill.storage.checkpoints import write_text
+
+
+@frozen
+class Member:
+    """A recording, by its name below the corpus and the digest of its samples as its file holds them.
+
+    The digest is that of `Recording`: it stays the same when folders and files are moved, renamed, or
+    converted without loss. A member of a sharded corpus is a shard, which has none.
+    """
+
+    name: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """What is equal for equal recordings."""
+        return self.digest or self.name
+
+
+@frozen(kw_only=True)
+class Membership:
+    """The recordings of `corpus` that a run trains on and those that it holds out."""
+
+    corpus: str
+    sharded: bool
+    train: tuple[Member, ...]
+    heldout: tuple[Member, ...]
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> "Membership":
+        """Return how a corpus is split; of a sharded one, which shards."""
+        if isinstance(corpus.train, Stream):
+            manifest = corpus.train.manifest
+            train, heldout = (
+                tuple(Member(shard.name, "") for shard in shards)
+                for shards in (manifest.train, manifest.heldout)
+            )
+        else:
+            train, heldout = _members(corpus.train.recordings), _members(corpus.heldout.recordings)
+        sharded = isinstance(corpus.train, Stream)
+        return cls(corpus=str(corpus.folder), sharded=sharded, train=train, heldout=heldout)
+
+    @classmethod
+    def read(cls, path: Path) -> "Membership":
+        """Read a `split.json`.
+
+        Raises:
+            RunError: there is none, or it is damaged.
+        """
+        remedy = "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+        try:
+            return structure(json.loads(path.read_bytes()), cls)
+        except FileNotFoundError as error:
+            problem = "there is no record of which recordings the run trained on, and which it held out"
+            raise RunError(problem, culprit=str(path), remedy=remedy) from error
+        except (OSError, ValueError, ConfigError) as error:
+            problem = "the record of which recordings the run trained on is damaged"
+            raise RunError(problem, culprit=str(path), remedy=remedy) from error
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, atomically.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        write_text(path, json.dumps(attrs.asdict(self), indent=1) + "\n")
+
+    def after(self, earlier: "Membership") -> "Membership":
+        """Return the membership of a resumed run: what was trained on earlier stays trained on."""
+        now, before = ({each.key for each in one.train} for one in (self, earlier))
+        return attrs.evolve(
+            self,
+            train=(*self.train, *(each for each in earlier.train if each.key not in now)),
+            heldout=tuple(each for each in self.heldout if each.key not in before),
+        )
+
+    def trained_on(self, digest: str) -> bool | None:
+        """Tell whether a recording of this digest was trained on; None if that cannot be known."""
+        if self.sharded or not digest:
+            return None
+        return any(member.digest == digest for member in self.train)
+
+    def held_out(self, digest: str) -> bool:
+        """Tell whether a recording of this digest was held out."""
+        return any(member.digest == digest for member in self.heldout)
+
+
+def _members(recordings: Iterable[Recording]) -> tuple[Member, ...]:
+    return tuple(Member(recording.name, recording.digest) for recording in recordings)

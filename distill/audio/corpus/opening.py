@@ -1,0 +1,154 @@
+"""A corpus: the recordings of a folder or of shards, decoded, split and ready to draw clips from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from attrs import frozen
+
+from distill.audio.corpus.cache import Progress, describe, open_cache
+from distill.audio.corpus.clips import Split
+from distill.audio.corpus.scanning import Found, Skipped, find_audio
+from distill.audio.corpus.shards import Manifest, read_manifest, read_shard
+from distill.audio.corpus.splitting import split_recordings
+from distill.audio.corpus.stream import Stream
+from distill.errors import CorpusError
+
+
+@frozen(eq=False)
+class Corpus:
+    """The recordings of `folder` at `sample_rate` Hz, and what was skipped, in the order of the names.
+
+    Those of a sharded corpus, which may be at a URL, are streamed.
+    """
+
+    folder: Path | str
+    sample_rate: int
+    train: Split | Stream
+    heldout: Split
+    skipped: tuple[Skipped, ...]
+
+
+def open_corpus(
+    folder: Path,
+    *,
+    sample_rate: int,
+    cache: Path,
+    heldout_fraction: float,
+    on_progress: Progress | None = None,
+) -> Corpus:
+    """Open a folder of recordings, or a single one, decoding it to the folder `cache` unless it is there.
+
+    `heldout_fraction` is the share of the recordings that is held out; a single one never is.
+    `on_progress` is called with the files done and their number after each file that is decoded.
+    Samples stay on disk and are mapped: the process's own memory does not grow with them. Pages that
+    were drawn from count as resident until the system wants them back.
+
+    Raises:
+        CorpusError: `folder` is not there, or holds no audio file that can be used, or `cache` cannot
+            be written.
+    """
+    found = require_audio(folder)
+    contents = open_cache(cache, found, sample_rate=sample_rate, on_progress=on_progress)
+    train, heldout = split_recordings(contents.recordings, heldout_fraction)
+    return Corpus(
+        folder=folder,
+        sample_rate=sample_rate,
+        train=Split(train, sample_rate, contents.samples),
+        heldout=Split(heldout, sample_rate, contents.samples),
+        skipped=tuple(sorted((*found.skipped, *contents.skipped), key=lambda skip: skip.path)),
+    )
+
+
+def open_shards(
+    location: str, *, sample_rate: int, pool_shards: int, seed: int = 0, process: int = 0, processes: int = 1
+) -> Corpus:
+    """Open a sharded corpus, a folder or a URL, as one of several processes that share its shards.
+
+    `pool_shards` are held in memory at a time, and of the held-out shards the first one.
+
+    Raises:
+        CorpusError: WebDataset is not installed, the shards are at another sample rate, or one is
+            missing, cut short or damaged.
+    """
+    manifest = read_manifest(location)
+    if manifest.sample_rate != sample_rate:
+        raise CorpusError(
+            f"its shards are at {manifest.sample_rate} Hz, and representation.sample_rate is {sample_rate}",
+            culprit=location,
+            remedy=f"Set representation.sample_rate={manifest.sample_rate}, or write shards at that rate.",
+        )
+    nothing = Split((), sample_rate, np.zeros(0, np.float32))
+    return Corpus(
+        folder=location,
+        sample_rate=sample_rate,
+        train=Stream(
+            location, manifest, pool_shards=pool_shards, seed=seed, process=process, processes=processes
+        ),
+        heldout=next(iter(HeldoutShards(location, manifest)), nothing),
+        skipped=(),
+    )
+
+
+@frozen
+class HeldoutShards:
+    """The held-out shards at `location`: each is read when its turn comes, as a split of its own."""
+
+    location: str
+    manifest: Manifest
+
+    def __iter__(self) -> Iterator[Split]:
+        """Read one after the other.
+
+        Raises:
+            CorpusError: a shard cannot be read, is cut short or damaged.
+        """
+        for shard in self.manifest.heldout:
+            samples = np.zeros(shard.samples, np.float32)
+            recordings = read_shard(self.location, shard, samples)
+            yield Split(tuple(recordings), self.manifest.sample_rate, samples)
+
+
+def open_heldout(location: str, *, sample_rate: int) -> HeldoutShards:
+    """Open the held-out shards of a sharded corpus, a folder or a URL, to measure a trained model on.
+
+    Raises:
+        CorpusError: WebDataset is not installed, the shards are at another sample rate or none is held
+            out, or the manifest or a shard is missing or damaged.
+    """
+    manifest = read_manifest(location)
+    if manifest.sample_rate != sample_rate:
+        raise CorpusError(
+            f"its shards are at {manifest.sample_rate} Hz, and the model is at {sample_rate} Hz",
+            culprit=location,
+            remedy=f"Give the recordings themselves, or write shards with --rate {sample_rate}.",
+        )
+    if not manifest.heldout:
+        raise CorpusError(
+            "none of its recordings is held out",
+            culprit=location,
+            remedy="Give other recordings, or write the shards again with --heldout 0.1.",
+        )
+    return HeldoutShards(location, manifest)
+
+
+def require_audio(folder: Path) -> Found:
+    """Find the audio files of a folder, or a single one.
+
+    Raises:
+        CorpusError: `folder` is not there, or holds none.
+    """
+    if not folder.exists():
+        raise CorpusError(
+            "there is no such file or folder",
+            culprit=str(folder),
+            remedy="Give a folder of recordings, or a single recording.",
+        )
+    found = find_audio(folder)
+    if not found.candidates:
+        raise CorpusError(
+            "holds no audio files" + (f":\n{describe([*found.skipped])}" if found.skipped else ""),
+            culprit=str(folder),
+            remedy="Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
+        )
+    return found

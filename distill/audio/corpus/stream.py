@@ -1,0 +1,124 @@
+"""Clips drawn from a stream of shards, of which a few are held in memory at a time.
+
+Legend: `B` clips, `S` samples of a clip, `C` channels, `N` frames of a recording.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.audio.corpus.cache import Recording
+from distill.audio.corpus.clips import Split
+from distill.audio.corpus.shards import Manifest, read_shard
+from distill.errors import CorpusError
+
+
+class Stream:
+    """The training shards at `location`, pass after pass, each pass in another order.
+
+    Every order is dealt to the processes like cards, and each holds a pool of `pool_shards` of its
+    own, from which clips are drawn as from a `Split`. Whenever as many seconds of clips have been drawn
+    as a shard lasts on average, the oldest is replaced by the next, which a thread has read by then.
+    What is drawn follows from the seed, the generator and the number of clips drawn before, so that
+    number is all there is to save.
+    """
+
+    def __init__(
+        self, location: str, manifest: Manifest, *, pool_shards: int, seed: int, process: int, processes: int
+    ) -> None:
+        self.location, self.manifest, self.seed = location, manifest, seed
+        self.process, self.processes = process, processes
+        self.sample_rate, self.shards = manifest.sample_rate, manifest.train
+        self.pool_shards = min(pool_shards, -(-len(self.shards) // processes))
+        # One slot more than the pool has, for the shard that is being read.
+        largest = max(shard.samples for shard in self.shards)
+        self._slots = np.zeros((self.pool_shards + 1, largest), np.float32)
+        self._held: list[tuple[int, list[Recording]]] = [(-1, [])] * len(self._slots)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="shards")
+        self._reading: Future[None] | None = None
+        self._drawn, self._position = 0, -1
+        self._pool: Split | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The length of all shards together, in seconds."""
+        return sum(shard.frames for shard in self.shards) / self.sample_rate
+
+    @property
+    def recordings(self) -> tuple[Recording, ...]:
+        """The pieces of recordings in the pool."""
+        return self._hold(max(self._position, 0)).recordings
+
+    def read(self, recording: Recording) -> Tensor:
+        """Read one of `recordings`, `[C, N]`."""
+        return self._hold(max(self._position, 0)).read(recording)
+
+    def draw(
+        self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
+    ) -> Tensor:
+        """Draw clips at random, `[B, S]`, with a generator on the CPU that all processes have alike.
+
+        Of `clips` clips over all processes, this one draws as many as it has `rows`.
+
+        Raises:
+            CorpusError: a shard cannot be read, is cut short or damaged.
+        """
+        count = clips if rows is None else len(rows)
+        stay = sum(shard.frames for shard in self.shards) / len(self.shards) / samples
+        pool = self._hold(int(self._drawn / max(stay, 1)))
+        seed = int(torch.randint(2**62, (), generator=generator)) + self.process
+        self._drawn += count
+        return pool.draw(count, samples, torch.Generator().manual_seed(seed))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say where the stream is; the same in every process."""
+        return {"drawn": self._drawn, "processes": self.processes}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where a stream was.
+
+        Raises:
+            CorpusError: it was divided among another number of processes.
+        """
+        if state["processes"] != self.processes:
+            raise CorpusError(
+                f"its shards were divided among {state['processes']} processes, and now there are "
+                f"{self.processes}",
+                culprit=self.location,
+                remedy=f"Go on with as many: torchrun with {state['processes']} processes in all.",
+            )
+        self._drawn = state["drawn"]
+
+    def _hold(self, position: int) -> Split:
+        """Have the shards from `position` on in the pool, and begin to read the one after them."""
+        if self._pool is not None and position == self._position:
+            return self._pool
+        if self._reading is not None:
+            self._reading.result()
+        wanted = range(position, position + self.pool_shards)
+        for number in wanted:
+            if self._held[number % len(self._slots)][0] != number:
+                self._fill(number)
+        recordings = [
+            attrs.evolve(each, offset=each.offset + slot * self._slots.shape[1])
+            for slot, (number, held) in enumerate(self._held)
+            if number in wanted
+            for each in held
+        ]
+        self._pool = Split(tuple(recordings), self.sample_rate, self._slots.reshape(-1))
+        self._position = position
+        self._reading = self._reader.submit(self._fill, wanted.stop)
+        return self._pool
+
+    def _fill(self, number: int) -> None:
+        """Read this process's shard `number`, counted over all passes, to its slot."""
+        lap, index = divmod(number * self.processes + self.process, len(self.shards))
+        order = torch.randperm(len(self.shards), generator=torch.Generator().manual_seed(self.seed + lap))
+        slot = number % len(self._slots)
+        shard = self.shards[int(order[index])]
+        self._held[slot] = number, read_shard(self.location, shard, self._slots[slot])

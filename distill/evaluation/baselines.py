@@ -1,0 +1,154 @@
+"""Baselines: what answers that learnt little or nothing are worth, beside a model.
+
+Shapes: `C` channels, `N` samples, `F` bins, `T` frames, `K` principal directions.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from distill.audio.corpus import Split, Stream
+from distill.model import VAE
+from distill.spectral.representation import MagnitudeIF
+
+Answer = Callable[[Tensor], Tensor]
+"""Maps a waveform `[C, N]` to another one of the same shape."""
+
+_SECONDS = 600.0
+"""The audio that is looked at, every channel counted."""
+
+_PIECE_SECONDS = 30.0
+_AUDIBLE = 1.0
+"""What the loudest bin of a frame must exceed, in nepers above the representation's floor."""
+
+_MOST_BINS = 2049
+"""Bins up to which the covariance is decomposed, in seconds; wider ones would take minutes."""
+
+_MOST_FRAMES = 2048
+"""Frames of which the directions of more bins are found."""
+
+
+@frozen(eq=False)
+class Statistics:
+    """What baselines need to know of the training recordings.
+
+    `mean_frame` `[2, F]` is the mean of their audible frames, log-magnitude and IF; `directions` `[F, K]`
+    are the orthonormal directions in which the log-magnitude varies most.
+    """
+
+    mean_frame: Tensor
+    directions: Tensor
+
+
+def components_per_frame(vae: VAE) -> int:
+    """Return how many numbers per frame come nearest to what the model has, 1 at least."""
+    return max(1, round(vae.latent_size / vae.stride))
+
+
+def measure_recordings(split: Split | Stream, representation: MagnitudeIF, components: int) -> Statistics:
+    """Return the mean frame of recordings, and the `components` principal directions of their frames.
+
+    Of the recordings ten minutes are looked at in all, every channel counted: of long ones the beginning,
+    so that each has a share. Principal components are those of Hotelling (1933): the eigenvectors of the
+    frames' covariance or, for more than 2049 bins, those of the inner products of at most 2048 frames,
+    evenly spaced, from which the same directions follow.
+    """
+    bins = representation.bins
+    lengths = [recording.frames * recording.channels for recording in split.recordings]
+    limit = _share(lengths, _SECONDS * split.sample_rate)
+    samples = sum(min(length, limit) for length in lengths)
+    step = math.ceil(samples / representation.hop / _MOST_FRAMES)
+    count = 0
+    total = torch.zeros(2, bins, dtype=torch.float64)
+    products = torch.zeros(bins, bins, dtype=torch.float64) if bins <= _MOST_BINS else None
+    rows: list[Tensor] = []
+    for frames in _audible_frames(split, representation, limit):
+        total += frames.sum(dim=0)
+        if products is None:
+            rows.append(frames[-count % step :: step, 0])
+        else:
+            products.addmm_(frames[:, 0].T, frames[:, 0])
+        count += len(frames)
+    mean = total / max(count, 1)
+    if products is None:
+        directions = _from_rows(torch.cat(rows) - mean[0], components)
+    else:
+        covariance = products / max(count, 1) - torch.outer(mean[0], mean[0])
+        directions = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :components]
+    return Statistics(mean.float(), directions.float().contiguous())
+
+
+def silence(waveform: Tensor) -> Tensor:
+    """Answer any waveform `[C, N]` with silence: the baseline below which nothing was learned."""
+    return torch.zeros_like(waveform)
+
+
+def mean_spectrum_baseline(mean_frame: Tensor, representation: MagnitudeIF) -> Answer:
+    """Answer any waveform `[C, N]` with one and the same frame, held for its length.
+
+    `mean_frame` `[2, F]` is the mean over the training corpus of each bin's log-magnitude and IF.
+    """
+
+    def reconstruct(waveform: Tensor) -> Tensor:
+        channels, samples = waveform.shape
+        spectrogram = mean_frame[:, :, None].expand(channels, -1, -1, representation.frames(samples))
+        return representation.inverse(spectrogram, samples)
+
+    return reconstruct
+
+
+def linear_code(statistics: Statistics, vae: VAE, representation: MagnitudeIF) -> Answer:
+    """Answer a waveform `[C, N]` with what K principal components of each frame's log-magnitude hold.
+
+    Its phases are found as the model finds them; a model that finds none gets the mean frame's IF.
+    """
+    mean, directions = statistics.mean_frame, statistics.directions
+
+    def reconstruct(waveform: Tensor) -> Tensor:
+        magnitude = representation(waveform)[:, 0].mT
+        coded = mean[0] + (magnitude - mean[0]) @ directions @ directions.T
+        spectrogram = torch.stack([coded.clamp(min=0), mean[1].expand_as(coded)], dim=1).mT
+        return vae.render(spectrogram, representation, waveform.shape[-1])
+
+    return reconstruct
+
+
+def ceiling(vae: VAE, representation: MagnitudeIF) -> Answer:
+    """Answer a waveform `[C, N]` with its own magnitudes, its phases found as the model finds them.
+
+    No model does better that codes magnitudes alone. One that finds no phases is given the original's.
+    """
+
+    def reconstruct(waveform: Tensor) -> Tensor:
+        return vae.render(representation(waveform), representation, waveform.shape[-1])
+
+    return reconstruct
+
+
+def _share(lengths: Sequence[int], budget: float) -> int:
+    """Return the length to which all must be cut, that together they are no longer than the budget."""
+    for done, length in enumerate(sorted(lengths)):
+        share = budget / (len(lengths) - done)
+        if length > share:
+            return max(1, int(share))
+        budget -= length
+    return max(lengths, default=1)
+
+
+def _audible_frames(split: Split | Stream, representation: MagnitudeIF, limit: int) -> Iterator[Tensor]:
+    """Yield the frames of recordings that can be heard, float64 `[T, 2, F]`, piece by piece."""
+    piece = int(_PIECE_SECONDS * split.sample_rate)
+    for recording in split.recordings:
+        waveform = split.read(recording)[:, : max(1, limit // recording.channels)]
+        for part in waveform.split(piece, dim=-1):
+            frames = representation(part).permute(0, 3, 1, 2).flatten(0, 1)
+            yield frames[frames[:, 0].amax(dim=-1) > _AUDIBLE].double()
+
+
+def _from_rows(centred: Tensor, count: int) -> Tensor:
+    """Return the principal directions `[F, count]` of fewer centred rows `[T, F]` than they have bins."""
+    vectors = torch.linalg.eigh(centred @ centred.T).eigenvectors.flip(1)[:, :count]
+    return torch.linalg.qr(centred.T @ vectors).Q

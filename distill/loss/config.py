@@ -1,0 +1,68 @@
+"""The `loss` part of a recipe: an attrs class made for the chosen terms. Loads no torch."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import attrs
+
+from distill.config import structure
+from distill.errors import ConfigError
+from distill.plugin.registry import Term
+
+
+def loss_config_class(terms: Sequence[Term]) -> type:
+    """Return the class with one attribute per term, so that a term not chosen has no address.
+
+    Equal terms have the same class. Its instances can be pickled.
+    """
+    return _class_of(tuple(terms))
+
+
+def values_of(config: attrs.AttrsInstance) -> dict[str, Any]:
+    """Return the options of a config as its class takes them."""
+    fields = attrs.fields(type(config))
+    return {field.alias or field.name: getattr(config, field.name) for field in fields if field.init}
+
+
+class _LossConfig:
+    """The base of every class made here: instances are pickled as terms and values."""
+
+    _terms: tuple[Term, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A config's class may be made at run time as this one is, so that only its term knows it.
+        values = {term.name: values_of(getattr(self, term.name)) for term in self._terms}
+        return _rebuilt, (self._terms, values)
+
+
+def _rebuilt(terms: tuple[Term, ...], values: Mapping[str, dict[str, Any]]) -> Any:  # noqa: ANN401  # made here
+    return _class_of(terms)(**{term.name: term.spec.config(**values[term.name]) for term in terms})
+
+
+@lru_cache
+def _class_of(terms: tuple[Term, ...]) -> type:
+    options = {
+        term.name: attrs.field(type=term.spec.config, metadata={"help": term.spec.summary}) for term in terms
+    }
+    made = attrs.make_class("LossConfig", options, bases=(_LossConfig,), frozen=True, kw_only=True)
+    made._terms = terms  # type: ignore[attr-defined]  # noqa: SLF001  # declared by the base
+    return made
+
+
+def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a class made here
+    """Build the configs of the chosen terms from nested options, which may name a term by an alias.
+
+    Raises:
+        ConfigError: an option is unknown or does not fit, or a term is named twice.
+    """
+    names = {name: term.name for term in terms for name in term.names}
+    tables: dict[str, Any] = {term.name: {} for term in terms}
+    given: dict[str, str] = {}
+    for name, table in options.items():
+        canonical = names.get(name, name)
+        if canonical in given:
+            raise ConfigError(f"loss.{name}: is set as loss.{given[canonical]} too; set it once")
+        given[canonical] = name
+        tables[canonical] = table
+    return structure(tables, loss_config_class(terms), at="loss")

@@ -1,0 +1,1 @@
+"""The built-in loss terms, one module each; `distill.plugin.builtin_terms` declares their options."""

@@ -1,0 +1,39 @@
+"""`waveform`: the multi-resolution STFT loss between the waveforms."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from distill.plugin.builtin_terms import WaveformConfig
+from distill.spectral.distances import magnitude_distance, stft_distance
+from distill.spectral.engines import auraloss_distance, require_engine
+from distill.views import LossInputs, StftMagnitude, Waveform
+
+
+class WaveformTerm(nn.Module):
+    """Compare the waveforms, a predicted one through the differentiable inverse, at several resolutions.
+
+    Magnitudes that no other term looks at are not kept: that is sooner, and takes less memory.
+    """
+
+    def __init__(self, config: WaveformConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.auraloss = auraloss_distance(config)
+        self.views = [StftMagnitude(n_fft=n, hop=h, win_length=w) for n, h, w in config.resolutions]
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Give the scalar loss."""
+        heard = inputs.first(math.ceil(self.config.share * inputs.batch_size))
+        waveforms = heard.view(Waveform())
+        if self.auraloss is not None:
+            return self.auraloss(*waveforms)
+        require_engine(self.config, *waveforms)
+        return torch.stack([self._distance(heard, waveforms, view) for view in self.views]).mean()
+
+    def _distance(self, inputs: LossInputs, waveforms: tuple[Tensor, Tensor], view: StftMagnitude) -> Tensor:
+        per_example = self.config.per_example
+        if inputs.unshared(view, view.stft):
+            return stft_distance(*waveforms, view.resolution, per_example=per_example)
+        return magnitude_distance(*inputs.view(view), per_example=per_example)

@@ -1,0 +1,444 @@
+"""The registry of loss terms and balancers: Distill's own and those of plugins. Loads no torch."""
+
+import pkgutil
+import re
+from collections.abc import Iterable, Sequence
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
+
+import pluggy
+from attrs import frozen
+
+import distill
+from distill.config import suggest
+from distill.errors import DistillError, TermError
+from distill.plugin import builtin_balancers as balancers
+from distill.plugin import builtin_terms as terms
+from distill.plugin import hookspecs
+from distill.plugin.hookspecs import PROJECT, BalancerConfig, BalancerSpec, BaseTermConfig, TermSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@frozen(kw_only=True)
+class Provenance:
+    """The distribution that something came from."""
+
+    distribution: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """Give the distribution with its version, if it has one."""
+        return f"{self.distribution} {self.version}".rstrip()
+
+    def is_from(self, distribution: str) -> bool:
+        """Say whether this is the distribution's name, compared as installers do (PEP 503)."""
+        return _normalised(self.distribution) == _normalised(distribution)
+
+
+@frozen(kw_only=True)
+class _Registered(Provenance):
+    """A spec of the type `record`, where it came from, and the section of a recipe with its options."""
+
+    kind: ClassVar[str]
+    section: ClassVar[str]
+    record: ClassVar[type[Any]]
+    spec: TermSpec | BalancerSpec
+    entry_point: str = ""
+    """The entry point by which it is installed; none where it was registered in Python."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is installed is pickled by its name: its builder may be a lambda of the plugin.
+        if self.entry_point:
+            return _installed, (type(self), self.distribution, self.version, self.entry_point, self.name)
+        return _registered, (type(self), self.distribution, self.version, self.spec)
+
+    def __deepcopy__(self: Self, _: object) -> Self:
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin})"
+
+    @property
+    def name(self) -> str:
+        """Give the canonical name."""
+        return self.spec.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Give the canonical name, then the aliases."""
+        return self.spec.names
+
+    def _build(self, *arguments: object) -> "nn.Module":
+        from torch import nn  # noqa: PLC0415  # listing terms loads no torch
+
+        builder: Any = self.spec.build
+        try:
+            if isinstance(builder, str):
+                builder = pkgutil.resolve_name(builder)
+            module = builder(*arguments)
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"expected an nn.Module, got {module!r}")  # noqa: TRY301  # reported below
+        except Exception as error:
+            raise TermError(
+                f"the {self.kind} cannot be built: {_cause(error)}",
+                culprit=str(self),
+                remedy=f"If its options are right, report this to the authors of {self.distribution}.",
+            ) from error
+        return module
+
+
+@frozen(kw_only=True)
+class Term(_Registered):
+    """A registered loss term."""
+
+    kind: ClassVar[str] = "loss term"
+    section: ClassVar[str] = "loss"
+    record: ClassVar[type[Any]] = TermSpec
+    spec: TermSpec
+
+    @classmethod
+    def of(cls, spec: TermSpec) -> "Term":
+        """Return a term that is not registered; its distribution is the package of its config."""
+        return cls(spec=spec, distribution=spec.config.__module__.partition(".")[0], version="")
+
+    def build(self, config: BaseTermConfig) -> "nn.Module":
+        """Build the term's module from its config.
+
+        Raises:
+            TermError: The builder cannot be imported, raises, or returns something else.
+        """
+        return self._build(config)
+
+
+@frozen(kw_only=True)
+class Balancer(_Registered):
+    """A registered balancer."""
+
+    kind: ClassVar[str] = "balancer"
+    section: ClassVar[str] = "balancing"
+    record: ClassVar[type[Any]] = BalancerSpec
+    spec: BalancerSpec
+
+    def build(self, config: BalancerConfig, terms: tuple[str, ...]) -> "nn.Module":
+        """Build the balancer's module from its config and the names of the terms.
+
+        Raises:
+            TermError: The builder cannot be imported, raises, or returns something else.
+        """
+        return self._build(config, terms)
+
+
+@frozen(kw_only=True)
+class Broken(Provenance):
+    """An installed plugin that cannot be used, and why."""
+
+    entry_point: str
+    error: BaseException
+    names: tuple[str, ...]
+    """The names that need this plugin: its entry point's, and those of the terms it declared."""
+
+    @property
+    def cause(self) -> str:
+        """Say in one line why the plugin cannot be used."""
+        return _cause(self.error)
+
+
+def _registered(
+    kind: type[Term] | type[Balancer],
+    distribution: str,
+    version: str,
+    spec: Any,  # noqa: ANN401  # of that kind
+) -> Term | Balancer:
+    return kind(distribution=distribution, version=version, spec=spec)
+
+
+def _installed(
+    kind: type[Term] | type[Balancer], distribution: str, version: str, entry_point: str, name: str
+) -> Term | Balancer:
+    """Return what was pickled by its name, as it is installed where it is unpickled.
+
+    Raises:
+        TermError: It is not installed there.
+    """
+    for point in entry_points(group=PROJECT, name=entry_point):
+        if point.dist is not None and _normalised(point.dist.name) == _normalised(distribution):
+            specs: Sequence[Any] = _declared_specs(point.load())
+            for spec in specs:
+                if isinstance(spec, kind.record) and spec.name == name:
+                    return kind(
+                        distribution=point.dist.name,
+                        version=point.dist.version,
+                        spec=spec,
+                        entry_point=entry_point,
+                    )
+    raise TermError(
+        f"{kind.kind} '{name}' of {distribution} {version} is not installed here",
+        remedy=f"Install it: pip install {distribution}=={version}",
+    )
+
+
+R = TypeVar("R", Term, Balancer)
+
+
+class Registry:
+    """The loss terms and balancers that can be chosen by name.
+
+    The built-in ones come first: the entry points of installed plugins are loaded only when another
+    name is asked for, or when everything is listed, and never when `discover` is false. A plugin that
+    fails is kept in `broken()` and is fatal only to whoever needs it.
+    """
+
+    def __init__(self, *, discover: bool = True) -> None:
+        self._registered: list[Term | Balancer] = []
+        self._broken: list[Broken] = []
+        self._plugins: list[object] = []
+        self._undiscovered = discover
+        for plugin in (terms, balancers):
+            self.register(plugin, name=PROJECT, version=distill.__version__)
+
+    def register(self, plugin: object, *, name: str, version: str = "") -> None:
+        """Register what a plugin's hooks yield: a module, or any object with hooks of `distill.hookspecs`.
+
+        `name` stands for its distribution. A plugin that is registered already stays as it is.
+
+        Raises:
+            TermError: The plugin breaks the contract in `distill.hookspecs`, or one of its names is taken.
+        """
+        try:
+            self._add(plugin, _declared_specs(plugin), name, version)
+        except Exception as error:
+            raise TermError(
+                _cause(error),
+                culprit=f"plugin '{name}'",
+                remedy="The docstrings in distill.hookspecs show complete plugins.",
+            ) from error
+
+    def terms(self) -> tuple[Term, ...]:
+        """Give every term that works, the built-in ones first."""
+        self._discover()
+        return self._known(Term)
+
+    def balancers(self) -> tuple[Balancer, ...]:
+        """Give every balancer that works, the built-in one first."""
+        self._discover()
+        return self._known(Balancer)
+
+    def broken(self) -> tuple[Broken, ...]:
+        """Give the installed plugins that cannot be used."""
+        self._discover()
+        return tuple(self._broken)
+
+    def choose(self, names: str | TermSpec | Iterable[str | TermSpec]) -> tuple[Term, ...]:
+        """Find terms by name, alias or `distribution:name`, in `"stft,recon,kl"` or an iterable of names.
+
+        A `TermSpec` among them is a term that need not be registered.
+
+        Raises:
+            TermError: A name is empty, unknown, ambiguous, chosen twice, or needs a broken plugin.
+        """
+        listed = names.split(",") if isinstance(names, str) else names
+        wanted = [
+            each.strip() if isinstance(each, str) else each
+            for each in ([listed] if isinstance(listed, TermSpec) else listed)
+        ]
+        if "" in wanted or not wanted:
+            shown = ",".join(map(_shown, wanted))
+            problem = f"a name is empty in '{shown}'" if any(wanted) else "no loss term is chosen"
+            raise TermError(problem, remedy=f"Choose from: {self._listing(Term)}")
+        chosen: list[tuple[str | TermSpec, Term]] = []
+        for each in wanted:
+            term = Term.of(each) if isinstance(each, TermSpec) else self._find(Term, _require_name(each))
+            for other in chosen:
+                _require_distinct(other, (each, term))
+            chosen.append((each, term))
+        return tuple(term for _, term in chosen)
+
+    def choose_balancer(self, name: str) -> Balancer:
+        """Find a balancer by name or `distribution:name`.
+
+        Raises:
+            TermError: The name is unknown, ambiguous, or needs a broken plugin.
+        """
+        return self._find(Balancer, name.strip())
+
+    def _known(self, kind: type[R]) -> tuple[R, ...]:
+        return tuple(each for each in self._registered if isinstance(each, kind))
+
+    def _find(self, kind: type[R], wanted: str) -> R:
+        matches = self._matches(kind, wanted)
+        if not any(each.is_from(PROJECT) for each in matches):
+            self._discover()
+            matches = self._matches(kind, wanted)
+        if not matches:
+            self._fail_to_find(kind, wanted)
+        if len(matches) > 1:
+            raise TermError(
+                f"{kind.kind} '{wanted}' is provided by {' and by '.join(each.origin for each in matches)}",
+                remedy=f"Say which: {' or '.join(f'{each.distribution}:{wanted}' for each in matches)}",
+            )
+        return matches[0]
+
+    def _matches(self, kind: type[R], wanted: str) -> list[R]:
+        distribution, colon, name = wanted.rpartition(":")
+        known = self._known(kind)
+        return [each for each in known if name in each.names and (not colon or each.is_from(distribution))]
+
+    def _fail_to_find(self, kind: type[R], wanted: str) -> NoReturn:
+        distribution, colon, name = wanted.rpartition(":")
+        suspects = [plugin for plugin in self._broken if not colon or plugin.is_from(distribution)]
+        listing = self._listing(kind)
+        for plugin in suspects:
+            if name in plugin.names:
+                raise TermError(
+                    f"{kind.kind} '{name}' cannot be loaded: {plugin.cause}",
+                    culprit=plugin.origin,
+                    remedy=f"Repair or uninstall {plugin.distribution}, or choose from: {listing}",
+                ) from plugin.error
+        known = self._known(kind)
+        if colon:
+            problem = f"no installed distribution '{distribution}' provides a {kind.kind} '{name}'"
+            remedy = f"Install the one that does, or choose from: {listing}"
+            names = [f"{each.distribution}:{name}" for each in known for name in each.names]
+        else:
+            problem = f"unknown {kind.kind} '{name}'"
+            remedy = f"Choose from: {listing}"
+            names = [name for each in known for name in each.names]
+        if suspects:
+            remedy += "\nIt may belong to a plugin that cannot be loaded:"
+            remedy += "".join(f"\n  {plugin.origin}: {plugin.cause}" for plugin in suspects)
+        raise TermError(problem + suggest(wanted, names), remedy=remedy)
+
+    def _listing(self, kind: type[R]) -> str:
+        self._discover()
+        return ", ".join(" or ".join(each.names) for each in self._known(kind))
+
+    def _discover(self) -> None:
+        if self._undiscovered:
+            self._undiscovered = False
+            for point in sorted(entry_points(group=PROJECT)):
+                if point.dist is not None:  # always, but for an entry point that was made by hand
+                    self._load(point, point.dist)
+
+    def _load(self, point: EntryPoint, distribution: Distribution) -> None:
+        names = [point.name]
+        try:
+            plugin = point.load()
+            specs = _declared_specs(plugin)
+            names += [name for spec in specs for name in spec.names]
+            self._add(plugin, specs, distribution.name, distribution.version, point.name)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything
+            self._broken.append(
+                Broken(
+                    distribution=distribution.name,
+                    version=distribution.version,
+                    entry_point=point.name,
+                    error=error,
+                    names=tuple(names),
+                )
+            )
+
+    def _add(
+        self,
+        plugin: object,
+        specs: Sequence[TermSpec | BalancerSpec],
+        distribution: str,
+        version: str,
+        entry_point: str = "",
+    ) -> None:
+        # Two entry points may name one module, and so may what two installations of it left behind.
+        if any(plugin is known for known in self._plugins):
+            return
+        origin = {"distribution": distribution, "version": version, "entry_point": entry_point}
+        added = [
+            Term(spec=spec, **origin) if isinstance(spec, TermSpec) else Balancer(spec=spec, **origin)
+            for spec in specs
+        ]
+        taken: dict[tuple[str, str], Term | Balancer] = {
+            (each.kind, name): each
+            for each in self._registered
+            if each.is_from(PROJECT) or each.is_from(distribution)
+            for name in each.names
+        }
+        for each in added:
+            for name in each.names:
+                if (each.kind, name) in taken:
+                    raise TermError(f"the name '{name}' is taken by {taken[each.kind, name]}")
+                taken[each.kind, name] = each
+        self._registered += added
+        self._plugins.append(plugin)
+
+
+def _declared_specs(plugin: object) -> list[TermSpec | BalancerSpec]:
+    # A manager for each plugin, so that what fails or is yielded belongs to this plugin alone.
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        unknown = [hook.name for hook in manager.get_hookcallers(plugin) or () if not hook.has_spec()]
+        known = [name for name in vars(hookspecs) if hasattr(manager.hook, name)]
+        raise TermError(f"unknown hook '{unknown[0]}'{suggest(unknown[0], known)}") from error
+    declared: list[TermSpec | BalancerSpec] = []
+    for hook, record in (
+        (manager.hook.distill_loss_terms, TermSpec),
+        (manager.hook.distill_balancers, BalancerSpec),
+    ):
+        for spec in (spec for specs in hook() for spec in specs):
+            if not isinstance(spec, record):
+                raise TermError(f"'{hook.name}' yields {spec!r}, not a {record.__name__}")
+            declared.append(spec)
+    if not declared:
+        raise TermError(
+            "none of its hooks, @hookimpl 'distill_loss_terms' or 'distill_balancers', yields a spec"
+        )
+    return declared
+
+
+def _shown(wanted: str | TermSpec) -> str:
+    return wanted.name if isinstance(wanted, TermSpec) else wanted
+
+
+def _require_name(wanted: object) -> str:
+    if isinstance(wanted, str):
+        return wanted
+    raise TermError(
+        f"expected the name of a loss term or a TermSpec, got {wanted!r}",
+        remedy="A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module.",
+    )
+
+
+def _require_distinct(one: tuple[str | TermSpec, Term], other: tuple[str | TermSpec, Term]) -> None:
+    """Require two chosen terms, and how they were wanted, to have names of their own."""
+    (wanted, term), (again, later) = one, other
+    specs = [each for each in (wanted, again) if isinstance(each, TermSpec)]
+    if term.name == later.name:
+        ways = " and ".join(
+            f"as a TermSpec of {each.config.__module__}" if isinstance(each, TermSpec) else f"as '{each}'"
+            for each in (wanted, again)
+        )
+        remedy = "Choose one of them, or give a TermSpec another name."
+        raise TermError(
+            f"loss term '{term.name}' is chosen twice, {ways}",
+            remedy=remedy if specs else "Choose it once and set its weight.",
+        )
+    shared = [name for name in later.names if name in term.names]
+    if shared and specs:
+        raise TermError(
+            f"the loss terms '{term.name}' and '{later.name}' share the name '{shared[0]}'",
+            remedy="Give the TermSpec another name or alias.",
+        )
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _cause(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, DistillError | pluggy.PluginValidationError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")

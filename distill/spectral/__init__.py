@@ -1,0 +1,1 @@
+"""Spectra: transforms of waveforms, the representation, and distances between spectra."""

@@ -1,0 +1,183 @@
+"""The representation: a waveform as log-magnitude and instantaneous frequency (IF), and back.
+
+Shapes: `B` batch, `N` samples, `F` = n_fft // 2 + 1 bins, `T` = ceil(N / hop) + 1 frames.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from distill.errors import ShapeError
+from distill.spectral.plain import at_least_float32
+from distill.spectral.transforms import analyse, angle, floored_magnitude, magnitude, synthesise
+
+_MOMENTUM = 0.99
+_CACHED = 2**17
+"""Bins that are taken at a time on a CPU; several tensors of as many must find room in its cache."""
+
+
+class MagnitudeIF(nn.Module):
+    """Two channels that hold a waveform whole: `[B, N]` -> `[B, 2, F, T]`, and `.inverse` back.
+
+    Channel 0 is the log-magnitude `log(1 + amplitude / floor)`, never negative, in nepers above
+    `floor`; an amplitude of 1 is that of a full-scale sine. Channel 1 is the IF in `[-1, 1)`, in units
+    of pi radians per hop: the wrapped advance of the phase from frame to frame less the advance of
+    the bin's centre, `2 * pi * k * hop / n_fft`. Frame 0 stores the phase itself, so that the phase is
+    kept (after Engel et al., GANSynth, 2019, who lose it). Frames are centred on multiples of `hop`.
+
+    What comes in float64 comes out in it, everything else in float32.
+    """
+
+    _turns: Tensor
+
+    def __init__(
+        self, sample_rate: int = 44_100, n_fft: int = 2048, hop: int = 512, floor: float = 1e-6
+    ) -> None:
+        super().__init__()
+        if not 0 < 2 * hop <= n_fft:
+            raise ValueError(f"hop must be within 1..n_fft / 2 = {n_fft // 2} for an exact inverse: {hop}")
+        self.sample_rate, self.n_fft, self.hop, self.floor = sample_rate, n_fft, hop, floor
+        self.bins = n_fft // 2 + 1
+        # The sum of a Hann window is n_fft / 2, and a sine of amplitude 1 shares it between two bins.
+        self._scale = 4 / n_fft
+        self.register_buffer("_turns", self._one_period(None), persistent=False)
+
+    def frames(self, samples: int) -> int:
+        """Give the number of frames that hold `samples` samples."""
+        return math.ceil(samples / self.hop) + 1
+
+    def samples(self, frames: int) -> int:
+        """Give the greatest number of samples that `frames` frames hold."""
+        return (frames - 1) * self.hop
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Transform a waveform `[B, N]`, 1 being full scale, to a spectrogram `[B, 2, F, T]`.
+
+        Raises:
+            ShapeError: `waveform` is not `[B, N]` with at least one sample.
+        """
+        if waveform.ndim != 2 or waveform.shape[-1] == 0:
+            raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
+        waveform = at_least_float32(waveform)
+        centres = self._centres(self.frames(waveform.shape[-1]), waveform.device).to(waveform.dtype)
+        return self._in_parts(lambda part: self._transformed(part, centres), waveform, centres).mT
+
+    def _transformed(self, waveform: Tensor, centres: Tensor) -> Tensor:
+        """Give `[B, 2, T, F]`: frame by frame is how transforms want their memory."""
+        spectrum = self._analyse(waveform)
+        phase = angle(spectrum).div_(math.pi)
+        # Rounded before the difference is taken (float32 has steps of 2**-21 around 6), so that the
+        # difference is exact, and its sum, which is the phase again, does not drift.
+        phase = phase.sub_(centres).add_(6).sub_(6)
+        advance = torch.cat([phase[:, :1], phase[:, 1:] - phase[:, :-1]], dim=1)
+        log_magnitude = self.log_magnitude(floored_magnitude(spectrum, floor=0.0))
+        return torch.stack([log_magnitude, wrapped(advance)], dim=1)
+
+    def inverse(self, spectrogram: Tensor, length: int | None = None, iterations: int = 0) -> Tensor:
+        """Go back from a spectrogram `[B, 2, F, T]` to the waveform `[B, length]`, differentiably.
+
+        `length` is at most, and by default, `samples(T)`.
+
+        The frames of a decoder overlap but need not agree, and where they contradict each other they
+        cancel out. `iterations` reconcile them: each keeps the magnitudes and takes the phases of the
+        waveform that comes closest (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013), the
+        first ones being those of the IF. Reconciled phases are constants: only the magnitudes get a
+        gradient then.
+
+        Raises:
+            ShapeError: `spectrogram` is not `[B, 2, F, T]`, or is too short for `length`.
+        """
+        if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, self.bins):
+            raise ShapeError(
+                f"a spectrogram must have the shape [B, 2, {self.bins}, T]: got {list(spectrogram.shape)}"
+            )
+        held = self.samples(spectrogram.shape[-1])
+        length = held if length is None else length
+        if length > held:
+            raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
+        centres = self._centres(spectrogram.shape[-1], spectrogram.device)
+        return self._in_parts(
+            lambda part: self._inverted(part, centres, length, iterations),
+            at_least_float32(spectrogram).mT.contiguous(),
+            centres,
+        )
+
+    def _inverted(self, frames: Tensor, centres: Tensor, length: int, iterations: int) -> Tensor:
+        """Go back from `[B, 2, T, F]` to `[B, length]`."""
+        log_magnitude, instantaneous_frequency = frames.unbind(1)
+        amplitude = self.amplitude(log_magnitude)
+        with torch.no_grad() if iterations else nullcontext():
+            phase = instantaneous_frequency.to(centres.dtype).cumsum(1).add_(centres)
+            phase = wrapped(phase).to(frames.dtype).mul_(math.pi)
+            real, imaginary = phase.cos(), phase.sin()
+        if iterations:
+            direction = self._reconciled(amplitude, torch.complex(real, imaginary), length, iterations)
+            real, imaginary = direction.real, direction.imag
+        return self._synthesise(torch.complex(amplitude * real, amplitude * imaginary), length)
+
+    @torch.no_grad()
+    def _reconciled(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
+        """Give the phases `[B, T, F]`, complex of magnitude 1, at which the frames agree better."""
+        previous: Tensor | None = None
+        for _ in range(iterations):
+            closest = torch.view_as_real(self._analyse(self._synthesise(direction * amplitude, length)))
+            leap = closest if previous is None else torch.lerp(previous, closest, 1 + _MOMENTUM)
+            previous, leap = closest, torch.view_as_complex(leap)
+            size = magnitude(leap)
+            direction = torch.mul(leap, size.reciprocal(), out=direction)
+            direction.masked_fill_(size == 0, 1)
+        return direction
+
+    @staticmethod
+    def _in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, frame: Tensor) -> Tensor:
+        """Apply a function to a few examples at a time, whose frames then stay in a CPU's cache."""
+        count = max(1, _CACHED // frame.numel()) if batch.device.type == "cpu" else len(batch)
+        return torch.cat([function(part) for part in batch.split(count)])
+
+    def _analyse(self, waveform: Tensor) -> Tensor:
+        """Transform `[B, N]` to a complex `[B, T, F]`, 1 being the amplitude of a full-scale sine."""
+        half = self.n_fft // 2
+        tail = self.samples(self.frames(waveform.shape[-1])) - waveform.shape[-1]
+        padded = F.pad(waveform * self._scale, (half, self.n_fft - half + tail))
+        return analyse(padded, self.n_fft, self.hop, self.n_fft).mT
+
+    def _synthesise(self, spectrum: Tensor, length: int) -> Tensor:
+        """Go back from a complex `[B, T, F]` to `[B, length]`."""
+        half = self.n_fft // 2
+        return synthesise(spectrum.mT, self.n_fft, self.hop)[:, half : half + length] / self._scale
+
+    def log_magnitude(self, amplitude: Tensor) -> Tensor:
+        """Turn an amplitude into channel 0."""
+        return torch.log1p(amplitude / self.floor)
+
+    def amplitude(self, log_magnitude: Tensor) -> Tensor:
+        """Turn channel 0 into the amplitude, 1 for a full-scale sine; never negative."""
+        return self.floor * torch.expm1(log_magnitude.clamp(min=0))
+
+    def _one_period(self, device: torch.device | None) -> Tensor:
+        """Return the phase of each bin's centre in units of pi / n_fft, in [-n_fft, n_fft): `[t, F]`.
+
+        After t = n_fft / gcd(n_fft, hop) frames all bins begin again. Whole numbers are exact, and stay so
+        when a module that holds this one is cast.
+        """
+        frames = torch.arange(self.n_fft // math.gcd(self.n_fft, self.hop), device=device)
+        turns = frames[:, None] * torch.arange(self.bins, device=device) * (2 * self.hop)
+        return ((turns + self.n_fft) % (2 * self.n_fft) - self.n_fft).int()
+
+    def _centres(self, frames: int, device: torch.device) -> Tensor:
+        """Return the phase of each bin's centre at each frame, in units of pi, in [-1, 1): `[T, F]`."""
+        if self._turns.device != device:  # a module that was never moved follows its inputs, without waiting
+            self._turns = self._one_period(device)
+        # float32 loses 20 dB over a minute; Apple's MPS has nothing wider.
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        period = self._turns.to(wide) / self.n_fft
+        return period.repeat(-(-frames // len(period)), 1)[:frames]
+
+
+def wrapped(difference: Tensor) -> Tensor:
+    """Bring a difference of phases or IFs, in units of pi, to [-1, 1)."""
+    return difference - difference.detach().add(1).mul_(0.5).floor_().mul_(2)

@@ -1,0 +1,147 @@
+"""The run folder: what a training leaves behind, and where. Loads no torch."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from distill.config import load_toml
+from distill.errors import RunError
+from distill.storage.files import write_whole
+
+
+@frozen
+class Run:
+    """The paths of a run folder."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The effective recipe, `recipe.toml`."""
+        return self.folder / "recipe.toml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per record."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, from which a training is resumed."""
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The trained model, `model.safetensors`."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def start(self) -> Path:
+        """The model that the training began with, `start.safetensors`, if it began with one."""
+        return self.folder / "start.safetensors"
+
+    @property
+    def latents(self) -> Path:
+        """The latents of the training recordings, of which new sounds are made."""
+        return self.folder / "latents.safetensors"
+
+    @property
+    def baselines(self) -> Path:
+        """What baselines need to know of the training recordings, `baselines.safetensors`."""
+        return self.folder / "baselines.safetensors"
+
+    @property
+    def split(self) -> Path:
+        """Which recordings are trained on and which are held out, `split.json`."""
+        return self.folder / "split.json"
+
+    @property
+    def audio(self) -> Path:
+        """Held-out originals beside their reconstructions."""
+        return self.folder / "audio"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.folder / "tensorboard"
+
+    def require(self) -> None:
+        """Check that the folder is a run.
+
+        Raises:
+            RunError: it is not.
+        """
+        if not self.folder.is_dir():
+            raise RunError(
+                "there is no such run folder",
+                culprit=str(self.folder),
+                remedy="Give the folder that `distill train --out` wrote.",
+            )
+        if not self.recipe.is_file():
+            raise RunError(
+                "is not a run folder: it holds no recipe.toml",
+                culprit=str(self.folder),
+                remedy="Give the folder that `distill train --out` wrote.",
+            )
+
+    def require_new(self) -> None:
+        """Check that nothing stands where a new run is to be written.
+
+        Raises:
+            RunError: the folder holds a run, or other files, or is none.
+        """
+        if self.recipe.exists():
+            raise RunError(
+                "holds a run already",
+                culprit=str(self.folder),
+                remedy="Add --resume to go on with it, or give another folder with --out.",
+            )
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError("is a file", culprit=str(self.folder), remedy="Give a folder with --out.")
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            raise RunError(
+                "is not empty, and holds no run",
+                culprit=str(self.folder),
+                remedy="Give a new folder with --out.",
+            )
+
+    def read_recipe(self) -> dict[str, Any]:
+        """Read `recipe.toml` as plain data.
+
+        Raises:
+            RunError: the folder is not a run.
+            ConfigError: the file is damaged.
+        """
+        self.require()
+        return load_toml(self.recipe)
+
+    def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
+        """Append records to `metrics.jsonl`."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """Read the records of `metrics.jsonl`, up to a last one that a kill cut short."""
+        if not self.metrics.exists():
+            return
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop the records of steps that a resumed training will take again."""
+        kept = [record for record in self.read_metrics() if record["step"] <= step]
+        write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
+
+
+def free_run(parent: Path, name: str) -> Run:
+    """Give a run folder `parent/name`, or `name-2`, `name-3`, ... where that is taken."""
+    number = 1
+    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return Run(folder)

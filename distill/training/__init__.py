@@ -1,0 +1,1 @@
+"""Training: the loop, what it draws and steps with, and what it keeps and records."""

@@ -1,0 +1,116 @@
+"""Gradients and steps of a training: of the model, and of the terms that are trained themselves."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from distill.errors import ConfigError
+from distill.loss.composer import CombinedLoss
+from distill.model import VAE
+from distill.settings import TrainingSettings
+
+_FINAL_RATE = 0.01
+
+
+class Optimization:
+    """One AdamW for the model, which lowers the loss's `total`, and one for each trained term.
+
+    All of them rise and fall with one learning rate schedule, and stand still together.
+    """
+
+    def __init__(
+        self, settings: TrainingSettings, accelerator: Accelerator, model: nn.Module, loss: CombinedLoss
+    ) -> None:
+        self.settings, self.accelerator = settings, accelerator
+        self.model, self.own = model, loss.trained_terms()
+        rate, encoder_rate = settings.rates(begun=False)
+        self.optimizer = self._adamw(model, rate, (0.9, 0.999), encoder_rate)
+        self.own_optimizers: dict[str, torch.optim.Optimizer] = {}
+        for name, term in self.own.items():
+            config = getattr(loss.config, name)
+            self.own_optimizers[name] = self._adamw(term, config.learning_rate, config.betas)
+        self._all = [self.optimizer, *self.own_optimizers.values()]
+        self._highest = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._all]
+
+    def _adamw(
+        self, module: nn.Module, rate: float, betas: tuple[float, float], encoder_rate: float = 1.0
+    ) -> torch.optim.AdamW:
+        """Make an optimizer; what belongs to an encoder learns at `encoder_rate` times the rate."""
+        encoder = list(module.encoder_parameters()) if isinstance(module, VAE) else []
+        known = {id(parameter) for parameter in encoder}
+        others = [parameter for parameter in module.parameters() if id(parameter) not in known]
+        groups = [{"params": others, "lr": rate}]
+        if encoder:
+            groups.append({"params": encoder, "lr": rate * encoder_rate})
+            for (
+                parameter
+            ) in encoder:  # What is kept takes no time to differentiate, and shortens no gradient.
+                parameter.requires_grad_(encoder_rate > 0)
+        return torch.optim.AdamW(groups, rate, betas, weight_decay=self.settings.weight_decay, fused=True)
+
+    def differentiate(self, components: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Give every parameter its gradient, none longer than allowed; give the norms they had.
+
+        Raises:
+            ConfigError: the encoder is kept, and no term looks at what is decoded.
+        """
+        for optimizer in self._all:
+            optimizer.zero_grad()
+        if not components["total"].requires_grad:
+            raise ConfigError(
+                "loss: no term looks at what is decoded, and the encoder is kept, so that nothing would be "
+                "learnt; add a term, stft for one, or set training.encoder_rate = 1"
+            )
+        self.accelerator.backward(components["total"])
+        norms = {"gradient_norm": self._shorten([*self.model.parameters()])}
+        if "objective" not in components:
+            return norms
+        self.accelerator.backward(components["objective"])
+        for name, term in self.own.items():
+            learnt = [parameter for parameter in term.parameters() if parameter.grad is not None]
+            if learnt:
+                self._average(learnt)
+                norms[f"gradient_norm/{name}"] = self._shorten(learnt)
+        return norms
+
+    def _average(self, learnt: list[nn.Parameter]) -> None:
+        """Let all processes have the mean gradient, as the model has through its wrapper."""
+        if self.accelerator.num_processes > 1:
+            means = self.accelerator.reduce([parameter.grad for parameter in learnt], reduction="mean")
+            for parameter, mean in zip(learnt, means, strict=True):
+                parameter.grad = mean
+
+    def _shorten(self, learnt: list[nn.Parameter]) -> Tensor:
+        return clip_grad_norm_(learnt, self.settings.max_gradient_norm)
+
+    def step(self, number: int, progress: float, bad: Tensor) -> None:
+        """Take a step, by its number and the progress of the training; none where `bad` is 1."""
+        factor = self._rate_factor(number, progress)
+        for optimizer, highest in zip(self._all, self._highest, strict=True):
+            for group, rate in zip(optimizer.param_groups, highest, strict=True):
+                group["lr"] = rate * factor
+            # A fused optimizer stands still while this is 1, without asking the host.
+            optimizer.found_inf = bad  # type: ignore[attr-defined]  # as a gradient scaler sets it
+            optimizer.step()
+
+    def _rate_factor(self, number: int, progress: float) -> float:
+        """Rise over the warm-up, fall along half a cosine to a hundredth."""
+        warmup = min(1.0, (number + 1) / (self.settings.warmup_steps + 1))
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        return warmup * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the state of every optimizer."""
+        own = {name: optimizer.state_dict() for name, optimizer in self.own_optimizers.items()}
+        return {"optimizer": self.optimizer.state_dict(), "own_optimizers": own}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, own in state.get("own_optimizers", {}).items():
+            self.own_optimizers[name].load_state_dict(own)

@@ -1,0 +1,157 @@
+"""What each term of a loss takes of a training step, and what it gives to the gradient.
+
+Shapes: `B` clips in a batch, `K` terms.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import fmean, median
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from attrs import frozen
+from torch import Tensor
+
+from distill.audio.corpus import Split, Stream
+from distill.errors import TermError
+from distill.loss.composer import CombinedLoss
+from distill.model import VAE
+from distill.settings import TrainingSettings
+from distill.spectral.representation import MagnitudeIF
+from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
+from distill.training.gradients import Gradients
+from distill.views import LossInputs
+
+R = TypeVar("R")
+
+
+@frozen(kw_only=True)
+class Cost:
+    """What one term, by itself, comes to: its unweighted value, and milliseconds forward and backward.
+
+    The value is the mean over the batches, the times are medians.
+    """
+
+    value: float
+    forward: float
+    backward: float
+
+
+@frozen(kw_only=True)
+class Profile:
+    """The costs of a loss's terms, by name, and their gradients."""
+
+    costs: dict[str, Cost]
+    gradients: Gradients
+
+
+def profile(
+    loss: CombinedLoss,
+    *,
+    model: VAE,
+    representation: MagnitudeIF,
+    recordings: Split | Stream,
+    settings: TrainingSettings,
+    accelerator: Accelerator,
+    batches: int,
+) -> Profile:
+    """Measure every term on batches as a training draws them, at its end, when warm-ups are over.
+
+    Each term is computed by itself, so that its time holds all its views, and what it leaves of them is
+    not shared. Nothing is learnt. A batch before the first warms up.
+
+    Raises:
+        TermError: a term's value or gradient is not finite.
+    """
+    device = accelerator.device
+    model, representation, loss = model.to(device).train(), representation.to(device), loss.to(device)
+    samples = clip_samples(settings, representation, model)
+    clips = torch.Generator().manual_seed(settings.seed)
+    noise = torch.Generator(device).manual_seed(settings.seed)
+    measured: list[dict[str, Cost]] = []
+    outputs: list[Tensor] = []
+    posteriors: list[Tensor] = []
+    for number in range(batches + 1):
+        waveform = draw_clips(recordings, settings, samples, clips).to(device)
+        drawn = draw_noise(model, representation, len(waveform), samples, noise)
+        iterations = settings.reconciliations
+        with accelerator.autocast():
+            inputs = predict(model, representation, waveform, drawn, iterations=iterations, progress=1.0)
+        costs, output, posterior = _measure(loss, inputs)
+        if number:
+            measured.append(costs)
+            outputs.append(output)
+            posteriors.append(posterior)
+    return Profile(
+        costs={name: _typical([costs[name] for costs in measured]) for name in loss.origins},
+        gradients=Gradients(
+            names=tuple(loss.origins), output=torch.cat(outputs), posterior=torch.cat(posteriors)
+        ),
+    )
+
+
+def _measure(loss: CombinedLoss, inputs: LossInputs) -> tuple[dict[str, Cost], Tensor, Tensor]:
+    """Give each term's cost on one batch, and the inner products of the gradients, both `[B, K, K]`."""
+    # Terms look at copies, so that what reaches the posterior through the decoder is told from what does not.
+    seen = inputs.detached()
+    outputs = [output.requires_grad_() for output in seen.prediction.sources]
+    posterior = [parameter.requires_grad_() for parameter in (seen.posterior.mu, seen.posterior.logvar)]
+    costs: dict[str, Cost] = {}
+    at_output: list[Tensor] = []
+    at_posterior: list[Tensor] = []
+    for name, term in loss.origins.items():
+        value, forward = _timed(inputs.device, partial(loss.unweighted, name, seen))
+        gradients, backward = _timed(inputs.device, partial(_gradients, value, (*outputs, *posterior)))
+        costs[name] = Cost(value=value.item(), forward=forward, backward=backward)
+        output, direct = gradients[: len(outputs)], gradients[len(outputs) :]
+        carried = _carried_back(inputs, output)
+        at_output.append(_flat(output))
+        at_posterior.append(_flat([one + other for one, other in zip(carried, direct, strict=True)]))
+        if not (value.isfinite() and at_output[-1].isfinite().all() and at_posterior[-1].isfinite().all()):
+            raise TermError(
+                "its value or its gradient is not finite on clips of this corpus",
+                culprit=str(term),
+                remedy=f"See what breaks it: distill losses check {name}",
+            )
+    return costs, _inner_products(at_output), _inner_products(at_posterior)
+
+
+def _gradients(value: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if not value.requires_grad:  # of what can only be monitored
+        return tuple(map(torch.zeros_like, sources))
+    return torch.autograd.grad(value, sources, allow_unused=True, materialize_grads=True)
+
+
+def _carried_back(inputs: LossInputs, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Carry gradients with respect to the decoder's outputs back through it, to `mu` and `logvar`."""
+    outputs, posterior = inputs.prediction.sources, (inputs.posterior.mu, inputs.posterior.logvar)
+    return torch.autograd.grad(outputs, posterior, gradients, retain_graph=True)
+
+
+def _flat(gradients: Sequence[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
+
+
+def _inner_products(gradients: list[Tensor]) -> Tensor:
+    """Give those of every two of K gradients `[B, ...]`, example by example: `[B, K, K]`, in float64."""
+    stacked = torch.stack(gradients)
+    return torch.einsum("ibn,jbn->bij", stacked, stacked).cpu().double()
+
+
+def _timed(device: torch.device, call: Callable[[], R]) -> tuple[R, float]:
+    """Give what a call returns, and the milliseconds until the device is done with it."""
+    began = time.perf_counter()
+    result = call()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return result, 1e3 * (time.perf_counter() - began)
+
+
+def _typical(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        value=fmean(cost.value for cost in costs),
+        forward=median(cost.forward for cost in costs),
+        backward=median(cost.backward for cost in costs),
+    )

@@ -1,0 +1,43 @@
+"""Records of a training on disk: `metrics.jsonl` for programs, event files for TensorBoard."""
+
+from types import TracebackType
+from typing import Self
+
+import attrs
+from tensorboardX import SummaryWriter
+
+from distill.storage.run import Run
+from distill.training.trainer import Record
+
+
+class Recorder:
+    """Writes every record of a training to its run folder.
+
+    `resumed_at` is the step a resumed training goes on from: later records are dropped, since those
+    steps are taken again.
+    """
+
+    def __init__(self, run: Run, *, resumed_at: int | None) -> None:
+        self.run = run
+        if resumed_at is not None:
+            run.forget_metrics_after(resumed_at)
+        purge = None if resumed_at is None else resumed_at + 1
+        self.events = SummaryWriter(str(run.tensorboard), purge_step=purge)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.events.close()
+
+    def write(self, record: Record) -> None:
+        """Append one record to both."""
+        self.run.append_metrics([attrs.asdict(record)])
+        for name, value in record.components.items():
+            self.events.add_scalar(f"{record.split}/{name}", value, record.step)
+        if record.split == "train":
+            self.events.add_scalar("speed/seconds_of_audio_per_second", record.audio_rate, record.step)
+            for name, value in record.weights.items():
+                self.events.add_scalar(f"weight/{name}", value, record.step)

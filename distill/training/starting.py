@@ -1,0 +1,101 @@
+"""What a training begins with: the base model, another run's model, or nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+from torch import Tensor
+
+from distill.base import base_checksum, load_base
+from distill.config import structure
+from distill.errors import ConfigError, RunError
+from distill.model import VAE
+from distill.recipe import Recipe
+from distill.settings import RepresentationSettings
+from distill.storage.checkpoints import load_state
+from distill.storage.run import Run
+
+_AXES = "axes."
+"""What a compact code adds to a rich one: it begins anew, from the corpus."""
+
+
+@frozen(kw_only=True)
+class Start:
+    """What a model began with: `origin` for the recipe's provenance, and in words, `said`."""
+
+    origin: str
+    said: str
+
+    @classmethod
+    def recorded(cls, run: Run) -> "Start":
+        """Return what a run began with that is resumed."""
+        origin = str(run.read_recipe().get("provenance", {}).get("training.start", "none"))
+        return cls(origin=origin, said="where it stopped")
+
+
+def start(vae: VAE, recipe: Recipe) -> Start:
+    """Let a model begin with what `training.start` says.
+
+    The base model is of one transform and one size. Where the recipe has others, the model begins with
+    nothing, and `said` tells why.
+
+    Raises:
+        RunError: the run to begin with is none, or holds no model.
+        ConfigError: its model or its representation is not that of the recipe.
+    """
+    wanted = recipe.training.start
+    if wanted == "none":
+        return Start(origin="none", said="nothing learnt before")
+    if wanted != "base":
+        return _start_with_run(vae, recipe, Run(Path(wanted)))
+    base = load_base()
+    reasons = [*_differing(recipe.representation, base.representation, "representation")]
+    reasons += _misfits(vae, base.weights)
+    if reasons:
+        return Start(origin="none", said=f"nothing learnt before: the base model has another {reasons[0]}")
+    _load(vae, base.weights)
+    checksum = base_checksum()
+    return Start(origin=f"base sha256:{checksum}", said=f"the base model, {checksum[:12]}")
+
+
+def _start_with_run(vae: VAE, recipe: Recipe, run: Run) -> Start:
+    tree = run.read_recipe()
+    representation = structure(tree.get("representation", {}), RepresentationSettings, at="representation")
+    if not run.model.exists():
+        raise RunError(
+            "holds no trained model to begin with",
+            culprit=str(run.folder),
+            remedy="Train it on with --resume; a model is saved every few minutes and at the end.",
+        )
+    weights = load_state(run.model)
+    reasons = [*_differing(recipe.representation, representation, "representation")]
+    reasons += _misfits(vae, weights)
+    if reasons:
+        raise ConfigError(
+            f"training.start: the model of {run.folder} has another {reasons[0]}; "
+            "set the same here, or another start"
+        )
+    _load(vae, weights)
+    return Start(origin=f"run {run.folder.resolve()}", said=f"the model of {run.folder}")
+
+
+def _differing(wanted: RepresentationSettings, there: RepresentationSettings, section: str) -> list[str]:
+    names = ("sample_rate", "n_fft", "hop", "floor")
+    return [
+        f"{section}.{name}, {getattr(there, name):g}"
+        for name in names
+        if getattr(wanted, name) != getattr(there, name)
+    ]
+
+
+def _misfits(vae: VAE, weights: Mapping[str, Tensor]) -> list[str]:
+    """Name what of a model's weights, but for its axes, does not fit."""
+    own = {name: value.shape for name, value in vae.state_dict().items() if not name.startswith(_AXES)}
+    there = {name: value.shape for name, value in weights.items() if not name.startswith(_AXES)}
+    return [f"size of model ({name})" for name in sorted({*own, *there}) if own.get(name) != there.get(name)]
+
+
+def _load(vae: VAE, weights: Mapping[str, Tensor]) -> None:
+    own = vae.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    vae.load_state_dict(own | fitting)

@@ -1,0 +1,334 @@
+"""The training loop.
+
+Shapes: `B` clips in a step, `N` samples.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from attrs import frozen
+from torch import Tensor
+
+from distill.audio.corpus import Corpus
+from distill.errors import RunError, TrainingError
+from distill.loss.composer import CombinedLoss
+from distill.model import VAE
+from distill.settings import TrainingSettings
+from distill.spectral.representation import MagnitudeIF
+from distill.storage.checkpoints import save_checkpoint, save_state
+from distill.storage.run import Run
+from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
+from distill.training.optimization import Optimization
+
+_RISES_THAT_WARN = 5
+_CLIPS_TO_EVALUATE = 16
+_ONE_SIGNAL_SECONDS = 1.0
+
+
+@frozen(kw_only=True)
+class Record:
+    """What one line of `metrics.jsonl` says.
+
+    Of the split `train`, components are means over the steps since the last record. Of `heldout`, they
+    are of the same clips each time, at the weights of the end of the training, so that they compare.
+    `seconds` is the time trained so far, `audio_rate` seconds of audio trained on per second.
+    """
+
+    step: int
+    split: str
+    seconds: float
+    components: dict[str, float]
+    weights: dict[str, float]
+    progress: float
+    audio_rate: float
+
+
+class Interrupted(Exception):  # noqa: N818  # what the user wanted is no error
+    """The training was asked to stop, and has saved itself."""
+
+
+class Trainer:
+    """Train a VAE on a corpus with a combined loss, as `settings` say.
+
+    `report` is called with each `Record`, `warn` with what the user must see. Processes started by
+    torchrun share a step's clips evenly between them, and the gradient is the mean of theirs.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        accelerator: Accelerator,
+        *,
+        model: VAE,
+        representation: MagnitudeIF,
+        loss: CombinedLoss,
+        corpus: Corpus,
+        run: Run,
+        report: Callable[[Record], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.settings, self.accelerator, self.corpus, self.run = settings, accelerator, corpus, run
+        self.report, self.warn = report, warn
+        device = accelerator.device
+        self.vae, self.representation, self.loss = (
+            model.to(device),
+            representation.to(device),
+            loss.to(device),
+        )
+        self.clip_samples = clip_samples(settings, representation, model)
+        self.clips = torch.Generator().manual_seed(settings.seed)
+        self.noise = torch.Generator(device).manual_seed(settings.seed)
+        self.optimization = Optimization(settings, accelerator, self.vae, self.loss)
+        self.step, self.seconds, self.evaluations = 0, 0.0, 0
+        self.heldout_totals: list[float] = []
+
+    def train(self, state: dict[str, Any] | None = None) -> None:
+        """Train until the steps or minutes are used up; from a checkpoint's state if one is given.
+
+        Raises:
+            RunError: the state is of another model.
+            CorpusError: a shard cannot be read, or the state is of another number of processes.
+            TrainingError: the loss is not finite; the state before it is saved.
+            Interrupted: SIGINT or SIGTERM came; the state is saved.
+        """
+        if state is not None:
+            self._restore(state)
+        self.model = self.accelerator.prepare_model(self.vae)
+        self._begin_window()
+        started = time.monotonic() - self.seconds
+        saved, interrupted = self.seconds, False
+        with _noting_signals() as signals:
+            while self.progress < 1:
+                self._take_step()
+                window_ends = self.step % self.settings.log_every == 0
+                if window_ends or self.accelerator.num_processes == 1:
+                    self.seconds, interrupted = self._agreed(time.monotonic() - started, len(signals))
+                if window_ends or interrupted or self.progress >= 1:
+                    self._log()
+                if self.progress * self.settings.evaluations >= self.evaluations + 1:
+                    self._evaluate()
+                if interrupted:
+                    self.save()
+                    raise Interrupted
+                if self.seconds - saved > 60 * self.settings.checkpoint_minutes:
+                    saved = self.seconds
+                    self.save()
+        self.save()
+
+    @property
+    def progress(self) -> float:
+        """How much of the training is done, 0..1."""
+        if self.settings.steps is not None:
+            return min(1.0, self.step / self.settings.steps)
+        return min(1.0, self.seconds / (60 * (self.settings.time_limit or math.inf)))
+
+    def _take_step(self) -> None:
+        """Learn from one batch. Nothing here waits for the device."""
+        self.vae.train()
+        self.loss.train()
+        waveform = self._draw_clips()
+        components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
+        norms = self.optimization.differentiate(components)
+        self._add_to_window(components | norms)
+        self.optimization.step(self.step, self.progress, self._bad)
+        self.step += 1
+
+    def _compute(
+        self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
+    ) -> dict[str, Tensor]:
+        """Reconstruct the waveforms `[B, N]` and give the components of the loss."""
+        iterations = self.settings.reconciliations
+        inputs = predict(
+            model, self.representation, waveform, noise, iterations=iterations, progress=progress
+        )
+        return self.loss(inputs)
+
+    def _draw_clips(self) -> Tensor:
+        """Draw a step's clips, and give this process its share of them: `[B, N]`."""
+        rows = self._share(torch.arange(self.settings.batch_size)).tolist()
+        clips = draw_clips(self.corpus.train, self.settings, self.clip_samples, self.clips, rows)
+        device = self.accelerator.device
+        # Only from pinned memory can a copy to CUDA go on while the host does.
+        clips = clips.pin_memory() if device.type == "cuda" else clips
+        return clips.to(device, non_blocking=True)
+
+    def _draw_noise(self) -> Tensor:
+        clips = self.settings.batch_size
+        return self._share(draw_noise(self.vae, self.representation, clips, self.clip_samples, self.noise))
+
+    def _share(self, batch: Tensor) -> Tensor:
+        return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
+
+    def _begin_window(self) -> None:
+        """Begin to add up components, on the device, from record to record."""
+        self._names: list[str] = []
+        self._sum = self._last = torch.zeros((), device=self.accelerator.device)
+        self._bad = torch.zeros((), device=self.accelerator.device)
+        self._window = self.step, time.monotonic()
+
+    def _add_to_window(self, components: dict[str, Tensor]) -> None:
+        names = list(components)
+        if self._names not in ([], names):  # a term begins
+            self._log()
+        self._names = names
+        values = torch.stack([value.detach().float() for value in components.values()])
+        # From the first bad step on, what it gave is kept and the optimizer stands still.
+        self._last = torch.where(self._bad > 0, self._last, values)
+        decisive = [name for name in names if name in ("total", "objective") or "gradient_norm" in name]
+        finite = torch.stack([components[name] for name in decisive]).isfinite().all()
+        self._bad = torch.maximum(self._bad, (~finite).float())
+        if self.accelerator.num_processes > 1:  # what is bad for one stops them all
+            self._bad = self.accelerator.reduce(self._bad, reduction="sum").clamp(max=1)
+        self._sum = self._sum + values
+
+    def _log(self) -> None:
+        """Report the means since the last record; the only place where the host waits for a step."""
+        first, began = self._window
+        steps = self.step - first
+        window = torch.cat([self._bad[None], self._sum / max(steps, 1), self._last])
+        bad, *values = self.accelerator.reduce(window, reduction="mean").tolist()
+        means = dict(zip(self._names, values[: len(self._names)], strict=True))
+        if bad:
+            self._stop_for(dict(zip(self._names, values[len(self._names) :], strict=True)), first)
+        seconds_of_audio = (
+            steps * self.settings.batch_size * self.clip_samples / self.representation.sample_rate
+        )
+        self._report("train", means, seconds_of_audio / (time.monotonic() - began))
+        self._begin_window()
+
+    def _stop_for(self, components: dict[str, float], window: int) -> None:
+        self.save()
+        culprits = [
+            f"{name}{self._origin(name)} is {value}"
+            for name, value in components.items()
+            if name != "total" and not math.isfinite(value) and not name.startswith(("weight/", "weighted/"))
+        ]
+        raise TrainingError(
+            f"the loss is not finite: {', '.join(culprits) or 'total'}",
+            culprit=f"steps {window + 1}..{self.step}",
+            remedy="The model is saved as it was before that step. Lower training.learning_rate or the "
+            "weight of that term, and go on with --resume.",
+        )
+
+    def _origin(self, component: str) -> str:
+        """Name the distribution of the term that a component is of, if it is of one."""
+        term = component.removeprefix("objective/").partition("/")[0]
+        return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        """Measure the loss on the same held-out clips each time, and warn when it keeps rising."""
+        self.evaluations += 1
+        if not self.corpus.heldout.recordings:
+            return
+        self.vae.eval()
+        self.loss.eval()
+        clips = torch.Generator().manual_seed(self.settings.seed)
+        waveform = self.corpus.heldout.draw(_CLIPS_TO_EVALUATE, self.clip_samples, clips)
+        waveform = waveform.to(self.accelerator.device)
+        components = self._compute(self.vae, waveform, noise=None, progress=1.0)
+        names, values = list(components), torch.stack(list(components.values()))
+        means = dict(zip(names, values.tolist(), strict=True))
+        self._report("heldout", means, 0.0)
+        self.heldout_totals.append(means["total"])
+        last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
+        if len(last) > _RISES_THAT_WARN and all(before < after for before, after in pairwise(last)):
+            self.warn(
+                f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
+                f"{last[-1]:.4g}: the model learns its recordings by heart. Stop here, or add recordings."
+            )
+
+    def _report(self, split: str, components: dict[str, float], audio_rate: float) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        weights = {k.removeprefix("weight/"): v for k, v in components.items() if k.startswith("weight/")}
+        shown = {k: v for k, v in components.items() if not k.startswith(("weight/", "weighted/"))}
+        record = Record(
+            step=self.step,
+            split=split,
+            seconds=round(self.seconds, 3),
+            components=shown,
+            weights=weights,
+            progress=self.progress,
+            audio_rate=round(audio_rate, 3),
+        )
+        self.report(record)
+
+    def save(self) -> None:
+        """Save a checkpoint, from which the training goes on as if it had never stopped, and the model."""
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "evaluations": self.evaluations,
+            "heldout_totals": self.heldout_totals,
+            "weights": self.loss.weights_at(1.0),
+            "model": self.vae.state_dict(),
+            "loss": self.loss.state_dict(),
+            **self.optimization.state_dict(),
+            "clips": self.clips.get_state(),
+            "noise": self.noise.get_state(),
+            "corpus": self.corpus.train.state_dict(),
+        }
+        save_checkpoint(self.run.checkpoints, self.step, state)
+        save_state(self.run.model, self.vae.state_dict())
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.evaluations = state["evaluations"]
+        # Totals of other weights than these do not compare.
+        weights = self.loss.weights_at(1.0)
+        self.heldout_totals = state["heldout_totals"] if state.get("weights", weights) == weights else []
+        try:
+            self.vae.load_state_dict(state["model"])
+            self.loss.load_state_dict(state.get("loss", {}))
+        except RuntimeError as error:
+            raise RunError(
+                "its checkpoint is of another model, or of another loss, than its recipe describes",
+                culprit=str(self.run.folder),
+                remedy="Restore recipe.toml as the training wrote it.",
+            ) from error
+        self.optimization.load_state_dict(state)
+        self.clips.set_state(state["clips"])
+        self.noise.set_state(state["noise"])
+        self.corpus.train.load_state_dict(state.get("corpus", {}))
+
+    def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
+        """Let all processes have the longest time, and any signal."""
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor([[seconds, signals]], dtype=torch.float32, device=self.accelerator.device)
+            seconds, signals = self.accelerator.gather(mine).amax(dim=0).tolist()
+        return seconds, signals > 0
+
+
+@contextmanager
+def _noting_signals() -> Iterator[list[float]]:
+    """Note the first SIGINT or SIGTERM instead of dying of it; a later one ends the process as usual.
+
+    A launcher and its cluster may both pass one on, so that what comes within a second is the same one.
+    """
+    noted: list[float] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _: object) -> None:
+        noted.append(time.monotonic())
+        if noted[-1] - noted[0] > _ONE_SIGNAL_SECONDS:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            signal.raise_signal(number)
+
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,57 @@
+"""Plain waveforms as what a loss compares: checked, channels as examples, with a transform.
+
+Shapes: `B` batch, `C` channels, `N` samples.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from distill.errors import InputError, ShapeError
+from distill.spectral.representation import MagnitudeIF
+
+SAMPLE_RATE = 44_100
+"""The rate of waveforms of which none is given, in Hz."""
+
+_N_FFT = 2048
+"""Samples in a frame at that rate, 46 ms."""
+_SLOWEST = 1000
+
+
+def folded(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return two waveforms `[B, N]` or `[B, C, N]` as `[B * C, N]`, and the number of channels.
+
+    Raises:
+        InputError: one of them is not a floating-point tensor.
+        ShapeError: they do not share one of the shapes, or have no samples.
+    """
+    for side in (prediction, target):
+        if not (isinstance(side, Tensor) and side.is_floating_point()):
+            got = f"{side.dtype}" if isinstance(side, Tensor) else type(side).__name__
+            raise InputError(
+                f"prediction and target must be floating-point tensors, 1 being full scale: got {got}",
+                remedy="Samples of 16 bits are divided by 32768.",
+            )
+    if prediction.shape != target.shape or prediction.ndim not in (2, 3) or 0 in prediction.shape:
+        raise ShapeError(
+            "prediction and target must share the shape [B, N] or [B, C, N], and not be empty: "
+            f"got {list(prediction.shape)} and {list(target.shape)}"
+        )
+    channels = prediction.shape[1] if prediction.ndim == 3 else 1
+    return prediction.reshape(-1, prediction.shape[-1]), target.reshape(-1, target.shape[-1]), channels
+
+
+def representation_at(sample_rate: int, device: torch.device) -> MagnitudeIF:
+    """Return the representation of waveforms that come without one, the same for any length.
+
+    Its frames last about 46 ms: 2,048 samples at 44.1 kHz, the power of two that is nearest (on a
+    logarithmic scale) at others. Its hop is a quarter of that.
+
+    Raises:
+        InputError: the rate is not a whole number of Hz, 1000 or more.
+    """
+    if not isinstance(sample_rate, int) or sample_rate < _SLOWEST:
+        raise InputError(f"sample_rate must be a whole number of Hz, {_SLOWEST} or more: got {sample_rate!r}")
+    n_fft = 2 ** round(math.log2(_N_FFT * sample_rate / SAMPLE_RATE))
+    return MagnitudeIF(sample_rate, n_fft, n_fft // 4).to(device)

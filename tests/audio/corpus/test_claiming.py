@@ -1,0 +1,78 @@
+"""Claiming a folder to write shards to: by one process at a time, and never what is there already."""
+
+import pytest
+
+from distill.audio.corpus.claiming import claim
+from distill.errors import CorpusError
+
+SHARDS = ("train-000000.tar", "heldout-000003.tar", "train-1000000.tar")
+MARKER = ".shards.partial"
+
+
+def refusal(folder):
+    """Give the message with which a folder is refused."""
+    with pytest.raises(CorpusError) as caught, claim(folder):
+        pytest.fail("it is claimed")
+    return str(caught.value)
+
+
+def names(folder):
+    """Name what lies in a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+def test_what_is_written_stays(tmp_path):
+    """The marker alone goes, after all else."""
+    with claim(tmp_path):
+        assert names(tmp_path) == {MARKER}
+        for name in SHARDS:
+            (tmp_path / name).touch()
+    assert names(tmp_path) == {*SHARDS}
+
+
+def test_another_process_is_writing(tmp_path):
+    """The whole message; its shards stay, and are finished."""
+    with claim(tmp_path):
+        (tmp_path / SHARDS[0]).touch()
+        assert refusal(tmp_path) == (
+            f"{tmp_path}: another process is writing shards to it\n"
+            "Wait for it, or give another folder for the shards."
+        )
+        assert names(tmp_path) == {MARKER, SHARDS[0]}
+    assert names(tmp_path) == {SHARDS[0]}
+
+
+def test_without_locks_a_folder_is_claimed_all_the_same(tmp_path, monkeypatch):
+    """Some network disks have none."""
+
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with claim(tmp_path):
+        (tmp_path / SHARDS[0]).touch()
+    assert names(tmp_path) == {SHARDS[0]}
+
+
+@pytest.mark.parametrize("present", [["mine.txt"], [SHARDS[0]], ["shards.json"], ["shards.json", MARKER]])
+def test_a_folder_that_is_not_empty(tmp_path, present):
+    """Even if shards alone lie there, since nothing says who wrote them; and whole ones with a marker."""
+    for name in present:
+        (tmp_path / name).touch()
+    assert refusal(tmp_path) == f"{tmp_path}: is not empty\nGive a new folder for the shards."
+    assert names(tmp_path) == {*present}
+
+
+def test_where_it_fails_only_what_was_written_goes(tmp_path):
+    """Shards, temporary files of the manifest and the marker; names that only look alike stay."""
+    alike = {"mine.txt", "train-00000.tar", "train-000000.tar.gz", "other-000000.tar", "1.partial"}
+
+    def fail():
+        with claim(tmp_path):
+            for name in (*SHARDS, ".4711.partial", *alike):
+                (tmp_path / name).touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert names(tmp_path) == alike

@@ -1,0 +1,56 @@
+"""Encoding a recording as FLAC: its pieces, their names, and what FLAC does not hold."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from distill.audio.corpus.decoding import UnusableError, decode
+from distill.audio.corpus.encoding import encode
+from distill.audio.corpus.scanning import find_audio
+
+RATE = 1000
+
+
+def encoded(path, samples, subtype="PCM_16"):
+    """Write samples to a file at 1 kHz, and encode it; what was encoded, and each piece decoded, `[N, C]`."""
+    soundfile.write(path, samples, RATE, subtype=subtype)
+    made = encode(find_audio(path).candidates[0], RATE)
+    decoded = [soundfile.read(io.BytesIO(piece.flac), always_2d=True) for piece in made.pieces]
+    assert {rate for _, rate in decoded} == {RATE}
+    return made, [samples for samples, _ in decoded]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pieces"),
+    [
+        (0.001, {"a.wav": 0.001}),
+        (59.999, {"a.wav": 59.999}),
+        (60, {"a.wav@0s": 30, "a.wav@30s": 30}),
+        (149.5, {"a.wav@0s": 30, "a.wav@30s": 30, "a.wav@60s": 30, "a.wav@90s": 59.5}),
+    ],
+)
+def test_pieces_of_half_a_minute_to_a_minute(tmp_path, seconds, pieces):
+    """Their names say where they begin, unless there is one; together they are the recording, to the bit."""
+    noise = np.random.default_rng(0).integers(-9999, 9999, (round(seconds * RATE), 2)).astype(np.int16)
+    made, decoded = encoded(tmp_path / "a.wav", noise)
+    assert {piece.name: piece.frames / RATE for piece in made.pieces} == pieces
+    assert {piece.channels for piece in made.pieces} == {2}
+    assert np.array_equal(np.concatenate(decoded) * 2**15, noise)
+    assert made.digest == decode(tmp_path / "a.wav", RATE, lambda _: None).digest
+
+
+def test_what_exceeds_full_scale_is_turned_down(tmp_path):
+    """To a peak of 1, since FLAC would clip it."""
+    loud = np.random.default_rng(0).uniform(-3, 3, (800, 1)).astype(np.float32)
+    _, (decoded,) = encoded(tmp_path / "loud.wav", loud, "FLOAT")
+    np.testing.assert_allclose(decoded, loud / np.abs(loud).max(), atol=2**-22)
+
+
+def test_more_channels_than_flac_has(tmp_path):
+    """Eight are encoded, nine are refused."""
+    made, _ = encoded(tmp_path / "eight.wav", np.full((10, 8), 0.1))
+    assert [piece.channels for piece in made.pieces] == [8]
+    with pytest.raises(UnusableError, match=r"^has 9 channels, and a FLAC file has at most 8$"):
+        encoded(tmp_path / "nine.wav", np.full((10, 9), 0.1))

@@ -1,0 +1,216 @@
+"""Reading sharded corpora, from a folder and from a server, whole and broken."""
+
+import functools
+import http.server
+import json
+import shutil
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from distill.audio.corpus import is_sharded, open_shards
+from distill.errors import CorpusError
+
+RESTORE = "Restore it from a copy, or write the shards again with `distill shard`."
+
+
+@pytest.fixture
+def copy(shards, tmp_path):
+    """Copy the shards, to be damaged."""
+    return shutil.copytree(shards, tmp_path / "copy")
+
+
+@pytest.fixture
+def server(copy):
+    """Serve the copy on this machine; give its URL."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=copy)
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def opened(location, *, sample_rate=8000, pool_shards=6):
+    """Open shards, and read all of them."""
+    corpus = open_shards(str(location), sample_rate=sample_rate, pool_shards=pool_shards)
+    assert corpus.train.recordings
+    return corpus
+
+
+def refusal(location, **options):
+    """Give the message with which shards are refused."""
+    with pytest.raises(CorpusError) as caught:
+        opened(location, **options)
+    assert caught.value.exit_status == 2
+    return str(caught.value)
+
+
+def change_manifest(folder, change):
+    """Change the manifest of a folder."""
+    tree = json.loads((folder / "shards.json").read_text())
+    change(tree)
+    (folder / "shards.json").write_text(json.dumps(tree))
+
+
+def damage(path):
+    """Overwrite some of a file's bytes."""
+    data = bytearray(path.read_bytes())
+    data[600:900] = bytes(300)
+    path.write_bytes(data)
+
+
+def test_what_is_sharded(shards, recordings):
+    """A folder with a manifest and a URL are; a folder of recordings, a file and nothing are not."""
+    assert is_sharded(str(shards))
+    assert is_sharded("https://example.org/shards")
+    assert not is_sharded(str(recordings))
+    assert not is_sharded(str(recordings / "a.wav"))
+    assert not is_sharded(str(recordings / "none"))
+
+
+def test_a_url_gives_what_the_folder_gives(copy, server):
+    """Recording by recording, sample by sample."""
+    here, there = opened(copy), opened(server)
+    assert there.folder == server
+    assert there.train.recordings == here.train.recordings
+    for recording in here.train.recordings:
+        assert there.train.read(recording).tolist() == here.train.read(recording).tolist()
+
+
+def test_the_first_held_out_shard_is_held(copy):
+    """Of two held-out shards, as a split like any other."""
+    change_manifest(copy, lambda tree: tree.update(heldout=tree["train"][4:], train=tree["train"][:4]))
+    corpus = opened(copy)
+    names = {recording.name for recording in corpus.heldout.recordings}
+    assert len(names) == 2
+    assert names.isdisjoint(recording.name for recording in corpus.train.recordings)
+    for recording in corpus.heldout.recordings:
+        level = (int(recording.name[:2]) + 1) / 16
+        np.testing.assert_allclose(corpus.heldout.read(recording), np.full((1, 8000), level), atol=2**-23)
+
+
+def test_another_sample_rate(shards):
+    """The whole message."""
+    assert refusal(shards, sample_rate=44100) == (
+        f"{shards}: its shards are at 8000 Hz, and representation.sample_rate is 44100\n"
+        "Set representation.sample_rate=8000, or write shards at that rate."
+    )
+
+
+def test_a_missing_shard(copy):
+    """The whole message, before any training."""
+    (copy / "train-000003.tar").unlink()
+    assert refusal(copy, pool_shards=1) == (
+        f"{copy}/train-000003.tar: the shard cannot be read: No such file or directory\n{RESTORE}"
+    )
+
+
+def test_a_truncated_shard(copy):
+    """The whole message, before any training."""
+    path = copy / "train-000003.tar"
+    path.write_bytes(path.read_bytes()[:5000])
+    size = json.loads((copy / "shards.json").read_text())["train"][3]["bytes"]
+    assert refusal(copy, pool_shards=1) == (
+        f"{path}: the shard is damaged: it has 5000 bytes, and had {size} when it was written\n{RESTORE}"
+    )
+
+
+def test_an_empty_shard(copy):
+    """A file of no bytes is a truncated one."""
+    path = copy / "train-000000.tar"
+    path.write_bytes(b"")
+    size = json.loads((copy / "shards.json").read_text())["train"][0]["bytes"]
+    assert refusal(copy) == (
+        f"{path}: the shard is damaged: it has 0 bytes, and had {size} when it was written\n{RESTORE}"
+    )
+
+
+def test_a_shard_with_other_bytes(copy):
+    """Of the right size, but no FLAC any more."""
+    damage(copy / "train-000003.tar")
+    assert refusal(copy) == f"{copy}/train-000003.tar: the shard is damaged\n{RESTORE}"
+
+
+@pytest.mark.parametrize(("pieces", "samples"), [(3, 16000), (2, 24000), (2, 12000), (1, 16000)])
+def test_a_shard_that_holds_another_number(copy, pieces, samples):
+    """Of pieces or samples than it did, more or less; more are not written over what lies beside them."""
+    change_manifest(
+        copy, lambda tree: [shard.update(pieces=pieces, samples=samples) for shard in tree["train"]]
+    )
+    message = refusal(copy, pool_shards=1)
+    assert message.partition(": ")[2] == (
+        "the shard is damaged: it has 2 pieces of 16000 samples in all, "
+        f"and had {pieces} of {samples} when it was written\n{RESTORE}"
+    )
+    assert message.startswith(f"{copy}/train-")
+
+
+def test_a_server_without_a_shard(copy, server):
+    """The whole message."""
+    (copy / "train-000003.tar").unlink()
+    assert refusal(server) == (
+        f"{server}/train-000003.tar: the shard cannot be read: it cannot be fetched\n{RESTORE}"
+    )
+
+
+def test_a_server_with_half_a_shard(copy, server):
+    """The whole message."""
+    path = copy / "train-000003.tar"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert refusal(server) == f"{server}/train-000003.tar: the shard is damaged\n{RESTORE}"
+
+
+def test_a_server_without_shards(copy, server):
+    """The whole message."""
+    (copy / "shards.json").unlink()
+    assert refusal(server) == (
+        f"{server}/shards.json: the list of shards cannot be read: it cannot be fetched\n{RESTORE}"
+    )
+
+
+def test_nothing_to_train_on(copy):
+    """The whole message."""
+    change_manifest(copy, lambda tree: tree.update(train=[]))
+    assert refusal(copy) == f"{copy}/shards.json: lists no shards to train on\n{RESTORE}"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"sample_rate": 8000, "train": [{"name": 1}], "heldout": []}']
+)
+def test_a_damaged_list_of_shards(copy, text):
+    """The whole message, whatever is wrong with it."""
+    (copy / "shards.json").write_text(text)
+    assert refusal(copy) == (
+        f"{copy}/shards.json: the list of shards is damaged, or of another version of Distill\n{RESTORE}"
+    )
+
+
+@pytest.mark.parametrize("location", ["s3://bucket/shards", "pipe:touch hacked; echo ://"])
+def test_what_is_no_url_of_shards(location, tmp_path, monkeypatch):
+    """The whole message; above all, nothing is run."""
+    monkeypatch.chdir(tmp_path)
+    assert refusal(location) == (
+        f"{location}: shards cannot be read by '{location.partition(':')[0]}'; "
+        "expected one of http, https, gs, hf\n"
+        "Give such a URL, or mount the storage and give the folder."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_webdataset(shards, monkeypatch):
+    """The whole message."""
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    assert refusal(shards) == (
+        "webdataset: a sharded corpus needs WebDataset, which is not installed\n"
+        'Install it: pip install "distill[shards]"'
+    )

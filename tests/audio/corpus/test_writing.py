@@ -1,0 +1,34 @@
+"""Folders that are written to: made whole, and taken back where writing fails."""
+
+import pytest
+
+from distill.audio.corpus.writing import writing_to
+from distill.errors import CorpusError
+
+
+def fail(folder, error, *, name="file"):
+    """Write a file to a folder, none without a name, and fail."""
+    with writing_to(folder, "the sounds", purpose="run"):
+        assert folder.is_dir()
+        if name:
+            (folder / name).touch()
+        raise error
+
+
+def test_what_was_made_is_removed(tmp_path):
+    """With the parents, but for those that were there."""
+    (tmp_path / "there").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "there" / "new" / "folder", KeyboardInterrupt, name="")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_what_is_not_empty_stays(tmp_path):
+    """And an error of the disk is one message."""
+    with pytest.raises(CorpusError) as caught:
+        fail(tmp_path / "folder", OSError(28, "No space left on device"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'folder'}: the sounds cannot be written: No space left on device\n"
+        "Make room there, or choose another folder for the run."
+    )
+    assert (tmp_path / "folder" / "file").exists()

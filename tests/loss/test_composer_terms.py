@@ -1,0 +1,146 @@
+"""Tests of distill.loss.composer: the terms and the options that `compose` is given, in Python."""
+
+import pickle
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from attrs import frozen
+from torch import nn
+
+from distill import TermConfig, TermSpec, hookimpl
+from distill.errors import ConfigError, TermError
+from distill.loss.composer import compose
+from distill.testing import check_term, loss_inputs, registry_with
+from distill.views import LogMagnitude
+
+
+@frozen(kw_only=True)
+class Options(TermConfig):
+    """The options of the term below."""
+
+    gain: float = 1.0
+
+
+class Mine(nn.Module):
+    """A term that is not installed."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def forward(self, inputs):
+        """Compare the log-magnitudes."""
+        prediction, target = inputs.view(LogMagnitude())
+        return self.config.gain * (prediction - target).abs().mean()
+
+
+def spec(name="mine", **changes):
+    """Specify it."""
+    return TermSpec(**{"name": name, "config": Options, "build": Mine, "summary": "", **changes})
+
+
+def problem(*arguments, **options):
+    """Give the whole message with which `compose` refuses."""
+    with pytest.raises((TermError, ConfigError)) as caught:
+        compose(*arguments, **options)
+    return str(caught.value)
+
+
+def test_a_spec_among_names_is_a_term():
+    """It needs no entry point, has options by its name and by its alias, and stands where it was put."""
+    options = {"own.gain": 2.0, "loss.own.weight": 0.5}
+    loss = compose(["recon", spec(aliases=("own",)), "kl"], options)
+    assert list(loss.origins) == ["reconstruction", "mine", "kl"]
+    assert (loss.config.mine.gain, loss.config.mine.weight) == (2.0, 0.5)
+    components = loss(loss_inputs())
+    assert components["mine"].item() == pytest.approx(2 * components["reconstruction/magnitude"].item())
+    assert components["weighted/mine"].item() == pytest.approx(0.5 * components["mine"].item())
+
+
+def test_a_spec_may_stand_alone():
+    """As one name may."""
+    assert list(compose(spec()).origins) == list(compose([spec()]).origins) == ["mine"]
+
+
+def test_a_spec_passes_the_kit_and_is_pickled(monkeypatch):
+    """It is a term like others, of the package that it is written in."""
+    package = Options.__module__.partition(".")[0]
+    monkeypatch.setitem(sys.modules, Options.__module__, sys.modules[__name__])
+    assert str(compose(spec()).origins["mine"]) == f"mine ({package})"
+    check_term(spec())
+    loss = pickle.loads(pickle.dumps(compose([spec(), "kl"])))  # noqa: S301  # our own
+    assert loss(loss_inputs())["total"] == compose([spec(), "kl"])(loss_inputs())["total"]
+
+
+def test_terms_of_one_name_are_refused():
+    """One message: how either was chosen, and what to do."""
+    remedy = "Choose one of them, or give a TermSpec another name."
+    own = f"as a TermSpec of {__name__}"
+    assert problem([spec(), spec()]) == f"loss term 'mine' is chosen twice, {own} and {own}\n{remedy}"
+    assert problem(["recon", spec("reconstruction")]) == (
+        f"loss term 'reconstruction' is chosen twice, as 'recon' and {own}\n{remedy}"
+    )
+    assert problem([spec(aliases=("recon",)), "recon"]) == (
+        "the loss terms 'mine' and 'reconstruction' share the name 'recon'\n"
+        "Give the TermSpec another name or alias."
+    )
+    assert problem(["kl", "kl"]) == (
+        "loss term 'kl' is chosen twice, as 'kl' and as 'kl'\nChoose it once and set its weight."
+    )
+
+
+def test_a_spec_hides_no_term_that_is_not_chosen():
+    """Its name may be that of another one that is not beside it."""
+    assert compose([spec("stft"), "kl"]).config.stft == Options()
+
+
+def test_what_is_neither_a_name_nor_a_spec_is_refused():
+    """The class of a term, say, with what makes a term of it."""
+    assert problem(["kl", Mine]) == (
+        f"expected the name of a loss term or a TermSpec, got {Mine!r}\n"
+        "A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module."
+    )
+
+
+def test_one_address_everywhere():
+    """As on the command line and in TOML, or without `loss.`; by canonical name or alias."""
+    for address in ("loss.recon.weight", "recon.weight", "loss.reconstruction.weight"):
+        assert compose("recon", {address: 2.0}).config.reconstruction.weight == 2.0
+    loss = compose("recon", balancer="gradient", balancer_options={"balancing.gradient.decay": 0.5})
+    assert loss.balancer.config.decay == 0.5
+
+
+def test_an_option_that_is_set_twice_is_refused():
+    """Under both addresses, whatever the values."""
+    assert problem("stft", {"stft.weight": 1.0, "loss.stft.weight": 1.0}) == (
+        "loss.stft.weight: is set twice, as 'stft.weight' and as 'loss.stft.weight'; set it once"
+    )
+
+
+def test_an_unknown_option_is_named_by_its_whole_address():
+    """With either way to write it."""
+    for address in ("stft.wieght", "loss.stft.wieght"):
+        assert problem("stft", {address: 1.0}) == (
+            "loss.stft.wieght: unknown option, got 1.0; did you mean 'weight'?"
+        )
+    assert problem("stft", {"loss.sftf.weight": 1.0}) == (
+        "loss.sftf: unknown option, got a table; did you mean 'stft'?"
+    )
+
+
+def test_a_term_may_be_named_loss():
+    """Its own options have their address below it, and those of others theirs."""
+    plugin = SimpleNamespace(distill_loss_terms=hookimpl(lambda: [spec("loss")]))
+    options = {"loss.gain": 2.0, "loss.loss.weight": 3.0, "loss.kl.weight_max": 4.0, "kl.free_bits": 5.0}
+    config = compose("loss,kl", options, registry=registry_with(plugin)).config
+    assert (config.loss.gain, config.loss.weight) == (2.0, 3.0)
+    assert (config.kl.weight_max, config.kl.free_bits) == (4.0, 5.0)
+
+
+def test_a_spec_trains():
+    """The prediction gets its gradient."""
+    inputs = loss_inputs()
+    compose([spec()])(inputs)["total"].backward()
+    assert torch.isfinite(inputs.prediction.spectrogram.grad).all()

@@ -1,0 +1,144 @@
+"""Tests of distill.plugin.builtin_terms."""
+
+import subprocess
+import sys
+
+import pytest
+
+from distill.config import describe, structure
+from distill.errors import ConfigError
+from distill.plugin import builtin_terms
+from distill.plugin.builtin_terms import KlConfig, ReconstructionConfig, StftConfig, WaveformConfig
+
+SPECS = {spec.name: spec for spec in builtin_terms.distill_loss_terms()}
+
+
+def test_names_and_aliases_of_the_built_in_terms():
+    """The four terms of the first release, `recon` for short."""
+    assert {name: spec.aliases for name, spec in SPECS.items()} == {
+        "stft": (),
+        "reconstruction": ("recon",),
+        "kl": (),
+        "waveform": (),
+    }
+
+
+@pytest.mark.parametrize("config", [StftConfig, WaveformConfig])
+def test_defaults_of_the_multi_resolution_terms(config):
+    """Both compare at the same three resolutions with weight 1."""
+    assert config().weight == 1.0
+    assert config().fft_sizes == (512, 1024, 2048)
+    assert config().hop_sizes == (128, 256, 512)
+    assert config().win_lengths == (512, 1024, 2048)
+
+
+def test_resolutions_pair_the_sizes():
+    """One FFT size, hop and window per resolution."""
+    config = StftConfig(fft_sizes=(64, 128), hop_sizes=(8, 16), win_lengths=(32, 100))
+    assert config.resolutions == ((64, 8, 32), (128, 16, 100))
+
+
+def test_defaults_of_reconstruction():
+    """Weight 0.1, the magnitude counting twice the IF."""
+    config = ReconstructionConfig()
+    assert (config.weight, config.magnitude_weight, config.if_weight) == (0.1, 1.0, 0.5)
+
+
+def test_defaults_of_kl():
+    """A weight of 0.01 after 30 % of the training, 0.1 free nats."""
+    config = KlConfig()
+    assert (config.weight_max, config.warmup_fraction, config.free_bits) == (0.01, 0.3, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("progress", "weight"), [(0.0, 0.0), (0.15, 0.005), (0.3, 0.01), (0.300001, 0.01), (1.0, 0.01)]
+)
+def test_kl_weight_rises_in_a_line_and_stays(progress, weight):
+    """The warm-up is linear from 0 and ends at `weight_max`."""
+    assert KlConfig().weight_at(progress) == pytest.approx(weight)
+
+
+def test_kl_weight_is_full_at_once_without_a_warm_up():
+    """A warm-up of no length is none."""
+    assert KlConfig(weight_max=0.5, warmup_fraction=0).weight_at(0.0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "objection"),
+    [
+        ({"weight_max": -0.1}, "loss.kl.weight_max: must be >= 0, got -0.1"),
+        ({"weight_max": float("inf")}, "loss.kl.weight_max: must be finite, got inf"),
+        ({"warmup_fraction": 1.5}, "loss.kl.warmup_fraction: must be <= 1, got 1.5"),
+        ({"warmup_fraction": -0.5}, "loss.kl.warmup_fraction: must be >= 0, got -0.5"),
+        ({"free_bits": -1.0}, "loss.kl.free_bits: must be >= 0, got -1.0"),
+    ],
+)
+def test_kl_bounds(options, objection):
+    """Each option of `kl` has its bounds."""
+    with pytest.raises(ConfigError) as caught:
+        structure(options, KlConfig, at="loss.kl")
+    assert str(caught.value) == objection
+
+
+@pytest.mark.parametrize("option", ["weight", "magnitude_weight", "if_weight"])
+def test_reconstruction_bounds(option):
+    """No weight of `reconstruction` may be negative."""
+    with pytest.raises(ConfigError) as caught:
+        structure({option: -1.0}, ReconstructionConfig, at="loss.reconstruction")
+    assert str(caught.value) == f"loss.reconstruction.{option}: must be >= 0, got -1.0"
+
+
+@pytest.mark.parametrize(
+    ("options", "objection"),
+    [
+        (
+            {"hop_sizes": [128]},
+            (
+                "loss.stft.win_lengths: must be one for each resolution, beside hop_sizes [128] "
+                "and fft_sizes [512, 1024, 2048], got [512, 1024, 2048]"
+            ),
+        ),
+        (
+            {"win_lengths": [512, 1024, 2049]},
+            (
+                "loss.stft.win_lengths: must lie between hop and FFT size, beside hop_sizes [128, 256, 512] "
+                "and fft_sizes [512, 1024, 2048], got [512, 1024, 2049]"
+            ),
+        ),
+        (
+            {"win_lengths": [127, 1024, 2048]},
+            (
+                "loss.stft.win_lengths: must lie between hop and FFT size, beside hop_sizes [128, 256, 512] "
+                "and fft_sizes [512, 1024, 2048], got [127, 1024, 2048]"
+            ),
+        ),
+        ({"engine": "quick"}, 'loss.stft.engine: expected one of "auto", "fast", "auraloss", got "quick"'),
+        ({"hop_sizes": [128, 0, 512]}, "loss.stft.hop_sizes[1]: must be >= 1, got 0"),
+        (
+            {"fft_sizes": [], "hop_sizes": [], "win_lengths": []},
+            "loss.stft.fft_sizes: must be of length >= 1, got []",
+        ),
+    ],
+)
+def test_resolutions_must_fit_together(options, objection):
+    """As many hops and windows as FFT sizes, each hop within its window and that within its FFT."""
+    with pytest.raises(ConfigError) as caught:
+        structure(options, StftConfig, at="loss.stft")
+    assert str(caught.value) == objection
+
+
+def test_a_window_may_be_as_long_as_its_fft_and_its_hop():
+    """The limits themselves are allowed."""
+    assert StftConfig(fft_sizes=(64,), hop_sizes=(64,), win_lengths=(64,)).resolutions == ((64, 64, 64),)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_every_option_has_a_help_text(spec):
+    """What an option is for is said where it is declared."""
+    assert [option.name for option in describe(spec.config) if not option.help] == []
+
+
+def test_the_specs_load_no_torch():
+    """Listing the built-in terms is fast."""
+    code = "import sys; from distill.plugin import builtin_terms; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,386 @@
+"""Tests of distill.spectral.representation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill.errors import ShapeError
+from distill.spectral.representation import MagnitudeIF, wrapped
+
+SIZES = [(2048, 512), (1024, 256), (512, 256), (300, 100), (64, 16), (37, 11), (2, 1)]
+
+
+def noise(*shape, seed=0):
+    """Make normal noise a tenth of full scale."""
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def sine(bin_, n_fft, samples=6000, amplitude=1.0):
+    """Make a sine `[1, samples]` at a bin, which need not be whole."""
+    angle = 2 * math.pi * bin_ / n_fft * torch.arange(samples, dtype=torch.float64)
+    return (amplitude * angle.sin()).float()[None]
+
+
+def impulses(samples=6000):
+    """Make single samples in silence, the first and the last among them."""
+    waveform = torch.zeros(1, samples)
+    waveform[0, [0, 1000, 3001, samples - 1]] = torch.tensor([1.0, -0.5, 1e-3, 0.7])
+    return waveform
+
+
+def snr(original, copy):
+    """Give the signal-to-noise ratio in dB."""
+    original, copy = original.double(), copy.double()
+    return 10 * torch.log10(original.square().sum() / (original - copy).square().sum().clamp(min=1e-30))
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), SIZES)
+@pytest.mark.parametrize(
+    "waveform",
+    [noise(2, 6000), sine(40.3, 512), sine(3, 64, amplitude=1e-3), impulses(), impulses() + noise(1, 6000)],
+    ids=["noise", "sine", "quiet sine", "impulses", "both"],
+)
+def test_round_trip(waveform, n_fft, hop):
+    """What goes in comes out, with noise at least 100 dB below it, in float32 and of one length."""
+    representation = MagnitudeIF(44_100, n_fft, hop)
+    spectrogram = representation(waveform)
+    back = representation.inverse(spectrogram, waveform.shape[-1])
+    assert spectrogram.shape == (len(waveform), 2, n_fft // 2 + 1, math.ceil(6000 / hop) + 1)
+    assert spectrogram.dtype == back.dtype == torch.float32
+    assert back.shape == waveform.shape
+    assert snr(waveform, back) >= 100
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), SIZES)
+def test_round_trip_of_silence(n_fft, hop):
+    """Silence is channels of 0, and comes back as silence."""
+    representation = MagnitudeIF(44_100, n_fft, hop)
+    spectrogram = representation(torch.zeros(1, 3000))
+    assert (spectrogram[:, 0] == 0).all()
+    assert (representation.inverse(spectrogram, 3000) == 0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 300), st.integers(2, 65), st.data())
+def test_round_trip_of_any_length_and_size(samples, n_fft, data):
+    """From one sample on, any length comes back, for even and odd sizes and any hop up to half of it."""
+    representation = MagnitudeIF(44_100, n_fft, data.draw(st.integers(1, n_fft // 2)))
+    waveform = noise(2, samples, seed=data.draw(st.integers(0, 99)))
+    spectrogram = representation(waveform)
+    assert spectrogram.shape[-1] == representation.frames(samples)
+    assert representation.samples(spectrogram.shape[-1]) >= samples
+    assert snr(waveform, representation.inverse(spectrogram, samples)) >= 100
+    assert (spectrogram[:, 1] >= -1).all()
+    assert (spectrogram[:, 1] < 1).all()
+    assert (spectrogram[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_of_half_precision_float32_comes_out(dtype):
+    """Half precision gives what its values in float32 give."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    waveform = noise(1, 500).to(dtype)
+    spectrogram = representation(waveform)
+    assert torch.equal(spectrogram, representation(waveform.float()))
+    back = representation.inverse(spectrogram.to(dtype))
+    assert spectrogram.dtype == back.dtype == torch.float32
+    assert torch.equal(back, representation.inverse(spectrogram.to(dtype).float()))
+
+
+def test_float64_stays_float64():
+    """There and back again with 200 dB and more, which float32 cannot hold."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    waveform = noise(2, 500).double()
+    spectrogram = representation(waveform)
+    back = representation.inverse(spectrogram, 500)
+    assert spectrogram.dtype == back.dtype == torch.float64
+    assert snr(waveform, back) >= 200
+
+
+def test_both_derivatives_in_float64():
+    """The checks of torch of first and second derivatives pass, there and back."""
+    representation = MagnitudeIF(44_100, 8, 3)
+    waveform = noise(1, 12).double().requires_grad_()
+    spectrogram = representation(waveform.detach()).requires_grad_()
+    for function, source in ((representation, waveform), (representation.inverse, spectrogram)):
+        assert torch.autograd.gradcheck(function, source)
+        assert torch.autograd.gradgradcheck(function, source, fast_mode=True)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+def test_it_can_be_transformed_and_mapped():
+    """`torch.func` gives what calls one by one give."""
+    representation, waveforms = MagnitudeIF(44_100, 8, 3), noise(3, 1, 20).double()
+    each = torch.stack([representation(waveform) for waveform in waveforms])
+    torch.testing.assert_close(torch.func.vmap(representation)(waveforms), each)
+    back = torch.func.vmap(lambda spectrogram: representation.inverse(spectrogram, 20))(each)
+    torch.testing.assert_close(back, waveforms)
+    back, change = torch.func.jvp(representation.inverse, (each[0],), (each[0],))
+    assert change.shape == back.shape
+
+
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_it_can_be_compiled(iterations):
+    """Both ways in one graph without a break, with the same values, Griffin-Lim iterations included."""
+    representation, waveform = MagnitudeIF(44_100, 8, 3), noise(2, 50)
+
+    def there_and_back(waveform):
+        spectrogram = representation(waveform)
+        return spectrogram, representation.inverse(spectrogram, 50, iterations)
+
+    compiled = torch.compile(there_and_back, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(waveform), there_and_back(waveform), rtol=1e-4, atol=1e-5)
+
+
+def test_it_can_be_exported():
+    """The exported program makes the same spectrogram."""
+    representation, waveform = MagnitudeIF(44_100, 8, 3), noise(2, 20)
+    program = torch.export.export(representation, (waveform,)).module()
+    torch.testing.assert_close(program(waveform), representation(waveform), rtol=1e-5, atol=1e-5)
+
+
+def test_it_moves_with_its_module_and_leaves_no_trace_in_checkpoints():
+    """What it looks up is a buffer that `.to(device)` moves, and no key of a state dict."""
+    module = torch.nn.ModuleDict({"representation": MagnitudeIF(44_100, 64, 16)})
+    assert {buffer.device.type for buffer in module.to("meta").buffers()} == {"meta"}
+    assert module.state_dict() == {}
+
+
+def test_casting_a_module_leaves_the_phases_exact():
+    """A model in half precision still goes there and back as exactly as float32 allows."""
+    representation = MagnitudeIF(44_100, 64, 16).bfloat16()
+    waveform = noise(1, 5000)
+    assert snr(waveform, representation.inverse(representation(waveform), 5000)) >= 100
+
+
+def test_both_channels_equal_a_calculation_with_numpy():
+    """Frames centred on multiples of the hop, log(1 + amplitude / floor), and the wrapped phase advance."""
+    n_fft, hop, floor, samples = 16, 4, 1e-3, 37
+    waveform = noise(1, samples)
+    frames = math.ceil(samples / hop) + 1
+    padded = np.zeros(n_fft + (frames - 1) * hop)
+    padded[n_fft // 2 : n_fft // 2 + samples] = waveform[0]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    spectrum = np.stack([np.fft.rfft(window * padded[t * hop :][:n_fft]) for t in range(frames)], axis=-1)
+    phase = np.angle(spectrum)
+    advance = np.diff(phase, axis=-1) - 2 * np.pi * np.arange(n_fft // 2 + 1)[:, None] * hop / n_fft
+    turns = np.concatenate([phase[:, :1], advance], axis=-1) / np.pi
+    magnitude, frequency = MagnitudeIF(44_100, n_fft, hop, floor)(waveform)[0].double().numpy()
+    np.testing.assert_allclose(magnitude, np.log(1 + np.abs(spectrum) * 4 / n_fft / floor), rtol=1e-5)
+    error = (frequency - turns + 1) % 2 - 1
+    assert np.abs(error).max() < 1e-4
+
+
+def test_the_first_frame_keeps_the_phase():
+    """A cosine's first frame has phase 0, its negative a half turn, a sine's a quarter turn back."""
+    representation, n_fft = MagnitudeIF(44_100, 512, 128), 512
+    angle = 2 * math.pi * 60 / n_fft * torch.arange(2000.0)
+    for waveform, phase in (
+        (angle.cos(), 0.0),
+        (-angle.cos(), 1.0),
+        (angle.sin(), -0.5),
+        (-angle.sin(), 0.5),
+    ):
+        difference = representation(waveform[None])[0, 1, 60, 0] - phase
+        assert abs(wrapped(difference)) < 0.01
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (300, 100), (37, 11)])
+def test_the_error_of_the_phase_does_not_grow_with_time(n_fft, hop):
+    """After 2000 frames a sine is as exact as 100 dB asks, whatever a bin's advance."""
+    representation = MagnitudeIF(44_100, n_fft, hop)
+    waveform = sine(0.1 * n_fft, n_fft, samples=2000 * hop if hop < 512 else 40_000)
+    end = slice(-20 * hop, -hop)
+    back = representation.inverse(representation(waveform), waveform.shape[-1])
+    assert snr(waveform[:, end], back[:, end]) >= 100
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, -0.45])
+@pytest.mark.parametrize(("n_fft", "hop"), [(1024, 256), (512, 200)])
+def test_the_frequency_of_a_stationary_sine(n_fft, hop, offset):
+    """A sine `offset` bins beside a bin's centre turns by 2 pi offset hop / n_fft more than the centre."""
+    spectrogram = MagnitudeIF(44_100, n_fft, hop)(sine(100 + offset, n_fft))
+    steady = slice(math.ceil(n_fft / hop), 6000 // hop - math.ceil(n_fft / hop))
+    for bin_ in (99, 100, 101):
+        expected = 2 * (100 + offset - bin_) * hop / n_fft
+        assert wrapped(spectrogram[0, 1, bin_, steady] - expected).abs().max() < 1e-4
+
+
+def test_the_amplitude_of_a_full_scale_sine_is_1():
+    """Channel 0 is log(1 + 1 / floor) at the bin of a sine of amplitude 1, and amplitude() undoes it."""
+    representation = MagnitudeIF(44_100, 1024, 256)
+    magnitude = representation(sine(100, 1024))[0, 0, 100, 5:-5]
+    torch.testing.assert_close(magnitude, torch.full_like(magnitude, math.log(1 + 1e6)), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        representation.amplitude(magnitude), torch.ones_like(magnitude), rtol=1e-4, atol=0
+    )
+
+
+def test_amplitude_undoes_log_magnitude():
+    """The two are inverses over 160 dB, and no magnitude stands for a negative amplitude."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    amplitude = torch.logspace(-7, 1, 50)
+    back = representation.amplitude(representation.log_magnitude(amplitude))
+    torch.testing.assert_close(back, amplitude, rtol=1e-5, atol=0)
+    assert representation.amplitude(torch.tensor(-3.0)) == 0
+
+
+def test_a_whole_turn_changes_nothing():
+    """An IF off by 2, anywhere, is the same sound."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    spectrogram = representation(noise(1, 700))
+    turns = 2 * torch.randint(-3, 4, spectrogram[:, 1].shape, generator=torch.Generator().manual_seed(0))
+    turned = torch.stack([spectrogram[:, 0], spectrogram[:, 1] + turns], dim=1)
+    torch.testing.assert_close(
+        representation.inverse(turned), representation.inverse(spectrogram), rtol=0, atol=1e-5
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-100, 100, width=32))
+def test_wrapped_stays_within_one_turn(difference):
+    """The result lies in [-1, 1), an even number away."""
+    turned = wrapped(torch.tensor(difference)).item()
+    assert -1 <= turned < 1
+    assert (difference - turned) / 2 == pytest.approx(round((difference - turned) / 2), abs=1e-5)
+
+
+@pytest.mark.parametrize(("difference", "expected"), [(1.0, -1.0), (-1.0, -1.0), (3.0, -1.0), (-1.25, 0.75)])
+def test_wrapped_at_the_ends(difference, expected):
+    """1 is -1, and beyond -1 it goes on at the other end, not past it."""
+    assert wrapped(torch.tensor(difference)).item() == expected
+
+
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_iterations_leave_agreeing_frames_alone(iterations):
+    """The spectrogram of a waveform is reconciled already, silence in it as well."""
+    representation, waveform = MagnitudeIF(44_100, 64, 16), noise(2, 333)
+    waveform[1] = 0
+    back = representation.inverse(representation(waveform), 333, iterations)
+    assert snr(waveform, back) >= 100
+    assert not back[1].any()
+
+
+def test_reconciled_phases_are_constants():
+    """The gradient of the magnitudes is that of the inverse at those phases; the IF gets none."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    spectrogram = representation(noise(1, 500)).requires_grad_()
+    wanted = noise(1, 500, seed=2)
+    gradients = [
+        torch.autograd.grad(representation.inverse(spectrogram, 500, count), spectrogram, wanted)[0]
+        for count in (0, 1)
+    ]
+    # The frames agree already, so that the reconciled phases are those of the IF.
+    torch.testing.assert_close(gradients[1][:, 0], gradients[0][:, 0], rtol=1e-2, atol=1e-6)
+    assert gradients[0][:, 1].any()
+    assert not gradients[1][:, 1].any()
+
+
+def test_iterations_bring_the_magnitudes_closer():
+    """Each iteration misses the magnitudes by less, and 32 by less than as many without acceleration."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    spectrogram = representation(noise(2, 1600))
+    spectrogram[:, 1] += 5 * noise(*spectrogram[:, 1].shape, seed=1)
+    wanted = representation.amplitude(spectrogram[:, 0])
+
+    def miss(waveform):
+        made = representation.amplitude(representation(waveform)[:, 0])
+        return ((made - wanted).norm() / wanted.norm()).item()
+
+    misses = [miss(representation.inverse(spectrogram, iterations=count)) for count in (0, 1, 4, 32)]
+    assert misses == sorted(misses, reverse=True)
+    for _ in range(32):
+        waveform = representation.inverse(spectrogram)
+        spectrogram = torch.stack([spectrogram[:, 0], representation(waveform)[:, 1]], dim=1)
+    assert misses[-1] < miss(representation.inverse(spectrogram)) < 0.6 * misses[0]
+
+
+def gradient_of(function, source, seed=1):
+    """Give the vector-Jacobian product of a function with fixed noise."""
+    source = source.clone().requires_grad_()
+    value = function(source)
+    return torch.autograd.grad(value, source, noise(*value.shape, seed=seed))[0]
+
+
+def test_the_gradient_of_the_inverse_equals_torchs():
+    """It is that of torch.istft of the spectrum that the channels stand for."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    spectrogram = representation(noise(2, 320))
+
+    def istft(spectrogram):
+        amplitude = 1e-6 * torch.expm1(spectrogram[:, 0].double()) * 64 / 4
+        centre = 2 * math.pi * torch.arange(33)[:, None] * torch.arange(21) * 16 / 64
+        phase = math.pi * spectrogram[:, 1].double().cumsum(-1) + centre
+        window = torch.hann_window(64, dtype=torch.float64)
+        return torch.istft(torch.polar(amplitude, phase), 64, 16, window=window, length=320).float()
+
+    actual = gradient_of(lambda s: representation.inverse(s, 320), spectrogram)
+    expected = gradient_of(istft, spectrogram)
+    assert (actual - expected).norm() <= 5e-5 * expected.norm()
+
+
+def test_the_gradient_of_the_transform_equals_torchs():
+    """It is that of the logarithm of `abs`, and of the differences of `angle`."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    waveform = noise(2, 320)
+
+    def channels(waveform):
+        window = torch.hann_window(64)
+        spectrum = torch.stft(waveform, 64, 16, window=window, pad_mode="constant", return_complex=True) / 16
+        phase = spectrum.angle() / math.pi
+        magnitude = torch.log1p(spectrum.abs() / 1e-6)
+        return torch.stack([magnitude, torch.cat([phase[..., :1], phase.diff(dim=-1)], -1)], 1)
+
+    expected = gradient_of(channels, waveform)
+    assert (gradient_of(representation, waveform) - expected).norm() <= 1e-4 * expected.norm()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-20, 1e-12, 1e-7, 1e-5, 1.0])
+def test_gradients_are_finite_both_ways(scale):
+    """Silence and what is almost silent included, none is beyond what the floors allow."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    waveform = scale * noise(2, 320)
+    forth = gradient_of(representation, waveform)
+    assert forth.isfinite().all()
+    assert forth.abs().max() < 1e7
+    assert gradient_of(representation.inverse, representation(waveform)).isfinite().all()
+
+
+@pytest.mark.parametrize("hop", [0, -1, 33])
+def test_a_hop_that_loses_samples_is_refused(hop):
+    """The squares of a Hann window must overlap."""
+    with pytest.raises(
+        ValueError, match=f"^hop must be within 1..n_fft / 2 = 32 for an exact inverse: {hop}$"
+    ):
+        MagnitudeIF(44_100, 64, hop)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (1, 0), (1, 1, 5)])
+def test_what_is_not_a_waveform_is_refused(shape):
+    """The error gives the shape that was expected and the one that came."""
+    with pytest.raises(ShapeError) as caught:
+        MagnitudeIF(44_100, 64, 16)(torch.zeros(shape))
+    assert str(caught.value) == f"a waveform must have the shape [B, N], N > 0: got {list(shape)}"
+
+
+@pytest.mark.parametrize("shape", [(2, 33, 4), (1, 1, 33, 4), (1, 2, 32, 4)])
+def test_what_is_not_a_spectrogram_is_refused(shape):
+    """The error gives the shape that was expected and the one that came."""
+    with pytest.raises(ShapeError) as caught:
+        MagnitudeIF(44_100, 64, 16).inverse(torch.zeros(shape))
+    assert str(caught.value) == f"a spectrogram must have the shape [B, 2, 33, T]: got {list(shape)}"
+
+
+def test_the_inverse_gives_no_more_than_the_frames_hold():
+    """As many samples as the frames hold, fewer if asked, and an error for more."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    spectrogram = representation(noise(1, 48))
+    assert representation.inverse(spectrogram).shape == (1, 48)
+    assert representation.inverse(spectrogram, 0).shape == (1, 0)
+    with pytest.raises(ShapeError) as caught:
+        representation.inverse(spectrogram, 49)
+    assert str(caught.value) == "4 frames hold 48 samples: 49 were asked for"

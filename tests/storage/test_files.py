@@ -1,0 +1,138 @@
+"""Tests of distill.storage.files: files that are whole or not there, and never written over unasked."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from distill.errors import OutputError
+from distill.storage.files import require_writable, write_whole
+
+
+def refused(paths, *, overwrite=False):
+    """Give the message with which paths are refused."""
+    with pytest.raises(OutputError) as caught:
+        require_writable(paths, overwrite=overwrite)
+    assert caught.value.exit_status == 2
+    return str(caught.value)
+
+
+def test_free_names_can_be_written(tmp_path):
+    """Beside other files, and in folders that are not there yet; nothing is made by asking."""
+    (tmp_path / "other.wav").touch()
+    require_writable([tmp_path / "a.wav", tmp_path / "new" / "below" / "a.wav"], overwrite=False)
+    require_writable([], overwrite=False)
+    assert list(tmp_path.iterdir()) == [tmp_path / "other.wav"]
+
+
+def test_a_relative_name_can_be_written(tmp_path, monkeypatch):
+    """In the current folder, and below it."""
+    monkeypatch.chdir(tmp_path)
+    require_writable([Path("a.wav"), Path("new/a.wav")], overwrite=False)
+
+
+def test_existing_files_are_refused(tmp_path):
+    """The whole message: the first of them in the order given, and how many more there are."""
+    paths = [tmp_path / f"{name}.wav" for name in "dcba"]
+    for path in paths[1:]:
+        path.touch()
+    remedy = "Add --overwrite to replace what is there, or give another folder with --out."
+    assert refused(paths[:2]) == f"{tmp_path / 'c.wav'}: exists already\n{remedy}"
+    assert refused(paths) == (f"{tmp_path / 'c.wav'}: exists already (and 2 more)\n{remedy}")
+
+
+def test_existing_files_are_replaced_when_asked(tmp_path):
+    """A link to a file is one."""
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
+    paths = [tmp_path / "a.wav", tmp_path / "link.wav"]
+    require_writable(paths, overwrite=True)
+    assert "exists already (and 1 more)" in refused(paths)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_names_taken_by_something_else_are_refused(tmp_path, overwrite):
+    """The whole messages for a folder, a link to nothing and a pipe, whether or not files may be replaced."""
+    (tmp_path / "file.wav").touch()
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe.wav")
+    remedy = "Remove it, or give another folder with --out."
+    for name, problem in (
+        ("folder", "is a folder"),
+        ("link", "is a link to nothing"),
+        ("pipe", "is not an ordinary file"),
+    ):
+        path = tmp_path / f"{name}.wav"
+        message = refused([tmp_path / "file.wav", path], overwrite=overwrite)
+        assert message == f"{path}: {problem}\n{remedy}"
+
+
+@pytest.mark.parametrize("below", ["", "new/below"])
+def test_a_folder_that_cannot_be_one_is_refused(tmp_path, below):
+    """The whole messages for a file and for a link to nothing where a folder must be."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for name, problem in (("file", "is a file"), ("link", "is a link to nothing")):
+        folder = tmp_path / name
+        assert refused([folder / below / "a.wav"], overwrite=True) == (
+            f"{folder}: {problem}\nGive a folder with --out."
+        )
+
+
+def test_a_link_to_a_folder_is_a_folder(tmp_path):
+    """Files can be written to it, and it cannot be written over."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    require_writable([tmp_path / "link" / "a.wav"], overwrite=False)
+    assert refused([tmp_path / "link"]).startswith(f"{tmp_path / 'link'}: is a folder\n")
+
+
+def test_writes_and_replaces(tmp_path):
+    """The content is there, replaces what was, and no other file is left."""
+    write_whole(tmp_path / "a.json", b"old")
+    write_whole(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    """When the disk refuses, the old content stands and the temporary file is gone."""
+    write_whole(tmp_path / "a.json", b"old")
+
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+def test_the_content_is_synced_under_a_hidden_name_and_renamed(tmp_path, monkeypatch):
+    """The file that is synced is whole, hidden from a scan, and the very one that stands there in the end."""
+    synced = []
+
+    def look(descriptor):
+        (path,) = tmp_path.iterdir()
+        inode = os.fstat(descriptor).st_ino
+        synced.append((path.name, inode == tmp_path.stat().st_ino or path.read_bytes(), inode))
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_whole(tmp_path / "a.wav", b"content")
+    name, folder = "a.wav", tmp_path.stat().st_ino
+    hidden = synced[0][0]
+    assert re.fullmatch(r"\.\d+\.partial", hidden)
+    # The folder is synced last, so that the new name is on the disk as well.
+    assert synced == [(hidden, b"content", (tmp_path / name).stat().st_ino), (name, True, folder)]
+
+
+def test_threads_write_to_one_folder(tmp_path):
+    """Each of many files written at the same time holds its own content, and nothing else is left."""
+    contents = {tmp_path / f"{number}.bin": bytes([number]) * 4096 for number in range(60)}
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write_whole, contents.keys(), contents.values()))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == contents

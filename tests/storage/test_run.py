@@ -1,0 +1,115 @@
+"""Tests of distill.storage.run: the run folder and what is written to it line by line."""
+
+import pytest
+
+from distill.errors import ConfigError, RunError
+from distill.storage.run import Run, free_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Give a run folder with a recipe."""
+    (tmp_path / "recipe.toml").write_text("[training]\nsteps = 3\n")
+    return Run(tmp_path)
+
+
+def record(step, split="train"):
+    """Make the part of a record that matters here."""
+    return {"step": step, "split": split}
+
+
+def test_a_run_folder_is_accepted(run):
+    """A folder with a recipe is a run, and its recipe is plain data."""
+    run.require()
+    assert run.read_recipe() == {"training": {"steps": 3}}
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    """The whole message for a run that does not exist."""
+    folder = tmp_path / "nowhere"
+    with pytest.raises(RunError) as caught:
+        Run(folder).read_recipe()
+    assert str(caught.value) == (
+        f"{folder}: there is no such run folder\nGive the folder that `distill train --out` wrote."
+    )
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    """The whole message for a folder of something else."""
+    with pytest.raises(RunError) as caught:
+        Run(tmp_path).require()
+    assert str(caught.value) == (
+        f"{tmp_path}: is not a run folder: it holds no recipe.toml\n"
+        "Give the folder that `distill train --out` wrote."
+    )
+
+
+def test_a_damaged_recipe(run):
+    """A recipe that is no TOML is reported with its path and place."""
+    run.recipe.write_text("[training\n")
+    with pytest.raises(ConfigError) as caught:
+        run.read_recipe()
+    assert str(caught.value).startswith(f"{run.recipe}: not valid TOML: ")
+    assert "at line 1" in str(caught.value)
+
+
+def test_a_new_run_needs_a_new_or_empty_folder(tmp_path):
+    """Nothing there, or an empty folder, is fine."""
+    Run(tmp_path).require_new()
+    Run(tmp_path / "new").require_new()
+
+
+def test_a_run_is_not_written_over(run):
+    """The whole message where a run stands already."""
+    with pytest.raises(RunError) as caught:
+        run.require_new()
+    assert str(caught.value) == (
+        f"{run.folder}: holds a run already\n"
+        "Add --resume to go on with it, or give another folder with --out."
+    )
+
+
+def test_other_files_are_not_mixed_with_a_run(tmp_path):
+    """The whole messages for a folder in use and for a file."""
+    (tmp_path / "song.wav").touch()
+    with pytest.raises(RunError) as caught:
+        Run(tmp_path).require_new()
+    assert str(caught.value) == (f"{tmp_path}: is not empty, and holds no run\nGive a new folder with --out.")
+    with pytest.raises(RunError) as caught:
+        Run(tmp_path / "song.wav").require_new()
+    assert str(caught.value) == f"{tmp_path / 'song.wav'}: is a file\nGive a folder with --out."
+
+
+def test_metrics_are_appended(run):
+    """Records come back in the order they were written."""
+    assert list(run.read_metrics()) == []
+    run.append_metrics([record(1), record(1, "heldout")])
+    run.append_metrics([record(2)])
+    assert list(run.read_metrics()) == [record(1), record(1, "heldout"), record(2)]
+
+
+def test_a_record_that_a_kill_cut_short_is_passed_over(run):
+    """The whole records before it count."""
+    run.append_metrics([record(1), record(2)])
+    text = run.metrics.read_text()
+    run.metrics.write_text(text + '{"step": 3, "spl')
+    assert list(run.read_metrics()) == [record(1), record(2)]
+
+
+def test_records_of_steps_to_be_taken_again_are_forgotten(run):
+    """Those after the step go, and what a kill cut short with them, so that later ones can follow."""
+    run.append_metrics([record(1), record(2), record(2, "heldout"), record(3)])
+    with run.metrics.open("a") as file:
+        file.write('{"step": 4')
+    run.forget_metrics_after(2)
+    run.append_metrics([record(3)])
+    assert list(run.read_metrics()) == [record(1), record(2), record(2, "heldout"), record(3)]
+    assert [path.name for path in run.folder.iterdir() if "partial" in path.name] == []
+
+
+def test_a_run_is_named_after_its_corpus_and_numbered(tmp_path):
+    """A name that is taken gets the first number that is free."""
+    assert free_run(tmp_path, "drums").folder == tmp_path / "drums"
+    (tmp_path / "drums").mkdir()
+    (tmp_path / "drums-2").touch()
+    assert free_run(tmp_path, "drums").folder == tmp_path / "drums-3"

@@ -1,0 +1,57 @@
+"""Tests of distill.training.memory, in processes of their own, since what the C library is told lasts."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from distill.training.memory import keep_freed_memory
+
+FAULTS = """
+import ctypes, resource
+from distill.training.memory import keep_freed_memory
+
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+
+def use(megabytes):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = library.malloc(megabytes << 20)
+    library.memset(block, 1, megabytes << 20)
+    library.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+if {kept}:
+    keep_freed_memory()
+use(64)
+print(sum(use(64) for _ in range(5)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_memory_that_is_freed_is_used_again():
+    """The pages of 64 MB, 16,384, are not made anew when they are asked for again; else they all are."""
+    made = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FAULTS.format(kept=kept)], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for kept in (False, True)
+    ]
+    assert made[0] > 5 * 10_000
+    assert made[1] < 500
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_another_c_library_is_left_alone(monkeypatch, error):
+    """Where there is no `mallopt` nothing happens."""
+
+    def missing(_):
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    keep_freed_memory()

@@ -1,0 +1,229 @@
+"""Trainings by several processes, launched by torchrun, against the same by one."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from distill.storage.checkpoints import load_latest
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+EVEN = ["training.batch_size=4", "training.learning_rate=0.001", "loss.reconstruction.if_weight=0"]
+"""An example's IF error is weighted by the mean amplitude of its batch, so it must stay out here."""
+STFT = ["loss.stft.fft_sizes=[128, 256]", "loss.stft.hop_sizes=[32, 64]", "loss.stft.win_lengths=[128, 256]"]
+PRECISE = '''
+import torch
+
+torch.set_default_dtype(torch.float64)
+torch.Tensor.float = torch.Tensor.double
+
+
+class AdamW(torch.optim.AdamW):
+    """The fused one, which stops at a flag, has float32 alone."""
+
+    def __init__(self, *arguments, fused, **options):
+        super().__init__(*arguments, **options)
+
+    def step(self):
+        del self.found_inf
+        super().step()
+
+
+torch.optim.AdamW = AdamW
+
+from distill.cli import main
+
+main()
+'''
+"""Distill in float64."""
+
+
+JUDGED = """
+import sys
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from distill import Registry, TermSpec, TrainedTermConfig, hookimpl
+from distill.plugin import registry
+from distill.views import LogMagnitude
+
+
+@frozen(kw_only=True)
+class Config(TrainedTermConfig):
+    start: float = 0.2
+    learning_rate: float = 0.01
+
+
+class Judge(nn.Module):
+    def __init__(self, _):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(129))
+
+    def judge(self, magnitudes):
+        return torch.einsum("bft,f->bt", magnitudes, self.weights).tanh()
+
+    def forward(self, inputs):
+        return (1 - self.judge(inputs.view(LogMagnitude())[0])).mean()
+
+    def objective(self, inputs):
+        prediction, target = map(self.judge, inputs.view(LogMagnitude()))
+        return (1 + prediction).mean() + (1 - target).mean()
+
+
+@hookimpl
+def distill_loss_terms():
+    yield TermSpec(name="judge", config=Config, build=Judge, summary="")
+
+
+class WithJudge(Registry):
+    def __init__(self):
+        super().__init__(discover=False)
+        self.register(sys.modules[__name__], name="judging", version="1")
+
+
+registry.Registry = WithJudge
+
+from distill.cli import main
+
+main()
+"""
+"""Distill with a term that is trained itself."""
+THREADS = """
+import atexit
+from pathlib import Path
+
+
+@atexit.register
+def say_threads():
+    print("threads:", *sorted(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")))
+
+
+from distill.cli import main
+
+main()
+"""
+"""Distill that says which threads are left when it has ended."""
+
+
+def run(*words, processes=1, code=("-m", "distill"), status=0):
+    """Run a command in one process or two, to its end."""
+    launcher = TORCHRUN if processes == 2 else [sys.executable]
+    result = subprocess.run([*launcher, *code, *map(str, words)], capture_output=True, text=True, check=False)
+    assert result.returncode == status, result.stderr
+    return result
+
+
+def settings(*texts):
+    """Give the words that set options."""
+    return [word for text in texts for word in ("--set", text)]
+
+
+def difference(one, other):
+    """Return the largest difference between the weights of two runs, but for the spread's, fitted later."""
+    first, second = (load_file(folder / "model.safetensors") for folder in (one, other))
+    trained = [name for name in first if not name.startswith("spread_out")]
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in trained)
+
+
+def losses(folder):
+    """Give what was recorded of the training: all components of each step."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [record["components"] for record in records if record["split"] == "train"]
+
+
+def trained(folder, *words, **options):
+    """Train a run in one process and one in two; give their folders."""
+    for processes in (1, 2):
+        run("train", *words, "--out", folder / f"{processes}", processes=processes, **options)
+    return folder / "1", folder / "2"
+
+
+def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path):
+    """In float32, after 15 steps that move them fifty times as far, with all that is logged."""
+    words = (recordings, "--loss", "recon,kl", *tiny, *settings(*EVEN), "--steps", 15)
+    words = (*words[:-2], "--set", "training.learning_rate=1e-4", *words[-2:])
+    one, two = trained(tmp_path, *words)
+    assert difference(one, two) < 1e-5
+    run("train", *words[:-1], 1, "--set", "training.learning_rate=1e-12", "--out", tmp_path / "start")
+    assert difference(one, tmp_path / "start") > 5e-4
+    for first, second in zip(losses(one), losses(two), strict=True):
+        assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_two_processes_train_a_term_as_one_does(recordings, tiny, tmp_path):
+    """Their gradients of its own parameters are averaged: model and term are those of one process."""
+    (tmp_path / "judged.py").write_text(JUDGED)
+    words = (recordings, "--loss", "recon,kl,judge", *tiny, *settings(*EVEN), "--steps", 15)
+    one, two = trained(tmp_path, *words, code=(str(tmp_path / "judged.py"),))
+    assert difference(one, two) < 1e-5
+    weights = [
+        load_latest(folder / "checkpoints").state["loss"]["terms.judge.weights"] for folder in (one, two)
+    ]
+    assert float((weights[0] - weights[1]).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("per_example", "balancer"), [(True, ()), (True, ("--balance", "gradient")), (False, ())]
+)
+def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path, per_example, balancer):
+    """Per example, two processes give the weights of one; over the batch, as in auraloss, they do not.
+
+    So they do with balanced terms, whose gradient norms are then those of all examples.
+
+    In float64: logarithms near their floor amplify the rounding of float32, by which the very first
+    steps differ, far beyond 1e-5 within a dozen steps.
+    """
+    (tmp_path / "precise.py").write_text(PRECISE)
+    norms = [f"loss.{term}.per_example={str(per_example).lower()}" for term in ("stft", "waveform")]
+    small = [text.replace("stft", term, 1) for text in STFT for term in ("stft", "waveform")]
+    options = settings(*EVEN, *norms, *small)
+    words = (recordings, "--loss", "stft,waveform,recon,kl", *balancer, *tiny, *options, "--steps", 10)
+    one, two = trained(tmp_path, *words, code=(str(tmp_path / "precise.py"),))
+    assert (difference(one, two) < 1e-5) == per_example
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
+def test_no_thread_of_the_process_group_outlives_a_training(recordings, tiny, tmp_path):
+    """One that lets go of a tensor while the interpreter ends would abort a process that is done."""
+    (tmp_path / "threads.py").write_text(THREADS)
+    words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", tmp_path / "run")
+    result = run(*words, processes=2, code=(str(tmp_path / "threads.py"),))
+    threads = [line for line in result.stdout.splitlines() if line.startswith("threads:")]
+    assert len(threads) == 2
+    assert "gloo" not in "".join(threads)
+
+
+def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path):
+    """Stopped by a signal to torchrun, and resumed, it ends as it would have: weights to the bit."""
+    words = ("train", shards, "--loss", "recon,kl", *tiny, "--set", "corpus.pool_shards=2")
+    words = (*words, "--steps", 60, "--out")
+    run(*words, tmp_path / "straight", processes=2)
+    stopped = tmp_path / "stopped"
+    with subprocess.Popen(
+        [*TORCHRUN, "-m", "distill", *map(str, words), stopped],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        while process.poll() is None and not (stopped / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=60)[0].decode()
+    assert f"  distill train --resume --out {stopped}" in output
+    state = load_latest(stopped / "checkpoints").state
+    assert 0 < state["step"] < 60
+    assert state["corpus"] == {"drawn": 512 + 2 * state["step"], "processes": 2}
+    result = run("train", "--resume", "--out", stopped, status=2)
+    assert result.stderr == (
+        f"Error: {shards}: its shards were divided among 2 processes, and now there are 1\n"
+        "Go on with as many: torchrun with 2 processes in all.\n"
+    )
+    run("train", "--resume", "--out", stopped, processes=2)
+    assert difference(stopped, tmp_path / "straight") == 0
+    assert losses(stopped) == losses(tmp_path / "straight")

@@ -1,0 +1,218 @@
+"""Tests of distill.training.trainer: what stops a training, what it saves, and how it goes on."""
+
+import itertools
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+from attrs import evolve
+from torch import nn
+
+from distill.audio.corpus import open_shards
+from distill.errors import RunError, TrainingError
+from distill.storage.checkpoints import load_latest, load_state
+from distill.training.trainer import Interrupted
+from distill.views import LogMagnitude
+
+
+def assert_same(one, other):
+    """Compare two states bit by bit."""
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+class Breaking(nn.Module):
+    """A term that is 0 until its third step in training, and then `value`, with a sound gradient."""
+
+    value = float("nan")
+
+    def __init__(self, _):
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, inputs):
+        """Count the steps."""
+        self.steps += torch.is_grad_enabled()
+        return 0 * inputs.view(LogMagnitude())[0].mean() + (self.value if self.steps == 3 else 0.0)
+
+
+class Infinite(Breaking):
+    """The same with an infinity."""
+
+    value = float("inf")
+
+
+class Weighty(Breaking):
+    """The same under a name that begins as those of the logged weights do."""
+
+
+class Steep(Breaking):
+    """The same with a value of 0 whose gradient is no number: that of a root at 0."""
+
+    def forward(self, inputs):
+        """Count the steps."""
+        self.steps += torch.is_grad_enabled()
+        nothing = 0 * inputs.view(LogMagnitude())[0].mean()
+        return nothing.sqrt() if self.steps == 3 else nothing
+
+
+def interrupt_at(step, number=signal.SIGINT):
+    """Send this process a signal when a step is reported."""
+
+    def on_record(record):
+        if record.step == step and record.split == "train":
+            os.kill(os.getpid(), number)
+
+    return on_record
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_resumed_training_equals_one_that_was_never_stopped(make, number):
+    """Model, optimizer, metrics and schedules are those of a straight run, bit by bit."""
+    straight = make(steps=8, folder="straight", evaluations=4)
+    straight.train()
+    handler = signal.getsignal(number)
+    stopped = make(steps=8, evaluations=4, on_record=interrupt_at(4, number))
+    with pytest.raises(Interrupted):
+        stopped.train()
+    assert signal.getsignal(number) is handler
+    checkpoint = load_latest(stopped.run.checkpoints)
+    assert checkpoint.step == stopped.step == 5  # the step that was under way is finished
+    resumed = make(steps=8, evaluations=4)
+    resumed.train(checkpoint.state)
+    assert resumed.step == 8
+    assert_same(resumed.model_state(), straight.model_state())
+    assert_same(load_state(resumed.run.model), straight.model_state())
+    for split in ("train", "heldout"):
+        assert stopped.recorded(split) + resumed.recorded(split) == straight.recorded(split)
+    assert resumed.heldout_totals == straight.heldout_totals
+    states = [each.optimization.optimizer.state_dict()["state"] for each in (resumed, straight)]
+    for one, other in zip(*(state.values() for state in states), strict=True):
+        assert_same(one, other)
+
+
+def test_totals_of_other_weights_are_forgotten(make):
+    """What was measured held out is compared only with what the same weights give."""
+    stopped = make(steps=4)
+    stopped.train()
+    assert len(stopped.heldout_totals) == 2
+    state = load_latest(stopped.run.checkpoints).state
+    heavier = make(steps=6)
+    heavier.loss.config = evolve(heavier.loss.config, kl=evolve(heavier.loss.config.kl, weight_max=2.0))
+    for resumed, totals in ((make(steps=6), stopped.heldout_totals), (heavier, [])):
+        resumed._restore(state)  # noqa: SLF001  # without the training that follows
+        assert resumed.heldout_totals == totals
+
+
+def test_a_resumed_training_goes_on_in_the_middle_of_a_shard(make, shards):
+    """A training on a stream, too, equals one that was never stopped, bit by bit."""
+
+    def trainer(folder, **options):
+        corpus = open_shards(str(shards), sample_rate=8000, pool_shards=2)
+        return make(steps=8, folder=folder, corpus=corpus, **options)
+
+    straight, stopped = trainer("straight"), trainer("run", on_record=interrupt_at(4))
+    straight.train()
+    with pytest.raises(Interrupted):
+        stopped.train()
+    state = load_latest(stopped.run.checkpoints).state
+    # Ten clips of 0.2 s to a shard of 2 s.
+    assert state["corpus"] == {"drawn": 5 * 2, "processes": 1}
+    resumed = trainer("run")
+    resumed.train(state)
+    assert_same(resumed.model_state(), straight.model_state())
+    assert stopped.recorded() + resumed.recorded() == straight.recorded()
+
+
+@pytest.mark.parametrize(("seconds", "raised"), [(0.9, Interrupted), (1.1, KeyboardInterrupt)])
+def test_a_second_signal_ends_the_process_as_usual(make, monkeypatch, seconds, raised):
+    """Who presses Ctrl-C again does not want to wait; a launcher and a cluster may send the same one."""
+    now, ticks = 1000.0, itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: now + 1e-6 * next(ticks))
+    monkeypatch.setattr("distill.training.trainer.time", clock)
+
+    def on_record(record):
+        nonlocal now
+        if record.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            now += seconds
+            os.kill(os.getpid(), signal.SIGINT)
+
+    # What is usual is for the test to say: a shell's background jobs are born deaf to SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(raised):
+            make(steps=8, evaluations=1, on_record=on_record).train()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_state_of_another_model_is_refused(make):
+    """The whole message where the recipe was changed by hand."""
+    trainer = make(steps=1)
+    trainer.train()
+    state = load_latest(trainer.run.checkpoints).state
+    with pytest.raises(RunError) as caught:
+        make(steps=2, model={"width": 8}).train(state)
+    assert str(caught.value) == (
+        f"{trainer.run.folder}: its checkpoint is of another model, or of another loss, than its recipe "
+        "describes\n"
+        "Restore recipe.toml as the training wrote it."
+    )
+
+
+@pytest.mark.parametrize("log_every", [1, 4])
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        (Breaking, "breaking (breaking-losses 1) is nan"),
+        (Infinite, "infinite (infinite-losses 1) is inf"),
+        (Weighty, "weighty (weighty-losses 1) is nan"),
+        (Steep, "gradient_norm is nan"),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(make, term, expected, log_every):
+    """The error names the component; model and optimizer are those before that step, and are saved."""
+    good = make(term, steps=8, folder="good", on_record=interrupt_at(1))
+    with pytest.raises(Interrupted):
+        good.train()
+    assert good.step == 2
+    trainer = make(term, steps=8, log_every=log_every)
+    with pytest.raises(TrainingError) as caught:
+        trainer.train()
+    window = "steps 3..3" if log_every == 1 else "steps 1..4"
+    assert str(caught.value) == (
+        f"{window}: the loss is not finite: {expected}\n"
+        "The model is saved as it was before that step. Lower training.learning_rate or the "
+        "weight of that term, and go on with --resume."
+    )
+    assert caught.value.exit_status == 1
+    assert_same(trainer.model_state(), good.model_state())
+    assert_same(load_latest(trainer.run.checkpoints).state["model"], good.model_state())
+    assert_same(load_state(trainer.run.model), good.model_state())
+    assert {float(state["step"]) for state in trainer.optimization.optimizer.state.values()} == {2.0}
+    for parameter, state in trainer.optimization.optimizer.state.items():
+        assert parameter.isfinite().all()
+        assert state["exp_avg"].isfinite().all()
+
+
+def test_a_broken_training_can_go_on(make):
+    """What was saved is resumed, and trains."""
+    with pytest.raises(TrainingError):
+        make(Breaking, steps=8).train()
+    resumed = make(Breaking, steps=5)  # two steps on, and the term breaks in the third one only
+    resumed.train(load_latest(resumed.run.checkpoints).state)
+    assert resumed.step == 5
+
+
+def test_checkpoints_are_taken_in_between(make):
+    """With next to no time between them there is one after every step, and the newest three stay."""
+    trainer = make(steps=6, checkpoint_minutes=1e-9)
+    trainer.train()
+    names = sorted(path.name for path in trainer.run.checkpoints.iterdir())
+    assert names == [f"step-0000000{step}.safetensors" for step in (4, 5, 6)]
+    rare = make(steps=6, folder="rare", checkpoint_minutes=10)
+    rare.train()
+    assert [path.name for path in rare.run.checkpoints.iterdir()] == ["step-00000006.safetensors"]
