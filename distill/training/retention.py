@@ -6,7 +6,9 @@ way is often better than all or nothing of it. The weights on the line between t
 Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean, stdev
 
 import torch
 from attrs import frozen
@@ -24,9 +26,12 @@ _HALVINGS = 4
 _RECORDINGS, _SECONDS = 8, 5
 """Of the held-out recordings, and of those trained on, so many are measured, each at most so long."""
 
-_MEL_WORSE, _TONES_WORSE, _TEXTURE_WORSE = 0.02, 0.01, 0.1
+_TOLERANCES = {"mel": 0.02, "tones": 0.01, "texture": 0.1}
 """By how much a measure may be worse than that of the start: dB, a share, dB. Trainings that differ by
 their seed alone differ by as much."""
+
+
+Heard = tuple[Sequence[Metrics | None], Sequence[Metrics | None]]
 
 
 @frozen(kw_only=True)
@@ -50,42 +55,36 @@ def interpolate(vae: VAE, start: Mapping[str, Tensor], end: Mapping[str, Tensor]
 def retain(vae: VAE, start: Mapping[str, Tensor], representation: MagnitudeIF, corpus: Corpus) -> Retention:
     """Leave in a trained model the greatest share of what it has learnt that does no audible harm.
 
-    Harm is a mean mel distance, share of tones or texture (`distill.evaluation`) that is worse than with the
-    weights of the `start`, be it on held-out recordings or on those that the model was trained on.
+    Harm is a mel distance, share of tones or texture (`distill.evaluation`) that is worse by more than a
+    tolerance than with the weights of the `start`: on average over held-out and trained recordings, or on
+    held-out recordings alone, there by more than the standard error besides.
     """
-    splits = [
-        _some(split, corpus.sample_rate) for split in (corpus.heldout, corpus.train) if split.recordings
-    ]
+    heldout, trained = (_some(split, corpus.sample_rate) for split in (corpus.heldout, corpus.train))
 
-    def heard() -> list[Metrics | None]:
-        return [
-            evaluate(
-                lambda waveform: reconstruct(vae, representation, waveform),
-                recordings,
-                sample_rate=corpus.sample_rate,
-            ).mean
-            for recordings in splits
-        ]
+    def heard(recordings: Iterable[tuple[str, Tensor]]) -> list[Metrics | None]:
+        found = evaluate(
+            lambda waveform: reconstruct(vae, representation, waveform),
+            recordings,
+            sample_rate=corpus.sample_rate,
+        )
+        return [result.metrics for result in found.results]
 
     end = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
     interpolate(vae, start, end, 0.0)
-    before = heard()
+    before = heard(heldout), heard(trained)
 
     def harms(share: float) -> bool:
         interpolate(vae, start, end, share)
-        return any(
-            first is not None and then is not None and _is_worse(then, first)
-            for first, then in zip(before, heard(), strict=True)
-        )
+        return does_harm((heard(heldout), heard(trained)), before)
 
     share = _greatest_without(harms)
     interpolate(vae, start, end, share)
-    return Retention(share=share, recordings=sum(len(recordings) for recordings in splits))
+    return Retention(share=share, recordings=len(heldout) + len(trained))
 
 
 def _some(split: Split | Stream, sample_rate: int) -> list[tuple[str, Tensor]]:
     """Read the first channel of a few recordings, which are spread evenly over all of them."""
-    every = -(-len(split.recordings) // _RECORDINGS)
+    every = max(1, -(-len(split.recordings) // _RECORDINGS))
     return [(each.name, split.read(each)[:1, : _SECONDS * sample_rate]) for each in split.recordings[::every]]
 
 
@@ -100,15 +99,32 @@ def _greatest_without(harms: Callable[[float], bool]) -> float:
     return low
 
 
-def _is_worse(after: Metrics, before: Metrics) -> bool:
-    losses = [after.mel - before.mel - _MEL_WORSE]
-    if after.tones is not None and before.tones is not None:
-        losses.append(before.tones - after.tones - _TONES_WORSE)
-    roughness = [
-        abs(each.texture - each.original_texture)
-        for each in (after, before)
-        if each.texture is not None and each.original_texture is not None
-    ]
-    if len(roughness) == 2:
-        losses.append(roughness[0] - roughness[1] - _TEXTURE_WORSE)
-    return max(losses) > 0
+def does_harm(after: Heard, before: Heard) -> bool:
+    """Tell whether a measure is worse in `after` than in `before`, by `retain`'s rules.
+
+    Each holds the metrics of the held-out recordings, possibly none, and those of the trained ones; None
+    stands for a recording that could not be measured.
+    """
+    heldout, trained = (_losses(*pair) for pair in zip(after, before, strict=True))
+    for name, tolerance in _TOLERANCES.items():
+        everywhere, unseen = heldout[name] + trained[name], heldout[name]
+        if everywhere and fmean(everywhere) > tolerance:
+            return True
+        if len(unseen) > 1 and fmean(unseen) - stdev(unseen) / math.sqrt(len(unseen)) > tolerance:
+            return True
+    return False
+
+
+def _losses(after: Sequence[Metrics | None], before: Sequence[Metrics | None]) -> dict[str, list[float]]:
+    """Return by how much each measure of each recording got worse, of those recordings that have it."""
+    losses: dict[str, list[float]] = {name: [] for name in _TOLERANCES}
+    for new, old in zip(after, before, strict=True):
+        if new is None or old is None:
+            continue
+        losses["mel"].append(new.mel - old.mel)
+        if new.tones is not None and old.tones is not None:
+            losses["tones"].append(old.tones - new.tones)
+        if new.texture is not None and old.texture is not None and old.original_texture is not None:
+            goal = old.original_texture
+            losses["texture"].append(abs(new.texture - goal) - abs(old.texture - goal))
+    return losses

@@ -1,16 +1,17 @@
 """Tests of distill.training.retention: how much of what a training has changed is kept."""
 
+import attrs
 import pytest
 import torch
 
 from distill.audio.corpus import open_corpus
 from distill.base import load_base
-from distill.evaluation import evaluate
+from distill.evaluation import Metrics, evaluate
 from distill.model import VAE
 from distill.model.sounds import reconstruct
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.retention import Retention, interpolate, retain
+from distill.training.retention import Retention, does_harm, interpolate, retain
 
 REPRESENTATION = MagnitudeIF()
 
@@ -90,3 +91,38 @@ def test_without_held_out_recordings_those_trained_on_are_heard(base, recordings
     """All five of them."""
     corpus = open_corpus(recordings, sample_rate=44_100, cache=tmp_path, heldout_fraction=0.0)
     assert retain(trained(base, 1e-5), base, REPRESENTATION, corpus) == Retention(share=1.0, recordings=5)
+
+
+def heard(*mels):
+    """Return the metrics of recordings that differ in their mel distances alone, in dB."""
+    same = {name: 0.0 for name in attrs.fields_dict(Metrics) if name not in ("zimtohrli", "visqol", "terms")}
+    return [None if mel is None else Metrics(**{**same, "mel": mel}) for mel in mels]
+
+
+@pytest.mark.parametrize(
+    ("heldout", "trained", "harm"),
+    [
+        ((), (0.01, 0.028), False),  # 0.019 on average is borne
+        ((), (0.01, 0.04), True),
+        ((0.5,), (-0.6,), False),  # a single recording is sure of nothing, and the mean is better
+        ((0.1, 0.1), (-0.3, -0.3), True),  # surely worse on held-out recordings
+        ((0.2, -0.1), (-0.3, -0.3), False),  # 0.05 on average, with a standard error of 0.15
+        ((0.2, -0.1), (0.0, 0.0), True),  # 0.025 on average over all
+        ((None, 0.019), (None, None), False),  # what cannot be measured is left out
+    ],
+)
+def test_what_does_harm(heldout, trained, harm):
+    """Mel distances may rise by 0.02 dB on average, on held-out recordings within the standard error."""
+    before = [heard(*(None if mel is None else 1.0 for mel in mels)) for mels in (heldout, trained)]
+    after = [heard(*(None if mel is None else 1.0 + mel for mel in mels)) for mels in (heldout, trained)]
+    assert does_harm(tuple(after), tuple(before)) is harm
+
+
+@pytest.mark.parametrize(
+    ("changed", "harm"), [({"tones": 0.495}, False), ({"tones": 0.485}, True), ({"tones": 0.6}, False),
+                          ({"texture": 6.3}, False), ({"texture": 6.45}, True), ({"texture": 5.8}, False)],
+)  # fmt: skip
+def test_tones_and_textures_count_as_mel_distances_do(changed, harm):
+    """Tones may fall by 0.01, and a texture may get 0.1 dB further from the original's, on either side."""
+    (same,) = (attrs.evolve(each, tones=0.5, texture=6.3, original_texture=6.0) for each in heard(1.0))
+    assert does_harm(([], [attrs.evolve(same, **changed)]), ([], [same])) is harm
