@@ -4,13 +4,14 @@ Run: python benchmarks/terms.py TRAIN HELDOUT [--steps 260] [--files 5 --files 2
      [--seed 0 --seed 1] [--loss LIST ...] [--jobs 2] [--out runs/terms] [--write SECTION]
 
 Each training takes so many of TRAIN's recordings, of which Distill holds out one in ten, and has one thread;
-`--jobs` of them run at a time. 260 steps are a minute on two quiet cores. Every model is measured twice, on
-HELDOUT and on at most 13 of the recordings it was trained on: as `distill train` leaves it, which keeps only
-what does no harm, and with all kept that it has learnt (`training.keep=1`).
+`--jobs` of them run at a time. 260 steps are a minute on two quiet cores. Every model is measured on
+HELDOUT and on at most 13 of the recordings it was trained on, as `distill train` leaves it, which keeps only
+what does no harm. Those of the greatest number of files are measured again with all kept that they have
+learnt (`training.keep=1`).
 
 Prints two tables, each figure with its range over the seeds: of models with all kept, which shows what
 each choice does by itself; and of models as they are left, as differences from the base model. With
-`--write terms` the first goes into `docs/sound.md`, and the rows of a plugin's terms into the plugin's
+`--write terms` both go into `docs/sound.md`, and the rows of a plugin's terms into the plugin's
 README; with `--write minute` the second goes into `docs/sound.md`. What is in `--out` already is not done
 again.
 """
@@ -99,7 +100,7 @@ def main(
 ) -> None:  # fmt: skip
     """Train once per choice, measure, print the tables."""
     torch.set_num_threads(1)
-    trials = Trials(train, heldout, steps, out)
+    trials = Trials(train, heldout, steps, out, most=max(counts))
     choices = [Choice(*each) for each in product(counts, losses, seeds)]
     with ThreadPoolExecutor(jobs) as pool:
         found = dict(zip(choices, pool.map(trials.found, choices), strict=True))
@@ -111,7 +112,8 @@ def main(
     if write == "minute":
         write_section(ROOT / "docs" / "sound.md", "minute", text + left)
     if write == "terms":
-        write_section(ROOT / "docs" / "sound.md", "terms", text + whole)
+        as_left = "As `distill train` leaves them, as differences from the base model:"
+        write_section(ROOT / "docs" / "sound.md", "terms", f"{text}{whole}\n\n{as_left}\n\n{left}")
         for plugin in sorted((ROOT / "plugins").iterdir()):
             chosen = [loss for loss in losses if plugin.name in distributions(loss)]
             if chosen:
@@ -122,8 +124,8 @@ def main(
 class Trials:
     """Trainings and measurements, each done once and kept in the folder `out`."""
 
-    def __init__(self, train: Path, heldout: Path, steps: int, out: Path) -> None:
-        self.train, self.heldout, self.steps, self.out = train, heldout, steps, out
+    def __init__(self, train: Path, heldout: Path, steps: int, out: Path, *, most: int) -> None:
+        self.train, self.heldout, self.steps, self.out, self.most = train, heldout, steps, out, most
         self.representation = MagnitudeIF()
         self.bases: dict[tuple[Path, ...], Mapping[str, float | None]] = {}
 
@@ -156,7 +158,7 @@ class Trials:
         step = -(-len(names) // MOST)
         trained = tuple(corpus / name for name in names[::step])
         result: dict[str, Any] = {"share": float(share) / 100}
-        for keep in ("left", "whole"):
+        for keep in ("left", "whole") if choice.files == self.most else ("left",):
             if keep == "whole":
                 distill("train", "--resume", "--out", run, "--set", "training.keep=1")
             vae, _ = load_model(Run(run))
@@ -196,7 +198,7 @@ class Trials:
 
 
 def distill(*arguments: object) -> str:
-    """Run the command line on one thread, and give what it prints."""
+    """Run the command line on one thread, and return what it prints."""
     command = [sys.executable, "-m", "distill", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
