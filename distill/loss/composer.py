@@ -14,6 +14,7 @@ from distill.loss.config import configure
 from distill.loss.term_dict import TermDict
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, Term
+from distill.spectral.plain import at_least_float32
 from distill.views import LossInputs, Posterior
 
 
@@ -32,8 +33,8 @@ class CombinedLoss(nn.Module):
     It returns a dict of scalars: `total`, with the gradient; each term under its name and each of
     its parts as `term/part`, unweighted; `weighted/term` and `weight/term`. Only `total` and `objective`
     have a gradient, so that the others can be kept; `differentiable` returns all of them with theirs.
-    Views are computed at most once per call. The loss is computed in float32, autocast or not. A term whose
-    weight is 0 is monitored: computed without gradient.
+    Views are computed at most once per call. The loss is computed in float32, autocast or not, and in
+    float64 for inputs of float64. A term whose weight is 0 is monitored: computed without gradient.
 
     Trained terms add `objective`, the sum of `objective/term` over them, whose gradient is that of
     their own parameters alone; `total` gives these none. A term that has not begun is left out.
@@ -208,7 +209,7 @@ class CombinedLoss(nn.Module):
 
     def _scalar(self, name: str, value: object, where: str = "") -> Tensor:
         if isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point():
-            return value.float()
+            return at_least_float32(value)
         shown = repr(value)
         if isinstance(value, Tensor):
             shown = f"a {value.dtype} tensor of shape {list(value.shape)}"

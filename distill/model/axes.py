@@ -6,6 +6,8 @@ Shapes: `B` batch, `C` numbers of a whole code, `K` of those that are kept, `T'`
 import torch
 from torch import Tensor, nn
 
+from distill.spectral.plain import at_least_float32
+
 _INITIAL_LOGVAR = -4.0
 _LEAST_SPREAD = 1e-2
 _LEAST_IMPORTANCE = 1e-3
@@ -32,12 +34,12 @@ class PrincipalAxes(nn.Module):
 
     def encode(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """Return the posterior's `mu` and `logvar`, `[B, K, T']`, of a code `[B, C, T']`."""
-        mu = self.inwards(code.mT).float().mT
+        mu = at_least_float32(self.inwards(code.mT)).mT
         return mu, self.logvar.clamp(-8, 8).expand_as(mu)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the code `[B, C, T']` of latents `[B, K, T']`."""
-        return self.outwards(latents.mT).float().mT
+        return at_least_float32(self.outwards(latents.mT)).mT
 
     @torch.no_grad()
     def begin_with(self, codes: Tensor, importance: Tensor) -> None:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.spectral.plain import at_least_float32
+
 _FREQUENCY_KERNEL = 5
 _TIME_KERNEL = 3
 
@@ -35,7 +37,7 @@ class ConvNeXtBlock(nn.Module):
         # A depthwise convolution in bfloat16 is slower than one in float32 on a CPU.
         with torch.autocast(x.device.type, enabled=x.is_cuda and torch.is_autocast_enabled(x.device.type)):
             reach = _FREQUENCY_KERNEL // 2
-            y = F.pad(x.float().permute(0, 3, 1, 2), (*self.padding, reach, reach))
+            y = F.pad(at_least_float32(x).permute(0, 3, 1, 2), (*self.padding, reach, reach))
             y = self.depthwise(y).permute(0, 2, 3, 1)
         return x + self.scale * self.narrow(F.relu(self.widen(self.norm(y))))
 

@@ -22,6 +22,7 @@ from distill.model.layers import Grid, join_patches, split_patches
 from distill.model.phases import ITERATIONS, roughened, white_noise, with_phases
 from distill.model.spread import audible, audible_error
 from distill.settings import ModelSettings
+from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF, wrapped
 
 LOGVAR_BOUND = 8.0
@@ -161,7 +162,7 @@ class VAE(nn.Module):
         x = (log_magnitude - spread_levels(levels)) / _SCALE + 0.5
         x = self.fine_encoder(self.patch_in(join_patches(x[..., None], *_PATCH)))
         x = self.join(join_patches(x, *_JOINED)) + self.level_in(self.code.scaled(levels)[..., None])
-        x = self.posterior(self.encoder_norm(self.encoder(x))).float()
+        x = at_least_float32(self.posterior(self.encoder_norm(self.encoder(x))))
         shape, logvar = (self.code.flatten(part) for part in x.chunk(2, dim=-1))
         logvar = LOGVAR_BOUND * torch.tanh((logvar + _INITIAL_LOGVAR) / LOGVAR_BOUND)
         level, mu = self.code.join(self.levels.total(levels), levels, shape)
@@ -317,4 +318,4 @@ def _erb_weights(representation: MagnitudeIF, bands: int) -> Tensor:
 
 def _cells(layer: nn.Linear, features: Tensor) -> Tensor:
     """Apply one of the last layers, and lay its patches out as `[B, 32 * Q, 8 * T']`."""
-    return split_patches(layer(features), *_PATCH)[..., 0].float()
+    return at_least_float32(split_patches(layer(features), *_PATCH)[..., 0])

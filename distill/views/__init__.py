@@ -18,6 +18,7 @@ from torch import Tensor
 from distill.config import suggest
 from distill.errors import InputError, ShapeError, TermError
 from distill.spectral import transforms
+from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF
 from distill.views.posterior import Posterior as Posterior  # its public place is here
 from distill.views.waveforms import SAMPLE_RATE, folded, representation_at
@@ -113,7 +114,7 @@ class Signal:
         return signal
 
     def view(self, view: View) -> Tensor:
-        """Give a view of the signal in float32, computed the first time it is asked for."""
+        """Return a view, in float64 for a signal of float64 and in float32 otherwise. It is computed once."""
         if view not in self._views:
             self._views[view] = self._prepared[view]() if view in self._prepared else view.compute(self)
         return self._views[view]
@@ -337,7 +338,7 @@ class Spectrogram(View):
     def compute(self, signal: Signal) -> Tensor:
         """Take the spectrogram as it was given, or transform the waveform."""
         if signal.spectrogram is not None:
-            return signal.spectrogram.float()
+            return at_least_float32(signal.spectrogram)
         spectrogram: Tensor = signal.representation(signal.view(Waveform()))
         return spectrogram
 
@@ -384,7 +385,7 @@ class Waveform(View):
     def compute(self, signal: Signal) -> Tensor:
         """Take the waveform as it was given, or go back from the spectrogram."""
         if signal.waveform is not None:
-            return signal.waveform.float()
+            return at_least_float32(signal.waveform)
         return signal.representation.inverse(signal.view(Spectrogram()), signal.length, signal.iterations)
 
 

@@ -9,11 +9,12 @@ from attrs import field, frozen, validators
 from torch import Tensor
 
 from distill.errors import InputError, ShapeError
+from distill.spectral.plain import at_least_float32
 
 
-def _to_float32(parameter: Tensor) -> Tensor:
+def _to_float(parameter: Tensor) -> Tensor:
     if isinstance(parameter, Tensor) and parameter.is_floating_point():
-        return parameter.float()
+        return at_least_float32(parameter)
     got = str(parameter.dtype) if isinstance(parameter, Tensor) else type(parameter).__name__
     raise InputError(
         f"mu and logvar must be floating-point tensors: got {got}",
@@ -25,7 +26,7 @@ def _to_float32(parameter: Tensor) -> Tensor:
 
 @frozen(kw_only=True)
 class Posterior:
-    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`, in float32.
+    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`, in float32 or float64.
 
     Sequence models have `[B, T', D]`. Pass `layout="BTD"` with such tensors, which are then transposed.
     Without a layout, three axes are read as `[B, D, T']`, and `LossInputs` refuse them where that cannot
@@ -37,8 +38,8 @@ class Posterior:
         ShapeError: the parameters do not share one of the shapes.
     """
 
-    mu: Tensor = field(converter=_to_float32)
-    logvar: Tensor = field(converter=_to_float32)
+    mu: Tensor = field(converter=_to_float)
+    logvar: Tensor = field(converter=_to_float)
     layout: Literal["BDT", "BTD"] | None = field(default=None, validator=validators.in_([None, "BDT", "BTD"]))
 
     def __attrs_post_init__(self) -> None:

@@ -20,7 +20,6 @@ PRECISE = '''
 import torch
 
 torch.set_default_dtype(torch.float64)
-torch.Tensor.float = torch.Tensor.double
 
 
 class AdamW(torch.optim.AdamW):

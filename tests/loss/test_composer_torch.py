@@ -1,0 +1,45 @@
+"""Tests of distill.loss.composer: what torch's own losses can do, a combined loss can do as well."""
+
+import pytest
+import torch
+
+from distill.loss.composer import compose
+from distill.spectral.representation import MagnitudeIF
+from distill.views import LossInputs, Posterior, Signal
+
+SIZES = {"fft_sizes": [8], "hop_sizes": [4], "win_lengths": [8]}
+OPTIONS = {f"{name}.{option}": value for name in ("stft", "waveform") for option, value in SIZES.items()}
+REPRESENTATION = MagnitudeIF(8000, n_fft=8, hop=3)
+
+
+def step(dtype=torch.float32):
+    """Return the spectrogram, `mu` and `logvar` that a model makes, and the function that compares them."""
+    generator = torch.Generator().manual_seed(0)
+    waveforms = 0.1 * torch.randn(2, 1, 15, generator=generator, dtype=dtype)
+    target = Signal.from_waveform(waveforms[0], REPRESENTATION)
+    spectrogram = REPRESENTATION(waveforms[1])
+    # The phases of the first and the last bin are 0 or pi: exactly there the distance of IFs has a kink.
+    spectrogram += 0.01 * torch.rand(spectrogram.shape, generator=generator, dtype=dtype)
+    posterior = torch.randn(2, 1, 3, generator=generator, dtype=dtype)
+
+    def inputs(spectrogram, mu, logvar):
+        return LossInputs(
+            prediction=Signal.from_spectrogram(spectrogram, REPRESENTATION),
+            target=target,
+            posterior=Posterior(mu=mu, logvar=logvar),
+            progress=1.0,
+        )
+
+    return [each.requires_grad_() for each in (spectrogram, *posterior)], inputs
+
+
+@pytest.mark.parametrize("terms", ["stft", "recon", "kl", "waveform", "waveform,stft,recon,kl"])
+def test_float64_passes_gradcheck(terms):
+    """The loss of what is in float64 is computed in it, and its gradients are those of finite differences."""
+    loss = compose(terms, {at: value for at, value in OPTIONS.items() if at.partition(".")[0] in terms})
+    made, inputs = step(torch.float64)
+    components = loss(inputs(*made))
+    assert {value.dtype for name, value in components.items() if not name.startswith("weight/")} == {
+        torch.float64
+    }
+    assert torch.autograd.gradcheck(lambda *each: loss(inputs(*each))["total"], made)
