@@ -16,6 +16,7 @@ from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, Term
 from distill.spectral.plain import at_least_float32
 from distill.views import LossInputs, Posterior
+from distill.views.uncompiled import uncompiled
 
 
 class _Others(TypedDict, total=False):
@@ -65,6 +66,7 @@ class CombinedLoss(nn.Module):
         """Give the modules of the terms that have an objective of their own, by name."""
         return {name: self.terms[name] for name, term in self.origins.items() if term.spec.trained}
 
+    @uncompiled
     def forward(
         self, inputs: LossInputs | Tensor, target: Tensor | None = None, **others: Unpack[_Others]
     ) -> dict[str, Tensor]:
@@ -90,6 +92,7 @@ class CombinedLoss(nn.Module):
             for name, value in components.items()
         }
 
+    @uncompiled
     def differentiable(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Compute the components as a call does, each with its gradient.
 
@@ -119,6 +122,7 @@ class CombinedLoss(nn.Module):
             components[f"weight/{name}"] = torch.zeros_like(total, requires_grad=False) + factor
         return {"total": total, **components, **objectives}
 
+    @uncompiled
     def unweighted(self, name: str, inputs: LossInputs) -> Tensor:
         """Compute one term by itself, with gradient whatever its weight: a scalar.
 

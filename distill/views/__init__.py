@@ -21,6 +21,7 @@ from distill.spectral import transforms
 from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF
 from distill.views.posterior import Posterior as Posterior  # its public place is here
+from distill.views.uncompiled import made_uncompiled, uncompiled
 from distill.views.waveforms import SAMPLE_RATE, folded, representation_at
 
 
@@ -32,6 +33,7 @@ class View(ABC, Hashable):
         """Compute the view; `signal.view(other)` gives views to build upon."""
 
 
+@made_uncompiled
 @frozen(kw_only=True, eq=False)
 class Signal:
     """One side of a comparison, prediction or target, with its views.
@@ -51,6 +53,7 @@ class Signal:
     _prepared: dict[View, Callable[[], Tensor]] = field(factory=dict, init=False)
 
     @classmethod
+    @uncompiled
     def from_spectrogram(
         cls,
         spectrogram: Tensor,
@@ -81,6 +84,7 @@ class Signal:
         )
 
     @classmethod
+    @uncompiled
     def from_waveform(
         cls, waveform: Tensor, representation: MagnitudeIF, *, spectrogram: Tensor | None = None
     ) -> "Signal":
@@ -113,6 +117,7 @@ class Signal:
                 signal.prepare(view, tensor.detach)
         return signal
 
+    @uncompiled
     def view(self, view: View) -> Tensor:
         """Return a view, in float64 for a signal of float64 and in float32 otherwise. It is computed once."""
         if view not in self._views:
@@ -147,6 +152,7 @@ def _mapping_of_names(extras: Mapping[str, Any]) -> dict[str, Any]:
     raise InputError(f"extras must be a mapping of names to values: got {extras!r}", culprit="LossInputs")
 
 
+@made_uncompiled
 @frozen(kw_only=True, eq=False)
 class LossInputs:
     """All that a term may look at in one step.
@@ -196,6 +202,7 @@ class LossInputs:
         return self._posterior
 
     @classmethod
+    @uncompiled
     def from_waveforms(
         cls,
         prediction: Tensor,
@@ -295,6 +302,7 @@ class LossInputs:
             posterior=posterior and posterior.first(math.ceil(count / self._channels)),
         )
 
+    @uncompiled
     def view(self, view: View) -> tuple[Tensor, Tensor]:
         """Give `(prediction, target)` for a view; the target without gradient.
 

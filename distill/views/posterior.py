@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill.errors import InputError, ShapeError
 from distill.spectral.plain import at_least_float32
+from distill.views.uncompiled import made_uncompiled
 
 
 def _to_float(parameter: Tensor) -> Tensor:
@@ -24,6 +25,7 @@ def _to_float(parameter: Tensor) -> Tensor:
     )
 
 
+@made_uncompiled
 @frozen(kw_only=True)
 class Posterior:
     """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`, in float32 or float64.

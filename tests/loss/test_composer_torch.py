@@ -43,3 +43,27 @@ def test_float64_passes_gradcheck(terms):
         torch.float64
     }
     assert torch.autograd.gradcheck(lambda *each: loss(inputs(*each))["total"], made)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # of the compiler itself
+def test_a_step_with_a_loss_can_be_compiled():
+    """Compiled before and after the loss, it has the values and the gradients that it has without."""
+    loss = compose("waveform,stft,recon,kl", OPTIONS)
+    made, inputs = step()
+
+    def whole(spectrogram, mu, logvar):
+        return loss(inputs(1.1 * spectrogram, mu.sin(), 0.5 * logvar))["total"].square()
+
+    expected = whole(*made)
+    value = torch.compile(whole, backend="aot_eager")(*made)
+    torch.testing.assert_close(value, expected)
+    of_value, of_expected = (torch.autograd.grad(each, made) for each in (value, expected))
+    torch.testing.assert_close(of_value, of_expected)
+
+
+def test_a_loss_can_be_compiled_by_itself():
+    """It is called as it is: its engine is faster than what a compiler makes of plain operations."""
+    loss = compose("recon", {})
+    made, inputs = step()
+    expected, value = (each(inputs(*made))["total"] for each in (loss, torch.compile(loss, backend="eager")))
+    torch.testing.assert_close(value, expected)
