@@ -131,7 +131,7 @@ def test_a_loss_of_all_built_in_terms_is_the_cpus(prediction, balancer):
         loss = compose("stft,recon,kl,waveform", balancer=balancer, registry=Registry(discover=False)).to(
             device
         )
-        made = material().moved(device)
+        made = material().to(device)
         representation = MagnitudeIF(8000, n_fft=256, hop=64)
         loss(made.inputs(representation, prediction=prediction))["total"].backward()  # windows are made once
         inputs = made.inputs(representation, prediction=prediction)

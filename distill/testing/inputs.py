@@ -38,11 +38,11 @@ class Material:
         """Give both sounds louder by a factor."""
         return evolve(self, prediction=gain * self.prediction, target=gain * self.target)
 
-    def moved(self, device: torch.device) -> "Material":
-        """Give all tensors on a device."""
-        mu, logvar = (None if each is None else each.to(device) for each in (self.mu, self.logvar))
+    def to(self, where: torch.device | torch.dtype) -> "Material":
+        """Return the same material on a device, or of a dtype."""
+        mu, logvar = (None if each is None else each.to(where) for each in (self.mu, self.logvar))
         return Material(
-            prediction=self.prediction.to(device), target=self.target.to(device), mu=mu, logvar=logvar
+            prediction=self.prediction.to(where), target=self.target.to(where), mu=mu, logvar=logvar
         )
 
     def taken(self, examples: Sequence[int]) -> "Material":

@@ -13,6 +13,7 @@ from distill.loss.composer import CombinedLoss
 from distill.loss.config import loss_config_class
 from distill.plugin.hookspecs import BaseTermConfig
 from distill.plugin.registry import Term
+from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF
 from distill.testing.inputs import Material, material
 from distill.testing.outcome import Failed, NotApplicable
@@ -93,7 +94,7 @@ def number(result: object) -> Tensor:
     if isinstance(result, dict) and result:
         return torch.stack([number(value) for value in result.values()]).sum()
     if isinstance(result, Tensor) and result.is_floating_point() and result.numel():
-        return result.float().mean()
+        return at_least_float32(result).mean()
     raise Failed(f"it returned {problem_with(result)}")
 
 

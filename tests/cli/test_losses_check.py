@@ -49,15 +49,19 @@ dual_mono         passed
 permutation       passed
 batch_split       passed
 float32           passed
+float64           passed
 state             passed
+pickled           passed
+copied            passed
 device            passed          there is no other device to
                                   try
 sync              passed
+compiled          passed
 weight_zero       passed
 parameters        passed
 objective         not applicable  the term is not trained
 
-23 checks: {counts}
+27 checks: {counts}
 """
 
 
@@ -86,7 +90,7 @@ def narrow(monkeypatch):
 def test_a_term_that_passes(distill):
     """A row for each check with what it says, then how many came to what; status 0."""
     result = distill("losses", "check", "mine")
-    counts = "21 passed, 1 waived, 1 not applicable"
+    counts = "25 passed, 1 waived, 1 not applicable"
     assert (result.status, result.err) == (0, "")
     assert result.out == TABLE.format(minimum="passed", counts=counts)
 
@@ -99,8 +103,8 @@ def test_a_term_that_fails(distill):
         "\nminimum           failed          at a spectrogram equal to the target's, the value is "
         in result.out
     )
-    assert result.out.endswith("\n23 checks: 20 passed, 1 failed, 1 waived, 1 not applicable\n")
-    assert result.err == "Error: mine (our-losses 1.5): 1 of 23 checks failed: minimum\n"
+    assert result.out.endswith("\n27 checks: 24 passed, 1 failed, 1 waived, 1 not applicable\n")
+    assert result.err == "Error: mine (our-losses 1.5): 1 of 27 checks failed: minimum\n"
 
 
 @pytest.mark.parametrize(("sign", "status"), [(1, 0), (-1, 1)])
@@ -117,7 +121,7 @@ def test_for_programs(distill, sign, status):
         "version": "1.5",
         "summary": "a term of mine",
     }
-    assert len(checks) == 23
+    assert len(checks) == 27
     assert checks[0] == {"check": "config", "status": "passed", "detail": ""}
     assert [each["check"] for each in checks if each["status"] == "failed"] == ["minimum"] * status
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from distill.testing.checks.batches import batch_split, dual_mono, permutation
+from distill.testing.checks.copies import copied, pickled
 from distill.testing.checks.declaration import config, weight_zero
+from distill.testing.checks.derivatives import compiled, float64
 from distill.testing.checks.machine import device, float32, state, sync
 from distill.testing.checks.optimum import descent, minimum
 from distill.testing.checks.result import deterministic, finite, gradient, inputs_unchanged, scalar
@@ -32,9 +34,13 @@ CHECKS: tuple[Check, ...] = (
     permutation,
     batch_split,
     float32,
+    float64,
     state,
+    pickled,
+    copied,
     device,
     sync,
+    compiled,
     weight_zero,
     parameters,
     objective,

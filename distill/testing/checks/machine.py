@@ -70,7 +70,7 @@ def device(subject: Subject) -> str:
     module, made = subject.build(), subject.material()
     here = subject.value(module, subject.inputs(made))
     # After a first call, so that what a term has remembered of it is in the way as well.
-    inputs = subject.inputs(made.moved(other))
+    inputs = subject.inputs(made.to(other))
     there = subject.value(module.to(other), inputs, f"on {other}, ")
     subject.pulls(module, inputs, f"on {other}, ")
     if not close(here, there.cpu(), 1e-2):

@@ -62,4 +62,4 @@ def _mean_kernel(difference: Tensor, variance: Tensor, width: float) -> Tensor:
 def active_units(mu: Tensor, threshold: float) -> Tensor:
     """Count the dimensions whose mean has a variance above `threshold` (Burda et al., 2016)."""
     active = vectors(mu).var(0, correction=0) > threshold
-    return active.float().sum()
+    return active.to(mu.dtype).sum()

@@ -40,9 +40,8 @@ class MelSpectrogram(View):
             TermError: a filter is empty at the signal's sample rate, or `f_max` lies above half of it.
         """
         magnitude = signal.view(StftMagnitude(n_fft=self.n_fft, hop=self.hop))
-        return F.linear(
-            magnitude.mT, _filterbank(self, signal.representation.sample_rate, magnitude.device)
-        ).mT
+        weights = _filterbank(self, signal.representation.sample_rate, magnitude.device)
+        return F.linear(magnitude.mT, weights.to(magnitude.dtype)).mT
 
     def empty_filters(self, sample_rate: int) -> int:
         """Count the bands that no bin falls into.

@@ -51,6 +51,11 @@ _CONSISTENT = (
 )
 
 
+_HELD = (
+    "amplitudes weigh the phases and are constants to the gradient, which would else grow as 1 / amplitude"
+)
+
+
 @hookimpl
 def distill_loss_terms() -> Iterable[TermSpec]:
     """Yield the terms."""
@@ -59,17 +64,19 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         config=PhaseConfig,
         build="distill_phase.terms:PhaseTerm",
         summary="circular distance of the IFs, weighted by amplitude",
+        waivers={"float64": _HELD},
     )
     yield TermSpec(
         name="group_delay",
         config=GroupDelayConfig,
         build="distill_phase.terms:GroupDelayTerm",
         summary="circular distance of the phases' slopes over frequency, weighted by amplitude",
+        waivers={"float64": _HELD},
     )
     yield TermSpec(
         name="consistency",
         config=ConsistencyConfig,
         build="distill_phase.terms:ConsistencyTerm",
         summary="the predicted spectrogram against that of the sound it is turned into",
-        waivers=dict.fromkeys(("gradient", "descent", "gain"), _CONSISTENT),
+        waivers={**dict.fromkeys(("gradient", "descent", "gain"), _CONSISTENT), "float64": _HELD},
     )
