@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from distill.errors import DistillError as DistillError
     from distill.loss.composer import CombinedLoss as CombinedLoss
     from distill.loss.composer import compose as compose
+    from distill.loss.frozen import FrozenNetwork as FrozenNetwork
     from distill.plugin.hookspecs import BalancerConfig as BalancerConfig
     from distill.plugin.hookspecs import BalancerSpec as BalancerSpec
     from distill.plugin.hookspecs import BaseTermConfig as BaseTermConfig
@@ -29,6 +30,7 @@ _HOME = {
     "BaseTermConfig": "plugin.hookspecs",
     "CombinedLoss": "loss.composer",
     "DistillError": "errors",
+    "FrozenNetwork": "loss.frozen",
     "LossInputs": "views",
     "MagnitudeIF": "spectral.representation",
     "Posterior": "views",

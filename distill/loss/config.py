@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -40,10 +41,29 @@ def _rebuilt(terms: tuple[Term, ...], values: Mapping[str, dict[str, Any]]) -> A
     return _class_of(terms)(**{term.name: term.spec.config(**values[term.name]) for term in terms})
 
 
+def _with_absolute_paths(config: Any) -> Any:  # noqa: ANN401  # an attrs instance
+    """Return a config whose relative paths are absolute, so that it means the same in another folder."""
+    if not attrs.has(type(config)):
+        return config
+    values = values_of(config)
+    absolute = {name: _absolute(value) for name, value in values.items()}
+    changed = {name: value for name, value in absolute.items() if value is not values[name]}
+    return attrs.evolve(config, **changed) if changed else config
+
+
+def _absolute(value: Any) -> Any:  # noqa: ANN401  # of any type
+    if isinstance(value, Path):
+        return value if value.is_absolute() else Path.cwd() / value.expanduser()
+    return _with_absolute_paths(value)
+
+
 @lru_cache
 def _class_of(terms: tuple[Term, ...]) -> type:
-    options = {
-        term.name: attrs.field(type=term.spec.config, metadata={"help": term.spec.summary}) for term in terms
+    options: dict[str, Any] = {
+        term.name: attrs.field(
+            type=term.spec.config, converter=_with_absolute_paths, metadata={"help": term.spec.summary}
+        )
+        for term in terms
     }
     made = attrs.make_class("LossConfig", options, bases=(_LossConfig,), frozen=True, kw_only=True)
     made._terms = terms  # type: ignore[attr-defined]  # noqa: SLF001  # declared by the base

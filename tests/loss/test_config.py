@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import attrs
 import pytest
 
+from distill import TermConfig, TermSpec
+from distill.config import unstructure
 from distill.errors import ConfigError
 from distill.loss.config import configure, loss_config_class
 from distill.plugin.builtin_terms import KlConfig, ReconstructionConfig, StftConfig
-from distill.plugin.registry import Registry
+from distill.plugin.registry import Registry, Term
 
 
 def terms(names):
@@ -96,3 +99,28 @@ def test_it_loads_no_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@attrs.frozen(kw_only=True)
+class Shelf:
+    """A nested part of options."""
+
+    folder: Path = Path("shelf")
+
+
+@attrs.frozen(kw_only=True)
+class Filed(TermConfig):
+    """Options with paths."""
+
+    weights: Path | None = None
+    shelf: Shelf = Shelf()
+
+
+def test_relative_paths_are_made_absolute(tmp_path, monkeypatch):
+    """From the folder in which they are read, so that the recipe means the same in another one."""
+    chosen = (Term.of(TermSpec(name="filed", config=Filed, build="a:B", summary="")),)
+    monkeypatch.chdir(tmp_path)
+    config = configure(chosen, {"filed": {"weights": "nets/ear.safetensors"}}).filed
+    assert config == Filed(weights=tmp_path / "nets/ear.safetensors", shelf=Shelf(folder=tmp_path / "shelf"))
+    monkeypatch.chdir("/")
+    assert configure(chosen, {"filed": unstructure(config)}).filed == config
