@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distill.config import assign, structure
 from distill.errors import ConfigError, InputError, TermError
 from distill.loss.config import configure
+from distill.loss.scheduling import LastTerm
 from distill.loss.term_dict import TermDict
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, Term
@@ -197,14 +198,25 @@ class CombinedLoss(nn.Module):
         return {"objective": total, **parts}
 
     def _order(self, weights: dict[str, float]) -> list[str]:
-        """Give the order in which the terms run."""
-        # Monitored terms come after all others, else a view that they share would be without gradient.
-        return sorted(weights, key=lambda name: (weights[name] == 0, self.origins[name].spec.last))
+        """Return the order in which the terms run."""
+
+        def rank(name: str) -> tuple[bool, bool]:
+            last = self.origins[name].spec.last or isinstance(self.terms[name], LastTerm)
+            # Monitored terms come after all others, else a view that they share would be without gradient.
+            return weights[name] == 0, last
+
+        return sorted(weights, key=rank)
 
     def _named(self, name: str, result: object) -> dict[str, Tensor]:
         """Name what a term returned: the term itself, and its parts if it returned any."""
         if not isinstance(result, dict) or not result:
             return {name: self._scalar(name, result)}
+        if "total" in result:
+            raise TermError(
+                "the term returned a part called 'total', which is the name of the whole loss",
+                culprit=str(self.origins[name]),
+                remedy="Call the part something else, or leave it out: a term is the sum of its parts.",
+            )
         parts = {
             f"{name}/{part}": self._scalar(name, value, f" as part {part!r}")
             for part, value in result.items()

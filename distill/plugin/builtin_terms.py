@@ -153,6 +153,5 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         config=WaveformConfig,
         build="distill.loss.terms.waveform:WaveformTerm",
         summary="multi-resolution STFT of the waveforms, through the inverse",
-        last=True,
         per_example=False,
     )

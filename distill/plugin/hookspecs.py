@@ -133,10 +133,10 @@ class TermSpec:
 
     `build` is called with the config and returns the term, an `nn.Module` called with a
     `LossInputs`; it may be an import string, `"package.module:Class"`, so that listing terms does
-    not import torch. A term that is `last` runs after those that are not, so that `LossInputs.unshared`
-    can tell it what it need not compute as a view. One that is `per_example` is of a batch what it is,
-    on average, of the examples, so that several processes give what one gives. `waivers` are the
-    checks of `distill.testing` that the term cannot pass by its nature, each with the reason.
+    not import torch. `per_example=True` declares that the loss of a batch is the mean of those of its
+    examples, so that several processes give what one gives. `waivers` are the checks of
+    `distill.testing` that the term cannot pass by its nature, each with the reason. `last=True` calls the
+    term after the others. It is deprecated, since the order of terms is the composer's business.
     """
 
     name: str = field(validator=_is_name)

@@ -158,8 +158,8 @@ class LossInputs:
     """All that a term may look at in one step.
 
     `progress` is how much of the training is done, 0..1. `posterior` may be left out when no chosen
-    term asks for it. `extras` are more values by name, for terms that ask for them by `extra(name)`. `last`
-    is set for the last term that looks at them.
+    term asks for it. `extras` are more values by name, for terms that ask for them by `extra(name)`.
+    `last` is for the composer, which sets it for the last term that it calls.
 
     Raises:
         InputError: the posterior is not a `Posterior`, or the extras are not a mapping of names.
@@ -320,7 +320,7 @@ class LossInputs:
         return prediction, target
 
     def unshared(self, *views: View) -> bool:
-        """Tell whether no term has looked at any of these views, and none will after the one that runs."""
+        """Return whether no term has looked at these views or will. Deprecated, as `TermSpec.last` is."""
         held = (side.holds(view) for side in (self.prediction, self.target) for view in views)
         return self.last and not any(held)
 

@@ -316,7 +316,7 @@ def test_a_term_may_look_at_other_things_in_every_step(transforms):
 
 
 def test_the_order_of_the_terms():
-    """Those that are last by their spec run after the others, monitored ones after all; one is the last."""
+    """Those that plugins declare last run after the others, monitored ones after all; one is the last."""
     order = []
 
     def noting(name):
@@ -331,6 +331,12 @@ def test_the_order_of_the_terms():
     loss = composed(*map(noting, names), names=names, last=["a", "b"], options=options)
     assert list(loss(Step().inputs))[1:5] == names
     assert order == [("c", False), ("a", False), ("d", False), ("b", True)]
+
+
+def test_no_spec_says_when_its_term_is_called():
+    """That `waveform` is called last is not in its spec, and its plugin contract is that of others."""
+    terms = Registry(discover=False).terms()
+    assert [term.name for term in terms if term.spec.last] == []
 
 
 def test_what_no_term_asks_for_is_not_computed():
@@ -487,6 +493,16 @@ def test_a_term_that_returns_no_loss_is_named(returned, shown):
     assert str(caught.value) == (
         f"a (my-loop 1): the term returned {shown}; expected a scalar float tensor or a dict of them\n"
         "Reduce the loss to one number, with .mean() for example."
+    )
+
+
+def test_no_part_is_called_as_the_whole_is():
+    """A part named `total` could be taken for the loss."""
+    with pytest.raises(TermError) as caught:
+        composed(lambda _: {"total": constant(1.0)})(Step().inputs)
+    assert str(caught.value) == (
+        "a (my-loop 1): the term returned a part called 'total', which is the name of the whole loss\n"
+        "Call the part something else, or leave it out: a term is the sum of its parts."
     )
 
 

@@ -3,18 +3,19 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from distill.loss.scheduling import LastTerm, is_unshared
 from distill.plugin.builtin_terms import WaveformConfig
 from distill.spectral.distances import magnitude_distance, stft_distance
 from distill.spectral.engines import auraloss_distance, require_engine
 from distill.views import LossInputs, StftMagnitude, Waveform
 
 
-class WaveformTerm(nn.Module):
+class WaveformTerm(LastTerm):
     """Compare the waveforms, a predicted one through the differentiable inverse, at several resolutions.
 
-    Magnitudes that no other term looks at are not kept: that is sooner, and takes less memory.
+    Magnitudes that no other term looks at are not kept, which is faster and takes less memory.
     """
 
     def __init__(self, config: WaveformConfig) -> None:
@@ -34,6 +35,6 @@ class WaveformTerm(nn.Module):
 
     def _distance(self, inputs: LossInputs, waveforms: tuple[Tensor, Tensor], view: StftMagnitude) -> Tensor:
         per_example = self.config.per_example
-        if inputs.unshared(view, view.stft):
+        if is_unshared(inputs, view, view.stft):
             return stft_distance(*waveforms, view.resolution, per_example=per_example)
         return magnitude_distance(*inputs.view(view), per_example=per_example)
