@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.cli import completion
 from distill.cli.options import refine_option
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ _ROWS = ("model", "linear_code", "mean_spectrum", "silence", "ceiling")
     "--files", type=click.IntRange(min=0), default=10, show_default=True,
     help="Recordings to list one by one, the worst first.",
 )  # fmt: skip
-@click.option("--loss", help="Loss terms to measure sounds by, too, comma-separated: mel.")
+@click.option(
+    "--loss",
+    shell_complete=completion.terms,
+    help="Loss terms to measure sounds by, too, comma-separated: mel.",
+)
 @click.option("--no-visqol", is_flag=True, help="Leave out ViSQOL, which takes longest by far.")
 @refine_option
 def evaluate(

@@ -2,11 +2,28 @@
 
 import click
 
+from distill.cli import completion
+
 
 @click.command(short_help="Print a whole recipe as commented TOML.")
-@click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
-@click.option("--balance", help="Balancer that makes weights shares of the gradient: gradient.")
-@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
+@click.option(
+    "--loss",
+    shell_complete=completion.terms,
+    help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.",
+)
+@click.option(
+    "--balance",
+    shell_complete=completion.balancers,
+    help="Balancer that makes weights shares of the gradient: gradient.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    shell_complete=completion.addresses,
+    help="Set an option.",
+)
 def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training, every option with its help, for `distill train --config`."""
     from distill.config import parse_assignment

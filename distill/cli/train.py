@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.cli import completion
 from distill.cli.options import corpus_path
 from distill.settings import DEFAULT_MINUTES
 
@@ -17,9 +18,24 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Train a model on a folder of recordings.")
 @click.argument("corpus", required=False)
-@click.option("--loss", help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.")
-@click.option("--balance", help="Balancer that makes weights shares of the gradient: gradient.")
-@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
+@click.option(
+    "--loss",
+    shell_complete=completion.terms,
+    help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.",
+)
+@click.option(
+    "--balance",
+    shell_complete=completion.balancers,
+    help="Balancer that makes weights shares of the gradient: gradient.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    shell_complete=completion.addresses,
+    help="Set an option.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write; by default below runs/.")
 @click.option("--steps", type=int, help="Train for so many steps.")
@@ -27,7 +43,7 @@ if TYPE_CHECKING:
     "--minutes", type=float, help=f"Train for so many minutes ({DEFAULT_MINUTES:g} if neither is given)."
 )
 @click.option("--seed", type=int, help="Seed of weights, clips and noise.")
-@click.option("--device", help="auto, cpu, cuda or mps.")
+@click.option("--device", shell_complete=completion.devices, help="auto, cpu, cuda or mps.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
 def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the options above
     """Train a VAE on the recordings in the folder CORPUS, or without it on a synthesised demo corpus.

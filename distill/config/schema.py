@@ -1,7 +1,7 @@
 """What a config class declares: its options with their types, and the values they have when left out."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import attrs
 
@@ -35,6 +35,18 @@ def options(cls: type[Any]) -> tuple[Attribute, ...]:
                 *error.problems, culprit=f"{where}.{attribute.name}", remedy=error.remedy
             ) from None
     return found
+
+
+def require_readable(cls: type[Any]) -> None:
+    """Require that every option of an attrs class, and of attrs classes in it, can be read from TOML.
+
+    Raises:
+        ConfigError: An annotation cannot be resolved, or is none that TOML can be read into.
+    """
+    for attribute in options(cls):
+        for type_ in (attribute.type, *get_args(attribute.type)):
+            if isinstance(type_, type) and attrs.has(type_):
+                require_readable(type_)
 
 
 def partial(cls: type[Any], given: Mapping[str, Any], base: object = None) -> Any:  # noqa: ANN401 - a `cls`

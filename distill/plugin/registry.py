@@ -10,11 +10,12 @@ import pluggy
 from attrs import frozen
 
 import distill
-from distill.config import suggest
+from distill.config import require_readable, suggest
 from distill.errors import DistillError, TermError
 from distill.plugin import builtin_balancers as balancers
 from distill.plugin import builtin_terms as terms
 from distill.plugin import hookspecs
+from distill.plugin.homes import home_of
 from distill.plugin.hookspecs import PROJECT, BalancerConfig, BalancerSpec, BaseTermConfig, TermSpec
 
 if TYPE_CHECKING:
@@ -298,6 +299,13 @@ class Registry:
                     remedy=f"Repair or uninstall {plugin.distribution}, or choose from: {listing}",
                 ) from plugin.error
         known = self._known(kind)
+        home = home_of(name) if kind is Term else None
+        if home is not None and (not colon or _normalised(distribution) == home):
+            raise TermError(
+                f"loss term '{name}' belongs to {home}, which is not installed",
+                remedy=f"Install it from a clone of Distill: pip install ./plugins/{home}\n"
+                f"Or choose from: {listing}",
+            )
         if colon:
             problem = f"no installed distribution '{distribution}' provides a {kind.kind} '{name}'"
             remedy = f"Install the one that does, or choose from: {listing}"
@@ -390,6 +398,7 @@ def _declared_specs(plugin: object) -> list[TermSpec | BalancerSpec]:
         for spec in (spec for specs in hook() for spec in specs):
             if not isinstance(spec, record):
                 raise TermError(f"'{hook.name}' yields {spec!r}, not a {record.__name__}")
+            require_readable(spec.config)
             declared.append(spec)
     if not declared:
         raise TermError(

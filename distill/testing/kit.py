@@ -9,6 +9,7 @@ from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, Term
 from distill.spectral.representation import MagnitudeIF
 from distill.testing.checks import CHECKS, Check
+from distill.testing.faults import described, place
 from distill.testing.inputs import small_representation
 from distill.testing.outcome import Failed, NotApplicable, Outcome, TermCheckError
 from distill.testing.subject import Subject
@@ -67,10 +68,19 @@ def registry_with(plugin: object) -> Registry:
 
 
 def _outcomes(subject: Subject) -> Iterator[Outcome]:
+    shown: dict[tuple[type, str], str] = {}
     for check in CHECKS:
         name = check.__name__
         reason = subject.spec.waivers.get(name)
-        yield Outcome(name, "waived", reason) if reason else _outcome(check, subject)
+        outcome = Outcome(name, "waived", reason) if reason else _outcome(check, subject)
+        raised = outcome.error.__cause__ if isinstance(outcome.error, Failed) else outcome.error
+        if raised is not None:
+            fault = type(raised), place(raised)
+            if fault in shown:
+                outcome = Outcome(name, "not applicable", f"it meets the error that '{shown[fault]}' shows")
+            else:
+                shown[fault] = name
+        yield outcome
 
 
 def _outcome(check: Check, subject: Subject) -> Outcome:
@@ -82,7 +92,7 @@ def _outcome(check: Check, subject: Subject) -> Outcome:
     except Failed as failure:
         return Outcome(name, "failed", str(failure), error=failure)
     except Exception as error:  # noqa: BLE001  # a term may raise anything
-        return Outcome(name, "failed", f"raised {type(error).__name__}: {error}", error=error)
+        return Outcome(name, "failed", f"raised {described(error)}", error=error)
 
 
 def _require_known_waivers(term: Term) -> None:

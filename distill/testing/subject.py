@@ -15,6 +15,7 @@ from distill.plugin.hookspecs import BaseTermConfig
 from distill.plugin.registry import Term
 from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF
+from distill.testing.faults import described
 from distill.testing.inputs import Material, material
 from distill.testing.outcome import Failed, NotApplicable
 from distill.views import LossInputs, Posterior
@@ -76,6 +77,8 @@ def problem_with(result: object) -> str:
     for part, value in result.items():
         if not isinstance(part, str):
             return f"a part named {part!r}, which is no string"
+        if part == "total":
+            return "a part named 'total', which is the name of the whole loss"
         if problem := _problem_with_scalar(value):
             return f"{problem} as part {part!r}"
     return ""
@@ -140,8 +143,7 @@ class Subject:
             return self.call(module, inputs, seed=seed)
         except Exception as error:
             raise Failed(
-                f"{where}it raised {type(error).__name__}: {error}; "
-                "call it with distill.testing.loss_inputs() to see where"
+                f"{where}it raised {described(error)}; call it with distill.testing.loss_inputs() to debug it"
             ) from error
 
     def value(self, module: nn.Module, inputs: LossInputs, where: str = "", *, seed: int = 0) -> Tensor:

@@ -46,7 +46,7 @@ def test_what_is_written_and_what_to_do_next(distill, here):
         "distill-spark/README.md\n"
         "\n"
         "Next:\n"
-        "  pip install -e ./distill-spark\n"
+        "  pip install -e './distill-spark[test]'\n"
         "  pytest ./distill-spark\n"
         "  distill losses check spark\n"
         "  distill train --loss stft,recon,kl,spark --steps 20\n"
@@ -58,7 +58,7 @@ def test_it_may_be_written_elsewhere(distill, here):
     """Into a folder that is made for it, whatever its name."""
     result = distill("losses", "new", "spark", "--out", "my plugins/below")
     assert (result.status, result.err) == (0, "")
-    assert "  pip install -e './my plugins/below/distill-spark'\n" in result.out
+    assert "  pip install -e './my plugins/below/distill-spark[test]'\n" in result.out
     assert (here / "my plugins/below/distill-spark/distill_spark.py").is_file()
 
 
@@ -74,6 +74,7 @@ def test_hyphens_are_underscores_to_python(distill, here):
     ]
     project = tomllib.loads((plugin / "pyproject.toml").read_text())["project"]
     assert project["name"] == "distill-two-sparks"
+    assert project["optional-dependencies"] == {"test": ["pytest"]}
     assert project["entry-points"]["distill"] == {"two_sparks": "distill_two_sparks"}
 
 

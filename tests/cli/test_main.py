@@ -25,6 +25,15 @@ def test_help_lists_the_commands(distill):
     assert distill("-h").out == result.out
 
 
+@pytest.mark.parametrize("words", [["--help"], ["losses", "--help"], ["losses"]], ids=" ".join)
+def test_help_and_list_fit_80_columns(distill, monkeypatch, words):
+    """As wide as a terminal is at least; also with the plugins that are installed."""
+    monkeypatch.setenv("COLUMNS", "80")
+    result = distill(*words)
+    assert result.status == 0
+    assert [line for line in result.out.splitlines() if len(line) > 80] == []
+
+
 def test_version(distill):
     """The version is that of the package."""
     assert distill("--version").out == f"distill, version {package.__version__}\n"

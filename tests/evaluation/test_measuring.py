@@ -3,12 +3,14 @@
 import json
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import attrs
 import pytest
 import torch
+from torch import nn
 
-from distill import evaluation
+from distill import MagnitudeIF, TermConfig, TermSpec, evaluation, hookimpl
 from distill.errors import ShapeError
 from distill.evaluation import (
     Metrics,
@@ -18,6 +20,7 @@ from distill.evaluation import (
     texture,
     tones_kept,
 )
+from distill.testing import registry_with
 
 RATE = 44_100
 HALF_IN_DECIBELS = 20 * math.log10(2)
@@ -201,3 +204,26 @@ def test_contenders_are_measured_side_by_side():
     assert found["silence"].mean.level_difference == -200
     for name, contender in contenders.items():
         assert found[name] == evaluate(contender, recordings())
+
+
+class Drawing(nn.Module):
+    """A term that draws a number at each call."""
+
+    def __init__(self, _):
+        super().__init__()
+
+    def forward(self, _):
+        """Draw it."""
+        return torch.rand(())
+
+
+def test_terms_that_draw_numbers_draw_the_same_for_every_recording():
+    """What is measured does not depend on what was measured before, and leaves torch's numbers alone."""
+    spec = TermSpec(name="drawing", config=TermConfig, build=Drawing, summary="")
+    plugin = SimpleNamespace(__name__="drawing", distill_loss_terms=hookimpl(lambda: [spec]))
+    representation = MagnitudeIF(8000, n_fft=64, hop=16)
+    measure = evaluation.term_values("drawing", representation, registry_with(plugin))
+    before = torch.random.get_rng_state()
+    first, second = (measure(noise(800), noise(800, seed=1)) for _ in range(2))
+    assert first == second
+    assert torch.equal(torch.random.get_rng_state(), before)

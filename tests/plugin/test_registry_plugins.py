@@ -112,6 +112,11 @@ def test_discovery_can_be_turned_off(install):
     )
 
 
+OWN_NAME = "my_losses.distill_loss_terms.<locals>.Own"
+ANNOTATED = HOOK.format(
+    body="import attrs\n    @attrs.frozen(kw_only=True)\n    class Own(StftConfig): size: {annotation} = 1\n"
+    '    yield TermSpec(name="mine", config=Own, build="a:B", summary="")'
+)
 OWN = "<class 'my_losses.distill_loss_terms.<locals>.Own'>"
 
 BREAKAGE = {
@@ -147,6 +152,21 @@ BREAKAGE = {
             '    yield TermSpec(name="mine", config=Own, build="a:B", summary="")'
         ),
         f"TypeError: 'config' of 'mine' must be decorated with @attrs.frozen(kw_only=True): {OWN}",
+    ),
+    "annotation that cannot be resolved": (
+        ANNOTATED.format(annotation="'itn'"),
+        (
+            f"{OWN_NAME}: an annotation cannot be resolved: name 'itn' is not defined Its author can "
+            "import the name at run time, not only under TYPE_CHECKING."
+        ),
+    ),
+    "annotation that TOML has no values for": (
+        ANNOTATED.format(annotation="complex"),
+        (
+            f"{OWN_NAME}.size: an option cannot be annotated <class 'complex'> Its author can use int, "
+            "float, str, bool, Path, Literal, tuple, dict[str, ...], attrs classes, and unions of these "
+            "with None."
+        ),
     ),
     "config of another class": (
         HOOK.format(body='yield TermSpec(name="mine", config=dict, build="a:B", summary="")'),
@@ -206,6 +226,17 @@ def test_the_cause_of_a_broken_plugin_is_chained(install):
     with pytest.raises(TermError) as caught:
         Registry().choose("mine")
     assert repr(caught.value.__cause__) == "RuntimeError('broken')"
+
+
+@pytest.mark.parametrize("wanted", ["mel", "distill-mel:mel"])
+def test_a_term_of_a_plugin_that_is_not_installed(install, wanted):
+    """One that comes with Distill is named with the command that installs it."""
+    install("my-losses", PLUGIN.format(name="mine", aliases=()))
+    assert message(Registry().choose, wanted) == (
+        "loss term 'mel' belongs to distill-mel, which is not installed\n"
+        "Install it from a clone of Distill: pip install ./plugins/distill-mel\n"
+        f"Or choose from: {BUILT_IN}, mine"
+    )
 
 
 def test_an_unknown_term_may_belong_to_a_broken_plugin(install):

@@ -274,6 +274,9 @@ def comparing(function, **others):
     return spec_of(lambda config: Right(config, function), **others)
 
 
+PLACE = "PLACE"
+"""What stands for the place of an error in the messages below."""
+
 TRAINED = {"config": TrainedTermConfig}
 BATCH = {"per_example": False}
 FLOAT32 = {"waivers": {**UNCOMPILED, "float64": "no gradient that is wrong is that of finite differences"}}
@@ -354,8 +357,8 @@ WRONG = {
         spec_of(Framed),
         (
             "a clip of 64 samples raised RuntimeError: maximum size for tensor at dimension 1 is 64 but "
-            "size is 1024; pad it, as distill.views.Stft does, or raise a distill.errors.ShapeError that "
-            "says what is needed"
+            f"size is 1024 ({PLACE}); pad it, as distill.views.Stft does, or raise a "
+            "distill.errors.ShapeError that says what is needed"
         ),
     ),
     "strict_shapes": (
@@ -489,7 +492,8 @@ def test_a_wrong_term_is_caught_by_its_check_alone(name):
     caught = failures(spec)
     assert list(caught) == [name]
     if isinstance(message, str):
-        message = re.compile(re.escape(message).replace(r"\#", r"-?\d[\d.e+-]*"))
+        pattern = re.escape(message).replace(r"\#", r"-?\d[\d.e+-]*")
+        message = re.compile(pattern.replace(PLACE, r"tests/testing/test_checks\.py:\d+"))
     assert message.fullmatch(caught[name]), caught[name]
 
 

@@ -1,5 +1,6 @@
 """Tests of distill.testing.kit: every check on one term, what it gives and what it raises."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -182,10 +183,14 @@ LOSS = "return a scalar float tensor, by .mean() for example, or a dict of them"
         (lambda: torch.tensor(1), f"returned a torch.int64 tensor of shape []; {LOSS}"),
         (lambda: {"x": None}, f"returned None as part 'x'; {LOSS}"),
         (
+            lambda: {"total": None},
+            f"returned a part named 'total', which is the name of the whole loss; {LOSS}",
+        ),
+        (
             lambda: 1 / 0,
             (
-                "raised ZeroDivisionError: division by zero; "
-                "call it with distill.testing.loss_inputs() to see where"
+                "raised ZeroDivisionError: division by zero (tests/testing/test_kit.py:PLACE); "
+                "call it with distill.testing.loss_inputs() to debug it"
             ),
         ),
     ],
@@ -195,11 +200,43 @@ def test_a_term_that_gives_no_number_is_caught_by_scalar_alone(returned, shown):
     outcomes = run_checks(spec_of(lambda *_: returned()))
     failed = {outcome.check: outcome.detail for outcome in outcomes if outcome.status == "failed"}
     assert list(failed) == ["scalar"]
-    assert failed["scalar"] == f"it {shown}"
+    assert re.sub(r"py:\d+", "py:PLACE", failed["scalar"]) == f"it {shown}"
     inapplicable = {
         outcome.check: outcome.detail for outcome in outcomes if outcome.status == "not applicable"
     }
     assert inapplicable["descent"] == "needs a number, which 'scalar' finds missing"
+
+
+def test_the_place_of_an_error_is_in_the_code_of_the_term():
+    """It names the line that the term was at, not that of torch at which the operation failed."""
+    line = mismatched.__code__.co_firstlineno + 2
+    (outcome,) = (o for o in run_checks(spec_of(mismatched)) if o.status == "failed")
+    assert outcome.detail.endswith(
+        f" (tests/testing/test_kit.py:{line}); call it with distill.testing.loss_inputs() to debug it"
+    )
+
+
+def mismatched(_, prediction, target):
+    """Multiply what does not fit."""
+    return (prediction @ target).mean()
+
+
+def test_one_fault_is_one_message():
+    """A line that fails where the prediction is a waveform is met by many checks, and shown by the first."""
+
+    class Picky(nn.Module):
+        def __init__(self, _):
+            super().__init__()
+
+        def forward(self, inputs):
+            prediction, target = inputs.view(LogMagnitude())
+            return (prediction - target).abs().mean() * inputs.prediction.spectrogram.ndim / 4
+
+    outcomes = run_checks(spec_of(distance, build=Picky))
+    assert [outcome.check for outcome in outcomes if outcome.status == "failed"] == ["finite"]
+    shown = "it meets the error that 'finite' shows"
+    met = {outcome.check for outcome in outcomes if outcome.detail == shown}
+    assert {"gradient", "minimum", "silence", "gain"} <= met
 
 
 def test_the_cause_of_a_failure_is_chained():

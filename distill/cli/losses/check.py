@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.cli import completion
 from distill.cli.losses.words import json_option, print_json, record
 
 if TYPE_CHECKING:
@@ -18,8 +19,15 @@ _COLOURS = {"passed": "green", "failed": "red", "waived": "yellow", "not applica
 
 
 @click.command()
-@click.argument("name")
-@click.option("--set", "assignments", multiple=True, metavar="ADDRESS=VALUE", help="Set an option of NAME.")
+@click.argument("name", shell_complete=completion.terms)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="ADDRESS=VALUE",
+    shell_complete=completion.addresses,
+    help="Set an option of NAME.",
+)
 @json_option
 def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
     """Check the loss term NAME: what it returns, its gradient, how it takes silence, and so on.

@@ -43,10 +43,11 @@ def new(name: str, out: Path) -> None:
     }
     folder = out / distribution
     _write(folder, names)
-    shown = shlex.quote(str(folder) if folder.is_absolute() else f"./{folder}")
+    path = str(folder) if folder.is_absolute() else f"./{folder}"
+    shown, with_tests = shlex.quote(path), shlex.quote(f"{path}[test]")
     click.echo("\nNext:")
     for command in (
-        f"pip install -e {shown}",
+        f"pip install -e {with_tests}",
         f"pytest {shown}",
         f"distill losses check {term}",
         f"distill train --loss stft,recon,kl,{term} --steps 20",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.cli import completion
 from distill.cli.losses.report import print_record, record_of
 from distill.cli.losses.target import parse_target
 from distill.cli.losses.words import json_option, print_json
@@ -21,13 +22,22 @@ if TYPE_CHECKING:
 @click.command(short_help="Measure what each loss term takes and gives, and find weights.")
 @click.argument("corpus", required=False)
 @click.option(
-    "--loss", help="Loss terms, comma-separated; by default those of the run, or of `distill train`."
+    "--loss",
+    shell_complete=completion.terms,
+    help="Loss terms, comma-separated; by default those of the run, or of `distill train`.",
 )
 @click.option(
     "--run", "run_folder", type=click.Path(path_type=Path), help="Measure at the model of this run."
 )
 @click.option("--target", metavar="TERM=SHARE,...", help="Find the weights that give these shares.")
-@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set an option.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    shell_complete=completion.addresses,
+    help="Set an option.",
+)
 @click.option(
     "--batches", type=click.IntRange(min=1), default=32, show_default=True, help="Steps to measure."
 )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.cli import completion
 from distill.cli.losses.words import json_option, names, print_indented, print_json, record
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.terms_and_balancers)
 @json_option
 def show(name: str, *, as_json: bool) -> None:
     """Show the options of the loss term or the balancer NAME.

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from distill.errors import DistillError
 from distill.testing.checks.result import require_finite
+from distill.testing.faults import described
 from distill.testing.inputs import Kind, Material
 from distill.testing.outcome import Failed
 from distill.testing.subject import Subject, with_leaves
@@ -73,7 +74,7 @@ def short_input(subject: Subject) -> str:
             return f"refused: {error.problem}"
         except Exception as error:
             raise Failed(
-                f"a clip of {samples} samples raised {type(error).__name__}: {error}; pad it, "
+                f"a clip of {samples} samples raised {described(error)}; pad it, "
                 "as distill.views.Stft does, or raise a distill.errors.ShapeError that says what is needed"
             ) from error
         _require_finite_value(subject, inputs, f"given a clip of {samples} samples, ")
@@ -105,7 +106,7 @@ def _require_refusal(
     except DistillError:
         return
     except Exception as error:
-        raise Failed(f"{what} raised {type(error).__name__}: {error}, not a ShapeError; {remedy}") from error
+        raise Failed(f"{what} raised {described(error)}, not a ShapeError; {remedy}") from error
     raise Failed(f"{what} was taken without an error; {remedy}")
 
 
