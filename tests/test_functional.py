@@ -182,7 +182,7 @@ def test_the_stft_loss_equals_auraloss(config, size, levels, numbers, seed):
     shape = (batch, channels, max(config.fft_sizes) // 2 + extra)
     sides = [level * noise(*shape, seed=seed + i).double() for i, level in enumerate(levels)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.spectral.transforms._CACHED", numbers)
+        patch.setattr("distill.spectral.parts._CACHED", numbers)
         value, gradient = value_and_gradient(functional.create_stft_loss(config), *sides)
     expected_value, expected = value_and_gradient(auraloss_in_double(config), *sides)
     assert value == pytest.approx(expected_value, rel=1e-8, abs=1e-12)
@@ -476,7 +476,7 @@ def test_the_circular_frequency_distance_equals_its_formula(batch, bins, frames,
     turns = torch.floor((error.detach() + 1) / 2)
     expected = functional.instantaneous_frequency_distance(error - 2 * turns, amplitude)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.spectral.transforms._CACHED", 1 + seed)
+        patch.setattr("distill.spectral.parts._CACHED", 1 + seed)
         value = functional.circular_frequency_distance(prediction, sides[1], amplitude)
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
     gradients = [torch.autograd.grad(each, prediction)[0] for each in (value, expected)]

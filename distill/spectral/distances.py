@@ -8,24 +8,25 @@ logarithms of the magnitudes. The norms are auraloss's, over the whole batch, or
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from distill.spectral import plain, transforms
+from distill.spectral import plain
+from distill.spectral.frames import Adjoint, Frames
+from distill.spectral.gradients import Context, apply, differentiable, keep_above
+from distill.spectral.parts import backwards, in_parts
 from distill.spectral.plain import MAGNITUDE_FLOOR
-from distill.spectral.transforms import Adjoint, Frames, backwards, differentiable, in_parts
-
-_Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
+from distill.spectral.transforms import stft_magnitude
 
 
 def magnitude_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
     """Compare positive magnitudes of one shape `[B, F, T]`."""
     if plain.is_needed(prediction, target):
         return plain.magnitude_distance(prediction, target, per_example=per_example)
-    return cast("Tensor", transforms.apply(_OfMagnitudes, prediction, target, per_example))
+    return cast("Tensor", apply(_OfMagnitudes, prediction, target, per_example))
 
 
 def stft_distance(
@@ -39,10 +40,10 @@ def stft_distance(
     if plain.is_needed(prediction, target):
         return plain.stft_distance(prediction, target, resolution, per_example=per_example)
     if target.requires_grad:
-        sides = (transforms.stft_magnitude(side, *resolution) for side in (prediction, target))
+        sides = (stft_magnitude(side, *resolution) for side in (prediction, target))
         return magnitude_distance(*sides, per_example=per_example)
     one, other = (Frames(side, *resolution, centred=True) for side in (prediction, target))
-    return cast("Tensor", transforms.apply(_OfWaveforms, one.samples, other.samples, one, other, per_example))
+    return cast("Tensor", apply(_OfWaveforms, one.samples, other.samples, one, other, per_example))
 
 
 def multi_resolution_stft_distance(
@@ -60,14 +61,14 @@ def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tens
     """
     if plain.is_needed(prediction, target, weight):
         return plain.turning_distance(prediction, target, weight)
-    return cast("Tensor", transforms.apply(_OfTurns, prediction, target, weight))
+    return cast("Tensor", apply(_OfTurns, prediction, target, weight))
 
 
 class _OfTurns(Function):
     """Differences of angles in units of pi, where two that are a turn apart are none."""
 
     @staticmethod
-    def forward(ctx: _Context, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Context, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         slopes = weight.mT.new_empty(weight.mT.shape)
         total = slopes.new_zeros(())
         for one, other, size, slope in in_parts(prediction.mT, target.mT, weight.mT, slopes):
@@ -79,13 +80,13 @@ class _OfTurns(Function):
         return total / slopes.numel()
 
     @staticmethod
-    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor, None, None]:
         # Plain operations: between two turns the slope of the distance is constant.
         (slopes,) = ctx.saved_tensors
         return slopes * (gradient / slopes.numel()), None, None
 
 
-def _of_magnitudes_again(ctx: _Context) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def _of_magnitudes_again(ctx: Context) -> tuple[tuple[Tensor, Tensor], Tensor]:
     prediction, target, *_ = ctx.saved_tensors
     return (prediction, target), plain.magnitude_distance(prediction, target, per_example=ctx.per_example)
 
@@ -94,7 +95,7 @@ class _OfMagnitudes(Function):
     """What autograd does in a dozen passes over memory, in one forth and one back."""
 
     @staticmethod
-    def forward(ctx: _Context, prediction: Tensor, target: Tensor, per_example: bool) -> Tensor:  # noqa: FBT001  # as torch has it
+    def forward(ctx: Context, prediction: Tensor, target: Tensor, per_example: bool) -> Tensor:  # noqa: FBT001  # as torch has it
         sums = []
         for one, other in in_parts(prediction.mT, target.mT):
             work = one - other
@@ -108,7 +109,7 @@ class _OfMagnitudes(Function):
 
     @staticmethod
     @differentiable(_of_magnitudes_again)
-    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         prediction, target, error, size = ctx.saved_tensors
         of_prediction, of_target = (
             torch.empty_like(x) if needed else None
@@ -133,7 +134,7 @@ class _OfMagnitudes(Function):
         return of_prediction, of_target, None
 
 
-def _of_waveforms_again(ctx: _Context) -> tuple[tuple[Tensor], Tensor]:
+def _of_waveforms_again(ctx: Context) -> tuple[tuple[Tensor], Tensor]:
     samples, target, _ = ctx.saved_tensors
     window, hop, reach = ctx.transform
     sides = (
@@ -148,7 +149,7 @@ class _OfWaveforms(Function):
 
     @staticmethod
     def forward(
-        ctx: _Context,
+        ctx: Context,
         samples: Tensor,
         target_samples: Tensor,
         prediction: Frames,
@@ -177,7 +178,7 @@ class _OfWaveforms(Function):
 
     @staticmethod
     @differentiable(_of_waveforms_again)
-    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         *_, of_samples = ctx.saved_tensors
         return gradient * of_samples, None, None, None, None
 
@@ -190,7 +191,7 @@ def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: 
     for (spectrum, power, excess), (_, of_error, *blocks) in backwards(kept, parts):
         sign = excess.sign()
         scale = excess.mul_(of_error).addcdiv_(sign, power, value=1 / bins)
-        adjoint.add_scaled(blocks, spectrum, transforms.keep_above(MAGNITUDE_FLOOR**2, power, scale))
+        adjoint.add_scaled(blocks, spectrum, keep_above(MAGNITUDE_FLOOR**2, power, scale))
     return adjoint.gradient()
 
 

@@ -1,0 +1,138 @@
+"""Overlapping windowed frames of samples, their spectra, and the adjoint: overlap-add.
+
+Shapes: `B` batch, `N` samples, `T` frames, `F` = n_fft // 2 + 1 bins.
+
+A frame's adjoint is the overlap-add, and a real FFT's adjoint the inverse real FFT, so that going back costs
+about what going forth does.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from distill.spectral import plain
+from distill.spectral.parts import Scratch, in_parts
+
+
+@lru_cache(maxsize=64)
+def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
+    """Give the periodic Hann window of `win_length` samples, centred in `n_fft` zeros: `[n_fft]`."""
+    with torch.inference_mode(mode=False):
+        return plain.hann_window(win_length, n_fft, device)
+
+
+class Frames:
+    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least.
+
+    Where they are `centred`, the samples are reflected at both ends by n_fft // 2, and padded with
+    zeros first if there are too few. `kept` are the spectra of all parts, if they are kept.
+    """
+
+    def __init__(self, samples: Tensor, n_fft: int, hop: int, win_length: int, *, centred: bool) -> None:
+        window = hann_window(win_length, n_fft, samples.device)
+        dtype = torch.promote_types(samples.dtype, window.dtype)
+        self.reach = n_fft // 2 if centred else 0
+        self.samples, self.window, self.hop = samples.to(dtype), window.to(dtype), hop
+        if samples.shape[-1] <= self.reach:
+            self.samples = plain.padded(self.samples, self.reach)
+        self.unwindowed = plain.reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
+        self.shape = self.unwindowed.shape[0], self.unwindowed.shape[1], n_fft // 2 + 1
+        self.kept: list[Tensor] = []
+        self._scratch = Scratch(self.window)
+
+    def spectra(self) -> Iterator[Tensor]:
+        """Give the spectrum of each part of `unwindowed`: those that are kept, if any."""
+        return (
+            iter(self.kept) if self.kept else (self.transform(part) for (part,) in in_parts(self.unwindowed))
+        )
+
+    def transform(self, unwindowed: Tensor) -> Tensor:
+        """Give the spectrum `[b, t, F]` of a part of `unwindowed`."""
+        return torch.fft.rfft(torch.mul(unwindowed, self.window, out=self._scratch.like(unwindowed)))
+
+    def power(self, spectrum: Tensor) -> Tensor:
+        """Give the squared magnitude of a spectrum `[b, t, F]`."""
+        parts = torch.view_as_real(spectrum)
+        real, imaginary = torch.mul(parts, parts, out=self._scratch.like(parts)).unbind(-1)
+        return real + imaginary
+
+    def recomputed(self, samples: Tensor) -> Tensor:
+        """Give all spectra `[B, T, F]` of `samples` in plain operations."""
+        return plain.spectra(samples, self.window, self.hop, self.reach)
+
+    def release(self) -> None:
+        """Free the memory that the parts went through."""
+        self._scratch = Scratch(self.window)
+
+
+class OverlapAdd:
+    """Windowed frames `[B, T, n_fft]`, added up to `samples` `[B, N]` part by part.
+
+    `blocks` are the places of a frame's first `hop` samples, its second, and so on: `[B, T, hop]` each.
+    N is (T - 1) * hop + n_fft unless it is given.
+    """
+
+    def __init__(self, window: Tensor, hop: int, shape: tuple[int, ...], samples: int = 0) -> None:
+        batch, frames = shape
+        self._hop, self._windows = hop, window.split(hop)
+        count = frames + len(self._windows) - 1
+        samples = samples or (frames - 1) * hop + len(window)
+        summed = window.new_zeros(batch, max(samples, count * hop))
+        self.samples = summed[:, :samples]
+        grid = summed[:, : count * hop].unflatten(-1, (count, hop))
+        self.blocks = [grid[:, i : i + frames, : len(w)] for i, w in enumerate(self._windows)]
+
+    def add(self, blocks: list[Tensor], frames: Tensor) -> None:
+        """Add frames `[b, t, n_fft]` where parts of `blocks` say."""
+        for block, part, window in zip(blocks, frames.split(self._hop, -1), self._windows, strict=True):
+            block.addcmul_(part, window)
+
+
+class Adjoint(OverlapAdd):
+    """The gradient at the samples of `Frames`, from gradients at their spectra, added part by part."""
+
+    def __init__(self, frames: Frames) -> None:
+        # The inverse FFT counts each bin twice but the first and, for an even size, the last one.
+        padded = frames.samples.shape[-1] + 2 * frames.reach
+        super().__init__(0.5 * frames.window, frames.hop, frames.shape[:2], padded)
+        self._n_fft, self._reach = len(frames.window), frames.reach
+        self._edges = edges(self._n_fft)
+        self._pull = Scratch(frames.window.new_empty(0, dtype=frames.window.dtype.to_complex()))
+
+    def add_spectrum(self, blocks: list[Tensor], gradient: Tensor) -> None:
+        """Add what a gradient at the spectrum, complex `[b, t, F]`, comes to."""
+        pull = self._pull.like(gradient).copy_(gradient)
+        pull[..., self._edges] *= 2
+        self._add_inverse(blocks, pull)
+
+    def add_scaled(self, blocks: list[Tensor], spectrum: Tensor, scale: Tensor) -> None:
+        """Add what the gradient `scale * spectrum`, with a real `scale` that is used up, comes to."""
+        scale[..., self._edges] *= 2
+        self._add_inverse(blocks, self._pull.like(spectrum).copy_(scale).mul_(spectrum))
+
+    def _add_inverse(self, blocks: list[Tensor], pull: Tensor) -> None:
+        self.add(blocks, inverse_rfft(pull, self._n_fft, norm="forward"))
+
+    def gradient(self) -> Tensor:
+        """Give the sum, that of the reflected ends added to the samples that they are reflections of."""
+        reach, end = self._reach, self.samples.shape[-1] - 2 * self._reach - 1
+        left, gradient, right = self.samples.tensor_split([reach, reach + end + 1], -1)
+        gradient[:, 1 : reach + 1] += left.flip(-1)
+        gradient[:, end - reach : end] += right.flip(-1)
+        return gradient
+
+
+def edges(n_fft: int) -> slice:
+    """Give the bins that stand for themselves alone: the first and, for an even size, the last one."""
+    return slice(None, None, n_fft // 2 if n_fft % 2 == 0 else n_fft)
+
+
+def inverse_rfft(spectrum: Tensor, n_fft: int, norm: str | None = None) -> Tensor:
+    """Return the inverse real FFT of `[..., F]`, whatever imaginary parts its first and last bin have."""
+    if spectrum.device.type != "cpu":
+        # Those have no meaning. CPUs' libraries leave them out; cuFFT does not promise to.
+        spectrum = spectrum.clone()
+        torch.view_as_real(spectrum)[..., edges(n_fft), 1].zero_()
+    return torch.fft.irfft(spectrum, n=n_fft, norm=norm)
