@@ -1,0 +1,212 @@
+"""What a loss is called with: prediction, target, posterior, progress, and extras.
+
+Shapes: `B` batch, `C` channels, `N` samples.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import evolve, field, frozen, validators
+from torch import Tensor
+
+from distill.config import suggest
+from distill.errors import InputError, ShapeError, TermError
+from distill.views.posterior import Posterior
+from distill.views.signal import Signal, View
+from distill.views.uncompiled import made_uncompiled, uncompiled
+from distill.views.waveforms import SAMPLE_RATE, folded, representation_at
+
+
+def _mapping_of_names(extras: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(extras, Mapping) and all(isinstance(name, str) for name in extras):
+        return dict(extras)
+    raise InputError(f"extras must be a mapping of names to values: got {extras!r}", culprit="LossInputs")
+
+
+@made_uncompiled
+@frozen(kw_only=True, eq=False)
+class LossInputs:
+    """All that a term may look at in one step.
+
+    `progress` is how much of the training is done, 0..1. `posterior` may be left out when no chosen
+    term asks for it. `extras` are more values by name, for terms that ask for them by `extra(name)`.
+    `last` is for the composer, which sets it for the last term that it calls.
+
+    Raises:
+        InputError: the posterior is not a `Posterior`, or the extras are not a mapping of names.
+        ShapeError: the posterior is not of as many examples as the target, or looks like `[B, T', D]`.
+    """
+
+    prediction: Signal
+    target: Signal
+    _posterior: Posterior | None = None
+    progress: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+    extras: Mapping[str, Any] = field(factory=dict, converter=_mapping_of_names)
+    last: bool = False
+    _channels: int = 1
+    """Neighbouring examples of the sounds that are one of the posterior."""
+
+    def __attrs_post_init__(self) -> None:
+        posterior = self._posterior
+        if posterior is None:
+            return
+        if not isinstance(posterior, Posterior):
+            got = f"a {posterior.dtype} tensor" if isinstance(posterior, Tensor) else repr(posterior)
+            raise InputError(
+                f"the posterior must be a Posterior(mu=mu, logvar=logvar) or None: got {got}",
+                culprit="LossInputs",
+                remedy="Pass what else terms ask for, as codes of a quantizer, by "
+                'LossInputs(..., extras={"codes": codes}).',
+            )
+        frames = self.target.representation.frames(self.target.length)
+        posterior.require_fit(math.ceil(self.batch_size / self._channels), frames)
+
+    @property
+    def posterior(self) -> Posterior:
+        """The posterior; a `TermError` where there is none."""
+        if self._posterior is None:
+            raise TermError(
+                "a chosen term needs the posterior and the inputs have none",
+                culprit="LossInputs",
+                remedy="Pass posterior=Posterior(mu, logvar), or leave the term out.",
+            )
+        return self._posterior
+
+    @classmethod
+    @uncompiled
+    def from_waveforms(
+        cls,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        posterior: Posterior | None = None,
+        progress: float = 0.0,
+        extras: Mapping[str, Any] | None = None,
+    ) -> "LossInputs":
+        """Make inputs of two waveforms of one shape, `[B, N]` or `[B, C, N]`, 1 being full scale.
+
+        Channels are examples of their own to the terms; the posterior is of the `B` examples. The
+        representation that terms on spectrograms look at has frames of about 46 ms, whatever the length:
+        2,048 samples and a hop of 512 at 44.1 kHz.
+
+        Raises:
+            InputError: a waveform is not a floating-point tensor, or the rate is not one.
+            ShapeError: the waveforms do not share one of the shapes, or the posterior does not fit.
+        """
+        prediction, target, channels = folded(prediction, target)
+        representation = representation_at(sample_rate, target.device)
+        return cls(
+            prediction=Signal.from_waveform(prediction, representation),
+            target=Signal.from_waveform(target, representation),
+            posterior=posterior,
+            progress=progress,
+            extras=extras or {},
+            channels=channels,
+        )
+
+    def extra(self, name: str) -> Any:  # noqa: ANN401  # of any type
+        """Return a value of `extras`, as it was passed; a `TermError` where there is none of this name.
+
+        In an objective, its tensors have no gradient. `first` does not shorten it.
+        """
+        if name not in self.extras:
+            there = f"only {', '.join(map(repr, self.extras))}" if self.extras else "none"
+            raise TermError(
+                f"the term needs the extra '{name}', and the inputs have {there}{suggest(name, self.extras)}",
+                remedy=f"Pass LossInputs(..., extras={{'{name}': ...}}), or leave the term out.",
+            )
+        return self.extras[name]
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the target."""
+        return self.target.sources[0].device
+
+    @property
+    def batch_size(self) -> int:
+        """The number of examples."""
+        return len(self.target.sources[0])
+
+    @property
+    def learning(self) -> bool:
+        """Whether the prediction, and the posterior where there is one, come from a model that learns."""
+        posterior = self._posterior
+        predicted = any(source.requires_grad for source in self.prediction.sources)
+        return predicted and (
+            posterior is None or (posterior.mu.requires_grad and posterior.logvar.requires_grad)
+        )
+
+    def detached(self) -> "LossInputs":
+        """Give the same inputs out of reach of gradients, with the views computed so far."""
+        posterior = self._posterior
+        return evolve(
+            self,
+            prediction=self.prediction.detached(viewed=True),
+            target=self.target.detached(viewed=True),
+            posterior=posterior and posterior.detached(),
+            extras=_detached(self.extras),
+            last=False,
+        )
+
+    def first(self, count: int) -> "LossInputs":
+        """Give the inputs of the first `count` examples, for a term that is too dear for all of them.
+
+        All terms that ask for as many share their views.
+
+        Raises:
+            ShapeError: the two sides differ in how many there are.
+        """
+        predicted = len(self.prediction.sources[0])
+        if predicted != self.batch_size:
+            raise ShapeError(
+                f"prediction and target differ in examples: {predicted} and {self.batch_size}",
+                culprit="LossInputs",
+            )
+        if count >= self.batch_size:
+            return self
+        posterior = self._posterior
+        return evolve(
+            self,
+            prediction=self.prediction.first(count),
+            target=self.target.first(count),
+            posterior=posterior and posterior.first(math.ceil(count / self._channels)),
+        )
+
+    @uncompiled
+    def view(self, view: View) -> tuple[Tensor, Tensor]:
+        """Give `(prediction, target)` for a view; the target without gradient.
+
+        Raises:
+            ShapeError: the two sides differ in shape.
+        """
+        prediction = self.prediction.view(view)
+        with torch.no_grad():
+            target = self.target.view(view)
+        if prediction.shape != target.shape:
+            raise ShapeError(
+                f"prediction and target differ in shape: {list(prediction.shape)} and {list(target.shape)}",
+                culprit=repr(view),
+            )
+        return prediction, target
+
+    def unshared(self, *views: View) -> bool:
+        """Return whether no term has looked at these views or will. Deprecated, as `TermSpec.last` is."""
+        held = (side.holds(view) for side in (self.prediction, self.target) for view in views)
+        return self.last and not any(held)
+
+    def renewed(self) -> "LossInputs":
+        """Give the same inputs with no view computed yet, the prediction as long as the target."""
+        length = self.target.length if self.prediction.waveform is None else self.prediction.length
+        return evolve(self, prediction=evolve(self.prediction, length=length), target=self.target.detached())
+
+
+def _detached(value: Any) -> Any:  # noqa: ANN401  # of any type
+    """Detach the tensors in dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if type(value) is dict:
+        return {key: _detached(item) for key, item in value.items()}
+    return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value

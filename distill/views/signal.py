@@ -1,0 +1,159 @@
+"""A signal, one side of a comparison, and its views: those of what it is made of.
+
+Shapes: `B` batch, `F` bins, `T` frames, `N` samples.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+
+from attrs import evolve, field, frozen
+from torch import Tensor
+
+from distill.errors import ShapeError
+from distill.spectral.plain import at_least_float32
+from distill.spectral.representation import MagnitudeIF
+from distill.views.uncompiled import made_uncompiled, uncompiled
+
+
+class View(ABC, Hashable):
+    """One way of looking at a signal. Subclass it and decorate with `@attrs.frozen`."""
+
+    @abstractmethod
+    def compute(self, signal: "Signal") -> Tensor:
+        """Compute the view; `signal.view(other)` gives views to build upon."""
+
+
+@made_uncompiled
+@frozen(kw_only=True, eq=False)
+class Signal:
+    """One side of a comparison, prediction or target, with its views.
+
+    It is made from a waveform, a spectrogram, or both where both are at hand; the missing one is
+    computed if a term asks. `length` is the number of samples of the waveform, `iterations` how often
+    the frames of the spectrogram are reconciled when the waveform is made of them.
+    """
+
+    representation: MagnitudeIF
+    length: int
+    spectrogram: Tensor | None = None
+    waveform: Tensor | None = None
+    iterations: int = 0
+    _views: dict[View, Tensor] = field(factory=dict, init=False)
+    _firsts: dict[int, "Signal"] = field(factory=dict, init=False)
+    _prepared: dict[View, Callable[[], Tensor]] = field(factory=dict, init=False)
+
+    @classmethod
+    @uncompiled
+    def from_spectrogram(
+        cls,
+        spectrogram: Tensor,
+        representation: MagnitudeIF,
+        *,
+        length: int | None = None,
+        iterations: int = 0,
+    ) -> "Signal":
+        """Make a signal of a spectrogram `[B, 2, F, T]`.
+
+        `length` is by default the number of samples that its frames hold; beside a target of a known
+        length, `LossInputs` sets it to that. `iterations` are those of `MagnitudeIF.inverse`.
+
+        Raises:
+            ShapeError: the spectrogram does not have the representation's shape.
+        """
+        if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, representation.bins):
+            raise ShapeError(
+                f"a spectrogram must have the shape [B, 2, {representation.bins}, T] of its representation: "
+                f"got {list(spectrogram.shape)}"
+            )
+        held = representation.samples(spectrogram.shape[-1])
+        return cls(
+            representation=representation,
+            spectrogram=spectrogram,
+            length=held if length is None else length,
+            iterations=iterations,
+        )
+
+    @classmethod
+    @uncompiled
+    def from_waveform(
+        cls, waveform: Tensor, representation: MagnitudeIF, *, spectrogram: Tensor | None = None
+    ) -> "Signal":
+        """Make a signal of a waveform `[B, N]`, and of its spectrogram where that is at hand already.
+
+        Raises:
+            ShapeError: the waveform is not `[B, N]`.
+        """
+        if waveform.ndim != 2:
+            raise ShapeError(f"a waveform must have the shape [B, N]: got {list(waveform.shape)}")
+        return cls(
+            representation=representation,
+            waveform=waveform,
+            spectrogram=spectrogram,
+            length=waveform.shape[-1],
+        )
+
+    @property
+    def sources(self) -> tuple[Tensor, ...]:
+        """What the signal was made from: its spectrogram, its waveform, or both."""
+        return tuple(source for source in (self.spectrogram, self.waveform) if source is not None)
+
+    def detached(self, *, viewed: bool = False) -> "Signal":
+        """Give the same signal out of reach of gradients, with the views computed so far if `viewed`."""
+        sources = self.spectrogram, self.waveform
+        spectrogram, waveform = (None if source is None else source.detach() for source in sources)
+        signal = evolve(self, spectrogram=spectrogram, waveform=waveform)
+        if viewed:
+            for view, tensor in self._views.items():
+                signal.prepare(view, tensor.detach)
+        return signal
+
+    @uncompiled
+    def view(self, view: View) -> Tensor:
+        """Return a view, in float64 for a signal of float64 and in float32 otherwise. It is computed once."""
+        if view not in self._views:
+            self._views[view] = self._prepared[view]() if view in self._prepared else view.compute(self)
+        return self._views[view]
+
+    def first(self, count: int) -> "Signal":
+        """Give the first `count` examples as a signal, with the waveform where that has been computed."""
+        if count not in self._firsts:
+            sources = self.spectrogram, self._views.get(Waveform(), self.waveform)
+            spectrogram, waveform = (None if source is None else source[:count] for source in sources)
+            self._firsts[count] = evolve(self, spectrogram=spectrogram, waveform=waveform)
+        return self._firsts[count]
+
+    @property
+    def viewed(self) -> tuple[View, ...]:
+        """The views that have been computed."""
+        return tuple(self._views)
+
+    def holds(self, view: View) -> bool:
+        """Tell whether a view has been computed."""
+        return view in self._views
+
+    def prepare(self, view: View, compute: Callable[[], Tensor]) -> None:
+        """Say how to compute a view, if it is asked for, of what another one has left."""
+        self._prepared[view] = compute
+
+
+@frozen
+class Spectrogram(View):
+    """Both channels of the representation: `[B, 2, F, T]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Take the spectrogram as it was given, or transform the waveform."""
+        if signal.spectrogram is not None:
+            return at_least_float32(signal.spectrogram)
+        spectrogram: Tensor = signal.representation(signal.view(Waveform()))
+        return spectrogram
+
+
+@frozen
+class Waveform(View):
+    """The samples, 1 being full scale: `[B, N]`."""
+
+    def compute(self, signal: Signal) -> Tensor:
+        """Take the waveform as it was given, or go back from the spectrogram."""
+        if signal.waveform is not None:
+            return at_least_float32(signal.waveform)
+        return signal.representation.inverse(signal.view(Spectrogram()), signal.length, signal.iterations)
