@@ -115,7 +115,10 @@ class MagnitudeIF(nn.Module):
             phase = wrapped(phase).to(frames.dtype).mul_(math.pi)
             real, imaginary = phase.cos(), phase.sin()
         if iterations:
-            direction = self._reconciled(amplitude, torch.complex(real, imaginary), length, iterations)
+            frames_held = frames.shape[-2]
+            # Where frames lie beyond the end, all of them are reconciled, and the sound is cut afterwards.
+            heard = length if self.frames(length) == frames_held else self.samples(frames_held)
+            direction = self._reconciled(amplitude, torch.complex(real, imaginary), heard, iterations)
             real, imaginary = direction.real, direction.imag
         return self._synthesise(torch.complex(amplitude * real, amplitude * imaginary), length)
 

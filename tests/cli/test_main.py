@@ -26,12 +26,11 @@ def test_help_lists_the_commands(distill):
 
 
 @pytest.mark.parametrize("words", [["--help"], ["losses", "--help"], ["losses"]], ids=" ".join)
-def test_help_and_list_fit_80_columns(distill, monkeypatch, words):
+def test_help_and_list_fit_80_columns(words):
     """As wide as a terminal is at least; also with the plugins that are installed."""
-    monkeypatch.setenv("COLUMNS", "80")
-    result = distill(*words)
-    assert result.status == 0
-    assert [line for line in result.out.splitlines() if len(line) > 80] == []
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(main, words)
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
 
 
 def test_version(distill):

@@ -1,5 +1,7 @@
 """Tests of distill.loss.composer: what torch's own losses can do, a combined loss can do as well."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -67,3 +69,38 @@ def test_a_loss_can_be_compiled_by_itself():
     made, inputs = step()
     expected, value = (each(inputs(*made))["total"] for each in (loss, torch.compile(loss, backend="eager")))
     torch.testing.assert_close(value, expected)
+
+
+def of_waveform(terms="waveform,stft,recon"):
+    """Return a waveform in float64, and the function that gives the total at it."""
+    generator = torch.Generator().manual_seed(1)
+    waveform, target = 0.1 * torch.randn(2, 1, 15, generator=generator, dtype=torch.float64)
+    loss = compose(terms, {at: value for at, value in OPTIONS.items() if at.partition(".")[0] in terms})
+
+    def total(waveform):
+        prediction, other = (Signal.from_waveform(side, REPRESENTATION) for side in (waveform, target))
+        return loss(LossInputs(prediction=prediction, target=other))["total"]
+
+    return waveform.requires_grad_(), total
+
+
+@pytest.mark.parametrize("terms", ["stft", "recon", "waveform"])
+def test_second_derivatives_are_those_of_finite_differences(terms):
+    """As a gradient penalty and Hessian-vector products need them."""
+    waveform, total = of_waveform(terms)
+    assert torch.autograd.gradgradcheck(total, waveform, fast_mode=True, atol=1e-4)
+
+
+def test_transforms_of_torch_func_give_what_autograd_gives():
+    """The gradient, a forward derivative along it, and both for each of several predictions."""
+    waveform, total = of_waveform()
+    (gradient,) = torch.autograd.grad(total(waveform), waveform)
+    waveform = waveform.detach()
+    torch.testing.assert_close(torch.func.grad(total)(waveform), gradient)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit, which torch itself uses here
+        _, change = torch.func.jvp(total, (waveform,), (gradient,))
+    torch.testing.assert_close(change, gradient.square().sum())
+    several = torch.stack([waveform, 0.5 * waveform])
+    torch.testing.assert_close(torch.vmap(total)(several), torch.stack([*map(total, several)]))
+    torch.testing.assert_close(torch.vmap(torch.func.grad(total))(several)[0], gradient)

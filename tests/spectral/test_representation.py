@@ -280,6 +280,16 @@ def test_reconciled_phases_are_constants():
     assert not gradients[1][:, 1].any()
 
 
+@pytest.mark.parametrize("length", [1, 100, 256, 300, 304])
+def test_iterations_take_frames_beyond_the_end_into_account(length):
+    """A sound shorter by whole frames than its spectrogram is the beginning of the whole one."""
+    representation = MagnitudeIF(8000, n_fft=64, hop=16)
+    spectrogram = representation(noise(2, 320))
+    spectrogram[:, 1] += 0.1 * noise(*spectrogram[:, 1].shape)
+    whole = representation.inverse(spectrogram, iterations=3)
+    torch.testing.assert_close(representation.inverse(spectrogram, length, 3), whole[:, :length])
+
+
 def test_iterations_bring_the_magnitudes_closer():
     """Each iteration misses the magnitudes by less, and 32 by less than as many without acceleration."""
     representation = MagnitudeIF(44_100, 64, 16)
