@@ -1,7 +1,6 @@
 """Tests of distill.plugin.homes: which plugin of ours a term belongs to, though it is not installed."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ def test_the_terms_of_every_plugin_are_known(folder, monkeypatch):
     """Those that its hook yields, each with the distribution that its folder is named after."""
     monkeypatch.syspath_prepend(folder)
     plugin = importlib.import_module(folder.name.replace("-", "_"))
-    assert Path(sys.modules[plugin.__name__].__file__).is_relative_to(folder)
     assert {home_of(name) for spec in plugin.distill_loss_terms() for name in spec.names} == {folder.name}
 
 
