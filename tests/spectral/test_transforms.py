@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.spectral import transforms
+from distill.spectral import parts, transforms
 
 
 @st.composite
@@ -25,7 +25,7 @@ PARTS = st.sampled_from([1, 50, 300, 2**19])
 def taken_at_a_time(numbers):
     """Cut what is computed into parts of so many numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transforms, "_CACHED", numbers)
+        patch.setattr(parts, "_CACHED", numbers)
         yield
 
 
