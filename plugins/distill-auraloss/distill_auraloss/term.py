@@ -26,7 +26,7 @@ class WaveformTerm(nn.Module):
         self.config: Any = config
         # The sample rate is known when a sound is. Not submodules: nothing in them is learnt or to be kept,
         # and auraloss itself takes its windows and filters to where its inputs are.
-        self._losses: dict[int, nn.Module] = {}
+        self._losses: dict[tuple[int, torch.dtype], nn.Module] = {}
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss.
@@ -36,7 +36,7 @@ class WaveformTerm(nn.Module):
             ConfigError: a mel filter is empty at this sample rate.
         """
         prediction, target = (self._channels(side) for side in inputs.view(Waveform()))
-        return self._loss_at(inputs.target.representation.sample_rate)(prediction, target)
+        return self._loss_at(inputs.target.representation.sample_rate, target.dtype)(prediction, target)
 
     def _channels(self, waveform: Tensor) -> Tensor:
         """Turn `[B, N]` into what auraloss compares, a channel per example: `[B, 1, N]`."""
@@ -57,10 +57,10 @@ class WaveformTerm(nn.Module):
         size = getattr(self.config, "fft_size", None)
         return getattr(self.config, "fft_sizes", ()) if size is None else (size,)
 
-    def _loss_at(self, sample_rate: int) -> nn.Module:
-        if sample_rate not in self._losses:
-            self._losses[sample_rate] = self._build(sample_rate)
-        return self._losses[sample_rate]
+    def _loss_at(self, sample_rate: int, dtype: torch.dtype) -> nn.Module:
+        if (sample_rate, dtype) not in self._losses:
+            self._losses[sample_rate, dtype] = self._build(sample_rate).to(dtype)
+        return self._losses[sample_rate, dtype]
 
     def _build(self, sample_rate: int) -> nn.Module:
         loss = self.config.loss
@@ -128,7 +128,8 @@ class MagnitudeTerm(WaveformTerm):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Give the scalar loss."""
-        return self._loss_at(inputs.target.representation.sample_rate)(*inputs.view(self._view))
+        prediction, target = inputs.view(self._view)
+        return self._loss_at(inputs.target.representation.sample_rate, target.dtype)(prediction, target)
 
 
 class RandomTerm(WaveformTerm):
@@ -150,7 +151,7 @@ class RandomTerm(WaveformTerm):
         generator = np.random.get_state()  # noqa: NPY002  # the one that auraloss draws from
         try:
             prediction, target = (self._channels(side) for side in inputs.view(Waveform()))
-            loss = self._drawing(inputs.target.representation.sample_rate, target.shape[-1])
+            loss = self._drawing(inputs.target.representation.sample_rate, target)
             result = loss(prediction, target)
         finally:
             np.random.set_state(generator)  # noqa: NPY002  # as above
@@ -160,9 +161,10 @@ class RandomTerm(WaveformTerm):
     def _too_few_samples(self) -> int:
         return 2 * self.config.min_fft_size
 
-    def _drawing(self, sample_rate: int, samples: int) -> nn.Module:
-        """Give the loss, about to draw resolutions for clips of this length."""
-        loss: Any = self._loss_at(sample_rate)
+    def _drawing(self, sample_rate: int, target: Tensor) -> nn.Module:
+        """Return the loss, about to draw resolutions for clips as long as the target."""
+        loss: Any = self._loss_at(sample_rate, target.dtype)
+        samples = target.shape[-1]
         loss.max_fft_size = min(self.config.max_fft_size, 2 ** ((samples - 1).bit_length() - 1))
         loss.nforwards = 0  # so that it draws at each call, the same until another draw is due
         draw = self._calls // self.config.randomize_rate if self.training else 0
