@@ -12,7 +12,7 @@ from distill import TermConfig, TermSpec, TrainedTermConfig
 from distill.errors import ShapeError
 from distill.testing import run_checks
 from distill.testing.checks import CHECKS
-from distill.views import InstantaneousFrequency, LogMagnitude, Magnitude, StftMagnitude, Waveform
+from distill.views import InstantaneousFrequency, LogMagnitude, Magnitude, Waveform
 
 NAMES = [check.__name__ for check in CHECKS]
 
@@ -194,12 +194,12 @@ class Remembering(Right):
         return self.last
 
 
-class Stumbling(Right):
-    """Makes a view whenever it is called."""
+class Branched(Right):
+    """Is another term where it is compiled."""
 
-    def forward(self, inputs):
-        """Compare magnitudes."""
-        return self.compare(*inputs.view(StftMagnitude(n_fft=256, hop=64)))
+    def compare(self, prediction, target):
+        """Cost more then."""
+        return super().compare(prediction, target) * (2 if torch.compiler.is_compiling() else 1)
 
 
 class Learning(Right):
@@ -442,11 +442,8 @@ WRONG = {
         ),
     ),
     "compiled": (
-        spec_of(Stumbling, waivers={}),
-        re.compile(
-            "compiled, it raised InternalTorchDynamoError: .*; make views when the term is built, and call "
-            r"what torch cannot compile by torch.compiler.disable\(...\)"
-        ),
+        spec_of(Branched, waivers={}),
+        "the value is #, and # compiled; let nothing depend on whether code is compiled",
     ),
     "weight_zero": (
         spec_of(Right, Stubborn),

@@ -82,8 +82,7 @@ def compiled(subject: Subject) -> None:
         except Exception as error:
             what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             raise Failed(
-                f"compiled, it raised {what}; make views when the term is built, and call what torch cannot "
-                "compile by torch.compiler.disable(...)"
+                f"compiled, it raised {what}; call what torch cannot compile by torch.compiler.disable(...)"
             ) from error
         finally:
             torch.compiler.reset()
