@@ -47,8 +47,8 @@ def test_what_a_plugin_declares_itself_with_loads_no_torch(name):
 def test_commands_that_only_print_load_no_torch(arguments):
     """Help and listings answer at once, as far as installed plugins let them."""
     code = f"""
-import distill.plugin.registry
-distill.plugin.registry.entry_points = lambda **_: []
+import distill.plugin.selection
+distill.plugin.selection.entry_points = lambda **_: []
 from distill.cli import main
 main({arguments}, standalone_mode=False)
 """

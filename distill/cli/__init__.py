@@ -8,6 +8,7 @@ import distill
 from distill.cli.evaluate import evaluate
 from distill.cli.generate import generate
 from distill.cli.losses import losses
+from distill.cli.options import no_plugins_option
 from distill.cli.recipe import recipe
 from distill.cli.reconstruct import reconstruct
 from distill.cli.shard import shard
@@ -33,6 +34,7 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(distill.__version__, prog_name="distill")
+@no_plugins_option
 def main() -> None:
     """Train audio VAEs on your own recordings, with a loss composed of plugins."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distill.cli import completion
-from distill.cli.options import refine_option
+from distill.cli.options import no_plugins_option, refine_option
 
 if TYPE_CHECKING:
     from distill.cli.measured import Measured
@@ -36,6 +36,7 @@ _ROWS = ("model", "linear_code", "mean_spectrum", "silence", "ceiling")
 )
 @click.option("--no-visqol", is_flag=True, help="Leave out ViSQOL, which takes longest by far.")
 @refine_option
+@no_plugins_option
 def evaluate(
     run: Path,
     corpus: str | None,

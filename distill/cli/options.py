@@ -20,6 +20,23 @@ overwrite_option = click.option(
 )
 
 
+def _leave_plugins_out(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  # as click calls it
+    from distill.plugin.selection import no_plugins  # `distill --help` does without
+
+    if value:
+        context.with_resource(no_plugins())
+
+
+no_plugins_option = click.option(
+    "--no-plugins",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_leave_plugins_out,
+    help="Load no installed plugins; the built-in terms remain.",
+)
+
+
 def corpus_path(corpus: str) -> str:
     """Give a CORPUS as a recipe keeps it: a URL as it is, a path from the root."""
     return corpus if "://" in corpus else str(Path(corpus).resolve())

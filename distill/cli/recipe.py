@@ -3,6 +3,7 @@
 import click
 
 from distill.cli import completion
+from distill.cli.options import no_plugins_option
 
 
 @click.command(short_help="Print a whole recipe as commented TOML.")
@@ -24,6 +25,7 @@ from distill.cli import completion
     shell_complete=completion.addresses,
     help="Set an option.",
 )
+@no_plugins_option
 def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training, every option with its help, for `distill train --config`."""
     from distill.config import parse_assignment

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distill.cli import completion
-from distill.cli.options import corpus_path
+from distill.cli.options import corpus_path, no_plugins_option
 from distill.settings import DEFAULT_MINUTES
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Seed of weights, clips and noise.")
 @click.option("--device", shell_complete=completion.devices, help="auto, cpu, cuda or mps.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
+@no_plugins_option
 def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the options above
     """Train a VAE on the recordings in the folder CORPUS, or without it on a synthesised demo corpus.
 

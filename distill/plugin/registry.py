@@ -1,9 +1,7 @@
 """The registry of loss terms and balancers: Distill's own and those of plugins. Loads no torch."""
 
 import pkgutil
-import re
 from collections.abc import Iterable, Sequence
-from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 import pluggy
@@ -17,26 +15,11 @@ from distill.plugin import builtin_terms as terms
 from distill.plugin import hookspecs
 from distill.plugin.homes import home_of
 from distill.plugin.hookspecs import PROJECT, BalancerConfig, BalancerSpec, BaseTermConfig, TermSpec
+from distill.plugin.provenance import Provenance
+from distill.plugin.selection import VARIABLE, InstalledPlugin, is_selective, select_plugins
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-@frozen(kw_only=True)
-class Provenance:
-    """The distribution that something came from."""
-
-    distribution: str
-    version: str
-
-    @property
-    def origin(self) -> str:
-        """Give the distribution with its version, if it has one."""
-        return f"{self.distribution} {self.version}".rstrip()
-
-    def is_from(self, distribution: str) -> bool:
-        """Say whether this is the distribution's name, compared as installers do (PEP 503)."""
-        return _normalised(self.distribution) == _normalised(distribution)
 
 
 @frozen(kw_only=True)
@@ -164,17 +147,26 @@ def _installed(
     Raises:
         TermError: It is not installed there.
     """
-    for point in entry_points(group=PROJECT, name=entry_point):
-        if point.dist is not None and _normalised(point.dist.name) == _normalised(distribution):
-            specs: Sequence[Any] = _declared_specs(point.load())
-            for spec in specs:
-                if isinstance(spec, kind.record) and spec.name == name:
-                    return kind(
-                        distribution=point.dist.name,
-                        version=point.dist.version,
-                        spec=spec,
-                        entry_point=entry_point,
-                    )
+    selection = select_plugins()
+
+    def is_meant(plugin: InstalledPlugin) -> bool:
+        return plugin.entry_point.name == entry_point and plugin.is_from(distribution)
+
+    for plugin in filter(is_meant, selection.loaded):
+        specs: Sequence[Any] = _declared_specs(plugin.entry_point.load())
+        for spec in specs:
+            if isinstance(spec, kind.record) and spec.name == name:
+                return kind(
+                    distribution=plugin.distribution,
+                    version=plugin.version,
+                    spec=spec,
+                    entry_point=entry_point,
+                )
+    if any(map(is_meant, selection.left_out)):
+        raise TermError(
+            f"{kind.kind} '{name}' of {distribution} {version} is left out by {VARIABLE}",
+            remedy=f"Unset {VARIABLE}, or let it include {distribution}.",
+        )
     raise TermError(
         f"{kind.kind} '{name}' of {distribution} {version} is not installed here",
         remedy=f"Install it: pip install {distribution}=={version}",
@@ -189,14 +181,21 @@ class Registry:
 
     The built-in ones come first: the entry points of installed plugins are loaded only when another
     name is asked for, or when everything is listed, and never when `discover` is false. A plugin that
-    fails is kept in `broken()` and is fatal only to whoever needs it.
+    fails is kept in `broken()` and is fatal only to whoever needs it. The environment variable
+    DISTILL_PLUGINS leaves plugins out (`distill.plugin.selection`).
+
+    Raises:
+        TermError: DISTILL_PLUGINS names a distribution that has no plugin here.
     """
 
     def __init__(self, *, discover: bool = True) -> None:
         self._registered: list[Term | Balancer] = []
         self._broken: list[Broken] = []
+        self._left_out: tuple[Provenance, ...] = ()
         self._plugins: list[object] = []
         self._undiscovered = discover
+        if discover and is_selective():
+            select_plugins()  # what is wrong there is said at once, not when another name is looked up
         for plugin in (terms, balancers):
             self.register(plugin, name=PROJECT, version=distill.__version__)
 
@@ -228,9 +227,14 @@ class Registry:
         return self._known(Balancer)
 
     def broken(self) -> tuple[Broken, ...]:
-        """Give the installed plugins that cannot be used."""
+        """Return the installed plugins that cannot be used."""
         self._discover()
         return tuple(self._broken)
+
+    def left_out(self) -> tuple[Provenance, ...]:
+        """Return the installed plugins that DISTILL_PLUGINS leaves out."""
+        self._discover()
+        return self._left_out
 
     def choose(self, names: str | TermSpec | Iterable[str | TermSpec]) -> tuple[Term, ...]:
         """Find terms by name, alias or `distribution:name`, in `"stft,recon,kl"` or an iterable of names.
@@ -317,6 +321,9 @@ class Registry:
         if suspects:
             remedy += "\nIt may belong to a plugin that cannot be loaded:"
             remedy += "".join(f"\n  {plugin.origin}: {plugin.cause}" for plugin in suspects)
+        if self._left_out:
+            origins = dict.fromkeys(plugin.origin for plugin in self._left_out)
+            remedy += f"\nLeft out by {VARIABLE} or --no-plugins: {', '.join(origins)}"
         raise TermError(problem + suggest(wanted, names), remedy=remedy)
 
     def _listing(self, kind: type[R]) -> str:
@@ -326,23 +333,25 @@ class Registry:
     def _discover(self) -> None:
         if self._undiscovered:
             self._undiscovered = False
-            for point in sorted(entry_points(group=PROJECT)):
-                if point.dist is not None:  # always, but for an entry point that was made by hand
-                    self._load(point, point.dist)
+            selection = select_plugins()
+            self._left_out = selection.left_out
+            for plugin in selection.loaded:
+                self._load(plugin)
 
-    def _load(self, point: EntryPoint, distribution: Distribution) -> None:
-        names = [point.name]
+    def _load(self, installed: InstalledPlugin) -> None:
+        entry_point = installed.entry_point
+        names = [entry_point.name]
         try:
-            plugin = point.load()
+            plugin = entry_point.load()
             specs = _declared_specs(plugin)
             names += [name for spec in specs for name in spec.names]
-            self._add(plugin, specs, distribution.name, distribution.version, point.name)
+            self._add(plugin, specs, installed.distribution, installed.version, entry_point.name)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything
             self._broken.append(
                 Broken(
-                    distribution=distribution.name,
-                    version=distribution.version,
-                    entry_point=point.name,
+                    distribution=installed.distribution,
+                    version=installed.version,
+                    entry_point=entry_point.name,
                     error=error,
                     names=tuple(names),
                 )
@@ -440,10 +449,6 @@ def _require_distinct(one: tuple[str | TermSpec, Term], other: tuple[str | TermS
             f"the loss terms '{term.name}' and '{later.name}' share the name '{shared[0]}'",
             remedy="Give the TermSpec another name or alias.",
         )
-
-
-def _normalised(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _cause(error: BaseException) -> str:

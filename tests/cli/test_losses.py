@@ -45,7 +45,7 @@ def _installed(tmp_path, monkeypatch):
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
         (folder / "entry_points.txt").write_text(f"[distill]\n{entry_point} = {module}\n")
         points += Distribution.at(folder).entry_points
-    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: points)
+    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: points)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("COLUMNS", "60")
 
@@ -90,7 +90,7 @@ our-wreck 1.5, entry point 'wreck'
 
 def test_losses_says_nothing_of_broken_plugins_when_there_are_none(monkeypatch):
     """A sound installation is not told about trouble."""
-    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: [])
+    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: [])
     assert "cannot be loaded" not in run()
 
 
@@ -103,7 +103,7 @@ def test_losses_is_coloured_only_on_a_terminal():
 def test_losses_as_json():
     """For programs: the same records under stable keys, and nothing else."""
     listing = json.loads(run("--json"))
-    assert list(listing) == ["terms", "balancers", "broken"]
+    assert list(listing) == ["terms", "balancers", "broken", "left_out"]
     assert [balancer["name"] for balancer in listing["balancers"]] == ["gradient"]
     assert [term["name"] for term in listing["terms"]] == ["stft", "reconstruction", "kl", "waveform", "mine"]
     assert listing["terms"][-1] == {

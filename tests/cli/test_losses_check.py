@@ -74,7 +74,7 @@ def _installed(tmp_path, monkeypatch):
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: our-losses\nVersion: 1.5\n")
     (folder / "entry_points.txt").write_text("[distill]\nmine = our_checked_losses\n")
     monkeypatch.setattr(
-        "distill.plugin.registry.entry_points", lambda **_: Distribution.at(folder).entry_points
+        "distill.plugin.selection.entry_points", lambda **_: Distribution.at(folder).entry_points
     )
     monkeypatch.setattr("distill.testing.checks.machine.accelerator", lambda: None)
     monkeypatch.syspath_prepend(tmp_path)

@@ -17,7 +17,7 @@ GIVE_AUDIO = "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or M
 @pytest.fixture(autouse=True)
 def _no_plugins(monkeypatch):
     """Let only the built-in terms be installed, whatever else is."""
-    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: [])
+    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: [])
 
 
 @pytest.fixture

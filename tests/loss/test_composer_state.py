@@ -139,7 +139,7 @@ def test_a_term_that_is_not_installed_where_it_is_unpickled_is_named(plugin, mon
     """With its distribution and version, and what installs it."""
     plugin(installed=True)
     content = pickle.dumps(compose("mine"))
-    monkeypatch.setattr("distill.plugin.registry.entry_points", lambda **_: ())
+    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: ())
     with pytest.raises(TermError) as caught:
         pickle.loads(content)  # noqa: S301  # our own
     assert str(caught.value) == (

@@ -46,7 +46,7 @@ def site(tmp_path, monkeypatch):
         found = importlib.metadata.entry_points(**selection)
         return [point for point in found if tmp_path in Path(point.dist.locate_file("")).parents]
 
-    monkeypatch.setattr("distill.plugin.registry.entry_points", entry_points_within)
+    monkeypatch.setattr("distill.plugin.selection.entry_points", entry_points_within)
     monkeypatch.syspath_prepend(site)
     before = set(sys.modules)
     yield site

@@ -9,6 +9,7 @@ from distill.cli.losses.new import new
 from distill.cli.losses.profile import profile
 from distill.cli.losses.show import show
 from distill.cli.losses.words import json_option, names, print_indented, print_json, record
+from distill.cli.options import no_plugins_option
 
 if TYPE_CHECKING:
     from distill.plugin.registry import Balancer, Broken, Term
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.group(invoke_without_command=True)
 @json_option
+@no_plugins_option
 @click.pass_context
 def losses(context: click.Context, *, as_json: bool) -> None:
     """List the installed loss terms and balancers, where they come from, and what is broken."""
@@ -26,10 +28,15 @@ def losses(context: click.Context, *, as_json: bool) -> None:
         context.default_map = {context.invoked_subcommand: {"as_json": as_json}}
         return
     registry = Registry()
-    terms, balancers, broken = registry.terms(), registry.balancers(), registry.broken()
+    terms, balancers = registry.terms(), registry.balancers()
+    broken, left_out = registry.broken(), registry.left_out()
     if as_json:
         listing = {"terms": [*map(record, terms)], "balancers": [*map(record, balancers)]}
-        print_json(listing | {"broken": [*map(_broken_record, broken)]})
+        listing["broken"] = [*map(_broken_record, broken)]
+        listing["left_out"] = [
+            {"distribution": plugin.distribution, "version": plugin.version} for plugin in left_out
+        ]
+        print_json(listing)
         return
     every: list[Term | Balancer] = [*terms, *balancers]
     width = max(len(names(found)) for found in every)
@@ -43,6 +50,10 @@ def losses(context: click.Context, *, as_json: bool) -> None:
     for plugin in broken:
         click.echo(f"{plugin.origin}, entry point '{plugin.entry_point}'")
         print_indented(plugin.cause)
+    if left_out:
+        click.secho("\nPlugins left out by DISTILL_PLUGINS or --no-plugins", bold=True)
+    for origin in dict.fromkeys(plugin.origin for plugin in left_out):
+        click.echo(origin)
     click.echo("\n'distill losses show NAME' lists the options of a term or balancer.")
 
 

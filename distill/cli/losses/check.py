@@ -10,6 +10,7 @@ import click
 
 from distill.cli import completion
 from distill.cli.losses.words import json_option, print_json, record
+from distill.cli.options import no_plugins_option
 
 if TYPE_CHECKING:
     from distill.plugin.registry import Term
@@ -29,6 +30,7 @@ _COLOURS = {"passed": "green", "failed": "red", "waived": "yellow", "not applica
     help="Set an option of NAME.",
 )
 @json_option
+@no_plugins_option
 def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
     """Check the loss term NAME: what it returns, its gradient, how it takes silence, and so on.
 

@@ -10,7 +10,7 @@ from distill.cli import completion
 from distill.cli.losses.report import print_record, record_of
 from distill.cli.losses.target import parse_target
 from distill.cli.losses.words import json_option, print_json
-from distill.cli.options import corpus_path
+from distill.cli.options import corpus_path, no_plugins_option
 
 if TYPE_CHECKING:
     from distill.plugin.registry import Registry
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     "--batches", type=click.IntRange(min=1), default=32, show_default=True, help="Steps to measure."
 )
 @json_option
+@no_plugins_option
 def profile(corpus: str | None, *, target: str | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401  # as above
     """Measure loss terms on clips of CORPUS, drawn as a training draws them.
 

@@ -6,6 +6,7 @@ import click
 
 from distill.cli import completion
 from distill.cli.losses.words import json_option, names, print_indented, print_json, record
+from distill.cli.options import no_plugins_option
 
 if TYPE_CHECKING:
     from distill.config import Option
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", shell_complete=completion.terms_and_balancers)
 @json_option
+@no_plugins_option
 def show(name: str, *, as_json: bool) -> None:
     """Show the options of the loss term or the balancer NAME.
 

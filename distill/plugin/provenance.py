@@ -1,0 +1,27 @@
+"""Where terms and balancers come from: a distribution, or the name that a plugin was registered under."""
+
+import re
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Provenance:
+    """The distribution that something came from."""
+
+    distribution: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """Return the distribution with its version, if it has one."""
+        return f"{self.distribution} {self.version}".rstrip()
+
+    def is_from(self, distribution: str) -> bool:
+        """Return whether this is the distribution's name, compared as installers do (PEP 503)."""
+        return normalised(self.distribution) == normalised(distribution)
+
+
+def normalised(distribution: str) -> str:
+    """Return the name of a distribution as installers compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,0 +1,96 @@
+"""Which installed plugins may be loaded: the environment variable DISTILL_PLUGINS leaves others out."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
+
+from attrs import frozen
+
+from distill.config import suggest
+from distill.errors import TermError
+from distill.plugin.hookspecs import PROJECT
+from distill.plugin.provenance import Provenance, normalised
+
+VARIABLE = "DISTILL_PLUGINS"
+NONE = "none"
+
+
+@frozen(kw_only=True)
+class InstalledPlugin(Provenance):
+    """A plugin that is installed, and not imported yet."""
+
+    entry_point: EntryPoint
+
+
+@frozen(kw_only=True)
+class Selection:
+    """The installed plugins that may be loaded, and those that are left out."""
+
+    loaded: tuple[InstalledPlugin, ...]
+    left_out: tuple[InstalledPlugin, ...] = ()
+
+
+def is_selective() -> bool:
+    """Return whether DISTILL_PLUGINS says anything."""
+    return bool(os.environ.get(VARIABLE))
+
+
+def select_plugins() -> Selection:
+    """Return which of the installed plugins DISTILL_PLUGINS lets in; nothing is imported.
+
+    Unset or empty, it lets in all of them, and `none` lets in none. Names of distributions, comma-separated,
+    let in those alone; names with a minus before them are left out.
+
+    Raises:
+        TermError: A name is not that of an installed distribution with a plugin.
+    """
+    plugins = tuple(
+        InstalledPlugin(distribution=point.dist.name, version=point.dist.version, entry_point=point)
+        for point in sorted(entry_points(group=PROJECT))
+        if point.dist is not None  # always, but for an entry point that was made by hand
+    )
+    words = [word.strip() for word in os.environ.get(VARIABLE, "").split(",")]
+    names = [word for word in words if word]
+    if names == [NONE]:
+        return Selection(loaded=(), left_out=plugins)
+    _require_known(names, plugins)
+    excluded = {normalised(name[1:]) for name in names if name.startswith("-")}
+    included = {normalised(name) for name in names if not name.startswith("-")}
+
+    def is_loaded(plugin: InstalledPlugin) -> bool:
+        name = normalised(plugin.distribution)
+        return name not in excluded and (not included or name in included)
+
+    return Selection(
+        loaded=tuple(plugin for plugin in plugins if is_loaded(plugin)),
+        left_out=tuple(plugin for plugin in plugins if not is_loaded(plugin)),
+    )
+
+
+@contextmanager
+def no_plugins() -> Iterator[None]:
+    """Leave all plugins out, in this process and in those that it starts."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = NONE
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+def _require_known(names: Sequence[str], plugins: Sequence[InstalledPlugin]) -> None:
+    known = sorted({plugin.distribution for plugin in plugins})
+    wanted = [name.removeprefix("-") for name in names]
+    unknown = [name for name in wanted if not any(plugin.is_from(name) for plugin in plugins)]
+    if unknown:
+        raise TermError(
+            "\n".join(
+                f"no installed distribution '{name}' has a plugin{suggest(name, known)}" for name in unknown
+            ),
+            culprit=VARIABLE,
+            remedy=f"Choose from: {', '.join([*known, NONE])}",
+        )
