@@ -233,7 +233,9 @@ def _move_renamed(tree: dict[str, Any], chosen: set[str], problems: list[str]) -
             problems.append(f"training.{old}: is set as loss.kl.{new} too; keep the latter")
         elif isinstance(table, dict):  # what else it is, is reported with the other problems
             table[new] = value
-            warnings.append(f"training.{old} is deprecated; it is now loss.kl.{new}")
+            warnings.append(
+                f"training.{old} is deprecated and will be removed in 0.4.0; it is now loss.kl.{new}"
+            )
     return warnings
 
 

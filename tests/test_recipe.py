@@ -147,7 +147,9 @@ class TestOptionsOfTheFirstDistill:
         """The value counts, and the warning names the new path."""
         draft = read_recipe({"training": {old: 0.25}}, Registry(discover=False), loss="stft,kl")
         assert getattr(draft.recipe.loss.kl, new) == 0.25
-        assert draft.warnings == (f"training.{old} is deprecated; it is now loss.kl.{new}",)
+        assert draft.warnings == (
+            f"training.{old} is deprecated and will be removed in 0.4.0; it is now loss.kl.{new}",
+        )
 
     def test_choose_no_terms(self, old, new):
         """The default terms stay chosen."""

@@ -209,7 +209,10 @@ def test_old_options_are_understood(distill, recordings, here, tiny):
     words = ("--loss", "recon,kl", *tiny, "--steps", 1, "--set", "training.free_bits=0.5")
     result = distill("train", recordings, *words, "--out", "run")
     assert result.status == 0
-    assert result.err == "Warning: training.free_bits is deprecated; it is now loss.kl.free_bits\n"
+    assert result.err == (
+        "Warning: training.free_bits is deprecated and will be removed in 0.4.0; "
+        "it is now loss.kl.free_bits\n"
+    )
     recipe = read_recipe(here / "run")
     assert recipe["loss"]["kl"]["free_bits"] == 0.5
     assert "free_bits" not in recipe["training"]
