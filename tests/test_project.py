@@ -1,0 +1,69 @@
+"""The files that describe the project agree with each other and with the code."""
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import distill
+
+ROOT = Path(__file__).parents[1]
+
+
+def text(path):
+    """Return the text of a file of the repository."""
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def pinned(name):
+    """Return the version of a package that constraints.txt allows."""
+    return re.search(rf"^{re.escape(name)}==(\S+)$", text("constraints.txt"), re.MULTILINE)[1]
+
+
+def numbers(version):
+    """Return a version as numbers, to be compared."""
+    return tuple(map(int, version.split(".")))
+
+
+def test_what_was_to_be_removed_is_removed():
+    """No message announces a removal by this version or an earlier one, as CONTRIBUTING.md promises."""
+    announced = {
+        (path.name, version)
+        for path in (ROOT / "distill").rglob("*.py")
+        for version in re.findall(r"removed in (\d+\.\d+\.\d+)", path.read_text(encoding="utf-8"))
+    }
+    assert announced
+    assert [each for each in announced if numbers(each[1]) <= numbers(distill.__version__)] == []
+
+
+def test_the_package_is_typed():
+    """A type checker that meets `import distill` reads its annotations (PEP 561)."""
+    assert files("distill").joinpath("py.typed").is_file()
+
+
+def test_hooks_of_git_run_the_pinned_ruff():
+    """What the linter says before a commit is what it says in CI."""
+    versions = re.findall(r'"ruff==([^"]+)"', text(".pre-commit-config.yaml"))
+    assert versions == [pinned("ruff")] * 2
+
+
+@pytest.mark.parametrize("extra", ["dev", "docs", "hearing", "shards", "test"])
+def test_what_an_extra_installs_is_pinned(extra):
+    """An environment of today can be made again tomorrow."""
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    for requirement in (*project["dependencies"], *project["optional-dependencies"][extra]):
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert name == "distill" or re.search(
+            rf"^{re.sub('[-_]', '[-_]', name)}==", text("constraints.txt"), re.MULTILINE | re.IGNORECASE
+        ), requirement
+
+
+def test_every_page_is_in_the_navigation():
+    """Of the pages in docs/, each is found from the menu of the site."""
+    navigation = text("mkdocs.yml").partition("\nnav:")[2]
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")]
+    plugins = [f"plugins/{path.parent.name}/index.md" for path in ROOT.glob("plugins/*/README.md")]
+    listed = set(re.findall(r"(\S+\.md)$", navigation, re.MULTILINE))
+    assert {*pages, *plugins} - {"README.md"} - listed == set()
