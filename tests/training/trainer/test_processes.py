@@ -1,17 +1,46 @@
-"""Trainings by several processes, launched by torchrun, against the same by one."""
+"""Trainings by several processes against the same by one.
+
+Processes are forked from a server that has imported torch, with the environment that torchrun gives; what
+depends on torchrun or on how Python ends is launched by torchrun itself.
+"""
 
 import json
+import multiprocessing
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
 
 from distill.storage.checkpoints import load_latest
 
+PROGRAM = """
+from distill.cli import main
+
+main()
+"""
+IN_A_FORK = """
+import atexit
+import os
+import sys
+
+os.environ.update({environment!r})
+sys.argv = {argv!r}
+for descriptor, path in enumerate({files!r}, start=1):
+    os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), descriptor)
+atexit._clear()
+try:
+    exec(compile({program!r}, __file__, "exec"))
+finally:
+    atexit._run_exitfuncs()
+"""
+"""Runs a program as Python does, which for a forked process leaves out what is to be done at exit."""
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 EVEN = ["training.batch_size=4", "training.learning_rate=0.001", "loss.reconstruction.if_weight=0"]
 """An example's IF error is weighted by the mean amplitude of its batch, so it must stay out here."""
@@ -111,12 +140,62 @@ main()
 """Distill that says which threads are left when it has ended."""
 
 
-def run(*words, processes=1, code=("-m", "distill"), status=0):
-    """Run a command in one process or two, to its end."""
-    launcher = TORCHRUN if processes == 2 else [sys.executable]
-    result = subprocess.run([*launcher, *code, *map(str, words)], capture_output=True, text=True, check=False)
-    assert result.returncode == status, result.stderr
-    return result
+@pytest.fixture(scope="module")
+def server():
+    """Import once what every process needs and what takes seconds; nothing of Distill."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch", "torch._dynamo", "accelerate", "soundfile", "tensorboardX", "rich"]
+    )
+    return context
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    """Return a function that runs a command in one process or two, to its end."""
+    runs = []
+
+    def run(*words, processes=1, program=PROGRAM, status=0):
+        folder = tmp_path / f"process-{len(runs)}"
+        folder.mkdir()
+        runs.append(folder)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes}
+        started = []
+        for rank in range(processes):
+            ranks = {**group, "LOCAL_WORLD_SIZE": processes, "RANK": rank, "LOCAL_RANK": rank}
+            script = folder / f"{rank}.py"
+            script.write_text(
+                IN_A_FORK.format(
+                    environment={name: str(value) for name, value in ranks.items()} if processes > 1 else {},
+                    argv=["distill", *map(str, words)],
+                    files=[str(folder / f"{rank}.out"), str(folder / f"{rank}.err")],
+                    program=program,
+                )
+            )
+            process = server.Process(target=run_path, args=(str(script),), kwargs={"run_name": "__main__"})
+            process.start()
+            started.append(process)
+        for process in started:
+            process.join(timeout=120)
+            process.kill()
+        out, err = (
+            "".join(path.read_text() for path in sorted(folder.glob(f"*.{kind}"))) for kind in ("out", "err")
+        )
+        assert [process.exitcode for process in started] == [status] * processes, err
+        return SimpleNamespace(stdout=out, stderr=err)
+
+    return run
+
+
+def launched(*words, code):
+    """Run a script in two processes of torchrun, to their end, and return what they printed."""
+    result = subprocess.run(
+        [*TORCHRUN, code, *map(str, words)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def settings(*texts):
@@ -137,18 +216,23 @@ def losses(folder):
     return [record["components"] for record in records if record["split"] == "train"]
 
 
-def trained(folder, *words, **options):
-    """Train a run in one process and one in two; give their folders."""
-    for processes in (1, 2):
-        run("train", *words, "--out", folder / f"{processes}", processes=processes, **options)
-    return folder / "1", folder / "2"
+@pytest.fixture
+def trained(run, tmp_path):
+    """Return a function that trains a run in one process and one in two, and returns their folders."""
+
+    def trained(*words, **options):
+        for processes in (1, 2):
+            run("train", *words, "--out", tmp_path / f"{processes}", processes=processes, **options)
+        return tmp_path / "1", tmp_path / "2"
+
+    return trained
 
 
-def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path):
+def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path, run, trained):
     """In float32, after 15 steps that move them fifty times as far, with all that is logged."""
     words = (recordings, "--loss", "recon,kl", *tiny, *settings(*EVEN), "--steps", 15)
     words = (*words[:-2], "--set", "training.learning_rate=1e-4", *words[-2:])
-    one, two = trained(tmp_path, *words)
+    one, two = trained(*words)
     assert difference(one, two) < 1e-5
     run("train", *words[:-1], 1, "--set", "training.learning_rate=1e-12", "--out", tmp_path / "start")
     assert difference(one, tmp_path / "start") > 5e-4
@@ -156,11 +240,10 @@ def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path):
         assert first == pytest.approx(second, rel=1e-4)
 
 
-def test_two_processes_train_a_term_as_one_does(recordings, tiny, tmp_path):
+def test_two_processes_train_a_term_as_one_does(recordings, tiny, trained):
     """Their gradients of its own parameters are averaged: model and term are those of one process."""
-    (tmp_path / "judged.py").write_text(JUDGED)
     words = (recordings, "--loss", "recon,kl,judge", *tiny, *settings(*EVEN), "--steps", 15)
-    one, two = trained(tmp_path, *words, code=(str(tmp_path / "judged.py"),))
+    one, two = trained(*words, program=JUDGED)
     assert difference(one, two) < 1e-5
     weights = [
         load_latest(folder / "checkpoints").state["loss"]["terms.judge.weights"] for folder in (one, two)
@@ -171,7 +254,7 @@ def test_two_processes_train_a_term_as_one_does(recordings, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("per_example", "balancer"), [(True, ()), (True, ("--balance", "gradient")), (False, ())]
 )
-def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path, per_example, balancer):
+def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, trained, per_example, balancer):
     """Per example, two processes give the weights of one; over the batch, as in auraloss, they do not.
 
     So they do with balanced terms, whose gradient norms are then those of all examples.
@@ -179,12 +262,11 @@ def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, tmp_path
     In float64: logarithms near their floor amplify the rounding of float32, by which the very first
     steps differ, far beyond 1e-5 within a dozen steps.
     """
-    (tmp_path / "precise.py").write_text(PRECISE)
     norms = [f"loss.{term}.per_example={str(per_example).lower()}" for term in ("stft", "waveform")]
     small = [text.replace("stft", term, 1) for text in STFT for term in ("stft", "waveform")]
     options = settings(*EVEN, *norms, *small)
     words = (recordings, "--loss", "stft,waveform,recon,kl", *balancer, *tiny, *options, "--steps", 10)
-    one, two = trained(tmp_path, *words, code=(str(tmp_path / "precise.py"),))
+    one, two = trained(*words, program=PRECISE)
     assert (difference(one, two) < 1e-5) == per_example
 
 
@@ -193,13 +275,13 @@ def test_no_thread_of_the_process_group_outlives_a_training(recordings, tiny, tm
     """One that lets go of a tensor while the interpreter ends would abort a process that is done."""
     (tmp_path / "threads.py").write_text(THREADS)
     words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", tmp_path / "run")
-    result = run(*words, processes=2, code=(str(tmp_path / "threads.py"),))
-    threads = [line for line in result.stdout.splitlines() if line.startswith("threads:")]
+    printed = launched(*words, code=str(tmp_path / "threads.py"))
+    threads = [line for line in printed.splitlines() if line.startswith("threads:")]
     assert len(threads) == 2
     assert "gloo" not in "".join(threads)
 
 
-def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path):
+def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     """Stopped by a signal to torchrun, and resumed, it ends as it would have: weights to the bit."""
     words = ("train", shards, "--loss", "recon,kl", *tiny, "--set", "corpus.pool_shards=2")
     words = (*words, "--steps", 60, "--out")
