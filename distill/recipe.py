@@ -12,7 +12,8 @@ from distill.config import assign, structure, to_toml, unstructure
 from distill.config.words import show_briefly
 from distill.errors import ConfigError, RunError, TermError
 from distill.loss.config import configure
-from distill.plugin.registry import Balancer, Registry, Term
+from distill.plugin.registered import Balancer, Term
+from distill.plugin.registry import Registry
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {

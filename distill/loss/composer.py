@@ -14,7 +14,8 @@ from distill.loss.config import configure
 from distill.loss.scheduling import LastTerm
 from distill.loss.term_dict import TermDict
 from distill.plugin.hookspecs import TermSpec
-from distill.plugin.registry import Registry, Term
+from distill.plugin.registered import Term
+from distill.plugin.registry import Registry
 from distill.spectral.plain import at_least_float32
 from distill.views import LossInputs, Posterior
 from distill.views.uncompiled import uncompiled

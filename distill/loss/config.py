@@ -9,7 +9,7 @@ import attrs
 
 from distill.config import structure
 from distill.errors import ConfigError
-from distill.plugin.registry import Term
+from distill.plugin.registered import Term
 
 
 def loss_config_class(terms: Sequence[Term]) -> type:

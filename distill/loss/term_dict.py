@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from distill.loss.config import values_of
-from distill.plugin.registry import Term
+from distill.plugin.registered import Term
 
 _OLDER_PREFIX = "term_"
 """What stood before the name of a term in the state of older versions."""

@@ -1,177 +1,20 @@
 """The registry of loss terms and balancers: Distill's own and those of plugins. Loads no torch."""
 
-import pkgutil
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
-
-import pluggy
-from attrs import frozen
+from typing import NoReturn, TypeVar
 
 import distill
-from distill.config import require_readable, suggest
-from distill.errors import DistillError, TermError
+from distill.config import suggest
+from distill.errors import TermError
 from distill.plugin import builtin_balancers as balancers
 from distill.plugin import builtin_terms as terms
-from distill.plugin import hookspecs
+from distill.plugin.broken import Broken, cause_of
+from distill.plugin.declared import declared_specs
 from distill.plugin.homes import home_of
-from distill.plugin.hookspecs import PROJECT, BalancerConfig, BalancerSpec, BaseTermConfig, TermSpec
-from distill.plugin.provenance import Provenance
+from distill.plugin.hookspecs import PROJECT, BalancerSpec, TermSpec
+from distill.plugin.provenance import Provenance, normalised
+from distill.plugin.registered import Balancer, Term
 from distill.plugin.selection import VARIABLE, InstalledPlugin, is_selective, select_plugins
-
-if TYPE_CHECKING:
-    from torch import nn
-
-
-@frozen(kw_only=True)
-class _Registered(Provenance):
-    """A spec of the type `record`, where it came from, and the section of a recipe with its options."""
-
-    kind: ClassVar[str]
-    section: ClassVar[str]
-    record: ClassVar[type[Any]]
-    spec: TermSpec | BalancerSpec
-    entry_point: str = ""
-    """The entry point by which it is installed; none where it was registered in Python."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # What is installed is pickled by its name: its builder may be a lambda of the plugin.
-        if self.entry_point:
-            return _installed, (type(self), self.distribution, self.version, self.entry_point, self.name)
-        return _registered, (type(self), self.distribution, self.version, self.spec)
-
-    def __deepcopy__(self: Self, _: object) -> Self:
-        return self
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.origin})"
-
-    @property
-    def name(self) -> str:
-        """Give the canonical name."""
-        return self.spec.name
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Give the canonical name, then the aliases."""
-        return self.spec.names
-
-    def _build(self, *arguments: object) -> "nn.Module":
-        from torch import nn  # noqa: PLC0415  # listing terms loads no torch
-
-        builder: Any = self.spec.build
-        try:
-            if isinstance(builder, str):
-                builder = pkgutil.resolve_name(builder)
-            module = builder(*arguments)
-            if not isinstance(module, nn.Module):
-                raise TypeError(f"expected an nn.Module, got {module!r}")  # noqa: TRY301  # reported below
-        except Exception as error:
-            raise TermError(
-                f"the {self.kind} cannot be built: {_cause(error)}",
-                culprit=str(self),
-                remedy=f"If its options are right, report this to the authors of {self.distribution}.",
-            ) from error
-        return module
-
-
-@frozen(kw_only=True)
-class Term(_Registered):
-    """A registered loss term."""
-
-    kind: ClassVar[str] = "loss term"
-    section: ClassVar[str] = "loss"
-    record: ClassVar[type[Any]] = TermSpec
-    spec: TermSpec
-
-    @classmethod
-    def of(cls, spec: TermSpec) -> "Term":
-        """Return a term that is not registered; its distribution is the package of its config."""
-        return cls(spec=spec, distribution=spec.config.__module__.partition(".")[0], version="")
-
-    def build(self, config: BaseTermConfig) -> "nn.Module":
-        """Build the term's module from its config.
-
-        Raises:
-            TermError: The builder cannot be imported, raises, or returns something else.
-        """
-        return self._build(config)
-
-
-@frozen(kw_only=True)
-class Balancer(_Registered):
-    """A registered balancer."""
-
-    kind: ClassVar[str] = "balancer"
-    section: ClassVar[str] = "balancing"
-    record: ClassVar[type[Any]] = BalancerSpec
-    spec: BalancerSpec
-
-    def build(self, config: BalancerConfig, terms: tuple[str, ...]) -> "nn.Module":
-        """Build the balancer's module from its config and the names of the terms.
-
-        Raises:
-            TermError: The builder cannot be imported, raises, or returns something else.
-        """
-        return self._build(config, terms)
-
-
-@frozen(kw_only=True)
-class Broken(Provenance):
-    """An installed plugin that cannot be used, and why."""
-
-    entry_point: str
-    error: BaseException
-    names: tuple[str, ...]
-    """The names that need this plugin: its entry point's, and those of the terms it declared."""
-
-    @property
-    def cause(self) -> str:
-        """Say in one line why the plugin cannot be used."""
-        return _cause(self.error)
-
-
-def _registered(
-    kind: type[Term] | type[Balancer],
-    distribution: str,
-    version: str,
-    spec: Any,  # noqa: ANN401  # of that kind
-) -> Term | Balancer:
-    return kind(distribution=distribution, version=version, spec=spec)
-
-
-def _installed(
-    kind: type[Term] | type[Balancer], distribution: str, version: str, entry_point: str, name: str
-) -> Term | Balancer:
-    """Return what was pickled by its name, as it is installed where it is unpickled.
-
-    Raises:
-        TermError: It is not installed there.
-    """
-    selection = select_plugins()
-
-    def is_meant(plugin: InstalledPlugin) -> bool:
-        return plugin.entry_point.name == entry_point and plugin.is_from(distribution)
-
-    for plugin in filter(is_meant, selection.loaded):
-        specs: Sequence[Any] = _declared_specs(plugin.entry_point.load())
-        for spec in specs:
-            if isinstance(spec, kind.record) and spec.name == name:
-                return kind(
-                    distribution=plugin.distribution,
-                    version=plugin.version,
-                    spec=spec,
-                    entry_point=entry_point,
-                )
-    if any(map(is_meant, selection.left_out)):
-        raise TermError(
-            f"{kind.kind} '{name}' of {distribution} {version} is left out by {VARIABLE}",
-            remedy=f"Unset {VARIABLE}, or let it include {distribution}.",
-        )
-    raise TermError(
-        f"{kind.kind} '{name}' of {distribution} {version} is not installed here",
-        remedy=f"Install it: pip install {distribution}=={version}",
-    )
-
 
 R = TypeVar("R", Term, Balancer)
 
@@ -208,21 +51,21 @@ class Registry:
             TermError: The plugin breaks the contract in `distill.hookspecs`, or one of its names is taken.
         """
         try:
-            self._add(plugin, _declared_specs(plugin), name, version)
+            self._add(plugin, declared_specs(plugin), name, version)
         except Exception as error:
             raise TermError(
-                _cause(error),
+                cause_of(error),
                 culprit=f"plugin '{name}'",
                 remedy="The docstrings in distill.hookspecs show complete plugins.",
             ) from error
 
     def terms(self) -> tuple[Term, ...]:
-        """Give every term that works, the built-in ones first."""
+        """Return every term that works, the built-in ones first."""
         self._discover()
         return self._known(Term)
 
     def balancers(self) -> tuple[Balancer, ...]:
-        """Give every balancer that works, the built-in one first."""
+        """Return every balancer that works, the built-in one first."""
         self._discover()
         return self._known(Balancer)
 
@@ -304,7 +147,8 @@ class Registry:
                 ) from plugin.error
         known = self._known(kind)
         home = home_of(name) if kind is Term else None
-        if home is not None and (not colon or _normalised(distribution) == home):
+        left_out = home is not None and any(plugin.is_from(home) for plugin in self._left_out)
+        if home is not None and not left_out and (not colon or normalised(distribution) == home):
             raise TermError(
                 f"loss term '{name}' belongs to {home}, which is not installed",
                 remedy=f"Install it from a clone of Distill: pip install ./plugins/{home}\n"
@@ -343,7 +187,7 @@ class Registry:
         names = [entry_point.name]
         try:
             plugin = entry_point.load()
-            specs = _declared_specs(plugin)
+            specs = declared_specs(plugin)
             names += [name for spec in specs for name in spec.names]
             self._add(plugin, specs, installed.distribution, installed.version, entry_point.name)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything
@@ -388,34 +232,6 @@ class Registry:
         self._plugins.append(plugin)
 
 
-def _declared_specs(plugin: object) -> list[TermSpec | BalancerSpec]:
-    # A manager for each plugin, so that what fails or is yielded belongs to this plugin alone.
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(plugin)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        unknown = [hook.name for hook in manager.get_hookcallers(plugin) or () if not hook.has_spec()]
-        known = [name for name in vars(hookspecs) if hasattr(manager.hook, name)]
-        raise TermError(f"unknown hook '{unknown[0]}'{suggest(unknown[0], known)}") from error
-    declared: list[TermSpec | BalancerSpec] = []
-    for hook, record in (
-        (manager.hook.distill_loss_terms, TermSpec),
-        (manager.hook.distill_balancers, BalancerSpec),
-    ):
-        for spec in (spec for specs in hook() for spec in specs):
-            if not isinstance(spec, record):
-                raise TermError(f"'{hook.name}' yields {spec!r}, not a {record.__name__}")
-            require_readable(spec.config)
-            declared.append(spec)
-    if not declared:
-        raise TermError(
-            "none of its hooks, @hookimpl 'distill_loss_terms' or 'distill_balancers', yields a spec"
-        )
-    return declared
-
-
 def _shown(wanted: str | TermSpec) -> str:
     return wanted.name if isinstance(wanted, TermSpec) else wanted
 
@@ -449,10 +265,3 @@ def _require_distinct(one: tuple[str | TermSpec, Term], other: tuple[str | TermS
             f"the loss terms '{term.name}' and '{later.name}' share the name '{shared[0]}'",
             remedy="Give the TermSpec another name or alias.",
         )
-
-
-def _cause(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, DistillError | pluggy.PluginValidationError):
-        return text
-    return f"{type(error).__name__}: {text}".removesuffix(": ")

@@ -6,7 +6,8 @@ from distill.config import suggest
 from distill.errors import TermError
 from distill.loss.config import configure
 from distill.plugin.hookspecs import TermSpec
-from distill.plugin.registry import Registry, Term
+from distill.plugin.registered import Term
+from distill.plugin.registry import Registry
 from distill.spectral.representation import MagnitudeIF
 from distill.testing.checks import CHECKS, Check
 from distill.testing.faults import described, place

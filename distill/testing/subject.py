@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from distill.loss.composer import CombinedLoss
 from distill.loss.config import loss_config_class
 from distill.plugin.hookspecs import BaseTermConfig
-from distill.plugin.registry import Term
+from distill.plugin.registered import Term
 from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF
 from distill.testing.faults import described

@@ -12,7 +12,8 @@ from distill.cli.losses.words import json_option, names, print_indented, print_j
 from distill.cli.options import no_plugins_option
 
 if TYPE_CHECKING:
-    from distill.plugin.registry import Balancer, Broken, Term
+    from distill.plugin.broken import Broken
+    from distill.plugin.registered import Balancer, Term
 
 
 @click.group(invoke_without_command=True)

@@ -13,7 +13,7 @@ from distill.cli.losses.words import json_option, print_json, record
 from distill.cli.options import no_plugins_option
 
 if TYPE_CHECKING:
-    from distill.plugin.registry import Term
+    from distill.plugin.registered import Term
     from distill.testing import Outcome
 
 _COLOURS = {"passed": "green", "failed": "red", "waived": "yellow", "not applicable": None}

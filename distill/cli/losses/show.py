@@ -10,7 +10,8 @@ from distill.cli.options import no_plugins_option
 
 if TYPE_CHECKING:
     from distill.config import Option
-    from distill.plugin.registry import Balancer, Registry, Term
+    from distill.plugin.registered import Balancer, Term
+    from distill.plugin.registry import Registry
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from distill.plugin.registry import Balancer, Term
+    from distill.plugin.registered import Balancer, Term
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from distill.plugin.registry import Term
+from distill.plugin.registered import Term
 from distill.testing.checks.sounds import close
 from distill.testing.outcome import Failed
 from distill.testing.subject import Subject

@@ -1,0 +1,30 @@
+"""Plugins that cannot be used, and why."""
+
+import pluggy
+from attrs import frozen
+
+from distill.errors import DistillError
+from distill.plugin.provenance import Provenance
+
+
+@frozen(kw_only=True)
+class Broken(Provenance):
+    """An installed plugin that cannot be used, and why."""
+
+    entry_point: str
+    error: BaseException
+    names: tuple[str, ...]
+    """The names that need this plugin: its entry point's, and those of the terms it declared."""
+
+    @property
+    def cause(self) -> str:
+        """Return in one line why the plugin cannot be used."""
+        return cause_of(self.error)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what an exception says, in one line, with its type unless the message is one of ours."""
+    text = " ".join(str(error).split())
+    if isinstance(error, DistillError | pluggy.PluginValidationError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
