@@ -3,6 +3,7 @@
 import os
 import sys
 import tomllib
+from importlib.metadata import Distribution
 from types import SimpleNamespace
 
 import numpy as np
@@ -134,3 +135,25 @@ def install():
         (info / "entry_points.txt").write_text(f"[distill]\n{lines}")
 
     return write
+
+
+@pytest.fixture
+def install_only(tmp_path, monkeypatch):
+    """Return a function that installs plugins, {distribution: (entry point, source)}, and hides others."""
+
+    def install(plugins, version="1.5"):
+        points = []
+        for name, (entry_point, source) in plugins.items():
+            module = name.replace("-", "_")
+            (tmp_path / f"{module}.py").write_text(source)
+            folder = tmp_path / f"{module}-{version}.dist-info"
+            folder.mkdir()
+            (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            (folder / "entry_points.txt").write_text(f"[distill]\n{entry_point} = {module}\n")
+            points += Distribution.at(folder).entry_points
+            monkeypatch.setitem(sys.modules, module, None)  # forgotten afterwards
+            del sys.modules[module]
+        monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: points)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return install

@@ -1,7 +1,6 @@
 """Tests of `distill losses` and `distill losses show`."""
 
 import json
-from importlib.metadata import Distribution
 
 import pytest
 from click.testing import CliRunner
@@ -31,22 +30,10 @@ def distill_loss_terms():
 
 
 @pytest.fixture(autouse=True)
-def _installed(tmp_path, monkeypatch):
+def _installed(install_only, monkeypatch):
     """Install one distribution with a term and one that is broken, and no others."""
-    (tmp_path / "our_losses.py").write_text(PLUGIN)
-    (tmp_path / "our_wreck.py").write_text(
-        "raise ImportError('libwreck.so is missing, and without it this plugin cannot do its work')"
-    )
-    points = []
-    for name, entry_point in (("our-losses", "mine"), ("our-wreck", "wreck")):
-        module = name.replace("-", "_")
-        folder = tmp_path / f"{module}-1.5.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-        (folder / "entry_points.txt").write_text(f"[distill]\n{entry_point} = {module}\n")
-        points += Distribution.at(folder).entry_points
-    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: points)
-    monkeypatch.syspath_prepend(tmp_path)
+    wreck = "raise ImportError('libwreck.so is missing, and without it this plugin cannot do its work')"
+    install_only({"our-losses": ("mine", PLUGIN), "our-wreck": ("wreck", wreck)})
     monkeypatch.setenv("COLUMNS", "60")
 
 

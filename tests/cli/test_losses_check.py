@@ -1,7 +1,6 @@
 """Tests of `distill losses check`."""
 
 import json
-from importlib.metadata import Distribution
 
 import pytest
 
@@ -66,18 +65,10 @@ objective         not applicable  the term is not trained
 
 
 @pytest.fixture(autouse=True)
-def _installed(tmp_path, monkeypatch):
+def _installed(install_only, monkeypatch):
     """Install one distribution with a term, and no others; there is no accelerator."""
-    (tmp_path / "our_checked_losses.py").write_text(PLUGIN)
-    folder = tmp_path / "our_checked_losses-1.5.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: our-losses\nVersion: 1.5\n")
-    (folder / "entry_points.txt").write_text("[distill]\nmine = our_checked_losses\n")
-    monkeypatch.setattr(
-        "distill.plugin.selection.entry_points", lambda **_: Distribution.at(folder).entry_points
-    )
+    install_only({"our-losses": ("mine", PLUGIN)})
     monkeypatch.setattr("distill.testing.checks.machine.accelerator", lambda: None)
-    monkeypatch.syspath_prepend(tmp_path)
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Tests of distill.model.refinement: latents that come closer to the sound at hand."""
 
-import attrs
 import pytest
 import torch
 
 from distill.evaluation import log_spectral_distance, multi_resolution_stft
 from distill.model.refinement import refine
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.assembly import make_model
 
 RATE = 8000
 REPRESENTATION = MagnitudeIF(RATE, n_fft=256, hop=64)
@@ -26,18 +23,9 @@ def tone():
 
 
 @pytest.fixture(scope="module")
-def vae():
+def vae(small_vae):
     """Make a small model that begins with noise."""
-    sizes = attrs.evolve(
-        ModelSettings(),
-        width=16,
-        fine_width=8,
-        latents_per_second=250,
-        encoder_blocks=(1, 1),
-        decoder_blocks=(1, 1),
-    )
-    model = make_model(sizes, REPRESENTATION, seed=0)
-    model.begin_with(REPRESENTATION(noise(4, seed=1)))
+    model = small_vae(REPRESENTATION, noise(4, seed=1))
     model.iterations = 4
     return model.eval()
 

@@ -2,7 +2,6 @@
 
 import copy
 
-import attrs
 import numpy as np
 import pytest
 import torch
@@ -12,28 +11,16 @@ from torch import nn
 
 from distill.model import sounds
 from distill.model.channels import coherence_of
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.assembly import make_model
 
 RATE = 8000
 REPRESENTATION = MagnitudeIF(RATE, n_fft=256, hop=64)
 
 
 @pytest.fixture(scope="module")
-def vae():
+def vae(small_vae):
     """Make a small model which has seen a spectrogram, so that what it decodes can be heard."""
-    sizes = attrs.evolve(
-        ModelSettings(),
-        width=16,
-        fine_width=8,
-        latents_per_second=250,
-        encoder_blocks=(1, 1),
-        decoder_blocks=(1, 1),
-    )
-    model = make_model(sizes, REPRESENTATION, seed=0)
-    model.begin_with(REPRESENTATION(tone(4000)))
-    return model
+    return small_vae(REPRESENTATION, tone(4000))
 
 
 class Copying(nn.Module):

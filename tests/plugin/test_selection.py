@@ -2,7 +2,6 @@
 
 import os
 import pickle
-from importlib.metadata import Distribution
 
 import pytest
 
@@ -27,20 +26,10 @@ BUILT_IN = ["stft", "reconstruction", "kl", "waveform"]
 
 
 @pytest.fixture(autouse=True)
-def _installed(tmp_path, monkeypatch):
+def _installed(install_only, monkeypatch):
     """Install three distributions with a term each, the third one broken, and no others."""
-    folders = []
-    for name in ("red", "green", "torn"):
-        source = PLUGIN.format(name=name) if name != "torn" else "raise RuntimeError('torn')"
-        (tmp_path / f"selected_{name}.py").write_text(source)
-        folder = tmp_path / f"our_{name}-1.5.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: our-{name}\nVersion: 1.5\n")
-        (folder / "entry_points.txt").write_text(f"[distill]\n{name} = selected_{name}\n")
-        folders.append(folder)
-    points = [point for folder in folders for point in Distribution.at(folder).entry_points]
-    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: points)
-    monkeypatch.syspath_prepend(tmp_path)
+    sources = {name: PLUGIN.format(name=name) for name in ("red", "green")} | {"torn": "raise RuntimeError"}
+    install_only({f"our-{name}": (name, source) for name, source in sources.items()})
     monkeypatch.delenv("DISTILL_PLUGINS", raising=False)
 
 

@@ -1,0 +1,27 @@
+"""What the tests of the model share: a small model."""
+
+import attrs
+import pytest
+
+from distill.settings import ModelSettings
+from distill.training.assembly import make_model
+
+
+@pytest.fixture(scope="session")
+def small_vae():
+    """Return a function that makes a small model that has seen a sound, so that it decodes to one."""
+    sizes = attrs.evolve(
+        ModelSettings(),
+        width=16,
+        fine_width=8,
+        latents_per_second=250,
+        encoder_blocks=(1, 1),
+        decoder_blocks=(1, 1),
+    )
+
+    def make(representation, waveform):
+        model = make_model(sizes, representation, seed=0)
+        model.begin_with(representation(waveform))
+        return model
+
+    return make
