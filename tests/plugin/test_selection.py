@@ -156,3 +156,16 @@ def test_commands_that_choose_terms_take_no_plugins(distill, words):
     assert result.err.endswith(
         "Left out by DISTILL_PLUGINS or --no-plugins: our-green 1.5, our-red 1.5, our-torn 1.5\n"
     )
+
+
+def test_a_plugin_of_ours_that_is_left_out_is_not_called_missing(install_only, monkeypatch):
+    """Its term is unknown because it is left out, and nobody is told to install it."""
+    install_only({"distill-mel": ("mel", PLUGIN.format(name="mel"))})
+    monkeypatch.setenv("DISTILL_PLUGINS", "none")
+    with pytest.raises(TermError) as caught:
+        Registry().choose("mel")
+    assert str(caught.value) == (
+        "unknown loss term 'mel'\n"
+        "Choose from: stft, reconstruction or recon, kl, waveform\n"
+        "Left out by DISTILL_PLUGINS or --no-plugins: distill-mel 1.5"
+    )
