@@ -44,7 +44,7 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # derived, so that the two lists cannot part
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # the type is that of the name asked for

@@ -27,6 +27,14 @@ def numbers(version):
     return tuple(map(int, version.split(".")))
 
 
+def test_the_version_is_the_same_everywhere():
+    """The package, the newest release in the changelog and the citation; dates agree, too."""
+    version, date = re.search(r"^## \[(\d[\d.]*)\] - (\S+)$", text("CHANGELOG.md"), re.MULTILINE).groups()
+    citation = text("CITATION.cff")
+    assert re.search(r"^version: (\S+)$", citation, re.MULTILINE)[1] == distill.__version__ == version
+    assert re.search(r'^date-released: "(\S+)"$', citation, re.MULTILINE)[1] == date
+
+
 def test_what_was_to_be_removed_is_removed():
     """No message announces a removal by this version or an earlier one, as CONTRIBUTING.md promises."""
     announced = {

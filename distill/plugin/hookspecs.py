@@ -136,7 +136,8 @@ class TermSpec:
     not import torch. `per_example=True` declares that the loss of a batch is the mean of those of its
     examples, so that several processes give what one gives. `waivers` are the checks of
     `distill.testing` that the term cannot pass by its nature, each with the reason. `last=True` calls the
-    term after the others. It is deprecated, since the order of terms is the composer's business.
+    term after the others. It is deprecated and will be removed in 0.4.0, since the order of terms is the
+    composer's business.
     """
 
     name: str = field(validator=_is_name)
