@@ -16,11 +16,11 @@ from matplotlib import pyplot as plt
 from measures import audio_below, read_sounds
 from PIL import Image
 
-from distill.evaluation.baselines import linear_code
+from distill.evaluation.baselines import linear_code, load_statistics
+from distill.model.loading import load_model
 from distill.model.sounds import reconstruct
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.run import Run
-from distill.training.assembly import load_model, load_statistics
 
 SECONDS, HERTZ, DECIBELS = 2.0, 10_000, 70
 NAMES = "drum_cowbell", "tabla_na", "ambi_lunar_land", "loop_safari", "vinyl_hiss"

@@ -26,9 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from distill import LossInputs, Posterior, Registry, Signal
 from distill.audio.corpus import Split, open_corpus, open_shards, write_demo_corpus, write_shards
 from distill.loss.composer import CombinedLoss
+from distill.model.building import make_model, make_representation
 from distill.recipe import Recipe, read_recipe
 from distill.storage.checkpoints import load_state, save_checkpoint
-from distill.training.assembly import make_model, make_representation
 from distill.training.augmentation import augment, drawn_samples
 from distill.training.batches import clip_samples
 

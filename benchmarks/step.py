@@ -26,10 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from distill import LossInputs, Posterior, Registry, Signal
 from distill.loss.composer import CombinedLoss
+from distill.model.building import make_model, make_representation
 from distill.recipe import Draft, read_recipe
-from distill.training.assembly import make_accelerator, make_model, make_representation, open_recipe_corpus
 from distill.training.augmentation import augment, drawn_samples
 from distill.training.batches import clip_samples
+from distill.training.building import open_recipe_corpus
+from distill.training.devices import make_accelerator
 from distill.training.memory import keep_freed_memory
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::mkldnn_convolution",

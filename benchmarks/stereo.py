@@ -20,9 +20,9 @@ from distill.audio.corpus.scanning import find_audio
 from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import Zimtohrli
 from distill.model.channels import coherence_of
+from distill.model.loading import load_model
 from distill.model.sounds import reconstruct
 from distill.storage.run import Run
-from distill.training.assembly import load_model
 
 N_FFT = 2048
 AUDIBLE = 1e-4

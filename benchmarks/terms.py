@@ -36,10 +36,10 @@ from page import machine, table, write_section
 
 from distill.base import load_base
 from distill.model import VAE
+from distill.model.loading import load_model
 from distill.model.sounds import reconstruct
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.run import Run
-from distill.training.assembly import load_model
 
 ROOT = Path(__file__).parents[1]
 BASE = "stft,recon,kl"

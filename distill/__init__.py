@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distill.errors import DistillError as DistillError
+    from distill.inference import Model as Model
+    from distill.inference import load as load
     from distill.loss.composer import CombinedLoss as CombinedLoss
     from distill.loss.composer import compose as compose
     from distill.loss.frozen import FrozenNetwork as FrozenNetwork
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
     from distill.plugin.hookspecs import TrainedTermConfig as TrainedTermConfig
     from distill.plugin.hookspecs import hookimpl as hookimpl
     from distill.plugin.registry import Registry as Registry
+    from distill.recipe import Recipe as Recipe
     from distill.spectral.representation import MagnitudeIF as MagnitudeIF
+    from distill.storage.run import Run as Run
+    from distill.training.interruption import Interrupted as Interrupted
+    from distill.training.observing import Observer as Observer
+    from distill.training.observing import Outcome as Outcome
+    from distill.training.observing import Summary as Summary
+    from distill.training.observing import TrainingWarning as TrainingWarning
+    from distill.training.train import train as train
+    from distill.training.trainer import Record as Record
     from distill.views import LossInputs as LossInputs
     from distill.views import Posterior as Posterior
     from distill.views import Signal as Signal
@@ -31,16 +42,27 @@ _HOME = {
     "CombinedLoss": "loss.composer",
     "DistillError": "errors",
     "FrozenNetwork": "loss.frozen",
+    "Interrupted": "training.interruption",
     "LossInputs": "views",
     "MagnitudeIF": "spectral.representation",
+    "Model": "inference",
+    "Observer": "training.observing",
+    "Outcome": "training.observing",
     "Posterior": "views",
+    "Recipe": "recipe",
+    "Record": "training.trainer",
     "Registry": "plugin.registry",
+    "Run": "storage.run",
     "Signal": "views",
+    "Summary": "training.observing",
     "TermConfig": "plugin.hookspecs",
     "TermSpec": "plugin.hookspecs",
     "TrainedTermConfig": "plugin.hookspecs",
+    "TrainingWarning": "training.observing",
     "compose": "loss.composer",
     "hookimpl": "plugin.hookspecs",
+    "load": "inference",
+    "train": "training.train",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # derived, so that the two lists cannot part

@@ -58,7 +58,7 @@ class ShapeError(DistillError):
 
 
 class InputError(DistillError):
-    """What a loss is called with, where it is of a kind that it cannot take."""
+    """What a function is called with, where it is of a kind that it cannot take."""
 
 
 class TrainingError(DistillError):

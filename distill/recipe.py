@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import attrs
 from attrs import field, frozen
@@ -12,7 +12,8 @@ from distill.config import assign, structure, to_toml, unstructure
 from distill.config.words import show_briefly
 from distill.errors import ConfigError, RunError, TermError
 from distill.loss.config import configure
-from distill.plugin.registered import Balancer, Term
+from distill.plugin.hookspecs import TermSpec
+from distill.plugin.registered import Balancer, Term, module_of
 from distill.plugin.registry import Registry
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
@@ -30,7 +31,11 @@ _RENAMED = {
 }
 """Options the first Distill kept under `[training]`, and their names under `[loss.kl]`."""
 
-T = TypeVar("T")
+_PYTHON = "python:"
+"""What stands in the provenance before the module of a term that was given as a `TermSpec`."""
+
+Terms: TypeAlias = str | TermSpec | Iterable[str | TermSpec]
+"""Terms by name, comma-separated or one by one, or as what a plugin registers."""
 
 
 @frozen(kw_only=True)
@@ -50,7 +55,10 @@ class Recipe:
         factory=dict, metadata={"help": "a balancer and its options; none: weights are fixed factors"}
     )
     provenance: dict[str, str] = field(
-        factory=dict, metadata={"help": "the distribution each term comes from, as a record"}
+        factory=dict,
+        metadata={
+            "help": "a record: the distribution each term comes from, or python: and the module of a TermSpec"
+        },
     )
 
     def to_toml(self) -> str:
@@ -72,28 +80,37 @@ def read_recipe(
     tree: Mapping[str, Any],
     registry: Registry,
     *,
-    loss: str | None = None,
+    loss: Terms | None = None,
     balance: str | None = None,
     assignments: Iterable[tuple[str, Any]] = (),
+    specs: Iterable[TermSpec] = (),
 ) -> Draft:
     """Build a recipe from plain TOML data.
 
     Args:
         tree: tables as `Recipe` has them; each may be left out.
         registry: where the terms are looked up.
-        loss: the terms, comma-separated; by default those that `tree` has options for. Where it has
-            none, they are those of `DEFAULT_LOSS`, with its options.
+        loss: the terms, comma-separated or one by one, with `TermSpec`s of terms that are not installed; by
+            default those that `tree` has options for. Where it has none, they are those of `DEFAULT_LOSS`,
+            with its options.
         balance: the balancer; by default that which `tree` has options for, if any.
-        assignments: values by their address, which replace those of `tree`; they choose no terms.
+        assignments: values by their address, which replace those of `tree`; they choose no terms. The
+            address of a chosen term's option may leave out `loss.`.
+        specs: terms that are not installed, for a `tree` that names them.
 
     Raises:
         TermError: a term or a balancer is unknown, ambiguous or broken.
-        RunError: one is not installed, and the tree's provenance says which distribution has it.
+        RunError: one is not installed, and the tree's provenance says which distribution has it, or that it
+            was given in Python.
         ConfigError: with every option that is unknown or does not fit.
     """
     defaults = {} if loss is not None or _table(tree, "loss") else DEFAULT_LOSS
-    chosen = ",".join(defaults) or (_terms_of(tree) if loss is None else loss)
     provenance = _table(tree, "provenance")
+    if loss is None:
+        given = {spec.name: spec for spec in specs}
+        chosen = [*defaults] or _terms_of(tree, given)
+    else:
+        chosen = listed(loss)
     with _naming_what_is_missing(registry.terms, chosen, provenance):
         terms = registry.choose(chosen)
     balancer = _choose_balancer(registry, balance, tree)
@@ -104,7 +121,11 @@ def read_recipe(
     tables["loss"] = {
         name if names.get(name) in options else names.get(name, name): options[name] for name in options
     }
-    for path, value in assignments:
+    sections = attrs.fields_dict(Recipe)
+    for given_path, value in assignments:
+        section, _, address = given_path.partition(".")
+        short = section in names and section not in sections
+        path = f"loss.{given_path}" if short else given_path
         section, _, address = path.partition(".")
         name, dot, option = address.partition(".")
         canonical = f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
@@ -119,21 +140,42 @@ def read_recipe(
     recipe = attempt(problems, structure, {**tables, "loss": configs, "balancing": balancing or {}}, Recipe)
     if problems or recipe is None:
         raise ConfigError(*problems)
-    origins = {term.name: term.origin for term in terms}
+    origins = {term.name: _origin(term, chosen) for term in terms}
     if balancer is not None:
         origins[f"balancing.{balancer.name}"] = balancer.origin
     recipe = attrs.evolve(recipe, provenance=origins)
     return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))
 
 
-def _terms_of(tree: Mapping[str, Any]) -> str:
-    """Give the terms a recipe has options for, comma-separated.
+def listed(loss: Terms) -> list[str | TermSpec]:
+    """Return the terms of a loss one by one."""
+    if isinstance(loss, str):
+        return [*loss.split(",")]
+    return [loss] if isinstance(loss, TermSpec) else [*loss]
+
+
+def _terms_of(tree: Mapping[str, Any], given: Mapping[str, TermSpec]) -> list[str | TermSpec]:
+    """Return the terms a recipe has options for; `given` are those that are not installed, by name.
 
     Raises:
         ConfigError: its `loss` or `provenance` is not a table.
     """
     provenance = _table(tree, "provenance")
-    return ",".join(_recorded(name, provenance) for name in _table(tree, "loss"))
+    return [
+        given[name] if name in given and _is_python(provenance.get(name)) else _recorded(name, provenance)
+        for name in _table(tree, "loss")
+    ]
+
+
+def _is_python(origin: object) -> bool:
+    return str(origin).startswith(_PYTHON)
+
+
+def _origin(term: Term, chosen: Iterable[str | TermSpec]) -> str:
+    """Return where a term came from: its distribution or, of a `TermSpec`, its module."""
+    if any(term.spec is each for each in chosen):
+        return f"{_PYTHON}{module_of(term.spec)}"
+    return term.origin
 
 
 def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: ANN401  # as `build` has it
@@ -159,7 +201,7 @@ def _choose_balancer(registry: Registry, balance: str | None, tree: Mapping[str,
     if balance is None and not named:
         return None
     name = named[0] if balance is None else balance
-    with _naming_what_is_missing(registry.balancers, name, provenance, "balancing."):
+    with _naming_what_is_missing(registry.balancers, [name], provenance, "balancing."):
         return registry.choose_balancer(name)
 
 
@@ -181,30 +223,39 @@ def _configure_balancing(balancer: Balancer | None, tables: Mapping[str, Any]) -
 @contextmanager
 def _naming_what_is_missing(
     installed: Callable[[], Iterable[Term | Balancer]],
-    names: str,
+    chosen: Iterable[str | TermSpec],
     provenance: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[None]:
-    """Say which distribution had what is not installed, if the recipe of a run recorded it."""
+    """Say where to get what is not installed, if the recipe of a run recorded where it came from."""
     try:
         yield
     except TermError as error:
         there = {name for each in installed() for name in each.names}
-        wanted = {name.rpartition(":")[2].strip() for name in names.split(",")}
-        missing = {
-            name: str(provenance[prefix + name])
-            for name in sorted(wanted - there)
-            if prefix + name in provenance
+        wanted = sorted({each.rpartition(":")[2].strip() for each in chosen if isinstance(each, str)})
+        recorded = {name: str(provenance[prefix + name]) for name in wanted if prefix + name in provenance}
+        python = {
+            name: origin.removeprefix(_PYTHON) for name, origin in recorded.items() if _is_python(origin)
         }
-        if not missing:
+        missing = {n: origin for n, origin in recorded.items() if n not in there and n not in python}
+        if not (missing or python):
             raise
-        what = "a balancer that is" if prefix else "loss terms that are"
-        raise RunError(
-            f"it needs {what} not installed: "
-            + ", ".join(f"'{name}' of {origin}" for name, origin in missing.items()),
-            culprit="recipe",
-            remedy="Install them: pip install " + " ".join(o.replace(" ", "==") for o in missing.values()),
-        ) from error
+        problems, remedies = [], []
+        if missing:
+            what = "a balancer that is" if prefix else "loss terms that are"
+            problems.append(f"it needs {what} not installed: {_with_origins(missing)}")
+            packages = " ".join(origin.replace(" ", "==") for origin in missing.values())
+            remedies.append(f"Install them: pip install {packages}")
+        if python:
+            problems.append(f"it needs loss terms that were given in Python: {_with_origins(python)}")
+            remedies.append(
+                "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
+            )
+        raise RunError("; ".join(problems), culprit="recipe", remedy="\n".join(remedies)) from error
+
+
+def _with_origins(origins: Mapping[str, str]) -> str:
+    return ", ".join(f"'{name}' of {origin}" for name, origin in origins.items())
 
 
 def _recorded(name: str, provenance: Mapping[str, Any], prefix: str = "") -> str:

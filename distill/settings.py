@@ -8,6 +8,9 @@ from attrs import Attribute, evolve, field, frozen, validators
 DEFAULT_MINUTES = 10.0
 """How long a training lasts for which neither minutes nor steps are set."""
 
+ARRAYS = "<arrays>"
+"""The path of a corpus that was given as arrays, in Python."""
+
 _POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("inf"))]
 
 
@@ -89,7 +92,10 @@ class CorpusSettings:
 
     path: str | None = field(
         default=None,
-        metadata={"help": "folder of recordings, or one, or shards (folder or URL); unset: the demo corpus"},
+        metadata={
+            "help": "folder of recordings, or one, or shards (folder or URL); unset: the demo corpus; "
+            f"{ARRAYS}: arrays, given in Python"
+        },
     )
     heldout_fraction: float = field(
         default=0.1,

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from click.testing import CliRunner
 
 from distill.audio.corpus import write_shards
@@ -87,6 +88,24 @@ def tiny_tree():
     for text in TINY:
         assign(tree, *parse_assignment(text))
     return tree
+
+
+@pytest.fixture(scope="session")
+def tiny_options():
+    """Give the tiny recipe as options by their address, as `distill.train` takes them; no pairs are left."""
+    return dict(map(parse_assignment, TINY)) | {"training.pairs": 0}
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """Give three sounds of 0.3 s as arrays: mono `[N]`, stereo `[C, N]` as a tensor, and at another rate."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(2, 2400, generator=generator)
+    return [
+        ("mono", noise[0].numpy(), RATE),
+        ("stereo", noise.flip(1), RATE),
+        ("slow", 0.5 * noise[1, :1200].double().numpy(), RATE // 2),
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from distill.audio.corpus import open_corpus
 from distill.cli import main
 from distill.functional import create_stft_loss
 from distill.loss.composer import compose
+from distill.model.building import make_model, make_representation
 from distill.model.sounds import reconstruct
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -25,7 +26,8 @@ from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_latest
 from distill.storage.run import Run
 from distill.testing.inputs import material
-from distill.training.assembly import make_accelerator, make_loss, make_model, make_representation
+from distill.training.building import make_loss
+from distill.training.devices import make_accelerator
 from distill.training.trainer import Trainer
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

@@ -306,3 +306,58 @@ def test_a_balancer_that_is_not_installed_is_named_with_its_distribution(registr
         "recipe: it needs a balancer that is not installed: 'even' of even-weights 2\n"
         "Install them: pip install even-weights==2"
     )
+
+
+class TestTermsOfPython:
+    """Terms that are not installed, but given as specs."""
+
+    SPEC = TermSpec(name="mine", config=BandConfig, build="a:B", summary="", aliases=("my",))
+    LOSS = ("recon", SPEC)
+
+    def test_a_spec_is_a_term(self, registry):
+        """Among names, with options by its alias; the provenance names its module."""
+        draft = read_recipe({}, registry, loss=self.LOSS, assignments=[("loss.my.bands", 3)])
+        assert chosen(draft) == ["reconstruction", "mine"]
+        assert draft.recipe.loss.mine.bands == 3
+        assert draft.recipe.provenance == {"reconstruction": OURS, "mine": "python:a"}
+        assert chosen(read_recipe({}, registry, loss=self.SPEC)) == ["mine"]
+
+    def test_a_tree_names_it_again(self, registry):
+        """Where the spec is given beside it, the recipe is the same."""
+        recipe = read_recipe({}, registry, loss=self.LOSS).recipe
+        tree = tomllib.loads(recipe.to_toml())
+        assert read_recipe(tree, registry, specs=[self.SPEC]).recipe == recipe
+
+    def test_it_is_missing(self):
+        """One message for what must be given and what must be installed."""
+        origins = {"mine": "python:__main__", "bands": "band-losses 1.5"}
+        with pytest.raises(RunError) as caught:
+            read_recipe({"loss": {"mine": {}, "bands": {}}, "provenance": origins}, Registry(discover=False))
+        assert str(caught.value) == (
+            "recipe: it needs loss terms that are not installed: 'bands' of band-losses 1.5; "
+            "it needs loss terms that were given in Python: 'mine' of __main__\n"
+            "Install them: pip install band-losses==1.5\n"
+            "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
+        )
+
+    def test_an_installed_term_of_its_name_is_another_one(self, registry):
+        """It does not stand in for what was given."""
+        tree = {"loss": {"band_energy": {}}, "provenance": {"band_energy": "python:__main__"}}
+        with pytest.raises(RunError) as caught:
+            read_recipe(tree, registry)
+        assert "given in Python: 'band_energy' of __main__" in str(caught.value)
+
+
+def test_an_address_may_leave_out_the_section_of_the_loss(registry):
+    """For a chosen term, by its name or alias; the name of a section stands for that."""
+    draft = read_recipe(
+        {}, registry, loss="recon,kl", assignments=[("recon.weight", 2.0), ("training.steps", 3)]
+    )
+    assert draft.recipe.loss.reconstruction.weight == 2.0
+    assert draft.recipe.training.steps == 3
+    assert problems({}, loss="recon", assignments=[("stft.weight", 2.0)]) == [
+        (
+            "stft: unknown option, got a table; expected one of loss, representation, model, corpus, "
+            "training, balancing, provenance"
+        )
+    ]

@@ -1,9 +1,11 @@
-"""What a training shows on the terminal: a summary, a progress bar with every component, warnings."""
+"""What the commands show on the terminal: a summary, progress bars, warnings, and what to do next."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import click
 from rich.console import Console, Group
@@ -13,23 +15,20 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
-from distill.audio.corpus import Corpus, Split, Stream
-from distill.audio.soundfiles import Written
-from distill.model import VAE
-from distill.recipe import Draft
-from distill.training.retention import Retention
-from distill.training.trainer import Record
+if TYPE_CHECKING:
+    from distill.audio.progress import Progress as WorkProgress
+    from distill.audio.soundfiles import Written
+    from distill.training import observing
+    from distill.training.retention import Retention
+    from distill.training.trainer import Record
 
 _SKIPPED_SHOWN = 10
 
 
 @contextmanager
 def corpus_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar while recordings are decoded; give the function to call with files done and in all."""
-    with Progress(
-        TextColumn("Decoding recordings"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        console=console, transient=True, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
+    """Show a bar while recordings are decoded; yield the function to call with files done and in all."""
+    with decoding_bar(console) as bar:
         task = bar.add_task("decode", total=None)
 
         def show(done: int, count: int) -> None:
@@ -38,46 +37,44 @@ def corpus_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def summary(console: Console, draft: Draft, corpus: Corpus, vae: VAE, *, device: str, begun: str) -> None:
-    """Say what is about to be trained, on what, with which loss."""
-    recipe = draft.recipe
-    train, heldout = corpus.train, corpus.heldout
-    rate = recipe.representation.sample_rate
-    latents = vae.latent_size * rate / recipe.representation.hop / vae.stride
-    table = Table.grid(padding=(0, 2))
-    for term in draft.terms:
-        config = getattr(recipe.loss, term.name)
-        start, end = config.weight_at(0.0), config.weight_at(1.0)
-        weight = f"{end:g}" if start == end else f"{start:g} rising to {end:g}"
-        table.add_row("loss", f"{term.name}, weight {weight}", Text(term.origin, "dim"))
-    # Paths are no markup: one may hold brackets.
-    table.add_row("corpus", Text(str(corpus.folder)), "")
-    table.add_row("", f"{_extent(train)}, to train on", "")
-    table.add_row("", f"{_extent(heldout)}, held out", "")
-    for skipped in corpus.skipped[:_SKIPPED_SHOWN]:
-        table.add_row("skipped", Text(skipped.path), Text(skipped.reason, "yellow"))
-    if len(corpus.skipped) > _SKIPPED_SHOWN:
-        table.add_row("", f"and {len(corpus.skipped) - _SKIPPED_SHOWN} more", "")
-    parameters = sum(parameter.numel() for parameter in vae.parameters())
-    table.add_row("model", f"{parameters / 1e6:.1f} million parameters, {latents:.0f} latents per second", "")
-    table.add_row("begins", Text(f"with {begun}"), "")
-    table.add_row("device", device, "")
-    console.print(table)
+@contextmanager
+def work_progress(console: Console, then: str) -> Iterator[Callable[["WorkProgress"], None]]:
+    """Show a bar while recordings are decoded, and `then` what comes after; yield the function to call."""
+    bar, status = decoding_bar(console), console.status(then)
+    task = bar.add_task("decode", total=None)
+
+    def show(progress: "WorkProgress") -> None:
+        if not console.is_terminal:
+            return
+        if progress.stage == "decoding":
+            bar.update(task, completed=progress.done, total=progress.total)
+            bar.start()
+        else:
+            if bar.live.is_started:
+                bar.stop()
+            status.start()
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+        status.stop()
 
 
-def _extent(split: Split | Stream) -> str:
-    if isinstance(split, Stream):
-        return f"{len(split.shards)} shards, {_minutes(split.seconds)}"
-    count = len(split.recordings)
-    return f"{count} recording{'' if count == 1 else 's'}, {_minutes(split.seconds)}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+def decoding_bar(console: Console) -> Progress:
+    """Return a bar for the recordings that are decoded, which vanishes at the end."""
+    return Progress(
+        TextColumn("Decoding recordings"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
 
 
 class Display:
-    """The progress bar of a training; off a terminal, a line for each held-out measurement."""
+    """Shows a training run as it is observed; off a terminal, a line for each held-out measurement.
+
+    It is a `distill.Observer`. As a context manager it gives the terminal back, whatever happens.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -88,19 +85,60 @@ class Display:
         self.task = self.bar.add_task("starting", total=1.0)
         self.trained, self.heldout = Text(), Text(style="bold")
         self.live = Live(Group(self.bar, self.trained, self.heldout), console=console)
+        self.decoding = decoding_bar(console)
+        self.decoded = self.decoding.add_task("decode", total=None)
+        self.finishing = console.status("Encoding the recordings, and writing sounds to listen to")
         self.latest: Record | None = None
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.live.stop()
+        self._stop()
 
-    def show(self, record: Record) -> None:
+    def _stop(self) -> None:
+        """Stop what moves: a terminal shows one thing that does at a time."""
+        if self.decoding.live.is_started:
+            self.decoding.stop()
+        self.live.stop()
+        self.finishing.stop()
+
+    def progress(self, progress: "WorkProgress") -> None:
+        """Show how far the decoding is, or that what comes after the training goes on."""
+        if progress.stage == "decoding":
+            self.decoding.update(self.decoded, completed=progress.done, total=progress.total)
+            self.decoding.start()
+        elif not progress.done and self.console.is_terminal:
+            self._stop()
+            self.finishing.start()
+
+    def summary(self, summary: "observing.Summary") -> None:
+        """Say what is about to be trained, on what, with which loss."""
+        self._stop()
+        table = Table.grid(padding=(0, 2))
+        for term in summary.terms:
+            start, end = term.first_weight, term.last_weight
+            weight = f"{end:g}" if start == end else f"{start:g} rising to {end:g}"
+            table.add_row("loss", f"{term.name}, weight {weight}", Text(term.origin, "dim"))
+        # Paths are no markup: one may hold brackets.
+        table.add_row("corpus", Text(summary.corpus), "")
+        table.add_row("", f"{_extent(summary.train)}, to train on", "")
+        table.add_row("", f"{_extent(summary.heldout)}, held out", "")
+        for skipped in summary.skipped[:_SKIPPED_SHOWN]:
+            table.add_row("skipped", Text(skipped.path), Text(skipped.reason, "yellow"))
+        if len(summary.skipped) > _SKIPPED_SHOWN:
+            table.add_row("", f"and {len(summary.skipped) - _SKIPPED_SHOWN} more", "")
+        size = f"{summary.parameters / 1e6:.1f} million parameters"
+        table.add_row("model", f"{size}, {summary.latents_per_second:.0f} latents per second", "")
+        table.add_row("begins", Text(f"with {summary.start}"), "")
+        table.add_row("device", f"{summary.device}, {summary.precision}", "")
+        self.console.print(table)
+        if self.console.is_terminal:
+            self.live.start()
+
+    def record(self, record: "Record") -> None:
         """Show a record of either split."""
         if record.split == "heldout":
             self.heldout.plain = f"held-out  {_components(record)}"
@@ -115,19 +153,64 @@ class Display:
         self.bar.update(self.task, completed=record.progress, description=text)
         self.trained.plain = f"trained   {_components(record)}"
 
-    def warn(self, message: str) -> None:
-        """Show what must not be overlooked."""
-        self.console.print(Panel(message, title="Warning", border_style="bold yellow"))
+    def warning(self, warning: "observing.TrainingWarning") -> None:
+        """Show what must not be overlooked: in a frame, or before the training on stderr."""
+        if warning.about == "overfitting":
+            self.console.print(Panel(warning.message, title="Warning", border_style="bold yellow"))
+        else:
+            click.secho(f"Warning: {warning}", fg="yellow", err=True)
+
+    def done(self, outcome: "observing.Outcome") -> None:
+        """Say how the run ended, and what to do next."""
+        self._stop()
+        folder = outcome.run.folder
+        resume = ("train", "--resume", "--out", folder)
+        if outcome.interrupted:
+            say(self.console, f"Interrupted at step {outcome.step}, and saved. Go on with:")
+            self._print_command(*resume)
+            return
+        if outcome.was_finished:
+            finished = f"The training was finished already, at step {outcome.step}."
+            say(self.console, f"{finished} Go on with it for longer:")
+            self._print_command(*resume, "--minutes", "M")
+        if outcome.retention is not None:
+            say(self.console, in_words(outcome.retention))
+        audio = outcome.run.audio
+        hear = f" Originals and reconstructions to listen to: {audio}" if audio.exists() else ""
+        say(self.console, f"Done.{hear}")
+        say(self.console, "Next:")
+        self._print_command("reconstruct", folder, "FILE...", "--out", "DIR")
+        self._print_command("generate", folder, "-n", "8", "--out", "DIR")
+        held_out = outcome.heldout.recordings
+        if outcome.sharded:
+            measurable = outcome.corpus if held_out else "RECORDINGS"
+        else:
+            measurable = "--heldout" if held_out else outcome.corpus
+        self._print_command("evaluate", folder, measurable)
+
+    def _print_command(self, *words: str | Path) -> None:
+        say(self.console, "  distill " + " ".join(shlex.quote(str(word)) for word in words), style="bold")
 
 
-def _components(record: Record | None) -> str:
+def _extent(extent: "observing.Extent") -> str:
+    if extent.shards:
+        return f"{extent.shards} shards, {_minutes(extent.seconds)}"
+    count = extent.recordings
+    return f"{count} recording{'' if count == 1 else 's'}, {_minutes(extent.seconds)}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _components(record: "Record | None") -> str:
     named = record.components.items() if record else ()
     return "  ".join(
         f"{name} {value:.4g}" for name, value in named if "/" not in name and name != "gradient_norm"
     )
 
 
-def in_words(retention: Retention) -> str:
+def in_words(retention: "Retention") -> str:
     """Say how much of what was learnt is kept, and why."""
     share = f"Kept {retention.share:.1%} of what was learnt".replace(".0%", "%")
     if not retention.recordings:
@@ -143,7 +226,7 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def say_written(written: Written) -> None:
+def say_written(written: "Written") -> None:
     """Name a file that was written, and say so if it is louder than full scale, or was turned down."""
     note = ""
     if written.exceeds_full_scale:

@@ -49,19 +49,12 @@ def generate(
     targets = [out / f"sound-{number:03}.wav" for number in range(1, count + 1)]
     require_writable(targets, overwrite=overwrite)
 
-    import torch
-
     from distill.audio.soundfiles import write_audio
     from distill.cli.display import say_written
-    from distill.model import sounds
+    from distill.inference import load
     from distill.storage.run import Run
-    from distill.training.assembly import load_latents, load_model
 
-    vae, representation = load_model(Run(run))
-    bank = load_latents(Run(run), representation)
-    generator = torch.Generator().manual_seed(seed)
-    for target in targets:
-        sound = sounds.generate(
-            vae, representation, bank, generator=generator, temperature=temperature, seconds=seconds
-        )
-        say_written(write_audio(target, sound, representation.sample_rate, limit=not no_limit))
+    model = load(Run(run))
+    sounds = model.iter_generate(count, seed=seed, temperature=temperature, seconds=seconds)
+    for target, sound in zip(targets, sounds, strict=True):
+        say_written(write_audio(target, sound, model.sample_rate, limit=not no_limit))

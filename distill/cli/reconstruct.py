@@ -24,22 +24,18 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
     targets = _targets(files, out)
     require_writable([target for _, target in targets], overwrite=overwrite)
 
-    from distill.audio.soundfiles import read_audio, resample, write_audio
+    from distill.audio.soundfiles import read_audio, write_audio
     from distill.cli.display import say_written
-    from distill.model import sounds
+    from distill.inference import load
     from distill.storage.run import Run
-    from distill.training.assembly import load_model
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    vae, representation = load_model(Run(run))
-    rate = representation.sample_rate
+    model = load(Run(run))
     for file, target in targets:
-        original, file_rate = read_audio(file)
-        waveform = resample(original, file_rate, rate)
-        made = sounds.reconstruct(vae, representation, waveform, refinements=refinements)
-        made = resample(made, rate, file_rate, original.shape[-1])
-        say_written(write_audio(target, made, file_rate))
+        waveform, rate = read_audio(file)
+        made = model.reconstruct(waveform, rate, refinements=refinements)
+        say_written(write_audio(target, made, rate))
 
 
 def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:

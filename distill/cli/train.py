@@ -1,9 +1,8 @@
 """`distill train`: train a VAE on a folder of recordings with the chosen loss terms."""
 
-from collections.abc import Mapping
-from copy import deepcopy
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,9 +10,8 @@ from distill.cli import completion
 from distill.cli.options import corpus_path, no_plugins_option
 from distill.settings import DEFAULT_MINUTES
 
-if TYPE_CHECKING:
-    from distill.recipe import Draft
-    from distill.storage.run import Run
+_INTERRUPTED = 130
+"""The exit status of what SIGINT has ended, as shells give it."""
 
 
 @click.command(short_help="Train a model on a folder of recordings.")
@@ -54,62 +52,27 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
     The run folder then holds the recipe, the metrics, the model, and pairs of held-out originals and
     reconstructions to listen to.
     """
-    from distill.storage.run import Run, free_run
+    if options["resume"] and options["out"] is None:
+        raise click.UsageError("--resume needs --out with the run folder to go on with.")
 
-    out: Path | None = options["out"]
-    if options["resume"]:
-        if out is None:
-            raise click.UsageError("--resume needs --out with the run folder to go on with.")
-        run = Run(out)
-        run.require()
-    else:
-        run = Run(out) if out else free_run(Path("runs"), Path(corpus).resolve().stem if corpus else "demo")
-        run.require_new()
-    draft = _draft(corpus, options, run)
+    from rich.console import Console
 
-    from distill.cli.training import carry_out
-
-    carry_out(draft, run, resume=options["resume"])
-
-
-def _draft(corpus: str | None, options: Mapping[str, Any], run: "Run") -> "Draft":
-    """Read the recipe of a new run, or that of a run to go on with, of which little may change."""
-    from distill.config import load_toml, parse_assignment
-    from distill.errors import ConfigError
+    from distill.cli.display import Display
+    from distill.config import parse_assignment
     from distill.plugin.registry import Registry
-    from distill.recipe import differences, read_recipe
+    from distill.training.interruption import Interrupted
+    from distill.training.train import train as train_model
 
-    registry = Registry()
-    base = run.read_recipe() if options["resume"] else {}
-    tree = load_toml(options["config"]) if options["config"] else deepcopy(base)
-    assignments: list[tuple[str, Any]] = []
-    if corpus is not None:
-        assignments.append(("corpus.path", corpus_path(corpus)))
-    if options["steps"] is not None or options["minutes"] is not None:
-        # Whatever the recipe says of the other one no longer holds.
-        training = tree.get("training")
-        for name in ("steps", "minutes"):
-            if isinstance(training, dict):
-                training.pop(name, None)
-    given = [name for name in ("steps", "minutes", "seed", "device") if options[name] is not None]
-    assignments += [(f"training.{name}", options[name]) for name in given]
-    assignments += map(parse_assignment, options["assignments"])
-    draft = read_recipe(
-        tree, registry, loss=options["loss"], balance=options["balance"], assignments=assignments
-    )
-    if options["resume"]:
-        may_change = {f"training.{name}" for name in ("steps", "minutes", "device", "keep")}
-        may_change |= {f"loss.{term.name}.{term.spec.config.weight_option}" for term in draft.terms}
-        changed = [
-            path
-            for path in differences(draft.recipe, read_recipe(base, registry).recipe)
-            if path not in may_change
-        ]
-        if changed:
-            raise ConfigError(
-                f"a resumed run keeps its recipe, and this differs: {', '.join(changed)}",
-                culprit=str(run.folder),
-                remedy="Leave it out, or start a new run. "
-                "The steps, minutes, device, weights and training.keep may change.",
+    with Display(Console()) as display:
+        try:
+            train_model(
+                None if corpus is None else corpus_path(corpus),
+                recipe=options.pop("config"),
+                options=[parse_assignment(text) for text in options.pop("assignments")],
+                observer=display,
+                on_progress=display.progress,
+                registry=Registry(),
+                **options,
             )
-    return draft
+        except Interrupted:  # the display has said so
+            sys.exit(_INTERRUPTED)

@@ -13,6 +13,8 @@ from torch import Tensor
 from distill.audio.corpus import Split, Stream
 from distill.model import VAE
 from distill.spectral.representation import MagnitudeIF
+from distill.storage.checkpoints import load_state, save_state
+from distill.storage.run import Run
 
 Answer = Callable[[Tensor], Tensor]
 """Maps a waveform `[C, N]` to another one of the same shape."""
@@ -41,6 +43,24 @@ class Statistics:
 
     mean_frame: Tensor
     directions: Tensor
+
+
+def save_statistics(run: Run, statistics: Statistics) -> None:
+    """Save statistics in a run folder, for `load_statistics`.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    save_state(run.baselines, {"mean_frame": statistics.mean_frame, "directions": statistics.directions})
+
+
+def load_statistics(run: Run) -> Statistics | None:
+    """Load the statistics of a run; None where there are none, as in runs of older versions.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    return Statistics(**load_state(run.baselines)) if run.baselines.exists() else None
 
 
 def components_per_frame(vae: VAE) -> int:

@@ -26,6 +26,12 @@ def values_of(config: attrs.AttrsInstance) -> dict[str, Any]:
     return {field.alias or field.name: getattr(config, field.name) for field in fields if field.init}
 
 
+def terms_of(config: Any) -> tuple[Term, ...]:  # noqa: ANN401  # a class made here
+    """Return the terms that a config of a class made here is for."""
+    terms: tuple[Term, ...] = config._terms  # noqa: SLF001  # a property would be a name that no term can have
+    return terms
+
+
 class _LossConfig:
     """The base of every class made here: instances are pickled as terms and values."""
 

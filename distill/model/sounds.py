@@ -120,6 +120,26 @@ def encode(vae: VAE, representation: MagnitudeIF, waveform: Tensor) -> Encoded:
 
 
 @torch.no_grad()
+def decode(
+    vae: VAE,
+    representation: MagnitudeIF,
+    latents: Tensor,
+    samples: int,
+    coherence: Tensor | None = None,
+) -> Tensor:
+    """Return the sound `[C, N]` of the latents `[C, D, T']` of channels, N being `samples`.
+
+    Channels are decoded each for itself or, with `coherence` `[C, C, F]`, mixed to the correlation that
+    follows from it and from their magnitudes.
+    """
+    latents = latents.to(vae.device)
+    if coherence is None:
+        return vae.sound(latents, representation, samples).cpu()
+    noise = _noise(representation, coherence, samples, vae.device)
+    return _sound(vae, representation, latents, noise, samples, partial(covariance_from, coherence))
+
+
+@torch.no_grad()
 def generate(
     vae: VAE,
     representation: MagnitudeIF,
@@ -157,5 +177,4 @@ def generate(
     first, second = (each.coherence.expand(channels, channels, -1) for each in pair)
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(share) - 1)
     coherence = torch.lerp(first, second, share.mean(dim=1)[bands].to(first.dtype))
-    noise = _noise(representation, coherence, samples, vae.device)
-    return _sound(vae, representation, latents, noise, samples, partial(covariance_from, coherence))
+    return decode(vae, representation, latents, samples, coherence)

@@ -69,6 +69,11 @@ class _Registered(Provenance):
         return module
 
 
+def module_of(spec: TermSpec) -> str:
+    """Return the name of the module that a term's builder is written in."""
+    return spec.build.partition(":")[0] if isinstance(spec.build, str) else spec.build.__module__
+
+
 @frozen(kw_only=True)
 class Term(_Registered):
     """A registered loss term."""
@@ -80,8 +85,8 @@ class Term(_Registered):
 
     @classmethod
     def of(cls, spec: TermSpec) -> "Term":
-        """Return a term that is not registered; its distribution is the package of its config."""
-        return cls(spec=spec, distribution=spec.config.__module__.partition(".")[0], version="")
+        """Return a term that is not registered; its distribution is the package of its builder."""
+        return cls(spec=spec, distribution=module_of(spec).partition(".")[0], version="")
 
     def build(self, config: BaseTermConfig) -> "nn.Module":
         """Build the term's module from its config.

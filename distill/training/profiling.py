@@ -6,6 +6,7 @@ Shapes: `B` clips in a batch, `K` terms.
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from statistics import fmean, median
 from typing import TypeVar
 
@@ -15,13 +16,21 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.audio.corpus import Split, Stream
+from distill.audio.progress import Progress
 from distill.errors import TermError
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
+from distill.model.building import make_model, make_representation
+from distill.model.loading import load_model
+from distill.recipe import Draft
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
+from distill.storage.run import Run
+from distill.training.batches import begin, clip_samples, draw_clips, draw_noise, predict
+from distill.training.building import load_terms, make_loss, open_recipe_corpus
+from distill.training.devices import make_accelerator
 from distill.training.gradients import Gradients
+from distill.training.starting import start
 from distill.views import LossInputs
 
 R = TypeVar("R")
@@ -45,6 +54,47 @@ class Profile:
 
     costs: dict[str, Cost]
     gradients: Gradients
+
+
+def profile_recipe(
+    draft: Draft, run: Run | None, *, batches: int, on_progress: Callable[[Progress], None]
+) -> Profile:
+    """Measure the terms of a recipe, as `profile` does: at the model of a run, or at one that begins.
+
+    `on_progress` is called while recordings are decoded, and when the measuring begins.
+
+    Raises:
+        DistillError: the recipe, its corpus or the run is wrong.
+        TermError: a term's value or gradient is not finite.
+    """
+    recipe = draft.recipe
+    accelerator = make_accelerator(recipe.training)
+    recordings = open_recipe_corpus(
+        recipe.corpus,
+        recipe.representation.sample_rate,
+        run.folder.resolve().parent if run else Path("runs"),
+        lambda done, total: on_progress(Progress(stage="decoding", done=done, total=total)),
+        seed=recipe.training.seed,
+    ).train
+    on_progress(Progress(stage="measuring", done=0, total=batches))
+    loss = make_loss(draft, recipe.training.seed)
+    if run:
+        model, representation = load_model(run)
+        load_terms(run, loss)
+    else:
+        representation = make_representation(recipe.representation).to(accelerator.device)
+        model = make_model(recipe.model, representation, recipe.training.seed)
+        start(model, recipe)
+        begin(model.to(accelerator.device), representation, recordings, recipe.training)
+    return profile(
+        loss,
+        model=model,
+        representation=representation,
+        recordings=recordings,
+        settings=recipe.training,
+        accelerator=accelerator,
+        batches=batches,
+    )
 
 
 def profile(

@@ -4,12 +4,10 @@ Shapes: `B` clips in a step, `N` samples.
 """
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -25,11 +23,13 @@ from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import save_checkpoint, save_state
 from distill.storage.run import Run
 from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
+from distill.training.interruption import Interrupted, noting_signals
 from distill.training.optimization import Optimization
 
 _RISES_THAT_WARN = 5
 _CLIPS_TO_EVALUATE = 16
-_ONE_SIGNAL_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -50,15 +50,12 @@ class Record:
     audio_rate: float
 
 
-class Interrupted(Exception):  # noqa: N818  # what the user wanted is no error
-    """The training was asked to stop, and has saved itself."""
-
-
 class Trainer:
     """Train a VAE on a corpus with a combined loss, as `settings` say.
 
-    `report` is called with each `Record`, `warn` with what the user must see. Processes started by
-    torchrun share a step's clips evenly between them, and the gradient is the mean of theirs.
+    `report` is called with each `Record`, `warn` with what the user must see. What they raise ends the
+    training, after a checkpoint is saved. Processes started by torchrun share a step's clips evenly between
+    them, and the gradient is the mean of theirs.
     """
 
     def __init__(
@@ -104,7 +101,7 @@ class Trainer:
         self._begin_window()
         started = time.monotonic() - self.seconds
         saved, interrupted = self.seconds, False
-        with _noting_signals() as signals:
+        with noting_signals() as signals:
             while self.progress < 1:
                 self._take_step()
                 window_ends = self.step % self.settings.log_every == 0
@@ -116,7 +113,7 @@ class Trainer:
                     self._evaluate()
                 if interrupted:
                     self.save()
-                    raise Interrupted
+                    raise Interrupted(self.run, self.step)
                 if self.seconds - saved > 60 * self.settings.checkpoint_minutes:
                     saved = self.seconds
                     self.save()
@@ -240,9 +237,10 @@ class Trainer:
         self.heldout_totals.append(means["total"])
         last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
         if len(last) > _RISES_THAT_WARN and all(before < after for before, after in pairwise(last)):
-            self.warn(
+            self._tell(
+                self.warn,
                 f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
-                f"{last[-1]:.4g}: the model learns its recordings by heart. Stop here, or add recordings."
+                f"{last[-1]:.4g}: the model learns its recordings by heart. Stop here, or add recordings.",
             )
 
     def _report(self, split: str, components: dict[str, float], audio_rate: float) -> None:
@@ -259,7 +257,15 @@ class Trainer:
             progress=self.progress,
             audio_rate=round(audio_rate, 3),
         )
-        self.report(record)
+        self._tell(self.report, record)
+
+    def _tell(self, listener: Callable[[T], None], message: T) -> None:
+        """Call a listener; one that raises wants the training to end, and no step to be lost."""
+        try:
+            listener(message)
+        except BaseException:
+            self.save()
+            raise
 
     def save(self) -> None:
         """Save a checkpoint, from which the training goes on as if it had never stopped, and the model."""
@@ -307,28 +313,3 @@ class Trainer:
             mine = torch.tensor([[seconds, signals]], dtype=torch.float32, device=self.accelerator.device)
             seconds, signals = self.accelerator.gather(mine).amax(dim=0).tolist()
         return seconds, signals > 0
-
-
-@contextmanager
-def _noting_signals() -> Iterator[list[float]]:
-    """Note the first SIGINT or SIGTERM instead of dying of it; a later one ends the process as usual.
-
-    A launcher and its cluster may both pass one on, so that what comes within a second is the same one.
-    """
-    noted: list[float] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, _: object) -> None:
-        noted.append(time.monotonic())
-        if noted[-1] - noted[0] > _ONE_SIGNAL_SECONDS:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-            signal.raise_signal(number)
-
-    try:
-        for number in before:
-            signal.signal(number, note)
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

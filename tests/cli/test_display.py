@@ -9,11 +9,14 @@ import pytest
 from rich.console import Console
 
 from distill.audio.corpus.scanning import Skipped
+from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written
-from distill.cli.display import Display, corpus_progress, in_words, say, say_written, summary
+from distill.cli.display import Display, corpus_progress, in_words, say, say_written, work_progress
+from distill.model.building import make_model, make_representation
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.training.assembly import make_model, make_representation
+from distill.storage.run import Run
+from distill.training.observing import Extent, Outcome, Summary, TrainingWarning
 from distill.training.retention import Retention
 from distill.training.trainer import Record
 
@@ -52,8 +55,9 @@ def test_every_component_fits_on_a_terminal():
     """A bar, the step, the speed, the time left, each component, and the held-out ones: nothing is cut."""
     on = console(terminal=True)
     with Display(on) as display:
-        display.show(HELDOUT)
-        display.show(TRAIN)
+        display.live.start()
+        display.record(HELDOUT)
+        display.record(TRAIN)
         display.live.refresh()
     bar, *rest = shown_last(on)
     assert "25%" in bar
@@ -74,7 +78,8 @@ def test_time_left_is_in_proportion(seconds, progress, left):
     """What is left takes as long as what is done, in seconds under two minutes, else in minutes."""
     on = console(terminal=True)
     with Display(on) as display:
-        display.show(attrs.evolve(TRAIN, seconds=seconds, progress=progress))
+        display.live.start()
+        display.record(attrs.evolve(TRAIN, seconds=seconds, progress=progress))
     assert f", {left} left" in on.file.getvalue()
 
 
@@ -82,9 +87,9 @@ def test_off_a_terminal_each_held_out_measurement_is_one_line():
     """A log holds no bars, and no line of it is broken; training alone prints nothing."""
     on = console(terminal=False)
     with Display(on) as display:
-        display.show(attrs.evolve(HELDOUT, step=1))
-        display.show(TRAIN)
-        display.show(HELDOUT)
+        display.record(attrs.evolve(HELDOUT, step=1))
+        display.record(TRAIN)
+        display.record(HELDOUT)
     assert on.file.getvalue() == (
         "step 1: held-out total 2.5  waveform 2.25\n"
         "step 1234: held-out total 2.5  waveform 2.25, trained total 2.346  waveform 1.988  "
@@ -97,7 +102,8 @@ def test_a_warning_stands_in_a_frame():
     for terminal in (True, False):
         on = console(terminal=terminal)
         with Display(on) as display:
-            display.warn("The held-out loss has risen 5 evaluations in a row, which takes more than a line.")
+            message = "The held-out loss has risen 5 evaluations in a row, which takes more than a line."
+            display.warning(TrainingWarning(about="overfitting", message=message))
         text = on.file.getvalue()
         assert "─ Warning ─" in text
         assert "The held-out loss has risen 5 evaluations in a row" in text
@@ -115,7 +121,7 @@ def test_decoding_is_shown_on_a_terminal_only():
         assert ("3/7" in on.file.getvalue()) == terminal
 
 
-class Summary:
+class Shown:
     """The lines of a summary."""
 
     def __init__(self, tree, *, skipped=0, width=300):
@@ -129,13 +135,23 @@ class Summary:
         )
         on = console(terminal=False, width=width)
         self.model = make_model(draft.recipe.model, representation, seed=0)
-        summary(on, draft, corpus, self.model, device="cpu, float32", begun="the base model, 0123")
+        told = Summary.of(
+            draft,
+            Run(Path("run")),
+            corpus,
+            self.model,
+            start="the base model, 0123",
+            device="cpu",
+            precision="float32",
+        )
+        self.told = told
+        Display(on).summary(told)
         self.lines = [" ".join(line.split()) for line in on.file.getvalue().splitlines()]
 
 
 def test_the_summary_says_what_is_about_to_happen(tiny_tree):
     """Terms with weights and origin, corpus, model size and device; a path is no markup."""
-    told = Summary(tiny_tree)
+    told = Shown(tiny_tree)
     millions = sum(each.numel() for each in told.model.parameters()) / 1e6
     origin = read_recipe({}, Registry(discover=False), loss="stft").recipe.provenance["stft"]
     assert told.lines == [
@@ -152,16 +168,16 @@ def test_the_summary_says_what_is_about_to_happen(tiny_tree):
 
 def test_the_summary_lists_what_was_skipped(tiny_tree):
     """Each with its reason, up to ten; how many more there are is told."""
-    lines = [line for line in Summary(tiny_tree, skipped=10).lines if "is [not] audio" in line]
+    lines = [line for line in Shown(tiny_tree, skipped=10).lines if "is [not] audio" in line]
     assert lines == [f"skipped [{number}].wav is [not] audio" for number in range(10)]
-    lines = Summary(tiny_tree, skipped=13).lines
+    lines = Shown(tiny_tree, skipped=13).lines
     assert sum("is [not] audio" in line for line in lines) == 10
     assert "and 3 more" in lines
 
 
 def test_the_summary_fits_in_80_columns(tiny_tree):
     """No line is longer."""
-    draft_lines = Summary(tiny_tree, skipped=3, width=80).lines
+    draft_lines = Shown(tiny_tree, skipped=3, width=80).lines
     assert max(map(len, draft_lines)) <= 80
 
 
@@ -200,3 +216,77 @@ WORSE = "with more, a measure got worse, judged on 1 recording. --set training.k
 def test_how_much_is_kept_in_words(retention, words):
     """The share, and why it is no greater."""
     assert in_words(retention) == words
+
+
+def test_a_warning_before_the_training_goes_to_stderr(capsys):
+    """As what is wrong does; the log on stdout holds the training alone."""
+    on = console(terminal=False)
+    Display(on).warning(TrainingWarning(about="recipe", message="training.free_bits is deprecated"))
+    assert capsys.readouterr().err == "Warning: training.free_bits is deprecated\n"
+    assert on.file.getvalue() == ""
+
+
+def outcome(**changes):
+    """Make an outcome of a new run on a folder, of which nothing was held out."""
+    values = {
+        "run": Run(Path("my run")),
+        "step": 4,
+        "resumed_at": None,
+        "interrupted": False,
+        "corpus": "sounds",
+        "sharded": False,
+        "heldout": Extent(seconds=0.0),
+    }
+    return Outcome(**values | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured"),
+    [
+        ({}, "sounds"),
+        ({"heldout": Extent(seconds=1.0, recordings=1)}, "--heldout"),
+        ({"sharded": True}, "RECORDINGS"),
+        ({"sharded": True, "heldout": Extent(seconds=1.0, recordings=1)}, "sounds"),
+    ],
+)
+def test_what_to_do_next(changes, measured):
+    """The commands, with what there is to be measured."""
+    on = console(terminal=False)
+    Display(on).done(outcome(**changes))
+    assert on.file.getvalue() == (
+        "Done.\nNext:\n"
+        "  distill reconstruct 'my run' FILE... --out DIR\n"
+        "  distill generate 'my run' -n 8 --out DIR\n"
+        f"  distill evaluate 'my run' {measured}\n"
+    )
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_on_a_terminal_one_thing_moves_at_a_time(tiny_tree, terminal):
+    """From decoding to what comes after the training; at the end the terminal is given back."""
+    on = console(terminal=terminal)
+    with Display(on) as display:
+        moving = [display.decoding.live, display.live, display.finishing._live]  # noqa: SLF001  # to look
+        display.progress(Progress(stage="decoding", done=1, total=2))
+        states = [[each.is_started for each in moving]]
+        display.summary(Shown(tiny_tree).told)
+        states.append([each.is_started for each in moving])
+        display.record(TRAIN)
+        display.progress(Progress(stage="finishing", done=0, total=2))
+        display.progress(Progress(stage="finishing", done=1, total=2))
+        states.append([each.is_started for each in moving])
+        display.done(outcome())
+        states.append([each.is_started for each in moving])
+    shown = [[True, False, False], [False, True, False], [False, False, True], [False] * 3]
+    assert states == (shown if terminal else [[False] * 3] * 4)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_work_is_shown_on_a_terminal_only(terminal):
+    """A bar while recordings are decoded, then what is done with them."""
+    on = console(terminal=terminal)
+    with work_progress(on, "Measuring") as show:
+        show(Progress(stage="decoding", done=2, total=3))
+        show(Progress(stage="measuring", done=0, total=9))
+    assert ("2/3" in on.file.getvalue()) == terminal
+    assert ("Measuring" in on.file.getvalue()) == terminal

@@ -12,11 +12,11 @@ from auraloss.freq import MultiResolutionSTFTLoss
 
 from distill import evaluation
 from distill.audio.corpus import open_corpus, write_shards
-from distill.cli import measured
-from distill.evaluation import baselines
+from distill.evaluation import baselines, measured
+from distill.evaluation.baselines import load_statistics
+from distill.model.loading import load_model
 from distill.model.sounds import reconstruct
 from distill.storage.run import Run
-from distill.training.assembly import load_model, load_statistics
 
 ROWS = ["model", "linear_code", "mean_spectrum", "silence", "ceiling"]
 LABELS = {name: name.replace("_", " ") for name in ROWS}

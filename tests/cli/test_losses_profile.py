@@ -103,7 +103,8 @@ def test_terms_have_learnt_what_they_did_in_the_run(profile, trained, monkeypatc
     """A term with parameters is measured as the run left it; without a run there is nothing to load."""
     loaded = []
     monkeypatch.setattr(
-        "distill.training.assembly.load_terms", lambda run, loss: loaded.append((run.folder, [*loss.origins]))
+        "distill.training.profiling.load_terms",
+        lambda run, loss: loaded.append((run.folder, [*loss.origins])),
     )
     profile("--run", trained.folder, "--loss", "recon,kl")
     assert loaded == [(trained.folder, ["reconstruction", "kl"])]

@@ -17,9 +17,9 @@ from distill.evaluation.baselines import (
     measure_recordings,
     silence,
 )
+from distill.model.building import make_model
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.assembly import make_model
 
 RATE = 8000
 REPRESENTATION = MagnitudeIF(RATE, n_fft=64, hop=16)

@@ -4,10 +4,10 @@ import attrs
 import pytest
 import torch
 
+from distill.model.building import make_model
 from distill.model.mixing import mix
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.assembly import make_model
 
 REPRESENTATION = MagnitudeIF(8000, n_fft=256, hop=64)
 

@@ -11,10 +11,10 @@ from torch import nn
 from distill.config import structure
 from distill.errors import ConfigError
 from distill.model import LOGVAR_BOUND
+from distill.model.building import make_model
 from distill.model.phases import draw_noise
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.assembly import make_model
 
 RATE = 8000
 REPRESENTATION = MagnitudeIF(RATE, n_fft=256, hop=64)

@@ -7,11 +7,12 @@ import torch
 from attrs import evolve
 
 from distill.audio.corpus import open_corpus
+from distill.model.building import make_model, make_representation
 from distill.model.spread import negative_log_likelihood
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.training.assembly import make_loss, make_model, make_representation
 from distill.training.batches import begin, calibrate, clip_samples, draw_clips, draw_noise, predict
+from distill.training.building import make_loss
 from distill.views import Spectrogram, Waveform
 
 

@@ -12,10 +12,11 @@ from distill import TermConfig, TermSpec, TrainedTermConfig, hookimpl
 from distill.audio.corpus import open_corpus
 from distill.errors import TermError
 from distill.loss.composer import CombinedLoss
+from distill.model.building import make_model, make_representation
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.training.assembly import make_accelerator, make_model, make_representation
 from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
+from distill.training.devices import make_accelerator
 from distill.training.profiling import profile
 from distill.views import Spectrogram
 

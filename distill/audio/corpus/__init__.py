@@ -3,6 +3,7 @@
 A corpus larger than a disk is written to shards instead, and streamed from them.
 """
 
+from distill.audio.corpus.arrays import NamedArray, open_arrays
 from distill.audio.corpus.cache import Recording
 from distill.audio.corpus.clips import Split
 from distill.audio.corpus.demo import write_demo_corpus
@@ -14,11 +15,13 @@ from distill.audio.corpus.stream import Stream
 
 __all__ = [
     "Corpus",
+    "NamedArray",
     "Recording",
     "Skipped",
     "Split",
     "Stream",
     "is_sharded",
+    "open_arrays",
     "open_corpus",
     "open_heldout",
     "open_shards",

@@ -17,7 +17,7 @@ Block = NDArray[np.float32]
 
 _BLOCK_SAMPLES = 2**18
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC that was streamed
-_LOWEST_RATE = 1000  # Hz; below it stands a broken header, which would fill the disk when resampled
+LOWEST_RATE = 1000  # Hz; below it stands a broken header, which would fill the disk when resampled
 
 
 class UnusableError(Exception):
@@ -96,7 +96,7 @@ def _open(path: Path) -> _Stream:
     # libsndfile takes any bytes in a .au or .snd file for samples without a header.
     if sound.format == "RAW":
         raise UnusableError("is not audio that libsndfile reads")
-    if sound.samplerate < _LOWEST_RATE:
+    if sound.samplerate < LOWEST_RATE:
         raise UnusableError(f"has a sample rate of {sound.samplerate} Hz")
     return sound
 

@@ -98,36 +98,10 @@ def _draft(
 def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
     from rich.console import Console
 
-    from distill.cli.display import corpus_progress
-    from distill.training import assembly, profiling
-    from distill.training.batches import begin
+    from distill.cli.display import work_progress
     from distill.training.memory import keep_freed_memory
-    from distill.training.starting import start
+    from distill.training.profiling import profile_recipe
 
     keep_freed_memory()
-    recipe, console = draft.recipe, Console(stderr=True)
-    accelerator = assembly.make_accelerator(recipe.training)
-    runs = run.folder.resolve().parent if run else Path("runs")
-    with corpus_progress(console) as on_progress:
-        recordings = assembly.open_recipe_corpus(
-            recipe.corpus, recipe.representation.sample_rate, runs, on_progress, seed=recipe.training.seed
-        ).train
-    with console.status("Measuring"):
-        loss = assembly.make_loss(draft, recipe.training.seed)
-        if run:
-            model, representation = assembly.load_model(run)
-            assembly.load_terms(run, loss)
-        else:
-            representation = assembly.make_representation(recipe.representation).to(accelerator.device)
-            model = assembly.make_model(recipe.model, representation, recipe.training.seed)
-            start(model, recipe)
-            begin(model.to(accelerator.device), representation, recordings, recipe.training)
-        return profiling.profile(
-            loss,
-            model=model,
-            representation=representation,
-            recordings=recordings,
-            settings=recipe.training,
-            accelerator=accelerator,
-            batches=batches,
-        )
+    with work_progress(Console(stderr=True), "Measuring") as on_progress:
+        return profile_recipe(draft, run, batches=batches, on_progress=on_progress)

@@ -4,10 +4,12 @@ import pytest
 
 from distill import TermConfig, TermSpec, hookimpl
 from distill.audio.corpus import open_corpus
+from distill.model.building import make_model, make_representation
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
 from distill.storage.run import Run
-from distill.training.assembly import make_accelerator, make_loss, make_model, make_representation
+from distill.training.building import make_loss
+from distill.training.devices import make_accelerator
 from distill.training.trainer import Trainer
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from distill.audio.corpus import open_shards
 from distill.errors import RunError, TrainingError
 from distill.storage.checkpoints import load_latest, load_state
-from distill.training.trainer import Interrupted
+from distill.training.interruption import Interrupted
 from distill.views import LogMagnitude
 
 
@@ -131,7 +131,7 @@ def test_a_second_signal_ends_the_process_as_usual(make, monkeypatch, seconds, r
     """Who presses Ctrl-C again does not want to wait; a launcher and a cluster may send the same one."""
     now, ticks = 1000.0, itertools.count()
     clock = SimpleNamespace(monotonic=lambda: now + 1e-6 * next(ticks))
-    monkeypatch.setattr("distill.training.trainer.time", clock)
+    monkeypatch.setattr("distill.training.interruption.time", clock)
 
     def on_record(record):
         nonlocal now

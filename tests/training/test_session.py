@@ -1,4 +1,4 @@
-"""Tests of distill.cli.training: what a run leaves behind, and how it ends and goes on."""
+"""Tests of distill.training.session: what a run leaves behind, and how it ends and goes on."""
 
 import json
 import os

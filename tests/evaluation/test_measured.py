@@ -1,15 +1,13 @@
 """What `distill evaluate` measures is what was asked for, or one message says why not."""
 
-import io
 import json
 import shutil
 
 import pytest
-from rich.console import Console
 
 from distill.audio.corpus import write_shards
-from distill.cli.measured import open_measured
 from distill.errors import CorpusError, RunError
+from distill.evaluation.measured import corpus_of, open_measured
 from distill.storage.run import Run
 
 
@@ -21,12 +19,12 @@ def run(trained, tmp_path):
 
 @pytest.fixture
 def opened(tmp_path):
-    """Open recordings off a terminal."""
+    """Open recordings."""
 
     def open_it(run, corpus=None, *, heldout=False):
         return open_measured(
             run, None if corpus is None else str(corpus), heldout=heldout, sample_rate=8000,
-            cache=tmp_path / "cache", console=Console(file=io.StringIO()),
+            cache=tmp_path / "cache",
         )  # fmt: skip
 
     return open_it
@@ -137,3 +135,10 @@ def test_held_out_shards(run, opened, tmp_path, recordings):
     told = {"corpus": str(shards), "sharded": True, "train": [], "heldout": [{"name": "a", "digest": ""}]}
     run.split.write_text(json.dumps(told))
     assert opened(run, shards, heldout=True).count == pieces
+
+
+def test_the_corpus_of_a_run(run, recordings):
+    """As its recipe has it; none stands for the demo corpus."""
+    assert corpus_of(run) == str(recordings)
+    run.recipe.write_text("")
+    assert corpus_of(run) is None

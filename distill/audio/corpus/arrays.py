@@ -1,0 +1,166 @@
+"""Recordings that are given as arrays: named waveforms in memory instead of files in a folder.
+
+Legend: `N` samples, `C` channels.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distill.audio.corpus.cache import Recording, describe
+from distill.audio.corpus.clips import Split
+from distill.audio.corpus.decoding import LOWEST_RATE
+from distill.audio.corpus.opening import Corpus
+from distill.audio.corpus.scanning import Skipped
+from distill.audio.corpus.splitting import split_recordings
+from distill.errors import CorpusError, InputError
+from distill.settings import ARRAYS
+
+NamedArray: TypeAlias = tuple[str, Any, int]
+"""A name, a waveform `[N]` or `[C, N]` (NumPy, torch or nested sequences), and its sample rate in Hz."""
+
+_MOST_CHANNELS = 16
+"""Channels that a waveform may have though they are more than its samples."""
+
+_GIVE = "Give (name, waveform, sample_rate) for each recording, waveform being floats [N] or [C, N]."
+_GIVE_FLOATS = "Give floats [N] or [C, N], 1 being full scale."
+
+
+def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fraction: float) -> Corpus:
+    """Open recordings that are in memory, as `open_corpus` opens a folder.
+
+    Waveforms are resampled to `sample_rate` Hz and kept in memory as float32. What cannot be used, such as
+    silence, is listed as skipped. A recording has the digest that a file with the same samples has.
+
+    Raises:
+        InputError: an array is not one of floats `[N]` or `[C, N]` with a name and a sample rate, or two have
+            one name.
+        CorpusError: none can be used.
+    """
+    checked = [_check(number, each) for number, each in enumerate(_listed(arrays), 1)]
+    names = [name for name, _, _ in checked]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("two arrays have this name", culprit=name, remedy="Give each its own.")
+    blocks: list[NDArray[np.float32]] = []
+    recordings: list[Recording] = []
+    skipped: list[Skipped] = []
+    offset = 0
+    for name, samples, rate in sorted(checked, key=lambda each: each[0]):
+        resampled = samples if rate == sample_rate else _resampled(samples, rate, sample_rate)
+        reason = _unusable(resampled, sample_rate)
+        if reason:
+            skipped.append(Skipped(name, reason))
+            continue
+        digest = hashlib.blake2b(samples.data, digest_size=16).hexdigest()
+        frames, channels = resampled.shape
+        recordings.append(Recording(name, channels, frames, offset=offset, digest=digest))
+        blocks.append(resampled.reshape(-1))
+        offset += resampled.size
+    if not recordings:
+        reasons = f":\n{describe(skipped)}" if skipped else ": none were given"
+        raise CorpusError(f"no array here can be used{reasons}", culprit="corpus", remedy=_GIVE)
+    flat = np.concatenate(blocks)
+    train, heldout = split_recordings(recordings, heldout_fraction)
+    return Corpus(
+        folder=ARRAYS,
+        sample_rate=sample_rate,
+        train=Split(train, sample_rate, flat),
+        heldout=Split(heldout, sample_rate, flat),
+        skipped=tuple(skipped),
+    )
+
+
+def _listed(arrays: object) -> list[object]:
+    if not isinstance(arrays, Iterable) or isinstance(arrays, np.ndarray | Tensor):
+        raise InputError(f"expected a list of arrays, got {_kind(arrays)}", culprit="corpus", remedy=_GIVE)
+    return list(arrays)
+
+
+def _check(number: int, given: object) -> tuple[str, NDArray[np.float32], int]:
+    """Return the name, the samples `[N, C]` in float32 and the sample rate of what was given."""
+    culprit = f"corpus, array {number}"
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes) or len(given) != 3:
+        problem = f"expected (name, waveform, sample_rate), got {_kind(given)}"
+        raise InputError(problem, culprit=culprit, remedy=_GIVE)
+    name, waveform, rate = given
+    if not isinstance(name, str) or not name:
+        problem = f"expected a name, got {name!r}"
+        raise InputError(problem, culprit=culprit, remedy=_GIVE)
+    return name, as_samples(waveform, culprit=name), as_rate(rate, culprit=name)
+
+
+def as_samples(waveform: object, *, culprit: str) -> NDArray[np.float32]:
+    """Return a waveform `[N]` or `[C, N]`, an array of floats, as contiguous float32 samples `[N, C]`.
+
+    Raises:
+        InputError: it has another shape, or other numbers.
+    """
+    if isinstance(waveform, Tensor):
+        waveform = waveform.detach().cpu()
+        waveform = waveform.float() if waveform.is_floating_point() else waveform
+        waveform = waveform.numpy()
+    try:
+        array = np.asarray(waveform)
+    except ValueError as error:
+        problem = f"expected an array, got {_kind(waveform)}: {error}"
+        raise InputError(problem, culprit=culprit, remedy=_GIVE_FLOATS) from error
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(
+            f"expected floats, 1 being full scale, got {array.dtype}",
+            culprit=culprit,
+            remedy="Divide integers by their full scale: waveform / 32768 for 16 bits.",
+        )
+    channels = np.atleast_2d(array)
+    if channels.ndim != 2 or not channels.size:
+        problem = f"expected the shape [N] or [C, N], N > 0, got {list(array.shape)}"
+        raise InputError(problem, culprit=culprit, remedy=_GIVE_FLOATS)
+    if len(channels) > max(channels.shape[1], _MOST_CHANNELS):
+        raise InputError(
+            f"expected the shape [C, N], got {list(array.shape)}: more channels than samples",
+            culprit=culprit,
+            remedy="Transpose it: waveform.T. soundfile.read, for one, gives [N, C].",
+        )
+    return np.ascontiguousarray(channels.T, dtype=np.float32)
+
+
+def as_rate(rate: Any, *, culprit: str) -> int:  # noqa: ANN401  # whatever the user gave
+    """Return a sample rate in Hz.
+
+    Raises:
+        InputError: it is not a whole number, or is below 1000 Hz.
+    """
+    try:
+        whole = int(rate)
+    except (TypeError, ValueError):
+        whole = 0
+    if isinstance(rate, bool) or whole != rate or whole < LOWEST_RATE:
+        raise InputError(
+            f"expected a sample rate in Hz, at least {LOWEST_RATE}, got {rate!r}",
+            culprit=culprit,
+            remedy="Give it as an integer, 44100 for example.",
+        )
+    return whole
+
+
+def _resampled(samples: NDArray[np.float32], rate: int, sample_rate: int) -> NDArray[np.float32]:
+    resampled: NDArray[np.float32] = soxr.resample(samples, rate, sample_rate, quality="VHQ")
+    return resampled
+
+
+def _unusable(samples: NDArray[np.float32], sample_rate: int) -> str:
+    """Say why samples cannot be used, in the words of `decode`; nothing where they can be."""
+    if not np.isfinite(samples).all():
+        return "contains NaN or infinite samples"
+    if not len(samples):
+        return f"is shorter than one sample at {sample_rate} Hz"
+    return "" if samples.any() else "is silent throughout"
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"

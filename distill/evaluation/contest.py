@@ -1,0 +1,95 @@
+"""Measure a model beside its baselines on a corpus: one table."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from distill.audio.corpus import NamedArray
+from distill.audio.progress import Progress
+from distill.evaluation import baselines
+from distill.evaluation.listeners import LISTENERS, installed_listeners
+from distill.evaluation.measured import open_measured
+from distill.evaluation.measuring import Reconstruct, evaluate_all, term_values
+from distill.evaluation.table import LABELS, Table
+from distill.model import VAE, sounds
+from distill.spectral.representation import MagnitudeIF
+from distill.storage.run import Run
+
+_NO_STATISTICS = "the run has no baselines.safetensors, which the end of a training writes"
+_NO_RUN = "they are made of the recordings of a run, and the base model has none"
+
+
+def evaluate_model(
+    vae: VAE,
+    representation: MagnitudeIF,
+    run: Run | None,
+    corpus: str | Iterable[NamedArray] | None,
+    *,
+    cache: Path,
+    heldout: bool = False,
+    loss: str | None = None,
+    visqol: bool = True,
+    refinements: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Table:
+    """Measure a model and its baselines on recordings, as `distill.Model.evaluate` documents it.
+
+    `cache` is a folder for what is decoded.
+    """
+    tell = on_progress or (lambda _: None)
+    rate = representation.sample_rate
+    statistics = None if run is None else baselines.load_statistics(run)
+    contenders = _contenders(vae, representation, statistics, refinements)
+    measure = term_values(loss, representation) if loss else None
+    listeners = installed_listeners()
+    missing = tuple(name for name in LISTENERS if name not in listeners)
+    if not visqol:
+        listeners.pop("visqol", None)
+    measured = open_measured(
+        run,
+        corpus,
+        heldout=heldout,
+        sample_rate=rate,
+        cache=cache,
+        on_progress=lambda done, total: tell(Progress(stage="decoding", done=done, total=total)),
+    )
+    done, total = 0, len(contenders) * measured.count
+
+    def tell_measured(contender: str, recording: str) -> None:
+        nonlocal done
+        done += 1
+        item = f"{recording}: {LABELS[contender]}"
+        tell(Progress(stage="measuring", done=done, total=total, item=item))
+
+    results = evaluate_all(
+        contenders,
+        measured.recordings(),
+        measure,
+        sample_rate=rate,
+        listeners=listeners,
+        on_progress=tell_measured,
+    )
+    return Table(
+        contenders=results,
+        trained_on=measured.trained_on,
+        skipped=measured.skipped,
+        absent=measured.absent,
+        listeners=tuple(listeners),
+        missing=missing,
+        without_baselines="" if statistics is not None else _NO_RUN if run is None else _NO_STATISTICS,
+    )
+
+
+def _contenders(
+    vae: VAE, representation: MagnitudeIF, statistics: baselines.Statistics | None, refinements: int
+) -> dict[str, Reconstruct]:
+    """Return the model and the baselines, in the order in which they are shown."""
+    rows: dict[str, Reconstruct] = {
+        "model": partial(sounds.reconstruct, vae, representation, refinements=refinements),
+        "silence": baselines.silence,
+        "ceiling": baselines.ceiling(vae, representation),
+    }
+    if statistics is not None:
+        rows["linear_code"] = baselines.linear_code(statistics, vae, representation)
+        rows["mean_spectrum"] = baselines.mean_spectrum_baseline(statistics.mean_frame, representation)
+    return {name: rows[name] for name in LABELS if name in rows}

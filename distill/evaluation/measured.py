@@ -1,0 +1,172 @@
+"""The recordings that a model is measured on, and whether it was trained on them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+from torch import Tensor
+
+from distill.audio.corpus import (
+    Corpus,
+    NamedArray,
+    Recording,
+    Skipped,
+    Split,
+    Stream,
+    is_sharded,
+    open_arrays,
+    open_corpus,
+    open_heldout,
+    write_demo_corpus,
+)
+from distill.audio.corpus.membership import Membership
+from distill.config import structure
+from distill.errors import CorpusError, RunError
+from distill.settings import ARRAYS, CorpusSettings
+from distill.storage.run import Run
+
+_LONGEST_SECONDS = 60
+_OTHERS = "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+_OTHERS_OR_ARRAYS = "Give recordings: distill evaluate RUN CORPUS, or the arrays again in Python."
+
+
+@frozen(kw_only=True)
+class Measured:
+    """Recordings to be measured, `count` of them.
+
+    `trained_on` tells by name whether the model was trained on a recording, None where that is not known.
+    `absent` counts what the run held out and the corpus has not.
+    """
+
+    sources: Iterable[tuple[Split | Stream, Recording]]
+    count: int
+    trained_on: Mapping[str, bool | None] = field(factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    absent: int = 0
+
+    def recordings(self) -> Iterator[tuple[str, Tensor]]:
+        """Read the name and the waveform `[C, N]` of one after the other; of long ones the first minute."""
+        for split, recording in self.sources:
+            yield recording.name, split.read(recording)[:, : _LONGEST_SECONDS * split.sample_rate]
+
+
+def open_measured(
+    run: Run | None,
+    corpus: str | Iterable[NamedArray] | None,
+    *,
+    heldout: bool,
+    sample_rate: int,
+    cache: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Measured:
+    """Open a corpus, by default that of the run; with `heldout`, what the run held out of it.
+
+    Of a sharded corpus the held-out shards are opened. Recordings are told apart by the digests of their
+    samples, so that it does not matter where they are and what they are called. A model without a run, as
+    the base model is, was trained on nothing that is known. `on_progress` is called with the files decoded
+    and their number.
+
+    Raises:
+        RunError: it is not known what the run held out, or that is nothing.
+        CorpusError: the corpus is not there, or has nothing of what is to be measured.
+        InputError: the corpus is neither a path nor arrays.
+    """
+    membership = _membership(run, heldout=heldout)
+    location = _corpus_of(run, cache) if corpus is None else corpus
+    if isinstance(location, str) and is_sharded(location):
+        return _held_out_shards(location, membership if heldout else None, sample_rate)
+    opened = _open_whole(location, sample_rate, cache, on_progress)
+    recordings, absent = opened.train.recordings, 0
+    if heldout and membership is not None:
+        recordings = tuple(each for each in recordings if membership.held_out(each.digest))
+        wanted = {member.digest for member in membership.heldout}
+        absent = len(wanted - {each.digest for each in recordings})
+    if not recordings:
+        raise CorpusError(
+            f"holds none of the recordings that the run held out, {absent} in all",
+            culprit=str(opened.folder),
+            remedy="Give the folder where they are: distill evaluate RUN CORPUS --heldout",
+        )
+    trained_on = {
+        each.name: None if membership is None else membership.trained_on(each.digest) for each in recordings
+    }
+    return Measured(
+        sources=[(opened.train, recording) for recording in recordings],
+        count=len(recordings),
+        trained_on=trained_on,
+        skipped=opened.skipped,
+        absent=absent,
+    )
+
+
+def _membership(run: Run | None, *, heldout: bool) -> Membership | None:
+    """Read what a run trained on and held out; None where that is not known and need not be."""
+    if run is None:
+        if heldout:
+            raise RunError("the base model held out no recordings", remedy="Give recordings to measure.")
+        return None
+    membership = Membership.read(run.split) if heldout or run.split.exists() else None
+    if heldout and membership is not None and not membership.heldout:
+        raise RunError("the run held out no recordings", culprit=str(run.folder), remedy=_OTHERS)
+    return membership
+
+
+def _held_out_shards(location: str, wanted: Membership | None, sample_rate: int) -> Measured:
+    if wanted is not None and not wanted.sharded:
+        raise CorpusError(
+            "it is not known which recordings of these shards the run held out",
+            culprit=location,
+            remedy="Give the recordings themselves.",
+        )
+    shards = open_heldout(location.rstrip("/"), sample_rate=sample_rate)
+    return Measured(
+        sources=((split, recording) for split in shards for recording in split.recordings),
+        count=sum(shard.pieces for shard in shards.manifest.heldout),
+    )
+
+
+def _open_whole(
+    location: str | Iterable[NamedArray],
+    sample_rate: int,
+    cache: Path,
+    on_progress: Callable[[int, int], None] | None,
+) -> Corpus:
+    if not isinstance(location, str):
+        return open_arrays(location, sample_rate=sample_rate, heldout_fraction=0.0)
+    return open_corpus(
+        Path(location),
+        sample_rate=sample_rate,
+        cache=cache / "decoded",
+        heldout_fraction=0.0,
+        on_progress=on_progress,
+    )
+
+
+def corpus_of(run: Run) -> str | None:
+    """Return where the recipe of a run has its corpus, a path or a URL; None stands for the demo corpus.
+
+    Raises:
+        RunError: the folder is not a run.
+        ConfigError: its recipe does not fit.
+    """
+    return structure(run.read_recipe().get("corpus", {}), CorpusSettings, at="corpus").path
+
+
+def _corpus_of(run: Run | None, cache: Path) -> str:
+    """Return where the corpus of a run is; the demo corpus is written anew."""
+    location = None if run is None else corpus_of(run)
+    if location is None:
+        return str(write_demo_corpus(cache / "demo"))
+    if location == ARRAYS:
+        raise CorpusError(
+            "the corpus of the run was given as arrays, in Python, and is missing",
+            culprit=str(run.folder) if run else "",
+            remedy=_OTHERS_OR_ARRAYS,
+        )
+    if not is_sharded(location) and not Path(location).exists():
+        raise CorpusError(
+            "the corpus of the run is no longer there",
+            culprit=location,
+            remedy="Give the folder where it is now: distill evaluate RUN CORPUS",
+        )
+    return location

@@ -1,0 +1,194 @@
+"""A training run from its recipe to what it leaves behind: the one place where its parts are put together."""
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+from accelerate import Accelerator
+from attrs import evolve, field, frozen
+
+from distill.audio.corpus import Corpus, NamedArray, Stream
+from distill.audio.corpus.membership import Membership
+from distill.audio.progress import Progress
+from distill.model.building import make_model, make_representation
+from distill.recipe import Draft, Recipe
+from distill.storage.checkpoints import load_latest, save_state, write_text
+from distill.storage.run import Run
+from distill.training.batches import begin
+from distill.training.building import make_loss, open_recipe_corpus
+from distill.training.devices import make_accelerator
+from distill.training.finishing import finish
+from distill.training.interruption import Interrupted
+from distill.training.observing import About, Extent, Observer, Outcome, Silent, Summary, TrainingWarning
+from distill.training.recorder import Recorder
+from distill.training.starting import Start, start
+from distill.training.trainer import Record, Trainer
+
+
+@frozen(kw_only=True)
+class Audience:
+    """Who looks on: an observer, and who is told how far a stage before or after the training is."""
+
+    observer: Observer = field(factory=Silent)
+    on_progress: Callable[[Progress], None] | None = None
+
+    def warn(self, about: About, message: str) -> None:
+        """Warn the observer."""
+        self.observer.warning(TrainingWarning(about=about, message=message))
+
+    def decoded(self, done: int, total: int) -> None:
+        """Say how many recordings are decoded."""
+        self._progress(Progress(stage="decoding", done=done, total=total))
+
+    def encoded(self, done: int, total: int) -> None:
+        """Say how many recordings are encoded after the training."""
+        self._progress(Progress(stage="finishing", done=done, total=total))
+
+    def _progress(self, progress: Progress) -> None:
+        if self.on_progress is not None:
+            self.on_progress(progress)
+
+
+def carry_out(
+    draft: Draft,
+    run: Run,
+    *,
+    resume: bool,
+    audience: Audience,
+    arrays: Iterable[NamedArray] | None = None,
+) -> None:
+    """Train as a recipe says, write to `run`, and tell the audience, in the main process alone.
+
+    `arrays` are the corpus where it was given as arrays.
+
+    Raises:
+        DistillError: the recipe, the corpus or the run folder is wrong, or the loss was not finite.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
+    """
+    accelerator = make_accelerator(draft.recipe.training)
+    main = accelerator.is_main_process
+    audience = audience if main else Audience()
+    for message in draft.warnings:
+        audience.warn("recipe", message)
+    seed = draft.recipe.training.seed
+    representation = make_representation(draft.recipe.representation)
+    model = make_model(draft.recipe.model, representation, seed)
+    loss = make_loss(draft, seed)
+    state = _latest_state(run, audience) if resume else None
+    begun = Start.recorded(run) if state else start(model, draft.recipe)
+    draft = _settled(draft, begun)
+    corpus = _open_corpus(draft.recipe, run, accelerator, audience, arrays)
+    if main:
+        _write_what_is_trained(run, draft.recipe, corpus, resume=resume)
+    precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
+    audience.observer.summary(
+        Summary.of(
+            draft,
+            run,
+            corpus,
+            model,
+            start=begun.said,
+            device=str(accelerator.device),
+            precision=precision,
+        )
+    )
+    # A run that was killed before its first checkpoint is resumed at step 0.
+    resumed_at = (state["step"] if state else 0) if resume else None
+    outcome = partial(
+        Outcome,
+        run=run,
+        resumed_at=resumed_at,
+        corpus=str(corpus.folder),
+        sharded=isinstance(corpus.train, Stream),
+        heldout=Extent.of(corpus.heldout),
+    )
+    settings = draft.recipe.training
+    try:
+        with Recorder(run, resumed_at=resumed_at) if main else nullcontext() as recorder:
+            trainer = Trainer(
+                settings,
+                accelerator,
+                model=model,
+                representation=representation,
+                loss=loss,
+                corpus=corpus,
+                run=run,
+                report=_reporting(recorder, audience.observer),
+                warn=partial(audience.warn, "overfitting"),
+            )
+            if state is None:
+                begin(model, representation, corpus.train, settings)
+                if main and begun.origin != "none":
+                    save_state(run.start, model.state_dict())
+            trainer.train(state)
+    except Interrupted as interrupted:
+        audience.observer.done(outcome(step=interrupted.step, interrupted=True))
+        raise
+    if main:
+        finished = finish(run, model, representation, corpus, settings, audience.encoded)
+        audience.observer.done(
+            outcome(
+                step=trainer.step,
+                interrupted=False,
+                retention=finished.retention,
+                pairs=finished.pairs,
+            )
+        )
+
+
+def _latest_state(run: Run, audience: Audience) -> dict[str, Any] | None:
+    """Load the newest whole checkpoint of a run; none if it was stopped before the first."""
+    checkpoint = load_latest(run.checkpoints)
+    for damaged in checkpoint.damaged if checkpoint else ():
+        audience.warn("checkpoint", str(damaged))
+    return checkpoint.state if checkpoint else None
+
+
+def _settled(draft: Draft, begun: Start) -> Draft:
+    """Return the draft with what follows from how the run begins, and with where that came from."""
+    recipe = evolve(
+        draft.recipe,
+        training=draft.recipe.training.settled(begun=begun.origin != "none"),
+        provenance=draft.recipe.provenance | {"training.start": begun.origin},
+    )
+    return evolve(draft, recipe=recipe)
+
+
+def _open_corpus(
+    recipe: Recipe,
+    run: Run,
+    accelerator: Accelerator,
+    audience: Audience,
+    arrays: Iterable[NamedArray] | None,
+) -> Corpus:
+    # One decodes for all, and where machines share no disk, one on each of them.
+    with accelerator.main_process_first(), accelerator.local_main_process_first():
+        return open_recipe_corpus(
+            recipe.corpus,
+            recipe.representation.sample_rate,
+            run.folder.resolve().parent,
+            audience.decoded,
+            arrays=arrays,
+            seed=recipe.training.seed,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+
+
+def _write_what_is_trained(run: Run, recipe: Recipe, corpus: Corpus, *, resume: bool) -> None:
+    """Write the recipe, and which recordings are trained on and held out."""
+    write_text(run.recipe, recipe.to_toml())
+    membership = Membership.of(corpus)
+    if resume and run.split.exists():
+        membership = membership.after(Membership.read(run.split))
+    membership.write(run.split)
+
+
+def _reporting(recorder: Recorder | None, observer: Observer) -> Callable[[Record], None]:
+    def report(record: Record) -> None:
+        if recorder is not None:
+            recorder.write(record)
+        observer.record(record)
+
+    return report

@@ -1,0 +1,143 @@
+"""Tests of distill.audio.corpus.arrays: recordings in memory are what files with the same samples are."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from distill.audio.corpus import open_arrays, open_corpus
+from distill.errors import CorpusError, InputError
+
+GIVE = "Give (name, waveform, sample_rate) for each recording, waveform being floats [N] or [C, N]."
+
+
+def noise(*shape, seed=0):
+    """Draw a waveform."""
+    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
+
+
+def test_arrays_are_what_files_are(tmp_path):
+    """The same recordings with the same digests, split alike, read alike, also at another rate."""
+    arrays = [(f"{number}.wav", noise(2, 3000, seed=number), 16_000) for number in range(5)]
+    for name, waveform, rate in arrays:
+        soundfile.write(tmp_path / name, waveform.T, rate, "FLOAT")
+    words = {"sample_rate": 8000, "heldout_fraction": 0.4}
+    files = open_corpus(tmp_path, cache=tmp_path / "cache", **words)
+    corpus = open_arrays(reversed(arrays), **words)
+    assert corpus.folder == "<arrays>"
+    for one, other in ((corpus.train, files.train), (corpus.heldout, files.heldout)):
+        assert one.recordings
+        for mine, theirs in zip(one.recordings, other.recordings, strict=True):
+            assert (mine.name, mine.digest, mine.channels) == (theirs.name, theirs.digest, theirs.channels)
+            expected = other.read(theirs)
+            assert abs(mine.frames - theirs.frames) <= 1  # a stream may end a sample later
+            frames = min(mine.frames, theirs.frames)
+            torch.testing.assert_close(one.read(mine)[:, :frames], expected[:, :frames], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [
+        noise(900),
+        noise(1, 900),
+        torch.from_numpy(noise(900)),
+        noise(900).astype(np.float64),
+        list(noise(900)),
+    ],
+)
+def test_one_channel_in_any_form(waveform):
+    """NumPy or torch, float64 or float32, with an axis for the channel or without it."""
+    corpus = open_arrays([("a", waveform, 8000)], sample_rate=8000, heldout_fraction=0.0)
+    (recording,) = corpus.train.recordings
+    assert torch.equal(corpus.train.read(recording), torch.from_numpy(noise(1, 900)))
+
+
+def test_clips_are_drawn_from_arrays():
+    """As from files: a clip of two constants holds one of them."""
+    arrays = [("low", np.full(100, 0.25), 8000), ("high", np.full((2, 100), 0.5), np.int64(8000))]
+    corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.0)
+    clips = corpus.train.draw(20, 100, torch.Generator().manual_seed(0))
+    assert {float(each) for each in clips.amax(dim=1)} == {0.25, 0.5}
+
+
+def test_what_cannot_be_used_is_skipped():
+    """With the reasons that files have."""
+    arrays = [
+        ("good", noise(900), 8000),
+        ("silent", np.zeros(900), 8000),
+        ("broken", np.full(900, np.inf), 8000),
+    ]
+    corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.5)
+    assert [recording.name for recording in corpus.train.recordings] == ["good"]
+    assert [(each.path, each.reason) for each in corpus.skipped] == [
+        ("broken", "contains NaN or infinite samples"),
+        ("silent", "is silent throughout"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ([], f"corpus: no array here can be used: none were given\n{GIVE}"),
+        (
+            [("a", np.zeros(9), 8000)],
+            f"corpus: no array here can be used:\n  a: is silent throughout\n{GIVE}",
+        ),
+    ],
+)
+def test_a_corpus_of_nothing(arrays, message):
+    """The whole message."""
+    with pytest.raises(CorpusError) as caught:
+        open_arrays(arrays, sample_rate=8000, heldout_fraction=0.1)
+    assert str(caught.value) == message
+
+
+FLOATS = "Give floats [N] or [C, N], 1 being full scale."
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (noise(9), f"corpus: expected a list of arrays, got a ndarray\n{GIVE}"),
+        ([noise(9)], f"corpus, array 1: expected (name, waveform, sample_rate), got a ndarray\n{GIVE}"),
+        (
+            [("a", noise(9), 8000), ("b", noise(9))],
+            f"corpus, array 2: expected (name, waveform, sample_rate), got a tuple\n{GIVE}",
+        ),
+        ([(3, noise(9), 8000)], f"corpus, array 1: expected a name, got 3\n{GIVE}"),
+        (
+            [("a", noise(9), 8000), ("a", noise(9), 8000)],
+            "a: two arrays have this name\nGive each its own.",
+        ),
+        (
+            [("a", noise(2, 2, 2), 8000)],
+            f"a: expected the shape [N] or [C, N], N > 0, got [2, 2, 2]\n{FLOATS}",
+        ),
+        (
+            [("a", noise(900, 2), 8000)],
+            (
+                "a: expected the shape [C, N], got [900, 2]: more channels than samples\n"
+                "Transpose it: waveform.T. soundfile.read, for one, gives [N, C]."
+            ),
+        ),
+        (
+            [("a", np.zeros(9, np.int16), 8000)],
+            (
+                "a: expected floats, 1 being full scale, got int16\n"
+                "Divide integers by their full scale: waveform / 32768 for 16 bits."
+            ),
+        ),
+        (
+            [("a", noise(9), "8000")],
+            (
+                "a: expected a sample rate in Hz, at least 1000, got '8000'\n"
+                "Give it as an integer, 44100 for example."
+            ),
+        ),
+    ],
+)
+def test_what_are_no_arrays(arrays, message):
+    """The whole message, which names the array."""
+    with pytest.raises(InputError) as caught:
+        open_arrays(arrays, sample_rate=8000, heldout_fraction=0.1)
+    assert str(caught.value) == message

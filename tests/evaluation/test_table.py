@@ -1,0 +1,137 @@
+"""Tests of distill.evaluation.table: numbers that keep their columns, names as data, and the data itself."""
+
+import attrs
+
+from distill.audio.corpus import Skipped
+from distill.evaluation import Evaluation, Metrics, Result
+from distill.evaluation.table import (
+    Row,
+    Table,
+    contender_lines,
+    mean_note,
+    printable,
+    recording_lines,
+)
+
+METRICS = Metrics(
+    log_spectral_distance=4.321,
+    multi_resolution_stft=1.5,
+    snr=0.0,
+    si_sdr=-10.0,
+    level_difference=-3.04,
+    peak=0.5,
+    mel=3.0,
+    tones=0.5,
+    texture=4.0,
+    original_texture=6.0,
+    zimtohrli=4.0,
+    visqol=4.2,
+)
+
+
+def evaluation(*metrics):
+    """Make an evaluation of recordings named by letters."""
+    return Evaluation(
+        tuple(Result(name=name, metrics=each) for name, each in zip("abcdef", metrics, strict=False))
+    )
+
+
+def test_every_measure_has_a_column():
+    """Heads over numbers, which keep their columns however large they are; terms follow."""
+    loud = attrs.evolve(METRICS, level_difference=-200.0, mel=123.4, tones=None, terms={"stft": 0.12345})
+    model = attrs.evolve(METRICS, terms={"stft": 1.5})
+    lines = contender_lines(
+        {"model": evaluation(model), "silence": evaluation(loud)}, ["zimtohrli", "visqol"]
+    )
+    assert lines == [
+        "                                                     level dB",
+        "              Zimtohrli ViSQOL tones texture  mean  abs worst  mel   LSD MR-STFT  stft",
+        "model              4.00   4.20  0.50     4.0  -3.0  3.0  -3.0  3.0  4.32    1.50   1.5",
+        "silence            4.00   4.20     -     4.0  -200  200  -200  123  4.32    1.50 0.123",
+        "originals                                6.0",
+    ]
+
+
+def test_recordings_are_listed_the_worst_first():
+    """Up to a number, with what is known of them."""
+    result = evaluation(METRICS, *(attrs.evolve(METRICS, zimtohrli=value) for value in (2.0, 3.0, 5.0)))
+    assert recording_lines(result, {"a": True, "b": False}, ["zimtohrli"], 3) == [
+        "",
+        " Zimtohrli tones texture original's level  mel   LSD trained on  worst first",
+        "      2.00  0.50     4.0        6.0  -3.0  3.0  4.32         no  b",
+        "      3.00  0.50     4.0        6.0  -3.0  3.0  4.32          ?  c",
+        "      4.00  0.50     4.0        6.0  -3.0  3.0  4.32        yes  a",
+        "and 1 more: --files 4",
+    ]
+
+
+def test_the_note_tells_what_the_mean_is_of():
+    """How many recordings, how many of them trained on, and how few have tones."""
+    result = evaluation(METRICS, attrs.evolve(METRICS, tones=None))
+    assert mean_note(result, {"a": True}).startswith(
+        "Mean over 2 of 2 recordings, 1 of them trained on (tones: over 1). Best: "
+    )
+    assert mean_note(evaluation(METRICS), {"a": False}).startswith("Mean over 1 of 1 recordings. Best: ")
+
+
+def test_a_name_does_not_steer_the_terminal():
+    """Letters of any script are kept."""
+    assert printable("鐘/ä b.wav") == "鐘/ä b.wav"
+    assert printable("a\x1b[2J\n.wav") == "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}.wav"
+
+
+def table(**changes):
+    """Make a table of two recordings, one of them silent, and of the model alone."""
+    silent = Result(name="b", metrics=None, left_out="the recording is silent")
+    values = {
+        "contenders": {"model": Evaluation((Result(name="a", metrics=METRICS), silent))},
+        "trained_on": {"a": True, "b": None},
+        "skipped": (Skipped("c.wav", "is empty"),),
+        "absent": 2,
+        "listeners": ("zimtohrli",),
+        "missing": ("visqol",),
+        "without_baselines": "it has none",
+    }
+    return Table(**values | changes)
+
+
+def test_a_table_has_a_row_for_each_recording():
+    """And the mean over those that have metrics."""
+    assert table().rows == (
+        Row(name="a", trained_on=True, metrics=METRICS),
+        Row(name="b", trained_on=None, metrics=None, left_out="the recording is silent"),
+    )
+    assert table().mean == METRICS
+
+
+def test_a_table_can_be_read():
+    """Its text is that of its parts, every recording and what is missing."""
+    parts = table()
+    assert str(parts).splitlines() == [
+        *contender_lines(parts.contenders, ["zimtohrli"]),
+        *recording_lines(parts.model, {"a": True}, ["zimtohrli"], 1),
+        "",
+        "Mean over 1 of 2 recordings, 1 of them trained on. Best: Zimtohrli 5, ViSQOL 4.73, tones 1,",
+        "texture as the originals', everything else 0.",
+        "not in the corpus: 2 of the recordings that the run held out",
+        "left out: b: the recording is silent",
+        "skipped: c.wav: is empty",
+        "linear code and mean spectrum: left out, since it has none",
+        'ViSQOL: pip install "distill[hearing]"',
+    ]
+    assert "worst first" not in parts.as_text(files=0)
+    whole = table(absent=0, missing=(), without_baselines="", skipped=())
+    assert str(whole).splitlines()[-1] == "left out: b: the recording is silent"
+
+
+def test_a_table_is_data():
+    """Each contender or None, each recording with what is known of it, and what was skipped."""
+    told = table().to_dict()
+    assert list(told) == ["model", "linear_code", "mean_spectrum", "silence", "ceiling", "skipped"]
+    assert told["silence"] is None
+    assert told["model"]["mean"] == attrs.asdict(METRICS)
+    assert [(each["name"], each["trained_on"]) for each in told["model"]["recordings"]] == [
+        ("a", True),
+        ("b", None),
+    ]
+    assert told["skipped"] == [{"path": "c.wav", "reason": "is empty"}]

@@ -1,0 +1,207 @@
+"""Tests of distill.inference: a trained model, loaded and used."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import distill
+from distill.audio.soundfiles import resample
+from distill.errors import InputError, RunError, ShapeError
+from distill.model import sounds
+from distill.model.loading import load_model
+from distill.storage.run import Run
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    """Load the tiny model."""
+    return distill.load(trained.folder)
+
+
+def noise(*shape, seed=0):
+    """Draw a waveform."""
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_parts_are_torch_modules(model, trained):
+    """With the weights of the run, wherever it is given: as a path, as text, as a run."""
+    assert isinstance(model.vae, torch.nn.Module)
+    assert isinstance(model.representation, torch.nn.Module)
+    vae, _ = load_model(Run(trained.folder))
+    for source in (trained.folder, str(trained.folder), Run(trained.folder)):
+        loaded = distill.load(source)
+        for one, other in zip(loaded.vae.parameters(), vae.parameters(), strict=True):
+            assert torch.equal(one, other)
+        assert (loaded.sample_rate, loaded.run, loaded.vae.training) == (8000, Run(trained.folder), False)
+    assert repr(model) == f"Model({str(trained.folder)!r}, sample_rate=8000, device='cpu')"
+
+
+def test_a_model_moves(trained):
+    """With all of its parts, and it is the same model; the meta device stands for another one."""
+    model = distill.load(trained.folder)
+    assert model.to("meta") is model
+    assert model.device.type == "meta"
+    assert {each.device.type for each in (*model.vae.buffers(), *model.representation.buffers())} == {"meta"}
+
+
+def test_the_recipe_is_that_of_the_run(model):
+    """As an object, its provenance that of the training."""
+    assert model.recipe.training.steps == 4
+    assert model.recipe.loss.stft.weight == 1.0
+    assert model.recipe.provenance["training.start"] == "none"
+
+
+def test_latents_are_those_that_were_kept(model, recordings):
+    """By the names of the recordings that were trained on; each can be decoded, in stereo, too."""
+    stereo = [entry for entry in model.latents.values() if len(entry.latents) == 2]
+    assert len(model.latents) == 4
+    assert all((recordings / name).is_file() for name in model.latents)
+    (entry,) = stereo
+    sound = model.decode(entry)
+    assert sound.shape == (2, 64 * (8 * entry.latents.shape[-1] - 1))
+    assert sound.isfinite().all()
+
+
+def test_what_is_encoded_can_be_decoded(model):
+    """`[C, N]` to `[C, D, T']` and back; of one channel that is what `reconstruct` does in one step."""
+    waveform = noise(2, 3000)
+    latents = model.encode(waveform)
+    assert latents.shape == (2, model.vae.latent_size, 6)  # ceil((ceil(3000 / 64) + 1) / 8)
+    expected, _ = model.vae.encode(model.representation(waveform))
+    assert torch.equal(latents, expected)
+    mono = model.encode(waveform[:1])
+    assert torch.equal(mono, latents[:1])
+    decoded = model.decode(mono, samples=3000)
+    torch.testing.assert_close(decoded, model.reconstruct(waveform[:1]), atol=1e-5, rtol=0)
+    assert not latents.requires_grad
+
+
+def test_channels_are_decoded_each_for_itself(model):
+    """What one channel holds is not heard in another."""
+    latents = model.encode(noise(2, 3000))
+    both = model.decode(latents)
+    assert both.shape == (2, 64 * (8 * 6 - 1))
+    torch.testing.assert_close(both[:1], model.decode(latents[:1]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(3000,), (1, 3000), (3, 3000)])
+@pytest.mark.parametrize("rate", [None, 8000, 11025])
+def test_any_number_of_channels_at_any_rate(model, shape, rate):
+    """The reconstruction has the shape of what was given; NumPy, or a list, is as good as a tensor."""
+    waveform = noise(*shape)
+    made = model.reconstruct(waveform, rate)
+    assert made.shape == (shape if len(shape) == 2 else (1, *shape))
+    assert torch.equal(made, model.reconstruct(waveform.double().numpy(), sample_rate=rate))
+    expected = resample(waveform.view(-1, 3000), rate or 8000, 8000)
+    assert torch.equal(model.encode(waveform, rate), model.encode(expected))
+    if rate in (None, 8000):
+        expected = sounds.reconstruct(model.vae, model.representation, expected)
+        assert torch.equal(made, expected)
+
+
+def test_sounds_are_generated(model):
+    """More of them begin with the same, another seed gives others, and a length is kept."""
+    first, second = model.generate(2, seed=5)
+    assert torch.equal(model.generate(seed=5)[0], first)
+    assert not torch.equal(first, second)
+    (other,) = model.generate(seed=6, seconds=0.25)
+    assert other.shape[-1] == 2000
+    assert other.isfinite().all()
+
+
+def test_recordings_are_measured(model, recordings):
+    """A table with a row for each; arrays, or the corpus of the run, are as good as a folder."""
+    table = model.evaluate(recordings, visqol=False)
+    assert {row.name for row in table.rows} == {"a.wav", "b.wav", "c.wav", "below/a.wav", "stereo.wav"}
+    assert sum(bool(row.trained_on) for row in table.rows) == 4
+    assert table.mean == table.model.mean
+    assert list(table.contenders) == ["model", "linear_code", "mean_spectrum", "silence", "ceiling"]
+    assert str(table).splitlines()[2].startswith("model ")
+    held_out = model.evaluate(heldout=True, visqol=False)
+    assert [row.trained_on for row in held_out.rows] == [False]
+    told = []
+    arrays = [("noise", noise(2, 3000), 16_000)]
+    of_arrays = model.evaluate(arrays, loss="stft", on_progress=told.append)
+    assert of_arrays.mean.terms.keys() == {"stft"}
+    assert [(each.stage, each.done, each.total) for each in told] == [
+        ("measuring", done, 5) for done in range(1, 6)
+    ]
+    assert told[0].item == "noise: model"
+
+
+def test_the_base_model_can_be_loaded():
+    """It encodes and decodes; there are no recordings that it could make sounds of."""
+    model = distill.load("base")
+    assert repr(model) == "Model('base', sample_rate=44100, device='cpu')"
+    assert model.reconstruct(noise(4410)).shape == (1, 4410)
+    assert model.recipe.representation.n_fft == model.representation.n_fft
+    with pytest.raises(RunError) as caught:
+        model.generate()
+    assert str(caught.value) == (
+        "the base model: holds no latents to make sounds of\n"
+        "Train it on recordings of your own, for a minute at least: distill.train(...)"
+    )
+
+
+def test_a_term_that_is_not_installed_is_not_needed(trained, tmp_path):
+    """The recipe has its options as plain data."""
+    run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
+    run.recipe.write_text(run.recipe.read_text() + "\n[loss.not_installed]\nweight = 0.5\n")
+    model = distill.load(run)
+    assert model.recipe.loss["not_installed"] == {"weight": 0.5}
+    assert model.recipe.training.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate", "message"),
+    [
+        (np.zeros((2, 3, 4)), None, "waveform: expected the shape [N] or [C, N], N > 0, got [2, 3, 4]"),
+        (np.zeros(0), None, "waveform: expected the shape [N] or [C, N], N > 0, got [0]"),
+        (np.zeros((4000, 2)), None, "waveform: expected the shape [C, N], got [4000, 2]: more channels"),
+        (np.zeros(9, np.int16), None, "waveform: expected floats, 1 being full scale, got int16"),
+        (np.full(9, np.nan), None, "waveform: contains NaN or infinite samples"),
+        (np.zeros(9), 10, "sample_rate: expected a sample rate in Hz, at least 1000, got 10"),
+        (np.zeros(9), 44100.5, "sample_rate: expected a sample rate in Hz, at least 1000, got 44100.5"),
+    ],
+)
+def test_what_is_no_waveform(model, waveform, rate, message):
+    """One message of what was expected."""
+    for method in (model.encode, model.reconstruct):
+        with pytest.raises(InputError) as caught:
+            method(waveform, rate)
+        assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("latents", "samples", "message"),
+    [
+        (torch.zeros(16, 6), None, "latents must have the shape [C, 16, T']: got [16, 6]"),
+        (torch.zeros(1, 3, 6), None, "latents must have the shape [C, 16, T']: got [1, 3, 6]"),
+        (torch.zeros(1, 16, 6), 3009, "6 latents hold 1 to 3008 samples: 3009 were asked for"),
+        (torch.zeros(1, 16, 6), 0, "6 latents hold 1 to 3008 samples: 0 were asked for"),
+        ("x", None, "latents must have the shape [C, 16, T']: got a str"),
+    ],
+)
+def test_what_are_no_latents(model, latents, samples, message):
+    """The whole message."""
+    with pytest.raises(ShapeError) as caught:
+        model.decode(latents, samples)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"count": 0}, "count: must be at least 1, got 0"),
+        ({"seed": -1}, "seed: must be at least 0, got -1"),
+        ({"temperature": -0.1}, "temperature: must be at least 0, got -0.1"),
+        ({"seconds": 0.0}, "seconds: must be within 0.05..600, got 0.0"),
+    ],
+)
+def test_what_cannot_be_generated(model, words, message):
+    """The whole message."""
+    with pytest.raises(InputError) as caught:
+        model.generate(**words)
+    assert str(caught.value) == message

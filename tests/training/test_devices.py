@@ -1,0 +1,57 @@
+"""Tests of distill.training.devices: where a run is computed."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from distill.errors import ConfigError
+from distill.settings import TrainingSettings
+from distill.training.devices import make_accelerator
+
+
+@pytest.fixture
+def _fresh_process():
+    """Let a test choose a precision, which Accelerate allows once in a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # as Accelerate's own tests do
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # as above
+
+
+@pytest.mark.usefixtures("_fresh_process")
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "expected"),
+    [
+        ("auto", {"avx512_bf16": True}, "bf16"),
+        ("auto", {"avx512_bf16": False, "amx_bf16": True}, "bf16"),
+        ("auto", {"avx2": True}, "no"),
+        ("float32", {"avx512_bf16": True}, "no"),
+        ("bfloat16", {"avx2": True}, "bf16"),
+    ],
+)
+def test_the_precision_of_the_model_on_a_cpu(monkeypatch, precision, capabilities, expected):
+    """It is float32 unless the CPU computes in bfloat16, or bfloat16 is asked for."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    accelerator = make_accelerator(TrainingSettings(device="cpu", precision=precision))
+    assert accelerator.device.type == "cpu"
+    assert accelerator.mixed_precision == expected
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    """The whole message, with what there is."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        make_accelerator(TrainingSettings(device="mps"))
+    assert str(caught.value) == ("training.device: this machine has no 'mps'; expected one of auto, cpu")
+
+
+def test_processes_share_a_step_evenly(monkeypatch):
+    """The whole message where the clips of a step cannot be divided among the processes."""
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
+    with pytest.raises(ConfigError) as caught:
+        make_accelerator(TrainingSettings(device="cpu", precision="float32", batch_size=8))
+    assert str(caught.value) == (
+        "training.batch_size: must be a multiple of the number of processes, 3, got 8"
+    )
+    make_accelerator(TrainingSettings(device="cpu", precision="float32", batch_size=3))

@@ -1,0 +1,351 @@
+"""Tests of distill.training.train: what the command line does, done from Python."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+
+import pytest
+from torch import nn
+
+import distill
+from distill import Interrupted, Observer, TermConfig, TermSpec
+from distill.errors import ConfigError, InputError, RunError
+from distill.storage.checkpoints import checkpoint_paths
+from distill.storage.run import Run
+
+
+class Watcher(Observer):
+    """Keeps what it is told, and lets a test see each record as it comes."""
+
+    def __init__(self, on_record=lambda _: None):
+        self.told, self.on_record = [], on_record
+
+    def summary(self, summary):
+        """Keep it."""
+        self.told.append(("summary", summary))
+
+    def record(self, record):
+        """Keep it."""
+        self.told.append((f"{record.split} {record.step}", record))
+        self.on_record(record)
+
+    def done(self, outcome):
+        """Keep it."""
+        self.told.append(("done", outcome))
+
+    @property
+    def order(self):
+        """What it was told, by name."""
+        return [name for name, _ in self.told]
+
+    def last(self):
+        """What it was told last."""
+        return self.told[-1][1]
+
+
+class Quiet(nn.Module):
+    """A term of a notebook: the mean square of the posterior's means."""
+
+    def __init__(self, _):
+        super().__init__()
+
+    def forward(self, inputs):
+        """Compute it."""
+        return inputs.posterior.mu.square().mean()
+
+
+SPEC = TermSpec(name="quiet", config=TermConfig, build=Quiet, summary="quiet latents")
+
+
+@pytest.fixture
+def command(distill):
+    """Give the command line, whose fixture has the name of the package."""
+    return distill
+
+
+@pytest.fixture(scope="module")
+def train(tiny_options):
+    """Train as `distill.train` does, with the tiny recipe."""
+
+    def train(*corpus, options=(), **words):
+        given = {} if "recipe" in words or words.get("resume") else tiny_options
+        return distill.train(*corpus, options=given | dict(options), **words)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def first(train, arrays, tmp_path_factory):
+    """Train two steps on arrays with a term of a notebook: the run, and what was observed."""
+    watcher = Watcher()
+    out = tmp_path_factory.mktemp("runs") / "first"
+    run = train(arrays, loss=["recon", "kl", SPEC], steps=2, out=out, seed=3, observer=watcher)
+    return run, watcher
+
+
+def read(run):
+    """Read the recipe of a run as any program would."""
+    return tomllib.loads((run.folder / "recipe.toml").read_text())
+
+
+def test_a_run_is_returned_and_nothing_is_printed(train, recordings, tmp_path, capfd):
+    """Its folder holds what that of the command line does; options may leave out `loss.`."""
+    out = tmp_path / "run"
+    run = train(str(recordings), loss="stft,recon", steps=1, out=str(out), options={"stft.weight": 2.0})
+    assert run == Run(out)
+    assert {path.name for path in out.iterdir()} == {
+        *("recipe.toml", "metrics.jsonl", "checkpoints", "model.safetensors", "latents.safetensors"),
+        *("tensorboard", "baselines.safetensors", "split.json"),
+    }
+    recipe = read(run)
+    assert recipe["loss"]["stft"]["weight"] == 2.0
+    assert (recipe["corpus"]["path"], recipe["training"]["steps"]) == (str(recordings), 1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_observer_is_told_what_happens(first):
+    """What is to be trained, every record, and how it ended, in this order; as values."""
+    run, watcher = first
+    assert watcher.order == ["summary", "train 1", "heldout 1", "train 2", "heldout 2", "done"]
+    summary, outcome = watcher.told[0][1], watcher.last()
+    assert [(term.name, term.last_weight) for term in summary.terms] == [
+        ("reconstruction", 0.1),
+        ("kl", 0.01),
+        ("quiet", 1.0),
+    ]
+    assert (summary.train.recordings, summary.heldout.recordings, summary.skipped) == (2, 1, ())
+    assert summary.train.seconds + summary.heldout.seconds == pytest.approx(0.9)
+    assert (summary.latents_per_second, summary.device, summary.precision) == (250, "cpu", "float32")
+    assert (outcome.run, outcome.step, outcome.interrupted, outcome.was_finished) == (run, 2, False, False)
+    assert (outcome.retention, outcome.pairs) == (None, ())
+
+
+def test_arrays_are_a_corpus(first):
+    """The recipe says so, and the run knows which of them it held out."""
+    run, _ = first
+    assert read(run)["corpus"]["path"] == "<arrays>"
+    model = distill.load(run)
+    assert {*model.latents} < {"mono", "slow", "stereo"}
+    assert len(model.latents) == 2
+
+
+def test_a_run_of_arrays_needs_them_to_go_on(first):
+    """The whole message, with what is missing."""
+    run, _ = first
+    names = [*distill.load(run).latents]
+    (held_out,) = {"mono", "slow", "stereo"} - {*names}
+    with pytest.raises(RunError) as caught:
+        distill.train(loss=["recon", "kl", SPEC], resume=True, out=run.folder)
+    assert str(caught.value) == (
+        f"{run.folder}: its corpus was given as arrays, in Python, and is missing: "
+        f"{', '.join([*names, held_out])}\n"
+        "Give them again, in Python: distill.train([(name, waveform, sample_rate), ...], resume=True, "
+        "out=...)"
+    )
+
+
+def test_a_term_of_a_notebook_is_named_when_it_is_missing(first, command):
+    """The recipe says where it came from; to go on without it is one whole message, with status 2."""
+    run, _ = first
+    assert read(run)["provenance"]["quiet"] == f"python:{Quiet.__module__}"
+    result = command("train", "--resume", "--out", run.folder)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: recipe: it needs loss terms that were given in Python: 'quiet' of {Quiet.__module__}\n"
+        "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)\n"
+    )
+
+
+def test_a_run_of_arrays_and_a_notebook_s_term_goes_on(first, train, arrays):
+    """Where both are given again; it finds the same recordings held out."""
+    run, _ = first
+    before = (run.folder / "split.json").read_text()
+    watcher = Watcher()
+    words = {"loss": ["recon", "kl", SPEC], "resume": True, "observer": watcher}
+    assert train(arrays, steps=3, out=run.folder, **words) == run
+    assert watcher.order == ["summary", "train 3", "done"]
+    assert (watcher.last().resumed_at, watcher.last().step) == (2, 3)
+    assert (run.folder / "split.json").read_text() == before
+    again = Watcher()
+    train(arrays, out=run.folder, **words | {"observer": again})
+    assert again.last().was_finished
+
+
+def test_a_recipe_may_be_data_or_a_file(first, train, arrays, tmp_path):
+    """What stands beside it comes first, as on the command line."""
+    run, _ = first
+    loss = ["recon", "kl", SPEC]
+    for number, recipe in enumerate((read(run), run.folder / "recipe.toml")):
+        made = read(train(arrays, recipe=recipe, loss=loss, steps=1, out=tmp_path / str(number)))
+        assert (made["training"]["seed"], made["training"]["steps"]) == (3, 1)
+        assert made["loss"] == read(run)["loss"]
+
+
+def test_a_recipe_object_is_taken_where_a_corpus_stands(recordings, tiny_tree, tmp_path):
+    """With its corpus, its terms and its options."""
+    tree = tiny_tree | {"corpus": {"path": str(recordings)}, "loss": {"recon": {}, "kl": {"free_bits": 0.5}}}
+    tree["training"] = tree["training"] | {"steps": 1, "pairs": 0}
+    first = distill.train(recipe=tree, out=tmp_path / "first")
+    recipe = distill.load(first).recipe
+    second = distill.train(recipe, out=tmp_path / "second")
+    assert read(second) == read(first)
+    with pytest.raises(InputError) as caught:
+        distill.train(recipe, recipe=tree, out=tmp_path / "third")
+    assert str(caught.value) == "a recipe is given twice, as the corpus and as the recipe"
+
+
+def test_two_runs_of_one_process_may_differ_in_precision(train, arrays, tmp_path):
+    """Accelerate keeps its first choice; each run has its own all the same."""
+    for precision in ("float32", "bfloat16", "float32"):
+        watcher = Watcher()
+        options = {"training.precision": precision}
+        train(arrays, loss="recon", steps=1, out=tmp_path / str(len([*tmp_path.iterdir()])), options=options,
+              observer=watcher)  # fmt: skip
+        assert watcher.told[0][1].precision == precision
+
+
+def in_thread(work):
+    """Do work in another thread, within a running event loop as a notebook has; pass on what it raises."""
+    results = []
+
+    async def cell():
+        results.append(work())
+
+    def run():
+        try:
+            asyncio.run(cell())
+        except BaseException as error:  # noqa: BLE001  # raised below
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
+
+
+def test_another_thread_trains_and_sets_no_signal_handler(train, arrays, tmp_path):
+    """Python lets the main thread alone do so; training is no different for that."""
+    handlers = []
+    watcher = Watcher(lambda _: handlers.append(signal.getsignal(signal.SIGTERM)))
+    before = signal.getsignal(signal.SIGTERM)
+    run = in_thread(lambda: train(arrays, loss="recon,kl", steps=2, out=tmp_path / "run", observer=watcher))
+    assert {*handlers} == {before}
+    assert watcher.order[-1] == "done"
+    assert len(distill.load(run).generate(1)) == 1
+
+
+def test_an_interrupt_saves_and_is_raised(train, arrays, tmp_path):
+    """Ctrl-C is a KeyboardInterrupt as always; what it carries says how to go on, and the observer knows."""
+    watcher = Watcher(lambda record: record.step == 1 and os.kill(os.getpid(), signal.SIGINT))
+    out = tmp_path / "run"
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(arrays, loss="recon,kl", steps=9, out=out, observer=watcher)
+    assert isinstance(caught.value, Interrupted)
+    assert (caught.value.run, caught.value.step) == (Run(out), 2)
+    assert str(caught.value) == (
+        f"interrupted at step 2, and saved. Go on with distill.train(..., resume=True, out='{out}')"
+    )
+    assert list(checkpoint_paths(out / "checkpoints")) == [2]
+    assert watcher.last().interrupted
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("error", [ValueError("enough"), KeyboardInterrupt()])
+def test_what_an_observer_raises_ends_the_run_and_loses_no_step(train, arrays, tmp_path, error):
+    """It is raised as it is, in any thread, and the run can be gone on with."""
+
+    def stop(record):
+        if record.step == 2:
+            raise error
+
+    out = tmp_path / "run"
+    with pytest.raises(type(error)) as caught:
+        in_thread(lambda: train(arrays, loss="recon,kl", steps=3, out=out, observer=Watcher(stop)))
+    assert caught.value is error
+    watcher = Watcher()
+    train(arrays, resume=True, out=out, observer=watcher)
+    assert watcher.order[:2] == ["summary", "train 3"]
+
+
+def test_progress_is_told_before_and_after(train, recordings, tmp_path):
+    """While recordings are decoded, and while they are encoded at the end."""
+    told = []
+    train(recordings, loss="recon", steps=1, out=tmp_path / "run", on_progress=told.append)
+    assert [(each.stage, each.done, each.total) for each in told] == [
+        *(("decoding", done, 5) for done in range(1, 6)),
+        *(("finishing", done, 4) for done in range(5)),
+    ]
+
+
+class Deaf:
+    """No observer: it lacks methods."""
+
+    def record(self, record):
+        """Do nothing."""
+
+    def __repr__(self):
+        return "Deaf()"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "message"),
+    [
+        (
+            {"observer": Deaf()},
+            InputError,
+            (
+                "observer: an observer has the methods summary, record, warning and done: got Deaf()\n"
+                "Make it a subclass of distill.Observer, which has all four."
+            ),
+        ),
+        ({"resume": True}, InputError, "resume: resume needs out, the run folder to go on with"),
+        (
+            {"corpus": 3},
+            InputError,
+            (
+                "corpus: a corpus is a path, a URL or arrays: got a int\n"
+                "Give arrays as [(name, waveform, sample_rate), ...]."
+            ),
+        ),
+        (
+            {"recipe": {"corpus": {"path": "<arrays>"}}},
+            RunError,
+            (
+                "recipe: its corpus was given as arrays, in Python, and is missing\n"
+                "Give another corpus: distill train CORPUS --config FILE"
+            ),
+        ),
+        (
+            {"steps": 1, "minutes": 2.0},
+            ConfigError,
+            "training: set either minutes or steps, not both: 2.0 and 1",
+        ),
+    ],
+)
+def test_what_does_not_fit(words, kind, message, tmp_path, monkeypatch):
+    """One whole message, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind) as caught:
+        distill.train(**words)
+    assert str(caught.value) == message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_with_a_recipe_is_told_before_torch_is_loaded():
+    """At once, as the help is."""
+    code = (
+        "import sys, distill\n"
+        "try:\n    distill.train(loss='recon', options={'recon.weigth': 2.0})\n"
+        "except distill.DistillError as error:\n    print(error)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("loss.reconstruction.weigth: unknown option, got 2.0")
