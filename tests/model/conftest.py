@@ -2,9 +2,9 @@
 
 import attrs
 import pytest
+from distill.training.assembly import make_model
 
 from distill.settings import ModelSettings
-from distill.training.assembly import make_model
 
 
 @pytest.fixture(scope="session")

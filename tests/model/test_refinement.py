@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from distill.evaluation import log_spectral_distance, multi_resolution_stft
-from distill.model.building import make_model
 from distill.model.refinement import refine
 from distill.spectral.representation import MagnitudeIF
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from distill.model import sounds
-from distill.model.building import make_model
 from distill.model.channels import coherence_of
 from distill.spectral.representation import MagnitudeIF
 
