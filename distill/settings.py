@@ -160,7 +160,7 @@ class TrainingSettings:
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
             "help": "how much faster or slower a clip is played at most, at random; 0.4: by up to 1.4. "
-            "Unset: 0 where the training begins with a model, else 0.4"
+            "Unset: 0 where the training begins with a model and its code, else 0.4"
         },
     )
     mix: float | None = field(
@@ -168,7 +168,7 @@ class TrainingSettings:
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
             "help": "share of the clips that another one is laid over. Unset: 0 where the training begins "
-            "with a model, else 0.5"
+            "with a model and its code, else 0.5"
         },
     )
     reconciliations: int = field(
@@ -252,10 +252,14 @@ class TrainingSettings:
             return None
         return DEFAULT_MINUTES if self.minutes is None else self.minutes
 
-    def settled(self, *, begun: bool) -> "TrainingSettings":
-        """Return the settings with unset ones filled in, by whether the training begins with a model."""
+    def settled(self, *, begun: bool, new_code: bool = False) -> "TrainingSettings":
+        """Return the settings with unset ones filled in, by whether the training begins with a model.
+
+        `new_code` says that the model has a smaller code than the one it begins with, which has to be
+        learnt from clips that are changed.
+        """
         rate, share = self.rates(begun=begun)
-        speed, mix = self.augmentation(begun=begun)
+        speed, mix = self.augmentation(begun=begun and not new_code)
         return evolve(
             self, minutes=self.time_limit, learning_rate=rate, encoder_rate=share, speed=speed, mix=mix
         )

@@ -107,6 +107,13 @@ def test_what_is_unset_depends_on_what_the_training_begins_with():
     assert (begun.learning_rate, begun.encoder_rate, begun.speed, begun.mix) == (3e-4, 0.0, 0.0, 0.0)
     assert (from_nothing.learning_rate, from_nothing.encoder_rate) == (1e-3, 1.0)
     assert (from_nothing.speed, from_nothing.mix) == (0.4, 0.5)
+    new_code = TrainingSettings().settled(begun=True, new_code=True)
+    assert (new_code.learning_rate, new_code.encoder_rate, new_code.speed, new_code.mix) == (
+        3e-4,
+        0,
+        0.4,
+        0.5,
+    )
 
 
 def test_what_is_set_stays():

@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from distill.audio.corpus import Corpus, NamedArray, Stream
 from distill.audio.corpus.membership import Membership
 from distill.audio.progress import Progress
+from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.recipe import Draft, Recipe
 from distill.storage.checkpoints import load_latest, save_state, write_text
@@ -77,7 +78,7 @@ def carry_out(
     loss = make_loss(draft, seed)
     state = _latest_state(run, audience) if resume else None
     begun = Start.recorded(run) if state else start(model, draft.recipe)
-    draft = _settled(draft, begun)
+    draft = _settled(draft, begun, model)
     corpus = _open_corpus(draft.recipe, run, accelerator, audience, arrays)
     if main:
         _write_what_is_trained(run, draft.recipe, corpus, resume=resume)
@@ -145,11 +146,13 @@ def _latest_state(run: Run, audience: Audience) -> dict[str, Any] | None:
     return checkpoint.state if checkpoint else None
 
 
-def _settled(draft: Draft, begun: Start) -> Draft:
+def _settled(draft: Draft, begun: Start, model: VAE) -> Draft:
     """Return the draft with what follows from how the run begins, and with where that came from."""
     recipe = evolve(
         draft.recipe,
-        training=draft.recipe.training.settled(begun=begun.origin != "none"),
+        training=draft.recipe.training.settled(
+            begun=begun.origin != "none", new_code=model.axes is not None and not model.axes.begun
+        ),
         provenance=draft.recipe.provenance | {"training.start": begun.origin},
     )
     return evolve(draft, recipe=recipe)

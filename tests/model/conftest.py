@@ -2,8 +2,8 @@
 
 import attrs
 import pytest
-from distill.training.assembly import make_model
 
+from distill.model.building import make_model
 from distill.settings import ModelSettings
 
 
