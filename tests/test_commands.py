@@ -28,7 +28,7 @@ def commands(page):
     for block in re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         if block.startswith("#!"):  # a script for a cluster, which the page says was not run
             continue
-        for line in block.replace("\\\n", " ").splitlines():
+        for line in block.replace("\\\n", " ").replace(" && ", "\n").splitlines():
             command = re.sub(r"^\.venv/bin/|^torchrun .* -m (?=distill )", "", line)
             if command.startswith(("distill ", "pip install -e ./distill-")) and "://" not in command:
                 found.append(command)
