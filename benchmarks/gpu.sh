@@ -135,9 +135,9 @@ export python device work
 
 # shellcheck disable=SC2329  # by a stage
 tests() {
-    local chosen=(tests/test_cuda.py tests/test_representation.py tests/test_spectral.py tests/test_functional.py
-        tests/test_views.py tests/balancing tests/terms tests/model tests/trainer/test_learning.py)
-    [[ $device == cpu ]] && chosen=(tests/test_cuda.py tests/balancing tests/model/test_code.py)
+    local chosen=(tests/test_cuda.py tests/spectral tests/test_functional.py tests/views tests/loss/test_balancing.py
+        tests/loss/terms tests/model tests/training/trainer/test_learning.py)
+    [[ $device == cpu ]] && chosen=(tests/test_cuda.py tests/loss/test_balancing.py tests/model/test_code.py)
     echo "run: ${chosen[*]}"
     echo "not run here, though they are there:"
     find tests -name 'test_*.py' | sort | grep -v -F -f <(printf '%s\n' "${chosen[@]}")
