@@ -1,6 +1,6 @@
-"""A trained model to work with: `distill.load` gives it, the commands that use a model call it.
+"""The `Model` class, which `distill.load` returns and the command line uses.
 
-Shapes: `C` channels, `N` samples, `D` numbers in each of `T'` latents. Waveforms have 1 as full scale.
+Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent frames. Full scale is 1.
 """
 
 import os
@@ -35,26 +35,28 @@ if TYPE_CHECKING:
 StrPath: TypeAlias = str | os.PathLike[str]
 
 _SHORTEST, _LONGEST = 0.05, 600
-"""Seconds of a new sound."""
+"""Bounds of the length of a generated sound, in seconds."""
 
 BASE = "base"
-"""What `load` takes for the model that the package brings."""
+"""The argument of `load` that selects the base model shipped with the package."""
 
 
 def load(run: Run | StrPath, *, device: str | torch.device = "cpu") -> "Model":
-    """Load the model of a training run, finished or not. Its loss terms need not be installed.
+    """Load the model of a training run, whether finished or not.
+
+    The run's loss terms need not be installed.
 
         model = distill.load("runs/first")
         sounds = model.generate(8, seed=0)
 
     Args:
-        run: what `distill.train` returned, or the run folder; `"base"` is the model that a training begins
-            with, which the package brings.
-        device: where to put it.
+        run: the value returned by `distill.train`, or the path of a run folder. `"base"` loads the base model
+            shipped with the package, from which training starts by default.
+        device: the device to load the model onto.
 
     Raises:
-        RunError: the folder is not a run, or holds no model yet, or a damaged one.
-        ConfigError: its recipe does not fit.
+        RunError: the folder is not a run, holds no model yet, or holds a damaged one.
+        ConfigError: the run's recipe is not valid.
     """
     if run == BASE:
         base = load_base()
@@ -69,14 +71,14 @@ def load(run: Run | StrPath, *, device: str | torch.device = "cpu") -> "Model":
 
 
 class Model:
-    """A trained model, with everything that is done with one.
+    """A trained model that encodes, decodes, reconstructs, generates and evaluates.
 
-    `vae` and `representation` are torch modules: the latter maps waveforms `[B, N]` to spectrograms
-    `[B, 2, F, T]`, of which the former is an autoencoder. `run` is the run folder, None for the base model.
+    `vae` and `representation` are torch modules: `representation` maps waveforms `[B, N]` to spectrograms
+    `[B, 2, F, T]`, and `vae` is an autoencoder of these. `run` is the run folder, or None for the base model.
 
-    A waveform is a tensor or an array of floats `[N]` or `[C, N]`, a single channel being `[1, N]` in what is
-    returned. It is at the model's `sample_rate`, unless another one is given with it. What is returned has no
-    gradient, and is on the device of what was given.
+    Methods take a waveform as a tensor or array of floats `[N]` or `[C, N]`, at the model's `sample_rate`
+    unless another rate is passed. They return waveforms `[C, N]`, with `C` = 1 for a single channel. Returned
+    tensors have no gradient and are on the device of the input.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Model:
 
     @property
     def sample_rate(self) -> int:
-        """The sample rate of the sounds that the model makes, in Hz."""
+        """The sample rate of the model's output, in Hz."""
         return self.representation.sample_rate
 
     @property
@@ -105,21 +107,21 @@ class Model:
         return self.vae.device
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the model to a device, and return it."""
+        """Move the model to a device and return the model."""
         self.vae.to(device)
         self.representation.to(device)
         return self
 
     @cached_property
     def recipe(self) -> "Recipe":
-        """Everything the training was told; of the base model, what a training that begins with it is.
+        """The recipe of the training run; for the base model, the defaults with its settings.
 
-        Its `loss` has a config for each term or, where a term is not installed, plain data.
+        `recipe.loss` holds a config for each term, or plain data where a term is not installed.
 
         Raises:
-            ConfigError: the recipe does not fit.
+            ConfigError: the recipe is not valid.
         """
-        from distill.plugin.registry import Registry  # noqa: PLC0415  # a sound needs no plugins
+        from distill.plugin.registry import Registry  # noqa: PLC0415  # making sounds needs no plugins
         from distill.recipe import Recipe, read_recipe  # noqa: PLC0415  # as above
 
         recorded = self._tree.get("provenance", {})
@@ -131,12 +133,12 @@ class Model:
 
     @cached_property
     def latents(self) -> dict[str, Encoded]:
-        """The latents of the recordings that the model was trained on, by name, which `generate` mixes.
+        """The latents of the training recordings, by name. `generate` mixes these.
 
-        Each has `latents` `[C, D, T']` and the `coherence` of its channels, and can be decoded.
+        Each entry has `latents` `[C, D, T']` and the `coherence` of its channels; `decode` accepts it.
 
         Raises:
-            RunError: the training has not come to its end, or this is the base model.
+            RunError: the training run is not finished, or this is the base model.
         """
         if self.run is None:
             raise RunError(
@@ -148,26 +150,26 @@ class Model:
 
     @torch.no_grad()
     def encode(self, waveform: Any, sample_rate: int | None = None) -> Tensor:  # noqa: ANN401  # an array
-        """Return the latents `[C, D, T']` of a waveform, the means of the posterior.
+        """Return the latents `[C, D, T']` of a waveform: the means of the posterior.
 
-        Channels are encoded each for itself. Memory grows with the length of the waveform.
+        Each channel is encoded independently. Memory use grows with the length of the waveform.
 
         Raises:
-            InputError: the waveform is not one of finite floats `[N]` or `[C, N]`.
+            InputError: the waveform does not consist of finite floats `[N]` or `[C, N]`.
         """
         prepared, device = self._prepared(waveform, sample_rate)
         latents, _ = self.vae.encode(self.representation(prepared.to(self.device)))
         return latents.to(device)
 
     def decode(self, latents: Tensor | Encoded, samples: int | None = None) -> Tensor:
-        """Return the sound `[C, N]` of latents `[C, D, T']`, at the model's sample rate.
+        """Decode latents `[C, D, T']` into a waveform `[C, N]` at the model's sample rate.
 
-        Channels are decoded each for itself: what they have in common beyond that is kept by `reconstruct`,
-        and by an entry of `latents`.
+        Each channel is decoded independently. To keep the correlation between channels, use `reconstruct` or
+        pass an entry of `latents`.
 
         Args:
-            latents: what `encode` returned, or an entry of `latents`.
-            samples: N, by default as many as the latents hold.
+            latents: the result of `encode`, or an entry of `latents`.
+            samples: N. Default: as many samples as the latents hold.
 
         Raises:
             ShapeError: the latents have another shape, or hold fewer samples.
@@ -192,19 +194,22 @@ class Model:
         *,
         refinements: int = 0,
     ) -> Tensor:
-        """Encode and decode a waveform: return `[C, N]` of its length, sample rate and number of channels.
+        """Encode and decode a waveform.
 
-        The correlation of the channels is kept. A long waveform is taken in pieces of half a minute, so that
-        memory stays flat.
+        The correlation of the channels is kept. A long waveform is processed in pieces of 30 seconds, so that
+        memory use does not grow with its length.
 
         Args:
-            waveform: the waveform.
-            sample_rate: its sample rate in Hz, by default that of the model.
-            refinements: steps that lower the spectral distance to the waveform, at the cost of tones and
-                level.
+            waveform: the waveform `[N]` or `[C, N]`.
+            sample_rate: the sample rate of the waveform in Hz. Default: that of the model.
+            refinements: the number of optimization steps on the latents. They lower the spectral distance to
+                the waveform but make tones and level less accurate.
+
+        Returns:
+            The reconstruction `[C, N]`, with the length, sample rate and channels of the waveform.
 
         Raises:
-            InputError: the waveform is not one of finite floats `[N]` or `[C, N]`.
+            InputError: the waveform does not consist of finite floats `[N]` or `[C, N]`.
         """
         length = _checked(waveform).shape[-1]
         prepared, device = self._prepared(waveform, sample_rate)
@@ -216,27 +221,27 @@ class Model:
     def generate(
         self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, seconds: float | None = None
     ) -> list[Tensor]:
-        """Make new sounds: a list of waveforms `[C, N]`, at the model's sample rate.
+        """Generate new sounds as a list of waveforms `[C, N]` at the model's sample rate.
 
-        Each has low bands of one and high bands of another of the recordings that the model was trained on,
-        and is stereo where one of them is. More sounds begin with the same ones. A peak may exceed 1.
+        Each sound combines the low bands of one training recording with the high bands of another. It is
+        stereo if either of them is. The first sounds do not depend on `count`. A peak may exceed 1.
 
         Args:
-            count: how many.
-            seed: other seed, other sounds.
-            temperature: how far to wander from the recordings; 0 only mixes them.
-            seconds: the length of each, by default that of what is mixed.
+            count: the number of sounds.
+            seed: the random seed.
+            temperature: the scale of the random deviation from the recordings; 0 only mixes them.
+            seconds: the length of each sound. Default: the mean length of the two recordings.
 
         Raises:
             InputError: an argument is out of bounds.
-            RunError: the training has not come to its end, or this is the base model.
+            RunError: the training run is not finished, or this is the base model.
         """
         return list(self.iter_generate(count, seed=seed, temperature=temperature, seconds=seconds))
 
     def iter_generate(
         self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, seconds: float | None = None
     ) -> Iterator[Tensor]:
-        """Make new sounds one after the other, as `generate` does all at once."""
+        """Yield the sounds that `generate` returns, one at a time."""
         for name, value, least in (("count", count, 1), ("seed", seed, 0), ("temperature", temperature, 0)):
             if value < least:
                 raise InputError(f"must be at least {least}, got {value!r}", culprit=name)
@@ -264,29 +269,29 @@ class Model:
         refinements: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> "Table":
-        """Measure how close reconstructions come to recordings, beside baselines.
+        """Measure how close the model's reconstructions and those of baselines are to recordings.
 
             table = model.evaluate("my-sounds")
             print(table)
             print(table.mean.mel, table.to_dict()["model"])
 
-        Of a long recording, the first minute is measured. `docs/metrics.md` defines each measure.
+        Only the first minute of a long recording is measured. `docs/metrics.md` defines each measure.
 
         Args:
-            corpus: a folder of recordings, a single one, shards or arrays, as `distill.train` takes them; by
-                default that of the run. Of shards, those held out are measured.
-            heldout: measure the recordings alone that the run held out.
-            loss: terms to measure by, too, comma-separated, with their default options.
-            visqol: ask ViSQOL, if it is installed; it takes longest by far.
+            corpus: a folder of recordings, a single file, shards or arrays, as in `distill.train`. Default:
+                the corpus of the run. Of sharded corpora, the held-out shards are measured.
+            heldout: measure only the recordings that the run held out.
+            loss: additional loss terms to measure, comma-separated, with their default options.
+            visqol: compute ViSQOL, if it is installed. It takes most of the time.
             refinements: as in `reconstruct`.
-            on_progress: is called while recordings are decoded and measured.
+            on_progress: called while recordings are decoded and measured.
 
         Raises:
-            RunError: it is not known what the run held out, or that is nothing.
-            CorpusError: the corpus is not there, or has nothing of what is to be measured.
-            TermError: a term is unknown or cannot measure.
+            RunError: the run does not record what it held out, or held out nothing.
+            CorpusError: the corpus does not exist, or holds none of the recordings to measure.
+            TermError: a term is unknown, or cannot be measured.
         """
-        from distill.evaluation.contest import evaluate_model  # noqa: PLC0415  # a sound needs no metrics
+        from distill.evaluation.contest import evaluate_model  # noqa: PLC0415  # making sounds needs no metrics
 
         if isinstance(corpus, str | os.PathLike):
             path = os.fspath(corpus)
@@ -306,7 +311,7 @@ class Model:
             )
 
     def _prepared(self, waveform: Any, sample_rate: int | None) -> tuple[Tensor, torch.device]:  # noqa: ANN401  # an array
-        """Return a waveform `[C, N]` at the model's rate, on the CPU, and the device that it was on."""
+        """Return the waveform `[C, N]` at the model's sample rate on the CPU, and its original device."""
         checked = _checked(waveform)
         if sample_rate is not None:
             rate = as_rate(sample_rate, culprit="sample_rate")
@@ -316,7 +321,7 @@ class Model:
 
 
 def _checked(waveform: object) -> Tensor:
-    """Return a waveform as a float32 tensor `[C, N]` on the CPU."""
+    """Return the waveform as a float32 tensor `[C, N]` on the CPU, after checking it."""
     checked = torch.from_numpy(as_samples(waveform, culprit="waveform")).T.contiguous()
     if not checked.isfinite().all():
         raise InputError("contains NaN or infinite samples", culprit="waveform")

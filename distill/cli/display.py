@@ -212,7 +212,7 @@ def _components(record: "Record | None") -> str:
 
 def in_words(retention: "Retention") -> str:
     """Say how much of what was learnt is kept, and why."""
-    share = f"Kept {retention.share:.1%} of what was learnt".replace(".0%", "%")
+    share = f"Kept {retention.share:.1%} of the training".replace(".0%", "%")
     if not retention.recordings:
         return f"{share}, as training.keep says."
     judged = f"judged on {retention.recordings} recording{'' if retention.recordings == 1 else 's'}"

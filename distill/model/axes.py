@@ -1,6 +1,6 @@
-"""A code cut to its principal axes over a corpus.
+"""Reduction of the code to its principal axes over a corpus.
 
-Shapes: `B` batch, `C` numbers of a whole code, `K` of those that are kept, `T'` latent frames.
+Shapes: `B` batch, `C` numbers of the full code, `K` numbers of the reduced code, `T'` latent frames.
 """
 
 import torch
@@ -14,9 +14,10 @@ _LEAST_IMPORTANCE = 1e-3
 
 
 class PrincipalAxes(nn.Module):
-    """Two linear layers between a code and fewer numbers, which begin as the principal axes of a corpus.
+    """Two linear layers that reduce a code and restore it, initialized to the principal axes of a corpus.
 
-    Caillon and Esling (RAVE, 2021) cut a latent space so after training; here both layers are trained on.
+    Caillon and Esling (RAVE, 2021) reduce a latent space this way after training. Here both layers are
+    trained further.
     """
 
     begun: Tensor
@@ -43,10 +44,10 @@ class PrincipalAxes(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, codes: Tensor, importance: Tensor) -> None:
-        """Set the layers to the principal axes of codes `[N, C]` (Hotelling, 1933), each of unit variance.
+        """Set the layers to the principal axes of codes `[N, C]` (Hotelling, 1933), scaled to unit variance.
 
-        `importance` `[C]` is what a change of each number is worth: the mean square of what is lost, so
-        weighted, is the least that so few axes can reach.
+        `importance` `[C]` weights the numbers of the code: the axes minimize the weighted mean squared error
+        of the restored code.
         """
         self.begun.fill_(True)
         mean = codes.mean(0)

@@ -1,4 +1,4 @@
-"""The parts of a model, made of the settings of a recipe."""
+"""Functions that build a model and its representation from the settings of a recipe."""
 
 import threading
 from collections.abc import Iterator
@@ -14,19 +14,22 @@ _SEEDING = threading.RLock()
 
 
 def make_representation(settings: RepresentationSettings) -> MagnitudeIF:
-    """Make the representation of a recipe."""
+    """Return the representation that the settings describe."""
     return MagnitudeIF(settings.sample_rate, settings.n_fft, settings.hop, settings.floor)
 
 
 def make_model(settings: ModelSettings, representation: MagnitudeIF, seed: int) -> VAE:
-    """Make the model of a recipe, its weights drawn with a seed."""
+    """Return the model that the settings describe, its weights initialized with `seed`."""
     with seeded(seed):
         return VAE(settings, representation)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw with a seed, and leave the global generator as it was. Threads that do so wait for each other."""
+    """Seed torch's global generator inside the context, and restore it afterwards.
+
+    A lock admits one thread at a time.
+    """
     with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,7 @@
-"""The channels of a recording: how much they have in common at each frequency, and mixing to it.
+"""Coherence and correlation of the channels of a recording: measuring them, and mixing channels to them.
 
-Shapes: `C` channels, `N` samples, `F` = n_fft // 2 + 1 bins, `T` frames. Covariances are second moments, not
-centred, since a sound has no mean. Matrices are float64 or complex128, waveforms float32.
+Shapes: `C` channels, `N` samples, `F` = n_fft // 2 + 1 bins, `T` frames. Covariances are uncentred second
+moments, since a sound has no mean. Matrices are float64 or complex128, waveforms float32.
 """
 
 import torch
@@ -9,27 +9,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _SMOOTHED_BINS = 9
-"""Bins over which coherence is averaged: one bin of a short sound coheres by chance. Odd."""
+"""The number of bins over which coherence is averaged (odd). In a short sound, the coherence of a single bin
+is high by chance."""
 
 _SILENCE = 1e-20
-"""The power of a bin, summed over frames, below which a channel has nothing that could cohere."""
+"""The power of a bin, summed over frames, below which its coherence is set to 0."""
 
 _ONE_SOURCE = 1e-10
-"""Sources this far below, in energy, are rounding: channels that are equal get equal noise."""
+"""Eigenvalues below this share of the largest are treated as rounding errors, so that equal channels get
+equal noise."""
 
 _GAINS = 2.0**-5, 2.0**2
-"""What is not in a sound cannot be brought out, nor may all of it go: -30 to 12 dB."""
+"""Bounds of the mixing matrix's eigenvalues, -30 to 12 dB: a component that a sound lacks cannot be
+amplified into it, nor may one vanish."""
 
 _LEAST = 1e-6
-"""What is this far below the channels, in energy, is not told from rounding, and left as it is: -60 dB."""
+"""Energies this far below those of the channels (-60 dB) are treated as rounding errors, left unchanged."""
 
 
 def coherence_of(waveform: Tensor, n_fft: int) -> Tensor:
     """Return the complex coherence `[C, C, F]`, complex64, of the channels of a waveform `[C, N]`.
 
-    The cross-spectrum over the whole waveform, averaged over 9 neighbouring bins, over the geometric mean of
-    the two power spectra: its magnitude is 1 where one channel is the other with a gain and a delay, and 0
-    where they have nothing in common. A channel that is silent coheres with itself alone.
+    The coherence is the cross-spectrum of the whole waveform, averaged over 9 neighbouring bins and divided
+    by the geometric mean of the two power spectra. Its magnitude is 1 where one channel is the other with a
+    gain and a delay, and 0 where the channels are uncorrelated. A silent channel has a coherence of 1 with
+    itself and 0 with the others.
     """
     spectrum = _stft(waveform.double(), n_fft)
     cross = torch.einsum("aft,bft->abf", spectrum, spectrum.conj())
@@ -44,10 +48,10 @@ def coherence_of(waveform: Tensor, n_fft: int) -> Tensor:
 
 
 def coherent(noise: Tensor, coherence: Tensor, n_fft: int) -> Tensor:
-    """Return uncorrelated white noise `[C, N]` mixed so that it has a coherence `[C, C, F]`.
+    """Mix uncorrelated white noise `[C, N]` so that it has the coherence `[C, C, F]`.
 
-    Channel 0 is kept as it is, and each channel takes of those before it what it has in common with them
-    (the Cholesky factor of the coherence at each bin), so that all of them are white.
+    The mixing matrix at each bin is the Cholesky factor of the coherence. Channel 0 is unchanged, each
+    further channel is mixed from itself and the channels before it, and all channels remain white.
     """
     mixing = _factor(coherence.movedim(2, 0).to(torch.complex128)).to(torch.complex64)
     mixed = torch.einsum("fab,bft->aft", mixing, _stft(noise, n_fft))
@@ -57,18 +61,18 @@ def coherent(noise: Tensor, coherence: Tensor, n_fft: int) -> Tensor:
 
 
 def covariance_from(coherence: Tensor, power: Tensor) -> Tensor:
-    """Return the covariance `[C, C]`, up to a factor, of channels with a coherence and powers `[C, F]`."""
+    """Return the covariance `[C, C]`, up to a factor, of channels with this coherence and power `[C, F]`."""
     amplitude = power.double().sqrt()
     return torch.einsum("abf,af,bf->ab", coherence.real.double(), amplitude, amplitude)
 
 
 def with_correlation(waveform: Tensor, covariance: Tensor) -> Tensor:
-    """Return a waveform `[C, N]` mixed so that its channels correlate as `covariance` has it.
+    """Mix the channels of a waveform `[C, N]` so that they have the correlations of `covariance`.
 
-    Each channel keeps its energy, but for those without any in `covariance`: they become silence. Of all
-    mixtures with these correlations it is the nearest to what the channels were (the optimal transport
-    between two normal distributions; Olkin & Pukelsheim, 1982), unless that would turn something up by
-    more than 12 dB. What is not finite is returned as it is.
+    Each channel keeps its energy, except that a channel without energy in `covariance` becomes silent. The
+    mixture is the one nearest to the original channels (the optimal transport between two normal
+    distributions; Olkin & Pukelsheim, 1982), with gains limited to 12 dB. If either input is not finite, the
+    waveform is returned unchanged.
     """
     wide = waveform.double()
     own = wide @ wide.T
@@ -84,7 +88,7 @@ def with_correlation(waveform: Tensor, covariance: Tensor) -> Tensor:
 
 
 def _stft(waveform: Tensor, n_fft: int) -> Tensor:
-    """Return the complex STFT `[C, F, T]`, ends followed by silence."""
+    """Return the complex STFT `[C, F, T]`, both ends padded with zeros."""
     window = torch.hann_window(n_fft, dtype=waveform.dtype)
     return torch.stft(waveform, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True)
 
@@ -92,8 +96,8 @@ def _stft(waveform: Tensor, n_fft: int) -> Tensor:
 def _factor(coherence: Tensor) -> Tensor:
     """Return lower triangular matrices `[F, C, C]` whose product with their adjoints is `coherence`.
 
-    By an orthogonal triangularisation of a square root: a Cholesky factorisation refuses matrices that
-    are singular, as those of channels with one source are.
+    The factor is computed by a QR decomposition of the matrix square root, since a Cholesky decomposition
+    fails for singular matrices, such as those of channels with a single source.
     """
     energies, directions = torch.linalg.eigh(coherence)
     energies = torch.where(energies > _ONE_SOURCE * energies[:, -1:], energies, 0)
@@ -104,14 +108,14 @@ def _factor(coherence: Tensor) -> Tensor:
 
 
 def _correlation(covariance: Tensor, heard: Tensor) -> Tensor:
-    """Return the correlation matrix, in which channels that are not heard correlate with no other."""
+    """Return the correlation matrix; channels outside the mask `heard` are uncorrelated with all others."""
     level = torch.where(heard, covariance.diagonal().sqrt(), 1.0)
     correlation = covariance / level / level[:, None]
     return torch.where(heard & heard[:, None], correlation, 0.0).fill_diagonal_(1.0)
 
 
 def _transport(have: Tensor, wanted: Tensor) -> Tensor:
-    """Return the symmetric matrix that brings one correlation matrix to another, within `_GAINS`."""
+    """Return the symmetric matrix that maps one correlation matrix to another, clamped to `_GAINS`."""
     rounding = _LEAST * torch.eye(len(have)).double()
     root, inverse = (_power(have + rounding, exponent) for exponent in (0.5, -0.5))
     sizes, directions = torch.linalg.eigh(inverse @ _power(root @ (wanted + rounding) @ root, 0.5) @ inverse)
@@ -119,6 +123,6 @@ def _transport(have: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
-    """Return a power of a positive definite matrix, whose eigenvalues may be rounded below 0."""
+    """Return a power of a positive definite matrix. Eigenvalues below 0 by rounding are allowed."""
     values, vectors = torch.linalg.eigh(matrix)
     return vectors * values.clamp(min=1e-15) ** exponent @ vectors.T

@@ -1,12 +1,12 @@
-"""The code: what a latent frame is made of, and how many numbers each band of frequency gets.
+"""The code: the layout of a latent frame, and the allocation of its numbers to frequency bands.
 
-A latent frame holds one number for its level, one for the level of each band beside it, and the shape
-of each band's magnitudes. Levels are measured, not learnt (gain apart from shape, as in Shape-Gain
-vector quantisation; Valin et al., 2013, code the energy of each band of Opus' CELT so). The shape
-numbers are spread over the bands as hearing resolves frequency.
+A latent frame holds its overall level, the level of each band relative to it, and numbers for the shape of
+each band's magnitudes. Levels are measured, not learned: gain and shape are separate as in shape-gain vector
+quantization (CELT in Opus codes the energy of each band this way; Valin et al., 2013). The shape numbers
+are allocated to the bands according to the frequency resolution of hearing.
 
-Shapes: `B` batch, `Q` bands of 32 bins, `T'` latent frames of 8 frames, `K` the most shape numbers of a
-band, `C` numbers of a latent frame without its level.
+Shapes: `B` batch, `Q` bands of 32 bins, `T'` latent frames of 8 frames, `K` the largest number of shape
+numbers in a band, `C` numbers of a latent frame without its overall level.
 """
 
 import math
@@ -26,42 +26,44 @@ STRIDE = 8
 """Spectrogram frames in a latent frame."""
 
 _QUIETEST = 1e-8
-"""The amplitude below which the level of a band is taken for silence."""
+"""The amplitude below which a band counts as silent."""
 
 _LOUDEST = 16.0
-"""Log-magnitudes, in nepers, are bounded there before they are turned to amplitudes."""
+"""The upper bound of log-magnitudes, in nepers, before they are converted to amplitudes."""
 
 _HEARING = 0.65
-"""The exponent of a band's width in ERBs that its share of the numbers follows: with 1 a few low bands
-would get nearly all of them, and noise and attacks above none."""
+"""The allocation is proportional to a band's width in ERBs to this power. With an exponent of 1, a few low
+bands would get nearly all numbers, and noise and attacks at high frequencies none."""
 
 _LEAST = 2
-"""Numbers of a latent frame at least: its level, and one more."""
+"""The minimum of numbers in a latent frame: its overall level and one more."""
 
 _MOST = 16
-"""Shape numbers of a band at most."""
+"""The maximum of shape numbers in a band."""
 
 NUMBERS_PER_SECOND = {"rich": 1400, "compact": 128}
-"""The numbers per second of audio that each size of code holds at most."""
+"""The maximum of numbers per second of audio for each size of code."""
 
 _LEVEL_MEAN, _LEVEL_SCALE = 7.0, 3.0
 _RELATIVE_MEAN = -3.0
-"""Levels of recordings and of their bands, in nepers: what makes them near a standard normal."""
+"""Mean and scale of levels, and mean of relative band levels, in nepers. They normalize levels to
+approximately zero mean and unit variance."""
 
 
 def band_count(bins: int) -> int:
-    """Return the number of bands that hold all bins but the last one, which is half the sample rate."""
+    """Return the number of bands that hold all bins except the last one (the Nyquist frequency)."""
     return max(1, math.ceil((bins - 1) / BAND))
 
 
 def allocate(numbers: int, bands: int, hertz: float) -> tuple[int, ...]:
-    """Spread shape numbers over bands that are `hertz` wide each, as hearing resolves frequency.
+    """Allocate shape numbers to bands of `hertz` each, according to the frequency resolution of hearing.
 
-    A band's share follows its width in equivalent rectangular bandwidths (Glasberg and Moore, 1990) to
-    the power of 0.65. Every band gets one number first, from the lowest on, as far as they suffice.
+    First, every band gets one number, starting with the lowest, while numbers remain. The rest is allocated
+    in proportion to the band's width in equivalent rectangular bandwidths (Glasberg and Moore, 1990) to the
+    power of 0.65.
 
     Returns:
-        The number of each band, at most 16; they sum to `numbers` unless all bands are full.
+        The count of each band, at most 16. The counts sum to `numbers` unless all bands are full.
     """
     edges = [21.4 * math.log10(1 + 0.00437 * hertz * band) for band in range(bands + 1)]
     widths = [(high - low) ** _HEARING for low, high in pairwise(edges)]
@@ -72,13 +74,13 @@ def allocate(numbers: int, bands: int, hertz: float) -> tuple[int, ...]:
         open_bands = [band for band in range(bands) if counts[band] < _MOST]
         if not open_bands:
             break
-        # The band whose numbers are spread most thinly gets the next one (D'Hondt).
+        # D'Hondt method: the next number goes to the band with the largest quotient.
         counts[max(open_bands, key=lambda band: widths[band] / (counts[band] + 1))] += 1
     return tuple(counts)
 
 
 class Levels:
-    """Levels of bands in latent frames, as log-magnitudes `log(1 + amplitude / floor)` of RMS amplitudes."""
+    """Levels of bands in latent frames: `log(1 + amplitude / floor)` of the RMS amplitude."""
 
     def __init__(self, floor: float) -> None:
         self.floor = floor
@@ -88,22 +90,22 @@ class Levels:
         return torch.log1p(self._rms(log_magnitude) / self.floor)
 
     def restore(self, log_magnitude: Tensor, levels: Tensor) -> Tensor:
-        """Return log-magnitudes `[B, 32 * Q, 8 * T']` scaled so that bands have these levels `[B, Q, T']`.
+        """Scale log-magnitudes `[B, 32 * Q, 8 * T']` so that the bands have the levels `[B, Q, T']`.
 
-        A band that is silent stays silent.
+        A silent band stays silent.
         """
         ratio = (self.amplitude(levels) + _QUIETEST) / (self._rms(log_magnitude) + _QUIETEST)
         return self._scaled(log_magnitude, ratio)
 
     def restore_total(self, log_magnitude: Tensor, total: Tensor) -> Tensor:
-        """Return log-magnitudes `[B, 32 * Q, 8 * T']` with this level `[B, T']` of all bands."""
+        """Scale log-magnitudes `[B, 32 * Q, 8 * T']` so that their overall level is `total` `[B, T']`."""
         levels = self.measure(log_magnitude)
         there = self.amplitude(self.total(levels))
         ratio = (self.amplitude(total) + _QUIETEST) / (there + _QUIETEST)
         return self._scaled(log_magnitude, ratio[:, None].expand_as(levels))
 
     def total(self, levels: Tensor) -> Tensor:
-        """Return the level of all bands together, `[B, T']` of `[B, Q, T']`."""
+        """Return the overall level `[B, T']` of bands with levels `[B, Q, T']`."""
         return torch.log1p(self.amplitude(levels).square().mean(1).sqrt() / self.floor)
 
     def amplitude(self, log_magnitude: Tensor) -> Tensor:
@@ -115,20 +117,23 @@ class Levels:
 
     def _rms(self, log_magnitude: Tensor) -> Tensor:
         cells = self.amplitude(log_magnitude).unflatten(1, (-1, BAND)).unflatten(3, (-1, STRIDE))
-        # The gradient of a square root at 0 is infinite.
+        # The offset keeps the gradient of the square root finite at 0.
         return (cells.square().mean((2, 4)) + _QUIETEST**2).sqrt() - _QUIETEST
 
 
 def spread_levels(levels: Tensor) -> Tensor:
-    """Return `[B, 32 * Q, 8 * T']` in which each cell has the value that its band has in `[B, Q, T']`."""
+    """Repeat the value of each band in `[B, Q, T']` over its bins and frames, `[B, 32 * Q, 8 * T']`."""
     return levels.repeat_interleave(BAND, 1).repeat_interleave(STRIDE, 2)
 
 
 class BandCode(nn.Module):
-    """The layout of a latent frame: levels and shapes of bands as one vector, and back.
+    """The layout of a latent frame: conversion between band levels and shapes, and a vector.
 
-    `counts` are the shape numbers of each band, `most` the greatest of them, `size` the numbers of a
-    latent frame without its level, and `kept` how many of these the latents have room for.
+    Attributes:
+        counts: the number of shape numbers in each band.
+        most: the largest of `counts`.
+        size: the numbers of a latent frame without its overall level.
+        kept: how many of these the latents have room for.
     """
 
     places: Tensor
@@ -143,12 +148,12 @@ class BandCode(nn.Module):
 
     @classmethod
     def sized(cls, settings: ModelSettings, representation: MagnitudeIF) -> "BandCode":
-        """Return the code for the numbers per second that the settings ask for.
+        """Return the code with the numbers per second that the settings ask for.
 
-        Less than what the rich code holds are principal axes of that code.
+        A code smaller than the rich code consists of the principal axes of the rich code.
 
         Raises:
-            ConfigError: they leave less than two numbers for a latent frame.
+            ConfigError: there are fewer than two numbers per latent frame.
         """
         latent_frames = representation.sample_rate / representation.hop / STRIDE
         rich = int(NUMBERS_PER_SECOND["rich"] / latent_frames)
@@ -164,15 +169,15 @@ class BandCode(nn.Module):
         return cls(allocate(max(0, max(rich, room) - 1 - bands), bands, hertz), room - 1)
 
     def scaled(self, levels: Tensor) -> Tensor:
-        """Return levels `[...]` as numbers that are near a standard normal."""
+        """Return levels `[...]` normalized to approximately zero mean and unit variance."""
         return (levels - _LEVEL_MEAN) / _LEVEL_SCALE
 
     def total(self, level: Tensor) -> Tensor:
-        """Return the level of all bands together, in nepers, that a code's level `[...]` stands for."""
+        """Return the overall level in nepers of a normalized level `[...]`: the inverse of `scaled`."""
         return level * _LEVEL_SCALE + _LEVEL_MEAN
 
     def join(self, total: Tensor, levels: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the level `[B, 1, T']` and the rest `[B, size, T']` of a code."""
+        """Return the overall level `[B, 1, T']` and the rest `[B, size, T']` of the code."""
         relative = (levels - total[:, None] - _RELATIVE_MEAN) / _LEVEL_SCALE
         return self.scaled(total)[:, None], torch.cat([relative, shape], dim=1)
 
@@ -187,7 +192,7 @@ class BandCode(nn.Module):
         return grid.permute(0, 1, 3, 2).flatten(1, 2)[:, self.places]
 
     def unflatten(self, shape: Tensor) -> Tensor:
-        """Invert `flatten`; numbers that a band does not have are 0."""
+        """Invert `flatten`. Places that a band does not use are 0."""
         batch, _, frames = shape.shape
         flat = shape.new_zeros(batch, len(self.counts) * self.most, frames)
         flat = flat.index_copy(1, self.places, shape)

@@ -1,6 +1,6 @@
-"""Phases found frame by frame, with state, so that a sound can be made while its magnitudes come in.
+"""Phase reconstruction frame by frame, with state, for streaming synthesis.
 
-Shapes: `B` batch, `F` bins, `S` frames of one call, `N` samples, `L` frames of look-ahead.
+Shapes: `B` batch, `F` bins, `S` frames of one call, `N` samples.
 """
 
 import torch
@@ -13,22 +13,22 @@ from distill.spectral.transforms import analyse
 _ITERATIONS = 4
 
 _LEAST_OVERLAP = 0.4
-"""The least sum of squared windows that is divided by, of 1.5 where four frames overlap. What lies under the
-very ends of windows alone says little; measured on recordings, 0.01 and 1.0 are worse."""
+"""The lower bound of the sum of squared windows in a division; the sum is 1.5 where four frames overlap.
+Samples under the very ends of windows are unreliable. On recordings, 0.01 and 1.0 measured worse."""
 
 _SILENCE = 1e-12
-"""The amplitude, 1 being a full-scale sine, below which a phase is taken to be unknown."""
+"""The amplitude below which a phase counts as unknown; a full-scale sine has 1."""
 
 
 class FramewisePhases:
-    """Turn log-magnitudes into a waveform, frame by frame.
+    """Convert log-magnitudes to a waveform, frame by frame.
 
-    A frame begins with the phases of what the frames before it have left at its place, overlapping
-    frames are reconciled in `iterations` steps, and the oldest is then final. So the samples around a
-    frame wait for `lookahead` frames after it, which overlap it, and for no more (real-time iterative
-    spectrogram inversion with look-ahead, RTISI-LA; Zhu, Beauregard & Wyse, 2007).
+    The phases of a new frame are initialized from the signal that earlier frames left at its position. Then
+    `iterations` Griffin-Lim iterations run over the open frames, and the oldest one becomes final. The
+    latency is `lookahead` frames: those that overlap a frame after it (real-time iterative spectrogram
+    inversion with look-ahead, RTISI-LA; Zhu, Beauregard & Wyse, 2007).
 
-    Frames come in parts of any size: how they are cut changes nothing.
+    The result does not depend on how the frames are divided into calls.
     """
 
     def __init__(
@@ -38,35 +38,35 @@ class FramewisePhases:
         self.n_fft, self.hop = representation.n_fft, representation.hop
         self.lookahead = -(-self.n_fft // self.hop) - 1
         self.window = torch.hann_window(self.n_fft, device=device)
-        # Where nothing is known of a phase, which is so at the beginning, it is drawn.
+        # Unknown phases, as at the beginning, are random.
         drawn = torch.rand(representation.bins, generator=torch.Generator().manual_seed(0))
         angle = 2 * torch.pi * drawn.to(device)
         self.unknown = torch.polar(torch.ones_like(angle), angle)
         span = self.n_fft + self.lookahead * self.hop
-        # What final frames have left, and the squared windows they had, from the oldest open frame on.
+        # The overlap-added final frames and their squared windows, from the oldest open frame on.
         self.made = torch.zeros(rows, span, device=device)
         self.overlap = torch.zeros(span, device=device)
         self.amplitudes = torch.zeros(rows, 0, representation.bins, device=device)
         self.directions = self.amplitudes.to(self.unknown.dtype)
-        # The first frame is centred on the first sample, and what lies before it is of no use.
+        # The first frame is centred on the first sample; the samples before it are dropped.
         self.before = self.n_fft // 2
 
     @torch.no_grad()
     def __call__(self, log_magnitude: Tensor) -> Tensor:
-        """Return the samples `[B, N]` that are final after the frames `[B, F, S]`."""
+        """Process frames `[B, F, S]` of log-magnitudes; return the samples `[B, N]` that are now final."""
         amplitudes = self.representation.amplitude(log_magnitude.float()).mT
         return self._without_beginning([self._push(amplitude) for amplitude in amplitudes.unbind(1)])
 
     @torch.no_grad()
     def finish(self) -> Tensor:
-        """Return the rest of the samples `[B, N]`, after the last frame."""
+        """Return the remaining samples `[B, N]` after the last frame."""
         parts = [self._settle() for _ in range(self.amplitudes.shape[1])]
         rest = self.made / self.overlap.clamp(min=_LEAST_OVERLAP)
-        # `samples(T)` in all: they end at the centre of the last frame.
+        # The sound has `samples(T)` samples: it ends at the centre of the last frame.
         return self._without_beginning([*parts, rest[:, : self.n_fft // 2 - self.hop]])
 
     def _push(self, amplitude: Tensor) -> Tensor:
-        """Take a frame `[B, F]`; return what becomes final, `[B, hop]` or nothing."""
+        """Add a frame `[B, F]`; return the samples that become final, `[B, hop]` or `[B, 0]`."""
         place = self.amplitudes.shape[1]
         known = self._overlapped()[:, place * self.hop : place * self.hop + self.n_fft]
         spectrum = self._analysed(known)
@@ -75,7 +75,7 @@ class FramewisePhases:
         return self._settle() if place == self.lookahead else self.made[:, :0]
 
     def _settle(self) -> Tensor:
-        """Reconcile the open frames, make the oldest final; return the samples `[B, hop]` it completes."""
+        """Run the iterations, finalize the oldest frame; return the samples `[B, hop]` it completes."""
         frames = self.amplitudes.shape[1]
         for _ in range(self.iterations):
             known = self._overlapped()[:, : self.n_fft + (frames - 1) * self.hop]
@@ -89,7 +89,7 @@ class FramewisePhases:
         return done
 
     def _overlapped(self) -> Tensor:
-        """Return final and open frames, added where they overlap."""
+        """Return the overlap-added final and open frames."""
         made, overlap = self.made.clone(), self.overlap.clone()
         frames = self._synthesised(slice(None))
         self._add(made, frames)

@@ -1,4 +1,4 @@
-"""The layers of the VAE: patches of bins and frames, and residual blocks over a grid of them.
+"""The layers of the VAE: patches of bins and frames, and residual blocks over a grid of patches.
 
 Shapes: `B` batch, `Q` cells along frequency, `S` cells along time, `C` channels.
 """
@@ -14,10 +14,10 @@ _TIME_KERNEL = 3
 
 
 class ConvNeXtBlock(nn.Module):
-    """A residual block over a grid `[B, Q, S, C]`: depthwise convolution, then an MLP (Liu et al., 2022).
+    """A residual block over a grid `[B, Q, S, C]`: a depthwise convolution, then an MLP (Liu et al., 2022).
 
-    The convolution spans 5 cells of frequency and 3 of time: this one and the 2 before it or, where the
-    block `looks_ahead`, the one before and the one after it.
+    The kernel spans 5 cells along frequency and 3 along time: the current one and the 2 before it or, with
+    `looks_ahead`, the one before and the one after it.
     """
 
     def __init__(self, channels: int, expansion: int, *, looks_ahead: bool) -> None:
@@ -43,9 +43,9 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Grid(nn.Module):
-    """Blocks over a grid of `bands` cells along frequency, each of which has an embedding that places it.
+    """A stack of blocks over a grid of `bands` cells along frequency, with a position embedding per cell.
 
-    The first of the blocks looks one cell ahead in time if `looks_ahead`; no other does.
+    With `looks_ahead`, the first block looks one cell ahead in time. The other blocks are causal.
     """
 
     def __init__(self, bands: int, channels: int, blocks: int, expansion: int, *, looks_ahead: bool) -> None:
@@ -59,7 +59,7 @@ class Grid(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `[B, bands, S, C]` of the same shape."""
+        """Return features of the input's shape, `[B, bands, S, C]`."""
         placed: Tensor = self.blocks(x + self.place)
         return placed
 

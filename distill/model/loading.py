@@ -1,4 +1,4 @@
-"""What a run folder holds of a model: its weights, and the latents of the recordings it was trained on."""
+"""Loading and saving of a run's model and of the latents of its training recordings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +18,13 @@ from distill.storage.run import Run
 
 
 def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
-    """Load the model of a run, finished or not, and its representation. Its loss terms are not needed.
+    """Load the model of a run, whether finished or not, and its representation.
+
+    The run's loss terms need not be installed.
 
     Raises:
-        RunError: the folder is not a run, or holds no model yet, or a damaged one.
-        ConfigError: its recipe does not fit.
+        RunError: the folder is not a run, holds no model yet, or holds a damaged one.
+        ConfigError: the run's recipe is not valid.
     """
     tree = run.read_recipe()
     representation = make_representation(
@@ -54,7 +56,7 @@ def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
 
 
 def save_latents(run: Run, bank: Mapping[str, Encoded]) -> None:
-    """Save the latents of recordings by their names, for `load_latents`.
+    """Save the latents of recordings, by name, for `load_latents`.
 
     Raises:
         RunError: the file cannot be written.
@@ -63,12 +65,12 @@ def save_latents(run: Run, bank: Mapping[str, Encoded]) -> None:
 
 
 def load_latents(run: Run, representation: MagnitudeIF) -> dict[str, Encoded]:
-    """Load the latents of the recordings that a run was trained on, by their names.
+    """Load the latents of a run's training recordings, by name.
 
-    Older runs have those of one channel.
+    Older runs hold the latents of a single channel.
 
     Raises:
-        RunError: the training has not come to its end yet.
+        RunError: the training run is not finished.
     """
     if not run.latents.exists():
         raise RunError(
@@ -81,14 +83,14 @@ def load_latents(run: Run, representation: MagnitudeIF) -> dict[str, Encoded]:
 
 
 def _to_state(entry: Encoded) -> Tensor | dict[str, Tensor]:
-    """Return what is saved: of one channel nothing but its latents `[D, T']`, as older runs have it."""
+    """Return the saved form of an entry. For one channel it is the latents `[D, T']`, as in older runs."""
     if len(entry.latents) == 1:
         return entry.latents[0]
     return {"latents": entry.latents, "coherence": torch.view_as_real(entry.coherence)}
 
 
 def _from_state(state: Tensor | dict[str, Tensor], bins: int) -> Encoded:
-    """Return the entry that was saved."""
+    """Return the entry of a saved form."""
     if isinstance(state, Tensor):
         return Encoded.mono(state, bins)
     return Encoded(state["latents"], torch.view_as_complex(state["coherence"]))

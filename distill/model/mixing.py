@@ -1,6 +1,7 @@
-"""New latents, mixed of those of two recordings.
+"""Mixing of the latents of two recordings into new latents.
 
-Shapes: `C` channels, `D` numbers in each of `T'` latents, `Q` bands, `K` the most shape numbers of a band.
+Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `Q` bands, `K` the largest number of
+shape numbers in a band.
 """
 
 from collections.abc import Sequence
@@ -12,28 +13,29 @@ from torch.nn import functional as F
 from distill.model.vae import VAE
 
 _SHARPNESS = 12.0
-"""How fast bands go over from one recording to the other; halfway between two tones there is none."""
+"""The steepness of the transition between the two recordings along frequency. A wide transition would lose
+tones, since the mean of two tones is not a tone."""
 
 _CROSSINGS = 0.2, 0.8
-"""Where they go over, as a share of the shape numbers, which follow hearing, of the bands below."""
+"""Bounds of the crossover: the share of the shape numbers, which follow hearing, in the bands below it."""
 
 _WANDER = 0.3
-"""How far a sound wanders at a temperature of 1, in deviations of the bank."""
+"""The random deviation at a temperature of 1, in standard deviations of the bank."""
 
 _CURVE = 4
-"""Points, evenly spaced over the bands, between which the wander of levels is interpolated."""
+"""The points, evenly spaced over the bands, between which the deviation of levels is interpolated."""
 
 _TURN = 8
-"""Latent frames in which a sound wanders from one place to another: 0.7 s."""
+"""The latent frames between two points in time of the random deviation: 0.7 s."""
 
 _RANGE = 6.9
-"""Frames this far below the loudest, in nepers, are silence, whose levels tell nothing: 60 dB."""
+"""Latent frames this far below the loudest, in nepers (60 dB), count as silence and are left out."""
 
 _EXTREMES = 0.05
-"""Share of the bank that is quieter, and share that is louder, than any new sound."""
+"""The share of the bank that is quieter, and the share that is louder, than any new sound."""
 
 _QUIETEST = 1e-16
-"""The energy below which there is nothing to scale."""
+"""The energy below which a sound counts as silent."""
 
 
 def mix(
@@ -45,14 +47,17 @@ def mix(
     temperature: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Mix a pair of latents `[C, D, T']`: return `[C, D, length]`, and the share `[Q, length]` of the second.
+    """Mix a pair of latents `[C, D, T']`.
 
-    Low bands come from one of them, high bands from the other, and where one goes over to the other drifts
-    from one end of the sound to the other. So tones stay tones, and what is made is neither a mean of the
-    two nor a copy of one. Levels are mixed as powers: what is silent does not silence the other. Levels
-    and shapes wander from that, at a `temperature` of 1 by 0.3 deviations of the bank, the levels along
-    smooth curves over frequency. The level of the whole lies between those of the two, and within the 5th
-    and the 95th percentile of the `bank`.
+    Low bands come from one of the two, high bands from the other, and the crossover frequency changes over
+    the length of the sound. Thus tones are kept, and the result is neither the mean of the two nor a copy of
+    one. Levels are mixed as powers, so that silence in one does not silence the other. Then levels and shapes
+    deviate at random, by 0.3 standard deviations of the bank at a `temperature` of 1; levels deviate along
+    smooth curves over frequency. The overall level lies between those of the two, and within the 5th and the
+    95th percentile of the `bank`.
+
+    Returns:
+        The latents `[C, D, length]`, and the share `[Q, length]` of the second of the pair in each band.
     """
     device, amplitude = vae.device, vae.levels.amplitude
 
@@ -68,10 +73,10 @@ def mix(
     turns = max(2, length // _TURN)
     curves = _resized(drawn(_CURVE, turns), vae.bands, length) * level_deviation[:, None]
     wander = _stretched(drawn(vae.bands, shapes.shape[-1], turns), length).mT
-    # Down from the highest point of a curve, since at a high temperature a power overflows.
+    # Relative to the maximum of the curve, since the exponential overflows at a high temperature.
     wandered = power * torch.exp(2 * _WANDER * temperature * (curves - curves.amax(dim=0)))
     shapes = shapes + _WANDER * temperature * wander * shape_deviation[:, None]
-    # Frame by frame the bands together are as loud as before they wandered.
+    # The random deviation does not change the overall power of a latent frame.
     wandered = wandered * ((power.sum(1) + _QUIETEST) / (wandered.sum(1) + _QUIETEST))[:, None]
 
     ends = torch.stack([_loudness(vae, each) for each in pair])
@@ -85,7 +90,7 @@ def mix(
 
 
 def _shares(vae: VAE, length: int, generator: torch.Generator) -> Tensor:
-    """Return the share `[Q, length]` of one of two recordings, in the low bands or in the high ones."""
+    """Return the share `[Q, length]` of the second recording, which has either the low or the high bands."""
     numbers = torch.tensor(vae.code.counts).cumsum(0)
     places = numbers / numbers[-1].clamp(min=1)
     low, high = _CROSSINGS
@@ -96,9 +101,9 @@ def _shares(vae: VAE, length: int, generator: torch.Generator) -> Tensor:
 
 
 def _deviations(vae: VAE, bank: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the deviations over the bank of the levels of bands `[Q]`, and of shapes `[Q, K]`.
+    """Return the standard deviations over the bank of band levels `[Q]` and of shapes `[Q, K]`.
 
-    Levels are those beside the level of the whole. Where nothing is heard does not count.
+    Band levels are relative to the overall level. Silent latent frames are left out.
     """
     parts = [vae.bands_of(entry) for entry in bank]
     levels = torch.cat([level.movedim(1, 0).flatten(1) for level, _ in parts], dim=1)
@@ -112,15 +117,15 @@ def _deviations(vae: VAE, bank: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _loudness(vae: VAE, latents: Tensor) -> Tensor:
-    """Return the logarithm of the mean power of latents `[C, D, T']` per band."""
+    """Return the logarithm of the mean power per band of latents `[C, D, T']`."""
     return (vae.levels.amplitude(vae.bands_of(latents)[0]).square().mean() + _QUIETEST).log()
 
 
 def _resized(grid: Tensor, bands: int, length: int) -> Tensor:
-    """Bring a grid of numbers to `[bands, length]` by linear interpolation in both directions."""
+    """Resize a grid to `[bands, length]` by bilinear interpolation."""
     return F.interpolate(grid[None, None], size=(bands, length), mode="bilinear", align_corners=True)[0, 0]
 
 
 def _stretched(latents: Tensor, length: int) -> Tensor:
-    """Bring latents `[C, D, T']` to another length by linear interpolation."""
+    """Resize latents `[C, D, T']` to another length by linear interpolation."""
     return F.interpolate(latents, size=length, mode="linear", align_corners=True)

@@ -1,4 +1,4 @@
-"""Sound from magnitudes: noise that sounds like noise, and phases that fit together.
+"""Waveforms from magnitudes: noise-like fluctuation of magnitudes, and phase reconstruction.
 
 Shapes: `B` batch, `F` bins, `T` frames, `N` samples.
 """
@@ -11,48 +11,54 @@ from torch import Tensor
 from distill.spectral.representation import MagnitudeIF
 
 ITERATIONS = 16
-"""Griffin-Lim iterations that a finished sound gets; `docs/sound.md` has the table."""
+"""The default number of Griffin-Lim iterations for a finished sound; `docs/sound.md` has the measurements."""
 
 _MEDIAN = 0.5 * math.log(math.log(2))
-"""The median of a log-Rayleigh variable: the log-magnitude of Gaussian noise of unit power."""
+"""The median of a log-Rayleigh variable, which is the log-magnitude of Gaussian noise of unit power."""
 
 _DEVIATION = 0.4843
 """The mean absolute deviation of a log-Rayleigh variable from its median, in nepers."""
 
 _CERTAIN, _UNCERTAIN = 0.3, (0.55, 0.75)
-"""Errors below the first are those of tones. Errors that are greater than those of noise are of tones whose
-place is not known: noise on them would be heard beside them. `docs/sound.md` has the measurements."""
+"""Thresholds of the expected error, in nepers. Below the first, the signal is tonal. Above the others, it is
+a tone of uncertain position, beside which added noise would be audible. `docs/sound.md` has the measurements.
+"""
 
 _SILENCE = 1e-16
-"""The energy below which there is nothing to scale: one bin of amplitude 1e-8."""
+"""The energy below which a sound counts as silent: one bin of amplitude 1e-8."""
 
 
 def draw_noise(representation: MagnitudeIF, rows: int, samples: int) -> Tensor:
     """Return uncorrelated Gaussian white noise `[rows, samples]` of unit power in each bin.
 
-    Each row is a function of its place and its length alone.
+    Each row depends only on its index and length.
     """
     drawn = [torch.randn(samples, generator=torch.Generator().manual_seed(row)) for row in range(rows)]
-    # The amplitude of a bin is 4 / n_fft times that of the Fourier transform, whose power is the sum of
-    # the squared Hann window, 3 / 8 n_fft.
+    # The amplitude of a bin is 4 / n_fft times that of the Fourier transform. The power of the latter is
+    # the sum of the squared Hann window, 3 / 8 n_fft.
     return math.sqrt(representation.n_fft / 6) * torch.stack(drawn)
 
 
 def white_noise(representation: MagnitudeIF, rows: int, samples: int, device: torch.device) -> Tensor:
     """Return the spectrogram `[rows, 2, F, T]` of Gaussian white noise of unit power in each bin.
 
-    It is always the same, and so are its rows: they are sounds that have nothing to do with each other.
+    The noise is deterministic, and all rows are equal, since they are used for unrelated sounds.
     """
     drawn = draw_noise(representation, 1, samples).to(device)
     return representation(drawn).expand(rows, -1, -1, -1)
 
 
 def roughened(log_magnitude: Tensor, spread: Tensor, noise: Tensor, unit: float) -> Tensor:
-    """Return log-magnitudes `[B, F, T]` that fluctuate as noise does where their errors are those of noise.
+    """Add the fluctuation of noise to log-magnitudes `[B, F, T]` where their expected error is that of noise.
 
-    `spread` is the mean absolute error that the log-magnitudes have, in nepers, and `noise` the
-    log-magnitude of white noise whose power has the log-magnitude `unit`. Where the error is that of the
-    best guess of noise, its median, the result is the spectrum of shaped noise.
+    Noise is best predicted by its median. Where the expected error equals that of this prediction, the
+    result is the spectrum of shaped noise.
+
+    Args:
+        log_magnitude: the decoded log-magnitudes.
+        spread: their expected absolute error, in nepers.
+        noise: the log-magnitudes of white noise.
+        unit: the log-magnitude of an amplitude equal to the RMS amplitude of `noise`.
     """
     rising = ((spread - _CERTAIN) / (_DEVIATION - _CERTAIN)).clamp(0, 1)
     falling = ((spread - _UNCERTAIN[0]) / (_UNCERTAIN[1] - _UNCERTAIN[0])).clamp(0, 1)
@@ -62,12 +68,11 @@ def roughened(log_magnitude: Tensor, spread: Tensor, noise: Tensor, unit: float)
 def with_phases(
     log_magnitude: Tensor, noise: Tensor, representation: MagnitudeIF, samples: int, iterations: int
 ) -> Tensor:
-    """Return the waveform `[B, samples]` with these log-magnitudes `[B, F, T]`, phases found.
+    """Return the waveform `[B, samples]` of log-magnitudes `[B, F, T]`, with reconstructed phases.
 
-    The phases begin as those of `noise`, a spectrogram `[B, 2, F, T]` of white noise: they are right
-    for noise, whose level they keep, and Griffin-Lim iterations bring those of tones together. Frames
-    that contradict each other cancel out in part: each waveform is scaled to the energy that the
-    magnitudes have.
+    The phases are initialized with those of `noise`, a spectrogram `[B, 2, F, T]` of white noise, which keep
+    the level of noise. Griffin-Lim iterations then align the phases of tones. Inconsistent frames partly
+    cancel out, so each waveform is scaled to the energy of its magnitudes.
     """
     spectrogram = torch.stack([log_magnitude.mT, noise[:, 1].mT], dim=1).mT
     waveform = representation.inverse(spectrogram, samples, iterations)

@@ -1,6 +1,6 @@
-"""Latents refined for the sound at hand: analysis by synthesis.
+"""Refinement of latents for one sound by gradient descent (analysis by synthesis).
 
-Shapes: `C` channels, `N` samples, `D` numbers in each of `T'` latents.
+Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent frames.
 """
 
 import torch
@@ -12,16 +12,16 @@ from distill.spectral.metrics import RESOLUTIONS, log_spectral_distance
 from distill.spectral.representation import MagnitudeIF
 
 _STEP = 0.1
-"""The first step's length, in deviations of the prior; the steps become shorter in a straight line."""
+"""The initial learning rate, in standard deviations of the prior. It decreases linearly."""
 
 _BETAS = 0.8, 0.99
-"""Adam's averages: steps are few, so that they look back less far than in a training."""
+"""Adam's betas. They are lower than in training, since there are few steps."""
 
 _DECIBELS = 2.0
-"""The log-spectral distance, in dB, that weighs as much as 1 of the multi-resolution STFT distance."""
+"""The log-spectral distance, in dB, that counts as much as a multi-resolution STFT distance of 1."""
 
 _ITERATIONS = 4
-"""Griffin-Lim iterations at each step, at most; the finished sound gets those of the model."""
+"""The maximum of Griffin-Lim iterations in a step. The finished sound gets those of the model."""
 
 
 def refine(
@@ -32,11 +32,11 @@ def refine(
     steps: int,
     noise: Tensor | None = None,
 ) -> Tensor:
-    """Bring `latents` `[C, D, T']` closer to what decodes to `waveform` `[C, N]`, by gradient descent.
+    """Refine `latents` `[C, D, T']` by gradient descent so that they decode closer to `waveform` `[C, N]`.
 
-    An encoder gives in one go what is right on average; for one sound there are better latents near by
-    (Kim et al., 2018). Each channel is refined for itself, towards the log-spectral and the
-    multi-resolution STFT distance of the decoded waveform, which `VAE.sound` makes with `noise`.
+    An encoder predicts latents that are good on average; for a single sound there are better ones near by
+    (Kim et al., 2018). The loss is the log-spectral plus the multi-resolution STFT distance of the decoded
+    waveform, which `VAE.sound` makes with `noise`. Each channel is refined independently.
     """
     iterations = min(_ITERATIONS, vae.iterations)
     refined = latents.detach().clone().requires_grad_()

@@ -1,10 +1,10 @@
-"""Sounds out of a trained model: recordings reconstructed, and new ones made of their latents.
+"""Reconstruction of recordings and generation of new sounds with a trained model.
 
-Shapes: `C` channels, `N` samples, `F` bins, `D` numbers in each of `T'` latents.
+Shapes: `C` channels, `N` samples, `F` bins, `D` numbers per latent frame, `T'` latent frames.
 
-Channels are encoded and decoded each for itself. What they have in common is their coherence at each
-frequency: they begin with noise that is coherent as they are, and are mixed to their correlation, which
-for a new sound follows from its coherence and its magnitudes.
+Each channel is encoded and decoded independently. The relation between channels is kept as their coherence
+at each frequency: decoding starts from noise with this coherence, and the channels are mixed to their
+correlation. For a new sound, the correlation follows from its coherence and its magnitudes.
 """
 
 from collections.abc import Callable
@@ -26,19 +26,19 @@ _PIECE_SECONDS = 30.0
 _OVERLAP_SECONDS = 0.1
 
 _ROUNDS = 4
-"""Times that the channels are mixed while their phases are found; `docs/sound.md` has the measurements."""
+"""How often channels are mixed during phase reconstruction; `docs/sound.md` has the measurements."""
 
 
 @frozen(eq=False)
 class Encoded:
-    """What a model keeps of a recording: latents `[C, D, T']`, and the coherence `[C, C, F]`, complex."""
+    """An encoded recording: latents `[C, D, T']` and the complex coherence `[C, C, F]` of its channels."""
 
     latents: Tensor
     coherence: Tensor
 
     @classmethod
     def mono(cls, latents: Tensor, bins: int) -> "Encoded":
-        """Return that of one channel, from its latents `[D, T']` and its number of bins."""
+        """Return an encoded recording of one channel from latents `[D, T']` and the number of bins."""
         return cls(latents[None], torch.ones(1, 1, bins, dtype=torch.complex64))
 
 
@@ -46,9 +46,9 @@ class Encoded:
 def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refinements: int = 0) -> Tensor:
     """Encode and decode a waveform `[C, N]` of any length.
 
-    Channels are encoded each for itself. Their coherence is that of `waveform`, which is measured beside
-    the latents. The latents are refined in `refinements` steps. A long waveform is taken in pieces of
-    half a minute, faded into each other, so that memory stays flat.
+    Each channel is encoded independently, and the coherence of the channels is measured on `waveform`. The
+    latents are refined in `refinements` steps. A long waveform is processed in pieces of 30 seconds with
+    cross-fades, so that memory use does not grow with its length.
     """
     vae.eval()
     piece = int(_PIECE_SECONDS * representation.sample_rate)
@@ -65,7 +65,7 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refi
 
 
 def _reconstruct_piece(vae: VAE, representation: MagnitudeIF, waveform: Tensor, refinements: int) -> Tensor:
-    """Return the reconstruction `[C, N]` of a waveform `[C, N]` that memory has room for."""
+    """Return the reconstruction `[C, N]` of a waveform `[C, N]` that fits in memory."""
     coherence = coherence_of(waveform, representation.n_fft)
     original, samples = waveform.to(vae.device), waveform.shape[-1]
     noise = _noise(representation, coherence, samples, vae.device)
@@ -77,7 +77,7 @@ def _reconstruct_piece(vae: VAE, representation: MagnitudeIF, waveform: Tensor, 
 
 
 def _noise(representation: MagnitudeIF, coherence: Tensor, samples: int, device: torch.device) -> Tensor:
-    """Return the spectrogram `[C, 2, F, T]` of white noise with a coherence `[C, C, F]`."""
+    """Return the spectrogram `[C, 2, F, T]` of white noise with the coherence `[C, C, F]`."""
     drawn = draw_noise(representation, len(coherence), samples)
     return representation(coherent(drawn, coherence, representation.n_fft).to(device))
 
@@ -90,12 +90,19 @@ def _sound(
     samples: int,
     covariance_of: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Return the sound `[C, N]` of the latents `[C, D, T']` of channels.
+    """Decode latents `[C, D, T']` into a waveform `[C, N]` with a given correlation of channels.
 
-    `noise` is what they begin with, and `covariance_of` maps their powers `[C, F]` to the covariance `[C, C]`
-    that they get. Phases that are found for each channel apart drift apart, and mixing the channels to their
-    correlation costs them their magnitudes. So both are done in turn, each time from the phases of
-    what was mixed, in as many iterations together as one channel gets.
+    Phases reconstructed for each channel independently lose the correlation, and mixing the channels to
+    their correlation changes their magnitudes. So both steps alternate, and phase reconstruction continues
+    from the phases of the mixed channels. The total number of Griffin-Lim iterations is that of one channel.
+
+    Args:
+        vae: the model.
+        representation: the representation of the model.
+        latents: the latents of the channels.
+        noise: the spectrogram `[C, 2, F, T]` that provides the initial phases.
+        samples: N.
+        covariance_of: maps the power of the channels `[C, F]` to the covariance `[C, C]` they shall have.
     """
     if len(latents) == 1:
         return vae.sound(latents, representation, samples, noise=noise).cpu()
@@ -112,7 +119,7 @@ def _sound(
 
 @torch.no_grad()
 def encode(vae: VAE, representation: MagnitudeIF, waveform: Tensor) -> Encoded:
-    """Return what is kept of a waveform `[C, N]`; of more than two channels, the mean of theirs as one."""
+    """Encode a waveform `[C, N]`. More than two channels are reduced to one: the mean of their latents."""
     latents = vae.eval().encode(representation(waveform.to(vae.device)))[0].cpu()
     if len(waveform) > 2:
         return Encoded.mono(latents.mean(dim=0), representation.bins)
@@ -127,10 +134,10 @@ def decode(
     samples: int,
     coherence: Tensor | None = None,
 ) -> Tensor:
-    """Return the sound `[C, N]` of the latents `[C, D, T']` of channels, N being `samples`.
+    """Decode latents `[C, D, T']` into a waveform `[C, N]` with N = `samples`.
 
-    Channels are decoded each for itself or, with `coherence` `[C, C, F]`, mixed to the correlation that
-    follows from it and from their magnitudes.
+    Without `coherence`, each channel is decoded independently. With `coherence` `[C, C, F]`, the channels are
+    mixed to the correlation that follows from it and from their magnitudes.
     """
     latents = latents.to(vae.device)
     if coherence is None:
@@ -149,12 +156,12 @@ def generate(
     temperature: float = 1.0,
     seconds: float | None = None,
 ) -> Tensor:
-    """Make a new sound `[C, N]` of the latents of two recordings, stereo where one of them is.
+    """Generate a new sound `[C, N]` from the latents of two recordings. It is stereo if one of them is.
 
-    Two different entries of `bank` are drawn, brought to one length, and mixed band by band, see `mix`;
-    `temperature` scales how far the sound wanders from what they are. It is as loud as they are on average,
-    but neither louder nor quieter than 95 % of the bank. Latents drawn from the prior alone would know
-    nothing of how a sound begins, rings and ends.
+    Two different entries of `bank` are drawn at random, resized to one length, and mixed band by band (see
+    `mix`). `temperature` scales the random deviation from them. The loudness is their average, limited to
+    the 5th to 95th percentile of the bank. Latents drawn from the prior instead would lack the temporal
+    structure of sounds: onset, sustain and decay.
     """
     vae.eval()
     drawn = torch.randperm(len(bank), generator=generator)[:2].tolist()
@@ -173,7 +180,7 @@ def generate(
         temperature=temperature,
         generator=generator,
     )
-    # What lies between two coherences is one, too; a single channel is heard in the middle.
+    # A mean of two coherences is a coherence. A mono recording is expanded to fully coherent channels.
     first, second = (each.coherence.expand(channels, channels, -1) for each in pair)
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(share) - 1)
     coherence = torch.lerp(first, second, share.mean(dim=1)[bands].to(first.dtype))

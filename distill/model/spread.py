@@ -1,4 +1,4 @@
-"""How far off decoded log-magnitudes are, and how to tell: what is uncertain is to sound as noise does.
+"""The error of decoded log-magnitudes, and the likelihood that trains the model to predict it.
 
 Shapes: `B` batch, `F` bins, `T` frames.
 """
@@ -7,23 +7,27 @@ import torch
 from torch import Tensor
 
 _AUDIBLE = 1e-4
-"""Amplitudes more than 80 dB below the loudest of an example are hardly compared."""
+"""The offset of amplitudes relative to the maximum of an example: amplitudes more than 80 dB below it hardly
+count."""
 
 
 def audible(amplitude: Tensor, floor: float) -> Tensor:
-    """Return what amplitudes `[B, F, T]` are heard beside: `floor`, and 1e-4 of an example's greatest."""
+    """Return the offset `[B, 1, 1]` for comparing amplitudes `[B, F, T]`: 1e-4 of the maximum + `floor`."""
     return _AUDIBLE * amplitude.amax((1, 2), keepdim=True) + floor
 
 
 def audible_error(prediction: Tensor, target: Tensor, floor: float) -> Tensor:
-    """Return the absolute difference of amplitudes `[B, F, T]` in nepers, that of what is inaudible left out.
+    """Return the absolute difference of amplitudes `[B, F, T]` in nepers, without inaudible differences.
 
-    Both have `floor` added, and 1e-4 of the target's greatest amplitude.
+    `floor` and 1e-4 of the target's maximum are added to both amplitudes.
     """
     heard = audible(target, floor)
     return (torch.log(prediction + heard) - torch.log(target + heard)).abs()
 
 
 def negative_log_likelihood(error: Tensor, spread: Tensor) -> Tensor:
-    """Return that of errors under a Laplace distribution whose mean absolute deviation is `spread`."""
+    """Return the negative log-likelihood of errors under a Laplace distribution, up to a constant.
+
+    `spread` is the mean absolute deviation of the distribution.
+    """
     return error / spread + spread.log()

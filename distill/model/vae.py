@@ -1,11 +1,11 @@
-"""The VAE: spectrograms to a sequence of latents and back.
+"""The VAE, which encodes spectrograms as a sequence of latent frames and decodes them.
 
 Shapes: `B` batch, `F` bins, `T` frames, `Q` bands of 32 bins, `T'` = ceil(T / 8) latent frames, `D` numbers
 per latent frame.
 
-The model is local in frequency: patches of bins and frames go through layers whose weights all bands
-share, so that what is learnt about a tone at one frequency holds at every other. Levels are measured
-and kept apart from shapes, see `code.py`.
+The model is local in frequency: patches of bins and frames are processed by layers whose weights are shared
+by all bands, so that what is learned at one frequency applies to all. Levels are measured and kept separate
+from shapes (see `code.py`).
 """
 
 import math
@@ -26,41 +26,43 @@ from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF, wrapped
 
 LOGVAR_BOUND = 8.0
-"""The log-variance stays within -8..8: an unbounded one overflows while the KL weight is still 0."""
+"""The log-variance is bounded to -8..8. An unbounded one would overflow while the KL weight is 0."""
 
 _INITIAL_LOGVAR = -3.0
-"""The posterior starts narrow, so that the decoder hears the latents from the first step on."""
+"""The initial log-variance. A narrow posterior lets the decoder use the latents from the first step on."""
 
 _PATCH = 16, 4
-"""Bins and frames of a patch, a cell of the fine grid."""
+"""Bins and frames of a patch, which is a cell of the fine grid."""
 
 _JOINED = 2, 2
-"""Fine cells along frequency and time that make a coarse one: a band in a latent frame."""
+"""Fine cells along frequency and time in a coarse cell, which is a band in a latent frame."""
 
 _SCALE = 2.0
-"""The spread of log-magnitudes within a band, in nepers, which the layers see as 1."""
+"""The scale of log-magnitudes within a band, in nepers, by which layer inputs are divided."""
 
 _FREQUENCY_PULL = 0.1
-"""The share of the IF's gradient that reaches what it is made of: the magnitudes decide what that holds."""
+"""The factor on the IF's gradient with respect to the decoder's features, so that the magnitudes dominate."""
 
 _LEAST_SPREAD = 0.02
+"""The minimum of the predicted error, in nepers."""
 
 _HEARD = 2.3
-"""How far below the loudest latent frame others are heard, in the code's units of 3 nepers: 60 dB."""
+"""Latent frames this far below the loudest count as inaudible: 60 dB, in the code's units of 3 nepers."""
 
 _PROJECTIONS = 4
-"""Random directions from which it is estimated what each number of a code is worth."""
+"""The number of random projections that estimate the importance of the code's numbers."""
 
 _AT_A_TIME = 32
-"""Examples that are encoded at a time where there are hundreds: their layers need gigabytes together."""
+"""The batch size for encoding hundreds of examples, whose activations would need gigabytes together."""
 
 
 class Decoded(NamedTuple):
-    """What latents decode to, in whole latent frames.
+    """The output of the decoder, in whole latent frames.
 
-    `log_magnitude` and `frequency` (the IF) are `[B, 32 * Q, 8 * T']`, `levels` `[B, Q, T']` those that the
-    code has for the bands, and `features` what the last layers see.
-    It is a tuple, since `torch.compile` cannot trace how attrs makes its classes.
+    `log_magnitude` and `frequency` (the IF) are `[B, 32 * Q, 8 * T']`, `levels` `[B, Q, T']` are the band
+    levels of the code, and `features` the input of the last layers.
+
+    The class is a tuple since `torch.compile` cannot trace the creation of attrs objects.
     """
 
     log_magnitude: Tensor
@@ -72,14 +74,14 @@ class Decoded(NamedTuple):
 class VAE(nn.Module):
     """A variational autoencoder (Kingma & Welling, 2014) for one representation.
 
-    Called with a spectrogram `[B, 2, F, T]` and standard normal noise `[B, D, T']`, or None for the
-    posterior's mean, it returns the reconstruction `[B, 2, F, T]` and the posterior's `mu` and
-    `logvar`, `[B, D, T']`.
+    The forward pass takes a spectrogram `[B, 2, F, T]` and standard normal noise `[B, D, T']`, or None to use
+    the posterior's mean. It returns the reconstruction `[B, 2, F, T]` and the posterior's `mu` and `logvar`,
+    both `[B, D, T']`.
 
-    Nothing looks at more than `lookahead` frames ahead of a latent frame, in the encoder as in the decoder.
+    Encoder and decoder look at most `lookahead` frames ahead of a latent frame.
 
     Raises:
-        ConfigError: `latents_per_second` leaves less than two numbers per latent frame.
+        ConfigError: `latents_per_second` amounts to fewer than two numbers per latent frame.
     """
 
     stride = STRIDE
@@ -114,23 +116,23 @@ class VAE(nn.Module):
         self.frequency_out = nn.Linear(fine, patch)
         self.spread_out = nn.Linear(fine, patch)
         self.axes = PrincipalAxes(code.size, code.kept) if code.kept < code.size else None
-        # No term sees the spread, so that no training of them teaches it: `batches.calibrate` does.
+        # No loss term has a gradient for the spread. `batches.calibrate` trains it.
         self.spread_out.requires_grad_(False)
         nn.init.zeros_(self.spread_out.weight)
         nn.init.zeros_(self.spread_out.bias)
 
     @property
     def latent_size(self) -> int:
-        """The numbers of a latent frame, D."""
+        """The number of values in a latent frame, D."""
         return 1 + self.code.kept
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.patch_in.weight.device
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that a spectrogram's latents depend on, but for the axes of a small code."""
+        """Yield the parameters of the encoder, without the axes of a small code."""
         parts = (self.patch_in, self.fine_encoder, self.join, self.level_in, self.encoder)
         for part in (*parts, self.encoder_norm, self.posterior):
             yield from part.parameters()
@@ -140,7 +142,7 @@ class VAE(nn.Module):
         return -(-frames // self.stride)
 
     def forward(self, spectrogram: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode, draw from the posterior with `noise`, decode."""
+        """Encode the spectrogram, sample from the posterior with `noise`, and decode."""
         mu, logvar = self.encode(spectrogram)
         latents = mu if noise is None else mu + noise * torch.exp(0.5 * logvar)
         return self.decode(latents, spectrogram.shape[-1]), mu, logvar
@@ -148,7 +150,7 @@ class VAE(nn.Module):
     def encode(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
         """Return the posterior's `mu` and `logvar`, `[B, D, T']`, of a spectrogram `[B, 2, F, T]`.
 
-        It looks at channel 0 alone: phases are found anew.
+        Only channel 0, the log-magnitudes, is used. Phases are reconstructed when a sound is made.
         """
         level, mu, logvar = self._encode_whole(spectrogram)
         if self.axes is not None:
@@ -156,7 +158,7 @@ class VAE(nn.Module):
         return torch.cat([level, mu], 1), F.pad(logvar, (0, 0, 1, 0), value=-LOGVAR_BOUND)
 
     def _encode_whole(self, spectrogram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the level `[B, 1, T']`, and `mu` and `logvar` `[B, C, T']` of the whole rest."""
+        """Return the level `[B, 1, T']`, and `mu` and `logvar` `[B, C, T']` of the rest of the full code."""
         log_magnitude = self._whole_cells(spectrogram[:, 0])
         levels = self.levels.measure(log_magnitude)
         x = (log_magnitude - spread_levels(levels)) / _SCALE + 0.5
@@ -170,7 +172,10 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, spectrograms: Tensor) -> None:
-        """Let a code that is smaller than the rich one begin with its principal axes over `[B, 2, F, T]`."""
+        """Initialize the axes of a small code to its principal axes over spectrograms `[B, 2, F, T]`.
+
+        Without axes, or with axes that are initialized already, nothing changes.
+        """
         if self.axes is None or self.axes.begun:
             return
         parts = [self._encode_whole(part)[:2] for part in spectrograms.split(_AT_A_TIME)]
@@ -181,10 +186,11 @@ class VAE(nn.Module):
 
     @torch.enable_grad()
     def _importance(self, level: Tensor, codes: Tensor) -> Tensor:
-        """Return how much what is heard changes with each number of whole codes `[B, C, T']`: `[C]`.
+        """Return the importance `[C]` of each number of full codes `[B, C, T']` for the audible output.
 
-        That is the root mean square of the derivatives of audible log-magnitudes, bins weighted by the square
-        root of the density of ERBs, estimated by random projections (Hutchinson, 1989).
+        The importance is the root mean square of the derivatives of audible log-magnitudes, with bins
+        weighted by the square root of the ERB density. It is estimated by random projections
+        (Hutchinson, 1989).
         """
         generator = torch.Generator().manual_seed(0)
         squares = torch.zeros_like(codes[0, :, 0])
@@ -205,7 +211,7 @@ class VAE(nn.Module):
         return self._bins_of(both.mT)[..., :frames]
 
     def decode_whole(self, latents: Tensor) -> Decoded:
-        """Return all that latents `[B, D, T']` decode to."""
+        """Decode latents `[B, D, T']` and return all outputs of the decoder."""
         levels, shape = self._parted(latents)
         return self._decode_bands(levels, shape)
 
@@ -217,12 +223,12 @@ class VAE(nn.Module):
         features = self.fine_decoder(split_patches(x, *_JOINED))
         pulled = torch.lerp(features.detach(), features, _FREQUENCY_PULL)
         magnitude = _SCALE * (_cells(self.patch_out, features) - 0.5) + spread_levels(levels)
-        # Channel 0 is never negative, and so sharp a bend lets silence come near 0.
+        # Log-magnitudes are never negative. A high beta lets softplus come close to 0 in silence.
         log_magnitude = F.softplus(magnitude, beta=4)
         return Decoded(log_magnitude, wrapped(_cells(self.frequency_out, pulled)), levels, features)
 
     def bands_of(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the levels `[B, Q, T']`, and the shapes `[B, Q, T', K]`, of latents `[B, D, T']`."""
+        """Return the levels `[B, Q, T']` and the shapes `[B, Q, T', K]` of latents `[B, D, T']`."""
         levels, shape = self._parted(latents)
         return levels, self.code.unflatten(shape)
 
@@ -231,16 +237,19 @@ class VAE(nn.Module):
         return self.code.part(latents[:, :1], core)
 
     def from_bands(self, levels: Tensor, shapes: Tensor) -> Tensor:
-        """Invert `bands_of`, as far as the latents have room for it: return `[B, D, T']`."""
+        """Return the latents `[B, D, T']` of levels and shapes: the inverse of `bands_of`.
+
+        For a small code, the inverse is approximate.
+        """
         level, core = self.code.join(self.levels.total(levels), levels, self.code.flatten(shapes))
         return torch.cat([level, core if self.axes is None else self.axes.encode(core)[0]], 1)
 
     def spread_of(self, features: Tensor) -> Tensor:
-        """Return how far off the log-magnitude is on average, in nepers, `[B, 32 * Q, 8 * T']`."""
+        """Return the predicted absolute error of the log-magnitudes, in nepers, `[B, 32 * Q, 8 * T']`."""
         return F.softplus(_cells(self.spread_out, features)) + _LEAST_SPREAD
 
     def errors(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the decoder's features for spectrograms `[B, 2, F, T]`, and how far off it is with each."""
+        """Return the decoder's features for spectrograms `[B, 2, F, T]`, and its error in each cell."""
         decoded = self.decode_whole(self.encode(spectrogram)[0])
         target = self.levels.amplitude(self._whole_cells(spectrogram[:, 0]))
         prediction = self.levels.amplitude(decoded.log_magnitude)
@@ -256,9 +265,14 @@ class VAE(nn.Module):
     ) -> Tensor:
         """Return the waveform `[B, samples]` of latents `[B, D, T']`.
 
-        What the model is not sure of fluctuates as noise does, the levels are those of the code, and
-        the phases are found in so many Griffin-Lim iterations. `noise` is the spectrogram `[B, 2, F, T]` of
-        white noise; by default it is the same in every row.
+        Uncertain magnitudes fluctuate as noise does, and levels are those of the code.
+
+        Args:
+            latents: the latents.
+            representation: the representation of the model.
+            samples: the length of the waveform.
+            iterations: the number of Griffin-Lim iterations. Default: the model's `iterations`.
+            noise: the spectrogram `[B, 2, F, T]` of white noise. By default all rows are equal.
         """
         if noise is None:
             noise = white_noise(representation, len(latents), samples, latents.device)
@@ -267,10 +281,10 @@ class VAE(nn.Module):
         return with_phases(log_magnitude, noise, representation, samples, iterations)
 
     def log_magnitude(self, latents: Tensor, noise: Tensor) -> Tensor:
-        """Return the log-magnitudes `[B, F, T]` that a sound of latents `[B, D, T']` is made of.
+        """Return the log-magnitudes `[B, F, T]` from which `sound` synthesizes latents `[B, D, T']`.
 
-        They are those that are decoded, with the fluctuations of white noise, `[B, 2, F, T]`, where the
-        model is not sure of them, and at the levels of the code.
+        The decoded log-magnitudes get the fluctuations of white noise `[B, 2, F, T]` where they are
+        uncertain, and are scaled to the levels of the code.
         """
         decoded = self.decode_whole(latents)
         unit = math.log1p(1 / self.levels.floor)
@@ -281,7 +295,7 @@ class VAE(nn.Module):
             unit,
         )
         rough = self.levels.restore(rough, decoded.levels)
-        if self.axes is not None:  # whose levels of bands are but close, while that of all of them is exact
+        if self.axes is not None:  # then band levels are approximate, but the overall level is exact
             rough = self.levels.restore_total(rough, self.code.total(latents[:, 0]))
         return self._bins_of(rough)[..., : noise.shape[-1]]
 
@@ -292,16 +306,16 @@ class VAE(nn.Module):
         samples: int,
         iterations: int | None = None,
     ) -> Tensor:
-        """Return the waveform `[B, samples]` of a spectrogram `[B, 2, F, T]`, phases found as `sound` does.
+        """Return the waveform `[B, samples]` of a spectrogram `[B, 2, F, T]`.
 
-        Its own IF is not looked at.
+        Phases are reconstructed as in `sound`. The spectrogram's IF is not used.
         """
         noise = white_noise(representation, len(spectrogram), samples, spectrogram.device)
         iterations = self.iterations if iterations is None else iterations
         return with_phases(spectrogram[:, 0], noise, representation, samples, iterations)
 
     def _whole_cells(self, log_magnitude: Tensor, value: float = 0.0) -> Tensor:
-        """Crop or pad `[B, F, T]` to `[B, 32 * Q, 8 * T']`, with silence or another value."""
+        """Crop or pad `[B, F, T]` to `[B, 32 * Q, 8 * T']`. The default padding is silence."""
         missing = self.bands * BAND - log_magnitude.shape[1], -log_magnitude.shape[2] % self.stride
         return F.pad(log_magnitude, (0, missing[1], 0, missing[0]), value=value)
 
@@ -311,11 +325,11 @@ class VAE(nn.Module):
 
 
 def _erb_weights(representation: MagnitudeIF, bands: int) -> Tensor:
-    """Return the square root of the density of ERBs (Glasberg and Moore, 1990) at each bin, `[32 * Q, 1]`."""
+    """Return the square root of the ERB density (Glasberg and Moore, 1990) at each bin, `[32 * Q, 1]`."""
     hertz = torch.arange(bands * BAND) * representation.sample_rate / representation.n_fft
     return ((1 + 0.00437 * hertz) ** -0.5)[:, None]
 
 
 def _cells(layer: nn.Linear, features: Tensor) -> Tensor:
-    """Apply one of the last layers, and lay its patches out as `[B, 32 * Q, 8 * T']`."""
+    """Apply one of the last layers and arrange its patches as `[B, 32 * Q, 8 * T']`."""
     return at_least_float32(split_patches(layer(features), *_PATCH)[..., 0])

@@ -1,1 +1,1 @@
-"""Training: the loop, what it draws and steps with, and what it keeps and records."""
+"""Training: the training loop, its batches and optimizers, and what a training run records and keeps."""

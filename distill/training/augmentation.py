@@ -1,4 +1,4 @@
-"""More sounds than there are: clips at other speeds and levels, and over each other.
+"""Data augmentation: change of speed, mixing of clips, and change of level.
 
 Shapes: `B` clips, `N` samples.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def drawn_samples(samples: int, speed: float) -> int:
-    """Give the length of clips of which `augment` makes clips of `samples`."""
+    """Return the length of the clips that `augment` needs to return clips of `samples`."""
     return math.ceil(_fast_length(samples) * (1 + speed)) if speed else samples
 
 
@@ -28,16 +28,26 @@ def augment(
     rows: Sequence[int] | None = None,
     of: int | None = None,
 ) -> Tensor:
-    """Play clips `[B, N]` at other speeds, lay them over each other and change their level: `[B, samples]`.
+    """Change the speed of clips `[B, N]`, mix them with each other and change their level.
 
-    N is `drawn_samples(samples, speed)`. Of each clip a part is played, pitch and all, at a speed
-    between `1 / (1 + speed)` and `1 + speed`, even on a logarithmic scale. With probability `mix` it is
-    laid over by the one before it, at up to its full level; then its level changes by up to `gain_db`
-    in either direction, evenly in dB. What would clip is turned down to full scale.
+    A part of each clip is resampled to a speed, and thus pitch, between `1 / (1 + speed)` and `1 + speed`,
+    uniform on a logarithmic scale. With probability `mix`, the preceding clip is added at up to its full
+    level. Then the level changes by up to `gain_db` in either direction, uniformly in dB. Clips that exceed
+    full scale are scaled down to it.
 
-    The generator is on the CPU, as the clips are. Where the clips are only some `rows` `of` more, what
-    happens to them is what would happen to them among all; but the first one of these is laid over by
-    the last, whatever stood before it.
+    Args:
+        clips: the clips, on the CPU, with N = `drawn_samples(samples, speed)`.
+        samples: the length of the returned clips.
+        speed: the bound of the change of speed.
+        gain_db: the bound of the change of level, in dB.
+        mix: the probability that another clip is added.
+        generator: the random generator, on the CPU.
+        rows: the rows of the whole batch that `clips` are. They are augmented as in the whole batch, except
+            that the last of them is the one added to the first.
+        of: the size of the whole batch, if `clips` are part of one.
+
+    Returns:
+        The augmented clips `[B, samples]`.
     """
     drawn = torch.rand(5, of or len(clips), 1, generator=generator)
     turn, place, chance, share, level = drawn if rows is None else drawn[:, list(rows)]
@@ -59,10 +69,10 @@ def augment(
 
 
 def _resample(clips: list[Tensor], samples: int) -> Tensor:
-    """Bring clips `[N]` to one number of samples, their spectra cut or padded with zeros.
+    """Resample clips `[N]` to one number of samples by cropping or zero-padding their spectra.
 
-    A filter with a transition band would leave the uppermost bins of every clip empty, and the model
-    would believe that they are.
+    A filter with a transition band would leave the uppermost bins of every clip empty, and the model would
+    learn that they are.
     """
     spectra = torch.zeros(len(clips), samples // 2 + 1, dtype=torch.complex64)
     for clip, place in zip(clips, spectra, strict=True):
@@ -72,9 +82,9 @@ def _resample(clips: list[Tensor], samples: int) -> Tensor:
 
 
 def _fast_length(samples: float) -> int:
-    """Give the least length, from `samples` on, that has no prime factor above 5.
+    """Return the smallest length not below `samples` that has no prime factor above 5.
 
-    The FFT of any other length may take several times as long.
+    The FFT of other lengths may take several times as long.
     """
     lengths = _fast_lengths(2 ** math.ceil(math.log2(max(samples, 1))))
     return lengths[bisect_left(lengths, samples)]

@@ -1,6 +1,6 @@
-"""What a step of a training is made of before anything is learnt: clips, noise, what the loss looks at.
+"""The data of a training step: clips, noise and the inputs of the loss. Also initialization from a corpus.
 
-Shapes: `B` clips in a step, `N` samples, `D` numbers in each of `T'` latents.
+Shapes: `B` clips in a batch, `N` samples, `D` numbers per latent frame, `T'` latent frames.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _CALIBRATION_RATE = 2e-3
 
 
 def clip_samples(settings: TrainingSettings, representation: MagnitudeIF, model: VAE) -> int:
-    """Give the samples of a clip that is at least as long as asked for and fills whole latents."""
+    """Return the number of samples in a clip: at least `clip_seconds`, and whole latent frames."""
     frames = representation.frames(round(settings.clip_seconds * representation.sample_rate))
     return representation.samples(model.latent_frames(frames) * model.stride)
 
@@ -36,9 +36,10 @@ def draw_clips(
     generator: torch.Generator,
     rows: Sequence[int] | None = None,
 ) -> Tensor:
-    """Draw a step's clips and augment them as the settings say, or only these `rows`: `[B, samples]`.
+    """Draw the clips of a step, or only its `rows`, and augment them: `[B, samples]`.
 
-    Of processes that draw alike, each reads its own clips and the one that may lie over the first.
+    Distributed processes with equal generators each read only their own rows, and the clip before the first
+    row, which may be mixed with it.
     """
     count, (speed, mix) = settings.batch_size, settings.augmentation(begun=False)
     wanted = list(range(count)) if rows is None else list(rows)
@@ -59,7 +60,7 @@ def draw_clips(
 def draw_noise(
     model: VAE, representation: MagnitudeIF, clips: int, samples: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw standard normal noise for clips of so many samples, on the generator's device: `[B, D, T']`."""
+    """Draw standard normal noise `[B, D, T']` for clips of `samples`, on the generator's device."""
     latent_frames = model.latent_frames(representation.frames(samples))
     shape = (clips, model.latent_size, latent_frames)
     return torch.randn(shape, generator=generator, device=generator.device)
@@ -74,7 +75,7 @@ def predict(
     iterations: int,
     progress: float,
 ) -> LossInputs:
-    """Reconstruct the waveforms `[B, N]`, and give what the loss looks at; `iterations` are `Signal`'s."""
+    """Reconstruct waveforms `[B, N]` and return the inputs of the loss; `Signal` uses the `iterations`."""
     with torch.no_grad():
         spectrogram = representation(waveform)
     reconstruction, mu, logvar = model(spectrogram, noise)
@@ -89,7 +90,7 @@ def predict(
 def begin(
     model: VAE, representation: MagnitudeIF, recordings: Split | Stream, settings: TrainingSettings
 ) -> None:
-    """Let a model with a small code begin with its principal axes over the recordings, at all speeds."""
+    """Initialize the axes of a small code to its principal axes over the recordings, at all speeds."""
     if model.axes is None:
         return
     generator = torch.Generator().manual_seed(settings.seed)
@@ -107,10 +108,10 @@ def begin(
 def calibrate(
     model: VAE, representation: MagnitudeIF, recordings: Split | Stream, settings: TrainingSettings
 ) -> None:
-    """Let the model's `spread` tell how far off its log-magnitudes are, on clips as a training draws them.
+    """Train the model's `spread` layer to predict the error of its log-magnitudes, on training clips.
 
-    No term does so: all compare what is decoded itself. The spread's layer alone learns, from errors that
-    are taken to follow a Laplace distribution.
+    No loss term trains this layer, since all terms compare the decoded signal. The errors are assumed to
+    follow a Laplace distribution. No other parameter changes.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     samples = clip_samples(settings, representation, model)

@@ -1,4 +1,4 @@
-"""The parts of a training run, made of its recipe: the loss, and the corpus."""
+"""Functions that build the loss and open the corpus of a recipe."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ _CACHE = ".distill"
 
 
 def make_loss(draft: Draft, seed: int) -> CombinedLoss:
-    """Make the loss of a recipe, parameters that its terms own drawn with a seed.
+    """Return the loss of a recipe. `seed` initializes the parameters that its terms own.
 
     Raises:
         TermError: a term or the balancer cannot be built.
@@ -39,10 +39,10 @@ def make_loss(draft: Draft, seed: int) -> CombinedLoss:
 
 
 def load_terms(run: Run, loss: CombinedLoss) -> None:
-    """Give those terms of a loss that the run has, too, what they have learnt in it.
+    """Load the state of a loss's terms from the latest checkpoint of a run that has these terms.
 
     Raises:
-        RunError: what they have learnt does not fit their options.
+        RunError: the state does not fit the options of the terms.
     """
     checkpoint = load_latest(run.checkpoints) if loss.state_dict() else None
     learnt = checkpoint.state.get("loss", {}) if checkpoint else {}
@@ -67,13 +67,13 @@ def open_recipe_corpus(
     process: int = 0,
     processes: int = 1,
 ) -> Corpus:
-    """Open the corpus of a recipe, or the demo corpus, with its cache in the folder `runs`.
+    """Open the corpus of a recipe, or the demo corpus, with a cache in the folder `runs`.
 
-    A sharded one is streamed: `seed` orders the shards, which `processes` deal out among them. One that
-    was given as `arrays` stays in memory.
+    A sharded corpus is streamed: `seed` determines the order of the shards, which are distributed over
+    `processes`. A corpus of `arrays` stays in memory.
 
     Raises:
-        CorpusError: it is not there, or holds no audio that can be used.
+        CorpusError: the corpus does not exist, or holds no usable audio.
     """
     if arrays is not None:
         return open_arrays(arrays, sample_rate=sample_rate, heldout_fraction=settings.heldout_fraction)
@@ -92,7 +92,7 @@ def open_recipe_corpus(
             processes=processes,
         )
     folder = write_demo_corpus(runs / _CACHE / "demo") if settings.path is None else Path(settings.path)
-    # A cache for each corpus, so that runs on two of them do not decode in turn.
+    # One cache per corpus, so that runs that alternate between corpora need not decode again.
     digest = hashlib.sha256(f"{folder.resolve()} {sample_rate}".encode()).hexdigest()[:12]
     cache = runs / _CACHE / f"{folder.stem}-{digest}"
     return open_corpus(

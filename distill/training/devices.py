@@ -1,4 +1,4 @@
-"""Where a training run is computed: the device, the precision and the processes."""
+"""The device, precision and processes of a training run."""
 
 import atexit
 import gc
@@ -14,10 +14,11 @@ from distill.settings import TrainingSettings
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
-    """Choose the device and the precision, within a process group where torchrun started one.
+    """Return an accelerator with the device and precision of the settings, in torchrun's process group.
 
     Raises:
-        ConfigError: the device that is asked for is not there, or the processes cannot share a step evenly.
+        ConfigError: the requested device is not available, or the batch size is not a multiple of the number
+            of processes.
     """
     there = {
         "auto": True,
@@ -35,15 +36,15 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         settings.precision == "auto" and (_cpu_has_bfloat16() if on_cpu else there["cuda"])
     )
     precision = "bf16" if reduced else "no"
-    if "LOCAL_RANK" in os.environ:  # what tells an accelerator of a process group
-        # Distributed modules load it, and if the group exists by then, it keeps that for ever.
+    if "LOCAL_RANK" in os.environ:  # set by torchrun
+        # Distributed modules import it. Imported after the group exists, it would keep the group alive.
         importlib.import_module("torch._dynamo")
     else:
         _let_choose_again(on_cpu=on_cpu, precision=precision)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision=precision)
     if accelerator.num_processes > 1:
         atexit.register(_end_process_group, accelerator.state)
-    # The mean of the processes' means is the mean over the step's clips where their shares are equal.
+    # The mean of the processes' means is the mean over the batch only if they have equally many clips.
     if settings.batch_size % accelerator.num_processes:
         raise ConfigError(
             "training.batch_size: must be a multiple of the number of processes, "
@@ -53,16 +54,16 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """Tell whether the CPU multiplies matrices of bfloat16; others only store it, and are slower in it."""
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has none
+    """Return whether the CPU has bfloat16 matrix instructions. Without them, bfloat16 is slower."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older torch
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _let_choose_again(*, on_cpu: bool, precision: str) -> None:
-    """Let Accelerate choose another device or precision than it did before in this process.
+    """Let Accelerate choose another device or precision than earlier in this process.
 
-    It keeps its first choice in class attributes and refuses another one. These are replaced, not emptied:
-    an accelerator that was made before, here or by the user, keeps what it holds.
+    Accelerate keeps its first choice in class attributes and refuses another one. The attributes are
+    replaced, not cleared, so that existing accelerators keep their state.
     """
     device = PartialState._shared_state.get("device")  # noqa: SLF001  # there is no public way
     chosen = AcceleratorState._shared_state.get("_mixed_precision", precision)  # noqa: SLF001  # as above
@@ -72,10 +73,9 @@ def _let_choose_again(*, on_cpu: bool, precision: str) -> None:
 
 
 def _end_process_group(state: AcceleratorState) -> None:
-    """End the threads of the process group while Python lives.
+    """End the threads of the process group before the interpreter exits.
 
-    One that still lets go of a tensor while the interpreter ends aborts the process, though it is done:
-    pytorch issue 190489.
+    A thread that releases a tensor during interpreter shutdown aborts the process (pytorch issue 190489).
     """
     state.destroy_process_group()
-    gc.collect()  # what was prepared by the accelerator holds the group, too
+    gc.collect()  # objects prepared by the accelerator hold the group, too

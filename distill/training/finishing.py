@@ -1,4 +1,4 @@
-"""What comes after the last step of a training run: how much of it is kept, and what is left to be used."""
+"""The end of a training run: choose how much of the training to keep, and write the results."""
 
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -24,7 +24,11 @@ _PAIR_SECONDS = 10
 
 @frozen(kw_only=True)
 class Finished:
-    """How much of what was learnt is kept, None where the run began with nothing, and the pairs written."""
+    """The results of `finish`.
+
+    `retention` says how much of the training is kept, None if the run started from random weights. `pairs`
+    are the files of originals and reconstructions.
+    """
 
     retention: Retention | None
     pairs: tuple[tuple[Path, Path], ...]
@@ -38,14 +42,14 @@ def finish(
     settings: TrainingSettings,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Finished:
-    """Do everything that follows the training, and keep it in the run folder.
+    """Complete a training run and write its results to the run folder.
 
-    A model that has begun with nothing learns how far off it is, which makes noise of what it does not
-    know. One that has begun with another keeps as much of what it has learnt as does no harm. The model
-    is saved, then the latents of the recordings, to make new sounds of, what baselines need to know of
-    the recordings, and some originals beside their reconstructions, to listen to.
+    A model trained from random weights is calibrated to predict its error, so that uncertain magnitudes are
+    rendered as noise. A model that started from another one keeps as much of the training as does no harm,
+    see `retention`. Then these are saved: the model, the latents of the recordings for generating sounds,
+    the statistics of the recordings for the baselines, and pairs of originals and reconstructions.
 
-    `on_progress` is called with the recordings encoded and their number, for the first time with none.
+    `on_progress` is called with the number of recordings encoded, at first 0, and their total.
 
     Raises:
         RunError: something cannot be written.
@@ -85,10 +89,10 @@ def _retain(
 def _write_pairs(
     run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, count: int
 ) -> tuple[tuple[Path, Path], ...]:
-    """Write held-out recordings, or trained ones where none are, beside what the model makes of them."""
+    """Write originals and reconstructions of held-out recordings or, if none are, of training recordings."""
     split = corpus.heldout if corpus.heldout.recordings else corpus.train
     pairs = []
-    # Numbered, since recordings in two folders may share a name.
+    # Numbers keep names unique: recordings in two folders may share a name.
     for number, recording in enumerate(split.recordings[:count], 1):
         original = split.read(recording)[:, : _PAIR_SECONDS * corpus.sample_rate]
         name = f"{number}-{PurePath(recording.name).stem}"

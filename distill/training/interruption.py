@@ -1,4 +1,4 @@
-"""How a training run is stopped from outside: by SIGINT (Ctrl-C) or SIGTERM, without losing a step."""
+"""Stopping a training run by SIGINT (Ctrl-C) or SIGTERM without losing a step."""
 
 import signal
 import threading
@@ -12,10 +12,10 @@ _ONE_SIGNAL_SECONDS = 1.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """The training was asked to stop by SIGINT or SIGTERM, and has saved itself.
+    """Raised when SIGINT or SIGTERM stopped a training run, after its state was saved.
 
-    It is a `KeyboardInterrupt`, so that Ctrl-C stops a notebook or a script as it always does. `run` and
-    `step` say what was saved; `distill.train(resume=True, out=...)` goes on from there.
+    It is a `KeyboardInterrupt`, so that Ctrl-C stops a notebook or a script as usual. `run` is the run that
+    was saved at `step`. `distill.train(resume=True, out=...)` continues from there.
     """
 
     def __init__(self, run: Run, step: int) -> None:
@@ -28,17 +28,17 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def noting_signals() -> Iterator[list[float]]:
-    """Note the first SIGINT or SIGTERM instead of dying of it; a later one ends the process as usual.
+    """Record the first SIGINT or SIGTERM without ending the process; a later one ends it as usual.
 
-    A launcher and its cluster may both pass one on, so that what comes within a second is the same one. In a
-    thread other than the main one, which Python gives no signals, nothing is done and nothing noted.
+    Signals within one second count as one, since a launcher and its cluster may both forward the same signal.
+    Outside the main thread, where Python handles no signals, this context does nothing.
     """
     noted: list[float] = []
     if threading.current_thread() is not threading.main_thread():
         yield noted
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # One that was not installed by Python is None, and could not be put back.
+    # A handler that was not installed from Python is None and could not be restored.
     before = {number: handler for number, handler in handlers.items() if handler is not None}
 
     def note(number: int, _: object) -> None:

@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed."""
+"""Settings of the C library's memory allocator."""
 
 import ctypes
 
@@ -7,11 +7,10 @@ _MOST = 2**30
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep memory that it frees, up to 1 GiB, and use it again.
+    """Let this process keep up to 1 GiB of freed memory for reuse.
 
-    glibc gives back every block of some MB at once, as large as a step's tensors on a CPU are, and to
-    have its pages made anew takes longer than much of what is done with them. Other C
-    libraries are left as they are.
+    By default, glibc returns freed blocks of several MB to the system at once. A training step's tensors on a
+    CPU are that large, and allocating their pages anew is expensive. Other C libraries are not changed.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""What a training run reports: values, which a terminal, a notebook or a test can show."""
+"""The values that a training run reports, and the protocol of observers that receive them."""
 
 from pathlib import Path
 from typing import Literal, Protocol, Self, TypeAlias, runtime_checkable
@@ -16,7 +16,7 @@ from distill.training.trainer import Record
 
 @frozen(kw_only=True)
 class SummaryTerm:
-    """A loss term of a run: its weight at the start and at the end, and the distribution it comes from."""
+    """A loss term of a run: its weights at the start and end, and the distribution that provides it."""
 
     name: str
     origin: str
@@ -26,7 +26,7 @@ class SummaryTerm:
 
 @frozen(kw_only=True)
 class Extent:
-    """How much there is of a split: its length in seconds, and its recordings or, of a stream, its shards."""
+    """The size of a split: its length in seconds, and its number of recordings or, for a stream, shards."""
 
     seconds: float
     recordings: int = 0
@@ -42,10 +42,10 @@ class Extent:
 
 @frozen(kw_only=True)
 class Summary:
-    """What is about to be trained, on what, with which loss.
+    """The summary of a training run before its first step.
 
-    `corpus` is where the recordings are. `latents_per_second` is the size of the model's code,
-    `parameters` the number of its weights. `start` says in words what the model begins with.
+    `corpus` is the location of the recordings, `latents_per_second` the size of the model's code,
+    `parameters` the number of its weights, and `start` a description of the initial weights.
     """
 
     run: Run
@@ -65,7 +65,7 @@ class Summary:
     def of(
         cls, draft: Draft, run: Run, corpus: Corpus, vae: VAE, *, start: str, device: str, precision: str
     ) -> Self:
-        """Summarise a run that is about to begin."""
+        """Return the summary of a run."""
         recipe = draft.recipe
         frames_per_second = recipe.representation.sample_rate / recipe.representation.hop
         configs = [(term, getattr(recipe.loss, term.name)) for term in draft.terms]
@@ -98,9 +98,9 @@ About: TypeAlias = Literal["recipe", "checkpoint", "overfitting"]
 
 @frozen(kw_only=True)
 class TrainingWarning:
-    """What must not be overlooked, though the run goes on; `str()` is the message.
+    """A warning of a run that continues. `str()` returns the message.
 
-    `about` is `"recipe"` for options of older versions, `"checkpoint"` for one that is damaged, and
+    `about` is `"recipe"` for options of older versions, `"checkpoint"` for a damaged checkpoint, and
     `"overfitting"` for a held-out loss that keeps rising.
     """
 
@@ -113,11 +113,11 @@ class TrainingWarning:
 
 @frozen(kw_only=True)
 class Outcome:
-    """How a run ended: at which step, whether it was interrupted, and what was made of it.
+    """The result of a run: its last step, whether it was interrupted, and what it wrote.
 
-    `resumed_at` is the step that a resumed run went on from, None for a new one. `retention` says how
-    much is kept of what was learnt, None where the run began with nothing or was interrupted. `pairs` are
-    the originals and reconstructions to listen to. `corpus` and `heldout` are as in the `Summary`.
+    `resumed_at` is the step at which a resumed run continued, None for a new run. `retention` says how much
+    of the training is kept; it is None if the run started from random weights or was interrupted. `pairs`
+    are the files of originals and reconstructions to listen to. `corpus` and `heldout` are as in `Summary`.
     """
 
     run: Run
@@ -138,38 +138,39 @@ class Outcome:
 
 @runtime_checkable
 class Observer(Protocol):
-    """What may look on at a training run; a subclass need only define what it is interested in.
+    """The protocol of objects that receive the reports of a training run.
 
-    The methods are called in the thread of the training, and in the main process alone where there are
-    several. What one raises ends the run: a checkpoint is saved before `record` and `warning` let it pass.
+    A subclass defines only the methods it needs. They are called in the thread of the training run and, in
+    distributed training, only in the main process. An exception raised by a method ends the run. If it
+    comes from `record` or an overfitting `warning`, a checkpoint is saved first.
     """
 
     def summary(self, summary: Summary) -> None:  # noqa: ARG002  # for subclasses
-        """Take what is about to be trained, once, before the first step."""
+        """Receive the summary of the run, once, before the first step."""
         return  # a body: what has none is abstract
 
     def record(self, record: Record) -> None:  # noqa: ARG002  # for subclasses
-        """Take the components of the loss: means of some steps, or a held-out measurement."""
+        """Receive the components of the loss: the means over several steps, or a held-out measurement."""
         return  # a body: what has none is abstract
 
     def warning(self, warning: TrainingWarning) -> None:  # noqa: ARG002  # for subclasses
-        """Take what must not be overlooked, at any time."""
+        """Receive a warning, at any time."""
         return  # a body: what has none is abstract
 
     def done(self, outcome: Outcome) -> None:  # noqa: ARG002  # for subclasses
-        """Take how the run ended, once, after everything is written. It is not called after an error."""
+        """Receive the result of the run, once, after everything is written. Not called after an error."""
         return  # a body: what has none is abstract
 
 
 class Silent(Observer):
-    """Looks away."""
+    """An observer that ignores all reports."""
 
 
 def require_observer(observer: object) -> Observer:
-    """Return an observer.
+    """Return the observer, or a silent one for None.
 
     Raises:
-        InputError: it lacks a method.
+        InputError: the observer lacks a method.
     """
     if observer is None:
         return Silent()

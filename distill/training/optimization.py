@@ -1,4 +1,4 @@
-"""Gradients and steps of a training: of the model, and of the terms that are trained themselves."""
+"""Gradient computation and optimizer steps for the model and for loss terms with trained parameters."""
 
 import math
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ _FINAL_RATE = 0.01
 
 
 class Optimization:
-    """One AdamW for the model, which lowers the loss's `total`, and one for each trained term.
+    """One AdamW optimizer for the model, which minimizes the loss's `total`, and one for each trained term.
 
-    All of them rise and fall with one learning rate schedule, and stand still together.
+    All optimizers follow one learning rate schedule, and a step with non-finite values is skipped by all.
     """
 
     def __init__(
@@ -40,34 +40,33 @@ class Optimization:
     def _adamw(
         self, module: nn.Module, rate: float, betas: tuple[float, float], encoder_rate: float = 1.0
     ) -> torch.optim.AdamW:
-        """Make an optimizer; what belongs to an encoder learns at `encoder_rate` times the rate."""
+        """Return an optimizer. The learning rate of encoder parameters is multiplied by `encoder_rate`."""
         encoder = list(module.encoder_parameters()) if isinstance(module, VAE) else []
         known = {id(parameter) for parameter in encoder}
         others = [parameter for parameter in module.parameters() if id(parameter) not in known]
         groups = [{"params": others, "lr": rate}]
         if encoder:
             groups.append({"params": encoder, "lr": rate * encoder_rate})
-            for (
-                parameter
-            ) in encoder:  # What is kept takes no time to differentiate, and shortens no gradient.
+            # A frozen encoder needs no gradient, and does not count when the gradient is clipped.
+            for parameter in encoder:
                 parameter.requires_grad_(encoder_rate > 0)
         return torch.optim.AdamW(groups, rate, betas, weight_decay=self.settings.weight_decay, fused=True)
 
     def differentiate(self, components: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give every parameter its gradient, none longer than allowed; give the norms they had.
+        """Compute the gradients of all parameters and clip them; return their norms before clipping.
 
         Raises:
-            ConfigError: the encoder is kept, and no term looks at what is decoded.
+            ConfigError: the encoder is frozen, and no term depends on the decoder's output.
         """
         for optimizer in self._all:
             optimizer.zero_grad()
         if not components["total"].requires_grad:
             raise ConfigError(
-                "loss: no term looks at what is decoded, and the encoder is kept, so that nothing would be "
-                "learnt; add a term, stft for one, or set training.encoder_rate = 1"
+                "loss: no term depends on the decoder's output, and the encoder is frozen, so that nothing "
+                "would be trained; add a term such as stft, or set training.encoder_rate = 1"
             )
         self.accelerator.backward(components["total"])
-        norms = {"gradient_norm": self._shorten([*self.model.parameters()])}
+        norms = {"gradient_norm": self._clip([*self.model.parameters()])}
         if "objective" not in components:
             return norms
         self.accelerator.backward(components["objective"])
@@ -75,42 +74,42 @@ class Optimization:
             learnt = [parameter for parameter in term.parameters() if parameter.grad is not None]
             if learnt:
                 self._average(learnt)
-                norms[f"gradient_norm/{name}"] = self._shorten(learnt)
+                norms[f"gradient_norm/{name}"] = self._clip(learnt)
         return norms
 
     def _average(self, learnt: list[nn.Parameter]) -> None:
-        """Let all processes have the mean gradient, as the model has through its wrapper."""
+        """Average the gradients over all processes. For the model, its DDP wrapper does so."""
         if self.accelerator.num_processes > 1:
             means = self.accelerator.reduce([parameter.grad for parameter in learnt], reduction="mean")
             for parameter, mean in zip(learnt, means, strict=True):
                 parameter.grad = mean
 
-    def _shorten(self, learnt: list[nn.Parameter]) -> Tensor:
+    def _clip(self, learnt: list[nn.Parameter]) -> Tensor:
         return clip_grad_norm_(learnt, self.settings.max_gradient_norm)
 
     def step(self, number: int, progress: float, bad: Tensor) -> None:
-        """Take a step, by its number and the progress of the training; none where `bad` is 1."""
+        """Take a step at the learning rate of its number and progress; skip it if `bad` is 1."""
         factor = self._rate_factor(number, progress)
         for optimizer, highest in zip(self._all, self._highest, strict=True):
             for group, rate in zip(optimizer.param_groups, highest, strict=True):
                 group["lr"] = rate * factor
-            # A fused optimizer stands still while this is 1, without asking the host.
+            # A fused optimizer skips the step if this is 1, without synchronizing with the host.
             optimizer.found_inf = bad  # type: ignore[attr-defined]  # as a gradient scaler sets it
             optimizer.step()
 
     def _rate_factor(self, number: int, progress: float) -> float:
-        """Rise over the warm-up, fall along half a cosine to a hundredth."""
+        """Return the factor on learning rates: a linear warm-up, then cosine decay to 0.01."""
         warmup = min(1.0, (number + 1) / (self.settings.warmup_steps + 1))
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
         return warmup * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the state of every optimizer."""
+        """Return the state of every optimizer."""
         own = {name: optimizer.state_dict() for name, optimizer in self.own_optimizers.items()}
         return {"optimizer": self.optimizer.state_dict(), "own_optimizers": own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
         for name, own in state.get("own_optimizers", {}).items():
             self.own_optimizers[name].load_state_dict(own)

@@ -1,4 +1,4 @@
-"""What each term of a loss takes of a training step, and what it gives to the gradient.
+"""Measurement of each loss term's computation time and of its gradient.
 
 Shapes: `B` clips in a batch, `K` terms.
 """
@@ -38,7 +38,7 @@ R = TypeVar("R")
 
 @frozen(kw_only=True)
 class Cost:
-    """What one term, by itself, comes to: its unweighted value, and milliseconds forward and backward.
+    """The unweighted value of a term computed alone, and its forward and backward times in milliseconds.
 
     The value is the mean over the batches, the times are medians.
     """
@@ -50,7 +50,7 @@ class Cost:
 
 @frozen(kw_only=True)
 class Profile:
-    """The costs of a loss's terms, by name, and their gradients."""
+    """The costs of a loss's terms by name, and their gradients."""
 
     costs: dict[str, Cost]
     gradients: Gradients
@@ -59,13 +59,13 @@ class Profile:
 def profile_recipe(
     draft: Draft, run: Run | None, *, batches: int, on_progress: Callable[[Progress], None]
 ) -> Profile:
-    """Measure the terms of a recipe, as `profile` does: at the model of a run, or at one that begins.
+    """Profile the terms of a recipe with the model of a run or, without a run, with the initial model.
 
-    `on_progress` is called while recordings are decoded, and when the measuring begins.
+    `on_progress` is called while recordings are decoded, and when the measurement begins.
 
     Raises:
-        DistillError: the recipe, its corpus or the run is wrong.
-        TermError: a term's value or gradient is not finite.
+        DistillError: the recipe, its corpus or the run is not valid.
+        TermError: the value or gradient of a term is not finite.
     """
     recipe = draft.recipe
     accelerator = make_accelerator(recipe.training)
@@ -107,13 +107,13 @@ def profile(
     accelerator: Accelerator,
     batches: int,
 ) -> Profile:
-    """Measure every term on batches as a training draws them, at its end, when warm-ups are over.
+    """Measure every term on training batches, with the schedules at the end of training.
 
-    Each term is computed by itself, so that its time holds all its views, and what it leaves of them is
-    not shared. Nothing is learnt. A batch before the first warms up.
+    Each term is computed alone, so that its time includes all its views and no term reuses those of another.
+    No parameter is trained. One additional batch serves as a warm-up and is not measured.
 
     Raises:
-        TermError: a term's value or gradient is not finite.
+        TermError: the value or gradient of a term is not finite.
     """
     device = accelerator.device
     model, representation, loss = model.to(device).train(), representation.to(device), loss.to(device)
@@ -143,8 +143,11 @@ def profile(
 
 
 def _measure(loss: CombinedLoss, inputs: LossInputs) -> tuple[dict[str, Cost], Tensor, Tensor]:
-    """Give each term's cost on one batch, and the inner products of the gradients, both `[B, K, K]`."""
-    # Terms look at copies, so that what reaches the posterior through the decoder is told from what does not.
+    """Return each term's cost on a batch, and the gradients' inner products at output and posterior.
+
+    Both sets of inner products are `[B, K, K]`.
+    """
+    # Terms get detached copies, which separate gradients at the posterior from those through the decoder.
     seen = inputs.detached()
     outputs = [output.requires_grad_() for output in seen.prediction.sources]
     posterior = [parameter.requires_grad_() for parameter in (seen.posterior.mu, seen.posterior.logvar)]
@@ -169,13 +172,13 @@ def _measure(loss: CombinedLoss, inputs: LossInputs) -> tuple[dict[str, Cost], T
 
 
 def _gradients(value: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    if not value.requires_grad:  # of what can only be monitored
+    if not value.requires_grad:  # a term without gradient, which can only be monitored
         return tuple(map(torch.zeros_like, sources))
     return torch.autograd.grad(value, sources, allow_unused=True, materialize_grads=True)
 
 
 def _carried_back(inputs: LossInputs, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Carry gradients with respect to the decoder's outputs back through it, to `mu` and `logvar`."""
+    """Backpropagate gradients at the decoder's outputs to `mu` and `logvar`."""
     outputs, posterior = inputs.prediction.sources, (inputs.posterior.mu, inputs.posterior.logvar)
     return torch.autograd.grad(outputs, posterior, gradients, retain_graph=True)
 
@@ -185,13 +188,13 @@ def _flat(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def _inner_products(gradients: list[Tensor]) -> Tensor:
-    """Give those of every two of K gradients `[B, ...]`, example by example: `[B, K, K]`, in float64."""
+    """Return the inner products of K gradients `[B, ...]` in each example: `[B, K, K]` in float64."""
     stacked = torch.stack(gradients)
     return torch.einsum("ibn,jbn->bij", stacked, stacked).cpu().double()
 
 
 def _timed(device: torch.device, call: Callable[[], R]) -> tuple[R, float]:
-    """Give what a call returns, and the milliseconds until the device is done with it."""
+    """Return the result of a call, and the milliseconds until the device has completed it."""
     began = time.perf_counter()
     result = call()
     if device.type != "cpu":

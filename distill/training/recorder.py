@@ -1,4 +1,4 @@
-"""Records of a training on disk: `metrics.jsonl` for programs, event files for TensorBoard."""
+"""Records of a training run on disk: `metrics.jsonl` for programs, event files for TensorBoard."""
 
 from types import TracebackType
 from typing import Self
@@ -11,10 +11,10 @@ from distill.training.trainer import Record
 
 
 class Recorder:
-    """Writes every record of a training to its run folder.
+    """Write the records of a training run to its run folder.
 
-    `resumed_at` is the step a resumed training goes on from: later records are dropped, since those
-    steps are taken again.
+    `resumed_at` is the step at which a resumed run continues, None for a new run. Records of later steps are
+    dropped, since these steps are repeated.
     """
 
     def __init__(self, run: Run, *, resumed_at: int | None) -> None:
@@ -33,7 +33,7 @@ class Recorder:
         self.events.close()
 
     def write(self, record: Record) -> None:
-        """Append one record to both."""
+        """Append a record to `metrics.jsonl` and to the event file."""
         self.run.append_metrics([attrs.asdict(record)])
         for name, value in record.components.items():
             self.events.add_scalar(f"{record.split}/{name}", value, record.step)

@@ -1,4 +1,4 @@
-"""A training run from its recipe to what it leaves behind: the one place where its parts are put together."""
+"""A training run from its recipe to its results: the one place where its parts are assembled."""
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -29,21 +29,21 @@ from distill.training.trainer import Record, Trainer
 
 @frozen(kw_only=True)
 class Audience:
-    """Who looks on: an observer, and who is told how far a stage before or after the training is."""
+    """The recipients of reports: an observer, and a callback for progress before and after the training."""
 
     observer: Observer = field(factory=Silent)
     on_progress: Callable[[Progress], None] | None = None
 
     def warn(self, about: About, message: str) -> None:
-        """Warn the observer."""
+        """Send a warning to the observer."""
         self.observer.warning(TrainingWarning(about=about, message=message))
 
     def decoded(self, done: int, total: int) -> None:
-        """Say how many recordings are decoded."""
+        """Report how many recordings are decoded."""
         self._progress(Progress(stage="decoding", done=done, total=total))
 
     def encoded(self, done: int, total: int) -> None:
-        """Say how many recordings are encoded after the training."""
+        """Report how many recordings are encoded after the training."""
         self._progress(Progress(stage="finishing", done=done, total=total))
 
     def _progress(self, progress: Progress) -> None:
@@ -59,13 +59,14 @@ def carry_out(
     audience: Audience,
     arrays: Iterable[NamedArray] | None = None,
 ) -> None:
-    """Train as a recipe says, write to `run`, and tell the audience, in the main process alone.
+    """Train as a recipe describes and write the results to `run`.
 
-    `arrays` are the corpus where it was given as arrays.
+    In distributed training, only the main process reports to the audience. `arrays` is the corpus if it was
+    passed as arrays.
 
     Raises:
-        DistillError: the recipe, the corpus or the run folder is wrong, or the loss was not finite.
-        Interrupted: SIGINT or SIGTERM came; the state is saved.
+        DistillError: the recipe, the corpus or the run folder is not valid, or the loss is not finite.
+        Interrupted: SIGINT or SIGTERM was received. The state is saved.
     """
     accelerator = make_accelerator(draft.recipe.training)
     main = accelerator.is_main_process
@@ -139,7 +140,7 @@ def carry_out(
 
 
 def _latest_state(run: Run, audience: Audience) -> dict[str, Any] | None:
-    """Load the newest whole checkpoint of a run; none if it was stopped before the first."""
+    """Load the newest undamaged checkpoint of a run; return None if there is no checkpoint."""
     checkpoint = load_latest(run.checkpoints)
     for damaged in checkpoint.damaged if checkpoint else ():
         audience.warn("checkpoint", str(damaged))
@@ -147,7 +148,7 @@ def _latest_state(run: Run, audience: Audience) -> dict[str, Any] | None:
 
 
 def _settled(draft: Draft, begun: Start, model: VAE) -> Draft:
-    """Return the draft with what follows from how the run begins, and with where that came from."""
+    """Return the draft with settings that depend on the initial weights, and with their origin."""
     recipe = evolve(
         draft.recipe,
         training=draft.recipe.training.settled(
@@ -165,7 +166,7 @@ def _open_corpus(
     audience: Audience,
     arrays: Iterable[NamedArray] | None,
 ) -> Corpus:
-    # One decodes for all, and where machines share no disk, one on each of them.
+    # One process decodes for all; on machines that share no disk, one process on each machine does.
     with accelerator.main_process_first(), accelerator.local_main_process_first():
         return open_recipe_corpus(
             recipe.corpus,
@@ -180,7 +181,7 @@ def _open_corpus(
 
 
 def _write_what_is_trained(run: Run, recipe: Recipe, corpus: Corpus, *, resume: bool) -> None:
-    """Write the recipe, and which recordings are trained on and held out."""
+    """Write the recipe, and the list of training and held-out recordings."""
     write_text(run.recipe, recipe.to_toml())
     membership = Membership.of(corpus)
     if resume and run.split.exists():

@@ -1,4 +1,4 @@
-"""What a training begins with: the base model, another run's model, or nothing."""
+"""Initial weights of a training run: those of the base model, of another run's model, or random ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,43 +16,43 @@ from distill.storage.checkpoints import load_state
 from distill.storage.run import Run
 
 _AXES = "axes."
-"""What a compact code adds to a rich one: it begins anew, from the corpus."""
+"""The prefix of the weights that only a compact code has. They are initialized from the corpus."""
 
 
 @frozen(kw_only=True)
 class Start:
-    """What a model began with: `origin` for the recipe's provenance, and in words, `said`."""
+    """The source of a model's initial weights: `origin` for the recipe's provenance, `said` in words."""
 
     origin: str
     said: str
 
     @classmethod
     def recorded(cls, run: Run) -> "Start":
-        """Return what a run began with that is resumed."""
+        """Return the source that a run to be resumed has recorded."""
         origin = str(run.read_recipe().get("provenance", {}).get("training.start", "none"))
         return cls(origin=origin, said="where it stopped")
 
 
 def start(vae: VAE, recipe: Recipe) -> Start:
-    """Let a model begin with what `training.start` says.
+    """Load the initial weights that `training.start` selects into a model.
 
-    The base model is of one transform and one size. Where the recipe has others, the model begins with
-    nothing, and `said` tells why.
+    The base model has a fixed representation and size. If the recipe has others, the model keeps its random
+    weights, and `said` gives the reason.
 
     Raises:
-        RunError: the run to begin with is none, or holds no model.
-        ConfigError: its model or its representation is not that of the recipe.
+        RunError: the folder to start from is not a run, or holds no model.
+        ConfigError: the model or representation of that run differs from the recipe's.
     """
     wanted = recipe.training.start
     if wanted == "none":
-        return Start(origin="none", said="nothing learnt before")
+        return Start(origin="none", said="random weights")
     if wanted != "base":
         return _start_with_run(vae, recipe, Run(Path(wanted)))
     base = load_base()
     reasons = [*_differing(recipe.representation, base.representation, "representation")]
     reasons += _misfits(vae, base.weights)
     if reasons:
-        return Start(origin="none", said=f"nothing learnt before: the base model has another {reasons[0]}")
+        return Start(origin="none", said=f"random weights: the base model has another {reasons[0]}")
     _load(vae, base.weights)
     checksum = base_checksum()
     return Start(origin=f"base sha256:{checksum}", said=f"the base model, {checksum[:12]}")
@@ -89,7 +89,7 @@ def _differing(wanted: RepresentationSettings, there: RepresentationSettings, se
 
 
 def _misfits(vae: VAE, weights: Mapping[str, Tensor]) -> list[str]:
-    """Name what of a model's weights, but for its axes, does not fit."""
+    """Return the names of weights that differ in shape or are missing, other than those of the axes."""
     own = {name: value.shape for name, value in vae.state_dict().items() if not name.startswith(_AXES)}
     there = {name: value.shape for name, value in weights.items() if not name.startswith(_AXES)}
     return [f"size of model ({name})" for name in sorted({*own, *there}) if own.get(name) != there.get(name)]

@@ -1,4 +1,4 @@
-"""`distill.train`: train from Python with the words of the command line, which calls it, too."""
+"""`distill.train`, which the command line also calls."""
 
 import json
 import os
@@ -52,48 +52,47 @@ def train(
         run = distill.train("my-sounds", loss="stft,recon,kl", minutes=15, out="runs/first",
                             options={"loss.stft.weight": 2.0})
 
-    It does what `distill train` does, and prints nothing. It can be called several times in a process, and in
-    any thread.
+    The function does what the command `distill train` does, and prints nothing. It can be called several
+    times in a process, and in any thread.
 
-    SIGINT (Ctrl-C) and SIGTERM end the training at the end of a step: it saves itself, and `Interrupted`, a
-    `KeyboardInterrupt`, is raised. Python gives signals to the main thread alone; in another thread, or
-    anywhere, an observer that raises ends the training, which saves itself then, too. A second signal, and
-    one before the first step or after the last, raises `KeyboardInterrupt` at once.
+    SIGINT (Ctrl-C) and SIGTERM end the training after the current step: the state is saved and `Interrupted`,
+    a `KeyboardInterrupt`, is raised. A second signal, or a signal before the first step or after the last,
+    raises `KeyboardInterrupt` at once. Python delivers signals to the main thread only. In any thread, an
+    exception raised by the observer ends the training, and the state is saved.
 
     Args:
-        corpus: a folder of recordings, a single one, or what `distill shard` wrote, as a folder or a URL; or
-            arrays, `(name, waveform, sample_rate)` for each recording, with floats `[N]` or `[C, N]` of NumPy
-            or torch, 1 being full scale. A `Recipe` or a path that ends in `.toml` is taken as `recipe`. By
-            default the corpus is that of the recipe, or the demo corpus.
-        loss: terms by name, comma-separated or one by one. A `TermSpec` among them is a term that is not
-            installed. By default they are those of the recipe.
-        recipe: what to start from: a `Recipe`, the path of a TOML file, or its content as plain data.
-        options: values by their address, such as `"loss.stft.weight"`; `loss.` may be left out.
-        balance: the balancer, such as `"gradient"`; by default weights are fixed factors.
-        minutes: how long to train, 10 by default; set this or `steps`.
-        steps: the number of optimizer steps; set this or `minutes`.
+        corpus: a folder of recordings, a single file, or the output of `distill shard` as a folder or URL; or
+            arrays, a tuple `(name, waveform, sample_rate)` per recording, with floats `[N]` or `[C, N]` from
+            NumPy or torch and a full scale of 1. A `Recipe` or a path that ends in `.toml` is used as
+            `recipe`. Default: the corpus of the recipe, or the demo corpus.
+        loss: the names of the terms, comma-separated or as a sequence, which may also contain `TermSpec`
+            objects for terms that are not installed. Default: the terms of the recipe.
+        recipe: the recipe to start from: a `Recipe`, the path of a TOML file, or its content as a mapping.
+        options: values by address, such as `"loss.stft.weight"`; `loss.` may be omitted.
+        balance: the balancer, such as `"gradient"`. By default, weights are fixed factors.
+        minutes: the duration of the training, by default 10. Set either this or `steps`.
+        steps: the number of optimizer steps. Set either this or `minutes`.
         seed: the seed of weights, clips and noise.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
-        out: the run folder to write; by default a new one below `runs/`.
-        resume: go on with the run in `out`. It keeps its recipe; `minutes`, `steps`, `device`, weights and
-            `training.keep` may change. A corpus of arrays, and each `TermSpec`, must be given again.
-        observer: is told what happens. See `Observer`.
-        on_progress: is called while recordings are decoded before the training and encoded after it.
-        registry: where to look terms and balancer up; by default everything that is installed.
+        out: the run folder to write. Default: a new folder in `runs/`.
+        resume: continue the run in `out`. Its recipe is kept; only `minutes`, `steps`, `device`, weights and
+            `training.keep` may change. A corpus of arrays and each `TermSpec` must be passed again.
+        observer: receives the reports of the run; see `Observer`.
+        on_progress: called while recordings are decoded before the training and encoded after it.
+        registry: where to look up terms and the balancer. Default: all installed ones.
 
     Returns:
-        The run folder, which `distill.load` takes.
+        The run folder, which `distill.load` accepts.
 
     Raises:
-        ConfigError: options that are unknown or do not fit.
-        TermError: a term or the balancer is unknown, ambiguous or broken, or returns something else than a
-            loss.
-        CorpusError: the corpus is not there, or holds nothing that can be used.
-        RunError: `out` holds something else already or, to be resumed, no run; it lacks what was given in
-            Python; or it cannot be written.
-        InputError: arguments that do not belong together.
-        TrainingError: the loss is not finite. The state before is saved.
-        Interrupted: SIGINT or SIGTERM came. The state is saved.
+        ConfigError: an option is unknown or its value is not valid.
+        TermError: a term or the balancer is unknown, ambiguous or broken, or does not return a loss.
+        CorpusError: the corpus does not exist, or holds no usable audio.
+        RunError: `out` is not empty, or is not a run that can be resumed; something that was passed in Python
+            must be passed again; or the folder cannot be written.
+        InputError: the arguments contradict each other.
+        TrainingError: the loss is not finite. The state before that step is saved.
+        Interrupted: SIGINT or SIGTERM was received. The state is saved.
     """
     given = _Corpus.of(corpus)
     if given.recipe is not None:
@@ -113,7 +112,7 @@ def train(
         resume=resume,
     )
     _require_arrays(draft, given, run, resume=resume)
-    # What is wrong with a recipe is told at once: torch is loaded after it is read.
+    # Errors in the recipe are raised before the slow import of torch.
     from distill.training.observing import require_observer  # noqa: PLC0415
     from distill.training.session import Audience, carry_out  # noqa: PLC0415
 
@@ -125,7 +124,7 @@ def train(
 
 @frozen(kw_only=True)
 class _Corpus:
-    """What was given as the corpus: a path or URL as a recipe keeps it, arrays, a recipe, or nothing."""
+    """The parsed `corpus` argument: a path or URL in the form that recipes use, arrays, a recipe, or None."""
 
     path: str | None = None
     arrays: "tuple[NamedArray, ...] | None" = None
@@ -152,7 +151,7 @@ class _Corpus:
 
     @property
     def name(self) -> str:
-        """What a run folder is called after."""
+        """The name for a new run folder."""
         if self.arrays is not None:
             return "arrays"
         return Path(self.path).stem if self.path else "demo"
@@ -182,7 +181,7 @@ def _draft(
     options: Mapping[str, Any] | Iterable[tuple[str, Any]],
     resume: bool,
 ) -> Draft:
-    """Read the recipe of a new run, or that of a run to go on with, of which little may change."""
+    """Read the recipe of a new run, or of a run to resume, in which only a few options may change."""
     base = run.read_recipe() if resume else {}
     tree = deepcopy(base) if recipe is None else _tree(recipe)
     terms = None if loss is None else listed(loss)
@@ -192,7 +191,7 @@ def _draft(
     assignments: list[tuple[str, Any]] = [] if given.path is None else [("corpus.path", given.path)]
     values = {name: value for name, value in training.items() if value is not None}
     if {"steps", "minutes"} & values.keys() and isinstance(tree.get("training"), dict):
-        # Whatever the recipe says of the other one no longer holds.
+        # `steps` and `minutes` exclude each other: an argument replaces either in the recipe.
         for name in ("steps", "minutes"):
             tree["training"].pop(name, None)
     assignments += [(f"training.{name}", value) for name, value in values.items()]
@@ -204,7 +203,7 @@ def _draft(
 
 
 def _tree(recipe: Recipe | Mapping[str, Any] | StrPath) -> dict[str, Any]:
-    """Return a recipe as plain data, to be changed."""
+    """Return a copy of a recipe as plain data."""
     if isinstance(recipe, Recipe):
         return unstructure(recipe)
     if isinstance(recipe, Mapping):
@@ -218,10 +217,10 @@ def _specs_of(recipe: Recipe) -> list[TermSpec]:
 
 
 def _require_same(draft: Draft, recorded: Recipe, run: Run) -> None:
-    """Check that a resumed run keeps its recipe, apart from what may change.
+    """Check that a resumed run keeps its recipe, apart from options that may change.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: another option differs.
     """
     may_change = {f"training.{name}" for name in ("steps", "minutes", "device", "keep")}
     may_change |= {f"loss.{term.name}.{term.spec.config.weight_option}" for term in draft.terms}
@@ -236,10 +235,10 @@ def _require_same(draft: Draft, recorded: Recipe, run: Run) -> None:
 
 
 def _require_arrays(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> None:
-    """Check that the arrays are there which a recipe says its corpus was.
+    """Check that arrays are passed if the corpus of the recipe was passed as arrays.
 
     Raises:
-        RunError: they are not.
+        RunError: the arrays are missing.
     """
     if draft.recipe.corpus.path != ARRAYS or given.arrays is not None:
         return

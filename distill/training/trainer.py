@@ -1,6 +1,6 @@
 """The training loop.
 
-Shapes: `B` clips in a step, `N` samples.
+Shapes: `B` clips in a batch, `N` samples.
 """
 
 import math
@@ -34,11 +34,12 @@ T = TypeVar("T")
 
 @frozen(kw_only=True)
 class Record:
-    """What one line of `metrics.jsonl` says.
+    """A line of `metrics.jsonl`.
 
-    Of the split `train`, components are means over the steps since the last record. Of `heldout`, they
-    are of the same clips each time, at the weights of the end of the training, so that they compare.
-    `seconds` is the time trained so far, `audio_rate` seconds of audio trained on per second.
+    For the split `train`, components are means over the steps since the last record. For `heldout`, they are
+    measured on the same clips each time, with the weights of the end of the training, so that they are
+    comparable. `seconds` is the training time so far, `audio_rate` the seconds of audio trained on per
+    second.
     """
 
     step: int
@@ -51,11 +52,11 @@ class Record:
 
 
 class Trainer:
-    """Train a VAE on a corpus with a combined loss, as `settings` say.
+    """Train a VAE on a corpus with a combined loss.
 
-    `report` is called with each `Record`, `warn` with what the user must see. What they raise ends the
-    training, after a checkpoint is saved. Processes started by torchrun share a step's clips evenly between
-    them, and the gradient is the mean of theirs.
+    `report` is called with each `Record`, `warn` with each warning. If they raise an exception, a checkpoint
+    is saved and the training ends. Processes started by torchrun split a batch evenly, and their gradients
+    are averaged.
     """
 
     def __init__(
@@ -87,13 +88,13 @@ class Trainer:
         self.heldout_totals: list[float] = []
 
     def train(self, state: dict[str, Any] | None = None) -> None:
-        """Train until the steps or minutes are used up; from a checkpoint's state if one is given.
+        """Train for the number of steps or minutes in the settings, from a checkpoint's state if given.
 
         Raises:
-            RunError: the state is of another model.
-            CorpusError: a shard cannot be read, or the state is of another number of processes.
-            TrainingError: the loss is not finite; the state before it is saved.
-            Interrupted: SIGINT or SIGTERM came; the state is saved.
+            RunError: the state belongs to another model or loss.
+            CorpusError: a shard cannot be read, or the state is from another number of processes.
+            TrainingError: the loss is not finite. The state before that step is saved.
+            Interrupted: SIGINT or SIGTERM was received. The state is saved.
         """
         if state is not None:
             self._restore(state)
@@ -121,13 +122,13 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """How much of the training is done, 0..1."""
+        """The fraction of the training that is done, 0..1."""
         if self.settings.steps is not None:
             return min(1.0, self.step / self.settings.steps)
         return min(1.0, self.seconds / (60 * (self.settings.time_limit or math.inf)))
 
     def _take_step(self) -> None:
-        """Learn from one batch. Nothing here waits for the device."""
+        """Train on one batch, without synchronizing with the device."""
         self.vae.train()
         self.loss.train()
         waveform = self._draw_clips()
@@ -140,7 +141,7 @@ class Trainer:
     def _compute(
         self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
     ) -> dict[str, Tensor]:
-        """Reconstruct the waveforms `[B, N]` and give the components of the loss."""
+        """Reconstruct waveforms `[B, N]` and return the components of the loss."""
         iterations = self.settings.reconciliations
         inputs = predict(
             model, self.representation, waveform, noise, iterations=iterations, progress=progress
@@ -148,11 +149,11 @@ class Trainer:
         return self.loss(inputs)
 
     def _draw_clips(self) -> Tensor:
-        """Draw a step's clips, and give this process its share of them: `[B, N]`."""
+        """Draw the clips of a step that belong to this process: `[B, N]`."""
         rows = self._share(torch.arange(self.settings.batch_size)).tolist()
         clips = draw_clips(self.corpus.train, self.settings, self.clip_samples, self.clips, rows)
         device = self.accelerator.device
-        # Only from pinned memory can a copy to CUDA go on while the host does.
+        # Only copies from pinned memory to CUDA are asynchronous.
         clips = clips.pin_memory() if device.type == "cuda" else clips
         return clips.to(device, non_blocking=True)
 
@@ -164,7 +165,7 @@ class Trainer:
         return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
 
     def _begin_window(self) -> None:
-        """Begin to add up components, on the device, from record to record."""
+        """Start a window of steps between two records, whose components are summed on the device."""
         self._names: list[str] = []
         self._sum = self._last = torch.zeros((), device=self.accelerator.device)
         self._bad = torch.zeros((), device=self.accelerator.device)
@@ -172,21 +173,21 @@ class Trainer:
 
     def _add_to_window(self, components: dict[str, Tensor]) -> None:
         names = list(components)
-        if self._names not in ([], names):  # a term begins
+        if self._names not in ([], names):  # a term has started
             self._log()
         self._names = names
         values = torch.stack([value.detach().float() for value in components.values()])
-        # From the first bad step on, what it gave is kept and the optimizer stands still.
+        # From the first non-finite step on, its components are kept and optimizer steps are skipped.
         self._last = torch.where(self._bad > 0, self._last, values)
         decisive = [name for name in names if name in ("total", "objective") or "gradient_norm" in name]
         finite = torch.stack([components[name] for name in decisive]).isfinite().all()
         self._bad = torch.maximum(self._bad, (~finite).float())
-        if self.accelerator.num_processes > 1:  # what is bad for one stops them all
+        if self.accelerator.num_processes > 1:  # a non-finite value in one process stops all
             self._bad = self.accelerator.reduce(self._bad, reduction="sum").clamp(max=1)
         self._sum = self._sum + values
 
     def _log(self) -> None:
-        """Report the means since the last record; the only place where the host waits for a step."""
+        """Report the means since the last record. Only here does the host wait for the device."""
         first, began = self._window
         steps = self.step - first
         window = torch.cat([self._bad[None], self._sum / max(steps, 1), self._last])
@@ -215,13 +216,13 @@ class Trainer:
         )
 
     def _origin(self, component: str) -> str:
-        """Name the distribution of the term that a component is of, if it is of one."""
+        """Return the distribution that provides a component's term, in parentheses, or an empty string."""
         term = component.removeprefix("objective/").partition("/")[0]
         return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
 
     @torch.no_grad()
     def _evaluate(self) -> None:
-        """Measure the loss on the same held-out clips each time, and warn when it keeps rising."""
+        """Measure the loss on the same held-out clips each time, and warn if it keeps rising."""
         self.evaluations += 1
         if not self.corpus.heldout.recordings:
             return
@@ -240,7 +241,7 @@ class Trainer:
             self._tell(
                 self.warn,
                 f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
-                f"{last[-1]:.4g}: the model learns its recordings by heart. Stop here, or add recordings.",
+                f"{last[-1]:.4g}: the model overfits its training recordings. Stop here, or add recordings.",
             )
 
     def _report(self, split: str, components: dict[str, float], audio_rate: float) -> None:
@@ -260,7 +261,7 @@ class Trainer:
         self._tell(self.report, record)
 
     def _tell(self, listener: Callable[[T], None], message: T) -> None:
-        """Call a listener; one that raises wants the training to end, and no step to be lost."""
+        """Call a listener. If it raises an exception, save a checkpoint and raise the exception again."""
         try:
             listener(message)
         except BaseException:
@@ -268,7 +269,7 @@ class Trainer:
             raise
 
     def save(self) -> None:
-        """Save a checkpoint, from which the training goes on as if it had never stopped, and the model."""
+        """Save the model, and a checkpoint from which the training continues exactly."""
         if not self.accelerator.is_main_process:
             return
         state = {
@@ -290,7 +291,7 @@ class Trainer:
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = state["step"], state["seconds"]
         self.evaluations = state["evaluations"]
-        # Totals of other weights than these do not compare.
+        # Totals are comparable only with equal weights.
         weights = self.loss.weights_at(1.0)
         self.heldout_totals = state["heldout_totals"] if state.get("weights", weights) == weights else []
         try:
@@ -308,7 +309,7 @@ class Trainer:
         self.corpus.train.load_state_dict(state.get("corpus", {}))
 
     def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
-        """Let all processes have the longest time, and any signal."""
+        """Return the longest time of all processes, and whether any of them received a signal."""
         if self.accelerator.num_processes > 1:
             mine = torch.tensor([[seconds, signals]], dtype=torch.float32, device=self.accelerator.device)
             seconds, signals = self.accelerator.gather(mine).amax(dim=0).tolist()

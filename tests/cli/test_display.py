@@ -207,10 +207,10 @@ WORSE = "with more, a measure got worse, judged on 1 recording. --set training.k
     [
         (
             Retention(share=1.0, recordings=5),
-            "Kept 100% of what was learnt: no measure got worse, judged on 5 recordings.",
+            "Kept 100% of the training: no measure got worse, judged on 5 recordings.",
         ),
-        (Retention(share=0.0625, recordings=1), f"Kept 6.2% of what was learnt: {WORSE}"),
-        (Retention(share=0.25), "Kept 25% of what was learnt, as training.keep says."),
+        (Retention(share=0.0625, recordings=1), f"Kept 6.2% of the training: {WORSE}"),
+        (Retention(share=0.25), "Kept 25% of the training, as training.keep says."),
     ],
 )
 def test_how_much_is_kept_in_words(retention, words):

@@ -99,7 +99,7 @@ def test_the_summary_stands_at_the_start(trained, recordings):
     assert lines[5].startswith("1 recording, ")
     assert lines[6].startswith("model 0.0 million parameters, 250 latents per second")
     # Rich breaks the line at 80 columns.
-    told = "begins with nothing learnt before: the base model has another representation.sample_rate, 44100"
+    told = "begins with random weights: the base model has another representation.sample_rate, 44100"
     assert " ".join(lines[7:-1]).startswith(f"{told} device cpu, float32 step 2: held-out total ")
 
 
@@ -310,7 +310,7 @@ def begun(distill, trained, recordings, tiny, out, *words):
 
 
 def test_a_run_that_began_with_a_model_keeps_what_does_no_harm(distill, trained, recordings, tiny, tmp_path):
-    """It keeps that model, too, and says how much is kept of what was learnt, and on what that was judged."""
+    """It keeps that model, too, and says how much of the training is kept, and how that was judged."""
     printed, _ = begun(distill, trained, recordings, tiny, tmp_path / "run")
     start = load_state(tmp_path / "run" / "start.safetensors")
     assert all(
@@ -326,7 +326,7 @@ def test_how_much_is_kept_can_be_set(distill, trained, recordings, tiny, tmp_pat
     for keep in (0, 0.5, 1):
         words = ("--set", f"training.keep={keep}")
         printed, state = begun(distill, trained, recordings, tiny, tmp_path / f"{keep}", *words)
-        assert f"Kept {keep:.0%} of what was learnt, as training.keep says." in printed
+        assert f"Kept {keep:.0%} of the training, as training.keep says." in printed
         weights.append(state["patch_out.weight"])
     assert torch.equal(weights[0], load_state(trained.folder / "model.safetensors")["patch_out.weight"])
     assert not torch.equal(weights[0], weights[2])
@@ -336,7 +336,8 @@ def test_how_much_is_kept_can_be_set(distill, trained, recordings, tiny, tmp_pat
 def test_a_run_that_began_with_nothing_keeps_all(trained):
     """It has no model that it began with, and says nothing of it."""
     assert not (trained.folder / "start.safetensors").exists()
-    assert "of what was learnt" not in trained.out
+    assert "of the training, " not in trained.out
+    assert "of the training: " not in trained.out
 
 
 def test_a_run_that_is_resumed_keeps_the_model_it_began_with(distill, trained, recordings, tiny, tmp_path):
@@ -359,6 +360,6 @@ def test_nothing_to_learn(distill, recordings, tiny, tmp_path):
     result = distill("train", recordings, *words, "--steps", 2)
     assert result.status == 2
     assert result.err == (
-        "Error: loss: no term looks at what is decoded, and the encoder is kept, so that nothing would be "
-        "learnt; add a term, stft for one, or set training.encoder_rate = 1\n"
+        "Error: loss: no term depends on the decoder's output, and the encoder is frozen, so that nothing "
+        "would be trained; add a term such as stft, or set training.encoder_rate = 1\n"
     )

@@ -208,8 +208,8 @@ def test_the_warning_tells_what_happens_and_what_to_do(make, monkeypatch):
     trainer._evaluate()  # noqa: SLF001  # without training in between
     (warning,) = trainer.warnings
     assert warning == (
-        "The held-out loss has risen 5 evaluations in a row, from 1 to 3.25: the model learns its "
-        "recordings by heart. Stop here, or add recordings."
+        "The held-out loss has risen 5 evaluations in a row, from 1 to 3.25: the model overfits its "
+        "training recordings. Stop here, or add recordings."
     )
 
 
