@@ -1,4 +1,4 @@
-"""The command line. Heavy imports stand inside the functions, so that `--help` loads no torch."""
+"""The command line. Heavy imports are inside the functions, so that `--help` does not import torch."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class _Mistake(click.ClickException):
 
 
 class _Group(click.Group):
-    """Turns a mistake of the user's into one message; anything else keeps its traceback."""
+    """A group that prints a `DistillError` as a message. Other errors keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
         try:

@@ -1,4 +1,4 @@
-"""What the shell completes: terms, balancers, addresses of options, devices."""
+"""Shell completion of terms, balancers, addresses of options, and devices."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def terms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
-    """Return the terms that the last name of a comma-separated list can become, the others left out."""
+    """Return completions of the last name in a comma-separated list of terms, without listed terms."""
     from distill.plugin.registry import Registry
 
     before, comma, last = incomplete.rpartition(",")
@@ -25,7 +25,7 @@ def terms(context: click.Context, parameter: click.Parameter, incomplete: str) -
 
 
 def balancers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
-    """Return the balancers that a name can become."""
+    """Return completions of a balancer's name."""
     from distill.plugin.registry import Registry
 
     found = Registry().balancers()
@@ -39,14 +39,14 @@ def balancers(context: click.Context, parameter: click.Parameter, incomplete: st
 def terms_and_balancers(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Return the terms and the balancers that a name can become."""
+    """Return completions of the name of a term or balancer."""
     return [*terms(context, parameter, incomplete), *balancers(context, parameter, incomplete)]
 
 
 def addresses(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
-    """Return the addresses of options: of a recipe with `--loss` and `--balance`, or of the term NAME.
+    """Return completions of the address of an option: of the term NAME, or of a recipe with the given loss.
 
-    Nothing is completed where the terms cannot be found.
+    There are none if a term cannot be found.
     """
     from distill.config import describe
     from distill.errors import DistillError
@@ -56,7 +56,7 @@ def addresses(context: click.Context, parameter: click.Parameter, incomplete: st
     given = context.params
     try:
         if "name" in given:
-            # Before the value of an option, click has not sorted the arguments yet.
+            # While it completes an option's value, click may not have parsed the arguments yet.
             found: Iterable[Term | Balancer] = Registry().choose([given["name"] or "".join(context.args[:1])])
             tables = {}
         else:
@@ -76,6 +76,6 @@ def addresses(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 def devices(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
-    """Return the devices that a name can become."""
+    """Return completions of a device's name."""
     known = ("auto", "cpu", "cuda", "mps")
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""What the commands show on the terminal: a summary, progress bars, warnings, and what to do next."""
+"""Terminal output of the commands: summary, progress bars, warnings, and the next commands to run."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ _SKIPPED_SHOWN = 10
 
 @contextmanager
 def corpus_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar while recordings are decoded; yield the function to call with files done and in all."""
+    """Show a progress bar for decoding. Yield a function to call with the files done and their total."""
     with decoding_bar(console) as bar:
         task = bar.add_task("decode", total=None)
 
@@ -39,7 +39,7 @@ def corpus_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def work_progress(console: Console, then: str) -> Iterator[Callable[["WorkProgress"], None]]:
-    """Show a bar while recordings are decoded, and `then` what comes after; yield the function to call."""
+    """Show a progress bar for decoding, then the status `then`. Yield a function to call with progress."""
     bar, status = decoding_bar(console), console.status(then)
     task = bar.add_task("decode", total=None)
 
@@ -63,7 +63,7 @@ def work_progress(console: Console, then: str) -> Iterator[Callable[["WorkProgre
 
 
 def decoding_bar(console: Console) -> Progress:
-    """Return a bar for the recordings that are decoded, which vanishes at the end."""
+    """Return a progress bar for the decoding of recordings. It disappears at the end."""
     return Progress(
         TextColumn("Decoding recordings"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
         console=console, transient=True, disable=not console.is_terminal,
@@ -71,9 +71,9 @@ def decoding_bar(console: Console) -> Progress:
 
 
 class Display:
-    """Shows a training run as it is observed; off a terminal, a line for each held-out measurement.
+    """An observer that shows a training run on the terminal, or prints held-out measurements elsewhere.
 
-    It is a `distill.Observer`. As a context manager it gives the terminal back, whatever happens.
+    Used as a context manager, it restores the terminal in any case.
     """
 
     def __init__(self, console: Console) -> None:
@@ -99,14 +99,14 @@ class Display:
         self._stop()
 
     def _stop(self) -> None:
-        """Stop what moves: a terminal shows one thing that does at a time."""
+        """Stop all live displays. A terminal can show only one at a time."""
         if self.decoding.live.is_started:
             self.decoding.stop()
         self.live.stop()
         self.finishing.stop()
 
     def progress(self, progress: "WorkProgress") -> None:
-        """Show how far the decoding is, or that what comes after the training goes on."""
+        """Show the progress of decoding, or a status after the training."""
         if progress.stage == "decoding":
             self.decoding.update(self.decoded, completed=progress.done, total=progress.total)
             self.decoding.start()
@@ -115,14 +115,14 @@ class Display:
             self.finishing.start()
 
     def summary(self, summary: "observing.Summary") -> None:
-        """Say what is about to be trained, on what, with which loss."""
+        """Print the summary of the run."""
         self._stop()
         table = Table.grid(padding=(0, 2))
         for term in summary.terms:
             start, end = term.first_weight, term.last_weight
             weight = f"{end:g}" if start == end else f"{start:g} rising to {end:g}"
             table.add_row("loss", f"{term.name}, weight {weight}", Text(term.origin, "dim"))
-        # Paths are no markup: one may hold brackets.
+        # `Text` prints paths without parsing markup, since they may contain brackets.
         table.add_row("corpus", Text(summary.corpus), "")
         table.add_row("", f"{_extent(summary.train)}, to train on", "")
         table.add_row("", f"{_extent(summary.heldout)}, held out", "")
@@ -139,7 +139,7 @@ class Display:
             self.live.start()
 
     def record(self, record: "Record") -> None:
-        """Show a record of either split."""
+        """Show a record."""
         if record.split == "heldout":
             self.heldout.plain = f"held-out  {_components(record)}"
             if not self.console.is_terminal:
@@ -154,14 +154,14 @@ class Display:
         self.trained.plain = f"trained   {_components(record)}"
 
     def warning(self, warning: "observing.TrainingWarning") -> None:
-        """Show what must not be overlooked: in a frame, or before the training on stderr."""
+        """Show a warning: in a panel during the training, on stderr before it."""
         if warning.about == "overfitting":
             self.console.print(Panel(warning.message, title="Warning", border_style="bold yellow"))
         else:
             click.secho(f"Warning: {warning}", fg="yellow", err=True)
 
     def done(self, outcome: "observing.Outcome") -> None:
-        """Say how the run ended, and what to do next."""
+        """Print the result of the run, and the next commands to run."""
         self._stop()
         folder = outcome.run.folder
         resume = ("train", "--resume", "--out", folder)
@@ -211,7 +211,7 @@ def _components(record: "Record | None") -> str:
 
 
 def in_words(retention: "Retention") -> str:
-    """Say how much of what was learnt is kept, and why."""
+    """Return a sentence that says how much of the training is kept, and why."""
     share = f"Kept {retention.share:.1%} of the training".replace(".0%", "%")
     if not retention.recordings:
         return f"{share}, as training.keep says."
@@ -222,12 +222,12 @@ def in_words(retention: "Retention") -> str:
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is: nothing in it is markup, and a path in it can be copied whole."""
+    """Print a line without markup and without line breaks, so that a path in it can be copied."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def say_written(written: "Written") -> None:
-    """Name a file that was written, and say so if it is louder than full scale, or was turned down."""
+    """Print the path of a written file, with a note if it exceeds full scale or was attenuated."""
     note = ""
     if written.exceeds_full_scale:
         note = f"  (peak {written.peak:.2f}, kept as 32-bit float)"

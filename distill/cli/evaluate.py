@@ -1,4 +1,4 @@
-"""`distill evaluate`: how close a model's reconstructions come, beside baselines."""
+"""`distill evaluate`: measure a model's reconstructions and compare them with baselines."""
 
 import json
 from pathlib import Path
@@ -9,21 +9,21 @@ from distill.cli import completion
 from distill.cli.options import no_plugins_option, refine_option
 
 
-@click.command(short_help="Measure a model beside baselines.")
+@click.command(short_help="Measure a model and baselines.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("corpus", required=False)
-@click.option("--heldout", is_flag=True, help="Measure those recordings alone that the run held out.")
+@click.option("--heldout", is_flag=True, help="Measure only the recordings held out by the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
 @click.option(
     "--files", type=click.IntRange(min=0), default=10, show_default=True,
-    help="Recordings to list one by one, the worst first.",
+    help="Number of recordings to list, worst first.",
 )  # fmt: skip
 @click.option(
     "--loss",
     shell_complete=completion.terms,
-    help="Loss terms to measure sounds by, too, comma-separated: mel.",
+    help="Loss terms to use as additional measures, comma-separated, such as mel.",
 )
-@click.option("--no-visqol", is_flag=True, help="Leave out ViSQOL, which takes longest by far.")
+@click.option("--no-visqol", is_flag=True, help="Skip ViSQOL, which takes most of the time.")
 @refine_option
 @no_plugins_option
 def evaluate(
@@ -39,13 +39,13 @@ def evaluate(
 ) -> None:
     """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
 
-    CORPUS is by default that of the run. It may be what `distill shard` wrote, too, as a folder or a URL:
-    the held-out recordings are measured, those that it has cut to pieces piece by piece.
+    CORPUS is by default that of the run. It may also be the output of `distill shard`, as a folder or URL;
+    then its held-out recordings are measured, in the pieces that the shards contain.
 
-    Beside the model stand baselines: a linear code with as many numbers per second, the mean spectrum of
-    the recordings it was trained on, silence, and as the ceiling the original magnitudes with phases found
-    as the model finds them. Of a long recording, the first minute is measured. With --loss, terms that
-    need nothing but sounds are measures, too, with their default options.
+    The model is compared with baselines: a linear code with as many numbers per second, the mean spectrum of
+    the training recordings, silence, and, as an upper bound, the original magnitudes with phases
+    reconstructed as in the model. Only the first minute of a long recording is measured. With --loss, terms
+    that depend on waveforms only are additional measures, with their default options.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""`distill generate`: new sounds from a trained model's latent space."""
+"""`distill generate`: generate new sounds with a trained model."""
 
 from pathlib import Path
 
@@ -7,24 +7,26 @@ import click
 from distill.cli.options import overwrite_option
 
 
-@click.command(short_help="Make new sounds with a model.")
+@click.command(short_help="Generate new sounds with a model.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-n", "count", type=click.IntRange(min=1), default=8, show_default=True, help="Sounds to make.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Other seed, other sounds."
+    "-n", "count", type=click.IntRange(min=1), default=8, show_default=True, help="Number of sounds."
 )
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 @click.option(
     "--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True,
-    help="How far to wander from the recordings; 0 only mixes them.",
+    help="Scale of random deviation from the recordings; 0 only mixes them.",
 )  # fmt: skip
 @click.option(
-    "--seconds", type=click.FloatRange(min=0.05, max=600), help="Length; by default that of what is mixed."
+    "--seconds",
+    type=click.FloatRange(min=0.05, max=600),
+    help="Length of each sound; by default the mean of the two recordings' lengths.",
 )
 @click.option(
     "--no-limit",
     is_flag=True,
-    help="Keep peaks above full scale, as 32-bit float, instead of turning such a sound down.",
+    help="Keep peaks above full scale, as 32-bit float, instead of lowering the level.",
 )
 @overwrite_option
 def generate(
@@ -38,11 +40,10 @@ def generate(
     no_limit: bool,
     overwrite: bool,
 ) -> None:
-    """Make new sounds with the model of the run folder RUN, to OUT/sound-001.wav and so on.
+    """Generate new sounds with the model of the run folder RUN and write them to OUT/sound-001.wav etc.
 
-    Each has low bands of one and high bands of another of the recordings that the model was trained on, and
-    is stereo where one of them is. A sound whose peak is above full scale is turned down as a whole, to a
-    peak of 0 dBFS.
+    Each sound combines the low bands of one training recording with the high bands of another, and is stereo
+    if either of them is. The level of a sound whose peak exceeds full scale is lowered to a peak of 0 dBFS.
     """
     from distill.storage.files import require_writable
 

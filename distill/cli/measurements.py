@@ -1,4 +1,4 @@
-"""What `distill evaluate` shows on the terminal while it works: a progress bar."""
+"""The progress bars of `distill evaluate`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from distill.evaluation.table import printable
 
 @contextmanager
 def evaluation_progress(console: Console) -> Iterator[Callable[[WorkProgress], None]]:
-    """Show a bar while recordings are decoded, then one of measurements; yield the function to call."""
+    """Show a progress bar for decoding, then one for measuring. Yield a function to call with progress."""
     bars = {
         "decoding": decoding_bar(console),
         "measuring": Progress(

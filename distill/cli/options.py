@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ refine_option = click.option(
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Steps that lower the spectral distance to each recording, at the cost of tones and level.",
+    help="Optimization steps that lower the spectral distance, but make tones and level less accurate.",
 )
 
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace existing files; without it, they are an error and nothing is written.",
+    help="Replace existing files, which are an error otherwise.",
 )
 
 
 def _leave_plugins_out(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  # as click calls it
-    from distill.plugin.selection import no_plugins  # `distill --help` does without
+    from distill.plugin.selection import no_plugins  # slow, and not needed for `distill --help`
 
     if value:
         context.with_resource(no_plugins())
@@ -33,10 +33,10 @@ no_plugins_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_leave_plugins_out,
-    help="Load no installed plugins; the built-in terms remain.",
+    help="Load no installed plugins, only built-in terms.",
 )
 
 
 def corpus_path(corpus: str) -> str:
-    """Give a CORPUS as a recipe keeps it: a URL as it is, a path from the root."""
+    """Return CORPUS in the form that recipes use: a URL unchanged, a path made absolute."""
     return corpus if "://" in corpus else str(Path(corpus).resolve())

@@ -1,4 +1,4 @@
-"""`distill recipe`: print the whole recipe of a training as commented TOML."""
+"""`distill recipe`: print a complete recipe as commented TOML."""
 
 import click
 
@@ -6,16 +6,16 @@ from distill.cli import completion
 from distill.cli.options import no_plugins_option
 
 
-@click.command(short_help="Print a whole recipe as commented TOML.")
+@click.command(short_help="Print a complete recipe as commented TOML.")
 @click.option(
     "--loss",
     shell_complete=completion.terms,
-    help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.",
+    help="Loss terms, comma-separated, such as stft,recon,kl. See `distill losses`.",
 )
 @click.option(
     "--balance",
     shell_complete=completion.balancers,
-    help="Balancer that makes weights shares of the gradient: gradient.",
+    help="Balancer: with gradient, weights are shares of the gradient.",
 )
 @click.option(
     "--set",
@@ -27,7 +27,7 @@ from distill.cli.options import no_plugins_option
 )
 @no_plugins_option
 def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) -> None:
-    """Print the recipe of a training, every option with its help, for `distill train --config`."""
+    """Print the recipe of a training run for `distill train --config`: all options with their help."""
     from distill.config import parse_assignment
     from distill.plugin.registry import Registry
     from distill.recipe import read_recipe

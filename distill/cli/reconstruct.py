@@ -15,9 +15,9 @@ from distill.cli.options import overwrite_option, refine_option
 @refine_option
 @overwrite_option
 def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: int, overwrite: bool) -> None:
-    """Send each of FILES through the model of the run folder RUN, to OUT/<stem>.wav.
+    """Encode and decode each of FILES with the model of the run folder RUN; write it to OUT/<stem>.wav.
 
-    Length, sample rate and channels are those of the file, and so is the correlation of its channels.
+    The output has the length, sample rate and channels of the file, and the correlation of its channels.
     """
     from distill.storage.files import require_writable
 
@@ -39,7 +39,7 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
 
 
 def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Pair each file with where its reconstruction goes, which is never the file itself."""
+    """Return each file with the path of its reconstruction, which is never the file itself."""
     from distill.errors import CorpusError
 
     targets: dict[Path, Path] = {}
@@ -53,7 +53,7 @@ def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
                 culprit=str(file),
                 remedy="Reconstruct them one after the other, with another --out each.",
             )
-        # Asked of the disk, where a name may be written in several ways.
+        # Compared on the disk, since a file may have several paths.
         if target.exists() and target.samefile(file):
             raise CorpusError(
                 "would be written over by its reconstruction",

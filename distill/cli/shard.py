@@ -1,11 +1,11 @@
-"""`distill shard`: write a folder of recordings to shards, for a corpus larger than a disk."""
+"""`distill shard`: write a folder of recordings to shards, for a corpus that is larger than a disk."""
 
 from pathlib import Path
 
 import click
 
 
-@click.command(short_help="Write recordings to shards to stream from.")
+@click.command(short_help="Write recordings to shards for streaming.")
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -23,12 +23,12 @@ import click
     default=10.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Minutes of sound in a shard, every channel counted.",
+    help="Minutes of audio in a shard, summed over channels.",
 )
 def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float) -> None:
     """Decode the recordings in the folder CORPUS once, and write them to shards in the folder OUT.
 
-    `distill train OUT` then streams them; OUT may be copied to a server first, and its URL be given.
+    `distill train OUT` streams the shards. OUT may also be a URL, after copying the folder to a server.
     """
     from rich.console import Console
 

@@ -11,7 +11,7 @@ from distill.cli.options import corpus_path, no_plugins_option
 from distill.settings import DEFAULT_MINUTES
 
 _INTERRUPTED = 130
-"""The exit status of what SIGINT has ended, as shells give it."""
+"""The exit status of a process ended by SIGINT, as in shells."""
 
 
 @click.command(short_help="Train a model on a folder of recordings.")
@@ -19,12 +19,12 @@ _INTERRUPTED = 130
 @click.option(
     "--loss",
     shell_complete=completion.terms,
-    help="Loss terms, comma-separated: stft,recon,kl. See `distill losses`.",
+    help="Loss terms, comma-separated, such as stft,recon,kl. See `distill losses`.",
 )
 @click.option(
     "--balance",
     shell_complete=completion.balancers,
-    help="Balancer that makes weights shares of the gradient: gradient.",
+    help="Balancer: with gradient, weights are shares of the gradient.",
 )
 @click.option(
     "--set",
@@ -34,23 +34,23 @@ _INTERRUPTED = 130
     shell_complete=completion.addresses,
     help="Set an option.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Start from a recipe.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder to write; by default below runs/.")
-@click.option("--steps", type=int, help="Train for so many steps.")
+@click.option("--config", type=click.Path(path_type=Path), help="Recipe to start from.")
 @click.option(
-    "--minutes", type=float, help=f"Train for so many minutes ({DEFAULT_MINUTES:g} if neither is given)."
+    "--out", type=click.Path(path_type=Path), help="Run folder to write; by default a new one in runs/."
 )
+@click.option("--steps", type=int, help="Number of training steps.")
+@click.option("--minutes", type=float, help=f"Minutes to train ({DEFAULT_MINUTES:g} if neither is given).")
 @click.option("--seed", type=int, help="Seed of weights, clips and noise.")
 @click.option("--device", shell_complete=completion.devices, help="auto, cpu, cuda or mps.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out from where it stopped.")
 @no_plugins_option
 def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the options above
-    """Train a VAE on the recordings in the folder CORPUS, or without it on a synthesised demo corpus.
+    """Train a VAE on the recordings in the folder CORPUS, by default on a synthesized demo corpus.
 
-    CORPUS may be what `distill shard` wrote, too, as a folder or a URL.
+    CORPUS may also be the output of `distill shard`, as a folder or URL.
 
-    The run folder then holds the recipe, the metrics, the model, and pairs of held-out originals and
-    reconstructions to listen to.
+    The results are in the run folder: the recipe, the metrics, the model, and pairs of held-out originals
+    and reconstructions to listen to.
     """
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out with the run folder to go on with.")
@@ -74,5 +74,5 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
                 registry=Registry(),
                 **options,
             )
-        except Interrupted:  # the display has said so
+        except Interrupted:  # reported by the display
             sys.exit(_INTERRUPTED)

@@ -132,11 +132,11 @@ reconstruction # # # # # #%
 kl # # # # # #%
 stft # # # # # #%
 
-Means over # clips, weights as at the end of a training. A term's times are medians, by itself,
-after a warm-up; its gradient is its weight times the norm at the decoder's output, clip by clip;
-its share is that of the sum.
-Not at the output, but at the posterior: kl. It counts at the rate that the gradient of the others
-has between the two.
+Means over # clips, with the weights of the end of a training. Times are medians of each term
+computed alone, after a warm-up. A gradient is the weight times the norm at the decoder's output,
+averaged over clips. A share is the part of the sum of the gradients.
+Measured at the posterior, not at the output: kl. The gradient is scaled by the ratio of the other
+terms' gradients at the output and at the posterior.
 
 cosine          reconstruction     kl   stft
 reconstruction # # #
@@ -146,9 +146,9 @@ stft # # #
                 share now  wanted
 reconstruction #% #%
 stft #% #%
-Of what these bring together; kl left out, the weight kept.
+Shares are those among these terms. Left out, with unchanged weight: kl.
 
-The weights for it:
+Weights for these shares:
 --set loss.reconstruction.weight=# --set loss.stft.weight=#
 """
     )
@@ -161,11 +161,11 @@ def test_a_run_with_a_balancer_has_no_weights_to_be_found(
     run = tmp_path / "run"
     words = ("--loss", "stft,recon,kl", "--balance", "gradient", *tiny, "--steps", 1, "--out", run)
     assert distill("train", recordings, *words).status == 0
-    assert (
-        "Weights are taken as they are, without what the balancer 'gradient' makes of them.\n"
-    ) in profile("--run", run)
+    assert ("Weights are those of the recipe, without the changes by the balancer 'gradient'.\n") in profile(
+        "--run", run
+    )
     assert refused("--run", run, "--target", "stft=1,kl=1") == (
-        "--target: the balancer 'gradient' makes the weights, so that none are to be found\n"
+        "--target: the balancer 'gradient' sets the weights, so that no others can be chosen\n"
         "Leave it out, or measure a run that was trained without --balance.\n"
     )
 
@@ -179,7 +179,7 @@ def test_a_run_with_a_balancer_has_no_weights_to_be_found(
         ("stft=some,kl=0", "'stft' needs a share above 0, got 'some'\n'kl' needs a share above 0, got '0'"),
         ("stft=nan,kl=inf", "'stft' needs a share above 0, got 'nan'\n'kl' needs a share above 0, got 'inf'"),
         ("recon=1,reconstruction=2", "'reconstruction' is given twice"),
-        ("kl=1", "a share is one of several: name two terms or more"),
+        ("kl=1", "shares need two terms or more"),
         ("stft=1,kl=1", "'stft' has no weight at the end of a training, whatever loss.stft.weight is"),
         ("", "'' is no term of this loss; expected {}"),
     ],

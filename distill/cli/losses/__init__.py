@@ -1,4 +1,4 @@
-"""`distill losses`: which terms and balancers are installed, what is broken; one file per command."""
+"""`distill losses`: list the installed terms and balancers. Each subcommand has a module."""
 
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from distill.plugin.registered import Balancer, Term
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List loss terms; check, profile or write one.")
 @json_option
 @no_plugins_option
 @click.pass_context
 def losses(context: click.Context, *, as_json: bool) -> None:
-    """List the installed loss terms and balancers, where they come from, and what is broken."""
-    from distill.plugin.registry import Registry  # `distill --help` does without
+    """List installed loss terms and balancers, their origins, and broken plugins."""
+    from distill.plugin.registry import Registry  # slow, and not needed for `distill --help`
 
     if context.invoked_subcommand is not None:
         # `losses --json show NAME` is `losses show NAME --json`.

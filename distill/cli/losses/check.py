@@ -1,4 +1,4 @@
-"""`distill losses check`: run the kit for authors on an installed loss term."""
+"""`distill losses check`: run the checks of `distill.testing` on an installed loss term."""
 
 import shutil
 import textwrap
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLOURS = {"passed": "green", "failed": "red", "waived": "yellow", "not applicable": None}
 
 
-@click.command()
+@click.command(short_help="Check that a loss term behaves as it must.")
 @click.argument("name", shell_complete=completion.terms)
 @click.option(
     "--set",
@@ -32,11 +32,11 @@ _COLOURS = {"passed": "green", "failed": "red", "waived": "yellow", "not applica
 @json_option
 @no_plugins_option
 def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Check the loss term NAME: what it returns, its gradient, how it takes silence, and so on.
+    """Check the loss term NAME: its return value, its gradient, its behaviour on silence, and so on.
 
-    The status is 1 if a check fails. Addresses of options are those that `distill losses show` gives.
+    The exit status is 1 if a check fails. `distill losses show NAME` lists the addresses of options.
     """
-    from distill.plugin.registry import Registry  # `distill --help` does without
+    from distill.plugin.registry import Registry  # slow, and not needed for `distill --help`
     from distill.testing import run_checks  # as above
 
     (term,) = Registry().choose([name])
@@ -54,7 +54,7 @@ def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
 
 
 def _options(term: "Term", assignments: Iterable[str]) -> dict[str, Any]:
-    """Read options of the term from their addresses, `loss.NAME.OPTION`."""
+    """Return the options of the term from assignments to addresses `loss.NAME.OPTION`."""
     from distill.config import assign, parse_assignment
     from distill.errors import ConfigError
 

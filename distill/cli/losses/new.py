@@ -1,4 +1,4 @@
-"""`distill losses new`: a complete plugin to begin a term with."""
+"""`distill losses new`: write a complete plugin as a starting point for a new term."""
 
 import shlex
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ _FILES = {
     "test.py": "tests/test_$module.py",
     "README.md": "README.md",
 }
-"""The templates, and what is made of each in the plugin's folder."""
+"""The templates, and the path of the file made from each, in the plugin's folder."""
 
 
-@click.command(short_help="Write a plugin with a loss term to begin with.")
+@click.command(short_help="Write a new plugin with a loss term.")
 @click.argument("name")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path(),
-    help="Folder to write it in, by default the current one.",
+    help="Parent folder; by default the current one.",
 )
 def new(name: str, out: Path) -> None:
-    """Write a plugin with the loss term NAME, to be made your own, as a folder distill-NAME.
+    """Write a plugin with the loss term NAME to the folder distill-NAME, as a starting point.
 
-    It is a package with options, term, tests and README that works as it stands. What is there already
-    is never overwritten.
+    The plugin is a working package with options, a term, tests and a README. Existing files are never
+    overwritten.
     """
     term = name.replace("-", "_")
     words = [word for word in term.split("_") if word]
@@ -56,10 +56,10 @@ def new(name: str, out: Path) -> None:
 
 
 def _require_free(term: str, distribution: str) -> None:
-    """Check that a term may have this name, and that nothing that is installed has it.
+    """Check that the term's name is valid, and that no installed term or distribution has it.
 
     Raises:
-        TermError: one of the two is not so.
+        TermError: the name is not valid, or is taken.
     """
     from distill.errors import TermError
     from distill.plugin.hookspecs import TermConfig, TermSpec
@@ -79,10 +79,10 @@ def _require_free(term: str, distribution: str) -> None:
 
 
 def _write(folder: Path, names: Mapping[str, str]) -> None:
-    """Write the templates with these names put in, and name each file.
+    """Fill in the templates, write them, and print the path of each file.
 
     Raises:
-        TermError: the folder is there already, or cannot be made.
+        TermError: the folder exists already, or cannot be created.
     """
     from distill.errors import TermError
 

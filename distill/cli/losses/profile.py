@@ -1,4 +1,4 @@
-"""`distill losses profile`: what each term takes and gives, and which weights give it a wanted share."""
+"""`distill losses profile`: measure each term's time and gradient, and find weights for wanted shares."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from distill.training.profiling import Profile
 
 
-@click.command(short_help="Measure what each loss term takes and gives, and find weights.")
+@click.command(short_help="Measure times and gradients of loss terms.")
 @click.argument("corpus", required=False)
 @click.option(
     "--loss",
     shell_complete=completion.terms,
-    help="Loss terms, comma-separated; by default those of the run, or of `distill train`.",
+    help="Loss terms, comma-separated; by default those of the run or of `distill train`.",
 )
 @click.option(
-    "--run", "run_folder", type=click.Path(path_type=Path), help="Measure at the model of this run."
+    "--run", "run_folder", type=click.Path(path_type=Path), help="Measure with the model of this run."
 )
-@click.option("--target", metavar="TERM=SHARE,...", help="Find the weights that give these shares.")
+@click.option("--target", metavar="TERM=SHARE,...", help="Find the weights that result in these shares.")
 @click.option(
     "--set",
     "assignments",
@@ -39,19 +39,23 @@ if TYPE_CHECKING:
     help="Set an option.",
 )
 @click.option(
-    "--batches", type=click.IntRange(min=1), default=32, show_default=True, help="Steps to measure."
+    "--batches",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Number of batches to measure.",
 )
 @json_option
 @no_plugins_option
 def profile(corpus: str | None, *, target: str | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401  # as above
-    """Measure loss terms on clips of CORPUS, drawn as a training draws them.
+    """Measure loss terms on clips of CORPUS, drawn as in training.
 
-    For each term: its value, the milliseconds that it takes by itself (its views are not shared then), and
-    its share of the gradient at the decoder's output; for every two, the cosine between their gradients.
-    The weights are those at the end of a training. Without --run the model is the one that a training
-    begins with. Without CORPUS the recordings are those of the run, or the demo corpus.
+    The output shows each term's value, its time in milliseconds when computed alone (without sharing views),
+    and its share of the gradient at the decoder's output, and the cosine between the gradients of each pair
+    of terms. Weights are those of the end of the training. Without --run, the model is the initial model of a
+    training run. Without CORPUS, the recordings are those of the run, or the demo corpus.
 
-    --target stft=0.6,recon=0.3,kl=0.1 prints the weights with which the terms would have these shares.
+    --target stft=0.6,recon=0.3,kl=0.1 prints the weights with which the terms have these shares.
     """
     from distill.plugin.registry import Registry
     from distill.storage.run import Run
@@ -71,7 +75,7 @@ def profile(corpus: str | None, *, target: str | None, as_json: bool, **options:
 def _draft(
     registry: "Registry", run: "Run | None", corpus: str | None, loss: str | None, assignments: Sequence[str]
 ) -> "Draft":
-    """Read the recipe to measure: that of the run, as far as it has the terms, or a new one."""
+    """Return the recipe to measure: that of the run, restricted to the given terms, or a new one."""
     from distill.config import parse_assignment
     from distill.errors import ConfigError
     from distill.recipe import differences, read_recipe

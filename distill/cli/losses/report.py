@@ -1,4 +1,4 @@
-"""What `distill losses profile` prints, as plain data and as tables."""
+"""The output of `distill losses profile`, as plain data and as tables."""
 
 import math
 import shutil
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def record_of(profile: "Profile", draft: "Draft", shares: Mapping[str, float]) -> dict[str, Any]:
-    """Give all that was measured as plain data."""
+    """Return all measurements as plain data."""
     gradients = profile.gradients
     weights = {term.name: getattr(draft.recipe.loss, term.name).weight_at(1.0) for term in draft.terms}
     norms, sizes = gradients.norms(), gradients.sizes(weights)
@@ -65,7 +65,7 @@ def _part(sizes: Mapping[str, float], name: str) -> float:
 
 
 def print_record(record: Mapping[str, Any]) -> None:
-    """Print what `record_of` gave."""
+    """Print the result of `record_of` as tables."""
     terms = record["terms"]
     width = max(len(term["name"]) for term in terms)
     head = f"{'':{width}}{'value':>10}{'forward ms':>12}{'backward ms':>13}{'weight':>10}{'gradient':>11}"
@@ -77,20 +77,18 @@ def print_record(record: Mapping[str, Any]) -> None:
         )
     click.echo()
     _say(
-        f"Means over {record['clips']} clips, weights as at the end of a training. A term's times are "
-        "medians, by itself, after a warm-up; its gradient is its weight times the norm at the decoder's "
-        "output, clip by clip; its share is that of the sum."
+        f"Means over {record['clips']} clips, with the weights of the end of a training. Times are medians "
+        "of each term computed alone, after a warm-up. A gradient is the weight times the norm at the "
+        "decoder's output, averaged over clips. A share is the part of the sum of the gradients."
     )
     inner = ", ".join(term["name"] for term in terms if term["measured_at"] == "posterior")
     if inner:
         _say(
-            f"Not at the output, but at the posterior: {inner}. It counts at the rate that the gradient of "
-            "the others has between the two."
+            f"Measured at the posterior, not at the output: {inner}. The gradient is scaled by the ratio of "
+            "the other terms' gradients at the output and at the posterior."
         )
     if record["balancer"]:
-        _say(
-            f"Weights are taken as they are, without what the balancer '{record['balancer']}' makes of them."
-        )
+        _say(f"Weights are those of the recipe, without the changes by the balancer '{record['balancer']}'.")
     if len(terms) > 1:
         _print_cosines([term["name"] for term in terms], record["cosines"], width)
     if "target" in record:
@@ -114,8 +112,9 @@ def _print_target(target: Mapping[str, Any], width: int) -> None:
     for name, share in target["wanted"].items():
         click.echo(f"{name:{width}}{target['now'][name]:11.1%}{share:8.1%}")
     if target["left_out"]:
-        _say(f"Of what these bring together; {', '.join(target['left_out'])} left out, the weight kept.")
-    click.echo("\nThe weights for it:")
+        left_out = ", ".join(target["left_out"])
+        _say(f"Shares are those among these terms. Left out, with unchanged weight: {left_out}.")
+    click.echo("\nWeights for these shares:")
     click.secho(
         " ".join(f"--set {address}={value:g}" for address, value in target["weights"].items()), bold=True
     )

@@ -1,4 +1,4 @@
-"""`distill losses show`: what the options of a loss term or a balancer are."""
+"""`distill losses show`: show the options of a loss term or a balancer."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @json_option
 @no_plugins_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show the options of the loss term or the balancer NAME.
+    """Show the options of the loss term or balancer NAME.
 
-    Each has an address, for --set and for a recipe, a default, bounds and a help text.
+    Each has an address for --set and for recipes, a default, bounds and a help text.
     """
-    from distill.config import describe  # `distill --help` does without
+    from distill.config import describe  # slow, and not needed for `distill --help`
     from distill.plugin.registry import Registry  # as above
 
     found = _find(Registry(), name)
@@ -40,7 +40,7 @@ def show(name: str, *, as_json: bool) -> None:
 
 
 def _find(registry: "Registry", name: str) -> "Term | Balancer":
-    """Find a term, or a balancer if no term has that name."""
+    """Return the term with this name, or the balancer if there is no such term."""
     from distill.errors import TermError  # as above
 
     try:

@@ -1,4 +1,4 @@
-"""What `distill losses profile --target` asks for, and the options that answer it. Loads no torch."""
+"""Parsing of `distill losses profile --target`, and the weight options that it sets. Imports no torch."""
 
 import math
 from typing import TYPE_CHECKING
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def parse_target(text: str, draft: "Draft") -> dict[str, float]:
-    """Read `stft=0.6,recon=0.3` as shares by the terms' own names, which add up to 1.
+    """Parse shares such as `stft=0.6,recon=0.3`; return them by canonical name, scaled to a sum of 1.
 
     Raises:
-        ConfigError: with everything that is wrong with it.
+        ConfigError: the text is not valid. The error lists all problems.
     """
     from distill.config import suggest
     from distill.errors import ConfigError
 
     if draft.balancer is not None:
         raise ConfigError(
-            f"the balancer '{draft.balancer.name}' makes the weights, so that none are to be found",
+            f"the balancer '{draft.balancer.name}' sets the weights, so that no others can be chosen",
             culprit="--target",
             remedy="Leave it out, or measure a run that was trained without --balance.",
         )
@@ -43,7 +43,7 @@ def parse_target(text: str, draft: "Draft") -> dict[str, float]:
         else:
             shares[terms[name].name] = share
     if len(shares) < 2 and not problems:
-        problems.append("a share is one of several: name two terms or more")
+        problems.append("shares need two terms or more")
     if problems:
         example = ",".join(f"{term.names[-1]}=1" for term in draft.terms)
         raise ConfigError(
@@ -60,12 +60,12 @@ def _number(written: str) -> float:
 
 
 def address_of(draft: "Draft", name: str) -> str:
-    """Give the address of the option that sets a term's weight."""
+    """Return the address of the option that sets a term's weight."""
     return f"loss.{name}.{getattr(draft.recipe.loss, name).weight_option}"
 
 
 def weight_per_unit(draft: "Draft", name: str) -> float:
-    """Give a term's weight at the end of a training, were the option that sets it 1."""
+    """Return the weight that a term has at the end of a training if the option that sets it is 1."""
     config = getattr(draft.recipe.loss, name)
     value = getattr(config, config.weight_option)
     if value == 0:

@@ -1,4 +1,4 @@
-"""What the commands below `distill losses` print alike."""
+"""Output functions shared by the commands of `distill losses`."""
 
 import json
 import shutil
@@ -15,12 +15,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 def names(found: "Term | Balancer") -> str:
-    """Give every name, the canonical one first."""
+    """Return all names of a term or balancer, comma-separated, the canonical one first."""
     return ", ".join(found.names)
 
 
 def record(found: "Term | Balancer") -> dict[str, Any]:
-    """Say what a term or balancer is and where it comes from, as JSON has it."""
+    """Return the JSON record of a term or balancer: its names, origin and summary."""
     return {
         "name": found.name,
         "aliases": list(found.names[1:]),
@@ -31,12 +31,12 @@ def record(found: "Term | Balancer") -> dict[str, Any]:
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Print data as JSON for other programs to read."""
+    """Print data as indented JSON."""
     click.echo(json.dumps(data, indent=2))
 
 
 def print_indented(text: str) -> None:
-    """Print a text below its heading, as wide as the terminal allows."""
+    """Print a text indented and wrapped to the width of the terminal, at most 100 columns."""
     width = min(shutil.get_terminal_size().columns, 100)
     indent = " " * 4
     click.echo(
