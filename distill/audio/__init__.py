@@ -1,1 +1,1 @@
-"""Audio: files of single sounds, and corpora of recordings."""
+"""Audio: sound files, and corpora of recordings."""

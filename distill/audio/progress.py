@@ -1,4 +1,4 @@
-"""How far a piece of work on recordings is."""
+"""Progress reports of work on recordings."""
 
 from typing import Literal
 
@@ -7,9 +7,9 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Progress:
-    """`done` of `total` recordings are through a stage; `item` names what was done last, if it has a name.
+    """The progress of a stage: `done` of `total` recordings. `item` names the last one, if it has a name.
 
-    The stage is `"decoding"`, `"finishing"`, which comes after a training, or `"measuring"`.
+    The stage is `"decoding"`, `"finishing"` (after the training), or `"measuring"`.
     """
 
     stage: Literal["decoding", "finishing", "measuring"]

@@ -1,6 +1,6 @@
-"""Audio files: read whole, resampled, written so that nothing is clipped in silence.
+"""Reading, resampling and writing of audio files, without unnoticed clipping.
 
-Shapes: `C` channels, `N` samples. Waveforms have 1 as full scale.
+Shapes: `C` channels, `N` samples. Full scale is 1.
 """
 
 import io
@@ -22,9 +22,9 @@ from distill.storage.checkpoints import write_atomically
 
 @frozen(kw_only=True)
 class Written:
-    """A file that was written: 24-bit PCM, or 32-bit float where its `peak` would have been clipped.
+    """A written file: 24-bit PCM, or 32-bit float if its `peak` would have been clipped.
 
-    `attenuation` is how far it was turned down to come within full scale, in dB.
+    `attenuation` is the reduction of the level, in dB, that brought the sound within full scale.
     """
 
     path: Path
@@ -33,21 +33,20 @@ class Written:
 
     @property
     def exceeds_full_scale(self) -> bool:
-        """Whether the peak is above 1, so that the file holds floats and may clip when played."""
+        """Whether the peak is above 1. Then the file holds floats and may clip when played."""
         return self.peak > 1
 
 
 def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool = False) -> Written:
     """Write a waveform `[C, N]` as WAV, atomically.
 
-    With `limit`, a peak above 1 is brought to 1 by one gain for the whole sound. That changes its level and
-    nothing else: spectrum, envelope and the balance of the channels stay. A limiter would keep the level,
-    but sounds that exceed full scale do so at their attacks, which it would flatten, and clipping would
-    add harmonics to them.
+    With `limit`, a sound with a peak above 1 is scaled to a peak of 1. This changes only its level: spectrum,
+    envelope and channel balance are kept. Sounds usually exceed full scale at their attacks, which a limiter
+    would flatten, and to which clipping would add harmonics.
 
     Raises:
-        RunError: it cannot be written.
-        TrainingError: it holds samples that are not finite.
+        RunError: the file cannot be written.
+        TrainingError: the waveform contains samples that are not finite.
     """
     samples = waveform.detach().float().cpu()
     if not samples.isfinite().all():
@@ -58,7 +57,7 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool =
         samples, peak, attenuation = samples / peak, 1.0, 20 * math.log10(peak)
     written = Written(path=path, peak=peak, attenuation=attenuation)
     subtype = "FLOAT" if written.exceeds_full_scale else "PCM_24"
-    # Through memory, since soundfile does not say what went wrong with a disk.
+    # Encoded in memory, since soundfile does not report the cause of disk errors.
     file = io.BytesIO()
     soundfile.write(file, samples.T.numpy(), sample_rate, subtype, format="WAV")
     write_atomically(path, file.getbuffer())
@@ -66,10 +65,10 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool =
 
 
 def read_audio(path: Path) -> tuple[Tensor, int]:
-    """Read a file of any format libsndfile knows: the waveform `[C, N]` and its sample rate.
+    """Read a file of any format that libsndfile supports; return the waveform `[C, N]` and its sample rate.
 
     Raises:
-        CorpusError: there is no such file, or it has no samples that can be used.
+        CorpusError: the file does not exist, or has no usable samples.
     """
     if not path.is_file():
         raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
@@ -82,10 +81,10 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
 
 
 def resample(waveform: Tensor, from_rate: int, to_rate: int, length: int | None = None) -> Tensor:
-    """Bring a waveform `[C, N]` to another sample rate: `[C, length]`, float32 on the CPU.
+    """Resample a waveform `[C, N]` to another sample rate: `[C, length]`, float32 on the CPU.
 
-    `length` is by default that of the same duration, `ceil(N * to_rate / from_rate)`. A missing end is
-    silence, so that `resample(resample(x, a, b), b, a, N)` has the length of `x`.
+    `length` defaults to the same duration, `ceil(N * to_rate / from_rate)`. The result is padded with silence
+    or cropped, so that `resample(resample(x, a, b), b, a, N)` has the length of `x`.
     """
     length = -(-waveform.shape[-1] * to_rate // from_rate) if length is None else length
     samples = waveform.detach().float().cpu().T.numpy()

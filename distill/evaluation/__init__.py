@@ -1,6 +1,6 @@
-"""Evaluation: how far reconstructions are from the recordings, beside what trivial answers reach.
+"""Evaluation: measures of how close reconstructions are to recordings, and baselines for comparison.
 
-`docs/metrics.md` defines each measure, with its range, and says when it misleads.
+`docs/metrics.md` defines each measure, its range, and when it is misleading.
 """
 
 from distill.evaluation.baselines import mean_spectrum_baseline, silence

@@ -1,4 +1,4 @@
-"""Baselines: what answers that learnt little or nothing are worth, beside a model.
+"""Baselines: simple reconstructions with which a model is compared.
 
 Shapes: `C` channels, `N` samples, `F` bins, `T` frames, `K` principal directions.
 """
@@ -20,25 +20,25 @@ Answer = Callable[[Tensor], Tensor]
 """Maps a waveform `[C, N]` to another one of the same shape."""
 
 _SECONDS = 600.0
-"""The audio that is looked at, every channel counted."""
+"""The length of the audio analysed, summed over channels."""
 
 _PIECE_SECONDS = 30.0
 _AUDIBLE = 1.0
-"""What the loudest bin of a frame must exceed, in nepers above the representation's floor."""
+"""A frame is audible if its loudest bin exceeds this log-magnitude: nepers above the floor."""
 
 _MOST_BINS = 2049
-"""Bins up to which the covariance is decomposed, in seconds; wider ones would take minutes."""
+"""The number of bins up to which the covariance is decomposed. Larger ones would take minutes."""
 
 _MOST_FRAMES = 2048
-"""Frames of which the directions of more bins are found."""
+"""The number of frames from which the directions are computed if there are more bins."""
 
 
 @frozen(eq=False)
 class Statistics:
-    """What baselines need to know of the training recordings.
+    """The statistics of the training recordings that baselines use.
 
-    `mean_frame` `[2, F]` is the mean of their audible frames, log-magnitude and IF; `directions` `[F, K]`
-    are the orthonormal directions in which the log-magnitude varies most.
+    `mean_frame` `[2, F]` is the mean of the audible frames, log-magnitude and IF. `directions` `[F, K]` are
+    the orthonormal principal directions of the log-magnitude.
     """
 
     mean_frame: Tensor
@@ -55,7 +55,7 @@ def save_statistics(run: Run, statistics: Statistics) -> None:
 
 
 def load_statistics(run: Run) -> Statistics | None:
-    """Load the statistics of a run; None where there are none, as in runs of older versions.
+    """Load the statistics of a run, or return None if there are none, as in runs of older versions.
 
     Raises:
         RunError: the file is damaged.
@@ -64,17 +64,16 @@ def load_statistics(run: Run) -> Statistics | None:
 
 
 def components_per_frame(vae: VAE) -> int:
-    """Return how many numbers per frame come nearest to what the model has, 1 at least."""
+    """Return the model's numbers per frame, rounded, at least 1."""
     return max(1, round(vae.latent_size / vae.stride))
 
 
 def measure_recordings(split: Split | Stream, representation: MagnitudeIF, components: int) -> Statistics:
-    """Return the mean frame of recordings, and the `components` principal directions of their frames.
+    """Return the mean frame of recordings, and the first `components` principal directions of their frames.
 
-    Of the recordings ten minutes are looked at in all, every channel counted: of long ones the beginning,
-    so that each has a share. Principal components are those of Hotelling (1933): the eigenvectors of the
-    frames' covariance or, for more than 2049 bins, those of the inner products of at most 2048 frames,
-    evenly spaced, from which the same directions follow.
+    At most ten minutes are analysed, summed over channels. Long recordings are cut, so that all recordings
+    contribute. Principal directions (Hotelling, 1933) are the eigenvectors of the frames' covariance. For
+    more than 2049 bins, they are derived from the inner products of at most 2048 evenly spaced frames.
     """
     bins = representation.bins
     lengths = [recording.frames * recording.channels for recording in split.recordings]
@@ -102,14 +101,14 @@ def measure_recordings(split: Split | Stream, representation: MagnitudeIF, compo
 
 
 def silence(waveform: Tensor) -> Tensor:
-    """Answer any waveform `[C, N]` with silence: the baseline below which nothing was learned."""
+    """Return silence of the shape of a waveform `[C, N]`. A model that is not better has learned nothing."""
     return torch.zeros_like(waveform)
 
 
 def mean_spectrum_baseline(mean_frame: Tensor, representation: MagnitudeIF) -> Answer:
-    """Answer any waveform `[C, N]` with one and the same frame, held for its length.
+    """Return a baseline that reconstructs any waveform `[C, N]` as one constant frame.
 
-    `mean_frame` `[2, F]` is the mean over the training corpus of each bin's log-magnitude and IF.
+    `mean_frame` `[2, F]` is the mean of each bin's log-magnitude and IF over the training corpus.
     """
 
     def reconstruct(waveform: Tensor) -> Tensor:
@@ -121,9 +120,10 @@ def mean_spectrum_baseline(mean_frame: Tensor, representation: MagnitudeIF) -> A
 
 
 def linear_code(statistics: Statistics, vae: VAE, representation: MagnitudeIF) -> Answer:
-    """Answer a waveform `[C, N]` with what K principal components of each frame's log-magnitude hold.
+    """Return a baseline that keeps K principal components of each frame's log-magnitude of `[C, N]`.
 
-    Its phases are found as the model finds them; a model that finds none gets the mean frame's IF.
+    Phases are reconstructed by `vae.render`, as the model does. A model that uses the IF instead gets that of
+    the mean frame.
     """
     mean, directions = statistics.mean_frame, statistics.directions
 
@@ -137,9 +137,10 @@ def linear_code(statistics: Statistics, vae: VAE, representation: MagnitudeIF) -
 
 
 def ceiling(vae: VAE, representation: MagnitudeIF) -> Answer:
-    """Answer a waveform `[C, N]` with its own magnitudes, its phases found as the model finds them.
+    """Return a baseline that keeps the original magnitudes of a waveform `[C, N]`.
 
-    No model does better that codes magnitudes alone. One that finds no phases is given the original's.
+    Phases are reconstructed by `vae.render`, as the model does; a model that uses the IF instead gets that of
+    the original. No model that encodes only magnitudes can be better.
     """
 
     def reconstruct(waveform: Tensor) -> Tensor:
@@ -149,7 +150,7 @@ def ceiling(vae: VAE, representation: MagnitudeIF) -> Answer:
 
 
 def _share(lengths: Sequence[int], budget: float) -> int:
-    """Return the length to which all must be cut, that together they are no longer than the budget."""
+    """Return the length to which all must be cut so that their sum does not exceed the budget."""
     for done, length in enumerate(sorted(lengths)):
         share = budget / (len(lengths) - done)
         if length > share:
@@ -159,7 +160,7 @@ def _share(lengths: Sequence[int], budget: float) -> int:
 
 
 def _audible_frames(split: Split | Stream, representation: MagnitudeIF, limit: int) -> Iterator[Tensor]:
-    """Yield the frames of recordings that can be heard, float64 `[T, 2, F]`, piece by piece."""
+    """Yield the audible frames of recordings, float64 `[T, 2, F]`, piece by piece."""
     piece = int(_PIECE_SECONDS * split.sample_rate)
     for recording in split.recordings:
         waveform = split.read(recording)[:, : max(1, limit // recording.channels)]
@@ -169,6 +170,6 @@ def _audible_frames(split: Split | Stream, representation: MagnitudeIF, limit: i
 
 
 def _from_rows(centred: Tensor, count: int) -> Tensor:
-    """Return the principal directions `[F, count]` of fewer centred rows `[T, F]` than they have bins."""
+    """Return the principal directions `[F, count]` of centred rows `[T, F]` with T < F."""
     vectors = torch.linalg.eigh(centred @ centred.T).eigenvectors.flip(1)[:, :count]
     return torch.linalg.qr(centred.T @ vectors).Q

@@ -1,4 +1,4 @@
-"""Measure a model beside its baselines on a corpus: one table."""
+"""Evaluation of a model and its baselines on a corpus, as one table."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -32,9 +32,9 @@ def evaluate_model(
     refinements: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Table:
-    """Measure a model and its baselines on recordings, as `distill.Model.evaluate` documents it.
+    """Measure a model and its baselines on recordings; see `distill.Model.evaluate`.
 
-    `cache` is a folder for what is decoded.
+    `cache` is a folder for decoded recordings.
     """
     tell = on_progress or (lambda _: None)
     rate = representation.sample_rate
@@ -83,7 +83,7 @@ def evaluate_model(
 def _contenders(
     vae: VAE, representation: MagnitudeIF, statistics: baselines.Statistics | None, refinements: int
 ) -> dict[str, Reconstruct]:
-    """Return the model and the baselines, in the order in which they are shown."""
+    """Return the model and the baselines in display order."""
     rows: dict[str, Reconstruct] = {
         "model": partial(sounds.reconstruct, vae, representation, refinements=refinements),
         "silence": baselines.silence,

@@ -1,8 +1,8 @@
-"""Measures that follow hearing closer than a distance over all bins: tones, texture, mel bands.
+"""Measures that are closer to hearing than a distance over all bins: tones, texture, mel bands.
 
-`docs/metrics.md` has the ranges, and says when each misleads.
+`docs/metrics.md` has their ranges, and says when each is misleading.
 
-Shapes: `N` samples of one signal, `F` bins, `T` frames, `P` peaks. Waveforms have 1 as full scale.
+Shapes: `N` samples of one signal, `F` bins, `T` frames, `P` peaks. Full scale is 1.
 """
 
 from functools import lru_cache
@@ -28,12 +28,12 @@ _LOWEST_FREQUENCY = 20.0
 
 
 def tones_kept(reconstruction: Tensor, original: Tensor) -> float | None:
-    """Return the share, 0..1, of the original's tonal peaks that the reconstruction `[N]` has too.
+    """Return the fraction, 0..1, of the original's tonal peaks that the reconstruction `[N]` keeps.
 
-    A tonal peak is a bin of the original's STFT (n_fft 4096, hop 1024, Hann) that is not below its two
+    A tonal peak is a bin of the original's STFT (n_fft 4096, hop 1024, Hann window) that is not below its two
     neighbours, more than 15 dB above the median of the 81 bins around it, and less than 50 dB below the
-    loudest bin of the whole signal. It is kept if the loudest of the same bin and its two neighbours is
-    within 6 dB in the reconstruction. None if the original has fewer than 20 such peaks.
+    loudest bin of the whole signal. It is kept if, in the reconstruction, the loudest of the same bin and its
+    two neighbours is within 6 dB. The result is None if the original has fewer than 20 such peaks.
     """
     magnitudes = [_magnitude(signal, 4096, 1024) for signal in (original, reconstruction)]
     floor = magnitudes[0].amax() * 1e-6
@@ -58,9 +58,9 @@ def tonal_peaks(signal: Tensor) -> int:
 
 
 def log_mel(signal: Tensor, sample_rate: int) -> Tensor:
-    """Return the powers of a signal `[N]` in 80 mel bands, in dB, 0 being a full-scale sine: `[T, 80]`.
+    """Return the powers `[T, 80]` of a signal `[N]` in 80 mel bands, in dB relative to a full-scale sine.
 
-    As `mel_distance` has them (n_fft 2048), but floored 80 dB below a full-scale sine.
+    The powers are computed as in `mel_distance` (n_fft 2048), but with a floor of -80 dB.
     """
     n_fft, bands = _MEL_RESOLUTIONS[0]
     power = _magnitude(signal, n_fft, n_fft // 4).square() @ mel_filterbank(sample_rate, n_fft, bands).mT
@@ -68,11 +68,11 @@ def log_mel(signal: Tensor, sample_rate: int) -> Tensor:
 
 
 def texture(signal: Tensor) -> float | None:
-    """Return how rough the spectrum of a signal `[N]` is, in dB; None if the signal is silent.
+    """Return the roughness of the spectrum of a signal `[N]`, in dB, or None if the signal is silent.
 
-    The standard deviation of the magnitude in dB less its running mean over 9 bins (fewer at either end
-    of the spectrum), over the cells within 60 dB of the loudest (n_fft 2048, hop 512, Hann). A
-    ten-thousandth of the loudest magnitude is added to each, so that digital silence has a level.
+    Roughness is the standard deviation of the magnitude in dB minus its running mean over 9 bins (fewer at
+    the ends of the spectrum), over the cells within 60 dB of the loudest (n_fft 2048, hop 512, Hann window).
+    1e-4 of the largest magnitude is added to all magnitudes, so that digital silence has a finite level.
     """
     if is_silent(signal):
         return None
@@ -88,11 +88,12 @@ def texture(signal: Tensor) -> float | None:
 def mel_distance(reconstruction: Tensor, original: Tensor, sample_rate: int) -> float:
     """Return the distance of two signals `[N]` in mel bands, in dB.
 
-    The mean of the absolute difference in dB of the powers in 80 bands (n_fft 2048) and in 20 bands
-    (n_fft 512), hop a quarter, Hann; the mean of both. Both signals' powers are floored 80 dB below the
-    original's loudest band or, if the original is silent, below that of a full-scale sine. The bands
-    are triangles of height 1, evenly spaced from 20 Hz to half the sample rate on the mel scale of
-    O'Shaughnessy (1987); those too narrow to hold a bin are left out.
+    The distance is the mean absolute difference in dB of the powers in mel bands, averaged over two
+    resolutions: 80 bands with n_fft 2048 and 20 bands with n_fft 512, both with a hop of n_fft / 4 and a Hann
+    window. The powers of both signals have a floor 80 dB below the original's loudest band or, if the
+    original is silent, below a full-scale sine. The bands are triangles of height 1, evenly spaced from 20 Hz
+    to half the sample rate on the mel scale of O'Shaughnessy (1987). Bands too narrow to contain a bin are
+    left out.
     """
     distances = []
     for n_fft, bands in _MEL_RESOLUTIONS:
@@ -109,9 +110,9 @@ def mel_distance(reconstruction: Tensor, original: Tensor, sample_rate: int) -> 
 
 @lru_cache(maxsize=8)
 def mel_filterbank(sample_rate: int, n_fft: int, bands: int) -> Tensor:
-    """Return the weights of at most `bands` triangular mel bands over the bins of an FFT, `[bands, F]`.
+    """Return the weights `[bands, F]` of at most `bands` triangular mel bands over the bins of an FFT.
 
-    The mel scale is `1127 * ln(1 + frequency / 700)`; bands without any bin are left out.
+    The mel scale is `1127 * ln(1 + frequency / 700)`. Bands that contain no bin are left out.
     """
     frequencies = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
     ends = torch.tensor([_LOWEST_FREQUENCY, sample_rate / 2], dtype=torch.float64)
@@ -131,7 +132,7 @@ def _tonal_peaks(levels: Tensor) -> tuple[Tensor, Tensor]:
     bins = bins + 1
     padded = F.pad(levels[None], (_NEIGHBOURS, _NEIGHBOURS), mode="replicate")[0]
     around = padded.unfold(-1, 2 * _NEIGHBOURS + 1, 1)
-    # Medians are taken where they are needed only, and not of all at once: each looks at 81 numbers.
+    # Medians of 81 values are expensive: they are computed for candidates only, in parts to save memory.
     parts = zip(frames.split(_PEAKS_AT_ONCE), bins.split(_PEAKS_AT_ONCE), strict=True)
     medians = torch.cat([around[part].median(dim=-1).values for part in parts])
     prominent = levels[frames, bins] > medians + _PROMINENCE
@@ -139,7 +140,7 @@ def _tonal_peaks(levels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _magnitude(signal: Tensor, n_fft: int, hop: int) -> Tensor:
-    """Return the STFT magnitude `[T, F]` of a signal `[N]` in float64, frames centred, ends silent."""
+    """Return the float64 STFT magnitude `[T, F]` of a signal `[N]`; frames are centred, ends zero-padded."""
     padded = F.pad(signal.double(), (n_fft // 2, n_fft // 2))
     window = torch.hann_window(n_fft, dtype=torch.float64)
     spectrum = torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True)

@@ -1,8 +1,8 @@
-"""Models of listeners, which rate a reconstruction beside its original as people would: MOS.
+"""Models of listeners, which predict the mean opinion score (MOS) of a reconstruction.
 
-Zimtohrli and ViSQOL are packages of their own, in the extra `distill[hearing]`.
+Zimtohrli and ViSQOL are separate packages, in the extra `distill[hearing]`.
 
-Shapes: `N` samples of one signal. Waveforms have 1 as full scale.
+Shapes: `N` samples of one signal. Full scale is 1.
 """
 
 import logging
@@ -19,10 +19,10 @@ from distill.audio.soundfiles import resample
 from distill.spectral.metrics import is_silent
 
 Listener = Callable[[Tensor, Tensor, int], float | None]
-"""Rates a reconstruction `[N]` beside its original `[N]` at a sample rate in Hz; None if it cannot."""
+"""Maps a reconstruction `[N]`, its original `[N]` and the sample rate in Hz to a MOS, or to None."""
 
 LISTENERS: Mapping[str, str] = {"zimtohrli": "Zimtohrli", "visqol": "ViSQOL"}
-"""The listeners by the names of their modules, and as their authors write them."""
+"""The display names of the listeners, by key."""
 
 _RATE = 48_000
 _LEAST_SAMPLES = _RATE
@@ -31,9 +31,9 @@ _VISQOL_SECONDS = 10
 
 
 class Zimtohrli:
-    """Rates by the psychoacoustic model Zimtohrli: a MOS of 1..5, higher is better.
+    """Rate reconstructions with the psychoacoustic model Zimtohrli: a MOS of 1..5, higher is better.
 
-    Both signals are brought to 48 kHz, and those below a second are followed by silence.
+    Both signals are resampled to 48 kHz. Signals shorter than a second are padded with silence.
 
     Raises:
         ImportError: the package `zimtohrli` is not installed.
@@ -51,11 +51,12 @@ class Zimtohrli:
 
 
 class Visqol:
-    """Rates by ViSQOL in audio mode: a MOS-LQO of 1..4.73, higher is better.
+    """Rate reconstructions with ViSQOL in audio mode: a MOS-LQO of 1..4.73, higher is better.
 
-    Both signals are brought to 48 kHz, those below a second are followed by silence, and 0.05 s of
-    silence is added at both ends. The first 10 seconds are rated: that takes about as long as they last,
-    and its authors advise against longer ones. It matches the levels first, so that silence has no rating.
+    Both signals are resampled to 48 kHz. Signals shorter than a second are padded with silence, and 0.05 s of
+    silence is added at both ends. Only the first 10 seconds are rated, since ViSQOL takes about as long as
+    the signal lasts, and its authors advise against longer signals. ViSQOL matches the levels first, so
+    silence has no rating.
 
     Raises:
         ImportError: the package `visqol-python` is not installed.
@@ -80,7 +81,7 @@ class Visqol:
             warnings.simplefilter("ignore")
             try:
                 mos = float(self._api.measure_from_arrays(*padded, _RATE).moslqo)
-            except ValueError:  # nothing of the two can be compared
+            except ValueError:  # the signals have no part that can be compared
                 return None
         return mos if math.isfinite(mos) else None
 
@@ -98,6 +99,6 @@ def installed_listeners() -> dict[str, Listener]:
 
 
 def _at_48_khz(signal: Tensor, sample_rate: int) -> NDArray[np.float32]:
-    """Bring a signal `[N]` to 48 kHz, and to a second at least."""
+    """Resample a signal `[N]` to 48 kHz and pad it to at least one second."""
     samples: NDArray[np.float32] = resample(signal[None], sample_rate, _RATE)[0].numpy()
     return np.pad(samples, (0, max(0, _LEAST_SAMPLES - len(samples))))

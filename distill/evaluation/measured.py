@@ -1,4 +1,4 @@
-"""The recordings that a model is measured on, and whether it was trained on them."""
+"""The recordings on which a model is evaluated, and whether the model was trained on them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,10 +32,10 @@ _OTHERS_OR_ARRAYS = "Give recordings: distill evaluate RUN CORPUS, or the arrays
 
 @frozen(kw_only=True)
 class Measured:
-    """Recordings to be measured, `count` of them.
+    """The `count` recordings to evaluate.
 
-    `trained_on` tells by name whether the model was trained on a recording, None where that is not known.
-    `absent` counts what the run held out and the corpus has not.
+    `trained_on` says by name whether the model was trained on a recording, None if unknown. `absent` is the
+    number of held-out recordings of the run that are not in the corpus.
     """
 
     sources: Iterable[tuple[Split | Stream, Recording]]
@@ -45,7 +45,7 @@ class Measured:
     absent: int = 0
 
     def recordings(self) -> Iterator[tuple[str, Tensor]]:
-        """Read the name and the waveform `[C, N]` of one after the other; of long ones the first minute."""
+        """Yield the name and the waveform `[C, N]` of each recording, cut to the first minute."""
         for split, recording in self.sources:
             yield recording.name, split.read(recording)[:, : _LONGEST_SECONDS * split.sample_rate]
 
@@ -59,16 +59,15 @@ def open_measured(
     cache: Path,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Open a corpus, by default that of the run; with `heldout`, what the run held out of it.
+    """Open a corpus, by default that of the run; with `heldout`, only the recordings that the run held out.
 
-    Of a sharded corpus the held-out shards are opened. Recordings are told apart by the digests of their
-    samples, so that it does not matter where they are and what they are called. A model without a run, as
-    the base model is, was trained on nothing that is known. `on_progress` is called with the files decoded
-    and their number.
+    For a sharded corpus, the held-out shards are opened. Recordings are identified by the digests of their
+    samples, independent of their paths. For a model without a run, such as the base model, it is unknown what
+    it was trained on. `on_progress` is called with the number of files decoded and their total.
 
     Raises:
-        RunError: it is not known what the run held out, or that is nothing.
-        CorpusError: the corpus is not there, or has nothing of what is to be measured.
+        RunError: the run does not record what it held out, or held out nothing.
+        CorpusError: the corpus does not exist, or holds none of the recordings to measure.
         InputError: the corpus is neither a path nor arrays.
     """
     membership = _membership(run, heldout=heldout)
@@ -100,7 +99,7 @@ def open_measured(
 
 
 def _membership(run: Run | None, *, heldout: bool) -> Membership | None:
-    """Read what a run trained on and held out; None where that is not known and need not be."""
+    """Return what a run trained on and held out, or None if that is unknown and not needed."""
     if run is None:
         if heldout:
             raise RunError("the base model held out no recordings", remedy="Give recordings to measure.")
@@ -143,17 +142,17 @@ def _open_whole(
 
 
 def corpus_of(run: Run) -> str | None:
-    """Return where the recipe of a run has its corpus, a path or a URL; None stands for the demo corpus.
+    """Return the path or URL of a run's corpus, or None for the demo corpus.
 
     Raises:
         RunError: the folder is not a run.
-        ConfigError: its recipe does not fit.
+        ConfigError: the run's recipe is not valid.
     """
     return structure(run.read_recipe().get("corpus", {}), CorpusSettings, at="corpus").path
 
 
 def _corpus_of(run: Run | None, cache: Path) -> str:
-    """Return where the corpus of a run is; the demo corpus is written anew."""
+    """Return the path or URL of a run's corpus. The demo corpus is written to the cache."""
     location = None if run is None else corpus_of(run)
     if location is None:
         return str(write_demo_corpus(cache / "demo"))

@@ -1,6 +1,6 @@
-"""Measure reconstructions: of each recording, by each of several contenders.
+"""Measurement of the reconstructions of recordings by several contenders: a model and baselines.
 
-Shapes: `C` channels, `N` samples. Waveforms have 1 as full scale.
+Shapes: `C` channels, `N` samples. Full scale is 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,21 +22,21 @@ from distill.spectral.representation import MagnitudeIF
 from distill.views import LossInputs, Signal
 
 Reconstruct = Callable[[Tensor], Tensor]
-"""What is evaluated: it maps a waveform `[C, N]` to its reconstruction `[C, N]`."""
+"""The function to evaluate: it maps a waveform `[C, N]` to its reconstruction `[C, N]`."""
 
 Measure = Callable[[Tensor, Tensor], dict[str, float]]
-"""What more is measured: it maps a reconstruction `[N]` and its original to named values."""
+"""An additional measure: it maps a reconstruction `[N]` and its original to named values."""
 
 _NOBODY: Mapping[str, Listener] = MappingProxyType({})
 _NOT_FINITE = "the reconstruction is not finite"
 
 
 def term_values(names: str, representation: MagnitudeIF, registry: Registry | None = None) -> Measure:
-    """Measure by loss terms, as they are by default, what sounds are: `"mel,stft"`, say.
+    """Return a measure that computes loss terms, such as `"mel,stft"`, with their default options.
 
     Raises:
-        TermError: a term is unknown, ambiguous or broken, or is trained itself; when measuring, one
-            that looks at the posterior.
+        TermError: a term is unknown, ambiguous or broken, or has trained parameters. The measure raises it
+            if a term depends on the posterior.
     """
     loss = compose(names, registry=registry).eval()
     for name, term in loss.origins.items():
@@ -51,7 +51,7 @@ def term_values(names: str, representation: MagnitudeIF, registry: Registry | No
         prediction, target = (
             Signal.from_waveform(x[None], representation) for x in (reconstruction, original)
         )
-        # A term that draws numbers draws the same for every recording, whichever are measured before it.
+        # The fixed seed makes random terms independent of the recordings measured before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             components = loss(LossInputs(prediction=prediction, target=target, progress=1.0))
@@ -68,7 +68,7 @@ def evaluate(
     sample_rate: int,
     listeners: Mapping[str, Listener] = _NOBODY,
 ) -> Evaluation:
-    """Evaluate one contender as `evaluate_all` does several."""
+    """Evaluate one contender; see `evaluate_all`."""
     (evaluation,) = evaluate_all(
         {"": reconstruct}, recordings, measure, sample_rate=sample_rate, listeners=listeners
     ).values()
@@ -84,15 +84,26 @@ def evaluate_all(
     listeners: Mapping[str, Listener] = _NOBODY,
     on_progress: Callable[[str, str], None] | None = None,
 ) -> dict[str, Evaluation]:
-    """Reconstruct each named recording `[C, N]` by each contender, and measure how close it comes.
+    """Reconstruct each named recording `[C, N]` with each contender and measure the reconstruction.
 
-    Channels are measured one by one and averaged. One that is silent in the original has no metrics: only
-    the others are averaged. `listeners`, by the names of their fields in `Metrics`, rate the mean of the
-    channels. What is silent altogether, and what is not finite when reconstructed, is listed and left out
-    of the mean. `measure` measures more, `on_progress` is told of each contender and recording measured.
+    Each channel is measured alone, and the metrics are averaged over the channels that are not silent in the
+    original. Silent recordings, and those whose reconstruction is not finite, are listed but left out of the
+    mean.
+
+    Args:
+        contenders: the functions to evaluate, by name.
+        recordings: pairs of name and waveform.
+        measure: additional measures.
+        sample_rate: the sample rate in Hz.
+        listeners: models of listeners by the names of their fields in `Metrics`. They rate the mean of the
+            channels.
+        on_progress: called with the names of contender and recording after each measurement.
+
+    Returns:
+        The evaluation of each contender.
 
     Raises:
-        ShapeError: a reconstruction has not the shape of its recording.
+        ShapeError: a reconstruction differs in shape from its recording.
     """
     results: dict[str, list[Result]] = {contender: [] for contender in contenders}
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What an evaluation finds: metrics of a recording, and of several together."""
+"""The results of an evaluation: metrics of each recording, and their means."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,15 +11,24 @@ from attrs import field, frozen
 
 @frozen(kw_only=True)
 class Metrics:
-    """How close a reconstruction is to its original, averaged over channels or recordings.
+    """Measures of how close a reconstruction is to its original, averaged over channels or recordings.
 
-    The log-spectral distance, the distance in mel bands (both dB) and the multi-resolution STFT loss are
-    lower when better. `tones` is the share of the original's tonal peaks that are kept, None where there
-    are too few. The `texture` (dB) should be that of the original; it is None where the reconstruction is
-    silent. SNR and SI-SDR (dB) need the phase to be right as well; the level difference (dB) is 0 when
-    the loudness is kept. `peak` is the reconstruction's greatest magnitude, of several the greatest: above
-    1 it clips. `zimtohrli` and `visqol` are what models of listeners say, 1..5, None where they were not
-    asked or have no answer. `terms` are the values of loss terms that were asked for.
+    `docs/metrics.md` defines each measure.
+
+    Attributes:
+        log_spectral_distance: in dB, lower is better.
+        multi_resolution_stft: the multi-resolution STFT loss, lower is better.
+        snr: the signal-to-noise ratio in dB, which is high only if phases are correct.
+        si_sdr: the scale-invariant signal-to-distortion ratio in dB; as `snr`, it depends on phases.
+        level_difference: the change of level in dB, 0 if the level is kept.
+        peak: the largest magnitude of the reconstruction. Above 1, it clips.
+        mel: the distance in mel bands in dB, lower is better.
+        tones: the fraction of the original's tonal peaks that is kept, None if there are too few peaks.
+        texture: the roughness of the spectrum in dB, None if the reconstruction is silent.
+        original_texture: the roughness of the original's spectrum, which `texture` should match.
+        zimtohrli: the rating by Zimtohrli, 1..5, None if it was not computed.
+        visqol: the rating by ViSQOL, 1..5, None if it was not computed.
+        terms: the values of additional loss terms, by name.
     """
 
     log_spectral_distance: float
@@ -38,7 +47,7 @@ class Metrics:
 
     @classmethod
     def mean(cls, several: Iterable["Metrics"]) -> "Metrics":
-        """Return the mean of one or more, each measure over those that have it; `peak` is the greatest."""
+        """Return the mean of one or more metrics, ignoring None. `peak` is the maximum."""
         several = list(several)
         names = [name for name in attrs.fields_dict(cls) if name not in ("peak", "terms")]
         means = {name: _mean(getattr(one, name) for one in several) for name in names}
@@ -47,14 +56,14 @@ class Metrics:
 
     @property
     def finite(self) -> bool:
-        """Whether every measure is finite; values of terms may be what they like."""
+        """Whether every measure is finite, apart from the values of terms."""
         numbers = [value for value in attrs.asdict(self).values() if isinstance(value, float)]
         return all(map(math.isfinite, numbers))
 
 
 @frozen(kw_only=True)
 class Result:
-    """The metrics of one recording or, where there are none, why it is left out of the mean."""
+    """The metrics of a recording or, if it has none, the reason why it is left out of the mean."""
 
     name: str
     metrics: Metrics | None
@@ -63,7 +72,7 @@ class Result:
 
 @frozen
 class Evaluation:
-    """The results of every recording, and their mean."""
+    """The results of all recordings, and their mean."""
 
     results: tuple[Result, ...]
 
@@ -74,17 +83,17 @@ class Evaluation:
 
     @property
     def mean(self) -> Metrics | None:
-        """The mean over the recordings that have metrics, None if none has."""
+        """The mean over the recordings that have metrics, or None if none has."""
         return Metrics.mean(metrics for _, metrics in self.measured) if self.measured else None
 
     @property
     def mean_absolute_level(self) -> float | None:
-        """The mean of the level differences' magnitudes, in dB: louder and quieter do not cancel out."""
+        """The mean of the absolute level differences, in dB."""
         return _mean(abs(metrics.level_difference) for _, metrics in self.measured)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Over how many recordings the mean of each measure is that some recordings may lack."""
+        """The number of recordings that have each of the optional measures."""
         names = ("tones", "texture", "zimtohrli", "visqol")
         return {
             name: sum(getattr(metrics, name) is not None for _, metrics in self.measured) for name in names
@@ -92,14 +101,14 @@ class Evaluation:
 
     @property
     def left_out(self) -> tuple[Result, ...]:
-        """The recordings that the mean leaves out: silent ones, and reconstructions not finite."""
+        """The recordings left out of the mean: silent ones, and those whose reconstruction is not finite."""
         return tuple(result for result in self.results if result.metrics is None)
 
     @property
     def ranking(self) -> tuple[tuple[str, Metrics], ...]:
-        """The name and the metrics of each recording, the worst first.
+        """The name and the metrics of each recording, worst first.
 
-        By Zimtohrli where it was asked, those that it cannot rate last, and by mel distance elsewhere.
+        The order is by Zimtohrli rating if there is one, with unrated recordings last, else by mel distance.
         """
 
         def goodness(each: tuple[str, Metrics]) -> float:
@@ -115,9 +124,9 @@ class Evaluation:
         return "zimtohrli" if self.counts["zimtohrli"] else "mel"
 
     def as_json(self) -> dict[str, Any]:
-        """Give plain data: the mean, how many recordings it covers and leaves out, and each result.
+        """Return plain data: the mean, the number of recordings in it and left out, and each result.
 
-        `worst` is the first of the `ranking`, `worst_level` that of the greatest difference in level.
+        `worst` is the first of `ranking`, `worst_level` the recording with the largest level difference.
         """
         return {
             "mean": self.mean and attrs.asdict(self.mean),
@@ -132,7 +141,7 @@ class Evaluation:
 
     @property
     def by_level(self) -> tuple[tuple[str, Metrics], ...]:
-        """The name and the metrics of each recording, the greatest difference in level first."""
+        """The name and the metrics of each recording, in descending order of level difference."""
         return tuple(sorted(self.measured, key=lambda each: -abs(each[1].level_difference)))
 
 

@@ -1,4 +1,4 @@
-"""The table that an evaluation makes: measures of a model beside baselines, as data and as text."""
+"""The table of an evaluation: measures of a model and of baselines, as data and as text."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
@@ -19,14 +19,14 @@ LABELS = {
 _LABEL = max(map(len, LABELS.values()))
 
 _Cell: TypeAlias = tuple[str, int]
-"""What stands in a cell, and the width of its column."""
+"""The text of a cell, and the width of its column."""
 
 
 @frozen(kw_only=True)
 class Row:
-    """One recording: its metrics or, where it has none, why it is left out of the mean.
+    """A recording with its metrics or, if it has none, the reason why it is left out of the mean.
 
-    `trained_on` tells whether the model was trained on it, None where that is not known.
+    `trained_on` says whether the model was trained on it, None if unknown.
     """
 
     name: str
@@ -37,14 +37,18 @@ class Row:
 
 @frozen(kw_only=True)
 class Table:
-    """How close a model and its baselines come to recordings; `str()` is the table that can be read.
+    """The evaluation of a model and its baselines. `str()` returns it as a text table.
 
-    `contenders` holds the evaluation of the `"model"` and of each baseline by name: `"linear_code"`,
-    `"mean_spectrum"`, `"silence"` and, as what cannot be beaten, `"ceiling"`. The two first are missing where
-    the model's run knows nothing of its recordings. `listeners` are the models of listeners that were
-    asked, `missing` those that are not installed. `skipped` could not be decoded, and `absent` counts the
-    recordings that the run held out and that were not there to be measured. `without_baselines`
-    says why the two baselines are missing.
+    Attributes:
+        contenders: the evaluation of the `"model"` and of the baselines `"linear_code"`, `"mean_spectrum"`,
+            `"silence"` and, as an upper bound, `"ceiling"`. The first two baselines are missing if the run
+            has no statistics of its recordings.
+        trained_on: whether the model was trained on a recording, by name; None if unknown.
+        skipped: files that could not be decoded.
+        absent: the number of held-out recordings of the run that are not in the corpus.
+        listeners: the models of listeners that were used.
+        missing: the models of listeners that are not installed.
+        without_baselines: the reason why two baselines are missing, else empty.
     """
 
     contenders: Mapping[str, Evaluation]
@@ -62,7 +66,7 @@ class Table:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """A row for each recording: how close the model comes to it."""
+        """A row for each recording, with the metrics of the model."""
         return tuple(
             Row(
                 name=each.name,
@@ -75,11 +79,11 @@ class Table:
 
     @property
     def mean(self) -> Metrics | None:
-        """The mean of the model's metrics over the recordings that have some, None if none has."""
+        """The mean of the model's metrics over the recordings that have metrics, or None if none has."""
         return self.model.mean
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, as `distill evaluate --json` prints it; a baseline that is missing is None."""
+        """Return plain data, as printed by `distill evaluate --json`. Missing baselines are None."""
         told: dict[str, Any] = {
             name: self.contenders[name].as_json() if name in self.contenders else None for name in LABELS
         }
@@ -93,10 +97,10 @@ class Table:
         return self.as_text()
 
     def as_text(self, files: int | None = None) -> str:
-        """Return the table as text: the contenders, the recordings one by one, and what is missing.
+        """Return the table as text: the contenders, the recordings, and notes on what is missing.
 
         Args:
-            files: the recordings to list, the worst first; by default all.
+            files: the number of recordings to list, worst first. Default: all.
         """
         shown = len(self.model.ranking) if files is None else files
         lines = [
@@ -117,7 +121,7 @@ class Table:
 
 
 def contender_lines(results: Mapping[str, Evaluation], listeners: Collection[str]) -> list[str]:
-    """Return a row of means for each contender, and one for what the originals have."""
+    """Return a row of means for each contender, and one for the originals."""
     terms = next((result.mean.terms for result in results.values() if result.mean), {})
     original = next((result.mean.original_texture for result in results.values() if result.mean), None)
     groups = [("", _LABEL), *_listeners(listeners, "", ""), ("", 14), ("level dB", 17)]
@@ -153,7 +157,7 @@ def contender_lines(results: Mapping[str, Evaluation], listeners: Collection[str
 def recording_lines(
     result: Evaluation, trained_on: Mapping[str, bool | None], listeners: Collection[str], most: int
 ) -> list[str]:
-    """Return a row for each of the `most` recordings that the model does worst."""
+    """Return a row for each of the `most` worst recordings of the model."""
     ranking = result.ranking
     if not ranking or not most:
         return []
@@ -180,7 +184,7 @@ def recording_lines(
 
 
 def mean_note(result: Evaluation, trained_on: Mapping[str, bool | None]) -> str:
-    """Say of which recordings the means are, and which values are best."""
+    """Return a note on the recordings in the means, and on the best values."""
     measured = [name for name, _ in result.measured]
     known = [trained_on.get(name) for name in measured]
     note = f"Mean over {len(measured)} of {len(result.results)} recordings"
@@ -192,12 +196,12 @@ def mean_note(result: Evaluation, trained_on: Mapping[str, bool | None]) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a recording's name without characters that would steer a terminal."""
+    """Return a recording's name with control characters replaced."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def _listeners(names: Collection[str], zimtohrli: str, visqol: str) -> list[_Cell]:
-    """Return the cells of the listeners that are there."""
+    """Return the cells of the listeners that were used."""
     cells = {"zimtohrli": (zimtohrli, 10), "visqol": (visqol, 7)}
     return [cells[name] for name in cells if name in names]
 
@@ -207,7 +211,7 @@ def _line(cells: list[_Cell]) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    """Write a number in at most five characters, so that columns hold; `-` for none."""
+    """Format a number in at most five characters, or `-` for None."""
     if value is None:
         return "-"
     return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.0f}"

@@ -1,1 +1,1 @@
-"""Files: the run folder, checkpoints, and files that are either whole or not there."""
+"""Files: the run folder, checkpoints, and atomic writing."""

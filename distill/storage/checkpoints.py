@@ -1,8 +1,8 @@
-"""Checkpoints: whatever a training needs to go on, in files that are whole or not there at all.
+"""Checkpoints: the state that a training run needs to continue, in files that are written atomically.
 
-A state (nested dicts, lists, tuples, numbers, text and tensors) becomes one safetensors file: the
-tensors under their paths in the state, the structure around them as JSON in the file's metadata. One
-file holds one generation, so no instant of a kill can pair new tensors with an old structure.
+A state (nested dicts, lists, tuples, numbers, strings and tensors) is stored as one safetensors file: tensors
+are named by their paths in the state, and the structure is JSON in the file's metadata. Since there is one
+file per checkpoint, an interruption cannot combine new tensors with an old structure.
 """
 
 import json
@@ -28,9 +28,9 @@ _TRAIN_AGAIN = "Restore it from a copy, or train again."
 
 @frozen(kw_only=True)
 class Checkpoint:
-    """A state read back, and what had to be passed over to find one that is whole.
+    """A loaded state, with the errors of newer checkpoints that could not be read.
 
-    `damaged` holds an error for each newer checkpoint that could not be read, to be shown.
+    `damaged` holds one error for each of these, to be shown as a warning.
     """
 
     step: int
@@ -41,11 +41,10 @@ class Checkpoint:
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, keep: int = 3) -> Path:
     """Save a state as `folder/step-00001200.safetensors`, then remove all but the newest `keep`.
 
-    Checkpoints of later steps are removed too: they are damaged ones that a resumed training has
-    passed over.
+    Checkpoints of later steps are removed, too: they were damaged, and a resumed run has skipped them.
 
     Raises:
-        RunError: it cannot be written; the older checkpoints are all still there.
+        RunError: the file cannot be written. No older checkpoint is removed then.
         ValueError: `keep` is below 1.
     """
     if keep < 1:
@@ -60,16 +59,16 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, keep: 
 
 
 def checkpoint_paths(folder: Path) -> dict[int, Path]:
-    """Find the numbered checkpoints of a folder by step, oldest first; none where there is no folder."""
+    """Return the checkpoints of a folder by step, oldest first. A missing folder has none."""
     named = ((_CHECKPOINT.fullmatch(path.name), path) for path in folder.glob("step-*"))
     return dict(sorted((int(match[1]), path) for match, path in named if match))
 
 
 def load_latest(folder: Path) -> Checkpoint | None:
-    """Load the newest checkpoint that is whole, or None where the folder holds none at all.
+    """Load the newest undamaged checkpoint, or return None if the folder holds no checkpoint.
 
     Raises:
-        RunError: there are checkpoints, and none of them can be read.
+        RunError: there are checkpoints, but none of them can be read.
     """
     damaged: list[RunError] = []
     for step, path in reversed(checkpoint_paths(folder).items()):
@@ -84,13 +83,13 @@ def load_latest(folder: Path) -> Checkpoint | None:
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state to one safetensors file, atomically.
+    """Write a state to a safetensors file, atomically.
 
-    A flat dict of tensors, such as a model's `state_dict()`, is an ordinary safetensors file to
-    other tools. Tensors may share memory and have any strides; each is stored by itself.
+    For a flat dict of tensors, such as a model's `state_dict()`, other tools can read the file. Tensors may
+    share memory and have any strides; each is stored separately.
 
     Raises:
-        RunError: it cannot be written.
+        RunError: the file cannot be written.
         TypeError: the state holds something other than dicts, lists, tuples, str, int, float, bool,
             None and tensors.
     """
@@ -100,10 +99,10 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read back what `save_state` wrote: equal in structure, values and dtypes, tensors on the CPU.
+    """Load a state that `save_state` wrote. Structure, values and dtypes are equal; tensors are on the CPU.
 
     Raises:
-        RunError: the file is missing, cut short, or not one of Distill's.
+        RunError: the file is missing or truncated, or was not written by Distill.
     """
     if not path.is_file():
         remedy = "Check that the folder is the run of a `distill train`."
@@ -111,7 +110,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             structure = json.loads((file.metadata() or {})[_STRUCTURE])
-            # Copies, so that nothing keeps the file mapped to memory.
+            # Copies, so that the file does not stay memory-mapped.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a dict
     except (OSError, SafetensorError) as error:
         problem = "the file is cut short, damaged, or not a safetensors file"
@@ -127,16 +126,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, atomically.
 
     Raises:
-        RunError: it cannot be written.
+        RunError: the file cannot be written.
     """
     write_atomically(path, text.encode())
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all, as `write_whole` does; folders are made as needed.
+    """Write a file atomically with `write_whole`. Missing folders are created.
 
     Raises:
-        RunError: a full disk, a folder that cannot be written, or the like.
+        RunError: the file cannot be written, for example because the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,13 +147,13 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401  # any state, any JSON
-    """Turn a state into JSON that `_decode` restores, moving its tensors to `tensors`."""
+    """Convert a state to JSON data for `_decode`, and add its tensors to `tensors`."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, Tensor):
-        while name in tensors or name == "__metadata__":  # safetensors keeps that name for itself
+        while name in tensors or name == "__metadata__":  # reserved by safetensors
             name += "'"
         tensors[name] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         return {"tensor": name}

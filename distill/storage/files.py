@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and never written over unasked. Loads no torch."""
+"""Atomic writing of files, and checks against overwriting. Imports no torch."""
 
 import os
 import secrets
@@ -11,17 +11,17 @@ PARTIAL = ".partial"
 
 
 def require_writable(paths: Sequence[Path], *, overwrite: bool) -> None:
-    """Check that files can be written, before the work that makes them. Missing folders are no problem.
+    """Check that files can be written, before computing their content. Missing folders are allowed.
 
     Raises:
-        OutputError: one of the files exists and `overwrite` is not set; or its name, or that of a folder
-            above it, is taken by something else.
+        OutputError: a file exists and `overwrite` is not set; or its path, or that of a parent folder, is
+            taken by something that is not a file or folder.
     """
     for folder in dict.fromkeys(path.parent for path in paths):
         nearest = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
         if not nearest.is_dir():
             raise OutputError(_kind(nearest), culprit=str(nearest), remedy="Give a folder with --out.")
-    taken = [path for path in paths if os.path.lexists(path)]  # `exists` denies a link to nothing
+    taken = [path for path in paths if os.path.lexists(path)]  # `exists` is False for a broken link
     for path in taken:
         if not path.is_file():
             remedy = "Remove it, or give another folder with --out."
@@ -41,14 +41,14 @@ def _kind(path: Path) -> str:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a temporary file beside `path`, bring it to the disk, and give it its name.
+    """Write a file atomically: write a temporary file beside `path`, flush it to disk, and rename it.
 
-    Whatever interrupts this, `path` holds the old content or the new, and only a kill leaves a
-    temporary file behind: `.<number>.partial`, hidden from whoever looks for recordings. The number is
-    random, so that threads, processes and machines may write to one folder at the same time.
+    After any interruption, `path` holds either the old content or the new. If the process is killed, a
+    temporary file `.<number>.partial` may remain, which the search for recordings ignores. The number is
+    random, so that threads, processes and machines can write to the same folder at the same time.
 
     Raises:
-        OSError: It cannot be written; `path` is as it was before.
+        OSError: the file cannot be written. `path` is unchanged.
     """
     temporary = path.with_name(f".{secrets.randbits(64)}{PARTIAL}")
     try:
@@ -59,7 +59,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name != "nt":  # Windows cannot open a folder
+    if os.name != "nt":  # on Windows, a folder cannot be opened
         _sync_folder(path.parent)
 
 

@@ -1,4 +1,4 @@
-"""The run folder: what a training leaves behind, and where. Loads no torch."""
+"""The run folder: the paths of a training run's files, its recipe and its metrics. Imports no torch."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -20,17 +20,17 @@ class Run:
 
     @property
     def recipe(self) -> Path:
-        """The effective recipe, `recipe.toml`."""
+        """The recipe with all options, `recipe.toml`."""
         return self.folder / "recipe.toml"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per record."""
+        """The metrics, one JSON object per line, `metrics.jsonl`."""
         return self.folder / "metrics.jsonl"
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints, from which a training is resumed."""
+        """The folder of checkpoints, from which the run is resumed."""
         return self.folder / "checkpoints"
 
     @property
@@ -40,27 +40,27 @@ class Run:
 
     @property
     def start(self) -> Path:
-        """The model that the training began with, `start.safetensors`, if it began with one."""
+        """The initial model, `start.safetensors`, if the run did not start from random weights."""
         return self.folder / "start.safetensors"
 
     @property
     def latents(self) -> Path:
-        """The latents of the training recordings, of which new sounds are made."""
+        """The latents of the training recordings, from which new sounds are generated."""
         return self.folder / "latents.safetensors"
 
     @property
     def baselines(self) -> Path:
-        """What baselines need to know of the training recordings, `baselines.safetensors`."""
+        """The statistics of the training recordings for baselines, `baselines.safetensors`."""
         return self.folder / "baselines.safetensors"
 
     @property
     def split(self) -> Path:
-        """Which recordings are trained on and which are held out, `split.json`."""
+        """The list of training and held-out recordings, `split.json`."""
         return self.folder / "split.json"
 
     @property
     def audio(self) -> Path:
-        """Held-out originals beside their reconstructions."""
+        """The folder of held-out originals and their reconstructions."""
         return self.folder / "audio"
 
     @property
@@ -72,7 +72,7 @@ class Run:
         """Check that the folder is a run.
 
         Raises:
-            RunError: it is not.
+            RunError: the folder is not a run.
         """
         if not self.folder.is_dir():
             raise RunError(
@@ -88,10 +88,10 @@ class Run:
             )
 
     def require_new(self) -> None:
-        """Check that nothing stands where a new run is to be written.
+        """Check that a new run can be written to the folder.
 
         Raises:
-            RunError: the folder holds a run, or other files, or is none.
+            RunError: the folder holds a run or other files, or is a file.
         """
         if self.recipe.exists():
             raise RunError(
@@ -124,7 +124,7 @@ class Run:
             file.writelines(json.dumps(record) + "\n" for record in records)
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """Read the records of `metrics.jsonl`, up to a last one that a kill cut short."""
+        """Yield the records of `metrics.jsonl`, without a truncated last one."""
         if not self.metrics.exists():
             return
         for line in self.metrics.read_text(encoding="utf-8").splitlines():
@@ -134,13 +134,13 @@ class Run:
                 return
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop the records of steps that a resumed training will take again."""
+        """Drop the records of steps after `step`, which a resumed run repeats."""
         kept = [record for record in self.read_metrics() if record["step"] <= step]
         write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
 def free_run(parent: Path, name: str) -> Run:
-    """Give a run folder `parent/name`, or `name-2`, `name-3`, ... where that is taken."""
+    """Return the run folder `parent/name`, or the first free one of `name-2`, `name-3`, ..."""
     number = 1
     while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1

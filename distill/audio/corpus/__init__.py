@@ -1,6 +1,6 @@
-"""From recordings to clips: a folder is decoded once to a cache on disk, and clips are drawn from it.
+"""Corpora of recordings. A folder is decoded once to a cache on disk, and clips are drawn from the cache.
 
-A corpus larger than a disk is written to shards instead, and streamed from them.
+A corpus that is larger than a disk is written to shards instead, and streamed.
 """
 
 from distill.audio.corpus.arrays import NamedArray, open_arrays

@@ -1,6 +1,6 @@
-"""Recordings that are given as arrays: named waveforms in memory instead of files in a folder.
+"""Corpora that are passed as arrays: named waveforms in memory instead of files in a folder.
 
-Legend: `N` samples, `C` channels.
+Shapes: `N` samples, `C` channels.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ NamedArray: TypeAlias = tuple[str, Any, int]
 """A name, a waveform `[N]` or `[C, N]` (NumPy, torch or nested sequences), and its sample rate in Hz."""
 
 _MOST_CHANNELS = 16
-"""Channels that a waveform may have though they are more than its samples."""
+"""The number of channels up to which a waveform may have more channels than samples."""
 
 _GIVE = "Give (name, waveform, sample_rate) for each recording, waveform being floats [N] or [C, N]."
 _GIVE_FLOATS = "Give floats [N] or [C, N], 1 being full scale."
 
 
 def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fraction: float) -> Corpus:
-    """Open recordings that are in memory, as `open_corpus` opens a folder.
+    """Open a corpus of arrays, as `open_corpus` opens a folder.
 
-    Waveforms are resampled to `sample_rate` Hz and kept in memory as float32. What cannot be used, such as
-    silence, is listed as skipped. A recording has the digest that a file with the same samples has.
+    Waveforms are resampled to `sample_rate` Hz and kept in memory as float32. Unusable ones, such as silence,
+    are listed as skipped. A recording has the same digest as a file with the same samples.
 
     Raises:
-        InputError: an array is not one of floats `[N]` or `[C, N]` with a name and a sample rate, or two have
-            one name.
-        CorpusError: none can be used.
+        InputError: an entry is not a name, floats `[N]` or `[C, N]`, and a sample rate; or two entries have
+            the same name.
+        CorpusError: no array can be used.
     """
     checked = [_check(number, each) for number, each in enumerate(_listed(arrays), 1)]
     names = [name for name, _, _ in checked]
@@ -83,7 +83,7 @@ def _listed(arrays: object) -> list[object]:
 
 
 def _check(number: int, given: object) -> tuple[str, NDArray[np.float32], int]:
-    """Return the name, the samples `[N, C]` in float32 and the sample rate of what was given."""
+    """Return the name, the float32 samples `[N, C]` and the sample rate of an entry, after checking it."""
     culprit = f"corpus, array {number}"
     if not isinstance(given, Sequence) or isinstance(given, str | bytes) or len(given) != 3:
         problem = f"expected (name, waveform, sample_rate), got {_kind(given)}"
@@ -96,10 +96,10 @@ def _check(number: int, given: object) -> tuple[str, NDArray[np.float32], int]:
 
 
 def as_samples(waveform: object, *, culprit: str) -> NDArray[np.float32]:
-    """Return a waveform `[N]` or `[C, N]`, an array of floats, as contiguous float32 samples `[N, C]`.
+    """Return a waveform, an array of floats `[N]` or `[C, N]`, as contiguous float32 samples `[N, C]`.
 
     Raises:
-        InputError: it has another shape, or other numbers.
+        InputError: the waveform has another shape or another type.
     """
     if isinstance(waveform, Tensor):
         waveform = waveform.detach().cpu()
@@ -130,10 +130,10 @@ def as_samples(waveform: object, *, culprit: str) -> NDArray[np.float32]:
 
 
 def as_rate(rate: Any, *, culprit: str) -> int:  # noqa: ANN401  # whatever the user gave
-    """Return a sample rate in Hz.
+    """Return a sample rate in Hz as an int.
 
     Raises:
-        InputError: it is not a whole number, or is below 1000 Hz.
+        InputError: the rate is not a whole number, or is below 1000 Hz.
     """
     try:
         whole = int(rate)
@@ -154,7 +154,7 @@ def _resampled(samples: NDArray[np.float32], rate: int, sample_rate: int) -> NDA
 
 
 def _unusable(samples: NDArray[np.float32], sample_rate: int) -> str:
-    """Say why samples cannot be used, in the words of `decode`; nothing where they can be."""
+    """Return the reason why samples cannot be used, worded as in `decode`, or an empty string."""
     if not np.isfinite(samples).all():
         return "contains NaN or infinite samples"
     if not len(samples):

@@ -1,9 +1,8 @@
-"""The cache of decoded samples: one flat float32 file, and a manifest that says what is in it.
+"""The cache of decoded samples: a flat float32 file, and a manifest of its contents.
 
-The samples of a recording stand as they are decoded, frame after frame with the channels
-interleaved, so that a recording of any length is written as a stream. The manifest is written last
-and names the audio file, whose name is used once: what a killed or a concurrent build leaves behind
-belongs to no manifest and counts for nothing.
+Samples are stored as they are decoded, with interleaved channels, so that a recording of any length can be
+written as a stream. The manifest is written last and names the audio file, which has a unique name. Files
+left behind by interrupted or concurrent builds are in no manifest and are ignored.
 """
 
 import json
@@ -35,9 +34,14 @@ _SHOWN = 10
 
 @frozen
 class Recording:
-    """One decoded file: `name` is its path below the corpus, `frames` its length at the corpus's rate.
+    """A decoded recording.
 
-    `offset` counts samples into the cache; `digest` is equal for files that hold the same samples.
+    Attributes:
+        name: its path relative to the corpus.
+        channels: its number of channels.
+        frames: its length in samples per channel, at the sample rate of the corpus.
+        offset: its position in the cache, in samples.
+        digest: a digest of the samples in its file, equal for files with equal samples.
     """
 
     name: str
@@ -49,7 +53,7 @@ class Recording:
 
 @frozen(eq=False)
 class Contents:
-    """What a cache holds: the recordings, what was skipped, and all samples as one mapped array."""
+    """The contents of a cache: recordings, skipped files, and all samples as a memory-mapped array."""
 
     recordings: tuple[Recording, ...]
     skipped: tuple[Skipped, ...]
@@ -59,13 +63,13 @@ class Contents:
 def open_cache(
     folder: Path, found: Found, *, sample_rate: int, on_progress: Progress | None = None
 ) -> Contents:
-    """Map the cache in `folder`, decoding the files of `found` at `sample_rate` Hz if it does not fit them.
+    """Memory-map the cache in `folder`. If it is out of date, decode the files of `found` first.
 
-    It fits when the source, the sample rate, libsndfile's version and every file's name, size and
-    modification time are what they were. Files that could not be used are remembered like the others.
+    The cache is up to date if the source, the sample rate, libsndfile's version and the name, size and
+    modification time of every file are unchanged. Unusable files are recorded, too.
 
     Raises:
-        CorpusError: None of the files can be used, or the cache cannot be written. Nothing is left.
+        CorpusError: none of the files can be used, or the cache cannot be written. Partial files are removed.
     """
     key = {
         "format": _FORMAT,
@@ -162,6 +166,6 @@ def _contents(manifest: dict[str, Any], file: IO[bytes]) -> Contents:
 
 
 def describe(skipped: list[Skipped]) -> str:
-    """List what was skipped, a line each, and the count of those that are too many to list."""
+    """Return a list of the first skipped files, one per line, and the number of the remaining ones."""
     lines = [f"  {skip.path}: {skip.reason}" for skip in skipped[:_SHOWN]]
     return "\n".join([*lines, *([f"  and {len(skipped) - _SHOWN} more"] if len(skipped) > _SHOWN else [])])

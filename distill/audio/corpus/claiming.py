@@ -1,4 +1,4 @@
-"""A folder for shards that one process writes to, and that is left with all of them or with none."""
+"""Exclusive access to a folder for writing shards, which is left with all shards or with none."""
 
 import re
 from collections.abc import Iterator
@@ -10,27 +10,28 @@ from distill.audio.corpus.shards import MANIFEST
 from distill.errors import CorpusError
 from distill.storage.files import PARTIAL
 
-# It lies beside the shards as long as they are written, so that those of a killed process are known.
+# A file that exists while shards are written, so that those of a killed process can be recognized.
 _MARKER = f".shards{PARTIAL}"
 _WRITTEN = re.compile(rf"(train|heldout)-\d{{6,}}\.tar|\.\d+{re.escape(PARTIAL)}")
 
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
-    """Have a folder to write shards to: an empty one, or one in which a process was killed as it did.
+    """Claim a folder for writing shards. It must be empty, or contain only what a killed process wrote.
 
-    What that one wrote is removed, and where this one fails, so is what it wrote. Nothing else is.
+    Files of a killed process are removed. If an error occurs within the context, the files written in it are
+    removed. No other files are removed.
 
     Raises:
         CorpusError: the folder is not empty, or another process is writing to it.
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     marker = folder / _MARKER
     if not marker.is_file() and any(folder.iterdir()):
         raise _not_empty(folder)
     with marker.open("ab") as file:
         _lock(file, folder)
-        # The other process may have come to its end just now, or been killed at the very end.
+        # Another process may have finished just now, or have been killed before it removed its marker.
         if (folder / MANIFEST).exists():
             raise _not_empty(folder)
         try:
@@ -45,7 +46,7 @@ def claim(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: IO[bytes], folder: Path) -> None:
-    """Lock a file until it is closed, or the process killed; not on Windows, and on disks without locks."""
+    """Lock a file until it is closed or the process ends. Without support for locks, do nothing."""
     try:
         import fcntl  # noqa: PLC0415  # not on Windows
 

@@ -1,6 +1,6 @@
-"""Clips drawn at random from the recordings of a split.
+"""Random clips from the recordings of a split.
 
-Legend: `B` clips, `S` samples of a clip, `C` channels, `N` frames of a recording.
+Shapes: `B` clips, `S` samples of a clip, `C` channels, `N` samples of a recording's channel.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from distill.audio.corpus.cache import Recording
 
 @frozen(eq=False)
 class Split:
-    """Some recordings of a corpus, possibly none. `samples` is the mapped cache of the whole corpus."""
+    """A subset of a corpus's recordings, possibly empty. `samples` is the cache of the whole corpus."""
 
     recordings: tuple[Recording, ...]
     sample_rate: int
@@ -35,23 +35,23 @@ class Split:
 
     @property
     def seconds(self) -> float:
-        """The length of all recordings together, in seconds."""
+        """The total length of all recordings, in seconds."""
         return sum(recording.frames for recording in self.recordings) / self.sample_rate
 
     def read(self, recording: Recording) -> Tensor:
-        """Read a whole recording into memory, `[C, N]`."""
+        """Return a whole recording `[C, N]`."""
         return torch.from_numpy(np.array(self._map(recording).T, np.float32, order="C"))
 
     def draw(
         self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
     ) -> Tensor:
-        """Draw clips at random, `[B, S]`, with a generator on the CPU; of all of them, read only some `rows`.
+        """Draw random clips `[B, S]`, or only some `rows` of them, with a generator on the CPU.
 
-        A recording is drawn with a probability proportional to the fourth root of its length: in
-        proportion to the length itself a few long loops would drown the one-shots, and with equal
-        chances minutes of material would count no more than a click. Its channel is drawn evenly.
-        A recording shorter than the clip lies whole among zeros at a random place. In a longer one
-        clips may run over either end by up to a quarter, so that starts and ends are learnt too.
+        The probability of a recording is proportional to the fourth root of its length. With a probability
+        proportional to the length, a few long recordings would dominate; with equal probabilities, minutes of
+        material would count as much as a click. The channel is drawn uniformly. A recording shorter than the
+        clip is placed at a random position among zeros. Clips of longer recordings may extend beyond either
+        end by up to a quarter, so that starts and ends are learned, too.
         """
         chosen = torch.multinomial(
             self._frames.double() ** 0.25, clips, replacement=True, generator=generator
@@ -72,11 +72,11 @@ class Split:
         return torch.from_numpy(out)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: what is drawn follows from the generator."""
+        """Return an empty state, since draws depend only on the generator."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
 
     def _map(self, recording: Recording) -> NDArray[np.float32]:
         end = recording.offset + recording.frames * recording.channels
@@ -84,5 +84,5 @@ class Split:
 
 
 def _draw_below(limits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw one integer from 0 up to, but not including, each of `limits`."""
+    """Draw a random integer from 0 up to, but not including, each of `limits`."""
     return (torch.rand(limits.shape, dtype=torch.float64, generator=generator) * limits).long()

@@ -1,6 +1,6 @@
-"""Decode one recording to float32: block by block at the corpus's sample rate, or whole at its own.
+"""Decoding of a recording to float32: in blocks at the corpus's sample rate, or whole at its own.
 
-Legend: `N` frames, `C` channels.
+Shapes: `N` samples per channel, `C` channels.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Block = NDArray[np.float32]
 
 _BLOCK_SAMPLES = 2**18
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC that was streamed
-LOWEST_RATE = 1000  # Hz; below it stands a broken header, which would fill the disk when resampled
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a streamed FLAC
+LOWEST_RATE = 1000  # Hz; a lower rate comes from a broken header, and resampling would fill the disk
 
 
 class UnusableError(Exception):
@@ -26,7 +26,7 @@ class UnusableError(Exception):
 
 @frozen
 class Decoded:
-    """What was decoded: its size, and a `digest` of the samples as the file holds them."""
+    """The result of decoding: channels, `frames` (samples per channel), and a digest of the samples."""
 
     channels: int
     frames: int
@@ -34,13 +34,13 @@ class Decoded:
 
 
 def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> Decoded:
-    """Decode `path` at `sample_rate` Hz, handing `write` one block `[N, C]` after the other.
+    """Decode `path` at `sample_rate` Hz and call `write` with each block `[N, C]`.
 
-    The digest is taken before resampling, so that it does not depend on `sample_rate`.
+    The digest is computed before resampling, so that it does not depend on `sample_rate`.
 
     Raises:
-        UnusableError: It is no audio, is damaged, holds no or non-finite samples, or only silence.
-            Blocks may have been written by then.
+        UnusableError: the file is not audio or is damaged, or it holds no samples, non-finite samples or only
+            silence. Blocks may have been written before.
     """
     frames, silent, digest = 0, True, hashlib.blake2b(digest_size=16)
     with _open(path) as sound:
@@ -49,7 +49,7 @@ def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> De
         if sound.samplerate != sample_rate:
             blocks = _resample(blocks, channels, sound.samplerate, sample_rate)
         for block in blocks:
-            # Looked for after resampling, which carries them along and may itself overflow.
+            # Checked after resampling, which keeps non-finite samples and may itself overflow.
             _require_finite(block)
             frames += len(block)
             silent = silent and not block.any()
@@ -62,10 +62,10 @@ def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> De
 
 
 def decode_whole(path: Path) -> tuple[Block, int]:
-    """Decode `path`, which may be silent, at its own sample rate: the samples `[N, C]`, and that rate in Hz.
+    """Decode `path`, which may be silent; return the samples `[N, C]` and the sample rate in Hz.
 
     Raises:
-        UnusableError: It is no audio, is damaged, or holds no or non-finite samples.
+        UnusableError: the file is not audio or is damaged, or it holds no samples or non-finite samples.
     """
     with _open(path) as sound:
         samples = np.concatenate([*_read(sound)])
@@ -74,7 +74,7 @@ def decode_whole(path: Path) -> tuple[Block, int]:
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries no types
-    """A file that is only read onwards.
+    """A sound file that is read without seeking.
 
     `SoundFile` seeks after every block, which fails at the end of streamed and of damaged files.
     """
@@ -93,7 +93,7 @@ def _open(path: Path) -> _Stream:
         raise UnusableError(f"cannot be read: {error.strerror}") from error
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a `.raw` has no header
         raise UnusableError("is not audio that libsndfile reads") from error
-    # libsndfile takes any bytes in a .au or .snd file for samples without a header.
+    # libsndfile reads a .au or .snd file without a header as raw samples.
     if sound.format == "RAW":
         raise UnusableError("is not audio that libsndfile reads")
     if sound.samplerate < LOWEST_RATE:
@@ -111,7 +111,7 @@ def _read(sound: _Stream, see: Callable[[memoryview], object] = lambda _: None) 
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
         raise UnusableError(f"is damaged: {reason}") from error
-    # The length of an MP3 without a table of contents is a guess of libsndfile's.
+    # For an MP3 without a table of contents, libsndfile estimates the length.
     if frames < sound.frames < _UNKNOWN_FRAMES and sound.format != "MP3":
         raise UnusableError(f"is damaged: {frames} of its {sound.frames} frames can be decoded")
     if not frames:

@@ -1,4 +1,4 @@
-"""The demo corpus: 24 synthesised sounds, so that a training can be tried without recordings."""
+"""The demo corpus: 24 synthesized sounds, for trying out training without recordings."""
 
 import io
 from collections.abc import Callable
@@ -20,11 +20,11 @@ _SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 
 
 def _pitch(note: str) -> float:
-    """Give the frequency in Hz of a note such as `a4`, 440 Hz, in equal temperament."""
+    """Return the frequency in Hz of a note in equal temperament, such as 440 for `a4`."""
     return 440.0 * 2 ** ((_SEMITONES[note[0]] - 9) / 12 + int(note[1:]) - 4)
 
 
-# The strings of a guitar, a pentatonic scale and chords of A minor: any two sounds fit together.
+# The strings of a guitar, a pentatonic scale and chords of A minor, so that any two sounds harmonize.
 _PLUCKS = {"e2": 4.0, "a2": 3.5, "d3": 3.0, "g3": 2.6, "b3": 2.2, "e4": 1.8}
 _BELLS = {"a3": 3.5, "c4": 3.0, "e4": 2.8, "g4": 2.4, "a4": 2.2, "d5": 1.8}
 _DRUMS = {
@@ -56,14 +56,14 @@ _SOUNDS: dict[str, Callable[[Clock, np.random.Generator], Sound]] = {
 
 
 def write_demo_corpus(folder: Path, sample_rate: int = 44100) -> Path:
-    """Write the demo corpus to `folder` and give the folder back.
+    """Write the demo corpus to `folder` and return the folder.
 
-    24 WAV files of 24 bits and 2 seconds that peak at -3 dBFS: plucked strings, FM bells and noise
-    drums in mono, pads in stereo. They are the same every time; a file that is there already and
-    equal is left alone, so that a cache made from it stays good.
+    The corpus consists of 24 WAV files of 24 bits and 2 seconds with a peak of -3 dBFS: plucked strings, FM
+    bells and noise drums in mono, pads in stereo. It is deterministic. Existing equal files are not written
+    again, so that a cache made from them stays valid.
 
     Raises:
-        CorpusError: The folder cannot be written.
+        CorpusError: the folder cannot be written.
     """
     with writing_to(folder, "the demo corpus", purpose="run"):
         for seed, (name, play) in enumerate(_SOUNDS.items()):

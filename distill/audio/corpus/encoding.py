@@ -1,6 +1,6 @@
-"""Encode one recording as FLAC, in pieces that fit into shards.
+"""Encoding of a recording as FLAC, in pieces that fit into shards.
 
-Legend: `N` frames, `C` channels.
+Shapes: `N` samples per channel, `C` channels.
 """
 
 import io
@@ -13,12 +13,12 @@ from distill.audio.corpus.decoding import Block, UnusableError, decode
 from distill.audio.corpus.scanning import Candidate
 
 _PIECE_SECONDS = 30
-_MOST_CHANNELS = 8  # of a FLAC file
+_MOST_CHANNELS = 8  # the limit of FLAC
 
 
 @frozen
 class Piece:
-    """A recording, or a part of one; `name` then says at which second it begins."""
+    """A recording, or a part of one, whose `name` then contains the second at which it begins."""
 
     name: str
     frames: int
@@ -35,10 +35,10 @@ class Encoded:
 
 
 def encode(candidate: Candidate, sample_rate: int) -> Encoded:
-    """Encode a recording at `sample_rate` Hz; one above a minute in pieces of half a minute to a minute.
+    """Encode a recording at `sample_rate` Hz. Longer than a minute, it is cut into pieces of 30 to 60 s.
 
     Raises:
-        UnusableError: it cannot be decoded, or has more channels than a FLAC file.
+        UnusableError: the recording cannot be decoded, or has more channels than FLAC supports.
     """
     least = _PIECE_SECONDS * sample_rate
     pieces: list[Piece] = []

@@ -1,4 +1,4 @@
-"""Which recordings a run was trained on and which it held out: `split.json` in its folder."""
+"""The list of a run's training and held-out recordings: `split.json` in its folder."""
 
 import json
 from collections.abc import Iterable
@@ -15,10 +15,10 @@ from distill.storage.checkpoints import write_text
 
 @frozen
 class Member:
-    """A recording, by its name below the corpus and the digest of its samples as its file holds them.
+    """A recording, identified by its name in the corpus and the digest of its samples.
 
-    The digest is that of `Recording`: it stays the same when folders and files are moved, renamed, or
-    converted without loss. A member of a sharded corpus is a shard, which has none.
+    The digest is that of `Recording`. It does not change if files are moved, renamed or converted without
+    loss. A member of a sharded corpus is a shard, with an empty digest.
     """
 
     name: str
@@ -26,13 +26,13 @@ class Member:
 
     @property
     def key(self) -> str:
-        """What is equal for equal recordings."""
+        """A key that is equal for equal recordings."""
         return self.digest or self.name
 
 
 @frozen(kw_only=True)
 class Membership:
-    """The recordings of `corpus` that a run trains on and those that it holds out."""
+    """The training and held-out recordings of `corpus`."""
 
     corpus: str
     sharded: bool
@@ -41,7 +41,7 @@ class Membership:
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Membership":
-        """Return how a corpus is split; of a sharded one, which shards."""
+        """Return the membership of a corpus. For a sharded corpus, it lists shards."""
         if isinstance(corpus.train, Stream):
             manifest = corpus.train.manifest
             train, heldout = (
@@ -58,7 +58,7 @@ class Membership:
         """Read a `split.json`.
 
         Raises:
-            RunError: there is none, or it is damaged.
+            RunError: the file is missing or damaged.
         """
         remedy = "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
         try:
@@ -71,15 +71,15 @@ class Membership:
             raise RunError(problem, culprit=str(path), remedy=remedy) from error
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, atomically.
+        """Write the membership as JSON, atomically.
 
         Raises:
-            RunError: it cannot be written.
+            RunError: the file cannot be written.
         """
         write_text(path, json.dumps(attrs.asdict(self), indent=1) + "\n")
 
     def after(self, earlier: "Membership") -> "Membership":
-        """Return the membership of a resumed run: what was trained on earlier stays trained on."""
+        """Return the membership of a resumed run, with the training recordings of the earlier run."""
         now, before = ({each.key for each in one.train} for one in (self, earlier))
         return attrs.evolve(
             self,
@@ -88,13 +88,13 @@ class Membership:
         )
 
     def trained_on(self, digest: str) -> bool | None:
-        """Tell whether a recording of this digest was trained on; None if that cannot be known."""
+        """Return whether a recording with this digest was trained on, or None if unknown."""
         if self.sharded or not digest:
             return None
         return any(member.digest == digest for member in self.train)
 
     def held_out(self, digest: str) -> bool:
-        """Tell whether a recording of this digest was held out."""
+        """Return whether a recording with this digest was held out."""
         return any(member.digest == digest for member in self.heldout)
 
 

@@ -1,4 +1,4 @@
-"""A corpus: the recordings of a folder or of shards, decoded, split and ready to draw clips from."""
+"""Opening of a corpus: recordings of a folder or of shards, decoded and split, to draw clips from."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +17,9 @@ from distill.errors import CorpusError
 
 @frozen(eq=False)
 class Corpus:
-    """The recordings of `folder` at `sample_rate` Hz, and what was skipped, in the order of the names.
+    """The recordings of `folder` at `sample_rate` Hz and the skipped files, sorted by name.
 
-    Those of a sharded corpus, which may be at a URL, are streamed.
+    A sharded corpus, which may be at a URL, is streamed.
     """
 
     folder: Path | str
@@ -37,16 +37,20 @@ def open_corpus(
     heldout_fraction: float,
     on_progress: Progress | None = None,
 ) -> Corpus:
-    """Open a folder of recordings, or a single one, decoding it to the folder `cache` unless it is there.
+    """Open a folder of recordings, or a single file, and decode it to the folder `cache` if necessary.
 
-    `heldout_fraction` is the share of the recordings that is held out; a single one never is.
-    `on_progress` is called with the files done and their number after each file that is decoded.
-    Samples stay on disk and are mapped: the process's own memory does not grow with them. Pages that
-    were drawn from count as resident until the system wants them back.
+    Samples stay on disk and are memory-mapped, so that the process's own memory does not grow with the
+    corpus. Mapped pages count as resident until the system reclaims them.
+
+    Args:
+        folder: the folder or file.
+        sample_rate: the sample rate of the corpus in Hz.
+        cache: the folder of the cache.
+        heldout_fraction: the fraction of recordings to hold out. A single recording is never held out.
+        on_progress: called after each decoded file with the number of files done and their total.
 
     Raises:
-        CorpusError: `folder` is not there, or holds no audio file that can be used, or `cache` cannot
-            be written.
+        CorpusError: `folder` does not exist or holds no usable audio file, or `cache` cannot be written.
     """
     found = require_audio(folder)
     contents = open_cache(cache, found, sample_rate=sample_rate, on_progress=on_progress)
@@ -63,13 +67,13 @@ def open_corpus(
 def open_shards(
     location: str, *, sample_rate: int, pool_shards: int, seed: int = 0, process: int = 0, processes: int = 1
 ) -> Corpus:
-    """Open a sharded corpus, a folder or a URL, as one of several processes that share its shards.
+    """Open a sharded corpus, a folder or URL, in one of several processes that share its shards.
 
-    `pool_shards` are held in memory at a time, and of the held-out shards the first one.
+    `pool_shards` shards are held in memory at a time, and the first of the held-out shards.
 
     Raises:
-        CorpusError: WebDataset is not installed, the shards are at another sample rate, or one is
-            missing, cut short or damaged.
+        CorpusError: WebDataset is not installed, the shards have another sample rate, or one of them is
+            missing, truncated or damaged.
     """
     manifest = read_manifest(location)
     if manifest.sample_rate != sample_rate:
@@ -92,16 +96,16 @@ def open_shards(
 
 @frozen
 class HeldoutShards:
-    """The held-out shards at `location`: each is read when its turn comes, as a split of its own."""
+    """The held-out shards at `location`. Iteration reads each shard when needed, as a split."""
 
     location: str
     manifest: Manifest
 
     def __iter__(self) -> Iterator[Split]:
-        """Read one after the other.
+        """Yield a split for each shard.
 
         Raises:
-            CorpusError: a shard cannot be read, is cut short or damaged.
+            CorpusError: a shard cannot be read, or is truncated or damaged.
         """
         for shard in self.manifest.heldout:
             samples = np.zeros(shard.samples, np.float32)
@@ -110,11 +114,11 @@ class HeldoutShards:
 
 
 def open_heldout(location: str, *, sample_rate: int) -> HeldoutShards:
-    """Open the held-out shards of a sharded corpus, a folder or a URL, to measure a trained model on.
+    """Open the held-out shards of a sharded corpus, a folder or URL, for the evaluation of a model.
 
     Raises:
-        CorpusError: WebDataset is not installed, the shards are at another sample rate or none is held
-            out, or the manifest or a shard is missing or damaged.
+        CorpusError: WebDataset is not installed, the shards have another sample rate, no shard is held out,
+            or the manifest or a shard is missing or damaged.
     """
     manifest = read_manifest(location)
     if manifest.sample_rate != sample_rate:
@@ -133,10 +137,10 @@ def open_heldout(location: str, *, sample_rate: int) -> HeldoutShards:
 
 
 def require_audio(folder: Path) -> Found:
-    """Find the audio files of a folder, or a single one.
+    """Return the audio files of a folder, or a single file.
 
     Raises:
-        CorpusError: `folder` is not there, or holds none.
+        CorpusError: `folder` does not exist, or holds no audio files.
     """
     if not folder.exists():
         raise CorpusError(

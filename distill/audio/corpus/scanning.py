@@ -1,4 +1,4 @@
-"""Find the audio files below a folder."""
+"""The search for audio files in a folder."""
 
 import os
 import stat
@@ -12,9 +12,9 @@ _READABLE = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     *(".8svx", ".aif", ".aifc", ".bwf", ".iff", ".mat", ".mp1", ".mp2", ".oga", ".opus", ".sf", ".snd"),
     *(".sph", ".wave"),
 }
-# Audio that libsndfile does not read is listed as skipped, rather than passed over in silence.
+# Audio that libsndfile cannot read is listed as skipped instead of being ignored.
 _UNREADABLE = {".aac", ".alac", ".amr", ".ape", ".dsf", ".m4a", ".wma", ".wv"}
-# A .raw file does not say what it holds.
+# A .raw file has no header.
 AUDIO_SUFFIXES = frozenset((_READABLE | _UNREADABLE) - {".raw"})
 
 _RUN = "recipe.toml"
@@ -22,7 +22,7 @@ _RUN = "recipe.toml"
 
 @frozen
 class Skipped:
-    """A file or folder that is left out: `path` below the corpus, with slashes, and the `reason`."""
+    """A file or folder that is skipped: its `path` in the corpus, with slashes, and the `reason`."""
 
     path: str
     reason: str
@@ -30,7 +30,7 @@ class Skipped:
 
 @frozen
 class Candidate:
-    """A file that may hold audio: `name` below the corpus, with slashes, `size` in bytes."""
+    """A file that may hold audio: its `name` is the path in the corpus, with slashes, `size` is in bytes."""
 
     path: Path
     name: str
@@ -40,7 +40,7 @@ class Candidate:
 
 @frozen
 class Found:
-    """The audio files of `source`, sorted by name, and what cannot even be looked at."""
+    """The audio files of `source`, sorted by name, and files and folders that cannot be accessed."""
 
     source: Path
     candidates: tuple[Candidate, ...]
@@ -48,10 +48,11 @@ class Found:
 
 
 def find_audio(source: Path) -> Found:
-    """Find the audio files below a folder, by their suffixes; a single file is taken as it is.
+    """Return the audio files in a folder and its subfolders, by their suffixes, or a single file as it is.
 
-    What begins with a dot is left out, and so are run folders below, whose sounds a model made. Links
-    to folders are followed, and a folder that is reached twice is listed once, so loops end.
+    Names that begin with a dot are ignored, and so are run folders inside the folder, whose sounds are the
+    output of a model. Links to folders are followed. A folder that is reached twice is listed once, so that
+    cyclic links end.
     """
     if not source.is_dir():
         return _sort(source, source.parent, [source], [])

@@ -1,4 +1,4 @@
-"""Write the recordings of a folder to shards: decoded once, cut into pieces, as FLAC in tar files."""
+"""Writing of a folder's recordings to shards: tar files of FLAC pieces."""
 
 import os
 from collections.abc import Iterator
@@ -30,22 +30,25 @@ def write_shards(
     minutes: float,
     on_progress: Progress | None = None,
 ) -> tuple[Manifest, tuple[Skipped, ...]]:
-    """Write the recordings below `source` to the folder `out`, at `sample_rate` Hz; say what was skipped.
+    """Write the recordings in `source` as shards to the folder `out`.
 
-    A recording is held out when the digest of its samples, read as a fraction of 1, is below
-    `heldout_fraction`: so a copy falls on the side of its original, and each file is decoded once. One
-    longer than a minute is cut into pieces of half a minute to a minute. A shard is full at `minutes`
-    of sound, every channel counted, and is held in memory until then. The order of the recordings is
-    shuffled, always in the same way. What exceeds full scale, which FLAC cannot, is turned down to it.
+    A recording is held out if the digest of its samples, as a fraction of the largest digest, is below
+    `heldout_fraction`. Thus copies are in the same split, and each file is decoded only once. A recording
+    longer than a minute is cut into pieces of 30 to 60 seconds. A shard holds `minutes` of audio, summed over
+    channels, and is kept in memory until it is full. The order of recordings is shuffled deterministically.
+    Recordings that exceed full scale, which FLAC cannot represent, are scaled down.
 
-    The manifest is written last. Where that is not reached no shard stays in `out`; those that a killed
-    process left are removed by the next that writes to it.
+    The manifest is written last. After an error, no shards remain in `out`. Shards left behind by a killed
+    process are removed when another process writes to the folder.
+
+    Returns:
+        The manifest and the skipped files.
 
     Raises:
-        CorpusError: WebDataset is not installed, `source` holds no audio that can be used or to train
-            on, or `out` is not empty, is written to by another process or cannot be.
+        CorpusError: WebDataset is not installed; `source` holds no usable audio, or none to train on; or
+            `out` is not empty, is in use by another process, or cannot be written.
     """
-    webdataset()  # or nothing is decoded
+    webdataset()  # fails before anything is decoded
     found = require_audio(source)
     skipped = [*found.skipped]
     limit = round(minutes * 60 * sample_rate)
@@ -70,7 +73,7 @@ def write_shards(
 
 @define
 class _Shards:
-    """The tar files of a split: pieces are gathered until they fill one, which is flushed to the disk."""
+    """A writer of a split's tar files. Pieces are collected until they fill a file."""
 
     folder: Path
     split: str
@@ -110,7 +113,7 @@ class _Shards:
 def _encode_all(
     candidates: tuple[Candidate, ...], sample_rate: int
 ) -> Iterator[tuple[Candidate, Encoded | UnusableError]]:
-    """Encode the files in a shuffled order, on all cores, and no more of them at once than these hold."""
+    """Encode the files in shuffled order on all cores, one file per core at a time."""
 
     def attempt(candidate: Candidate) -> tuple[Candidate, Encoded | UnusableError]:
         try:

@@ -1,7 +1,4 @@
-"""Sharded corpora: tar files of recordings, in a folder or at a URL, and a manifest of them.
-
-Legend: `N` frames, `C` channels.
-"""
+"""Sharded corpora: tar files of recordings, in a folder or at a URL, and their manifest."""
 
 import io
 import json
@@ -25,16 +22,16 @@ from distill.storage.files import write_whole
 
 MANIFEST = "shards.json"
 
-# WebDataset knows more, among them `pipe:`, which runs what a recipe of somebody else's may say.
+# WebDataset supports more schemes, among them `pipe:`, with which a recipe could run any command.
 _SCHEMES = ("http", "https", "gs", "hf")
 _RESTORE = "Restore it from a copy, or write the shards again with `distill shard`."
 
 
 @frozen
 class Shard:
-    """One tar file: its size in bytes, its pieces of recordings, and their samples.
+    """A tar file: its size in bytes, its number of pieces of recordings, and their lengths.
 
-    `frames` counts moments in time, `samples` every channel's.
+    `frames` is the total of samples per channel, `samples` that of the samples of all channels.
     """
 
     name: str
@@ -46,32 +43,32 @@ class Shard:
 
 @frozen
 class Manifest:
-    """The shards of a corpus at `sample_rate` Hz, to train on and held out."""
+    """The training and held-out shards of a corpus at `sample_rate` Hz."""
 
     sample_rate: int
     train: tuple[Shard, ...]
     heldout: tuple[Shard, ...]
 
     def write(self, folder: Path) -> None:
-        """Write it to a folder, after all of its shards.
+        """Write the manifest to a folder, after all of its shards.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         write_whole(folder / MANIFEST, json.dumps(attrs.asdict(self)).encode())
 
 
 def is_sharded(location: str) -> bool:
-    """Tell whether a corpus is sharded: a URL, or a folder with a manifest."""
+    """Return whether a corpus is sharded: a URL, or a folder with a manifest."""
     return _is_url(location) or Path(location, MANIFEST).is_file()
 
 
 def read_manifest(location: str) -> Manifest:
-    """Read the manifest of a sharded corpus; in a folder, see that its shards are there and whole.
+    """Read the manifest of a sharded corpus. For a folder, check that all shards exist with their sizes.
 
     Raises:
-        CorpusError: WebDataset is not installed or has no business with such a URL, the manifest cannot
-            be read, is damaged or lists nothing to train on, or a shard is missing or has another size.
+        CorpusError: WebDataset is not installed; the URL has an unsupported scheme; the manifest cannot be
+            read, is damaged, or lists no training shards; or a shard is missing or has another size.
     """
     scheme = urlsplit(location).scheme
     if _is_url(location) and scheme not in _SCHEMES:
@@ -98,10 +95,10 @@ def read_manifest(location: str) -> Manifest:
 
 
 def read_shard(location: str, shard: Shard, samples: NDArray[np.float32]) -> list[Recording]:
-    """Decode a shard to the beginning of `samples`, and say which recordings lie where in it.
+    """Decode a shard to the beginning of `samples`; return its recordings, with offsets into `samples`.
 
     Raises:
-        CorpusError: the shard cannot be read, is cut short or damaged.
+        CorpusError: the shard cannot be read, or is truncated or damaged.
     """
     where = f"{location}/{shard.name}"
     recordings: list[Recording] = []
@@ -115,7 +112,7 @@ def read_shard(location: str, shard: Shard, samples: NDArray[np.float32]) -> lis
                 recordings.append(Recording(name, sound.channels, sound.frames, offset=start, digest=""))
     except OSError as error:
         raise _unreadable(where, "the shard", error) from error
-    # What is damaged breaks tarfile and libsndfile, or has lost a part, or does not fit into `samples`.
+    # A damaged shard makes tarfile or libsndfile fail, lacks a part, or does not fit into `samples`.
     except (tarfile.TarError, soundfile.SoundFileError, KeyError, ValueError) as error:
         raise CorpusError("the shard is damaged", culprit=where, remedy=_RESTORE) from error
     if (len(recordings), end) != (shard.pieces, shard.samples):
@@ -128,10 +125,10 @@ def read_shard(location: str, shard: Shard, samples: NDArray[np.float32]) -> lis
 
 
 def webdataset() -> ModuleType:
-    """Import WebDataset, which is an extra.
+    """Import and return WebDataset, an optional dependency.
 
     Raises:
-        CorpusError: it is not installed.
+        CorpusError: WebDataset is not installed.
     """
     try:
         import webdataset as installed  # noqa: PLC0415  # an extra
@@ -173,6 +170,6 @@ def _require_whole(folder: str, shards: tuple[Shard, ...]) -> None:
 
 
 def _unreadable(where: str, what: str, error: OSError) -> CorpusError:
-    # A failing download has no such text, and its command line is no help.
+    # A failed download has no error text, and its command line is not helpful.
     cause = error.strerror or "it cannot be fetched"
     return CorpusError(f"{what} cannot be read: {cause}", culprit=where, remedy=_RESTORE)

@@ -1,4 +1,4 @@
-"""The split into training and held-out recordings: by file, before anything else."""
+"""The split of a corpus into training and held-out recordings."""
 
 from collections.abc import Iterable
 
@@ -10,12 +10,12 @@ Recordings = tuple[Recording, ...]
 def split_recordings(
     recordings: Iterable[Recording], heldout_fraction: float
 ) -> tuple[Recordings, Recordings]:
-    """Split into training and held-out recordings, always the same way.
+    """Split recordings into training and held-out ones, deterministically.
 
-    Recordings are ranked by a digest of their samples, and the first `round(fraction * n)` of the `n`
-    different ones are held out: at least one, and never all. So copies of a file fall on one side,
-    whatever their names, formats and order, and a file that is added changes little. Lossy copies
-    are not recognised.
+    Recordings are sorted by the digests of their samples, and the first `round(fraction * n)` of the `n`
+    different ones are held out: at least one, and never all. Thus copies of a file are in the same split,
+    whatever their names, formats and order, and an additional file changes little. Lossy copies are not
+    recognized.
     """
     recordings = tuple(recordings)
     digests = sorted({recording.digest for recording in recordings})

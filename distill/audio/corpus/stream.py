@@ -1,6 +1,6 @@
-"""Clips drawn from a stream of shards, of which a few are held in memory at a time.
+"""Random clips from a stream of shards, a few of which are held in memory at a time.
 
-Legend: `B` clips, `S` samples of a clip, `C` channels, `N` frames of a recording.
+Shapes: `B` clips, `S` samples of a clip, `C` channels, `N` samples of a recording's channel.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from distill.errors import CorpusError
 
 
 class Stream:
-    """The training shards at `location`, pass after pass, each pass in another order.
+    """An endless stream of the training shards at `location`, in another order in each pass.
 
-    Every order is dealt to the processes like cards, and each holds a pool of `pool_shards` of its
-    own, from which clips are drawn as from a `Split`. Whenever as many seconds of clips have been drawn
-    as a shard lasts on average, the oldest is replaced by the next, which a thread has read by then.
-    What is drawn follows from the seed, the generator and the number of clips drawn before, so that
-    number is all there is to save.
+    The shards of a pass are distributed over the processes in turn. Each process holds a pool of
+    `pool_shards` shards, from which clips are drawn as from a `Split`. When the drawn clips amount to the
+    average length of a shard, the oldest shard in the pool is replaced by the next, which a thread reads in
+    advance. Draws depend only on the seed, the generator and the number of clips drawn before, so the state
+    consists of this number.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Stream:
         self.process, self.processes = process, processes
         self.sample_rate, self.shards = manifest.sample_rate, manifest.train
         self.pool_shards = min(pool_shards, -(-len(self.shards) // processes))
-        # One slot more than the pool has, for the shard that is being read.
+        # One additional slot holds the shard that is being read.
         largest = max(shard.samples for shard in self.shards)
         self._slots = np.zeros((self.pool_shards + 1, largest), np.float32)
         self._held: list[tuple[int, list[Recording]]] = [(-1, [])] * len(self._slots)
@@ -46,7 +46,7 @@ class Stream:
 
     @property
     def seconds(self) -> float:
-        """The length of all shards together, in seconds."""
+        """The total length of all shards, in seconds."""
         return sum(shard.frames for shard in self.shards) / self.sample_rate
 
     @property
@@ -55,18 +55,18 @@ class Stream:
         return self._hold(max(self._position, 0)).recordings
 
     def read(self, recording: Recording) -> Tensor:
-        """Read one of `recordings`, `[C, N]`."""
+        """Return one of `recordings`, `[C, N]`."""
         return self._hold(max(self._position, 0)).read(recording)
 
     def draw(
         self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
     ) -> Tensor:
-        """Draw clips at random, `[B, S]`, with a generator on the CPU that all processes have alike.
+        """Draw random clips `[B, S]` with a generator on the CPU that is equal in all processes.
 
-        Of `clips` clips over all processes, this one draws as many as it has `rows`.
+        Of the `clips` of all processes, this process draws as many as it has `rows`.
 
         Raises:
-            CorpusError: a shard cannot be read, is cut short or damaged.
+            CorpusError: a shard cannot be read, or is truncated or damaged.
         """
         count = clips if rows is None else len(rows)
         stay = sum(shard.frames for shard in self.shards) / len(self.shards) / samples
@@ -76,14 +76,14 @@ class Stream:
         return pool.draw(count, samples, torch.Generator().manual_seed(seed))
 
     def state_dict(self) -> dict[str, Any]:
-        """Say where the stream is; the same in every process."""
+        """Return the position of the stream, which is equal in all processes."""
         return {"drawn": self._drawn, "processes": self.processes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where a stream was.
+        """Restore the position that `state_dict` returned.
 
         Raises:
-            CorpusError: it was divided among another number of processes.
+            CorpusError: the state is from another number of processes.
         """
         if state["processes"] != self.processes:
             raise CorpusError(
@@ -95,7 +95,7 @@ class Stream:
         self._drawn = state["drawn"]
 
     def _hold(self, position: int) -> Split:
-        """Have the shards from `position` on in the pool, and begin to read the one after them."""
+        """Fill the pool with the shards from `position` on, and start reading the next one."""
         if self._pool is not None and position == self._position:
             return self._pool
         if self._reading is not None:
@@ -116,7 +116,7 @@ class Stream:
         return self._pool
 
     def _fill(self, number: int) -> None:
-        """Read this process's shard `number`, counted over all passes, to its slot."""
+        """Read this process's shard `number`, counted over all passes, into its slot."""
         lap, index = divmod(number * self.processes + self.process, len(self.shards))
         order = torch.randperm(len(self.shards), generator=torch.Generator().manual_seed(self.seed + lap))
         slot = number % len(self._slots)

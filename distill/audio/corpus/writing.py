@@ -1,4 +1,4 @@
-"""Folders to write to, and what to say when that fails."""
+"""Creation of folders for output, and their error messages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,11 +9,11 @@ from distill.errors import CorpusError
 
 @contextmanager
 def writing_to(folder: Path, what: str, *, purpose: str) -> Iterator[None]:
-    """Make a folder to write something to; where that fails, remove what was made of it and is empty.
+    """Create a folder for writing `what`. After an error, remove the created folders that are empty.
 
     Raises:
-        CorpusError: an OSError, told as `what` that cannot be written; another folder for the `purpose`
-            is the remedy.
+        CorpusError: an OSError occurred. The message names `what`, and suggests another folder for the
+            `purpose`.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
