@@ -1,7 +1,7 @@
-"""The kit for authors of loss terms: checks, inputs to check with, and pytest fixtures.
+"""Test tools for authors of loss terms: checks, inputs for them, and pytest fixtures.
 
-Names are imported on first use: pytest loads `distill.testing.fixtures` wherever Distill is installed,
-and must not load torch in a session that has nothing to do with it.
+Names are imported on first use, since pytest loads `distill.testing.fixtures` wherever Distill is installed,
+and should not import torch in sessions that do not use it.
 """
 
 from importlib import import_module
@@ -26,10 +26,10 @@ _HOME = {
     "varied_loss_inputs": "inputs",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605  # derived, so that the two lists cannot part
+__all__ = sorted(_HOME)  # noqa: PLE0605  # derived, so that the two lists cannot differ
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # the type is that of the name asked for
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # the type depends on the name
     if name not in _HOME:
         msg = f"module 'distill.testing' has no attribute {name!r}"
         raise AttributeError(msg)

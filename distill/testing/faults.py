@@ -1,4 +1,4 @@
-"""What is said of an error that a term raises: what it is, and where it was raised. Loads no torch."""
+"""Descriptions of errors that a term raises, with file and line. Imports no torch."""
 
 import importlib.util
 import traceback
@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 def described(error: BaseException) -> str:
-    """Return the type, the message and the place of an error: `"ValueError: no bands (mine.py:17)"`."""
+    """Return the type, message and place of an error, such as `"ValueError: no bands (mine.py:17)"`."""
     message = f"{type(error).__name__}: {error}".removesuffix(": ")
     return f"{message} ({where})" if (where := place(error)) else message
 
 
 def place(error: BaseException) -> str:
-    """Return the file and the line where the code of a term raised an error, "" if that is not known.
+    """Return the file and line where the code of a term raised an error, or "" if unknown.
 
-    It is the innermost call outside of Distill and torch, or the innermost of all if there is none. A file
-    below the current folder is named from there.
+    This is the innermost call outside of Distill and torch or, if there is none, the innermost call. The path
+    of a file in the current folder is relative.
     """
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if not Path(frame.filename).is_relative_to(_DISTILL)]

@@ -1,7 +1,7 @@
-"""The kit as pytest fixtures, which pytest finds by the entry point group `pytest11`.
+"""Pytest fixtures for `distill.testing`, which pytest finds by the entry point group `pytest11`.
 
-Each gives the function of `distill.testing` that it is named after. Nothing but pytest is imported until
-one of them is asked for.
+Each fixture returns the function of `distill.testing` with its name. Only pytest is imported until one of
+them is used.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def distill_check_term() -> "Callable[..., tuple[Outcome, ...]]":
-    """Run every check on a term, failing with all that it does not pass: `check_term(spec, **options)`."""
+    """Return `check_term(spec, **options)`, which runs all checks on a term and raises if any fails."""
     return testing.check_term
 
 
 @pytest.fixture(scope="session")
 def distill_loss_inputs() -> "Callable[..., LossInputs]":
-    """Make inputs to call a term with: `loss_inputs(batch=2, ...)`."""
+    """Return `loss_inputs(batch=2, ...)`, which makes inputs for a term."""
     return testing.loss_inputs
 
 
 @pytest.fixture(scope="session")
 def distill_registry_with() -> "Callable[[object], Registry]":
-    """Make a registry of the built-in terms and one plugin: `registry_with(plugin)`."""
+    """Return `registry_with(plugin)`, which makes a registry of the built-in terms and one plugin."""
     return testing.registry_with

@@ -1,6 +1,6 @@
-"""Inputs made for tests: tones that decay, in a little noise, and a prediction that comes near them.
+"""Inputs for tests: decaying tones with a little noise, and a prediction close to them.
 
-Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
+Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size, `T'` latent frames.
 """
 
 import math
@@ -15,19 +15,19 @@ from distill.spectral.representation import MagnitudeIF
 from distill.views import LossInputs, Posterior, Signal
 
 SAMPLES = 4000
-"""Half a second at 8 kHz: more than the greatest window of the built-in terms, and quick."""
+"""Half a second at 8 kHz: longer than the largest window of the built-in terms, but fast to process."""
 
 Kind = Literal["spectrogram", "waveform"]
 
 
 def small_representation() -> MagnitudeIF:
-    """Give the representation of the kit: 8 kHz, 129 bins, a frame every 64 samples."""
+    """Return the default representation for tests: 8 kHz, 129 bins, a hop of 64 samples."""
     return MagnitudeIF(sample_rate=8000, n_fft=256, hop=64)
 
 
 @frozen(kw_only=True)
 class Material:
-    """What inputs are made of: two waveforms `[B, N]`, and a posterior `[B, D]` or `[B, D, T']` if any."""
+    """The data of inputs: two waveforms `[B, N]`, and a posterior `[B, D]` or `[B, D, T']`, or None."""
 
     prediction: Tensor
     target: Tensor
@@ -35,18 +35,18 @@ class Material:
     logvar: Tensor | None
 
     def scaled(self, gain: float) -> "Material":
-        """Give both sounds louder by a factor."""
+        """Return the material with both waveforms multiplied by `gain`."""
         return evolve(self, prediction=gain * self.prediction, target=gain * self.target)
 
     def to(self, where: torch.device | torch.dtype) -> "Material":
-        """Return the same material on a device, or of a dtype."""
+        """Return the material on another device or in another dtype."""
         mu, logvar = (None if each is None else each.to(where) for each in (self.mu, self.logvar))
         return Material(
             prediction=self.prediction.to(where), target=self.target.to(where), mu=mu, logvar=logvar
         )
 
     def taken(self, examples: Sequence[int]) -> "Material":
-        """Give some of the examples, in this order; one may be taken twice."""
+        """Return some of the examples, in this order. Indices may repeat."""
         chosen = torch.tensor(examples)
         mu, logvar = (None if each is None else each[chosen] for each in (self.mu, self.logvar))
         return Material(prediction=self.prediction[chosen], target=self.target[chosen], mu=mu, logvar=logvar)
@@ -59,7 +59,7 @@ class Material:
         target: Kind = "waveform",
         progress: float = 0.5,
     ) -> LossInputs:
-        """Give inputs whose prediction and posterior require gradients, of copies of all tensors."""
+        """Return inputs from copies of all tensors. Prediction and posterior require gradients."""
         posterior = None
         if self.mu is not None and self.logvar is not None:
             mu, logvar = (each.clone().requires_grad_() for each in (self.mu, self.logvar))
@@ -90,7 +90,7 @@ def material(
     latents: tuple[int, ...] | None = (8, 5),
     seed: int = 0,
 ) -> Material:
-    """Make what inputs are made of; `latents` is `(D,)`, `(D, T')`, or None for no posterior."""
+    """Return random material. `latents` is `(D,)`, `(D, T')`, or None for no posterior."""
     generator = torch.Generator().manual_seed(seed)
 
     def between(low: float, high: float) -> Tensor:
@@ -128,20 +128,20 @@ def loss_inputs(
     progress: float = 0.5,
     seed: int = 0,
 ) -> LossInputs:
-    """Make inputs to call a term with: sounds like plucked strings, and a prediction that is near.
+    """Return inputs for a term: sounds like plucked strings, and a prediction close to them.
 
-    The prediction is a little quieter, higher and shorter than the target; it and the posterior require
-    gradients, `inputs.prediction.sources` and `inputs.posterior` being where these arrive.
+    The prediction is a little quieter, higher and shorter than the target. Gradients arrive at the leaf
+    tensors `inputs.prediction.sources`, and at `mu` and `logvar` of `inputs.posterior`.
 
     Args:
-        batch: examples, B.
-        samples: samples of each, N; half a second at 8 kHz by default.
-        representation: by default a small one, `MagnitudeIF(8000, n_fft=256, hop=64)`.
-        prediction: what it is made of, a `"spectrogram"` `[B, 2, F, T]` or a `"waveform"` `[B, N]`.
-        latents: the posterior's shape behind B, `(D,)` or `(D, T')`; None leaves the posterior out.
-        equal: whether the prediction equals the target, exactly, in every view.
-        progress: how much of the training is done, 0..1.
-        seed: other seed, other sounds.
+        batch: the number of examples, B.
+        samples: the number of samples per example, N. Default: half a second at 8 kHz.
+        representation: the representation. Default: a small one, `MagnitudeIF(8000, n_fft=256, hop=64)`.
+        prediction: the form of the prediction, a `"spectrogram"` `[B, 2, F, T]` or a `"waveform"` `[B, N]`.
+        latents: the shape of the posterior without B, `(D,)` or `(D, T')`, or None for no posterior.
+        equal: make the prediction exactly equal to the target in every view.
+        progress: the fraction of the training that is done, 0..1.
+        seed: the random seed.
     """
     representation = representation or small_representation()
     made = material(
@@ -149,13 +149,13 @@ def loss_inputs(
     )
     if equal:
         made = evolve(made, prediction=made.target)
-    # A target of the same kind, since the way from one kind to the other rounds.
+    # The target is of the same kind, since conversion between kinds has rounding errors.
     target: Kind = prediction if equal else "waveform"
     return made.inputs(representation, prediction=prediction, target=target, progress=progress)
 
 
 def varied_loss_inputs(representation: MagnitudeIF | None = None) -> Iterator[tuple[str, LossInputs]]:
-    """Yield inputs in the shapes that a term may meet, each with what it is in words."""
+    """Yield inputs of the various shapes that a term must accept, each with a description."""
     variants: dict[str, LossInputs] = {
         "a predicted spectrogram": loss_inputs(representation=representation),
         "a predicted waveform and latents [B, D]": loss_inputs(

@@ -1,4 +1,4 @@
-"""`check_term`: every check on one term."""
+"""`check_term`, which runs all checks on a term."""
 
 from collections.abc import Iterator
 
@@ -19,17 +19,17 @@ from distill.testing.subject import Subject
 def check_term(
     term: TermSpec | Term, representation: MagnitudeIF | None = None, /, **options: object
 ) -> tuple[Outcome, ...]:
-    """Run every check on a term that is built with these options, and give what each came to.
+    """Run all checks on a term with these options, and return their outcomes.
 
     Args:
-        term: a spec, or a term of a registry, whose distribution errors then name.
-        representation: that of the sounds to check with; by default a small one at 8 kHz.
-        options: those of the term by name, as a recipe has them.
+        term: a spec, or a term of a registry. For the latter, errors name its distribution.
+        representation: the representation of the test sounds. Default: a small one at 8 kHz.
+        options: the options of the term by name, as in a recipe.
 
     Raises:
-        TermCheckError: one or more checks failed; it lists them all.
-        TermError: the term cannot be built, or a waiver names no check.
-        ConfigError: an option is unknown or does not fit.
+        TermCheckError: one or more checks failed. The error lists them all.
+        TermError: the term cannot be built, or a waiver does not name a check.
+        ConfigError: an option is unknown or its value is not valid.
     """
     outcomes = run_checks(term, representation, **options)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -41,11 +41,11 @@ def check_term(
 def run_checks(
     term: TermSpec | Term, representation: MagnitudeIF | None = None, /, **options: object
 ) -> tuple[Outcome, ...]:
-    """Run every check as `check_term` does, and give what each came to, failed or not.
+    """Run all checks as `check_term` does, and return their outcomes even if some failed.
 
     Raises:
-        TermError: the term cannot be built, or a waiver names no check.
-        ConfigError: an option is unknown or does not fit.
+        TermError: the term cannot be built, or a waiver does not name a check.
+        ConfigError: an option is unknown or its value is not valid.
     """
     registered = _registered(term)
     _require_known_waivers(registered)
@@ -56,12 +56,12 @@ def run_checks(
 
 
 def registry_with(plugin: object) -> Registry:
-    """Make a registry of the built-in terms and those of one plugin, whatever else is installed.
+    """Return a registry of the built-in terms and those of one plugin, without installed plugins.
 
-    `plugin` is a module, or any object that has hooks.
+    `plugin` is a module or any other object with hook implementations.
 
     Raises:
-        TermError: the plugin breaks the contract in `distill.hookspecs`, or one of its names is taken.
+        TermError: the plugin violates the contract in `distill.hookspecs`, or one of its names is taken.
     """
     registry = Registry(discover=False)
     registry.register(plugin, name=getattr(plugin, "__name__", type(plugin).__name__))

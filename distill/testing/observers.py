@@ -1,4 +1,4 @@
-"""Observers of what torch does inside of a `with` block."""
+"""Context managers that observe torch operations."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +16,14 @@ _HALF = (torch.float16, torch.bfloat16)
 
 @contextmanager
 def half_precision() -> Iterator[list[str]]:
-    """Give the list of what is computed in half precision, forward or backward."""
+    """Yield a list that collects operations in half precision, forward or backward."""
     seen: list[str] = []
     with _Precision(seen):
         yield seen
 
 
 class _Watching(TorchDispatchMode):
-    """Looks at every operation, forward and backward, with what it is given and what it gives."""
+    """A dispatch mode that calls `look` for every operation, forward and backward."""
 
     def __init__(self, seen: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's are not annotated
@@ -42,7 +42,7 @@ class _Watching(TorchDispatchMode):
 
     @abstractmethod
     def look(self, name: str, args: Sequence[Any], result: object) -> None:
-        """Note what is to be seen of an operation."""
+        """Inspect an operation, its arguments and its result."""
 
 
 class _Precision(_Watching):
@@ -58,7 +58,7 @@ def _name(operation: Any) -> str:  # noqa: ANN401  # an OpOverload, which torch 
 
 @contextmanager
 def synchronisations() -> Iterator[list[str]]:
-    """Give the list of what would make the processor wait for an accelerator, on whatever device it runs."""
+    """Yield a list that collects operations that would synchronize with an accelerator, on any device."""
     seen: list[str] = []
     with _Calls(seen), _Operations(seen):
         yield seen
@@ -87,7 +87,7 @@ class _Operations(_Watching):
 
 def _is_masked(args: Sequence[Any]) -> bool:
     _, indices, *values = args
-    # torch fills where a mask holds, without waiting, if there is one value to fill with.
+    # With a single value, torch fills masked elements without synchronization.
     filled = bool(values) and values[0].numel() == 1
     return not filled and any(
         isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices
@@ -103,7 +103,7 @@ _COPYING = {
 
 
 class _Calls(TorchFunctionMode):
-    """Sees what is no operation where the tensor lies on the processor already."""
+    """A function mode that records copies to the CPU, which are no operations for a tensor on the CPU."""
 
     def __init__(self, seen: list[str]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a check comes to. Loads no torch."""
+"""The outcomes of checks. Imports no torch."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,10 +12,10 @@ Status = Literal["passed", "failed", "waived", "not applicable"]
 
 @frozen
 class Outcome:
-    """What one check of a term came to.
+    """The outcome of a check.
 
-    `detail` says what is wrong and what to do about it where the check failed, the reason where it was
-    waived or does not apply, and what was seen, if anything, where it passed.
+    `detail` is the problem and its remedy if the check failed, the reason if it was waived or does not apply,
+    and an optional note if it passed.
     """
 
     check: str
@@ -25,15 +25,15 @@ class Outcome:
 
 
 class Failed(Exception):  # noqa: N818  # an outcome rather than an error
-    """Raised by a check: the term does not pass, and the message says why and what to do."""
+    """Raised by a check that fails. The message states the problem and its remedy."""
 
 
 class NotApplicable(Exception):  # noqa: N818  # as above
-    """Raised by a check: it has nothing to say of this term, and the message says why."""
+    """Raised by a check that does not apply to a term. The message states the reason."""
 
 
 class TermCheckError(DistillError):
-    """A term that does not pass all checks; `outcomes` are those of every check."""
+    """Raised for a term that fails checks. `outcomes` are the outcomes of all checks."""
 
     exit_status = 1
 

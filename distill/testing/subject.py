@@ -1,4 +1,4 @@
-"""The term that is checked: built, called, and known by what it looks at."""
+"""The term under test: functions that build it, call it, and find out what its value depends on."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from distill.views import LossInputs, Posterior
 
 @contextmanager
 def seeded(seed: int = 0) -> Iterator[None]:
-    """Let chance be the same whenever this is entered, and be as it was afterwards."""
+    """Seed torch's global generators inside the context, and restore them afterwards."""
     used = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(used):
         torch.manual_seed(seed)
@@ -31,12 +31,12 @@ def seeded(seed: int = 0) -> Iterator[None]:
 
 
 def leaves(inputs: LossInputs) -> list[Tensor]:
-    """Give the tensors at which a model gets its gradient."""
+    """Return the tensors at which a model receives its gradient."""
     return [*inputs.prediction.sources, inputs.posterior.mu, inputs.posterior.logvar]
 
 
 def with_leaves(inputs: LossInputs, change: Callable[[Tensor], Tensor]) -> LossInputs:
-    """Give the inputs with each tensor of the model's changed, and requiring gradients again."""
+    """Return inputs in which `change` is applied to each of the `leaves`, which require gradients again."""
 
     def changed(tensor: Tensor) -> Tensor:
         return change(tensor).detach().requires_grad_()
@@ -52,14 +52,14 @@ def with_leaves(inputs: LossInputs, change: Callable[[Tensor], Tensor]) -> LossI
 
 
 def gradients(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor | None]:
-    """Give the gradient of a scalar at each tensor, None where there is none."""
+    """Return the gradient of a scalar for each tensor, or None where there is none."""
     if not value.requires_grad:
         return [None] * len(tensors)
     return [*torch.autograd.grad(value, tensors, allow_unused=True)]
 
 
 def stepped(inputs: LossInputs, pulls: Sequence[Tensor | None], step: float) -> LossInputs:
-    """Move what the model gave against its gradient, each tensor by `step` times its own size at most."""
+    """Return inputs with each leaf moved against its gradient by `step` times the norm of the leaf."""
     moved = {
         id(tensor): tensor - step * tensor.norm() / pull.norm() * pull
         for tensor, pull in zip(leaves(inputs), pulls, strict=True)
@@ -69,7 +69,7 @@ def stepped(inputs: LossInputs, pulls: Sequence[Tensor | None], step: float) -> 
 
 
 def problem_with(result: object) -> str:
-    """Say what something is that is no loss, a scalar float tensor or parts that are; "" if it is one."""
+    """Return a description of a result that is neither a scalar float tensor nor a dict of them, else ""."""
     if not isinstance(result, dict):
         return _problem_with_scalar(result)
     if not result:
@@ -93,7 +93,7 @@ def _problem_with_scalar(value: object) -> str:
 
 
 def number(result: object) -> Tensor:
-    """Read a result as one number even where it is no loss, so that other checks can go on."""
+    """Reduce a result to one number even if it is not a valid loss, so that other checks can run."""
     if isinstance(result, dict) and result:
         return torch.stack([number(value) for value in result.values()]).sum()
     if isinstance(result, Tensor) and result.is_floating_point() and result.numel():
@@ -102,42 +102,42 @@ def number(result: object) -> Tensor:
 
 
 class Subject:
-    """A term with its options, to be checked with sounds of one representation."""
+    """A term with its options, and the representation of the test sounds."""
 
     def __init__(self, term: Term, config: BaseTermConfig, representation: MagnitudeIF) -> None:
         self.term, self.spec, self.config = term, term.spec, config
         self.representation = representation
 
     def build(self, *, seed: int = 0) -> nn.Module:
-        """Build the term anew; with another seed its random numbers are others."""
+        """Build a new module of the term, its random numbers drawn with `seed`."""
         with seeded(seed):
             return self.term.build(self.config)
 
     def compose(self, **options: float) -> CombinedLoss:
-        """Compose a loss of the term alone, some of its options changed."""
+        """Return a loss of this term alone, with some of its options changed."""
         config: Any = self.config
         table = loss_config_class((self.term,))
         with seeded():
             return CombinedLoss((self.term,), table(**{self.term.name: evolve(config, **options)}))
 
     def material(self, **options: Any) -> Material:  # noqa: ANN401  # those of `material`
-        """Make what inputs are made of, at the representation's sample rate."""
+        """Return material at the representation's sample rate; see `distill.testing.inputs.material`."""
         return material(sample_rate=self.representation.sample_rate, **options)
 
     def inputs(self, made: Material | None = None, **options: Any) -> LossInputs:  # noqa: ANN401  # as above
-        """Make inputs, of the usual material unless other is given; the options are `Material.inputs`'s."""
+        """Return inputs from `made`, or from the default material; options are those of `Material.inputs`."""
         return (made or self.material()).inputs(self.representation, **options)
 
     def call(self, module: nn.Module, inputs: LossInputs, *, seed: int = 0) -> object:
-        """Call the built term as the composer does, and give what it returns."""
+        """Call the built term as the composer does, and return its result."""
         with seeded(seed):
             return module(evolve(inputs.renewed(), last=True))
 
     def result(self, module: nn.Module, inputs: LossInputs, where: str = "", *, seed: int = 0) -> object:
-        """Call the built term where it should not raise.
+        """Call the built term with inputs for which it must not raise an exception.
 
         Raises:
-            Failed: it does.
+            Failed: the term raised an exception.
         """
         try:
             return self.call(module, inputs, seed=seed)
@@ -147,20 +147,20 @@ class Subject:
             ) from error
 
     def value(self, module: nn.Module, inputs: LossInputs, where: str = "", *, seed: int = 0) -> Tensor:
-        """Call the built term and read the result as a number.
+        """Call the built term and reduce the result to a number.
 
         Raises:
-            Failed: it raises, or returns nothing that can be read as a number.
+            Failed: the term raised an exception, or its result cannot be reduced to a number.
         """
         return number(self.result(module, inputs, where, seed=seed))
 
     def pulls(self, module: nn.Module, inputs: LossInputs, where: str = "") -> list[Tensor | None]:
-        """Give the gradient at each of the leaves."""
+        """Return the gradient for each of the leaves."""
         return gradients(self.value(module, inputs, where), leaves(inputs))
 
     @cached_property
     def _usual(self) -> tuple[Tensor, list[Tensor | None]] | None:
-        """The value and the gradients on the usual inputs; none if there is no value."""
+        """The value and gradients for the default inputs, or None if there is no value."""
         inputs = self.inputs()
         try:
             value = self.value(self.build(), inputs)
@@ -170,14 +170,14 @@ class Subject:
 
     @cached_property
     def has_gradient(self) -> bool:
-        """Whether the usual inputs give a gradient that is finite and not all zero."""
+        """Whether the gradient for the default inputs is finite and not 0 everywhere."""
         pulls = [pull for pull in (self._usual or (None, []))[1] if pull is not None]
         finite = all(bool(pull.isfinite().all()) for pull in pulls)
         return finite and any(bool(pull.any()) for pull in pulls)
 
     @cached_property
     def looks_at_prediction(self) -> bool:
-        """Whether another prediction gives another value, or the prediction gets a gradient."""
+        """Whether the value depends on the prediction, or the prediction gets a gradient."""
         if self._usual is None:
             return False
         reached = any(pull is not None for pull in self._usual[1][:-2])
@@ -185,7 +185,7 @@ class Subject:
 
     @cached_property
     def looks_at_target(self) -> bool:
-        """Whether another target gives another value."""
+        """Whether the value depends on the target."""
         return self._changes(target=self.material(seed=1).target)
 
     def _changes(self, **others: Tensor) -> bool:
@@ -195,40 +195,40 @@ class Subject:
         return not torch.equal(value.detach(), self._usual[0])
 
     def require_number(self) -> Tensor:
-        """Give the value on the usual inputs.
+        """Return the value for the default inputs.
 
         Raises:
-            NotApplicable: the term raises, or returns no number.
+            NotApplicable: the term raises an exception, or returns no number.
         """
         if self._usual is None:
             raise NotApplicable("needs a number, which 'scalar' finds missing")
         return self._usual[0]
 
     def require_value(self) -> None:
-        """Go on only with a term that gives a finite number."""
+        """Raise `NotApplicable` unless the term returns a finite number."""
         if not self.require_number().isfinite():
             raise NotApplicable("needs a finite number, which 'finite' finds missing")
 
     def require_loss(self) -> None:
-        """Go on only with a term that returns a scalar or parts, as the composer demands."""
+        """Raise `NotApplicable` unless the term returns a scalar or parts, as the composer requires."""
         self.require_value()
         if problem_with(self.call(self.build(), self.inputs())):
             raise NotApplicable("needs a scalar, which 'scalar' finds missing")
 
     def require_gradient(self) -> None:
-        """Go on only with a term that has a gradient."""
+        """Raise `NotApplicable` unless the term has a gradient."""
         self.require_value()
         if not self.has_gradient:
             raise NotApplicable("needs a gradient, and there is none")
 
     def require_prediction(self) -> None:
-        """Go on only with a term that looks at the prediction."""
+        """Raise `NotApplicable` unless the term depends on the prediction."""
         self.require_value()
         if not self.looks_at_prediction:
             raise NotApplicable("the term does not look at the prediction")
 
     def require_comparison(self) -> None:
-        """Go on only with a term that looks at both prediction and target."""
+        """Raise `NotApplicable` unless the term depends on both prediction and target."""
         self.require_prediction()
         if not self.looks_at_target:
             raise NotApplicable("the term does not compare prediction and target")

@@ -1,4 +1,4 @@
-"""The checks, one function each: its name is the check's, its docstring says what it asks and why."""
+"""The checks. Each is a function with the name of the check; its docstring states the requirement."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from distill.testing.checks.training import objective, parameters
 from distill.testing.subject import Subject
 
 Check = Callable[[Subject], str | None]
-"""Raises `Failed` or `NotApplicable`; gives what was seen, where that is worth a word."""
+"""A function that raises `Failed` or `NotApplicable`, and may return a detail to report."""
 
 CHECKS: tuple[Check, ...] = (
     config,
@@ -45,4 +45,4 @@ CHECKS: tuple[Check, ...] = (
     parameters,
     objective,
 )
-"""In the order in which they run and are shown: what others build upon comes first."""
+"""All checks in the order in which they run and are shown. Prerequisites of others come first."""

@@ -1,4 +1,4 @@
-"""Checks of what a term makes of a batch: how many examples there are, and in which order, is chance."""
+"""Checks of how a term reduces a batch: the result must not depend on the order of the examples."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from distill.testing.subject import Subject
 
 
 def dual_mono(subject: Subject) -> None:
-    """A sound and its copy, as the two equal channels of a dual mono recording, cost what the sound does."""
+    """A batch of two equal examples, such as the channels of a dual mono recording, has the value of one."""
     subject.require_value()
     module, made = subject.build(), subject.material(batch=1)
     once = subject.value(module, subject.inputs(made), "given one example, ")
@@ -22,7 +22,7 @@ def dual_mono(subject: Subject) -> None:
 
 
 def permutation(subject: Subject) -> None:
-    """The order of the examples does not matter."""
+    """The value does not depend on the order of the examples."""
     subject.require_value()
     module, made = subject.build(), subject.material(batch=4)
     inputs = subject.inputs(made)
@@ -38,7 +38,7 @@ def permutation(subject: Subject) -> None:
 
 
 def _heard(pulls: list[Tensor | None], batch: int) -> list[int]:
-    """Give the examples that get a gradient: of `LossInputs.first` these are the first few only."""
+    """Return the examples that get a gradient. With `LossInputs.first`, these are only the first few."""
     given = [pull.flatten(1).any(1) for pull in pulls if pull is not None]
     if not given:
         return [*range(batch)]
@@ -46,7 +46,7 @@ def _heard(pulls: list[Tensor | None], batch: int) -> list[int]:
 
 
 def batch_split(subject: Subject) -> None:
-    """A term declared `per_example` is of a batch the mean of what it is of each example."""
+    """If a term is declared `per_example`, its value for a batch is the mean of its values per example."""
     if not subject.spec.per_example:
         raise NotApplicable("declared per_example=False")
     subject.require_value()

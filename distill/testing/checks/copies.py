@@ -1,4 +1,4 @@
-"""Checks of what becomes of a term that is copied: pickled, or by `copy.deepcopy`."""
+"""Checks of copies of a term, by pickle and by `copy.deepcopy`."""
 
 import copy
 import io
@@ -16,7 +16,7 @@ _TERM = "the term that is checked"
 
 
 def pickled(subject: Subject) -> None:
-    """A loss with the term can be pickled after a call, for other processes, and the copy gives its value."""
+    """A loss with the term can be pickled after a call, and the copy returns the same value."""
     _require_equal_copy(
         subject,
         _through_pickle,
@@ -26,7 +26,7 @@ def pickled(subject: Subject) -> None:
 
 
 def copied(subject: Subject) -> None:
-    """A loss with the term can be copied by `copy.deepcopy` after a call, and the copy gives its value."""
+    """A loss with the term can be copied by `copy.deepcopy` after a call, and the copy returns its value."""
     _require_equal_copy(
         subject,
         copy.deepcopy,
@@ -60,7 +60,7 @@ def _through_pickle(loss: nn.Module) -> Any:  # noqa: ANN401  # of the same type
 
 
 class _Pickler(pickle.Pickler):
-    """Leaves specs out, which need not be importable: those of installed terms are pickled by name."""
+    """A pickler that omits specs, which need not be importable. Installed terms are pickled by name."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)

@@ -1,4 +1,4 @@
-"""Checks of what a config declares: options that can be written down, and a weight that can be 0."""
+"""Checks of a term's config: options that can be saved, and a weight that can be 0."""
 
 import tomllib
 
@@ -8,7 +8,7 @@ from distill.testing.subject import Subject, gradients, leaves
 
 
 def config(subject: Subject) -> None:
-    """The options, written to a recipe as TOML and read again, are the same."""
+    """The options are unchanged after they are written as TOML and read again."""
     given = subject.config
     try:
         read = structure(tomllib.loads(to_toml(given)), type(given))
@@ -25,7 +25,7 @@ def config(subject: Subject) -> None:
 
 
 def weight_zero(subject: Subject) -> None:
-    """With a weight of 0 the term is only monitored: the weight is 0 at any time, and gives no gradient."""
+    """With a weight of 0, the term is only monitored: the weight stays 0, and there is no gradient."""
     subject.require_loss()
     option = subject.config.weight_option
     try:

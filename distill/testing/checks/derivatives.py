@@ -1,4 +1,4 @@
-"""Checks of what torch does with a term beside an ordinary step: float64, and `torch.compile`."""
+"""Checks of a term in float64 and with `torch.compile`."""
 
 import warnings
 from typing import cast
@@ -16,7 +16,7 @@ _TOLERANCE = 1e-3
 
 
 def float64(subject: Subject) -> None:
-    """In float64 the value is in float64, and the gradient is that of finite differences (gradcheck)."""
+    """With float64 inputs, the value is float64, and the gradient agrees with finite differences."""
     subject.require_loss()
     module = subject.build().double()
     made = subject.material().to(torch.float64)
@@ -26,7 +26,7 @@ def float64(subject: Subject) -> None:
         steps = {id(leaf): size * each for leaf, each in zip(leaves(inputs), directions, strict=True)}
         return with_leaves(inputs, lambda tensor: tensor + steps[id(tensor)])
 
-    # Off the places where two sides are equal, or an angle is exactly 0: a distance has no slope there.
+    # Random noise avoids points where distances are not differentiable: equal sides, an angle of 0.
     plain = subject.inputs(made)
     noise = [torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype) for leaf in leaves(plain)]
     inputs = moved(plain, 1e-2, noise)
@@ -55,13 +55,13 @@ def float64(subject: Subject) -> None:
 
 
 _COMPILED: set[type] = set()
-"""The classes that have passed `compiled`, which takes longer than all other checks together."""
+"""The classes that have passed `compiled`, which takes longer than all other checks combined."""
 
 
 def compiled(subject: Subject) -> None:
-    """Compiled by `torch.compile`, the term gives the value and the gradient that it gives without.
+    """Compiled by `torch.compile`, the term returns the same value and gradient.
 
-    A class of terms is compiled once in a process, with the options that come first.
+    Each class is compiled only once in a process, with the options of the first check.
     """
     subject.require_loss()
     module, inputs = subject.build(), subject.inputs()
@@ -70,9 +70,9 @@ def compiled(subject: Subject) -> None:
     expected = subject.value(module, inputs)
     pulls = gradients(expected, leaves(inputs))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler's own
+        warnings.simplefilter("ignore")  # warnings of the compiler
         try:
-            # What fails in terms is tracing, which every backend begins with; this one needs no C++ compiler.
+            # Terms fail in tracing, which all backends share. The eager backend needs no C++ compiler.
             compiled = cast("nn.Module", torch.compile(module, backend="eager"))
         except RuntimeError as error:
             raise NotApplicable(f"torch compiles nothing here: {error}") from error

@@ -1,4 +1,4 @@
-"""Checks of what the machine does: precision, devices, synchronisation, and what is saved."""
+"""Checks of precision, devices, synchronization and saved state."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ from distill.testing.subject import Subject, gradients, leaves, seeded, with_lea
 
 
 def float32(subject: Subject) -> None:
-    """Under autocast nothing is computed in half precision, forward or backward."""
+    """Under autocast, nothing is computed in half precision, neither forward nor backward."""
     subject.require_loss()
     option = subject.config.weight_option
     weight = getattr(subject.config, option) or 1.0
     loss = subject.compose(**{option: weight if subject.has_gradient else 0.0})
     inputs = subject.inputs(progress=1.0)
     with half_precision() as seen, seeded():
-        # Backwards nothing is cast anew, as in a training.
+        # The backward pass is outside of autocast, as in training.
         with torch.set_grad_enabled(subject.has_gradient), torch.autocast("cpu", dtype=torch.bfloat16):
             total = loss(inputs)["total"]
         gradients(total, leaves(inputs))
@@ -36,7 +36,7 @@ def float32(subject: Subject) -> None:
 
 
 def state(subject: Subject) -> None:
-    """A term built anew and given the state of another one is that one, whatever either learnt or drew."""
+    """A new term with the loaded state of another one returns the same value."""
     subject.require_value()
     module, restored = subject.build(seed=1), subject.build(seed=2)
     generator = torch.Generator().manual_seed(0)
@@ -57,7 +57,7 @@ def state(subject: Subject) -> None:
 
 
 def device(subject: Subject) -> str:
-    """The term moves to another device whole, and gives the same value there, where there is one."""
+    """The term moves to another device completely and, if there is one, returns the same value there."""
     for path, tensor in left_behind(subject.build().to("meta")):
         raise Failed(
             f"self.{path}, a tensor of shape {list(tensor.shape)}, stays where it is when the term is moved; "
@@ -69,7 +69,7 @@ def device(subject: Subject) -> str:
     subject.require_value()
     module, made = subject.build(), subject.material()
     here = subject.value(module, subject.inputs(made))
-    # After a first call, so that what a term has remembered of it is in the way as well.
+    # Moved after a first call, so that tensors that the term has cached are tested, too.
     inputs = subject.inputs(made.to(other))
     there = subject.value(module.to(other), inputs, f"on {other}, ")
     subject.pulls(module, inputs, f"on {other}, ")
@@ -79,7 +79,7 @@ def device(subject: Subject) -> str:
 
 
 def accelerator() -> torch.device | None:
-    """Give the device that is not the processor, if there is one."""
+    """Return the device other than the CPU, or None."""
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps") if torch.backends.mps.is_available() else None
@@ -112,7 +112,7 @@ def _tensors(value: object, path: str, seen: set[int]) -> Iterator[tuple[str, Te
 
 
 def sync(subject: Subject) -> None:
-    """Nothing makes the processor wait for the accelerator: `.item()`, a branch on a tensor, a mask."""
+    """Nothing synchronizes with the device, such as `.item()`, a branch on a tensor, or a mask."""
     subject.require_value()
     module, inputs = subject.build(), subject.inputs()
     with synchronisations() as seen:

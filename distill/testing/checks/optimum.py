@@ -1,4 +1,4 @@
-"""Checks of where a term leads: down, and to the target."""
+"""Checks that the gradient of a term leads to lower values, and that the minimum is at the target."""
 
 from attrs import evolve
 
@@ -7,11 +7,11 @@ from distill.testing.outcome import Failed, NotApplicable
 from distill.testing.subject import Subject, stepped
 
 STEPS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
-"""How far to go against the gradient, in shares of what is moved: the first that lowers the value will do."""
+"""Sizes of steps against the gradient, relative to the moved tensors. One must lower the value."""
 
 
 def minimum(subject: Subject) -> None:
-    """Nothing costs less than a prediction that equals the target, and the gradient is finite there."""
+    """The value is lowest where the prediction equals the target, and the gradient is finite there."""
     if subject.spec.trained:
         raise NotApplicable("where the minimum is depends on what the term has learnt")
     subject.require_comparison()

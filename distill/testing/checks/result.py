@@ -1,4 +1,4 @@
-"""Checks of what a term returns, and of what it leaves behind."""
+"""Checks of the value and gradient of a term, and of its side effects."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from distill.views import LossInputs, Signal
 
 
 def scalar(subject: Subject) -> None:
-    """The term returns a scalar float tensor, or a dict of named ones that add up to it."""
+    """The term returns a scalar float tensor, or a dict of named ones whose sum is the loss."""
     if problem := problem_with(subject.result(subject.build(), subject.inputs())):
         raise Failed(
             f"it returned {problem}; return a scalar float tensor, by .mean() for example, or a dict of them"
@@ -17,7 +17,7 @@ def scalar(subject: Subject) -> None:
 
 
 def finite(subject: Subject) -> None:
-    """The value is neither infinite nor NaN, on sounds of several shapes, early and late in a training."""
+    """The value is finite for inputs of several shapes, early and late in training."""
     subject.require_number()
     module = subject.build()
     for shape, inputs in varied_loss_inputs(subject.representation):
@@ -30,7 +30,7 @@ def finite(subject: Subject) -> None:
 
 
 def gradient(subject: Subject) -> None:
-    """A gradient reaches the prediction or the posterior; it is finite, and not 0 everywhere."""
+    """The prediction or the posterior gets a gradient, which is finite and not 0 everywhere."""
     subject.require_value()
     module = subject.build()
     for shape, inputs in varied_loss_inputs(subject.representation):
@@ -50,10 +50,10 @@ def gradient(subject: Subject) -> None:
 
 
 def require_finite(pulls: list[Tensor], where: str) -> None:
-    """Go on only if gradients are finite.
+    """Check that gradients are finite.
 
     Raises:
-        Failed: one is not.
+        Failed: a gradient is not finite.
     """
     if not all(bool(pull.isfinite().all()) for pull in pulls):
         raise Failed(
@@ -63,7 +63,7 @@ def require_finite(pulls: list[Tensor], where: str) -> None:
 
 
 def inputs_unchanged(subject: Subject) -> None:
-    """The term leaves prediction, target, posterior and shared views as they were, for other terms."""
+    """The term does not change prediction, target, posterior or views, which terms share."""
     subject.require_value()
     for kind in ("spectrogram", "waveform"):
         inputs = subject.inputs(target=kind, prediction=kind).renewed()
@@ -98,12 +98,12 @@ def _require_unchanged_views(inputs: LossInputs) -> None:
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
-    # A view may be computed along another path than before, which rounds differently.
+    # A view may be computed in another way than before, with other rounding errors.
     return bool(((first - second).abs() <= 1e-4 * (1e-3 + second.abs())).all())
 
 
 def deterministic(subject: Subject) -> None:
-    """Called again with the same inputs, the term gives the same value."""
+    """Called again with the same inputs, the term returns the same value."""
     subject.require_value()
     module, inputs = subject.build(), subject.inputs()
     first, second = (subject.value(module, inputs, seed=seed).item() for seed in (1, 2))

@@ -1,4 +1,4 @@
-"""Checks with sounds that a training meets sooner or later: silent, quiet, loud, short, of other shapes."""
+"""Checks with sounds that occur in training: silent, quiet, loud and short ones, and of other shapes."""
 
 import torch
 from attrs import evolve
@@ -16,7 +16,7 @@ KINDS: tuple[Kind, ...] = ("spectrogram", "waveform")
 
 
 def silence(subject: Subject) -> None:
-    """Value and gradient are finite where the prediction, the target, or both are silent."""
+    """Value and gradient are finite if the prediction, the target, or both are silent."""
     subject.require_prediction()
     made = subject.material()
     nothing = torch.zeros_like(made.target)
@@ -47,7 +47,7 @@ def _require_finite_value(subject: Subject, inputs: LossInputs, where: str) -> l
 
 
 def gain(subject: Subject) -> None:
-    """Sounds 60 dB quieter or 20 dB louder give a finite value, and a gradient still."""
+    """For sounds 60 dB quieter or 20 dB louder, the value is finite, and there is a gradient."""
     subject.require_prediction()
     for what, factor in (("60 dB quieter", 1e-3), ("20 dB louder", 10.0)):
         for kind in KINDS:
@@ -62,7 +62,7 @@ def gain(subject: Subject) -> None:
 
 
 def short_input(subject: Subject) -> str:
-    """A clip shorter than any window gives a finite value and gradient, or one error of Distill's own."""
+    """A clip shorter than any window results in a finite value and gradient, or in a `DistillError`."""
     subject.require_prediction()
     module = subject.build()
     samples = subject.representation.n_fft // 4
@@ -82,7 +82,7 @@ def short_input(subject: Subject) -> str:
 
 
 def strict_shapes(subject: Subject) -> None:
-    """Prediction and target of another batch or length raise an error, and are not broadcast or cut."""
+    """Prediction and target of different batch size or length raise an error instead of being broadcast."""
     subject.require_comparison()
     module, made = subject.build(), subject.material()
     one = made.taken([0])
@@ -111,7 +111,7 @@ def _require_refusal(
 
 
 def phase_turn(subject: Subject) -> None:
-    """An IF that is a whole turn off, 2 in units of pi radians per hop, changes nothing."""
+    """An IF that differs by a full turn, 2 in units of pi radians per hop, does not change the value."""
     subject.require_prediction()
     module, inputs = subject.build(), subject.inputs()
     generator = torch.Generator().manual_seed(0)
@@ -132,5 +132,5 @@ def phase_turn(subject: Subject) -> None:
 
 
 def close(first: Tensor, second: Tensor, tolerance: float = 1e-4) -> bool:
-    """Say whether two numbers differ by no more than rounding can explain."""
+    """Return whether two numbers are equal up to rounding errors."""
     return bool((first - second).abs() <= tolerance * torch.maximum(first.abs(), second.abs()) + 1e-6)

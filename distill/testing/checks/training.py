@@ -1,4 +1,4 @@
-"""Checks of terms that are trained themselves: they say so, and have an objective to be trained by."""
+"""Checks of terms with trained parameters: their declaration and their objective."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from distill.views import LossInputs
 
 
 def parameters(subject: Subject) -> None:
-    """A term that has parameters to train says so by its config, and only such a term does."""
+    """A term has trained parameters if and only if its config declares it trained."""
     learnt = [name for name, each in subject.build().named_parameters() if each.requires_grad]
     if learnt and not subject.spec.trained:
         raise Failed(
@@ -24,7 +24,7 @@ def parameters(subject: Subject) -> None:
 
 
 def objective(subject: Subject) -> None:
-    """A trained term's objective is a finite scalar, which each of its own parameters can lower."""
+    """The objective of a trained term is a finite scalar with a gradient for each of its parameters."""
     if not subject.spec.trained:
         raise NotApplicable("the term is not trained")
     module, inputs = subject.build(), subject.inputs(progress=1.0).renewed().detached()
@@ -55,7 +55,7 @@ def _lowered(
     pulls: dict[str, Tensor | None],
     value: Tensor,
 ) -> bool:
-    """Say whether some small step of the parameters against their gradient lowers the objective."""
+    """Return whether a small step of the parameters against their gradient lowers the objective."""
     start = {name: parameter.detach().clone() for name, parameter in own.items()}
     for step in STEPS:
         with torch.no_grad():
