@@ -1,15 +1,16 @@
-"""Train the base model that `distill train` begins with, and put it into the package.
+"""Train the base model from which `distill train` starts, and write it to the package.
 
 Run: python benchmarks/base.py [--hours H] [--minutes M] [--recordings ../shared/audio/train]
      [--out runs/base] [--device cpu] [--batch 8] [--compile] [--write]
 
-Trains on H hours of audio: sounds that `benchmarks/synthetic` makes, and a folder of recordings. It goes on
-from the checkpoint in `--out`, if there is one, for H hours in all; the learning rate falls over the last
-quarter of these. `--minutes` ends it earlier, with a checkpoint; without `--hours` the learning rate falls
-over the last quarter of the minutes. `--write` puts the averaged weights into `distill/base`.
+The training data are H hours of audio: sounds made by `benchmarks/synthetic`, and a folder of recordings. The
+training continues from the checkpoint in `--out`, if there is one, up to a total of H hours, and the learning
+rate falls over the last quarter of these. `--minutes` ends it earlier, with a checkpoint; without `--hours`,
+the learning rate falls over the last quarter of the minutes. `--write` writes the averaged weights to
+`distill/base`.
 
-A GPU is idle with 8 clips in a step: give it `--batch 64`. Schedules go by the audio, whatever the batch.
-On a CPU a training that is resumed with the same options is the one that was not interrupted.
+A batch of 8 clips does not keep a GPU busy; use `--batch 64`. Schedules depend on the amount of audio, not on
+the batch size. On a CPU, a training that is resumed with the same options equals an uninterrupted one.
 """
 
 import math
@@ -34,19 +35,19 @@ CLIP_FRAMES = 64
 BATCH = 8
 RATE_MAX, WARMUP, FALL = 2e-3, 200, 0.25
 AVERAGE = 0.999
-"""The learning rate's rise and the averages' memory are those of steps of 8 clips."""
+"""Warm-up and decay of the averages are given for steps of 8 clips."""
 
 SAVE_SECONDS = 120
 LOG_STEPS = 100
 
 AUDIBLE = 1e-4
-"""Added to amplitudes beside the RMS or the peak of a clip, of 1, before roots and logarithms are taken."""
+"""Added to amplitudes, relative to the RMS or peak of a clip, before roots and logarithms."""
 
 
 class Objective:
-    """What the base model is trained to lower, as named parts of a sum.
+    """The loss of the base model, as named parts of a weighted sum.
 
-    Bins count by how finely hearing resolves their frequency: by the square root of the density of
+    Bins are weighted according to the frequency resolution of hearing: by the square root of the density of
     equivalent rectangular bandwidths (Glasberg and Moore, 1990).
     """
 
@@ -79,7 +80,7 @@ class Objective:
         error = audible_error(prediction, target, self.floor)
         likelihood = negative_log_likelihood(error, spread)
         rms = target.square().mean((1, 2), keepdim=True).sqrt() + self.floor
-        # Square roots let the loud count more, and not only the loudest.
+        # Square roots emphasize loud bins, but less than amplitudes would.
         roots = [(amplitude / rms + AUDIBLE).sqrt() for amplitude in (prediction, target)]
         loud = (roots[0] - roots[1]).abs().mean() / roots[1].mean()
         peak = target.amax((1, 2), keepdim=True) + self.floor
@@ -121,7 +122,7 @@ def main(
     *, hours: float | None, minutes: float | None, recordings: Path, share: float, slots: int, fresh: int,
     workers: int | None, batch: int, compiled: bool, out: Path, device: str, write: bool,
 ) -> None:  # fmt: skip
-    """Train, or go on, and leave `model.safetensors` and a checkpoint."""
+    """Train, or continue, and write `model.safetensors` and a checkpoint."""
     if hours is None and minutes is None:
         raise click.UsageError("give --hours, --minutes, or both")
     began = time.monotonic()
@@ -143,13 +144,13 @@ def main(
 
 
 def use_tensor_cores() -> None:
-    """Let CUDA multiply matrices of float32 in TF32, and choose convolutions by their measured speed."""
+    """Let CUDA use TF32 for float32 matrix products, and choose the fastest convolutions by measurement."""
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
 
 
 class Training:
-    """The training, as it is or as its checkpoint in `out` has it. Its `sounds` are set once it is made."""
+    """A training run, resumed from the checkpoint in `out` if it exists. `sounds` is set after creation."""
 
     sounds: Sounds
 
@@ -179,13 +180,13 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the training is kept."""
+        """The path of the checkpoint."""
         return self.out / "checkpoint.safetensors"
 
     def run(self, hours: float | None, minutes: float | None, began: float) -> None:
-        """Train for so many hours of audio in all, or until so many minutes after `began`.
+        """Train for a total of `hours` of audio, or until `minutes` after `began`.
 
-        The host waits for the device only where it logs or saves.
+        The host synchronizes with the device only for logging and saving.
         """
         whole = None if hours is None else hours * 3600 * RATE / self.samples
         limit = math.inf if minutes is None else began + 60 * minutes
@@ -239,7 +240,7 @@ class Training:
         return parts
 
     def save(self) -> None:
-        """Save a checkpoint, and the averaged model beside it."""
+        """Save a checkpoint and the averaged model."""
         state = {
             "step": self.step,
             "clips": self.clips,

@@ -1,6 +1,6 @@
-"""Clips to train the base model on: sounds that a program makes, and recordings, changed on the device.
+"""Training clips of the base model: synthetic sounds and recordings, augmented on the device.
 
-Shapes: `B` clips, `N` samples, `L` samples of a slot, `P` slots.
+Shapes: `B` clips, `N` samples, `L` samples of a slot.
 """
 
 from collections import deque
@@ -24,13 +24,13 @@ _GAINS = -24.0, 3.0
 
 
 def synthetic_slot(seed: int) -> np.ndarray:
-    """Make the sound of a seed, cut or padded to a slot `[L]` of float16."""
+    """Return the sound of a seed as float16, cropped or padded to a slot `[L]`."""
     sound = make_sound(seed, RATE)[:_SLOT]
     return np.pad(sound, (0, _SLOT - len(sound))).astype(np.float16)
 
 
 def read_recordings(folder: Path) -> list[np.ndarray]:
-    """Read every channel of every recording of a folder, at 44.1 kHz."""
+    """Return all channels of all recordings in a folder, at 44.1 kHz."""
     channels = []
     for path in sorted(folder.rglob("*.*")):
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -39,11 +39,10 @@ def read_recordings(folder: Path) -> list[np.ndarray]:
 
 
 class Sounds:
-    """A pool of synthetic sounds, of which `fresh` are replaced at every step, and all recordings.
+    """A pool of synthetic sounds, `fresh` of which are replaced in each step, and all recordings.
 
-    Nothing that is drawn lets the host wait for the device. Which sounds are in the pool at a step, and what
-    is drawn of them, follows from the step alone, so that a training that is resumed draws what it would
-    have drawn.
+    Drawing does not synchronize with the device. The content of the pool and the draws depend only on the
+    step, so that a resumed training draws the same clips as an uninterrupted one.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Sounds:
         workers: int | None = None,
     ) -> None:
         self.device, self.share, self.step, self.fresh = device, share, step, fresh
-        # Forked, they would inherit locks that torch's threads hold.
+        # Forked processes would inherit locks held by torch's threads.
         count = workers or max(1, torch.get_num_threads() * 3 // 4)
         self.workers = ProcessPoolExecutor(count, get_context("spawn"))
         self.pool = torch.empty(slots, _SLOT, dtype=torch.float16, device=device)
@@ -74,11 +73,11 @@ class Sounds:
         self.chances = self.lengths.double().sqrt().cumsum(0)
 
     def close(self) -> None:
-        """End the processes that make sounds."""
+        """End the worker processes."""
         self.workers.shutdown(cancel_futures=True)
 
     def _sounds_from(self, seed: int) -> Iterator[np.ndarray]:
-        """Make sounds ahead of their use, in order."""
+        """Yield sounds in order, made in advance by the workers."""
         waiting: deque[Future[np.ndarray]] = deque()
         while True:
             while len(waiting) < max(64, 16 * self.fresh):
@@ -93,7 +92,7 @@ class Sounds:
         self.pool[seed % len(self.pool)] = made.to(self.device, non_blocking=True)
 
     def draw(self, clips: int, samples: int) -> Tensor:
-        """Draw the clips of the next step, `[B, N]`: at other speeds, over each other, at other levels."""
+        """Draw the clips of the next step, `[B, N]`, with random speeds, mixes and levels."""
         generator = torch.Generator(self.device).manual_seed(self.step)
         mixed = self._played(clips, samples, generator)
         layer = self._played(clips, samples, generator)
@@ -105,19 +104,19 @@ class Sounds:
         return mixed * 10 ** ((_GAINS[0] + (_GAINS[1] - _GAINS[0]) * level) / 20)
 
     def _played(self, clips: int, samples: int, generator: torch.Generator) -> Tensor:
-        """Play parts of sounds at speeds of half to double."""
+        """Return parts of sounds at speeds of 0.5 to 2."""
 
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, device=self.device, generator=generator)
 
         speed = 2 ** (_OCTAVES * (2 * uniform(clips, 1) - 1))
         slot = (uniform(clips, 1) * len(self.pool)).long()
-        # By the inverse of the cumulative chances: `torch.multinomial` may ask the device whether they are.
+        # Inverse transform sampling: `torch.multinomial` may synchronize with the device.
         which = torch.searchsorted(self.chances, uniform(clips, 1).double() * self.chances[-1], right=True)
         which = which.clamp(max=len(self.chances) - 1)
         recorded = uniform(clips, 1) < self.share
         length = torch.where(recorded, self.lengths[which], _SLOT)
-        # Clips may begin a quarter before a sound, and may run over its end by half.
+        # Clips may begin a quarter before a sound, and may extend beyond its end by half.
         span = speed * samples
         start = uniform(clips, 1) * (length - span / 2).clamp(min=1) - span / 4 * uniform(clips, 1)
         place = start + speed * torch.arange(samples, device=self.device)

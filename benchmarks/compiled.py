@@ -1,10 +1,11 @@
-"""Whether `torch.compile` pays: the model, and the base training's objective, as they are and compiled.
+"""Speed of the model and of the base training's objective, without and with `torch.compile`.
 
 Run: python benchmarks/compiled.py [--device cpu|cuda] [--batch N] [--runs N] [--write PAGE]
 
-Each is run forth and back, the two in turn in one process; a row gives the medians, the median of the ratios
-of neighbouring runs, and the seconds of the first run, in which it is compiled. A line says whether the base
-training would be faster compiled, by a tenth at least. A compiler that fails is no failure here.
+Forward and backward passes of both versions run alternately in one process. A row gives the medians, the
+median of the ratios of successive runs, and the time of the first run, which includes compilation. A line
+says whether compilation makes the base training at least 10 % faster. An error of the compiler is reported in
+the table.
 """
 
 import argparse
@@ -22,7 +23,7 @@ Compute = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 
 class Case:
-    """A batch of noise, to be computed and differentiated."""
+    """A batch of noise for forward and backward passes."""
 
     def __init__(self, batch: int, device: torch.device) -> None:
         self.device = device
@@ -38,7 +39,7 @@ class Case:
         return tuple(self.training.compute(spectrogram, noise).values())
 
     def seconds(self, compute: Compute) -> float:
-        """Return what it takes to go forth and back."""
+        """Return the seconds of a forward and backward pass."""
         self._wait()
         start = time.perf_counter()
         self.training.optimizer.zero_grad()
@@ -54,7 +55,7 @@ class Case:
 
 
 def compare(case: Case, compute: Compute, runs: int) -> list[float]:
-    """Return the seconds as it is and compiled, the ratio, and the seconds of the first compiled run."""
+    """Return the seconds without and with compilation, their ratio, and those of the first compiled run."""
     compiled = torch.compile(compute)
     for _ in range(2):
         case.seconds(compute)
@@ -66,7 +67,7 @@ def compare(case: Case, compute: Compute, runs: int) -> list[float]:
 
 
 def main() -> None:
-    """Measure, print the table, and write it to a page if so asked."""
+    """Measure, print the table, and optionally write it to a page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--batch", type=int, default=8)

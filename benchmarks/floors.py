@@ -1,15 +1,15 @@
-"""What limits the sound: originals whose magnitudes or phases are replaced step by step, and measured.
+"""Limits of sound quality: measures of originals whose magnitudes or phases are partly replaced.
 
 Run: python benchmarks/floors.py RECORDINGS [--base]
 
-Each row is the mean of `docs/metrics.md`'s measures over the recordings (their first channel, at 44.1 kHz):
-- the original's magnitudes, with phases found in so many Griffin-Lim iterations from those of white noise;
-- the same, with phases found frame by frame, which wait for 3 frames (35 ms) and no more;
-- tones kept as they are (peaks 13 dB above the median of 41 bins, and two bins to either side), all else
-  smoothed over 9 bins and 3 frames of log-magnitude, 16 iterations: without noise, with half the fluctuation
-  of noise, and with all of it. This is what a model would reach that knew every tone and the envelope of
-  all noise, but not the noise itself;
-- with --base, the base model, which adds noise where its errors are those of noise, and without that noise.
+Each row is the mean of the measures in `docs/metrics.md` over the recordings (first channel, at 44.1 kHz):
+- the original's magnitudes, with phases of white noise refined by a number of Griffin-Lim iterations;
+- the same, with phases reconstructed frame by frame, with a latency of 3 frames (35 ms);
+- unchanged tones (peaks 13 dB above the median of 41 bins, and two bins to either side), with log-magnitudes
+  elsewhere smoothed over 9 bins and 3 frames, 16 iterations: without noise, with half the fluctuation of
+  noise, and with all of it. A model that knew every tone and the envelope of all noise, but not the noise
+  itself, would reach this;
+- with --base, the base model, with and without the noise that it adds where its errors are those of noise.
 """
 
 import math
@@ -40,7 +40,7 @@ def smoothed(magnitude: Tensor) -> Tensor:
 
 
 def tonal(magnitude: Tensor) -> Tensor:
-    """Tell which bins of `[B, F, T]` belong to a tonal peak."""
+    """Return a mask of the bins of `[B, F, T]` that belong to a tonal peak."""
     rows = magnitude.mT.flatten(0, 1)
     around = F.pad(rows[:, None], (REACH, REACH), mode="replicate")[:, 0].unfold(-1, 2 * REACH + 1, 1)
     peaks = (rows > around.median(-1).values + PEAK).float()
@@ -48,14 +48,14 @@ def tonal(magnitude: Tensor) -> Tensor:
 
 
 class Substitutes:
-    """What a recording `[C, N]` becomes when parts of it are replaced."""
+    """Functions that replace parts of a recording `[C, N]`."""
 
     def __init__(self, representation: MagnitudeIF) -> None:
         self.representation = representation
         self.unit = math.log1p(1 / representation.floor)
 
     def phases(self, iterations: int) -> Callable[[Tensor], Tensor]:
-        """Keep the magnitudes, and find phases."""
+        """Return a function that keeps the magnitudes and reconstructs phases."""
 
         def substitute(waveform: Tensor) -> Tensor:
             noise = white_noise(self.representation, *waveform.shape, waveform.device)
@@ -65,7 +65,7 @@ class Substitutes:
         return substitute
 
     def framewise(self, iterations: int) -> Callable[[Tensor], Tensor]:
-        """Keep the magnitudes, and find phases frame by frame."""
+        """Return a function that keeps the magnitudes and reconstructs phases frame by frame."""
 
         def substitute(waveform: Tensor) -> Tensor:
             phases = FramewisePhases(self.representation, len(waveform), waveform.device, iterations)
@@ -75,7 +75,7 @@ class Substitutes:
         return substitute
 
     def noise(self, share: float) -> Callable[[Tensor], Tensor]:
-        """Keep the tones, and replace what is no tone by its envelope and a share of other noise."""
+        """Return a function that keeps tones, and replaces the rest by its envelope with a share of noise."""
 
         def substitute(waveform: Tensor) -> Tensor:
             noise = white_noise(self.representation, *waveform.shape, waveform.device)
@@ -89,7 +89,7 @@ class Substitutes:
 
 
 def base_model(representation: MagnitudeIF, *, noise: bool) -> Callable[[Tensor], Tensor]:
-    """Reconstruct by the base model, with its noise or without."""
+    """Return a function that reconstructs with the base model, with or without its noise."""
     base = load_base()
     vae = VAE(base.model, representation).eval()
     vae.load_state_dict(base.weights)
@@ -108,7 +108,7 @@ def base_model(representation: MagnitudeIF, *, noise: bool) -> Callable[[Tensor]
 @click.argument("recordings", type=click.Path(exists=True, path_type=Path))
 @click.option("--base", is_flag=True)
 def main(recordings: Path, *, base: bool) -> None:
-    """Measure each substitute, and print the table."""
+    """Measure each substitute and print the table."""
     representation = MagnitudeIF()
     sounds = read_sounds(audio_below(recordings), representation.sample_rate)
     substitutes = Substitutes(representation)

@@ -1,16 +1,16 @@
-"""What new sounds are beside the recordings they are made of: levels, variety, copies, tones.
+"""Comparison of generated sounds with the training recordings: levels, variety, copies, tones.
 
 Run: python benchmarks/generated.py RUN [-n 40] [--seed 0] [--temperature 1]
 
-Prints a Markdown table. Recordings are those that the run was trained on; beside them stand their
-reconstructions (`--refine 0`), which say what is the model's doing and not that of `distill generate`.
+The script prints a Markdown table. Recordings are those that the run was trained on. Their reconstructions
+(`--refine 0`) are listed, too: they separate effects of the model from those of `distill generate`.
 
-Levels are of the whole sound, RMS in dB below full scale. Sounds are compared by their log-mel statistics:
-mean and standard deviation over the frames of each of 80 mel bands, in dB, floored 80 dB below a
-full-scale sine, which are averaged over channels; the distance of two sounds is the RMS of the difference.
-Variety is the mean distance of all pairs. A copy is nearer to a recording than 95 % of the recordings are
-to their nearest neighbours. Tonal peaks are those of `distill evaluate`, per second
-and channel, a mean over the sounds.
+Levels are the RMS of the whole sound in dB relative to full scale. Sounds are compared by their log-mel
+statistics: mean and standard deviation over the frames of each of 80 mel bands, in dB, with a floor 80 dB
+below a full-scale sine, averaged over channels. The distance of two sounds is the RMS of the difference.
+Variety is the mean distance of all pairs. A copy is nearer to a recording than 95 % of the recordings are to
+their nearest neighbours. Tonal peaks are those of `distill evaluate`, per second and channel, averaged over
+the sounds.
 """
 
 import subprocess
@@ -36,7 +36,7 @@ from distill.storage.run import Run
 
 @frozen(eq=False)
 class Sounds:
-    """What is measured: peaks, levels in dB and channels `[S]`, statistics `[S, 160]`, tones per second."""
+    """Measurements of S sounds: peaks, levels in dB and channels `[S]`, statistics `[S, 160]`, tones."""
 
     peaks: Tensor
     levels: Tensor
@@ -62,7 +62,7 @@ def distances(some: Tensor, others: Tensor) -> Tensor:
 
 
 def measure(sounds: Iterable[tuple[Tensor, int]]) -> Sounds:
-    """Measure waveforms, each with its sample rate; what exceeds full scale is turned down first."""
+    """Measure waveforms with their sample rates. Those that exceed full scale are scaled down first."""
     peaks, levels, statistics, channels, tones = [], [], [], [], []
     for given, rate in sounds:
         peaks.append(float(given.abs().max()))
@@ -81,7 +81,7 @@ def measure(sounds: Iterable[tuple[Tensor, int]]) -> Sounds:
 
 
 def recordings_of(run: Run) -> list[Path]:
-    """Return the files that a run was trained on."""
+    """Return the training recordings of a run."""
     names = load_state(run.latents)["latents"]
     corpus = corpus_of(run)
     folder = write_demo_corpus(Path(tempfile.mkdtemp())) if corpus is None else Path(corpus)
@@ -94,7 +94,7 @@ def recordings_of(run: Run) -> list[Path]:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--temperature", default=1.0, show_default=True)
 def main(run: Path, *, count: int, seed: int, temperature: float) -> None:
-    """Generate, measure, print the table."""
+    """Generate sounds, measure them, and print the table."""
     files = recordings_of(Run(run))
     vae, representation = load_model(Run(run))
     rate = representation.sample_rate

@@ -1,4 +1,4 @@
-"""What the tables of `docs/sound.md` have in common: recordings, and figures of an evaluation."""
+"""Shared functions for the tables of `docs/sound.md`: reading of recordings, and figures of an evaluation."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ Sounds = Sequence[tuple[str, Tensor]]
 
 
 def read_sounds(paths: Iterable[Path], sample_rate: int) -> Sounds:
-    """Read the first channel of each recording."""
+    """Return the first channel of each recording."""
     sounds = []
     for path in paths:
         waveform, rate = read_audio(path)
@@ -32,13 +32,13 @@ def audio_below(folder: Path) -> list[Path]:
 
 
 def measure(reconstruct: Reconstruct, sounds: Sounds, sample_rate: int) -> Evaluation:
-    """Evaluate with Zimtohrli; ViSQOL takes longest by far, and says little more."""
+    """Evaluate with Zimtohrli, but without ViSQOL, which takes much longer and adds little information."""
     listeners = {name: each for name, each in installed_listeners().items() if name == "zimtohrli"}
     return evaluate(reconstruct, sounds, sample_rate=sample_rate, listeners=listeners)
 
 
 def figures(found: Evaluation) -> dict[str, float | None]:
-    """Return the figures of an evaluation by the names of `MEASURES`."""
+    """Return the figures of an evaluation, by the names in `MEASURES`."""
     mean = found.mean
     assert mean is not None  # noqa: S101  # recordings are not silent
     worst = found.by_level[0][1].level_difference
@@ -48,7 +48,7 @@ def figures(found: Evaluation) -> dict[str, float | None]:
 
 
 def cell(values: Sequence[float | None], *, signed: bool = False) -> str:
-    """Set the mean of some values and, where they are several, their range."""
+    """Format the mean of values and, if there are several, their range."""
     there = [value for value in values if value is not None]
     if not there:
         return ""

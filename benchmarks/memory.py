@@ -1,8 +1,8 @@
-"""Memory of opening a corpus and drawing from it, for corpora of growing size.
+"""Memory use of opening a corpus and drawing from it, for corpora of various sizes.
 
-Run: python benchmarks/memory.py, on Linux. Each size runs in its own process; the corpora are noise.
-What counts is the process's own memory: the pages of the mapped cache belong to the file, and the
-system takes them back when it needs them.
+Run: python benchmarks/memory.py, on Linux. Each size runs in its own process; the corpora are noise. Only the
+process's anonymous memory is measured: pages of the memory-mapped cache belong to the file, and the system
+reclaims them when needed.
 """
 
 import multiprocessing
@@ -15,7 +15,7 @@ RATE = 44_100
 
 
 def measure(minutes: int, folder: Path) -> float:
-    """Write minutes of noise, open them as a corpus, draw 200 batches; give the MB of own memory."""
+    """Write noise, open it as a corpus, draw 200 batches; return the MB of anonymous memory."""
     import numpy as np
     import soundfile
     import torch

@@ -1,4 +1,4 @@
-"""Sections of a page of measurements, each written by the command that measured it."""
+"""Writing of measurements to sections of a Markdown page."""
 
 import platform
 import re
@@ -8,10 +8,10 @@ import torch
 
 
 def write_section(page: Path, name: str, text: str) -> None:
-    """Put `text` into the section of a page between its markers; what is not there is made, at the end.
+    """Replace a section of a page, between its markers, by `text`. A missing section is added at the end.
 
     Raises:
-        ValueError: one of the markers is there without the other, or before it.
+        ValueError: one of the markers is missing, or they are in the wrong order.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     section = f"{begin}\n{text.strip()}\n{end}"
@@ -20,7 +20,7 @@ def write_section(page: Path, name: str, text: str) -> None:
     if pattern.search(before):
         after = pattern.sub(lambda _: section, before)
     elif begin in before or end in before:
-        # To append another would let the next run take all that lies between for the section.
+        # If another section were appended, the next run would replace everything between the markers.
         raise ValueError(f"{page}: the markers of the section {name!r} are no pair; remove them")
     else:
         after = f"{before.rstrip()}\n\n{section}\n"
@@ -29,7 +29,7 @@ def write_section(page: Path, name: str, text: str) -> None:
 
 
 def machine(device: torch.device) -> str:
-    """Name the processor that measures, not the host."""
+    """Return the name of the CPU or GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if Path("/proc/cpuinfo").exists():
@@ -39,6 +39,6 @@ def machine(device: torch.device) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Set a Markdown table, its first column to the left and the others to the right."""
+    """Format a Markdown table. The first column is left-aligned, the others are right-aligned."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

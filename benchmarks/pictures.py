@@ -1,10 +1,10 @@
-"""Draw spectrograms of originals beside their reconstructions, for `docs/sound.md`.
+"""Plot spectrograms of originals and their reconstructions, for `docs/sound.md`.
 
 Run: python benchmarks/pictures.py HELDOUT [--run RUN] [--out docs/pictures/reconstructions.png]
 
-A row for each recording, of which at most two seconds are drawn: the original, a linear code with as many
-numbers per second (the principal components of the recordings that RUN was trained on), and the model of RUN.
-Decibels beside the original's loudest cell, 2048/512. Needs matplotlib.
+Each row shows at most two seconds of a recording: the original, a linear code with as many numbers per second
+(the principal components of the training recordings of RUN), and the model of RUN. Levels are in dB relative
+to the original's loudest cell, with an FFT size of 2048 and a hop of 512. Needs matplotlib.
 """
 
 from io import BytesIO
@@ -37,7 +37,7 @@ def decibels(waveform: torch.Tensor, representation: MagnitudeIF) -> torch.Tenso
 @click.option("--run", "folder", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/pictures/reconstructions.png"))
 def main(heldout: Path, *, folder: Path, out: Path) -> None:
-    """Reconstruct, and draw."""
+    """Reconstruct the recordings and plot the spectrograms."""
     run = Run(folder)
     vae, representation = load_model(run)
     statistics = load_statistics(run)
@@ -67,7 +67,7 @@ def main(heldout: Path, *, folder: Path, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     drawn = BytesIO()
     figure.savefig(drawn, dpi=90)
-    # A palette takes a quarter of the bytes, and the eye sees no difference.
+    # A palette reduces the size to a quarter without visible differences.
     Image.open(drawn).convert("RGB").quantize(64).save(out, optimize=True)
 
 

@@ -1,4 +1,4 @@
-"""What the representation loses: SNR of waveform -> spectrogram -> waveform for every file of folders.
+"""Accuracy of the representation: SNR of waveform -> spectrogram -> waveform for every file in folders.
 
 Run: python benchmarks/round_trip.py FOLDER...
 """
@@ -13,7 +13,7 @@ from distill.audio.soundfiles import read_audio
 
 
 def main() -> None:
-    """Print the worst and the median file."""
+    """Print the worst and the median SNR."""
     ratios = {}
     for folder in sys.argv[1:]:
         for found in find_audio(Path(folder)).candidates:

@@ -1,8 +1,8 @@
-"""What several processes and shards cost and change: the measurements of docs/scale.md.
+"""Costs and effects of distributed training and shards: the measurements in `docs/scale.md`.
 
-Run: python benchmarks/scale.py [RECORDINGS], a folder; without it the demo corpus. Needs `distill[shards]`.
+Run: python benchmarks/scale.py [RECORDINGS], a folder, by default the demo corpus. Needs `distill[shards]`.
 
-Speeds are medians of runs taken in turn. With several processes each has one thread.
+Speeds are medians of alternating runs. With several processes, each has one thread.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure_reading(recordings: Path, folder: Path) -> None:
-    """Say how fast recordings are written to shards and decoded from them, and how fast clips are drawn."""
+    """Print the speed of writing and decoding shards, and of drawing clips."""
     began = time.perf_counter()
     manifest, _ = write_shards(
         recordings, folder / "shards", sample_rate=RATE, heldout_fraction=0.0, minutes=1
@@ -91,7 +91,7 @@ def measure_reading(recordings: Path, folder: Path) -> None:
 
 
 def measure_model(folder: Path) -> None:
-    """Say what of the model goes over a wire or to a disk, and how much it computes."""
+    """Print the size of the model's gradients and checkpoints, and its operations per second of audio."""
     recipe = read_recipe({}, Registry()).recipe
     representation = make_representation(recipe.representation)
     model = make_model(recipe.model, representation, 0)
@@ -114,7 +114,7 @@ def measure_model(folder: Path) -> None:
 
 
 def measure_gradients(recordings: Path, folder: Path) -> None:
-    """Say how far the mean of two halves' gradients is from the whole's, for each term by itself."""
+    """Print how much the mean gradient of two half batches differs from that of the batch, for each term."""
     corpus = open_corpus(recordings, sample_rate=RATE, cache=folder / "cache", heldout_fraction=0.0)
     for loss, option in (
         ("stft", "per_example=false"), ("stft", "per_example=true"),
@@ -140,12 +140,12 @@ def measure_gradients(recordings: Path, folder: Path) -> None:
 
 
 class Counting(TorchDispatchMode):
-    """Counts the operations that reach a device, most of them a kernel there; views do not."""
+    """A dispatch mode that counts operations on the device, without views."""
 
     count = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401  # as torch has it
-        """Count and go on."""
+        """Count an operation and execute it."""
         self.count += not function.is_view
         return function(*args, **(kwargs or {}))
 
@@ -153,7 +153,7 @@ class Counting(TorchDispatchMode):
 def stepping(
     recipe: Recipe, terms: CombinedLoss, split: Split, seed: int, parts: int
 ) -> Callable[[], Tensor]:
-    """Prepare a step with its clips divided in parts; it gives the mean of their gradients, a vector."""
+    """Return a step that divides its clips into parts and returns the mean of their gradients, a vector."""
     representation = make_representation(recipe.representation)
     model = make_model(recipe.model, representation, 0)
     samples = clip_samples(recipe.training, representation, model)
@@ -183,7 +183,7 @@ def stepping(
 
 
 def measure_processes(recordings: Path, folder: Path) -> None:
-    """Say how fast one process with two threads trains, and two with one, and how alike they come out."""
+    """Print the training speed for several numbers of processes and threads, and how results differ."""
     rates: dict[str, list[float]] = {}
     heldout = {}
     for turn in range(3):
@@ -224,7 +224,7 @@ def measure_processes(recordings: Path, folder: Path) -> None:
 
 
 def time_in_turn(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Give the median seconds of each part, the parts taken in turn."""
+    """Return the median seconds of each part, with parts run alternately."""
     times: dict[str, list[float]] = {name: [] for name in parts}
     for _ in range(4 * RUNS):
         for name, part in parts.items():

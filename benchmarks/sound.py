@@ -1,11 +1,11 @@
-"""How each choice of terms sounds after the same time: train, then measure on held-out recordings.
+"""Sound quality of different losses after the same training time, measured on held-out recordings.
 
 Run: python benchmarks/sound.py TRAIN HELDOUT --minutes 4 --loss default --loss stft,recon,kl
      [--seed 0 --seed 1] [--out runs/sound] [--set model.code=compact]
 
-Of TRAIN's recordings one in ten is held out, as always, and none of HELDOUT is trained on. `default` stands
-for a recipe that names no terms. Prints a Markdown table of `distill evaluate`, each figure with its range
-over the seeds: of the runs, of the base model (a run of one step), and of what stands beside them.
+As usual, one in ten of TRAIN's recordings is held out. HELDOUT is not used in training. `default` stands for
+a recipe without `--loss`. The script prints a Markdown table of the measures of `distill evaluate`, with
+their ranges over the seeds: for the runs, the base model (a run of one step), and the baselines.
 `docs/metrics.md` defines the measures.
 """
 
@@ -48,7 +48,7 @@ def main(
     out: Path,
     assignments: tuple[str, ...],
 ) -> None:
-    """Train once per choice of terms and seed, measure, print the table."""
+    """Train for each loss and seed, evaluate, and print the table."""
     print(f"| loss | seeds | {' | '.join(MEASURES)} |\n|---|---|{'---|' * len(MEASURES)}", flush=True)
     measured: dict[str, Any] = {}
     for loss in ("base", *losses):
@@ -68,13 +68,13 @@ def main(
 
 
 def distill(*arguments: str) -> str:
-    """Run the command line and give what it prints."""
+    """Run the command line and return its output."""
     command = [sys.executable, "-c", "from distill.cli import main; main()", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def print_row(name: str, found: list[dict[str, Any]]) -> None:
-    """Print one row, each figure as mean and, over several seeds, the range."""
+    """Print a row with the mean of each figure and, for several seeds, its range."""
     cells = []
     for take in MEASURES.values():
         values = [take(each) for each in found]

@@ -1,11 +1,11 @@
-"""What the spectral losses cost beside auraloss's: time and memory, forward and backward.
+"""Time and memory of the spectral losses compared with auraloss, forward and backward.
 
 Run: python benchmarks/spectral.py [--threads N] [--device cpu|cuda] [--runs N] [--write docs/performance.md]
 
-Peers are run in turn in one process, each time on a fresh prediction; a row gives the medians and the
-median of the ratios of neighbouring runs. Times are those of this process on a CPU (what others take of it
-does not count), and of the clock on a GPU. Peak memory is what a process of its own needs above what it
-held before the call, on a GPU what torch's allocator gives out above that.
+Losses to compare run alternately in one process, each time on a new prediction. A row gives the medians and
+the median of the ratios of successive runs. Times are CPU times of this process or, on a GPU, wall-clock
+times. Peak memory is the increase over the memory before the call: of a separate process or, on a GPU, in
+torch's allocator.
 """
 
 import argparse
@@ -38,24 +38,24 @@ Pairs = Iterable[tuple[Tensor, Tensor]]
 
 
 def log_distance(pairs: Pairs) -> Tensor:
-    """Average over the resolutions how far the logarithms of magnitudes are apart."""
+    """Return the L1 distance of log-magnitudes, averaged over the resolutions."""
     return torch.stack([F.l1_loss(one.log(), other.log()) for one, other in pairs]).mean()
 
 
 def distance(pairs: Pairs) -> Tensor:
-    """Average the spectral distance itself."""
+    """Return the spectral distance, averaged over the resolutions."""
     return torch.stack([spectral_distance(*pair) for pair in pairs]).mean()
 
 
 class OnMagnitudes(nn.Module):
-    """Another term on the magnitudes of `waveform`."""
+    """A term that uses the same magnitudes as the term `waveform`."""
 
     def __init__(self, formula: Callable[[Pairs], Tensor]) -> None:
         super().__init__()
         self.formula = formula
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         return self.formula(inputs.view(view) for view in VIEWS)
 
 
@@ -63,11 +63,11 @@ FORMULAS = {"log_distance": log_distance, "distance": distance}
 
 
 class Plugin:
-    """The two as terms."""
+    """A plugin that provides the formulas as terms."""
 
     @hookimpl
     def distill_loss_terms(self) -> list[TermSpec]:
-        """Register them."""
+        """Register the terms."""
         return [
             TermSpec(name=name, config=TermConfig, build=lambda _, f=f: OnMagnitudes(f), summary="")
             for name, f in FORMULAS.items()
@@ -75,12 +75,12 @@ class Plugin:
 
 
 def peer() -> nn.Module:
-    """Make auraloss's loss at the resolutions."""
+    """Return auraloss's loss with the same resolutions."""
     return auraloss.freq.MultiResolutionSTFTLoss(*map(list, zip(*RESOLUTIONS, strict=True)))
 
 
 class Case:
-    """The steps to measure on noise of one size: each a loss and its gradient at a fresh prediction."""
+    """Steps to measure on noise of one size. Each computes a loss and its gradient at a new prediction."""
 
     def __init__(self, batch: int, samples: int, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -95,11 +95,11 @@ class Case:
         self.auraloss, self.distill = peer().to(device), create_stft_loss()
 
     def plain(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Step:
-        """Compare the waveforms."""
+        """Return a step that compares the waveforms."""
         return lambda: self._backward(lambda x: loss(x[:, None], self.target[:, None]), self.prediction)
 
     def flat_by_hand(self) -> Step:
-        """Compare the flattened log-magnitudes by auraloss."""
+        """Return a step that compares the flattened log-magnitudes with auraloss."""
         prediction, target = self.spectrograms
 
         def loss(x: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class Case:
         return lambda: self._backward(loss, prediction)
 
     def inverse_by_hand(self) -> Step:
-        """Compare the waveforms by auraloss, the predicted one through the inverse."""
+        """Return a step that compares waveforms with auraloss, the predicted one made by the inverse."""
         length = self.target.shape[-1]
 
         def loss(x: Tensor) -> Tensor:
@@ -117,14 +117,14 @@ class Case:
         return lambda: self._backward(loss, self.spectrograms[0])
 
     def inverse_alone(self) -> Step:
-        """Go back from the spectrogram to the waveform, and back to the gradient."""
+        """Return a step that computes only the inverse and its gradient."""
         length = self.target.shape[-1]
         return lambda: self._backward(
             lambda x: self.representation.inverse(x, length).sum(), self.spectrograms[0]
         )
 
     def terms(self, names: str, *, waveform: bool = False) -> Step:
-        """Compute composed terms on a predicted spectrogram, or on a predicted waveform."""
+        """Return a step that computes terms of a predicted spectrogram, or of a predicted waveform."""
         loss, representation = self._compose(names), self.representation
         source = self.prediction if waveform else self.spectrograms[0]
         target = Signal.from_waveform(self.target, representation, spectrogram=self.spectrograms[1])
@@ -136,13 +136,13 @@ class Case:
         return lambda: self._backward(total, source)
 
     def arithmetic(self, formula: Callable[[Pairs], Tensor]) -> Step:
-        """Compute a formula of magnitudes that are at hand, and its gradient at those of the prediction."""
+        """Return a step that computes a formula of given magnitudes, and its gradient."""
         sides = self.prediction, self.target
         pairs = [[stft_magnitude(side, *resolution) for side in sides] for resolution in RESOLUTIONS]
         return lambda: formula((one.detach().requires_grad_(), other) for one, other in pairs).backward()
 
     def ffts(self) -> Step:
-        """Run only the FFTs: a real one per side, and an inverse one back."""
+        """Return a step that computes only the FFTs: a real one per side, and an inverse one."""
         frames = [
             torch.randn(len(self.target), self.target.shape[-1] // hop + 1, n_fft, device=self.target.device)
             for n_fft, hop, _ in RESOLUTIONS
@@ -162,7 +162,7 @@ class Case:
 
 
 def descript() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Make the loss of descript-audiotools at the same FFT sizes, if that can be imported."""
+    """Return the loss of descript-audiotools with the same FFT sizes, or None if it cannot be imported."""
     try:
         from audiotools import AudioSignal
         from audiotools.metrics.spectral import MultiScaleSTFTLoss
@@ -173,7 +173,7 @@ def descript() -> Callable[[Tensor, Tensor], Tensor] | None:
 
 
 def timed(steps: dict[str, Step], runs: int, device: torch.device) -> dict[str, list[float]]:
-    """Give the seconds of each run of each step, the steps taken in turn."""
+    """Return the seconds of each run of each step, with steps run alternately."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     for _ in range(runs + 2):
@@ -189,12 +189,12 @@ def timed(steps: dict[str, Step], runs: int, device: torch.device) -> dict[str, 
 
 
 def ratio(peers: list[float], own: list[float]) -> str:
-    """Give how many times faster a row is than its peer, run by run."""
+    """Return the speed relative to a peer, the median over successive runs, formatted."""
     return f"{statistics.median(a / b for a, b in zip(peers, own, strict=True)):.2f}"
 
 
 def time_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
-    """Give the rows of one size: what, milliseconds, times faster than its peer."""
+    """Return the rows of one size: name, milliseconds, speed relative to its peer."""
     steps = {
         "auraloss": case.plain(case.auraloss),
         "create_stft_loss": case.plain(case.distill),
@@ -238,7 +238,10 @@ def time_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
 
 
 def share_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
-    """Give what `waveform` and another term on its magnitudes add to each other, by what each costs alone."""
+    """Return the costs that `waveform` and a term with the same magnitudes add to each other.
+
+    They are relative to the cost of each term alone.
+    """
     rows = []
     for name, text in (("log_distance", "L1 of the log magnitudes"), ("distance", "a spectral distance")):
         steps = {key: case.terms(key, waveform=True) for key in ("waveform", name, f"waveform,{name}")}
@@ -251,7 +254,7 @@ def share_rows(case: Case, runs: int, device: torch.device) -> list[list[str]]:
 
 
 def make_step(case: Case, name: str) -> Step:
-    """Give one of the steps whose memory is measured."""
+    """Return one of the steps whose memory is measured."""
     return {
         "auraloss": lambda: case.plain(case.auraloss),
         "create_stft_loss": lambda: case.plain(case.distill),
@@ -262,7 +265,7 @@ def make_step(case: Case, name: str) -> Step:
 
 
 def peak(name: str, size: tuple[int, int], device: torch.device, threads: int) -> float:
-    """Give the MB that a step needs at most, on a CPU in a process that has done nothing else."""
+    """Return the peak memory of a step in MB. On a CPU, it must run in a new process."""
     torch.set_num_threads(threads)
     make_step(Case(1, 3000, device), name)()
     step = make_step(Case(*size, device), name)
@@ -271,7 +274,7 @@ def peak(name: str, size: tuple[int, int], device: torch.device, threads: int) -
         before = torch.cuda.memory_allocated()
         step()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed must not serve the step unseen
+    ctypes.CDLL(None).malloc_trim(0)  # else the step could reuse freed memory without being measured
     (held,) = re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     step()
@@ -280,12 +283,12 @@ def peak(name: str, size: tuple[int, int], device: torch.device, threads: int) -
 
 
 def memory_rows(size: tuple[int, int], device: torch.device, threads: int) -> list[list[str]]:
-    """Give the peak of each step, on a CPU each in a process of its own, and its share of its peer's."""
+    """Return the peak memory of each step and its ratio to that of its peer."""
     peers = {"auraloss": "auraloss", "create_stft_loss": "auraloss", "waveform": "auraloss",
              "auraloss, flattened": "auraloss, flattened", "stft": "auraloss, flattened"}  # fmt: skip
     peaks = {}
     for name in peers:
-        if device.type == "cuda":  # whose allocator counts by itself, and which takes long to start
+        if device.type == "cuda":  # torch's allocator counts, and a new process would be slow to start
             peaks[name] = peak(name, size, device, threads)
             continue
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -295,7 +298,7 @@ def memory_rows(size: tuple[int, int], device: torch.device, threads: int) -> li
 
 
 def accuracy_row(case: Case) -> list[str]:
-    """Give the relative errors of both losses in float32, value and gradient, from auraloss in float64."""
+    """Return the relative errors of both losses' float32 values and gradients, against float64 auraloss."""
     exact = peer().to(case.target.device)
     for each in exact.stft_losses:
         each.window = each.window.to(case.target).double()
@@ -315,7 +318,7 @@ def accuracy_row(case: Case) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print the tables, and write them to a page if so asked."""
+    """Measure, print the tables, and optionally write them to a page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

@@ -1,6 +1,6 @@
-"""How long `distill --help` takes beside a bare `import click`, and what the imports behind it cost.
+"""Time of `distill --help` compared with `import click` alone, and of expensive imports.
 
-Run: python benchmarks/startup.py. What is not installed is left out.
+Run: python benchmarks/startup.py. Packages that are not installed are left out.
 """
 
 import importlib.util
@@ -21,14 +21,14 @@ COMMANDS = {
 
 
 def seconds(command: list[str]) -> float:
-    """Time one process."""
+    """Return the time of a process in seconds."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Time the commands in turn, so that a drift of the machine's speed meets them all."""
+    """Time the commands alternately, so that changes of the machine's speed affect them equally."""
     commands = {
         name: command
         for name, command in COMMANDS.items()

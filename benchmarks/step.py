@@ -1,14 +1,13 @@
-"""What a training step costs, part by part and term by term, and where its floor is.
+"""Time of a training step by part and by term, and its lower bound.
 
 Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device cpu|cuda] [--batch N]
      [--write PAGE]
 
-The parts are timed in turn in one process, each the median of several runs: the clips (drawn and
-augmented), the representation, the model alone (its encoder kept, as where a training begins with the base
-model), all terms together on the model's output (forward and backward, through the inverse where they look
-at the waveform), each term alone, and the optimizer. On one thread of a CPU times are those of this
-process, so that what others take of it does not count. A profile of each part says what matrix products
-(convolutions among them) and Fourier transforms take of it.
+The parts run alternately in one process, and times are medians of several runs. The parts are the clips
+(drawn and augmented), the representation, the model alone (with a frozen encoder, as in training from the
+base model), all terms together on the model's output (forward and backward, with the inverse for terms of the
+waveform), each term alone, and the optimizer. On one CPU thread, times are CPU times of this process. A
+profile of each part gives the shares of matrix products (including convolutions) and Fourier transforms.
 """
 
 import argparse
@@ -40,7 +39,7 @@ TRANSFORMS = ("aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c")
 
 
 class Step:
-    """The parts of a recipe's training step, each to be called on its own."""
+    """The parts of a recipe's training step, which can be called separately."""
 
     def __init__(self, draft: Draft, runs: Path) -> None:
         recipe = draft.recipe
@@ -76,7 +75,7 @@ class Step:
         } | {name: lambda loss=loss: self.compare(loss) for name, loss in losses.items()}
 
     def draw(self) -> torch.Tensor:
-        """Draw clips and change them."""
+        """Draw clips and augment them."""
         settings = self.settings
         length = drawn_samples(self.samples, settings.speed)
         return augment(
@@ -89,7 +88,7 @@ class Step:
         ).to(self.device)
 
     def learn(self) -> None:
-        """Go through the model and back."""
+        """Run the model forward and backward."""
         self.optimizer.zero_grad()
         with self.accelerator.autocast():
             outputs = self.model(self.spectrogram, self.noise)
@@ -97,7 +96,7 @@ class Step:
         torch.autograd.backward(learnt, [torch.ones_like(x) for x in learnt])
 
     def compare(self, loss: CombinedLoss) -> None:
-        """Go through a loss and back to the model's outputs."""
+        """Run a loss forward and backward, to the model's outputs."""
         made, mu, logvar = self.outputs
         inputs = LossInputs(
             prediction=Signal.from_spectrogram(
@@ -110,13 +109,13 @@ class Step:
         torch.autograd.grad(loss(inputs)["total"], self.outputs, allow_unused=True)
 
     def update(self) -> None:
-        """Move the weights."""
+        """Clip the gradient and take an optimizer step."""
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         self.optimizer.step()
 
 
 def timed(parts: dict[str, Callable[[], object]], runs: int, device: torch.device) -> dict[str, float]:
-    """Give the median seconds of each part, the parts taken in turn."""
+    """Return the median seconds of each part, with parts run alternately."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in parts}
@@ -131,14 +130,14 @@ def timed(parts: dict[str, Callable[[], object]], runs: int, device: torch.devic
 
 
 def profiled(part: Callable[[], object], device: torch.device) -> tuple[float, float, float]:
-    """Return the seconds of a part's operations, and of the matrix products and Fourier transforms in it."""
+    """Return the seconds of a part's operations, and those of its matrix products and Fourier transforms."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=activities) as result:
         for _ in range(5):
             part()
         if device.type == "cuda":
             torch.cuda.synchronize()
-    # Events of the device are its kernels, whose times those that started them have once more.
+    # Device events are kernels. The CPU events that launched them include their times already.
     spent = {
         event.key: event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
         for event in result.key_averages()
@@ -149,7 +148,7 @@ def profiled(part: Callable[[], object], device: torch.device) -> tuple[float, f
 
 
 def kernels(profiles: dict[str, tuple[float, float, float]], whole: float) -> str:
-    """Say how long a GPU is busy in a step of `whole` seconds, and with what."""
+    """Return a sentence on how long a GPU is busy in a step of `whole` seconds, and with what."""
     parts = [values for name, values in profiles.items() if not name.startswith("\N{NO-BREAK SPACE}")]
     busy, products, transforms = map(sum, zip(*parts, strict=True))
     return (
@@ -160,7 +159,7 @@ def kernels(profiles: dict[str, tuple[float, float, float]], whole: float) -> st
 
 
 def floors(step: Step, runs: int) -> str:
-    """Say what the arithmetic and the bytes of a step would take by themselves, at speeds measured here."""
+    """Return a sentence on the minimal times of a step's arithmetic and memory traffic at measured speeds."""
     with FlopCounterMode(display=False) as counter:
         step.learn()
     operations = counter.get_total_flops()
@@ -175,8 +174,9 @@ def floors(step: Step, runs: int) -> str:
     taken = timed({"product": lambda: one @ other, "copy": block.clone}, runs, step.device)
     rate = 2 * one.numel() * shape[1] / taken["product"]
     bandwidth = 2 * block.nbytes / taken["copy"]
-    # The representation is written; the model reads half of it, writes its own and reads the gradient; the
-    # loss reads both and writes the gradient. AdamW reads four numbers per weight and writes three.
+    # Memory traffic: the representation is written; the model reads half of it, writes its output and reads
+    # the gradient; the loss reads both and writes the gradient. AdamW reads four and writes three numbers
+    # per weight.
     weights = sum(parameter.numel() for parameter in step.model.parameters())
     moved = 6.5 * step.spectrogram.nbytes + 28 * weights
     return (
@@ -188,7 +188,7 @@ def floors(step: Step, runs: int) -> str:
 
 
 def main() -> None:
-    """Measure, print the table, and write it to a page if so asked."""
+    """Measure, print the table, and optionally write it to a page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--loss", help="by default the terms, and weights, of a recipe that names none")
     parser.add_argument("--threads", type=int, default=1)

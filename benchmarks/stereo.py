@@ -1,11 +1,12 @@
-"""What becomes of stereo: correlation, levels and sound of channels that are decoded apart and together.
+"""Preservation of stereo: correlation, levels and sound of channels decoded independently and together.
 
 Run: python benchmarks/stereo.py RUN RECORDINGS... [--seconds 3]
 
-Measures the recordings of several channels, and what is made of the others' and of noise: sources panned,
-mixed, delayed, out of phase, on one side alone. Prints a Markdown table: how far the correlation of the
-first two channels is off (mean and most), the most that a channel's level is off, Zimtohrli's mean over
-channels, and how far the real coherence is off, a mean over bins weighted by their amplitude.
+The sounds are the multi-channel recordings, and mixtures made of the others and of noise: sources panned,
+mixed, delayed, out of phase, on one side only. The script prints a Markdown table: the error of the
+correlation of the first two channels (mean and maximum), the maximum error of a channel's level, Zimtohrli's
+mean over channels, and the error of the real part of the coherence, averaged over bins weighted by their
+amplitude.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ DELAY = 0.0005
 
 @frozen
 class Row:
-    """What is measured of one sound."""
+    """The measurements of one sound."""
 
     correlation: float
     level: float
@@ -40,14 +41,14 @@ class Row:
 
 
 def correlation(waveform: Tensor) -> float:
-    """Return the correlation of the first two channels; 0 where one of them is silent."""
+    """Return the correlation of the first two channels, or 0 if one of them is silent."""
     left, right = waveform[:2].double()
     size = left.norm() * right.norm()
     return float(left @ right / size) if size > 0 else 0.0
 
 
 def measure(made: Tensor, original: Tensor, sample_rate: int, listener: Zimtohrli) -> Row:
-    """Compare what was made, `[C, N]`, with the original."""
+    """Compare a reconstruction `[C, N]` with the original."""
     heard = original.abs().amax(dim=1) > AUDIBLE
     levels = [10 * each[heard].double().square().mean(dim=1).log10() for each in (made, original)]
     ratings = [listener(*pair, sample_rate) for pair in zip(made[heard], original[heard], strict=True)]
@@ -65,8 +66,8 @@ def measure(made: Tensor, original: Tensor, sample_rate: int, listener: Zimtohrl
 
 
 def made_of(one: Tensor, other: Tensor, sample_rate: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield kinds of stereo and more made of two sources `[N]`."""
-    # Seeds from 0 on are those of the model's own noise.
+    """Yield names and waveforms of kinds of multi-channel sounds made from two sources `[N]`."""
+    # The model's own noise uses seeds from 0 on.
     noise = 0.05 * torch.randn(3, len(one), generator=torch.Generator().manual_seed(1000))
     delay = round(DELAY * sample_rate)
     yield "equal channels", one.expand(2, -1)
@@ -83,7 +84,7 @@ def made_of(one: Tensor, other: Tensor, sample_rate: int) -> Iterator[tuple[str,
 
 
 def material(folders: tuple[Path, ...], sample_rate: int, seconds: float) -> Iterator[tuple[str, Tensor]]:
-    """Yield the name of a kind and a waveform `[C, N]`, for each recording and each that is made."""
+    """Yield the name of a kind and a waveform `[C, N]` for each recording and each mixture."""
     samples, alone = int(seconds * sample_rate), []
     for folder in folders:
         for found in find_audio(folder).candidates:

@@ -1,4 +1,4 @@
-"""Write sounds of the generator to WAV, to listen to.
+"""Write sounds of `benchmarks/synthetic` to WAV files for listening.
 
 Run: python benchmarks/synthesize.py OUT [-n 20] [--seed 0] [--family NAME]
 """

@@ -1,19 +1,19 @@
-"""What a short training by each choice of terms does to the base model, on what it heard and what it did not.
+"""Effect of a short training with different losses on the base model, on training and held-out recordings.
 
 Run: python benchmarks/terms.py TRAIN HELDOUT [--steps 260] [--files 5 --files 20 --files 50]
      [--seed 0 --seed 1] [--loss LIST ...] [--jobs 2] [--out runs/terms] [--write SECTION]
 
-Each training takes so many of TRAIN's recordings, of which Distill holds out one in ten, and has one thread;
-`--jobs` of them run at a time. 260 steps are a minute on two quiet cores. Every model is measured on
-HELDOUT and on at most 13 of the recordings it was trained on, as `distill train` leaves it, which keeps only
-what does no harm. Those of the greatest number of files are measured again with all kept that they have
-learnt (`training.keep=1`).
+Each training uses `--files` of TRAIN's recordings, one in ten of which is held out, and one thread; `--jobs`
+trainings run at a time. 260 steps take a minute on two idle cores. Every model is measured on HELDOUT and on
+at most 13 of its training recordings, in the state that `distill train` leaves, which keeps only as much of
+the training as does no harm. Models with the largest number of files are measured again with all of the
+training kept (`training.keep=1`).
 
-Prints two tables, each figure with its range over the seeds: of models with all kept, which shows what
-each choice does by itself; and of models as they are left, as differences from the base model. With
-`--write terms` both go into `docs/sound.md`, and the rows of a plugin's terms into the plugin's
-README; with `--write minute` the second goes into `docs/sound.md`. What is in `--out` already is not done
-again.
+The script prints two tables, each figure with its range over the seeds: models with all of the training kept,
+which shows the effect of each loss itself; and models as left by `distill train`, as differences from the
+base model. `--write terms` writes both to `docs/sound.md`, and the rows of a plugin's terms to the plugin's
+README. `--write minute` writes the second table to `docs/sound.md`. Results that exist in `--out` are not
+computed again.
 """
 
 import json
@@ -62,17 +62,17 @@ LOSSES = (
         )
     ),
 )
-"""Without terms that look at the posterior alone: the encoder is kept, so that they change nothing."""
+"""Terms that depend only on the posterior are left out, since they have no effect on a frozen encoder."""
 
 MOST = 13
-"""Recordings trained on that are measured, at most."""
+"""The maximum of training recordings that are measured."""
 
 DIFFERENCES = ("Zimtohrli", "tones", "mel dB", "LSD dB")
 
 
 @frozen
 class Choice:
-    """One training."""
+    """A training run: number of files, loss and seed."""
 
     files: int
     loss: str
@@ -98,7 +98,7 @@ def main(
     train: Path, heldout: Path, *, steps: int, counts: tuple[int, ...], seeds: tuple[int, ...],
     losses: tuple[str, ...], jobs: int, out: Path, write: str | None,
 ) -> None:  # fmt: skip
-    """Train once per choice, measure, print the tables."""
+    """Train for each choice, measure, and print the tables."""
     torch.set_num_threads(1)
     trials = Trials(train, heldout, steps, out, most=max(counts))
     choices = [Choice(*each) for each in product(counts, losses, seeds)]
@@ -122,7 +122,7 @@ def main(
 
 
 class Trials:
-    """Trainings and measurements, each done once and kept in the folder `out`."""
+    """Training runs and measurements, whose results are cached in the folder `out`."""
 
     def __init__(self, train: Path, heldout: Path, steps: int, out: Path, *, most: int) -> None:
         self.train, self.heldout, self.steps, self.out, self.most = train, heldout, steps, out, most
@@ -130,7 +130,7 @@ class Trials:
         self.bases: dict[tuple[Path, ...], Mapping[str, float | None]] = {}
 
     def base(self, *heard: Path) -> Mapping[str, float | None]:
-        """Return the base model's figures on these recordings, or those in this folder."""
+        """Return the base model's figures on these recordings, or on those in this folder."""
         if heard not in self.bases:
             base = load_base()
             vae = VAE(base.model, self.representation).eval()
@@ -139,7 +139,7 @@ class Trials:
         return self.bases[heard]
 
     def found(self, choice: Choice) -> Mapping[str, Any]:
-        """Return what a training gives: figures as it leaves the model, with all kept, and of the base."""
+        """Return the figures of a training run: the model as left, with all kept, and the base model."""
         record = self.out / f"{choice.name}.json"
         if not record.exists():
             record.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ class Trials:
         terms = () if choice.loss == "default" else ("--loss", choice.loss)
         told = distill("train", corpus, *terms, "--steps", self.steps, "--seed", choice.seed,
                        "--out", run, "--set", "training.pairs=0")  # fmt: skip
-        (share,) = re.findall(r"Kept ([\d.]+)% of what was learnt", told)
+        (share,) = re.findall(r"Kept ([\d.]+)% of the training", told)
         names = [each["name"] for each in json.loads((run / "split.json").read_text())["train"]]
         step = -(-len(names) // MOST)
         trained = tuple(corpus / name for name in names[::step])
@@ -171,7 +171,7 @@ class Trials:
         return result
 
     def _corpus(self, count: int) -> Path:
-        """Return a folder of so many recordings, taken evenly from all of them."""
+        """Return a folder of `count` recordings, evenly spaced in the sorted list of all."""
         folder = self.out / f"corpus-{count}"
         if not folder.exists():
             paths = audio_below(self.train)
@@ -198,14 +198,14 @@ class Trials:
 
 
 def distill(*arguments: object) -> str:
-    """Run the command line on one thread, and return what it prints."""
+    """Run the command line on one thread and return its output."""
     command = [sys.executable, "-m", "distill", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
 def distributions(loss: str) -> set[str]:
-    """Name the distributions of the terms of a choice."""
+    """Return the distributions of the terms of a loss."""
     from distill import Registry
 
     return set() if loss == "default" else {term.distribution for term in Registry().choose(loss)}
@@ -214,7 +214,7 @@ def distributions(loss: str) -> set[str]:
 def terms_table(
     found: Mapping[Choice, Mapping[str, Any]], losses: Sequence[str], base: Mapping[str, float | None]
 ) -> str:
-    """Set the held-out figures of models with all kept, of the greatest number of files."""
+    """Format the held-out figures of models with all kept, for the largest number of files."""
     files = max(choice.files for choice in found)
     rows = [["base model", *(cell([base[name]]) for name in MEASURES), ""]]
     for loss in losses:
@@ -225,7 +225,7 @@ def terms_table(
 
 
 def minute_table(found: Mapping[Choice, Mapping[str, Any]]) -> str:
-    """Set the differences of models as they are left from the base model."""
+    """Format the differences between the models as left and the base model."""
     rows = []
     for files, loss in dict.fromkeys((choice.files, choice.loss) for choice in found):
         results = [found[choice] for choice in found if (choice.files, choice.loss) == (files, loss)]
@@ -239,12 +239,12 @@ def minute_table(found: Mapping[Choice, Mapping[str, Any]]) -> str:
 
 
 def named(loss: str) -> str:
-    """Set the name of a choice of terms."""
+    """Format the name of a loss."""
     return f"`{loss}`" if loss != "default" else "without `--loss`"
 
 
 def shares(results: Sequence[Mapping[str, Any]]) -> str:
-    """Set the shares of what was learnt that are kept."""
+    """Format the shares of the training that are kept."""
     values = [each["share"] for each in results]
     low, high = min(values), max(values)
     return f"{low:.0%}" if low == high else f"{low:.0%} to {high:.0%}"

@@ -1,10 +1,10 @@
-"""Whether a training with the weights that `distill losses profile` finds has the shares asked for.
+"""Check that training with the weights found by `distill losses profile` results in the wanted shares.
 
 Run: python benchmarks/weights.py [CORPUS] [--loss LIST] [--target TERM=SHARE,...] [--steps 300] [--more 200]
      [--write PAGE]
 
-Trains for some steps, profiles, trains on for `--more` steps with the weights found, and profiles again.
-Prints a Markdown table, and ends with status 1 if a share is more than 20 % off the one wanted.
+The script trains, profiles, continues for `--more` steps with the weights found, and profiles again. It
+prints a Markdown table, and exits with status 1 if a share differs by more than 20 % from the wanted one.
 """
 
 import json
@@ -31,7 +31,7 @@ _TOLERANCE = 0.2
 @click.option("--more", default=200, show_default=True)
 @click.option("--write", type=click.Path(path_type=Path), help="Page to write the table to.")
 def main(corpus: str | None, *, loss: str, target: str, steps: int, more: int, write: Path | None) -> None:
-    """Train, profile, train on, profile again; print the table."""
+    """Train, profile, continue, profile again, and print the table."""
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
         recordings = [corpus] if corpus else []  # or the demo corpus
@@ -71,13 +71,13 @@ def main(corpus: str | None, *, loss: str, target: str, steps: int, more: int, w
 
 
 def distill(*arguments: str) -> str:
-    """Run the command line and give what it prints."""
+    """Run the command line and return its output."""
     command = [sys.executable, "-m", "distill", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def by_name(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Give what was measured of each term under its name."""
+    """Return the measurements of each term by name."""
     return {term["name"]: term for term in record["terms"]}
 
 

@@ -1,4 +1,4 @@
-"""Train on sounds that Python has made, with a term of your own, and listen: cells for a notebook."""
+"""Train on arrays with a custom term, then use the model: cells for a notebook."""
 
 # %% Sounds as arrays, and a term that needs no package
 import torch
@@ -13,7 +13,7 @@ corpus = [(name, 0.5 * torch.sin(6.283 * hz * time), 16_000) for name, hz in pit
 
 
 class Even(nn.Module):
-    """Latents that change little from one to the next."""
+    """Penalize the difference between successive latent frames."""
 
     def __init__(self, _: TermConfig) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ small |= {"training.learning_rate": 5e-3, "training.warmup_steps": 5, "recon.wei
 loss = ["stft", "recon", even]
 run = distill.train(corpus, loss=loss, steps=30, options=small, device="cpu", observer=Watch())
 
-# %% What it makes of a sound, new sounds, and how close it comes
+# %% Reconstruct a sound, generate new ones, and evaluate the model
 model = distill.load(run)
 again = model.reconstruct(corpus[0][1])
 sounds = model.generate(4, seed=0)

@@ -1,4 +1,4 @@
-"""Train a model of your own with the combined loss: no trainer, no command line, no VAE of ours."""
+"""Train a custom model with the combined loss, without Distill's trainer, command line or VAE."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ loss = compose("waveform,recon,kl", {"reconstruction.weight": 1.0, "kl.free_bits
 
 
 class TinyVAE(nn.Module):
-    """Two linear layers around eight latents per frame."""
+    """Two linear layers with eight latents per frame."""
 
     def __init__(self) -> None:
         super().__init__()

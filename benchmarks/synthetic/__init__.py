@@ -1,7 +1,7 @@
-"""Sounds for training before there are recordings: what lies in sample libraries, made by a program.
+"""Synthetic sounds for training the base model, similar to those in sample libraries.
 
-A sound is a function of its seed. It is of one of the families below; then it may be driven, put into a room,
-coloured, cut, and given a level and a floor of noise.
+A sound is a function of its seed. It is drawn from one of the families below, and then processed at random:
+distortion, effects, reverberation, equalization, trimming, level and background noise.
 """
 
 from functools import partial
@@ -50,7 +50,7 @@ _PLAIN = {
     "melody": Family(mixtures.melody, 5, 1, 5),
 }
 FAMILIES = _PLAIN | {"layers": Family(partial(mixtures.layers, families=tuple(_PLAIN.values())), 14, 0.5, 5)}
-_CHAIN = (  # what happens to a sound, in this order, and how often
+_CHAIN = (  # the processing steps in order, with their probabilities
     (0.7, recording.trimmed),
     (0.35, effects.unsteady),
     (0.35, effects.with_friction),
@@ -66,18 +66,18 @@ _CHANCES = _CHANCES / _CHANCES.sum()
 
 
 def make_sound(seed: int, sample_rate: int = 44_100) -> NDArray[np.float32]:
-    """Return the sound of a seed, [N]: 0.3 to 6 seconds, a peak of at most 1.
+    """Return the sound of a seed, [N], of 0.3 to 6 seconds with a peak of at most 1.
 
     Args:
-        seed: Any integer that is not negative; the same one gives the same sound.
-        sample_rate: In Hz.
+        seed: a non-negative integer. Equal seeds give equal sounds.
+        sample_rate: in Hz.
     """
     rng = np.random.default_rng(seed)
     return make_sound_of(FAMILIES[_draw(rng)], rng, sample_rate)
 
 
 def family_of(seed: int) -> str:
-    """Return the name of the family that the sound of a seed is of."""
+    """Return the name of the family of a seed's sound."""
     return _draw(np.random.default_rng(seed))
 
 
@@ -86,7 +86,7 @@ def _draw(rng: np.random.Generator) -> str:
 
 
 def make_sound_of(family: Family, rng: np.random.Generator, sample_rate: int = 44_100) -> Sound:
-    """Return a sound of a family, [N], as it might lie in a sample library."""
+    """Return a sound of a family, [N], with random processing."""
     n = round(log_uniform(rng, family.shortest, family.longest) * sample_rate)
     x = normalised(family.make(rng, n, sample_rate))
     for chance, step in _CHAIN:

@@ -1,4 +1,4 @@
-"""Curves over time that control a sound: random walks, envelopes, phases. `N` samples."""
+"""Control curves: random curves, envelopes, phases. `N` samples."""
 
 from typing import TypeAlias
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Sound: TypeAlias = NDArray[np.float32]
-CONTROL_HOP = 64  # samples between the points of a curve that moves slowly
+CONTROL_HOP = 64  # samples between the points of a slow curve
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -15,7 +15,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def normalised(x: Sound) -> Sound:
-    """Return the sound with a peak of 1, or silence as it is."""
+    """Return the sound scaled to a peak of 1. Silence stays silent."""
     return x / np.float32(max(float(np.abs(x).max()), 1e-9))
 
 
@@ -25,7 +25,7 @@ def seconds(n: int, sample_rate: int) -> Sound:
 
 
 def upsample(control: NDArray[np.floating], n: int, hop: int = CONTROL_HOP) -> Sound:
-    """Return [N] samples of the line through points that are `hop` samples apart; the last one is held."""
+    """Interpolate points that are `hop` samples apart linearly, [N]. The last point is held."""
     points = -(-n // hop) + 1
     control = np.asarray(control[:points], dtype=np.float32)
     if len(control) < points:
@@ -35,7 +35,7 @@ def upsample(control: NDArray[np.floating], n: int, hop: int = CONTROL_HOP) -> S
 
 
 def wander(rng: np.random.Generator, n: int, sample_rate: int, rate: float) -> Sound:
-    """Return a smooth curve [N] of unit variance at its points, `rate` of which come per second."""
+    """Return a smooth curve [N] through `rate` random points per second, of unit variance."""
     position = np.arange(-(-n // CONTROL_HOP) + 1) * (CONTROL_HOP * rate / sample_rate) + rng.random()
     index = position.astype(int)
     weight = position - index
@@ -50,7 +50,7 @@ def phase_of(frequency: NDArray[np.floating], sample_rate: int) -> NDArray[np.fl
 
 
 def sine(phase: NDArray[np.float64]) -> Sound:
-    """Return the sine of a phase in cycles, which is wrapped before the precision is halved."""
+    """Return the sine of a phase in cycles. The phase is wrapped before the conversion to float32."""
     return np.sin((phase - np.floor(phase)).astype(np.float32) * np.float32(2 * np.pi))
 
 
@@ -73,7 +73,7 @@ def fade(x: Sound, start: int, end: int) -> Sound:
 
 
 def pitch_curve(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return the factor [N] by which a pitch moves: vibrato, glides and drift, each in some of the sounds."""
+    """Return a random factor [N] for a pitch, with vibrato, glides and drift, each at random."""
     octaves = np.zeros(n, np.float32)
     time = seconds(n, sample_rate)
     if rng.random() < 0.35:

@@ -1,4 +1,4 @@
-"""Effects: distortion, echoes, chorus, unsteadiness, noise that follows a sound."""
+"""Effects: distortion, echoes, chorus, wow and flutter, and noise that follows a sound."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from .spectra import bins, fast_size, filtered, moving_noise, random_gain
 
 
 def driven(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound through a soft or a hard limiter, sometimes after an equaliser."""
+    """Return the sound with soft or hard clipping, sometimes after an equalizer."""
     if rng.random() < 0.3:
         size = fast_size(len(x))
         x = normalised(filtered(x, random_gain(rng, bins(size, sample_rate), 4), size))
@@ -28,7 +28,7 @@ def echoed(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
 
 
 def delayed(x: Sound, delay: NDArray[np.floating]) -> Sound:
-    """Return the sound after a delay in samples, [N], that may move."""
+    """Return the sound after a delay in samples, [N], which may change over time."""
     place = np.arange(len(x), dtype=np.float64) - delay
     index = np.clip(place.astype(np.int64), 0, len(x) - 2)
     weight = np.clip(place - index, 0, 1).astype(np.float32)
@@ -36,7 +36,7 @@ def delayed(x: Sound, delay: NDArray[np.floating]) -> Sound:
 
 
 def chorused(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound with up to three copies of it whose delays move: chorus, flanger."""
+    """Return the sound with up to three copies with changing delays: chorus, flanger."""
     result = x.copy()
     for _ in range(rng.integers(1, 4)):
         centre = sample_rate * log_uniform(rng, 0.001, 0.03)
@@ -48,11 +48,11 @@ def chorused(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
 
 
 def unsteady(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound with wow, flutter and modulation noise: partials get skirts."""
+    """Return the sound with wow, flutter and modulation noise, which add side bands to partials."""
     n = len(x)
     if rng.random() < 0.6:
         rate = log_uniform(rng, 1, 40)
-        speed = log_uniform(rng, 0.0005, 0.01)  # relative, at its largest about
+        speed = log_uniform(rng, 0.0005, 0.01)  # approximate maximum of the relative change
         depth = sample_rate * speed / (2 * np.pi * rate)
         x = delayed(x, depth * (2.5 + wander(rng, n, sample_rate, 2 * rate).clip(-2.5, 2.5)))
     rate = log_uniform(rng, 10, 600)

@@ -1,4 +1,4 @@
-"""What a family of sounds is."""
+"""Families of sounds."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,10 +12,10 @@ class Family(NamedTuple):
     """A kind of sound.
 
     Args:
-        make: Returns a sound of any level, given a source of randomness, N and a sample rate in Hz.
-        weight: How often it comes, relative to the others.
-        shortest: In seconds.
-        longest: In seconds.
+        make: maps a random generator, N and the sample rate in Hz to a sound [N] of any level.
+        weight: the relative frequency of the family.
+        shortest: the minimum length in seconds.
+        longest: the maximum length in seconds.
     """
 
     make: Callable[[np.random.Generator, int, int], Sound]

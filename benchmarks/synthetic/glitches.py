@@ -1,4 +1,4 @@
-"""Sounds of machines that err: clicks, impulses, bursts, held bits, stutters."""
+"""Glitches: clicks, impulses, bursts, held values, stutters."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .tones import frequency_modulation, pitch, tone
 
 
 def clicks(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return one click or several, as they are or through a filter that rings; the rest is near silence."""
+    """Return one or more clicks, sometimes through a resonant filter."""
     x = np.zeros(n, np.float32)
     for _ in range(int(log_uniform(rng, 1, 12))):
         start, width = int(rng.integers(0, max(1, n - 400))), int(log_uniform(rng, 1, 200))
@@ -25,7 +25,7 @@ def clicks(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def pulses(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a train of impulses or square waves, in bursts whose rate jumps."""
+    """Return bursts of impulses or square waves with different rates."""
     count = int(rng.integers(1, 12))
     rates = np.exp(rng.uniform(np.log(15), np.log(3000), count))
     edges = np.sort(rng.integers(0, n, count - 1)) if count > 1 else np.zeros(0, int)
@@ -40,7 +40,7 @@ def pulses(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def data(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return random numbers that are held, as a modem or a broken file has them; the rate may glide."""
+    """Return held random values, similar to a modem or a broken file, at a rate that may glide."""
     rate = log_uniform(rng, 100, 12_000) * pitch_curve(rng, n, sample_rate)
     step = np.minimum(phase_of(rate, sample_rate).astype(np.int64), n - 1)
     values = gaussian(rng, n)[step]
@@ -51,7 +51,7 @@ def data(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def crushed(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return another sound with few bits, a low sample rate, or clipped."""
+    """Return another sound, quantized to few bits, at a low sample rate, or clipped."""
     source = (tone, frequency_modulation, modal, pitched_drum, speech)[rng.integers(5)]
     x = source(rng, n, sample_rate)
     x = x / (np.abs(x).max() + 1e-9)
@@ -67,7 +67,7 @@ def crushed(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def stutter(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a short piece of another sound, repeated, now and then faster, reversed or left out."""
+    """Return a short piece of another sound, repeated, sometimes faster, reversed or silent."""
     piece = int(np.clip(log_uniform(rng, 0.01, 0.4) * sample_rate, 200, n))
     source = (tone, frequency_modulation, filtered_noise, evolving_noise, speech)[rng.integers(5)]
     x = source(rng, max(piece, sample_rate // 4), sample_rate)[:piece]

@@ -1,4 +1,4 @@
-"""Sounds of several others: rhythms of one-shots in a grid, melodies, layers."""
+"""Combinations of sounds: rhythms, melodies, layers."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from .tones import bass, frequency_modulation, plain_tone, tone
 
 
 def drum_loop(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return two to six drums and other one-shots that repeat in a grid."""
+    """Return a rhythm of two to six drums and other one-shots on a grid."""
     step = int(sample_rate * 60 / rng.uniform(70, 180) / 4)
     steps = max(2, n // step)
     bar = int(rng.choice([4, 8, 16]))
@@ -37,7 +37,7 @@ def drum_loop(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def melody(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return an arpeggio or a melody of 2 to 12 notes of one instrument."""
+    """Return an arpeggio or melody of 2 to 12 notes of one instrument."""
     count = int(rng.integers(2, 13))
     step = n // count
     length = min(int(step * log_uniform(rng, 0.5, 4)) + 1000, n)
@@ -62,7 +62,7 @@ def melody(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def layers(rng: np.random.Generator, n: int, sample_rate: int, families: Sequence[Family]) -> Sound:
-    """Return two or three sounds of other families at levels up to 30 dB apart, some of which begin later."""
+    """Return a sum of two or three sounds of other families at levels up to 30 dB apart; some begin later."""
     weights = np.array([family.weight for family in families])
     result = np.zeros(n, np.float32)
     for i in range(rng.integers(2, 4)):

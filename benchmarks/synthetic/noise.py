@@ -1,4 +1,4 @@
-"""Noises: of random spectra and envelopes, of grains and drops, of wind and water."""
+"""Noises: with random spectra and envelopes, grains, wind, records."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .spectra import (
 def filtered_noise(
     rng: np.random.Generator, n: int, sample_rate: int, band: tuple[float, float] | None = None
 ) -> Sound:
-    """Return noise of a random spectrum, or of a `band` in Hz, with a random envelope."""
+    """Return noise with a random spectrum, or in a `band` in Hz, and with a random envelope."""
     size = fast_size(n)
     f = bins(size, sample_rate)
     gain = random_gain(rng, f, log_uniform(rng, 2, 14), rng.uniform(-5, 3))
@@ -31,7 +31,7 @@ def filtered_noise(
 
 
 def evolving_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return noise whose spectrum goes from one random shape to others, slowly or in steps."""
+    """Return noise whose spectrum changes between random shapes, gradually or in steps."""
     hop = int(rng.choice([128, 256, 512]))
     frames = -(-n // hop) + 1
     count = int(rng.integers(2, 9))
@@ -49,7 +49,7 @@ def evolving_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def wind(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return wind, surf or fire: bands whose centres and levels wander, over a low rumble."""
+    """Return wind, surf or fire: bands with varying centres and levels, and a low rumble."""
     hop = 512
     frames = -(-n // hop) + 1
     octaves = np.log2(np.maximum(bins(2 * hop, sample_rate), 15))[None]
@@ -69,7 +69,7 @@ def wind(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def grains(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return crackle, rain, gravel or bubbles: many short grains at random times and of random strength."""
+    """Return crackle, rain, gravel or bubbles: many short grains at random times and levels."""
     length = n / sample_rate
     result = np.zeros(n, np.float32)
     shapes = []
@@ -107,7 +107,7 @@ def _dense(impulses: Sound, shape: Sound) -> Sound:
 
 
 def vinyl(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return the noise of a record or a tape: hiss, rumble, hum, clicks and pops."""
+    """Return the noise of a record or tape: hiss, rumble, hum, clicks and pops."""
     size = fast_size(n)
     f = bins(size, sample_rate)
     hiss = random_gain(rng, f, 4, -1) + np.float32(log_uniform(rng, 0.1, 20)) * band_gain(f, 5, 50, 12)
@@ -131,7 +131,7 @@ def vinyl(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def gated_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return noise that is switched on and off, regularly or not, each time with another level."""
+    """Return noise that is switched on and off at varying levels."""
     size = fast_size(n)
     x = stationary_noise(rng, n, random_gain(rng, bins(size, sample_rate), 8, rng.uniform(-3, 3)), size)
     count = int(max(2, log_uniform(rng, 2, 20) * n / sample_rate))

@@ -1,4 +1,4 @@
-"""Banks of partials: harmonic ones by wavetables that move, decaying ones by one matrix product."""
+"""Oscillators: wavetables for harmonic partials, and a matrix product for decaying partials."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ from .spectra import irfft
 
 
 class Wavetable:
-    """One period of an oscillator, for each of K spectra between which it can move.
+    """A wavetable oscillator with K spectra, between which it can interpolate.
 
     Args:
-        harmonics: Complex amplitudes of the harmonics 1, 2, ... of each spectrum, [K, H].
+        harmonics: complex amplitudes of the harmonics 1, 2, ... of each spectrum, [K, H].
     """
 
     def __init__(self, harmonics: NDArray[np.complexfloating]) -> None:
@@ -25,10 +25,10 @@ class Wavetable:
         self._table = (tables + 1j * steps).astype(np.complex64).reshape(-1)
 
     def __call__(self, phase: NDArray[np.float64], position: NDArray[np.floating] | None = None) -> Sound:
-        """Return the sound, [N], of the phase in cycles, [N].
+        """Return the sound [N] for a phase in cycles [N].
 
-        The position, [N] within 0..K - 1, says between which of the spectra each sample lies; without it, all
-        have the first one.
+        The position, [N] within 0..K - 1, interpolates between the spectra. By default, the first one is
+        used.
         """
         place = (phase - np.floor(phase)) * self.size
         index = place.astype(np.int64)
@@ -59,8 +59,8 @@ def damped(
 ) -> Sound:
     """Return the sum of P partials that decay exponentially, [N].
 
-    A power z^(a + b) is z^a times z^b: the partials at the beginnings of all blocks, times the partials
-    within a block, is one product of matrices.
+    Since z^(a + b) = z^a z^b, the sum is the matrix product of the partials at the beginnings of all blocks
+    and the partials within a block.
 
     Args:
         frequencies: In Hz, [P]; what lies above 0.49 of the sample rate is left out.

@@ -1,4 +1,4 @@
-"""Struck sounds: modes that decay each by itself, drums whose pitch falls, snares, hats, cymbals, claps."""
+"""Percussion: modal sounds, drums, snares, hats, cymbals, claps, impacts."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def mode_ratios(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
 
 
 def onset_noise(rng: np.random.Generator, n: int, sample_rate: int, t60: float | None = None) -> Sound:
-    """Return a short burst of coloured noise [N] with a peak of about 1: what strikes."""
+    """Return a short burst of coloured noise [N] with a peak of about 1, for the onset of a struck sound."""
     length = min(n, int(sample_rate * 0.25))
     size = fast_size(length)
     gain = random_gain(rng, bins(size, sample_rate), 6, rng.uniform(-4, 3))
@@ -39,7 +39,7 @@ def onset_noise(rng: np.random.Generator, n: int, sample_rate: int, t60: float |
 
 
 def modal(rng: np.random.Generator, n: int, sample_rate: int, kind: str | None = None) -> Sound:
-    """Return a struck body: tabla, tom, bell, bar, plate or one of no name."""
+    """Return a struck body: membrane, tabla, bar, bell, plate, or one with random modes."""
     kind = str(rng.choice(["membrane", "tabla", "bar", "bell", "plate", "other"])) if kind is None else kind
     low, high = {"membrane": (50, 400), "tabla": (70, 450), "bar": (150, 3000)}.get(kind, (80, 2500))
     f0 = log_uniform(rng, low, high)
@@ -49,7 +49,7 @@ def modal(rng: np.random.Generator, n: int, sample_rate: int, kind: str | None =
     t60s = longest * ratios ** -rng.uniform(0.2, 1.3) * np.exp(rng.normal(0, 0.4, len(ratios)))
     amplitudes = ratios ** -rng.uniform(0, 1.2) * np.abs(rng.normal(0, 1, len(ratios))) + 1e-4
     frequencies = ratios * f0
-    if rng.random() < 0.5:  # modes that come in pairs beat
+    if rng.random() < 0.5:  # pairs of modes, which beat
         frequencies = np.append(frequencies, frequencies + rng.normal(0, 2, len(frequencies)))
         t60s, amplitudes = np.append(t60s, t60s), np.append(amplitudes, amplitudes * rng.random(len(ratios)))
     phases = rng.choice([0.0, 0.5], len(frequencies)) - 0.25 + rng.normal(0, 0.03, len(frequencies))
@@ -60,7 +60,7 @@ def modal(rng: np.random.Generator, n: int, sample_rate: int, kind: str | None =
 
 
 def cymbal(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return hundreds of dense modes over noise."""
+    """Return a cymbal: hundreds of dense modes, and noise."""
     count = int(log_uniform(rng, 100, 600))
     frequencies = np.exp(rng.uniform(np.log(log_uniform(rng, 150, 3000)), np.log(20_000), count))
     longest = log_uniform(rng, 0.15, 5)
@@ -110,7 +110,7 @@ def hat(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def kick(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a bass drum: a sine that falls to 30..90 Hz, a click, sometimes driven."""
+    """Return a bass drum: a sine that falls to 30..90 Hz, and a click, sometimes distorted."""
     end, octaves = log_uniform(rng, 30, 90), rng.uniform(0.3, 3.5)
     time = seconds(n, sample_rate)
     curve = np.exp2(octaves * np.exp(-time / np.float32(log_uniform(rng, 0.004, 0.08))))
@@ -126,7 +126,7 @@ def kick(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def pitched_drum(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a drum whose pitch moves while its harmonics die one after another: tom, tabla, conga."""
+    """Return a drum with a changing pitch and harmonics that decay at different rates: tom, tabla, conga."""
     f0, spectra = log_uniform(rng, 55, 450), 12
     length = n / sample_rate
     time = seconds(n, sample_rate)
@@ -148,7 +148,7 @@ def pitched_drum(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def snare(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a snare drum or rim shot: a few modes of a membrane under rattling noise."""
+    """Return a snare drum or rim shot: a few modes of a membrane, and rattling noise."""
     f0 = log_uniform(rng, 120, 350)
     ratios = np.array(_MEMBRANE[: int(rng.integers(2, 9))])
     t60s = log_uniform(rng, 0.06, 0.5) * np.exp(rng.normal(0, 0.3, len(ratios))) / np.sqrt(ratios)
@@ -171,7 +171,7 @@ def snare(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def _darkening(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return noise [N] that decays faster the higher it is."""
+    """Return noise [N] whose high frequencies decay faster."""
     f = bins(512, sample_rate)
     times = np.arange(-(-n // 256) + 2)[:, None] * (256 / sample_rate)
     t60s = log_uniform(rng, 0.1, 1) * (np.maximum(f, 100) / 1000) ** -rng.uniform(0.1, 0.7)
@@ -180,7 +180,7 @@ def _darkening(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def clap(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a clap: several bursts within 40 ms and a tail, around one or two resonances."""
+    """Return a clap: a few bursts in quick succession and a tail, band-limited."""
     size = fast_size(n)
     centre = log_uniform(rng, 700, 2500)
     gain = band_gain(bins(size, sample_rate), centre * 0.7, centre * rng.uniform(1.2, 6), rng.uniform(9, 30))
@@ -197,7 +197,7 @@ def clap(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def impact(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a blow: noise that darkens as it decays, with low modes under it."""
+    """Return an impact: noise whose high frequencies decay faster, with low modes."""
     x = _darkening(rng, n, sample_rate)
     x = x / (np.abs(x).max() + 1e-9)
     count = int(rng.integers(0, 20))

@@ -1,4 +1,4 @@
-"""What recording, mastering and cutting leave in a sound: colour, limits, noise, silence, level."""
+"""Traces of recording and editing: equalization, background noise, trimming, silence, level."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .spectra import band_gain, bins, fast_size, filtered, moving_noise, random_
 
 
 def equalised(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound with a tilt, a random equalisation, or the band of an old or a coarse recording."""
+    """Return the sound with a spectral tilt, random equalization, or the limited band of an old recording."""
     size = fast_size(len(x))
     f = bins(size, sample_rate)
     gain = random_gain(rng, f, rng.uniform(0.5, 3), rng.uniform(-2, 2))
@@ -36,7 +36,7 @@ def noise_floor(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def trimmed(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound without what is 25 to 80 dB below its loudest 10 ms at either end; 0.3 s are left."""
+    """Trim both ends that are 25 to 80 dB below the loudest 10 ms of the sound; keep at least 0.3 s."""
     block = sample_rate // 100
     energy = np.append((x[: len(x) // block * block].reshape(-1, block) ** 2).mean(1), 0)
     loud = np.flatnonzero(energy > energy.max() * 10 ** -rng.uniform(2.5, 8))
@@ -47,7 +47,7 @@ def trimmed(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
 
 
 def padded(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound after silence, before silence, or both."""
+    """Return the sound with silence before it, after it, or both."""
     before, after = (
         int(sample_rate * log_uniform(rng, 0.001, 0.5)) if rng.random() < 0.5 else 0 for _ in range(2)
     )
@@ -55,7 +55,7 @@ def padded(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
 
 
 def quantised(rng: np.random.Generator, x: Sound) -> Sound:
-    """Return the sound in 16 bits, half of the time with triangular dither."""
+    """Return the sound quantized to 16 bits, half of the time with triangular dither."""
     dither = rng.random((2, len(x)), np.float32).sum(0) - 1 if rng.random() < 0.5 else np.float32(0)
     return np.round(x * 32_767 + dither) / np.float32(32_768)
 

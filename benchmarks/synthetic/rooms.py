@@ -1,4 +1,4 @@
-"""Rooms: reverberation, echoes, resonances of small bodies."""
+"""Rooms: random impulse responses and reverberation."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .spectra import bins, fast_size, irfft, moving_noise, random_gain, rfft
 
 
 def impulse_response(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return the response of a room, N samples at most: high frequencies decay faster."""
+    """Return the impulse response of a room, at most N samples, in which high frequencies decay faster."""
     t60 = log_uniform(rng, 0.1, 4)
     length = int(np.clip(t60 * sample_rate * 0.8, 1000, n))
     f = bins(512, sample_rate)
@@ -23,7 +23,7 @@ def impulse_response(rng: np.random.Generator, n: int, sample_rate: int) -> Soun
 
 
 def reverberated(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
-    """Return the sound in a room: longer than the sound, and 6 s at most."""
+    """Return the sound with reverberation, which makes it longer, up to 6 s."""
     response = impulse_response(rng, 6 * sample_rate, sample_rate)
     length = min(len(x) + int(len(response) * rng.uniform(0.1, 1)), 6 * sample_rate)
     size = fast_size(min(len(x) + len(response), 2 * length))

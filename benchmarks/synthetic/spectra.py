@@ -1,4 +1,4 @@
-"""Noise and filters that are made in the frequency domain. `N` samples, `F` bins, `T` frames."""
+"""Noise and filters in the frequency domain. `N` samples, `F` bins, `T` frames."""
 
 from functools import cache, lru_cache
 
@@ -12,8 +12,8 @@ from .curves import Sound, log_uniform
 def rfft(x: NDArray[np.float32], size: int) -> NDArray[np.complex64]:
     """Return the spectrum of a sound, [size / 2 + 1], padded with zeros to an even `size`.
 
-    Even and odd samples are the parts of one complex signal, whose spectrum torch computes in a fifth of the
-    time that it takes for a real one.
+    Even and odd samples are combined to a complex signal, whose spectrum torch computes in a fifth of the
+    time needed for a real one.
     """
     padded = np.zeros(size, np.float32)
     padded[: len(x)] = x
@@ -31,7 +31,7 @@ def _twiddles(size: int) -> NDArray[np.complex64]:
 def irfft(spectrum: NDArray[np.complexfloating], size: int) -> NDArray[np.float32]:
     """Return the signal of `size` samples in the last axis.
 
-    Of one long signal numpy is faster, of many short ones torch.
+    NumPy is faster for one long signal, torch for many short ones.
     """
     spectrum = np.ascontiguousarray(spectrum, np.complex64)
     if spectrum.ndim == 1:
@@ -50,7 +50,7 @@ def _pool() -> Sound:
 
 
 def gaussian(rng: np.random.Generator, n: int) -> Sound:
-    """Return [N] normally distributed numbers, read from a random place of a fixed pool."""
+    """Return [N] normally distributed numbers, read from a random position in a fixed pool."""
     pool = _pool()
     if n > len(pool):
         return rng.standard_normal(n, dtype=np.float32)
@@ -66,8 +66,8 @@ def random_gain(
     Args:
         rng: The source of randomness.
         frequency: Frequencies in Hz, of any shape.
-        spread: Standard deviation in dB between points one octave apart.
-        tilt: Mean slope in dB per octave.
+        spread: standard deviation in dB between points one octave apart.
+        tilt: mean slope in dB per octave.
     """
     octaves = np.log2(np.maximum(frequency, 10.0) / 20.0).astype(np.float32)
     step = log_uniform(rng, 0.3, 2)
@@ -111,7 +111,7 @@ def stationary_noise(rng: np.random.Generator, n: int, gain: NDArray[np.floating
 
 
 def moving_noise(rng: np.random.Generator, n: int, gains: NDArray[np.floating]) -> Sound:
-    """Return [N] samples of noise whose spectrum moves.
+    """Return [N] samples of noise with a time-varying spectrum.
 
     Args:
         rng: The source of randomness.

@@ -1,4 +1,4 @@
-"""Voices: a glottal source and noise through formants that move from sound to sound. `T` frames of 10 ms."""
+"""Voices: a glottal source and noise, filtered by time-varying formants. `T` frames of 10 ms."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ _HIGHEST = np.array([850.0, 2500.0, 3200.0, 3900.0, 5200.0])
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """What the mouth does, frame by frame.
+    """The articulation in each frame.
 
     Args:
-        formants: In Hz, [T, 5].
-        voicing: Amplitude of the voice, [T].
-        breath: Amplitude of noise through the formants, [T].
-        hiss: Amplitude of fricative noise, [T].
-        hiss_centre: Its centre in Hz, [T].
+        formants: formant frequencies in Hz, [T, 5].
+        voicing: amplitude of the glottal source, [T].
+        breath: amplitude of noise filtered by the formants, [T].
+        hiss: amplitude of fricative noise, [T].
+        hiss_centre: centre of the fricative noise in Hz, [T].
     """
 
     formants: NDArray[np.float64]
@@ -34,12 +34,12 @@ class Track:
 
 
 def utterance(rng: np.random.Generator, frames: int, tract: float) -> Track:
-    """Return syllables of random consonants and vowels, with pauses, in a rhythm of their own.
+    """Return syllables of random consonants and vowels, with pauses, at a random pace.
 
     Args:
-        rng: The source of randomness.
-        frames: The number of frames.
-        tract: Length of the vocal tract relative to the average.
+        rng: the random generator.
+        frames: the number of frames.
+        tract: the length of the vocal tract relative to the average.
     """
     voicing, breath, hiss = np.zeros(frames), np.full(frames, 1e-3), np.zeros(frames)
     centre, formants = np.full(frames, 3000.0), np.zeros((frames, 5))
@@ -107,9 +107,9 @@ def sung(rng: np.random.Generator, frames: int, tract: float) -> Track:
 def _vocal_tract(
     frequency: NDArray[np.floating], track: Track, width: float, higher: float
 ) -> NDArray[np.complex64]:
-    """Return the response of five resonators at the frequencies [T or 1, F], [T, F].
+    """Return the response [T, F] of five resonators at the frequencies [T or 1, F].
 
-    Instead of more resonators, a power `higher` of the frequency lifts what lies beyond them.
+    A power `higher` of the frequency replaces further resonators above them.
     """
     response = np.ones((len(track.formants), frequency.shape[1]), np.complex64)
     for i in range(5):
@@ -119,7 +119,7 @@ def _vocal_tract(
 
 
 def voiced(rng: np.random.Generator, n: int, sample_rate: int, track: Track, f0: Sound, tilt: float) -> Sound:
-    """Return the glottal source through the formants, [N]; `f0` in Hz, [N]; harmonic k has k^-tilt."""
+    """Return the glottal source filtered by the formants, [N]; `f0` [N] in Hz; harmonic k has k^-tilt."""
     hop = int(_FRAME * sample_rate)
     count = int(np.clip(0.49 * sample_rate / f0.max(), 1, 256))
     k = np.arange(1, count + 1, dtype=np.float32)
@@ -132,7 +132,7 @@ def voiced(rng: np.random.Generator, n: int, sample_rate: int, track: Track, f0:
 
 
 def unvoiced(rng: np.random.Generator, n: int, sample_rate: int, track: Track) -> Sound:
-    """Return the breath through the formants and the hiss of consonants, [N]."""
+    """Return breath noise filtered by the formants, and the hiss of consonants, [N]."""
     hop = int(_FRAME * sample_rate)
     size = 2 * hop
     f = bins(size, sample_rate)[None]
@@ -143,7 +143,7 @@ def unvoiced(rng: np.random.Generator, n: int, sample_rate: int, track: Track) -
 
 
 def intonation(rng: np.random.Generator, n: int, sample_rate: int, base: float, *, singing: bool) -> Sound:
-    """Return the fundamental frequency in Hz, [N]: a melody with jitter, or notes with vibrato."""
+    """Return the fundamental frequency in Hz, [N]: an intonation with jitter or, singing, with vibrato."""
     time = np.arange(-(-n // 64) + 1) * (64 / sample_rate)
     octaves = rng.normal(0, 0.012, len(time)) * log_uniform(rng, 0.2, 2)
     if singing:
@@ -160,7 +160,7 @@ def intonation(rng: np.random.Generator, n: int, sample_rate: int, base: float, 
 
 
 def one_voice(rng: np.random.Generator, n: int, sample_rate: int, *, singing: bool) -> Sound:
-    """Return a voice of 70 to 400 Hz that speaks or sings, rarely whispers or stays on one pitch."""
+    """Return a speaking or singing voice of 70 to 400 Hz, rarely whispering or at a constant pitch."""
     frames = int(n / (_FRAME * sample_rate)) + 3
     base = log_uniform(rng, 70, 400)
     tract = float(np.clip(1.15 - 0.3 * np.log2(base / 100) / 2 + rng.normal(0, 0.06), 0.7, 1.3))
@@ -178,14 +178,14 @@ def one_voice(rng: np.random.Generator, n: int, sample_rate: int, *, singing: bo
 
 
 def speech(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return someone who speaks, one time in four on the telephone."""
+    """Return a speaking voice, one time in four with the band of a telephone."""
     x = fade(one_voice(rng, n, sample_rate, singing=False), 200, 400)
     if rng.random() < 0.25:
         size = fast_size(n)
         x = filtered(
             x, band_gain(bins(size, sample_rate), rng.uniform(100, 350), rng.uniform(3200, 4000), 90), size
         )
-        if rng.random() < 0.4:  # eight bits whose steps grow with the level, about as in G.711
+        if rng.random() < 0.4:  # eight bits with logarithmic steps, similar to G.711
             x = normalised(x)
             companded = np.round(np.log1p(255 * np.abs(x)) * np.float32(127 / np.log(256)))
             x = np.sign(x) * np.expm1(companded * np.float32(np.log(256) / 127)) / 255
@@ -193,7 +193,7 @@ def speech(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def singing(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a voice that sings vowels, or a choir of two to four."""
+    """Return a voice singing vowels, or a choir of two to four."""
     result = np.zeros(n, np.float32)
     for _ in range(rng.integers(2, 5) if rng.random() < 0.4 else 1):
         x = one_voice(rng, n, sample_rate, singing=True)

@@ -1,4 +1,4 @@
-"""Plucked and struck strings: stiff, lossy, and often several at once."""
+"""Plucked and struck strings with stiffness and losses, alone or several at once."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from .spectra import random_gain
 
 
 def string(rng: np.random.Generator, n: int, sample_rate: int, f0: float, seed: int) -> Sound:
-    """Return one string, [N].
+    """Return a plucked or struck string, [N].
 
     The partials of a stiff string are at k f0 sqrt(1 + B k^2), and lose energy at a rate that grows with the
     square of their frequency (Fletcher and Rossing, The Physics of Musical Instruments, chapter 2).
 
     Args:
-        rng: The source of what differs from string to string.
-        n: The number of samples.
-        sample_rate: In Hz.
-        f0: The fundamental frequency in Hz.
-        seed: Of what the strings of one instrument have in common.
+        rng: the random generator for differences between strings.
+        n: the number of samples.
+        sample_rate: in Hz.
+        f0: the fundamental frequency in Hz.
+        seed: the seed of the properties shared by the strings of an instrument.
     """
     kind = np.random.default_rng(seed)
     k = np.arange(1, int(np.clip(0.49 * sample_rate / f0, 2, 120)))
@@ -31,7 +31,7 @@ def string(rng: np.random.Generator, n: int, sample_rate: int, f0: float, seed: 
     amplitudes = (np.abs(np.sin(np.pi * k * place)) + 0.003) * k**-tilt * np.exp(rng.normal(0, 0.3, len(k)))
     amplitudes = amplitudes * np.sqrt(random_gain(kind, frequencies, 5))
     phases = np.full(len(k), 0.75) + rng.normal(0, 0.02, len(k))
-    if kind.random() < 0.5:  # two polarisations: one decays slowly, and they beat
+    if kind.random() < 0.5:  # two polarizations, which beat; one decays slowly
         frequencies = np.append(frequencies, frequencies * 2 ** rng.normal(0, 0.0008))
         t60s = np.append(t60s, t60s * kind.uniform(0.2, 0.6))
         amplitudes, phases = (
@@ -45,7 +45,7 @@ def string(rng: np.random.Generator, n: int, sample_rate: int, f0: float, seed: 
 
 
 def strings(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a plucked or struck string, a strummed chord, or a run of notes; sometimes damped by a hand."""
+    """Return one string, a strummed chord, or a run of notes, sometimes damped at the end."""
     seed = int(rng.integers(1 << 31))
     root = log_uniform(rng, 55, 900)
     count = int(rng.integers(2, 6)) if rng.random() < 0.45 else 1

@@ -1,4 +1,4 @@
-"""Sounds of oscillators: harmonic tones, chords, pads, basses, sweeps, frequency and ring modulation."""
+"""Tones: harmonic tones, chords, pads, basses, sweeps, frequency and ring modulation."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,14 @@ from .spectra import bins, fast_size, moving_noise, random_gain, resonance, stat
 
 
 def pitch(rng: np.random.Generator) -> float:
-    """Return a fundamental frequency in Hz: mostly 50 to 1,000, now and then 20 to 5,000."""
+    """Return a random fundamental frequency in Hz: mostly 50 to 1,000, sometimes 20 to 5,000."""
     return log_uniform(rng, 50, 1000) if rng.random() < 0.75 else log_uniform(rng, 20, 5000)
 
 
 def harmonic_amplitudes(
     rng: np.random.Generator, frequency: float, sample_rate: int
 ) -> NDArray[np.complex64]:
-    """Return the complex amplitudes of the harmonics of a random spectrum, [H]; the strongest has 1."""
+    """Return the complex amplitudes [H] of a random harmonic spectrum with a maximum of 1."""
     count = int(np.clip(0.49 * sample_rate / frequency, 1, 900))
     k = np.arange(1, count + 1)
     kind = rng.choice(6, p=[0.3, 0.15, 0.1, 0.15, 0.15, 0.15])
@@ -57,7 +57,7 @@ def harmonic_amplitudes(
 def moving_spectra(
     rng: np.random.Generator, base: NDArray[np.complex64], frequency: float, kinds: int
 ) -> NDArray[np.complex64]:
-    """Return K spectra [K, H] through which a low-pass filter moves, each with some harmonics of its own."""
+    """Return K spectra [K, H] with a moving low-pass filter and random differences of harmonics."""
     k = np.arange(1, len(base) + 1) * frequency
     position = np.linspace(0, 1, kinds)[:, None]
     top, bottom = np.log2(log_uniform(rng, 1000, 18_000)), np.log2(log_uniform(rng, 100, 2000))
@@ -74,7 +74,7 @@ def moving_spectra(
 def voice(
     rng: np.random.Generator, n: int, sample_rate: int, frequency: float, curve: Sound, detune: float
 ) -> Sound:
-    """Return an oscillator [N] whose spectrum moves, in unison with others `detune` octaves around it."""
+    """Return an oscillator [N] with a changing spectrum, in unison with others `detune` octaves away."""
     highest = frequency * float(curve.max()) * 2 ** (2 * detune)
     base = harmonic_amplitudes(rng, highest, sample_rate)
     moves = rng.random() < 0.7
@@ -89,7 +89,7 @@ def voice(
 
 
 def tone(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return one harmonic tone with an envelope, sometimes with breath."""
+    """Return a harmonic tone with an envelope, sometimes with breath noise."""
     detune = log_uniform(rng, 0.0005, 0.02) if rng.random() < 0.3 else 0.0
     x = voice(rng, n, sample_rate, pitch(rng), pitch_curve(rng, n, sample_rate), detune)
     if rng.random() < 0.25:
@@ -100,7 +100,7 @@ def tone(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def plain_tone(rng: np.random.Generator, n: int, sample_rate: int, frequency: float | None = None) -> Sound:
-    """Return a tone of one steady frequency in Hz: beeps, tests, blips; a sine, or few harmonics."""
+    """Return a tone of constant frequency in Hz, a sine or a few harmonics, such as a beep or test tone."""
     frequency = pitch(rng) if frequency is None else frequency
     count = max(1, min(int(rng.choice([1, 1, 3, 8])), int(0.49 * sample_rate / frequency)))
     amplitudes = (np.arange(1, count + 1) ** -rng.uniform(1, 3))[None].astype(np.complex64)
@@ -109,7 +109,7 @@ def plain_tone(rng: np.random.Generator, n: int, sample_rate: int, frequency: fl
 
 
 def chord(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return two to five tones in tempered or just intervals, together or one shortly after another."""
+    """Return two to four tones in tempered or just intervals, together or in quick succession."""
     root, curve = log_uniform(rng, 60, 700), pitch_curve(rng, n, sample_rate)
     tempered = np.exp2(np.array([0, 3, 4, 5, 7, 9, 10, 12, 14, 16, 19, 24]) / 12)
     just = np.array([1, 6 / 5, 5 / 4, 4 / 3, 3 / 2, 5 / 3, 7 / 4, 2, 9 / 4, 5 / 2, 3, 4])
@@ -124,7 +124,7 @@ def chord(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def pad(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a slow sound of detuned tones, an octave or a fifth apart, with a filter that wanders."""
+    """Return a slow sound of detuned tones, octaves or fifths apart, with a moving filter."""
     root, drift = log_uniform(rng, 40, 400), np.float32(log_uniform(rng, 0.001, 0.01))
     result = np.zeros(n, np.float32)
     for ratio in rng.choice([0.5, 1, 1, 1.5, 2, 3], int(rng.integers(2, 4))):
@@ -147,7 +147,7 @@ def pad(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def bass(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a low tone of 28 to 120 Hz, from a pure sub bass to a distorted one."""
+    """Return a low tone of 28 to 120 Hz, from a sine to a distorted tone."""
     frequency, curve = log_uniform(rng, 28, 120), pitch_curve(rng, n, sample_rate)
     curve = np.exp2(np.log2(curve) * 0.3)
     phase = phase_of(curve * np.float32(frequency), sample_rate)
@@ -164,7 +164,7 @@ def bass(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
 
 
 def sweep(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a tone that rises or falls over octaves, as risers, lasers and sirens do."""
+    """Return a tone that rises or falls over octaves, such as risers, lasers and sirens."""
     low, high = log_uniform(rng, 30, 600), log_uniform(rng, 800, 0.4 * sample_rate)
     position = np.linspace(0, 1, n, dtype=np.float32) ** np.float32(log_uniform(rng, 0.3, 3))
     if rng.random() < 0.5:
@@ -194,7 +194,7 @@ def _swept_noise(rng: np.random.Generator, n: int, sample_rate: int, frequency: 
 
 
 def frequency_modulation(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
-    """Return a sine whose phase one or two others modulate, with indices that move."""
+    """Return a sine with frequency modulation by one or two others, with changing indices."""
     frequency, curve = pitch(rng), pitch_curve(rng, n, sample_rate)
     phase = phase_of(curve * np.float32(frequency), sample_rate)
     length, modulation = n / sample_rate, np.zeros(n, np.float32)
