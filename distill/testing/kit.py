@@ -78,7 +78,7 @@ def _outcomes(subject: Subject) -> Iterator[Outcome]:
         if raised is not None:
             fault = type(raised), place(raised)
             if fault in shown:
-                outcome = Outcome(name, "not applicable", f"it meets the error that '{shown[fault]}' shows")
+                outcome = Outcome(name, "not applicable", f"raises the error that '{shown[fault]}' shows")
             else:
                 shown[fault] = name
         yield outcome

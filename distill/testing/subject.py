@@ -201,31 +201,31 @@ class Subject:
             NotApplicable: the term raises an exception, or returns no number.
         """
         if self._usual is None:
-            raise NotApplicable("needs a number, which 'scalar' finds missing")
+            raise NotApplicable("needs a number: see 'scalar'")
         return self._usual[0]
 
     def require_value(self) -> None:
         """Raise `NotApplicable` unless the term returns a finite number."""
         if not self.require_number().isfinite():
-            raise NotApplicable("needs a finite number, which 'finite' finds missing")
+            raise NotApplicable("needs a finite number: see 'finite'")
 
     def require_loss(self) -> None:
         """Raise `NotApplicable` unless the term returns a scalar or parts, as the composer requires."""
         self.require_value()
         if problem_with(self.call(self.build(), self.inputs())):
-            raise NotApplicable("needs a scalar, which 'scalar' finds missing")
+            raise NotApplicable("needs a scalar: see 'scalar'")
 
     def require_gradient(self) -> None:
         """Raise `NotApplicable` unless the term has a gradient."""
         self.require_value()
         if not self.has_gradient:
-            raise NotApplicable("needs a gradient, and there is none")
+            raise NotApplicable("needs a gradient")
 
     def require_prediction(self) -> None:
         """Raise `NotApplicable` unless the term depends on the prediction."""
         self.require_value()
         if not self.looks_at_prediction:
-            raise NotApplicable("the term does not look at the prediction")
+            raise NotApplicable("the term does not depend on the prediction")
 
     def require_comparison(self) -> None:
         """Raise `NotApplicable` unless the term depends on both prediction and target."""

@@ -286,8 +286,8 @@ WRONG = {
         spec_of(Right, Doubled),
         (
             "written as TOML and read again, Doubled(weight=1.0, schedule=(), share=0.5) is "
-            "Doubled(weight=1.0, schedule=(), share=0.25); leave out converters that change what they "
-            "have converted already"
+            "Doubled(weight=1.0, schedule=(), share=0.25); leave out converters that change values they "
+            "have already converted"
         ),
     ),
     "scalar": (
@@ -314,29 +314,29 @@ WRONG = {
     "inputs_unchanged": (
         comparing(in_place),
         (
-            "the target is changed in place; other terms look at the same tensors: use add, mul or "
+            "the target is changed in place; other terms use the same tensors: use add, mul or "
             "clamp, not add_, mul_ or clamp_"
         ),
     ),
     "deterministic": (
         comparing(random),
         (
-            "the same inputs give # and then #; draw random numbers when the term is built, and remember "
-            "nothing from call to call"
+            "the same inputs give # and then #; draw random numbers when the term is built, and keep no "
+            "state between calls"
         ),
     ),
     "minimum": (
         comparing(negative),
         (
             "at a spectrogram equal to the target's, the value is 0, but # where the prediction is near "
-            "the target only; compare both sides alike, and return what is to be lowered, not raised"
+            "the target only; treat both sides alike, and return a value to be minimized"
         ),
     ),
     "descent": (
         comparing(uphill, **FLOAT32),
         (
-            "no step against the gradient, from 0.03 to 1e-05 of what is moved, lowers it; look for a "
-            "gradient of one's own making, a detach() or a sign that is wrong"
+            "no step against the gradient, of a relative size from 0.03 to 1e-05, lowers the value; look "
+            "for a custom gradient, a detach() or a wrong sign"
         ),
     ),
     "silence": (
@@ -364,20 +364,20 @@ WRONG = {
     "strict_shapes": (
         spec_of(Broadcasting),
         (
-            "1 predicted example beside 2 was taken without an error; look at both sides by "
-            "inputs.view(...), which compares their shapes"
+            "1 predicted example beside 2 was accepted without an error; use inputs.view(...) for both "
+            "sides, which compares their shapes"
         ),
     ),
     "phase_turn": (
         spec_of(Unwrapped),
         (
-            "IFs that are whole turns off cost #, not # as without; compare them by 1 - cos(pi * "
-            "difference), or bring the difference to [-1, 1) first"
+            "IFs that differ by full turns result in # instead of #; compare them by 1 - cos(pi * "
+            "difference), or wrap the difference to [-1, 1) first"
         ),
     ),
     "dual_mono": (
         comparing(summed, **BATCH),  # declared so, since what sums over a batch is no mean of examples either
-        "an example costs #, and twice the same #; take the mean over the batch, not the sum",
+        "the value of an example is #, that of two equal ones #; take the mean over the batch, not the sum",
     ),
     "permutation": (
         comparing(ordered, **BATCH),  # as above
@@ -386,43 +386,43 @@ WRONG = {
     "batch_split": (
         comparing(batch_norm),
         (
-            "a batch costs #, its examples # on average; reduce each example for itself and take the "
-            "mean of these, or declare TermSpec(..., per_example=False)"
+            "the value of a batch is #, the mean of its examples' values #; reduce each example "
+            "separately and take the mean, or declare TermSpec(..., per_example=False)"
         ),
     ),
     "float32": (
         comparing(halved, **FLOAT32),
         (
-            "aten._to_copy gives a torch.float16 tensor; leave out .half(), .bfloat16() and autocast of "
-            "the term's own"
+            "aten._to_copy gives a torch.float16 tensor; leave out .half(), .bfloat16() and autocast in "
+            "the term"
         ),
     ),
     "float64": (
         comparing(single),
         (
-            "of inputs in float64 the value is torch.float32; leave out .float(), and bring constants to the "
-            "dtype of what they meet"
+            "for inputs in float64 the value is torch.float32; leave out .float(), and convert constants to "
+            "the dtype of the inputs"
         ),
     ),
     "state": (
         spec_of(Forgetful),
         (
-            "the value is #, and # of a term built anew with its state; keep in parameters what is "
-            "learnt, and in buffers, by self.register_buffer(), what is drawn"
+            "the value is #, and # for a new term with its state; keep learned values in parameters, and "
+            "random ones in buffers: self.register_buffer()"
         ),
     ),
     "pickled": (
         spec_of(Improvised),
         re.compile(
             r"it cannot be pickled: \w+: .*lambda.*; "
-            "keep no functions made on the spot, generators, files or locks in attributes"
+            "keep no lambdas, local functions, generators, files or locks in attributes"
         ),
     ),
     "copied": (
         spec_of(Remembering),
         re.compile(
             r"it cannot be copied by copy.deepcopy: RuntimeError: Only Tensors created .*; "
-            r"keep nothing of a call that has a gradient: detach\(\) what is remembered",
+            r"detach\(\) tensors that are kept from a call",
             re.DOTALL,
         ),
     ),
@@ -461,7 +461,7 @@ WRONG = {
     ),
     "objective": (
         spec_of(Deaf, **TRAINED),
-        "it gives no gradient to 'bias'; let it depend on every parameter, or leave that out",
+        "it gives no gradient to 'bias'; let it depend on every parameter, or remove that one",
     ),
 }
 
@@ -580,7 +580,7 @@ ALSO_WRONG = {
     "a gradient of 0": (
         "gradient",
         comparing(lambda prediction, target: (prediction - target).round().abs().mean()),
-        "given a predicted spectrogram, the gradient is 0 everywhere; avoid what has no slope: ",
+        "given a predicted spectrogram, the gradient is 0 everywhere; avoid functions without a gradient: ",
     ),
     "a root at 0": (
         "minimum",
@@ -605,12 +605,12 @@ ALSO_WRONG = {
     "a state of another shape": (
         "state",
         spec_of(Growing),
-        "its state cannot be loaded into a term built anew: ",
+        "its state cannot be loaded into a new term: ",
     ),
     "a source in half precision": (
         "float32",
         spec_of(Raw),
-        "of a prediction in bfloat16 the value is ",
+        "for a prediction in bfloat16 the value is ",
     ),
     "a gradient that leaves something out": (
         "float64",

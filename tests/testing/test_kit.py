@@ -88,7 +88,7 @@ def test_what_looks_at_the_posterior_alone_is_not_asked_about_sounds():
     inapplicable = {
         outcome.check: outcome.detail for outcome in run_checks(term) if outcome.status != "passed"
     }
-    deaf = "the term does not look at the prediction"
+    deaf = "the term does not depend on the prediction"
     assert inapplicable == {
         **dict.fromkeys(["minimum", "silence", "gain", "short_input", "strict_shapes", "phase_turn"], deaf),
         "objective": "the term is not trained",
@@ -204,7 +204,7 @@ def test_a_term_that_gives_no_number_is_caught_by_scalar_alone(returned, shown):
     inapplicable = {
         outcome.check: outcome.detail for outcome in outcomes if outcome.status == "not applicable"
     }
-    assert inapplicable["descent"] == "needs a number, which 'scalar' finds missing"
+    assert inapplicable["descent"] == "needs a number: see 'scalar'"
 
 
 def test_the_place_of_an_error_is_in_the_code_of_the_term():
@@ -234,7 +234,7 @@ def test_one_fault_is_one_message():
 
     outcomes = run_checks(spec_of(distance, build=Picky))
     assert [outcome.check for outcome in outcomes if outcome.status == "failed"] == ["finite"]
-    shown = "it meets the error that 'finite' shows"
+    shown = "raises the error that 'finite' shows"
     met = {outcome.check for outcome in outcomes if outcome.detail == shown}
     assert {"gradient", "minimum", "silence", "gain"} <= met
 

@@ -16,7 +16,7 @@ def dual_mono(subject: Subject) -> None:
     twice = subject.value(module, subject.inputs(made.taken([0, 0])), "given one example twice, ")
     if not close(once, twice):
         raise Failed(
-            f"an example costs {once.item():g}, and twice the same {twice.item():g}; "
+            f"the value of an example is {once.item():g}, that of two equal ones {twice.item():g}; "
             "take the mean over the batch, not the sum"
         )
 
@@ -56,6 +56,6 @@ def batch_split(subject: Subject) -> None:
     mean = torch.stack(alone).mean()
     if not close(whole, mean):
         raise Failed(
-            f"a batch costs {whole.item():g}, its examples {mean.item():g} on average; reduce each example "
-            "for itself and take the mean of these, or declare TermSpec(..., per_example=False)"
+            f"the value of a batch is {whole.item():g}, the mean of its examples' values {mean.item():g}; "
+            "reduce each example separately and take the mean, or declare TermSpec(..., per_example=False)"
         )

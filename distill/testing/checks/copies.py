@@ -21,7 +21,7 @@ def pickled(subject: Subject) -> None:
         subject,
         _through_pickle,
         "pickled",
-        "keep no functions made on the spot, generators, files or locks in attributes",
+        "keep no lambdas, local functions, generators, files or locks in attributes",
     )
 
 
@@ -31,7 +31,7 @@ def copied(subject: Subject) -> None:
         subject,
         copy.deepcopy,
         "copied by copy.deepcopy",
-        "keep nothing of a call that has a gradient: detach() what is remembered",
+        "detach() tensors that are kept from a call",
     )
 
 

@@ -20,7 +20,7 @@ def config(subject: Subject) -> None:
     if read != given:
         raise Failed(
             f"written as TOML and read again, {given} is {read}; "
-            "leave out converters that change what they have converted already"
+            "leave out converters that change values they have already converted"
         )
 
 

@@ -33,8 +33,8 @@ def float64(subject: Subject) -> None:
     value = subject.value(module, inputs, "in float64 ")
     if value.dtype != torch.float64:
         raise Failed(
-            f"of inputs in float64 the value is {value.dtype}; leave out .float(), and bring constants to "
-            "the dtype of what they meet"
+            f"for inputs in float64 the value is {value.dtype}; leave out .float(), and convert constants to "
+            "the dtype of the inputs"
         )
     if not subject.has_gradient:
         return
@@ -50,7 +50,7 @@ def float64(subject: Subject) -> None:
     if abs(slope - difference) > _TOLERANCE * size + 1e-9:
         raise Failed(
             f"in float64 the slope is {difference:g} by finite differences and {slope:g} by the gradient; "
-            "look for a gradient of one's own making, a rounding, or a detach()"
+            "look for a custom gradient, a rounding, or a detach()"
         )
 
 
@@ -75,14 +75,14 @@ def compiled(subject: Subject) -> None:
             # Terms fail in tracing, which all backends share. The eager backend needs no C++ compiler.
             compiled = cast("nn.Module", torch.compile(module, backend="eager"))
         except RuntimeError as error:
-            raise NotApplicable(f"torch compiles nothing here: {error}") from error
+            raise NotApplicable(f"torch.compile does not work here: {error}") from error
         try:
             value = number(subject.call(compiled, inputs))
             others = gradients(value, leaves(inputs))
         except Exception as error:
             what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             raise Failed(
-                f"compiled, it raised {what}; call what torch cannot compile by torch.compiler.disable(...)"
+                f"compiled, it raised {what}; wrap what torch cannot compile in torch.compiler.disable(...)"
             ) from error
         finally:
             torch.compiler.reset()
@@ -90,7 +90,7 @@ def compiled(subject: Subject) -> None:
     if not close(expected, value):
         raise Failed(f"the value is {expected.item():g}, and {value.item():g} compiled; {remedy}")
     if not all(map(_same, pulls, others)):
-        raise Failed(f"compiled, the gradient is another one; {remedy}")
+        raise Failed(f"compiled, the gradient differs; {remedy}")
     _COMPILED.add(type(module))
 
 

@@ -24,14 +24,14 @@ def float32(subject: Subject) -> None:
             total = loss(inputs)["total"]
         gradients(total, leaves(inputs))
     if seen:
-        raise Failed(f"{seen[0]}; leave out .half(), .bfloat16() and autocast of the term's own")
+        raise Failed(f"{seen[0]}; leave out .half(), .bfloat16() and autocast in the term")
     halved = with_leaves(inputs, lambda tensor: tensor.bfloat16())
     whole = with_leaves(inputs, lambda tensor: tensor.bfloat16().float())
     first, second = (subject.value(subject.build(), each) for each in (halved, whole))
     if not close(first, second):
         raise Failed(
-            f"of a prediction in bfloat16 the value is {first.item():g}, of the same in float32 "
-            f"{second.item():g}; look at it by inputs.view(...), which gives float32"
+            f"for a prediction in bfloat16 the value is {first.item():g}, for the same in float32 "
+            f"{second.item():g}; use inputs.view(...), which returns float32"
         )
 
 
@@ -46,13 +46,13 @@ def state(subject: Subject) -> None:
     try:
         restored.load_state_dict(module.state_dict())
     except RuntimeError as error:
-        raise Failed(f"its state cannot be loaded into a term built anew: {error}") from error
+        raise Failed(f"its state cannot be loaded into a new term: {error}") from error
     inputs = subject.inputs()
     first, second = (subject.value(each, inputs) for each in (module, restored))
     if not close(first, second):
         raise Failed(
-            f"the value is {first.item():g}, and {second.item():g} of a term built anew with its state; "
-            "keep in parameters what is learnt, and in buffers, by self.register_buffer(), what is drawn"
+            f"the value is {first.item():g}, and {second.item():g} for a new term with its state; "
+            "keep learned values in parameters, and random ones in buffers: self.register_buffer()"
         )
 
 

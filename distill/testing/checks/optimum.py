@@ -13,7 +13,7 @@ STEPS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 def minimum(subject: Subject) -> None:
     """The value is lowest where the prediction equals the target, and the gradient is finite there."""
     if subject.spec.trained:
-        raise NotApplicable("where the minimum is depends on what the term has learnt")
+        raise NotApplicable("the minimum depends on what the term has learned")
     subject.require_comparison()
     module, made = subject.build(), subject.material()
     for kind in ("spectrogram", "waveform"):
@@ -40,7 +40,7 @@ def minimum(subject: Subject) -> None:
             if lower < value - 1e-5 * value.abs() - 1e-7:
                 raise Failed(
                     f"{where}the value is {value.item():g}, but {lower.item():g} where {how}; "
-                    "compare both sides alike, and return what is to be lowered, not raised"
+                    "treat both sides alike, and return a value to be minimized"
                 )
 
 
@@ -52,6 +52,6 @@ def descent(subject: Subject) -> None:
     pulls = subject.pulls(module, inputs)
     if not any(subject.value(module, stepped(inputs, pulls, step)) < value for step in STEPS):
         raise Failed(
-            f"no step against the gradient, from {STEPS[0]:g} to {STEPS[-1]:g} of what is moved, lowers it; "
-            "look for a gradient of one's own making, a detach() or a sign that is wrong"
+            f"no step against the gradient, of a relative size from {STEPS[0]:g} to {STEPS[-1]:g}, lowers "
+            "the value; look for a custom gradient, a detach() or a wrong sign"
         )

@@ -45,7 +45,7 @@ def gradient(subject: Subject) -> None:
         if not any(bool(pull.any()) for pull in reached):
             raise Failed(
                 f"given {shape}, the gradient is 0 everywhere; "
-                "avoid what has no slope: round(), sign(), comparisons, a clamp() that always holds"
+                "avoid functions without a gradient: round(), sign(), comparisons, a saturated clamp()"
             )
 
 
@@ -82,7 +82,7 @@ def inputs_unchanged(subject: Subject) -> None:
         _require_unchanged_views(inputs)
 
 
-_REMEDY = "other terms look at the same tensors: use add, mul or clamp, not add_, mul_ or clamp_"
+_REMEDY = "other terms use the same tensors: use add, mul or clamp, not add_, mul_ or clamp_"
 
 
 def _require_unchanged_views(inputs: LossInputs) -> None:
@@ -110,5 +110,5 @@ def deterministic(subject: Subject) -> None:
     if first != second:
         raise Failed(
             f"the same inputs give {first:g} and then {second:g}; "
-            "draw random numbers when the term is built, and remember nothing from call to call"
+            "draw random numbers when the term is built, and keep no state between calls"
         )

@@ -100,14 +100,14 @@ def strict_shapes(subject: Subject) -> None:
 def _require_refusal(
     subject: Subject, module: torch.nn.Module, sounds: Material, what: str, kind: Kind
 ) -> None:
-    remedy = "look at both sides by inputs.view(...), which compares their shapes"
+    remedy = "use inputs.view(...) for both sides, which compares their shapes"
     try:
         subject.call(module, subject.inputs(sounds, prediction=kind, target=kind))
     except DistillError:
         return
     except Exception as error:
         raise Failed(f"{what} raised {described(error)}, not a ShapeError; {remedy}") from error
-    raise Failed(f"{what} was taken without an error; {remedy}")
+    raise Failed(f"{what} was accepted without an error; {remedy}")
 
 
 def phase_turn(subject: Subject) -> None:
@@ -126,8 +126,8 @@ def phase_turn(subject: Subject) -> None:
     other = subject.value(module, with_leaves(inputs, turned))
     if not close(value, other, 1e-3):
         raise Failed(
-            f"IFs that are whole turns off cost {other.item():g}, not {value.item():g} as without; compare "
-            "them by 1 - cos(pi * difference), or bring the difference to [-1, 1) first"
+            f"IFs that differ by full turns result in {other.item():g} instead of {value.item():g}; compare "
+            "them by 1 - cos(pi * difference), or wrap the difference to [-1, 1) first"
         )
 
 

@@ -43,7 +43,7 @@ def objective(subject: Subject) -> None:
     for name, pull in pulls.items():
         if pull is None or not pull.isfinite().all():
             what = "no gradient" if pull is None else "a gradient that is not finite"
-            raise Failed(f"it gives {what} to '{name}'; let it depend on every parameter, or leave that out")
+            raise Failed(f"it gives {what} to '{name}'; let it depend on every parameter, or remove that one")
     if not _lowered(judge, inputs, own, pulls, value):
         raise Failed("no step of the term's parameters against its gradient lowers it; look for a wrong sign")
 
