@@ -66,7 +66,7 @@ class Optimization:
                 "would be trained; add a term such as stft, or set training.encoder_rate = 1"
             )
         self.accelerator.backward(components["total"])
-        norms = {"gradient_norm": self._clip([*self.model.parameters()])}
+        norms = {"gradient_norm": self._shorten([*self.model.parameters()])}
         if "objective" not in components:
             return norms
         self.accelerator.backward(components["objective"])
@@ -74,7 +74,7 @@ class Optimization:
             learnt = [parameter for parameter in term.parameters() if parameter.grad is not None]
             if learnt:
                 self._average(learnt)
-                norms[f"gradient_norm/{name}"] = self._clip(learnt)
+                norms[f"gradient_norm/{name}"] = self._shorten(learnt)
         return norms
 
     def _average(self, learnt: list[nn.Parameter]) -> None:
@@ -84,7 +84,7 @@ class Optimization:
             for parameter, mean in zip(learnt, means, strict=True):
                 parameter.grad = mean
 
-    def _clip(self, learnt: list[nn.Parameter]) -> Tensor:
+    def _shorten(self, learnt: list[nn.Parameter]) -> Tensor:
         return clip_grad_norm_(learnt, self.settings.max_gradient_norm)
 
     def step(self, number: int, progress: float, bad: Tensor) -> None:

@@ -216,7 +216,7 @@ class Trainer:
         )
 
     def _origin(self, component: str) -> str:
-        """Return the distribution that provides a component's term, in parentheses, or an empty string."""
+        """Name the distribution of the term that a component is of, if it is of one."""
         term = component.removeprefix("objective/").partition("/")[0]
         return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
 
