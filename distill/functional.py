@@ -24,7 +24,7 @@ def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool =
     the logarithms. auraloss takes the norms over the whole batch, so that a loud clip drowns a quiet
     one; `per_example` takes them per example and averages.
     """
-    return distances.magnitude_distance(prediction, target, per_example=per_example)
+    return distances.spectral_distance(prediction, target, per_example=per_example)
 
 
 def multi_resolution_distance(

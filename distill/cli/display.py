@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+from distill.loss.components import ComponentName
+
 if TYPE_CHECKING:
     from distill.audio.progress import Progress as WorkProgress
     from distill.audio.soundfiles import Written
@@ -205,9 +207,7 @@ def _minutes(seconds: float) -> str:
 
 def _components(record: "Record | None") -> str:
     named = record.components.items() if record else ()
-    return "  ".join(
-        f"{name} {value:.4g}" for name, value in named if "/" not in name and name != "gradient_norm"
-    )
+    return "  ".join(f"{name} {value:.4g}" for name, value in named if ComponentName.parse(name).is_summary)
 
 
 def in_words(retention: "Retention") -> str:

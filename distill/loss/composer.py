@@ -10,6 +10,14 @@ from torch import Tensor, nn
 
 from distill.config import assign, structure
 from distill.errors import ConfigError, InputError, TermError
+from distill.loss.components import (
+    OBJECTIVE,
+    TOTAL,
+    objective_name,
+    part_name,
+    weight_name,
+    weighted_name,
+)
 from distill.loss.config import configure
 from distill.loss.scheduling import LastTerm
 from distill.loss.term_dict import TermDict
@@ -90,7 +98,7 @@ class CombinedLoss(nn.Module):
         """
         components = self.differentiable(_as_inputs(inputs, target, others))
         return {
-            name: value if name in ("total", "objective") else value.detach()
+            name: value if name in (TOTAL, OBJECTIVE) else value.detach()
             for name, value in components.items()
         }
 
@@ -116,13 +124,13 @@ class CombinedLoss(nn.Module):
             for name, factor in factors.items():
                 # Of a monitored term that is infinite the total must not become nan.
                 value = components[name]
-                components[f"weighted/{name}"] = factor * value if weights[name] else torch.zeros_like(value)
+                components[weighted_name(name)] = factor * value if weights[name] else torch.zeros_like(value)
             nothing = torch.zeros((), device=inputs.device)
-            total = torch.stack([nothing, *(components[f"weighted/{name}"] for name in weights)]).sum()
+            total = torch.stack([nothing, *(components[weighted_name(name)] for name in weights)]).sum()
             objectives = self._objectives(inputs, weights)
         for name, factor in factors.items():
-            components[f"weight/{name}"] = torch.zeros_like(total, requires_grad=False) + factor
-        return {"total": total, **components, **objectives}
+            components[weight_name(name)] = torch.zeros_like(total, requires_grad=False) + factor
+        return {TOTAL: total, **components, **objectives}
 
     @uncompiled
     def unweighted(self, name: str, inputs: LossInputs) -> Tensor:
@@ -194,9 +202,9 @@ class CombinedLoss(nn.Module):
         inputs = inputs.detached()
         modules = self.trained_terms()
         named = {name: self._called(name, modules[name].objective, inputs) for name in trained}
-        parts = {f"objective/{key}": value for values in named.values() for key, value in values.items()}
+        parts = {objective_name(key): value for values in named.values() for key, value in values.items()}
         total = torch.stack([named[name][name] for name in trained]).sum()
-        return {"objective": total, **parts}
+        return {OBJECTIVE: total, **parts}
 
     def _order(self, weights: dict[str, float]) -> list[str]:
         """Return the order in which the terms run."""
@@ -212,14 +220,14 @@ class CombinedLoss(nn.Module):
         """Name what a term returned: the term itself, and its parts if it returned any."""
         if not isinstance(result, dict) or not result:
             return {name: self._scalar(name, result)}
-        if "total" in result:
+        if TOTAL in result:
             raise TermError(
                 "the term returned a part called 'total', which is the name of the whole loss",
                 culprit=str(self.origins[name]),
                 remedy="Call the part something else, or leave it out: a term is the sum of its parts.",
             )
         parts = {
-            f"{name}/{part}": self._scalar(name, value, f" as part {part!r}")
+            part_name(name, part): self._scalar(name, value, f" as part {part!r}")
             for part, value in result.items()
         }
         return {name: torch.stack(list(parts.values())).sum(), **parts}

@@ -32,7 +32,7 @@ def terms_of(config: Any) -> tuple[Term, ...]:  # noqa: ANN401  # a class made h
     return terms
 
 
-class _LossConfig:
+class TermConfigs:
     """The base of every class made here: instances are pickled as terms and values."""
 
     _terms: tuple[Term, ...]
@@ -71,7 +71,7 @@ def _class_of(terms: tuple[Term, ...]) -> type:
         )
         for term in terms
     }
-    made = attrs.make_class("LossConfig", options, bases=(_LossConfig,), frozen=True, kw_only=True)
+    made = attrs.make_class("TermConfigs", options, bases=(TermConfigs,), frozen=True, kw_only=True)
     made._terms = terms  # type: ignore[attr-defined]  # noqa: SLF001  # declared by the base
     return made
 

@@ -22,10 +22,10 @@ from distill.spectral.plain import MAGNITUDE_FLOOR
 from distill.spectral.transforms import stft_magnitude
 
 
-def magnitude_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
+def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
     """Compare positive magnitudes of one shape `[B, F, T]`."""
     if plain.is_needed(prediction, target):
-        return plain.magnitude_distance(prediction, target, per_example=per_example)
+        return plain.spectral_distance(prediction, target, per_example=per_example)
     return cast("Tensor", apply(_OfMagnitudes, prediction, target, per_example))
 
 
@@ -41,7 +41,7 @@ def stft_distance(
         return plain.stft_distance(prediction, target, resolution, per_example=per_example)
     if target.requires_grad:
         sides = (stft_magnitude(side, *resolution) for side in (prediction, target))
-        return magnitude_distance(*sides, per_example=per_example)
+        return spectral_distance(*sides, per_example=per_example)
     one, other = (Frames(side, *resolution, centred=True) for side in (prediction, target))
     return cast("Tensor", apply(_OfWaveforms, one.samples, other.samples, one, other, per_example))
 
@@ -88,7 +88,7 @@ class _OfTurns(Function):
 
 def _of_magnitudes_again(ctx: Context) -> tuple[tuple[Tensor, Tensor], Tensor]:
     prediction, target, *_ = ctx.saved_tensors
-    return (prediction, target), plain.magnitude_distance(prediction, target, per_example=ctx.per_example)
+    return (prediction, target), plain.spectral_distance(prediction, target, per_example=ctx.per_example)
 
 
 class _OfMagnitudes(Function):
@@ -141,7 +141,7 @@ def _of_waveforms_again(ctx: Context) -> tuple[tuple[Tensor], Tensor]:
         plain.floored_magnitude(plain.spectra(side, window, hop, reach), MAGNITUDE_FLOOR)
         for side in (samples, target)
     )
-    return (samples,), plain.magnitude_distance(*sides, per_example=ctx.per_example)
+    return (samples,), plain.spectral_distance(*sides, per_example=ctx.per_example)
 
 
 class _OfWaveforms(Function):

@@ -145,7 +145,7 @@ def angle(spectrum: Tensor) -> Tensor:
     return torch.where(above, value, torch.atan2(imaginary.detach(), real.detach()))
 
 
-def magnitude_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
+def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
     """Compare positive magnitudes of one shape `[B, F, T]` by auraloss's modules; a scalar.
 
     auraloss takes the norms of the spectral convergence over the batch. `per_example` takes them per example
@@ -168,7 +168,7 @@ def stft_distance(
 ) -> Tensor:
     """Compare `[B, N]` waveforms by their STFT magnitudes, at a resolution `(n_fft, hop, win_length)`."""
     sides = (stft_magnitude(side, *resolution) for side in (prediction, target))
-    return magnitude_distance(*sides, per_example=per_example)
+    return spectral_distance(*sides, per_example=per_example)
 
 
 def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:

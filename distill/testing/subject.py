@@ -9,6 +9,7 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
+from distill.loss.components import TOTAL
 from distill.loss.composer import CombinedLoss
 from distill.loss.config import loss_config_class
 from distill.plugin.hookspecs import BaseTermConfig
@@ -77,7 +78,7 @@ def problem_with(result: object) -> str:
     for part, value in result.items():
         if not isinstance(part, str):
             return f"a part named {part!r}, which is no string"
-        if part == "total":
+        if part == TOTAL:
             return "a part named 'total', which is the name of the whole loss"
         if problem := _problem_with_scalar(value):
             return f"{problem} as part {part!r}"

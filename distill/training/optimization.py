@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from distill.errors import ConfigError
+from distill.loss.components import GRADIENT_NORM, OBJECTIVE, TOTAL, gradient_norm_name
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.settings import TrainingSettings
@@ -60,21 +61,21 @@ class Optimization:
         """
         for optimizer in self._all:
             optimizer.zero_grad()
-        if not components["total"].requires_grad:
+        if not components[TOTAL].requires_grad:
             raise ConfigError(
                 "loss: no term depends on the decoder's output, and the encoder is frozen, so that nothing "
                 "would be trained; add a term such as stft, or set training.encoder_rate = 1"
             )
-        self.accelerator.backward(components["total"])
-        norms = {"gradient_norm": self._shorten([*self.model.parameters()])}
-        if "objective" not in components:
+        self.accelerator.backward(components[TOTAL])
+        norms = {GRADIENT_NORM: self._shorten([*self.model.parameters()])}
+        if OBJECTIVE not in components:
             return norms
-        self.accelerator.backward(components["objective"])
+        self.accelerator.backward(components[OBJECTIVE])
         for name, term in self.own.items():
             learnt = [parameter for parameter in term.parameters() if parameter.grad is not None]
             if learnt:
                 self._average(learnt)
-                norms[f"gradient_norm/{name}"] = self._shorten(learnt)
+                norms[gradient_norm_name(name)] = self._shorten(learnt)
         return norms
 
     def _average(self, learnt: list[nn.Parameter]) -> None:

@@ -6,6 +6,7 @@ from typing import Self
 import attrs
 from tensorboardX import SummaryWriter
 
+from distill.loss.components import weight_name
 from distill.storage.run import Run
 from distill.training.trainer import Record
 
@@ -40,4 +41,4 @@ class Recorder:
         if record.split == "train":
             self.events.add_scalar("speed/seconds_of_audio_per_second", record.audio_rate, record.step)
             for name, value in record.weights.items():
-                self.events.add_scalar(f"weight/{name}", value, record.step)
+                self.events.add_scalar(weight_name(name), value, record.step)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from distill.audio.corpus import Corpus
 from distill.errors import RunError, TrainingError
+from distill.loss.components import TOTAL, ComponentName
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.settings import TrainingSettings
@@ -179,7 +180,7 @@ class Trainer:
         values = torch.stack([value.detach().float() for value in components.values()])
         # From the first non-finite step on, its components are kept and optimizer steps are skipped.
         self._last = torch.where(self._bad > 0, self._last, values)
-        decisive = [name for name in names if name in ("total", "objective") or "gradient_norm" in name]
+        decisive = [name for name in names if ComponentName.parse(name).is_decisive]
         finite = torch.stack([components[name] for name in decisive]).isfinite().all()
         self._bad = torch.maximum(self._bad, (~finite).float())
         if self.accelerator.num_processes > 1:  # a non-finite value in one process stops all
@@ -206,7 +207,7 @@ class Trainer:
         culprits = [
             f"{name}{self._origin(name)} is {value}"
             for name, value in components.items()
-            if name != "total" and not math.isfinite(value) and not name.startswith(("weight/", "weighted/"))
+            if name != TOTAL and not math.isfinite(value) and not ComponentName.parse(name).is_weighting
         ]
         raise TrainingError(
             f"the loss is not finite: {', '.join(culprits) or 'total'}",
@@ -217,7 +218,7 @@ class Trainer:
 
     def _origin(self, component: str) -> str:
         """Name the distribution of the term that a component is of, if it is of one."""
-        term = component.removeprefix("objective/").partition("/")[0]
+        term = ComponentName.parse(component).term
         return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
 
     @torch.no_grad()
@@ -235,7 +236,7 @@ class Trainer:
         names, values = list(components), torch.stack(list(components.values()))
         means = dict(zip(names, values.tolist(), strict=True))
         self._report("heldout", means, 0.0)
-        self.heldout_totals.append(means["total"])
+        self.heldout_totals.append(means[TOTAL])
         last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
         if len(last) > _RISES_THAT_WARN and all(before < after for before, after in pairwise(last)):
             self._tell(
@@ -247,8 +248,9 @@ class Trainer:
     def _report(self, split: str, components: dict[str, float], audio_rate: float) -> None:
         if not self.accelerator.is_main_process:
             return
-        weights = {k.removeprefix("weight/"): v for k, v in components.items() if k.startswith("weight/")}
-        shown = {k: v for k, v in components.items() if not k.startswith(("weight/", "weighted/"))}
+        parsed = {name: ComponentName.parse(name) for name in components}
+        weights = {name.term: components[key] for key, name in parsed.items() if name.kind == "weight"}
+        shown = {key: components[key] for key, name in parsed.items() if not name.is_weighting}
         record = Record(
             step=self.step,
             split=split,

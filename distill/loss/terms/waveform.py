@@ -7,7 +7,7 @@ from torch import Tensor
 
 from distill.loss.scheduling import LastTerm, is_unshared
 from distill.plugin.builtin_terms import WaveformConfig
-from distill.spectral.distances import magnitude_distance, stft_distance
+from distill.spectral.distances import spectral_distance, stft_distance
 from distill.spectral.engines import auraloss_distance, require_engine
 from distill.views import LossInputs, StftMagnitude, Waveform
 
@@ -37,4 +37,4 @@ class WaveformTerm(LastTerm):
         per_example = self.config.per_example
         if is_unshared(inputs, view, view.stft):
             return stft_distance(*waveforms, view.resolution, per_example=per_example)
-        return magnitude_distance(*inputs.view(view), per_example=per_example)
+        return spectral_distance(*inputs.view(view), per_example=per_example)
