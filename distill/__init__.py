@@ -1,4 +1,4 @@
-"""Composable losses for audio VAEs: terms are plugins, a composer adds them up.
+"""Composable losses for audio VAEs: terms are plugins, and a composer sums them.
 
 Names are imported on first use, so that `import distill` loads no torch.
 """
@@ -65,11 +65,11 @@ _HOME = {
     "train": "training.train",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605  # derived, so that the two lists cannot part
+__all__ = sorted(_HOME)  # noqa: PLE0605  # derived, so that the two cannot differ
 __version__ = "0.2.0"
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # the type is that of the name asked for
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # of any type
     if name not in _HOME:
         msg = f"module 'distill' has no attribute {name!r}"
         raise AttributeError(msg)

@@ -1,15 +1,15 @@
-"""Every exception of Distill: what was wrong, where, what was expected, and the remedy, as data.
+"""The exceptions of Distill. Each holds the problem, its place and a remedy.
 
-A `DistillError` is a mistake its message lets the user repair; the command line prints it as one
-message. Anything else that is raised is a fault of ours and keeps its traceback.
+A `DistillError` is a mistake that the user can correct with the help of its message; the command line prints
+only the message. Any other exception is a bug in Distill and keeps its traceback.
 """
 
 
 class DistillError(Exception):
-    """Something the user can put right.
+    """A problem that the user can correct.
 
-    `problem` says what is wrong and what was expected, `culprit` where (a file, a path in the
-    recipe, a distribution), `remedy` what to do. `exit_status` is what the command line ends with.
+    `problem` says what is wrong and what was expected. `culprit` names where: a file, a path in the recipe,
+    or a distribution. `remedy` says what to do. `exit_status` is the exit status of the command line.
     """
 
     exit_status = 2
@@ -27,9 +27,9 @@ class DistillError(Exception):
 
 
 class ConfigError(DistillError):
-    """Options that do not fit: unknown, of the wrong type, or out of bounds.
+    """Invalid options: unknown, of the wrong type, or out of bounds.
 
-    `problems` has one line for each of them, which `problem` joins.
+    `problems` has one line for each problem. `problem` joins these lines.
     """
 
     def __init__(self, *problems: str, culprit: str = "", remedy: str = "") -> None:
@@ -42,26 +42,26 @@ class TermError(DistillError):
 
 
 class CorpusError(DistillError):
-    """A corpus that is not there, holds no readable audio, or changed while it was read."""
+    """A corpus that does not exist, has no readable audio, or changed while it was read."""
 
 
 class RunError(DistillError):
-    """A run folder that is not one, already is one, or cannot be written or read."""
+    """A folder that is not a run, already is a run, or cannot be written or read."""
 
 
 class OutputError(DistillError):
-    """A file to be written that exists already, or whose place is taken by something else."""
+    """An output file that already exists, or whose path is not a file."""
 
 
 class ShapeError(DistillError):
-    """Tensors whose shapes do not belong together."""
+    """Tensors whose shapes do not match."""
 
 
 class InputError(DistillError):
-    """What a function is called with, where it is of a kind that it cannot take."""
+    """An argument of a type or value that a function does not accept."""
 
 
 class TrainingError(DistillError):
-    """A run that cannot go on, with input that was right: a loss that is not finite, say."""
+    """A training run that cannot continue although its input is valid: for example, the loss is not finite."""
 
     exit_status = 1

@@ -1,4 +1,4 @@
-"""The formulas of the losses, as pure functions of tensors.
+"""The losses as pure functions of tensors.
 
 Shapes: `B` batch, `F` bins, `T` frames, `N` samples, `D` latent size.
 """
@@ -18,11 +18,16 @@ from distill.spectral.engines import auraloss_distance, require_engine
 
 
 def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool = False) -> Tensor:
-    """Compare positive STFT magnitudes of one shape `[B, F, T]` (Arik et al., 2018).
+    """Return the spectral distance of positive STFT magnitudes `[B, F, T]` (Arik et al., 2018), a scalar.
 
-    Spectral convergence, `||target - prediction|| / ||target||`, plus the mean absolute difference of
-    the logarithms. auraloss takes the norms over the whole batch, so that a loud clip drowns a quiet
-    one; `per_example` takes them per example and averages.
+    The distance is the spectral convergence, `||target - prediction|| / ||target||`, plus the mean absolute
+    difference of the log-magnitudes.
+
+    Args:
+        prediction: The predicted magnitudes.
+        target: The target magnitudes, of the same shape.
+        per_example: Whether the norms are taken per example and the convergences averaged. By default the
+            norms are taken over the whole batch, as in auraloss, so that loud clips outweigh quiet ones.
     """
     return distances.spectral_distance(prediction, target, per_example=per_example)
 
@@ -30,16 +35,16 @@ def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool =
 def multi_resolution_distance(
     magnitudes: Iterable[tuple[Tensor, Tensor]], *, per_example: bool = False
 ) -> Tensor:
-    """Average the spectral distance over resolutions (Yamamoto et al., 2019).
+    """Return the mean of the spectral distance over resolutions (Yamamoto et al., 2019), a scalar.
 
-    `magnitudes` holds `(prediction, target)` of one resolution each, `[B, F, T]`.
+    `magnitudes` yields `(prediction, target)`, each `[B, F, T]`, for each resolution.
     """
     each = [spectral_distance(*pair, per_example=per_example) for pair in magnitudes]
     return torch.stack(each).mean()
 
 
 class MultiResolutionSTFTLoss(nn.Module):
-    """The value and gradient of auraloss 0.4.0's `MultiResolutionSTFTLoss`, on waveforms `[B, C, N]`."""
+    """The multi-resolution STFT loss of waveforms `[B, C, N]`, with the values of auraloss 0.4.0."""
 
     def __init__(self, config: StftConfig) -> None:
         super().__init__()
@@ -47,14 +52,13 @@ class MultiResolutionSTFTLoss(nn.Module):
         self.auraloss = auraloss_distance(config)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare `prediction` with `target`, both `[B, C, N]`.
+        """Return the loss of `prediction` and `target`, both `[B, C, N]`, a scalar.
 
         Raises:
-            ShapeError: the two differ in shape, or are not `[B, C, N]`.
-            ConfigError: the engine `fast` was chosen, and the code is compiled, exported or transformed.
+            ShapeError: The two differ in shape, or are not `[B, C, N]`.
+            ConfigError: The engine is `fast`, and the code is compiled, exported or transformed.
         """
         _require_shape("prediction and target", "[B, C, N]", prediction, target, fits=prediction.ndim == 3)
-
         sides = prediction.flatten(0, 1), target.flatten(0, 1)
         if self.auraloss is not None:
             return self.auraloss(*sides)
@@ -65,7 +69,7 @@ class MultiResolutionSTFTLoss(nn.Module):
 
 
 class _HasStft(Protocol):
-    """The config of a whole loss."""
+    """A config with the options of `stft`."""
 
     @property
     def stft(self) -> StftConfig: ...
@@ -77,8 +81,8 @@ def create_stft_loss(
     """Return the multi-resolution STFT loss, called with `(prediction, target)` on `[B, C, N]`.
 
     Args:
-        config: that of the term, or of a whole loss which has it as `stft`; by default `StftConfig()`.
-        device: where the loss is moved to; it follows its inputs all the same.
+        config: A `StftConfig`, or a loss config with one as `stft`. By default `StftConfig()`.
+        device: The device of the loss. It also accepts inputs on other devices.
 
     Raises:
         ConfigError: `config` is neither.
@@ -90,23 +94,24 @@ def create_stft_loss(
 
 
 def magnitude_distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Give the mean absolute difference of two magnitudes of one shape, whatever their scale."""
+    """Return the mean absolute difference of two magnitudes of one shape, linear or logarithmic."""
     return F.l1_loss(prediction, target)
 
 
 def instantaneous_frequency_distance(error: Tensor, target_amplitude: Tensor) -> Tensor:
-    """Give the mean absolute IF error weighted by the target's amplitude, both `[B, F, T]`.
+    """Return the mean absolute IF error weighted by the target's amplitude, both `[B, F, T]`.
 
-    The weights are divided by their mean, so that the scale of the loss is that of the error. A
-    target of silence has no frequency: 0.
+    The weights are divided by their mean, so that the loss has the scale of the error. It is 0 for a silent
+    target.
     """
     return (target_amplitude * error.abs()).mean() / _mean_weight(target_amplitude)
 
 
 def circular_frequency_distance(prediction: Tensor, target: Tensor, target_amplitude: Tensor) -> Tensor:
-    """Give `instantaneous_frequency_distance` of the error `prediction - target` less whole turns, sooner.
+    """Return the `instantaneous_frequency_distance` of the wrapped error `prediction - target`, in less time.
 
-    A frequency has no ends: an error of a whole turn is none. Only the prediction gets a gradient.
+    IFs are in units of pi: the error is wrapped to [-1, 1), since IFs that differ by 2 are equal. All are
+    `[B, F, T]`. Only the prediction gets a gradient.
     """
     return distances.turning_distance(prediction, target, target_amplitude) / _mean_weight(target_amplitude)
 
@@ -117,15 +122,15 @@ def _mean_weight(amplitude: Tensor) -> Tensor:
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Give `KL(N(mu, exp(logvar)) || N(0, 1))` in nats, element by element (Kingma & Welling, 2014)."""
+    """Return `KL(N(mu, exp(logvar)) || N(0, 1))` in nats, elementwise (Kingma & Welling, 2014)."""
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor, free_bits: float = 0.0) -> Tensor:
-    """Sum the KL divergence over D, in nats, and average it over everything else.
+    """Return the KL divergence in nats, summed over D and averaged over all other dimensions, a scalar.
 
-    `mu` and `logvar` are `[B, D]` or `[B, D, T']`. Each element counts at least `free_bits` nats,
-    and below them gets no gradient (Kingma et al., 2016, per element).
+    `mu` and `logvar` are `[B, D]` or `[B, D, T']`. Each element counts at least `free_bits` nats, and has no
+    gradient below (Kingma et al., 2016, per element).
 
     Raises:
         ShapeError: `mu` and `logvar` do not share one of these shapes.
@@ -135,12 +140,12 @@ def kl_divergence(mu: Tensor, logvar: Tensor, free_bits: float = 0.0) -> Tensor:
 
 
 def compute_kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Give the KL divergence without free bits, summed over `[B, D]`'s D and averaged over B."""
+    """Return the KL divergence of `[B, D]` without free bits, summed over D and averaged over B."""
     return kl_divergence(mu, logvar)
 
 
 def get_kl_weight(epoch: int, total_epochs: int, warmup_fraction: float, weight_max: float) -> float:
-    """Give the KL weight of an epoch: linear from 0 over `int(total_epochs * warmup_fraction)` epochs."""
+    """Return the KL weight of an epoch, linear from 0 during `int(total_epochs * warmup_fraction)` epochs."""
     warmup_epochs = int(total_epochs * warmup_fraction)
     if epoch >= warmup_epochs:
         return weight_max
@@ -155,7 +160,7 @@ def vae_loss(
     kl_weight: float = 1.0,
     free_bits: float = 0.1,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the plain VAE loss: `(mse + kl_weight * kl, mse, kl)`, the KL with free bits.
+    """Return the plain VAE loss `(mse + kl_weight * kl, mse, kl)`, where the KL has free bits.
 
     Raises:
         ShapeError: `reconstruction` and `target`, or `mu` and `logvar`, differ in shape.
@@ -168,7 +173,7 @@ def vae_loss(
 
 @frozen(kw_only=True)
 class LossConfig:
-    """The options of `compute_combined_loss`, one config for each of its terms."""
+    """The options of `compute_combined_loss`: one config for each term."""
 
     stft: StftConfig = field(factory=StftConfig)
     reconstruction: ReconstructionConfig = field(factory=ReconstructionConfig)
@@ -184,18 +189,28 @@ def compute_combined_loss(
     kl_weight: float,
     stft_loss: nn.Module | None = None,
 ) -> dict[str, Tensor]:
-    """Compare two `[B, 2, F, T]` spectrograms, taken as they are, with a posterior `[B, D]`.
+    """Return the combined loss of two spectrograms `[B, 2, F, T]` and a posterior `[B, D]`.
 
-    Channel 0, which must not be negative, is flattened per example for the STFT loss, compared, and
-    used as the weight of the IF error in channel 1. Passing `stft_loss`, from `create_stft_loss`,
-    saves making one.
+    Channel 0 must not be negative. It is flattened per example for the STFT loss, compared by its mean
+    absolute difference, and used as the weight of the IF error in channel 1. The spectrograms are not
+    converted in any way.
+
+    Args:
+        recon: The predicted spectrogram.
+        target: The target spectrogram.
+        mu: The mean of the posterior.
+        logvar: The log-variance of the posterior.
+        loss_config: The options of the terms.
+        kl_weight: The weight of the KL divergence.
+        stft_loss: A module from `create_stft_loss`, to avoid building one at each call.
 
     Returns:
-        `total_loss` and `recon_loss`, weighted; `stft_loss`, `mag_recon_loss`, `if_recon_loss` and
-        `kl_loss`, unweighted. All of them scalars.
+        Scalars by name: `total_loss` and `recon_loss` are weighted; `stft_loss`, `mag_recon_loss`,
+        `if_recon_loss` and `kl_loss` are not.
 
     Raises:
-        ShapeError: `recon` and `target` do not share the shape `[B, 2, F, T]`, or `mu` and `logvar` none.
+        ShapeError: `recon` and `target` do not share the shape `[B, 2, F, T]`, or the shapes of `mu` and
+            `logvar` differ.
     """
     fits = recon.ndim == 4 and recon.shape[1] == 2
     _require_shape("recon and target", "[B, 2, F, T]", recon, target, fits=fits)
@@ -219,7 +234,7 @@ def compute_combined_loss(
 
 
 def _require_shape(names: str, expected: str, first: Tensor, second: Tensor, *, fits: bool) -> None:
-    # torch would broadcast one against the other in silence.
+    # torch would silently broadcast one to the other.
     if first.shape != second.shape or not fits:
         raise ShapeError(
             f"{names} must share the shape {expected}: got {list(first.shape)} and {list(second.shape)}"

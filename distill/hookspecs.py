@@ -1,4 +1,4 @@
-"""The contract of a plugin, under the path that authors import: see `distill.plugin.hookspecs`."""
+"""The interface of plugins, at its public import path: see `distill.plugin.hookspecs`."""
 
 from distill.plugin.hookspecs import (
     PROJECT,

@@ -1,4 +1,4 @@
-"""The recipe: everything a training is told, as one tree that is written and read as TOML. Loads no torch."""
+"""The recipe: all options of a training run, written and read as TOML. Loads no torch."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,28 +22,28 @@ DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
     "reconstruction": {"weight": 1.0},
     "kl": {"weight_max": 0.001},
 }
-"""The terms of a recipe that names none, and their options: what was measured best, see `docs/sound.md`."""
+"""The default terms and their options. They were best in the measurements of `docs/sound.md`."""
 
 _RENAMED = {
     "kl_warmup_fraction": "warmup_fraction",
     "kl_weight_max": "weight_max",
     "free_bits": "free_bits",
 }
-"""Options the first Distill kept under `[training]`, and their names under `[loss.kl]`."""
+"""Options that were under `[training]` in the first Distill, and their names under `[loss.kl]`."""
 
 _PYTHON = "python:"
-"""What stands in the provenance before the module of a term that was given as a `TermSpec`."""
+"""The prefix of the module name in the provenance of a term that was given as a `TermSpec`."""
 
 Terms: TypeAlias = str | TermSpec | Iterable[str | TermSpec]
-"""Terms by name, comma-separated or one by one, or as what a plugin registers."""
+"""Terms by name, comma-separated or in an iterable, or as `TermSpec`s."""
 
 
 @frozen(kw_only=True)
 class Recipe:
-    """A whole run. `loss` is of a class made for the chosen terms: `recipe.loss.stft.weight`.
+    """The options of a training run. `loss` has an attribute per term: `recipe.loss.stft.weight`.
 
-    `balancing` holds the config of the chosen balancer under its name, if one is chosen. `provenance`
-    names the distribution and version of each term, so that a run says what it needs.
+    `balancing` holds the config of the chosen balancer, if any, under its name. `provenance` names the
+    distribution and version of each term and balancer.
     """
 
     loss: Any
@@ -57,18 +57,18 @@ class Recipe:
     provenance: dict[str, str] = field(
         factory=dict,
         metadata={
-            "help": "a record: the distribution each term comes from, or python: and the module of a TermSpec"
+            "help": "for the record: the distribution of each term, or python: and the module of a TermSpec"
         },
     )
 
     def to_toml(self) -> str:
-        """Write the recipe as commented TOML, which `read_recipe` reads back."""
+        """Return the recipe as commented TOML, which `read_recipe` can read."""
         return to_toml(self, header="A Distill recipe: distill train --config FILE")
 
 
 @frozen(kw_only=True)
 class Draft:
-    """A recipe with the terms and the balancer it chose, and warnings about options of older versions."""
+    """A recipe with its terms and its balancer, and warnings about options of older versions."""
 
     recipe: Recipe
     terms: tuple[Term, ...]
@@ -85,24 +85,23 @@ def read_recipe(
     assignments: Iterable[tuple[str, Any]] = (),
     specs: Iterable[TermSpec] = (),
 ) -> Draft:
-    """Build a recipe from plain TOML data.
+    """Return a recipe from plain TOML data.
 
     Args:
-        tree: tables as `Recipe` has them; each may be left out.
-        registry: where the terms are looked up.
-        loss: the terms, comma-separated or one by one, with `TermSpec`s of terms that are not installed; by
-            default those that `tree` has options for. Where it has none, they are those of `DEFAULT_LOSS`,
+        tree: Tables with the names of the attributes of `Recipe`. Each may be omitted.
+        registry: The registry in which terms and balancer are looked up.
+        loss: The terms, as a comma-separated string or an iterable, in which a `TermSpec` need not be
+            installed. By default the terms that `tree` has options for or, if there are none, `DEFAULT_LOSS`
             with its options.
-        balance: the balancer; by default that which `tree` has options for, if any.
-        assignments: values by their address, which replace those of `tree`; they choose no terms. The
-            address of a chosen term's option may leave out `loss.`.
-        specs: terms that are not installed, for a `tree` that names them.
+        balance: The balancer. By default the one that `tree` has options for, if any.
+        assignments: Values by address, which replace those of `tree`. They do not choose terms. `loss.` may
+            be omitted from the address of a chosen term's option.
+        specs: Terms that are named in `tree` and not installed.
 
     Raises:
-        TermError: a term or a balancer is unknown, ambiguous or broken.
-        RunError: one is not installed, and the tree's provenance says which distribution has it, or that it
-            was given in Python.
-        ConfigError: with every option that is unknown or does not fit.
+        TermError: A term or a balancer is unknown, ambiguous or broken.
+        RunError: One is not installed, and the provenance in `tree` names its distribution or a module.
+        ConfigError: An option is unknown or has an invalid value. `problems` has a line for each.
     """
     defaults = {} if loss is not None or _table(tree, "loss") else DEFAULT_LOSS
     provenance = _table(tree, "provenance")
@@ -115,7 +114,7 @@ def read_recipe(
         terms = registry.choose(chosen)
     balancer = _choose_balancer(registry, balance, tree)
     tables = deepcopy(dict(tree))
-    # An alias stands for its term, else what is assigned to the one would not replace the other.
+    # Aliases are replaced by names, so that an assignment to one replaces the other.
     names = {name: term.name for term in terms for name in term.names}
     options = _table(tables, "loss")
     tables["loss"] = {
@@ -148,17 +147,17 @@ def read_recipe(
 
 
 def listed(loss: Terms) -> list[str | TermSpec]:
-    """Return the terms of a loss one by one."""
+    """Return the terms of a loss as a list."""
     if isinstance(loss, str):
         return [*loss.split(",")]
     return [loss] if isinstance(loss, TermSpec) else [*loss]
 
 
 def _terms_of(tree: Mapping[str, Any], given: Mapping[str, TermSpec]) -> list[str | TermSpec]:
-    """Return the terms a recipe has options for; `given` are those that are not installed, by name.
+    """Return the terms that a recipe has options for. `given` has uninstalled terms by name.
 
     Raises:
-        ConfigError: its `loss` or `provenance` is not a table.
+        ConfigError: `loss` or `provenance` is not a table.
     """
     provenance = _table(tree, "provenance")
     return [
@@ -172,14 +171,14 @@ def _is_python(origin: object) -> bool:
 
 
 def _origin(term: Term, chosen: Iterable[str | TermSpec]) -> str:
-    """Return where a term came from: its distribution or, of a `TermSpec`, its module."""
+    """Return the provenance of a term: its distribution or, for a `TermSpec`, its module."""
     if any(term.spec is each for each in chosen):
         return f"{_PYTHON}{module_of(term.spec)}"
     return term.origin
 
 
 def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: ANN401  # as `build` has it
-    """Call `build`, and keep the problems of a `ConfigError` to raise them together."""
+    """Return the result of `build`, or None after a `ConfigError`, whose problems are added to `problems`."""
     try:
         return build(*arguments)
     except ConfigError as error:
@@ -188,7 +187,7 @@ def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: A
 
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
-    """Give the paths at which two recipes differ, provenance apart."""
+    """Return the paths at which two recipes differ, except provenance."""
     one, two = (_flat({**unstructure(r), "provenance": {}}) for r in (recipe, other))
     return sorted(path for path in {*one, *two} if one.get(path) != two.get(path))
 
@@ -206,7 +205,11 @@ def _choose_balancer(registry: Registry, balance: str | None, tree: Mapping[str,
 
 
 def _configure_balancing(balancer: Balancer | None, tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the config of the chosen balancer; of another one that is given options there is no address."""
+    """Return the config of the chosen balancer under its name.
+
+    Raises:
+        ConfigError: There are options of a balancer that is not chosen, or invalid ones.
+    """
     unknown = sorted(set(tables) - {balancer.name if balancer else ""})
     if unknown:
         chosen = f"the balancer '{balancer.name}' is chosen" if balancer else "no balancer is chosen"
@@ -227,7 +230,7 @@ def _naming_what_is_missing(
     provenance: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[None]:
-    """Say where to get what is not installed, if the recipe of a run recorded where it came from."""
+    """Replace a `TermError` for missing terms by a `RunError` that names their recorded provenance."""
     try:
         yield
     except TermError as error:
@@ -259,7 +262,7 @@ def _with_origins(origins: Mapping[str, str]) -> str:
 
 
 def _recorded(name: str, provenance: Mapping[str, Any], prefix: str = "") -> str:
-    """Name a term or balancer with the distribution it came from when the recipe was written."""
+    """Return the name of a term or balancer with its recorded distribution, `distribution:name`."""
     origin = provenance.get(prefix + name)
     return name if origin is None else f"{str(origin).partition(' ')[0]}:{name}"
 
@@ -272,7 +275,7 @@ def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _move_renamed(tree: dict[str, Any], chosen: set[str], problems: list[str]) -> list[str]:
-    """Move options that older versions kept elsewhere to where they are now; give the warnings."""
+    """Move options of older versions to their current addresses, and return the warnings."""
     training, warnings = tree.get("training"), []
     for old, new in _RENAMED.items():
         if not isinstance(training, dict) or old not in training:
@@ -283,7 +286,7 @@ def _move_renamed(tree: dict[str, Any], chosen: set[str], problems: list[str]) -
             problems.append(f"training.{old}: is now loss.kl.{new}, and the term 'kl' is not chosen")
         elif isinstance(table, dict) and new in table:
             problems.append(f"training.{old}: is set as loss.kl.{new} too; keep the latter")
-        elif isinstance(table, dict):  # what else it is, is reported with the other problems
+        elif isinstance(table, dict):  # otherwise reported with the other problems
             table[new] = value
             warnings.append(
                 f"training.{old} is deprecated and will be removed in 0.4.0; it is now loss.kl.{new}"

@@ -1,4 +1,4 @@
-"""The settings of a run apart from its loss: representation, model, corpus, training. Loads no torch."""
+"""The settings of a training run, except its loss. Loads no torch."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -6,10 +6,10 @@ from typing import Literal
 from attrs import Attribute, evolve, field, frozen, validators
 
 DEFAULT_MINUTES = 10.0
-"""How long a training lasts for which neither minutes nor steps are set."""
+"""The default length of a training run, if neither minutes nor steps are set."""
 
 ARRAYS = "<arrays>"
-"""The path of a corpus that was given as arrays, in Python."""
+"""The path of a corpus that was passed as arrays in Python."""
 
 _POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("inf"))]
 
@@ -29,12 +29,12 @@ class RepresentationSettings:
     hop: int = field(
         default=512,
         validator=validators.ge(1),
-        metadata={"help": "samples from frame to frame; at most half a frame"},
+        metadata={"help": "samples between frames; at most n_fft / 2"},
     )
     floor: float = field(
         default=1e-6,
         validator=_POSITIVE,
-        metadata={"help": "amplitude (1: full scale) below which the log-magnitude turns linear"},
+        metadata={"help": "amplitude (1: full scale) below which the log-magnitude becomes linear"},
     )
 
     def __attrs_post_init__(self) -> None:
@@ -54,16 +54,16 @@ def _block_counts(_: object, attribute: "Attribute[tuple[int, ...]]", counts: tu
 
 @frozen(kw_only=True)
 class ModelSettings:
-    """The size of the VAE and of its code."""
+    """The size of the VAE and of its latents."""
 
     code: Literal["rich", "compact"] = field(
         default="rich",
-        metadata={"help": "numbers per second of audio in the latents: at most 1,400, or at most 128"},
+        metadata={"help": "latent numbers per second of audio: rich: at most 1,400; compact: at most 128"},
     )
     latents_per_second: int | None = field(
         default=None,
         validator=validators.optional(validators.ge(1)),
-        metadata={"help": "numbers per second at most, instead of those that `code` stands for"},
+        metadata={"help": "maximum of latent numbers per second, instead of that of `code`"},
     )
     width: int = field(
         default=192, validator=validators.ge(8), metadata={"help": "channels of the coarse grid, of bands"}
@@ -72,48 +72,50 @@ class ModelSettings:
         default=96, validator=validators.ge(8), metadata={"help": "channels of the fine grid, of patches"}
     )
     expansion: int = field(
-        default=3, validator=validators.ge(1), metadata={"help": "widening inside a block"}
+        default=3,
+        validator=validators.ge(1),
+        metadata={"help": "expansion factor of the channels inside a block"},
     )
     encoder_blocks: tuple[int, ...] = field(
         default=(1, 2),
         validator=_block_counts,
-        metadata={"help": "blocks of the encoder's fine and coarse grid"},
+        metadata={"help": "blocks of the encoder on the fine and on the coarse grid"},
     )
     decoder_blocks: tuple[int, ...] = field(
         default=(1, 3),
         validator=_block_counts,
-        metadata={"help": "blocks of the decoder's fine and coarse grid"},
+        metadata={"help": "blocks of the decoder on the fine and on the coarse grid"},
     )
 
 
 @frozen(kw_only=True)
 class CorpusSettings:
-    """The recordings, and which of them are never trained on."""
+    """The recordings, and the share of them that is held out."""
 
     path: str | None = field(
         default=None,
         metadata={
-            "help": "folder of recordings, or one, or shards (folder or URL); unset: the demo corpus; "
-            f"{ARRAYS}: arrays, given in Python"
+            "help": "folder of recordings, one recording, or shards (folder or URL); unset: the demo corpus; "
+            f"{ARRAYS}: arrays passed in Python"
         },
     )
     heldout_fraction: float = field(
         default=0.1,
         validator=[validators.ge(0), validators.lt(1)],
         metadata={
-            "help": "share of the recordings that is held out to measure with; shards are split already"
+            "help": "share of the recordings that is held out for evaluation; shards are already split"
         },
     )
     pool_shards: int = field(
         default=8,
         validator=validators.ge(1),
-        metadata={"help": "shards that each process holds in memory to draw clips from"},
+        metadata={"help": "shards that each process keeps in memory to draw clips from"},
     )
 
 
 @frozen(kw_only=True)
 class TrainingSettings:
-    """How long and how the model is trained."""
+    """The options of the training run."""
 
     minutes: float | None = field(
         default=None,
@@ -129,61 +131,61 @@ class TrainingSettings:
         default="base",
         validator=validators.min_len(1),
         metadata={
-            "help": "what to begin with: base (the model in the package), none, or the folder of a run"
+            "help": "model to start from: base (included in the package), none, or the folder of a run"
         },
     )
     seed: int = field(
         default=0,
         validator=[validators.ge(0), validators.lt(2**63)],
-        metadata={"help": "of the initial weights, the clips and the noise"},
+        metadata={"help": "seed of the initial weights, the clips and the noise"},
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = field(
-        default="auto", metadata={"help": "where to train; auto: CUDA, else MPS, else the CPU"}
+        default="auto", metadata={"help": "device; auto: CUDA, else MPS, else the CPU"}
     )
     precision: Literal["auto", "float32", "bfloat16"] = field(
         default="auto",
-        metadata={"help": "of the model; auto: bfloat16 if the device computes in it; losses are float32"},
+        metadata={"help": "of the model; auto: bfloat16 if the device supports it; losses are float32"},
     )
     batch_size: int = field(
-        default=8, validator=validators.ge(1), metadata={"help": "clips in a step, over all devices"}
+        default=8, validator=validators.ge(1), metadata={"help": "clips in a mini-batch, over all devices"}
     )
     clip_seconds: float = field(
-        default=0.75, validator=_POSITIVE, metadata={"help": "length of a clip, made up to whole latents"}
+        default=0.75, validator=_POSITIVE, metadata={"help": "length of a clip, rounded up to whole latents"}
     )
     gain_db: float = field(
         default=10.0,
         validator=[validators.ge(0), validators.le(60)],
-        metadata={"help": "dB by which the level of a clip is changed at most, at random"},
+        metadata={"help": "largest random change of a clip's level, in dB"},
     )
     speed: float | None = field(
         default=None,
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
-            "help": "how much faster or slower a clip is played at most, at random; 0.4: by up to 1.4. "
-            "Unset: 0 where the training begins with a model and its code, else 0.4"
+            "help": "largest random change of a clip's speed; 0.4: up to 1.4 times faster or slower. "
+            "Unset: 0 if the run starts from a model and keeps its latents, else 0.4"
         },
     )
     mix: float | None = field(
         default=None,
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
-            "help": "share of the clips that another one is laid over. Unset: 0 where the training begins "
-            "with a model and its code, else 0.5"
+            "help": "share of the clips that are mixed with another clip. Unset: 0 if the run starts from "
+            "a model and keeps its latents, else 0.5"
         },
     )
     reconciliations: int = field(
         default=2,
         validator=validators.ge(0),
         metadata={
-            "help": "Griffin-Lim iterations before a term hears the waveform; "
-            "with 0 its gradient reaches the IF, too"
+            "help": "Griffin-Lim iterations for the predicted waveform that terms compare; "
+            "with 0, gradients also reach the IF"
         },
     )
     learning_rate: float | None = field(
         default=None,
         validator=validators.optional(_POSITIVE),
         metadata={
-            "help": "highest rate; falls along a cosine. Unset: 3e-4 where the training begins with a model, "
+            "help": "peak learning rate, with cosine decay. Unset: 3e-4 if the run starts from a model, "
             "else 1e-3"
         },
     )
@@ -191,38 +193,40 @@ class TrainingSettings:
         default=None,
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
-            "help": "share of the learning rate at which the encoder learns. Unset: 0 where the training "
-            "begins with a model, whose code it keeps, else 1"
+            "help": "factor of the encoder's learning rate. Unset: 0 if the run starts from a model, which "
+            "keeps its latents, else 1"
         },
     )
     keep: float | None = field(
         default=None,
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
-            "help": "share of what is learnt that is kept where the training begins with a model. Unset: the "
-            "greatest that does no audible harm to held-out and trained recordings"
+            "help": "share of the change of the weights that is kept if the run starts from a model. Unset: "
+            "the largest that is not audibly worse on held-out and trained recordings"
         },
     )
     warmup_steps: int = field(
-        default=50, validator=validators.ge(0), metadata={"help": "steps over which the rate rises"}
+        default=50,
+        validator=validators.ge(0),
+        metadata={"help": "steps of the learning rate's linear warm-up"},
     )
-    weight_decay: float = field(default=0.01, validator=validators.ge(0), metadata={"help": "of AdamW"})
+    weight_decay: float = field(
+        default=0.01, validator=validators.ge(0), metadata={"help": "weight decay of AdamW"}
+    )
     max_gradient_norm: float = field(
-        default=1.0, validator=_POSITIVE, metadata={"help": "longer gradients are shortened to this"}
+        default=1.0, validator=_POSITIVE, metadata={"help": "norm to which gradients are clipped"}
     )
     evaluations: int = field(
-        default=20, validator=validators.ge(1), metadata={"help": "held-out measurements over the run"}
+        default=20, validator=validators.ge(1), metadata={"help": "number of held-out evaluations in the run"}
     )
     pairs: int = field(
         default=8,
         validator=validators.ge(0),
-        metadata={"help": "originals left beside their reconstructions at the end, to be heard"},
+        metadata={"help": "originals and reconstructions written at the end, to listen to"},
     )
-    log_every: int = field(
-        default=10, validator=validators.ge(1), metadata={"help": "steps from record to record"}
-    )
+    log_every: int = field(default=10, validator=validators.ge(1), metadata={"help": "steps between records"})
     checkpoint_minutes: float = field(
-        default=2.0, validator=_POSITIVE, metadata={"help": "minutes from checkpoint to checkpoint"}
+        default=2.0, validator=_POSITIVE, metadata={"help": "minutes between checkpoints"}
     )
 
     def __attrs_post_init__(self) -> None:
@@ -230,7 +234,7 @@ class TrainingSettings:
             raise ValueError(f"set either minutes or steps, not both: {self.minutes} and {self.steps}")
 
     def rates(self, *, begun: bool) -> tuple[float, float]:
-        """Return the learning rate and the encoder's share, by whether the training begins with a model."""
+        """Return the learning rate and the encoder's factor. `begun`: the run starts from a model."""
         rate, share = (3e-4, 0.0) if begun else (1e-3, 1.0)
         return (
             rate if self.learning_rate is None else self.learning_rate,
@@ -238,25 +242,27 @@ class TrainingSettings:
         )
 
     def augmentation(self, *, begun: bool) -> tuple[float, float]:
-        """Return `speed` and `mix`, by whether the training begins with a model.
+        """Return `speed` and `mix`. `begun`: the run starts from a model.
 
-        A model that knows many sounds already has to learn these recordings as they are.
+        By default a pretrained model is trained on unchanged recordings.
         """
         speed, mix = (0.0, 0.0) if begun else (0.4, 0.5)
         return speed if self.speed is None else self.speed, mix if self.mix is None else self.mix
 
     @property
     def time_limit(self) -> float | None:
-        """The minutes after which the training ends; None where it ends after a number of steps."""
+        """The time limit in minutes; None if the run ends after a number of steps."""
         if self.steps is not None:
             return None
         return DEFAULT_MINUTES if self.minutes is None else self.minutes
 
     def settled(self, *, begun: bool, new_code: bool = False) -> "TrainingSettings":
-        """Return the settings with unset ones filled in, by whether the training begins with a model.
+        """Return the settings with the defaults of unset ones filled in.
 
-        `new_code` says that the model has a smaller code than the one it begins with, which has to be
-        learnt from clips that are changed.
+        Args:
+            begun: Whether the run starts from a model.
+            new_code: Whether the model has smaller latents than the one it starts from. These have to be
+                learnt, so that clips are augmented.
         """
         rate, share = self.rates(begun=begun)
         speed, mix = self.augmentation(begun=begun and not new_code)

@@ -1,6 +1,6 @@
-"""The base model: trained beforehand, so that a training begins with a model that has heard sounds.
+"""The base model: a pretrained model from which training runs start.
 
-`docs/base.md` says what it was trained on. `benchmarks/base.py` makes it.
+`docs/base.md` describes its training data. `benchmarks/base.py` trains it.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _FILE = Path(__file__).parent / "base.safetensors"
 
 @frozen(kw_only=True)
 class Base:
-    """A model to begin with: what it is a model of, and its weights by name, in float32."""
+    """A pretrained model: its settings, and its weights by name, in float32."""
 
     representation: RepresentationSettings
     model: ModelSettings
@@ -32,7 +32,7 @@ def load_base() -> Base:
     """Load the base model.
 
     Raises:
-        RunError: its file is missing from the installation, or damaged.
+        RunError: Its file is missing from the installation, or damaged.
     """
     state = load_state(_FILE)
     return Base(
@@ -43,14 +43,14 @@ def load_base() -> Base:
 
 
 def base_checksum() -> str:
-    """Return the SHA-256 of the file, in hexadecimal digits."""
+    """Return the SHA-256 checksum of the file, in hexadecimal digits."""
     return hashlib.sha256(_FILE.read_bytes()).hexdigest()
 
 
 def write_base(
     weights: Mapping[str, Tensor], representation: RepresentationSettings, model: ModelSettings
 ) -> None:
-    """Put a model into the package, its weights in float16."""
+    """Write a model into the package, with its weights in float16."""
     state: dict[str, Any] = {
         "representation": unstructure(representation),
         "model": unstructure(model),

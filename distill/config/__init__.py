@@ -1,4 +1,4 @@
-"""Configuration: attrs classes from and to TOML, strict, with every error at once. Loads no torch."""
+"""Configuration: strict conversion of attrs classes from and to TOML. Loads no torch."""
 
 from distill.config.convert import structure, unstructure
 from distill.config.describe import Option, describe

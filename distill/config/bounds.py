@@ -1,4 +1,4 @@
-"""What the validators of attrs ask for, in words."""
+"""Descriptions of attrs validators, in words."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Longest: Any = type(validators.max_len(0))
 
 
 def bounds_in_words(validator: Any) -> str:  # noqa: ANN401, PLR0911 - attrs exports no classes; one return each
-    """Say what a validator of attrs asks for: ">= 0, finite"; of any other kind nothing, ""."""
+    """Return the description of an attrs validator, such as ">= 0, finite"; "" for other validators."""
     match validator:
         case Number(compare_op="<", bound=bound) if bound == float("inf"):
             return "finite"
@@ -41,5 +41,5 @@ def bounds_in_words(validator: Any) -> str:  # noqa: ANN401, PLR0911 - attrs exp
 
 
 def parts(validator: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as above
-    """Give the validators that `attrs.validators.and_` joined."""
-    return tuple(validator._validators)  # noqa: SLF001 - attrs gives no other way to report each of them
+    """Return the validators joined by `attrs.validators.and_`."""
+    return tuple(validator._validators)  # noqa: SLF001 - attrs has no public access to them

@@ -1,7 +1,7 @@
-"""Config classes from plain TOML data and back: strict, every problem at once, each with its path.
+"""Strict conversion of plain TOML data to config classes and back, reporting all problems with their paths.
 
-Plain recursion rather than cattrs: half its import time, and it needs no hooks against coercion and
-no rebuilding of paths from nested exception groups; a table may change some options of a default only.
+Plain recursion is used instead of cattrs: it halves the import time, needs no hooks against coercion and no
+rebuilding of paths from nested exception groups, and lets a table change only some options of a default.
 """
 
 from collections.abc import Mapping
@@ -21,19 +21,20 @@ T = TypeVar("T")
 
 
 def structure(data: Mapping[str, Any], cls: type[T], *, at: str = "") -> T:
-    """Build a config class from plain data, coercing nothing but int to float and list to tuple.
+    """Return an instance of a config class from plain data.
 
-    A table for an option whose default is an attrs instance changes the options it names and keeps the
-    rest of that default. An instance of the class asked for is taken as it is.
+    Only int to float, list to tuple and str to Path are converted. If the default of an option is an attrs
+    instance, a table changes the options it names and keeps the others of that default. An instance of the
+    expected class is returned unchanged.
 
     Args:
-        data: What TOML gives: tables, lists, strings, numbers, booleans.
+        data: Plain TOML data: tables, lists, strings, numbers, booleans.
         cls: An attrs class; options may be nested attrs classes, int, float, str, bool, Path, Literal,
             tuples, `dict[str, ...]`, and unions of these with None.
-        at: Dotted path of `data` in the whole, put before every path in an error.
+        at: Dotted path of `data` in the whole, prefixed to every path in an error.
 
     Raises:
-        ConfigError: With one of its `problems` for each unknown, missing, ill-typed or refused option.
+        ConfigError: An option is unknown, missing, ill-typed or invalid. `problems` has a line for each.
     """
     reader = _Reader()
     instance = reader.read(data, cls, at, NOTHING)
@@ -43,18 +44,18 @@ def structure(data: Mapping[str, Any], cls: type[T], *, at: str = "") -> T:
 
 
 def unstructure(instance: attrs.AttrsInstance) -> dict[str, Any]:
-    """Give an attrs instance as plain TOML data, which `structure` reads back to an equal instance.
+    """Return an attrs instance as plain TOML data, from which `structure` returns an equal instance.
 
-    Tuples become lists, paths strings; options that are None are left out.
+    Tuples become lists, and paths strings. Options that are None are omitted.
 
     Raises:
-        ConfigError: An option is None where leaving it out would mean something else.
+        ConfigError: An option is None, but omitting it has another meaning.
     """
     return cast("dict[str, Any]", plain(instance))
 
 
 def plain(value: Any, left_out: object = NOTHING, path: str = "") -> Any:  # noqa: ANN401 - data of any type
-    """Give a value as plain TOML data; `left_out` is what the option would be if it were not written."""
+    """Return a value as plain TOML data. `left_out` is the value of the option if it is omitted."""
     if value is None:
         raise ConfigError(
             f"{path}: None cannot be written as TOML, and leaving it out means {show_briefly(left_out)}",
@@ -90,7 +91,7 @@ def _fits(value: object, type_: object) -> bool:
 
 
 class _Reader:
-    """Reads values as annotated types, collecting the problems; a value that has one is NOTHING."""
+    """Reads values as annotated types and collects the problems. An invalid value is read as NOTHING."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []

@@ -1,4 +1,4 @@
-"""The options of a config class as records, for people: what `distill losses show` and the docs print."""
+"""The options of a config class as records, for `distill losses show` and the docs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +13,9 @@ from distill.config.words import join, type_in_words
 
 @attrs.frozen(kw_only=True)
 class Option:
-    """One option: `name` is dotted for those of nested classes, `default` plain TOML data.
+    """One option. `name` is dotted in nested classes; `default` is plain TOML data.
 
-    The default is None where there is none, because the option is `required`, and where it is None.
+    The default is None if the option is `required`, or if its default is None.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Option:
 
 
 def describe(cls: type[Any]) -> tuple[Option, ...]:
-    """Describe every option of an attrs class, those of nested classes with it.
+    """Return every option of an attrs class, including those of nested classes.
 
     Raises:
-        ConfigError: An annotation cannot be resolved, or is none that TOML can be read into.
+        ConfigError: An annotation cannot be resolved, or cannot be read from TOML.
     """
     return tuple(_describe(cls, "", None))
 

@@ -1,4 +1,4 @@
-"""What a config class declares: its options with their types, and the values they have when left out."""
+"""The options of a config class: their types, and their values when omitted."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias, get_args
@@ -12,10 +12,10 @@ Attribute: TypeAlias = "attrs.Attribute[Any]"
 
 
 def options(cls: type[Any]) -> tuple[Attribute, ...]:
-    """Give the attributes of an attrs class that its `__init__` takes, with their types resolved.
+    """Return the attributes that the `__init__` of an attrs class takes, with resolved types.
 
     Raises:
-        ConfigError: An annotation cannot be resolved, or is none that TOML can be read into.
+        ConfigError: An annotation cannot be resolved, or cannot be read from TOML.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
     try:
@@ -41,7 +41,7 @@ def require_readable(cls: type[Any]) -> None:
     """Require that every option of an attrs class, and of attrs classes in it, can be read from TOML.
 
     Raises:
-        ConfigError: An annotation cannot be resolved, or is none that TOML can be read into.
+        ConfigError: An annotation cannot be resolved, or cannot be read from TOML.
     """
     for attribute in options(cls):
         for type_ in (attribute.type, *get_args(attribute.type)):
@@ -50,15 +50,15 @@ def require_readable(cls: type[Any]) -> None:
 
 
 def partial(cls: type[Any], given: Mapping[str, Any], base: object = None) -> Any:  # noqa: ANN401 - a `cls`
-    """Make an instance of `cls` without calling its validators, with what is known of its values.
+    """Return an instance of `cls` whose attributes may be incomplete, without calling its validators.
 
-    An attribute has its value from `given`, else from `base`, else its default. One without any, or
-    given as `attrs.NOTHING`, is absent.
+    An attribute has its value from `given`, else from `base`, else its default. An attribute without any of
+    these, or with `attrs.NOTHING` in `given`, is absent.
 
     Args:
         cls: An attrs class.
         given: Values by attribute name.
-        base: An instance of `cls`, or anything else for none.
+        base: An instance of `cls`; any other object is ignored.
     """
     base = base if isinstance(base, cls) else None
     instance = object.__new__(cls)
@@ -72,7 +72,7 @@ def partial(cls: type[Any], given: Mapping[str, Any], base: object = None) -> An
 def _left_out(attribute: Attribute, base: object, instance: object) -> Any:  # noqa: ANN401 - any default
     default: Any = attribute.default
     is_factory = isinstance(default, attrs.Factory)  # type: ignore[arg-type]  # a class, typed as a function
-    # What the base derived from its own values is derived again from the new ones.
+    # A default that the base derived from its own values is derived again from the new values.
     if (
         is_factory
         and default.takes_self
@@ -88,10 +88,10 @@ def _left_out(attribute: Attribute, base: object, instance: object) -> Any:  # n
 
 
 def key_of(attribute: Attribute) -> str:
-    """Give the name of an option in TOML and in paths: that of the argument of `__init__`."""
+    """Return the name of an option in TOML and in paths: that of the argument of `__init__`."""
     return attribute.alias or attribute.name
 
 
 def help_of(attribute: Attribute) -> str:
-    """Give the `metadata["help"]` of an option on one line, "" when it has none."""
+    """Return the `metadata["help"]` of an option on one line, "" when it has none."""
     return " ".join(str(attribute.metadata.get("help", "")).split())

@@ -1,4 +1,4 @@
-"""Recipes as TOML: files read, `--set` understood, commented TOML written."""
+"""TOML: reading files, parsing `--set`, and writing commented TOML."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -13,11 +13,11 @@ from distill.config.words import join, show, show_briefly, type_in_words
 from distill.errors import ConfigError
 
 _WIDTH = 100
-"""Characters to which a line with its comment may grow before the comment gets a line of its own."""
+"""The longest line with a comment, in characters. A longer comment is put on the line above."""
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file as plain Python data.
+    """Return the content of a TOML file as plain Python data.
 
     Raises:
         ConfigError: The file is missing, a folder, unreadable, not UTF-8 or not TOML.
@@ -66,7 +66,7 @@ def _position(error: UnicodeDecodeError) -> tuple[int, int]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `PATH=VALUE` into the path and the value, read as TOML or else taken as a string.
+    """Return the path and the value of `PATH=VALUE`. A value that is not TOML is a string.
 
     Raises:
         ConfigError: There is no `=`, or a name of the path is empty.
@@ -91,10 +91,10 @@ def _toml_or_string(written: str) -> Any:  # noqa: ANN401 - any TOML value
 
 
 def assign(tree: dict[str, Any], path: str, value: object) -> None:
-    """Set the value at a dotted path in nested tables, making those that are missing.
+    """Set the value at a dotted path in nested tables, adding missing tables.
 
     Raises:
-        ConfigError: The path leads through something that is not a table; the tree is as it was.
+        ConfigError: A part of the path is not a table. The tree is unchanged.
     """
     *tables, name = path.split(".")
     for depth, table in enumerate(tables, 1):
@@ -110,16 +110,16 @@ def assign(tree: dict[str, Any], path: str, value: object) -> None:
 
 
 def to_toml(instance: attrs.AttrsInstance, *, header: str = "") -> str:
-    """Write an attrs instance as TOML, with the help of each option as a comment.
+    """Return an attrs instance as TOML, with the help of each option as a comment.
 
-    Nested attrs instances and dicts become tables. An option that is None stands as a comment.
+    Nested attrs instances and dicts become tables. An option that is None is written as a comment.
 
     Args:
-        instance: What `structure` gave, or would accept.
-        header: Text put at the top, as a comment.
+        instance: An instance as `structure` returns it.
+        header: Text for a comment at the top.
 
     Raises:
-        ConfigError: An option is None where leaving it out would mean something else.
+        ConfigError: An option is None, but omitting it has another meaning.
     """
     top = ["\n".join(f"# {line}".rstrip() for line in header.splitlines())] if header else []
     return "\n\n".join([*top, *_tables(instance, unstructure(instance), "", "")]) + "\n"
@@ -156,7 +156,7 @@ def _entries(value: Any, plain: Mapping[str, Any]) -> list[_Entry]:  # noqa: ANN
 
 
 def _tables(value: Any, plain: Mapping[str, Any], path: str, help_text: str) -> Iterator[str]:  # noqa: ANN401
-    """Yield a table and then its sub-tables; one that holds only sub-tables needs no header."""
+    """Yield a table and then its sub-tables. A table with only sub-tables has no header."""
     entries = _entries(value, plain)
     tables = [entry for entry in entries if entry.is_table]
     lines = _aligned([entry for entry in entries if not entry.is_table])
@@ -169,7 +169,7 @@ def _tables(value: Any, plain: Mapping[str, Any], path: str, help_text: str) -> 
 
 
 def _aligned(entries: list[_Entry]) -> list[str]:
-    """Put comments in one column behind the values, or above a line that would grow too long."""
+    """Return lines with the comments in one column after the values, or above lines without room."""
     beside = [entry for entry in entries if len(f"{entry.line}  # {entry.help}") <= _WIDTH]
     longest_help = max((len(entry.help) for entry in beside), default=0)
     column = max((len(entry.line) for entry in beside if entry.help), default=0)

@@ -1,4 +1,4 @@
-"""What the validators of a config class object to: all of them, not only the first."""
+"""The problems that the validators of a config class find: all of them, not only the first."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from distill.config.words import join, show_briefly
 
 
 def objections(instance: attrs.AttrsInstance, written: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Run every validator of an instance made by `partial`; yield a line for each that objects.
+    """Run every validator of an instance made by `partial`, and yield a line for each problem.
 
-    A validator that looks at an absent attribute is passed over: that attribute has a problem of its own.
+    A validator that reads an absent attribute is skipped: the absent attribute is reported itself.
 
     Args:
         instance: An attrs instance, perhaps with attributes absent.
@@ -22,7 +22,7 @@ def objections(instance: attrs.AttrsInstance, written: Mapping[str, Any], path: 
     """
     for attribute in attrs.fields(type(instance)):
         value = getattr(instance, attribute.name, attrs.NOTHING)
-        # Before a converter ran, a value is not yet what the validator expects.
+        # A validator expects the converted value, and converters have not run.
         if attribute.validator and value is not attrs.NOTHING and not attribute.converter:
             key = key_of(attribute)
             as_written = written.get(key, value)
@@ -61,7 +61,7 @@ class _Check:
                     yield f"{path}: {message}, got {show_briefly(written)}"
 
     def _message(self, error: Exception, value: object) -> str:
-        """Give a validator's message without the name and the value that attrs' own carry."""
+        """Return a validator's message without the name and the value that attrs adds."""
         text = str(error.args[0]) if error.args else type(error).__name__
         text = text.removeprefix(f"'{self.attribute.name}' ")
         for ending in (f": {value!r}", f" (got {value!r})", f" ({value!r} doesn't)"):

@@ -1,4 +1,4 @@
-"""How types, bounds, values and names are put into words, in errors and descriptions alike."""
+"""Descriptions of types, values and names, for error messages and option tables."""
 
 import difflib
 import types
@@ -24,16 +24,16 @@ _NOUNS: dict[Any, tuple[str, str]] = {
 
 
 def type_in_words(type_: Any) -> str:  # noqa: ANN401 - mypy has no type for `float | None` and its like
-    """Say what may be written for an annotation: "whole number", "list of pairs of numbers".
+    """Return the description of an annotation: "whole number", "list of pairs of numbers".
 
     Raises:
-        ConfigError: The annotation is none that TOML can be read into.
+        ConfigError: Values of the annotation cannot be read from TOML.
     """
     return _singular_and_plural(type_)[0]
 
 
 def with_article(noun: str) -> str:
-    """Put "a" before a type in words, where it takes one."""
+    """Return the description of a type with the article "a", if it takes one."""
     return noun if noun.startswith(("one of ", "true or ")) else f"a {noun}"
 
 
@@ -48,7 +48,7 @@ def _singular_and_plural(type_: Any) -> tuple[str, str]:  # noqa: ANN401 - as ab
             choices = "one of " + ", ".join(map(show, arguments))
             return choices, choices
         case origin if origin in UNIONS:
-            # TOML cannot say None: an option is left out instead.
+            # TOML has no None: the option is omitted instead.
             members = [_singular_and_plural(member) for member in arguments if member is not types.NoneType]
             first, *others = (singular for singular, _ in members)
             return " or ".join([first, *map(with_article, others)]), " or ".join(many for _, many in members)
@@ -78,7 +78,7 @@ def _tuple_in_words(arguments: tuple[Any, ...]) -> tuple[str, str]:
 
 
 def show(value: object) -> str:
-    """Write a value as TOML does, for a person to compare with what they wrote."""
+    """Return a value as TOML text, for error messages."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{join('', key)} = {show(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -90,7 +90,7 @@ def show(value: object) -> str:
 
 
 def show_briefly(value: object) -> str:
-    """Write a value for an error of one line: long ones are cut, tables only named."""
+    """Return a value as short TOML text: long values are truncated, tables not shown."""
     if isinstance(value, Mapping):
         return "a table"
     text = show(value)
@@ -98,13 +98,13 @@ def show_briefly(value: object) -> str:
 
 
 def join(path: str, key: object) -> str:
-    """Give the dotted path of `key` within `path`, quoted as TOML quotes it."""
+    """Return the dotted path of `key` within `path`, quoted as TOML quotes it."""
     name = tomlkit.key(str(key)).as_string()
     return f"{path}.{name}" if path else name
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """End a problem with "; did you mean 'stft'?", the nearest known name, or "" when none is near."""
+    """Return "; did you mean 'stft'?" with the closest known name, or "" if none is close."""
     by_lower_case = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
     return f"; did you mean '{by_lower_case[near[0]]}'?" if near else ""

@@ -1,1 +1,1 @@
-"""The combined loss: its terms, their options, and how they are weighted and added up."""
+"""The combined loss: its terms, their options, and how they are weighted and summed."""

@@ -11,14 +11,15 @@ _EPSILON = 1e-12
 
 
 class GradientBalancer(nn.Module):
-    """Give each term the share of the gradient that its weight is of all weights.
+    """Balance the terms so that each contributes a share of the gradient proportional to its weight.
 
-    EnCodec's balancer: a term's factor is its share, times the norm that is shared out, divided by the
-    moving average of the norm of its own gradient with respect to the outputs, the mean over examples.
-    A term that does not reach the outputs, as `kl`, keeps its weight; so that this goes on meaning
-    what it means beside fixed weights, the norm shared out is by default the one that they would give.
+    EnCodec's balancer. A term's factor is its share, `weight / sum(weights)`, times the total norm, divided
+    by the moving average of its own gradient norm. That norm is taken with respect to the outputs, per
+    example, and averaged over examples. A term whose gradient does not reach the outputs, such as `kl`,
+    keeps its weight. By default the total norm is that of fixed weights, so that this weight keeps its
+    meaning.
 
-    Processes of a group average their norms, and so have one process's factors.
+    Processes of a group average their norms, so that all have the factors of a single process.
     """
 
     def __init__(self, config: GradientBalancerConfig, terms: Sequence[str]) -> None:
@@ -33,7 +34,7 @@ class GradientBalancer(nn.Module):
     def forward(
         self, losses: Mapping[str, Tensor], weights: Mapping[str, float], outputs: tuple[Tensor, ...]
     ) -> dict[str, Tensor]:
-        """Give the factor of each loss that reaches the outputs."""
+        """Return the factor of each loss whose gradient reaches the outputs."""
         norms = {}
         for name, loss in losses.items():
             norm = _norm(loss, outputs)
@@ -42,7 +43,7 @@ class GradientBalancer(nn.Module):
         if not norms:
             return {}
         averages = self._average(norms)
-        # Weights stay numbers of the host: to copy a tensor of them to a device, the host waits for it.
+        # Weights stay Python numbers: copying a tensor of them to a device would synchronize.
         total: float | Tensor | None = self.config.total_norm
         if total is None:
             total = torch.stack([weights[name] * average for name, average in averages.items()]).sum()
@@ -52,7 +53,7 @@ class GradientBalancer(nn.Module):
         }
 
     def _average(self, norms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Update the moving averages of these terms, and give them, each by the steps it has seen."""
+        """Update and return the moving averages of these terms, each corrected for its number of steps."""
         now = _mean_over_processes(torch.stack([*norms.values()]))
         averages = {}
         for name, norm in zip(norms, now.unbind(), strict=True):
@@ -64,7 +65,7 @@ class GradientBalancer(nn.Module):
 
 
 def _norm(loss: Tensor, outputs: tuple[Tensor, ...]) -> Tensor | None:
-    """Give the mean over examples of the norm of the loss's gradient; None where it has none."""
+    """Return the norm of the loss's gradient, averaged over examples; None if there is no gradient."""
     if not loss.requires_grad:
         return None
     gradients = torch.autograd.grad(loss, outputs, retain_graph=True, allow_unused=True)
@@ -73,9 +74,9 @@ def _norm(loss: Tensor, outputs: tuple[Tensor, ...]) -> Tensor | None:
 
 
 def _mean_over_processes(norms: Tensor) -> Tensor:
-    """Give the norms that one process would have with the examples of all."""
+    """Return the norms that a single process would compute from the examples of all processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(norms)
-        # Once for the mean, once since a loss over fewer examples has as much larger a gradient at each.
+        # One factor for the mean. One since a mean over fewer examples has larger gradients per example.
         norms /= torch.distributed.get_world_size() ** 2
     return norms

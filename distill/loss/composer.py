@@ -1,4 +1,4 @@
-"""The composer: terms and their weights as one combined loss that returns its components."""
+"""The composer: a combined loss of weighted terms, which returns its components."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ from distill.views.uncompiled import uncompiled
 
 
 class _Others(TypedDict, total=False):
-    """What may be passed beside two waveforms."""
+    """Keyword arguments allowed with two waveforms."""
 
     sample_rate: int
     posterior: Posterior | None
@@ -41,18 +41,21 @@ class _Others(TypedDict, total=False):
 class CombinedLoss(nn.Module):
     """A weighted sum of terms, called with `LossInputs` or with two waveforms.
 
-    It returns a dict of scalars: `total`, with the gradient; each term under its name and each of
-    its parts as `term/part`, unweighted; `weighted/term` and `weight/term`. Only `total` and `objective`
-    have a gradient, so that the others can be kept; `differentiable` returns all of them with theirs.
-    Views are computed at most once per call. The loss is computed in float32, autocast or not, and in
-    float64 for inputs of float64. A term whose weight is 0 is monitored: computed without gradient.
+    It returns a dict of scalars (`distill.loss.components`): `total`; each unweighted term under its name and
+    each of its parts as `term/part`; `weighted/term` and `weight/term`. Only `total` and `objective` have a
+    gradient, so that keeping the others holds no graph; `differentiable` returns all of them with gradients.
+    Views are computed at most once per call. The loss is computed in float32, regardless of autocast, and in
+    float64 for float64 inputs. A term whose weight is 0 is monitored: it is computed without gradient.
 
-    Trained terms add `objective`, the sum of `objective/term` over them, whose gradient is that of
-    their own parameters alone; `total` gives these none. A term that has not begun is left out.
-    With `balancer`, weights in training are what that makes of them. In `eval()` mode trained terms are
-    left out and weights are fixed factors, so that totals can be compared from step to step.
+    Trained terms add `objective`, the sum of their `objective/term`. Its gradient reaches only their own
+    parameters; the gradient of `total` does not reach these. A term before its start is not computed.
+    A `balancer` changes the weights in training mode. In `eval()` mode trained terms are not computed and
+    weights are fixed factors, so that totals are comparable between steps.
 
-    `config` has one attribute per term, its config.
+    Args:
+        terms: The terms.
+        config: An instance of the class made for these terms, with one attribute per term.
+        balancer: A module as `BalancerSpec` describes it, or None for fixed weights.
     """
 
     def __init__(
@@ -69,32 +72,32 @@ class CombinedLoss(nn.Module):
         self.terms = TermDict(self.origins.values(), config)
 
     def weights_at(self, progress: float) -> dict[str, float]:
-        """Give the weight that each term's config has at a progress of 0..1."""
+        """Return the weight of each term at a progress of 0..1, by name."""
         return {name: getattr(self.config, name).weight_at(progress) for name in self.origins}
 
     def trained_terms(self) -> dict[str, Any]:
-        """Give the modules of the terms that have an objective of their own, by name."""
+        """Return the modules of the trained terms, by name."""
         return {name: self.terms[name] for name, term in self.origins.items() if term.spec.trained}
 
     @uncompiled
     def forward(
         self, inputs: LossInputs | Tensor, target: Tensor | None = None, **others: Unpack[_Others]
     ) -> dict[str, Tensor]:
-        """Compute every term once and add them up.
+        """Compute every term once and sum them.
 
             loss(inputs)
             loss(prediction, target, sample_rate=44_100, posterior=posterior, progress=0.3)
 
         Args:
             inputs: `LossInputs`, or the predicted waveform `[B, N]` or `[B, C, N]`.
-            target: a waveform of the same shape, beside a predicted one.
+            target: The target waveform, of the same shape, if `inputs` is a waveform.
             **others: `sample_rate`, `posterior`, `progress` and `extras` of `LossInputs.from_waveforms`.
 
         Raises:
-            InputError: it is called with something else.
-            ShapeError: prediction and target do not belong together.
-            TermError: a term returns something that is not a scalar or a dict of scalars, or gives a
-                model to train no gradient.
+            InputError: The arguments are of other types.
+            ShapeError: The shapes of prediction and target do not match.
+            TermError: A term returns something other than a scalar or a dict of scalars, or has no gradient
+                although the model is trained.
         """
         components = self.differentiable(_as_inputs(inputs, target, others))
         return {
@@ -104,12 +107,12 @@ class CombinedLoss(nn.Module):
 
     @uncompiled
     def differentiable(self, inputs: LossInputs) -> dict[str, Tensor]:
-        """Compute the components as a call does, each with its gradient.
+        """Return the components as a call does, each with its gradient.
 
         Raises:
-            ShapeError: prediction and target do not belong together.
-            TermError: a term returns something that is not a scalar or a dict of scalars, or gives a
-                model to train no gradient.
+            ShapeError: The shapes of prediction and target do not match.
+            TermError: A term returns something other than a scalar or a dict of scalars, or has no gradient
+                although the model is trained.
         """
         inputs = inputs.renewed()
         weights = {
@@ -122,7 +125,7 @@ class CombinedLoss(nn.Module):
             components = {key: value for name in weights for key, value in results[name].items()}
             factors = self._factors(inputs, weights, components)
             for name, factor in factors.items():
-                # Of a monitored term that is infinite the total must not become nan.
+                # 0 * inf would make the total nan.
                 value = components[name]
                 components[weighted_name(name)] = factor * value if weights[name] else torch.zeros_like(value)
             nothing = torch.zeros((), device=inputs.device)
@@ -134,11 +137,11 @@ class CombinedLoss(nn.Module):
 
     @uncompiled
     def unweighted(self, name: str, inputs: LossInputs) -> Tensor:
-        """Compute one term by itself, with gradient whatever its weight: a scalar.
+        """Return one unweighted term, a scalar with gradient whatever its weight.
 
         Raises:
-            ShapeError: prediction and target do not belong together.
-            TermError: the term returns something that is not a scalar or a dict of scalars.
+            ShapeError: The shapes of prediction and target do not match.
+            TermError: The term returns something other than a scalar or a dict of scalars.
         """
         with torch.autocast(inputs.device.type, enabled=False):
             return self._result(name, evolve(inputs.renewed(), last=True))[name]
@@ -164,7 +167,7 @@ class CombinedLoss(nn.Module):
         return results
 
     def _result(self, name: str, inputs: LossInputs) -> dict[str, Tensor]:
-        """Call a term; one that is trained itself gives its own parameters no gradient here."""
+        """Call a term. The parameters of a trained term get no gradient here."""
         term = self.terms[name]
         own = term.parameters() if self.origins[name].spec.trained else ()
         with _frozen(own):
@@ -173,7 +176,7 @@ class CombinedLoss(nn.Module):
     def _called(
         self, name: str, call: Callable[[LossInputs], object], inputs: LossInputs
     ) -> dict[str, Tensor]:
-        """Call a term, or its objective; an error of it that names no culprit is the term's."""
+        """Call a term or its objective, and name the term in a `TermError` without a culprit."""
         try:
             return self._named(name, call(inputs))
         except TermError as error:
@@ -183,7 +186,7 @@ class CombinedLoss(nn.Module):
     def _factors(
         self, inputs: LossInputs, weights: dict[str, float], components: dict[str, Tensor]
     ) -> dict[str, float | Tensor]:
-        """Give what each term is multiplied with: its weight, or what the balancer makes of it."""
+        """Return the factor of each term: its weight, or the balancer's factor."""
         if self.balancer is None or not (self.training and torch.is_grad_enabled()):
             return {**weights}
         outputs = tuple(source for source in inputs.prediction.sources if source.requires_grad)
@@ -195,7 +198,7 @@ class CombinedLoss(nn.Module):
         return {name: balanced.get(name, weight) for name, weight in weights.items()}
 
     def _objectives(self, inputs: LossInputs, weights: dict[str, float]) -> dict[str, Tensor]:
-        """Let every trained term that takes part judge itself, of views out of the model's reach."""
+        """Return the objectives of the active trained terms, computed on detached views."""
         trained = [name for name in weights if self.origins[name].spec.trained]
         if not trained or not torch.is_grad_enabled():
             return {}
@@ -211,13 +214,13 @@ class CombinedLoss(nn.Module):
 
         def rank(name: str) -> tuple[bool, bool]:
             last = self.origins[name].spec.last or isinstance(self.terms[name], LastTerm)
-            # Monitored terms come after all others, else a view that they share would be without gradient.
+            # Monitored terms come last: the views that they compute have no gradient.
             return weights[name] == 0, last
 
         return sorted(weights, key=rank)
 
     def _named(self, name: str, result: object) -> dict[str, Tensor]:
-        """Name what a term returned: the term itself, and its parts if it returned any."""
+        """Return a term and its parts by component name."""
         if not isinstance(result, dict) or not result:
             return {name: self._scalar(name, result)}
         if TOTAL in result:
@@ -265,7 +268,7 @@ def _as_inputs(inputs: LossInputs | Tensor, target: Tensor | None, others: _Othe
 
 @contextmanager
 def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Let what is computed give gradient to whatever it looks at, and none to these parameters."""
+    """Disable the gradients of these parameters in the context; other gradients are unaffected."""
     learnt = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in learnt:
         parameter.requires_grad_(False)
@@ -284,28 +287,28 @@ def compose(
     balancer_options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> CombinedLoss:
-    """Compose a loss of terms, for a training loop of one's own.
+    """Compose a loss of terms, for a custom training loop.
 
         loss = compose("stft,recon,kl", {"stft.weight": 2.0})
         components = loss(inputs)
         components["total"].backward()
 
-    A term of one's own need not be installed: `compose(["stft", "kl", TermSpec(...)])`.
+    A custom term need not be installed: `compose(["stft", "kl", TermSpec(...)])`.
 
-    Where a term is trained itself, `components["objective"].backward()` gives the gradients of
-    `loss.parameters()`, for an optimizer of their own.
+    With trained terms, `components["objective"].backward()` computes the gradients of `loss.parameters()`,
+    for a separate optimizer.
 
     Args:
-        terms: names or aliases of terms, comma-separated or one by one; `dist:name` where two
-            distributions have a term of one name. A `TermSpec` among them is a term that is not installed.
-        options: values by their address, such as `"loss.stft.weight"`; `loss.` may be left out.
-        balancer: its name, such as `"gradient"`; by default weights are fixed factors.
-        balancer_options: its options by name, or by their address, such as `"balancing.gradient.decay"`.
-        registry: where to look terms and balancer up; by default everything that is installed.
+        terms: Names or aliases of terms, as a comma-separated string or an iterable; `dist:name` if two
+            distributions have a term of the same name. A `TermSpec` among them need not be installed.
+        options: Values by address, such as `"loss.stft.weight"`. `loss.` may be omitted.
+        balancer: Its name, such as `"gradient"`. By default weights are fixed factors.
+        balancer_options: Its options by name, or by address, such as `"balancing.gradient.decay"`.
+        registry: The registry in which terms and balancer are looked up. By default everything installed.
 
     Raises:
-        TermError: a term or the balancer is unknown, ambiguous or broken, or two terms have one name.
-        ConfigError: an option is unknown, is set twice, or does not fit.
+        TermError: A term or the balancer is unknown, ambiguous or broken, or two terms have the same name.
+        ConfigError: An option is unknown, is set twice, or has an invalid value.
     """
     registry = registry or Registry()
     chosen = registry.choose(terms)
@@ -321,9 +324,9 @@ def compose(
 
 
 def _nested(options: Mapping[str, Any], section: str, names: Collection[str]) -> dict[str, Any]:
-    """Nest options by their address below a section, which may stand before it.
+    """Return options by address as nested tables. The address may begin with the section or omit it.
 
-    `names` are those that an address below it may begin with; one of them may be that of the section.
+    `names` are the valid first parts below the section; the section's own name may be one of them.
     """
     tree: dict[str, Any] = {}
     given: dict[str, str] = {}

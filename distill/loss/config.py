@@ -13,7 +13,7 @@ from distill.plugin.registered import Term
 
 
 def loss_config_class(terms: Sequence[Term]) -> type:
-    """Return the class with one attribute per term, so that a term not chosen has no address.
+    """Return the class with one attribute per term: the term's config.
 
     Equal terms have the same class. Its instances can be pickled.
     """
@@ -21,24 +21,24 @@ def loss_config_class(terms: Sequence[Term]) -> type:
 
 
 def values_of(config: attrs.AttrsInstance) -> dict[str, Any]:
-    """Return the options of a config as its class takes them."""
+    """Return the options of a config as arguments of its class."""
     fields = attrs.fields(type(config))
     return {field.alias or field.name: getattr(config, field.name) for field in fields if field.init}
 
 
 def terms_of(config: Any) -> tuple[Term, ...]:  # noqa: ANN401  # a class made here
-    """Return the terms that a config of a class made here is for."""
+    """Return the terms of an instance of `TermConfigs`."""
     terms: tuple[Term, ...] = config._terms  # noqa: SLF001  # a property would be a name that no term can have
     return terms
 
 
 class TermConfigs:
-    """The base of every class made here: instances are pickled as terms and values."""
+    """The base of the classes made here. Instances are pickled as terms and values."""
 
     _terms: tuple[Term, ...]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A config's class may be made at run time as this one is, so that only its term knows it.
+        # The class of a term's config may be made at run time, too: only its term refers to it.
         values = {term.name: values_of(getattr(self, term.name)) for term in self._terms}
         return _rebuilt, (self._terms, values)
 
@@ -48,7 +48,7 @@ def _rebuilt(terms: tuple[Term, ...], values: Mapping[str, dict[str, Any]]) -> A
 
 
 def _with_absolute_paths(config: Any) -> Any:  # noqa: ANN401  # an attrs instance
-    """Return a config whose relative paths are absolute, so that it means the same in another folder."""
+    """Return a config with its relative paths made absolute, so that it is valid in any working directory."""
     if not attrs.has(type(config)):
         return config
     values = values_of(config)
@@ -80,7 +80,7 @@ def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa
     """Build the configs of the chosen terms from nested options, which may name a term by an alias.
 
     Raises:
-        ConfigError: an option is unknown or does not fit, or a term is named twice.
+        ConfigError: An option is unknown or has an invalid value, or a term is named twice.
     """
     names = {name: term.name for term in terms for name in term.names}
     tables: dict[str, Any] = {term.name: {} for term in terms}

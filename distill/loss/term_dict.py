@@ -13,14 +13,14 @@ from distill.loss.config import values_of
 from distill.plugin.registered import Term
 
 _OLDER_PREFIX = "term_"
-"""What stood before the name of a term in the state of older versions."""
+"""The prefix of term names in the state of older versions."""
 
 
 class TermDict(nn.ModuleDict):
-    """A module for each term, built from its config. A term may have any name, `keys` or `training` too.
+    """The modules of terms, built from their configs. Any name is possible, including `keys` and `training`.
 
-    `terms.stft.factor` in a loss's state is the parameter `factor` of the term `stft`. States of older
-    versions, with keys such as `terms.term_stft.factor`, are loaded as well.
+    In the state of a loss, `terms.stft.factor` is the parameter `factor` of the term `stft`. States of older
+    versions, with keys such as `terms.term_stft.factor`, can be loaded.
     """
 
     def __init__(self, terms: Iterable[Term], config: Any) -> None:  # noqa: ANN401  # made for the terms
@@ -30,11 +30,11 @@ class TermDict(nn.ModuleDict):
         self.register_load_state_dict_pre_hook(_rename_older_keys)  # type: ignore[no-untyped-call]
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
-        """Add a module, whatever torch's own attributes are called."""
+        """Add a module, even under the name of one of torch's attributes."""
         self._modules[name] = module  # type: ignore[assignment]  # as torch does
 
     def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401  # as torch has it
-        # Where a module is called `training`, torch takes the flag for it.
+        # torch would take the flag `training` for a module of that name.
         self.__dict__[name] = value
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class _Remade:
 
     @classmethod
     def of(cls, term: Term, config: Any, module: nn.Module) -> "_Remade":  # noqa: ANN401  # of that term
-        """Take what makes the module."""
+        """Return what is needed to build the module again."""
         learnt = frozenset(name for name, parameter in module.named_parameters() if parameter.requires_grad)
         return cls(
             term=term,
@@ -77,7 +77,7 @@ class _Remade:
         )
 
     def build(self) -> nn.Module:
-        """Build the module as it was, and leave torch's random numbers alone."""
+        """Build the module as it was, without changing torch's random state."""
         with torch.random.fork_rng(devices=[]):
             module = self.term.build(self.term.spec.config(**self.options))
         module.load_state_dict(self.state, assign=True)
@@ -87,7 +87,7 @@ class _Remade:
 
 
 def _is_remade(config: object, module: nn.Module) -> bool:
-    """Tell whether a module cannot be pickled: torch refuses parametrizations, Python unnamed classes."""
+    """Return whether a module cannot be pickled, due to parametrizations or classes made at run time."""
     classes = {type(config), *map(type, module.modules())}
     return any(map(is_parametrized, module.modules())) or not all(map(_is_importable, classes))
 

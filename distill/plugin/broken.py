@@ -23,7 +23,7 @@ class Broken(Provenance):
 
 
 def cause_of(error: BaseException) -> str:
-    """Return what an exception says, in one line, with its type unless the message is one of ours."""
+    """Return the message of an exception in one line, after its type unless Distill or pluggy raised it."""
     text = " ".join(str(error).split())
     if isinstance(error, DistillError | pluggy.PluginValidationError):
         return text

@@ -11,7 +11,7 @@ _POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("i
 
 @frozen(kw_only=True)
 class GradientBalancerConfig(BalancerConfig):
-    """The options of `gradient`: how long it remembers, and how large the balanced gradient is."""
+    """The options of `gradient`: the decay of its averages, and the norm of the balanced gradient."""
 
     decay: float = field(
         default=0.999,
@@ -21,7 +21,7 @@ class GradientBalancerConfig(BalancerConfig):
     total_norm: float | None = field(
         default=None,
         validator=validators.optional(_POSITIVE),
-        metadata={"help": "norm that the terms share; unset: what they have together with fixed weights"},
+        metadata={"help": "sum of the gradient norms of all terms; unset: the sum with fixed weights"},
     )
 
 

@@ -67,7 +67,7 @@ class StftConfig(ResolutionsConfig):
 
 @frozen(kw_only=True)
 class WaveformConfig(ResolutionsConfig):
-    """The options of `waveform`: the resolutions at which the waveforms are compared, and of how many."""
+    """The options of `waveform`: the resolutions, and the share of the clips that is compared."""
 
     share: float = field(
         default=1.0,
@@ -78,7 +78,7 @@ class WaveformConfig(ResolutionsConfig):
 
 @frozen(kw_only=True)
 class ReconstructionConfig(TermConfig):
-    """The options of `reconstruction`: the shares of the magnitude's and the IF's distance."""
+    """The options of `reconstruction`: the weights of its magnitude and its IF distance."""
 
     weight: float = field(
         default=0.1,
@@ -99,7 +99,7 @@ class ReconstructionConfig(TermConfig):
 
 @frozen(kw_only=True)
 class KlConfig(BaseTermConfig):
-    """The options of `kl`: a linear warm-up to its full weight, and the nats that cost nothing."""
+    """The options of `kl`: the full weight, its linear warm-up, and the free bits."""
 
     weight_option: ClassVar[str] = "weight_max"
 
@@ -120,7 +120,7 @@ class KlConfig(BaseTermConfig):
     )
 
     def weight_at(self, progress: float) -> float:
-        """Give the weight at a progress of 0..1: a line from 0 to `weight_max`, constant after it."""
+        """Return the weight at a progress of 0..1: linear from 0 to `weight_max`, then constant."""
         return self.weight_max * schedules.factor_at(((0, 0), (self.warmup_fraction, 1)), progress)
 
 

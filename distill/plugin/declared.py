@@ -14,7 +14,7 @@ def declared_specs(plugin: object) -> list[TermSpec | BalancerSpec]:
     Raises:
         TermError: A hook is misspelt or yields something else, or there is no spec.
     """
-    # A manager for each plugin, so that what fails or is yielded belongs to this plugin alone.
+    # One manager per plugin, so that errors and specs are attributed to this plugin.
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)

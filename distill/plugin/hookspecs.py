@@ -1,4 +1,4 @@
-"""The contract of a plugin: the hook it implements and the records it yields. Loads no torch."""
+"""The interface of plugins: the hooks they implement and the records they yield. Loads no torch."""
 
 import re
 from abc import ABC, abstractmethod
@@ -24,19 +24,19 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @frozen(kw_only=True)
 class BaseTermConfig(ABC):
-    """The options of a term that names its weight itself, as `kl` does with `weight_max`.
+    """The options of a term whose weight has a name of its own, such as `weight_max` of `kl`.
 
-    `weight_option` is the name of the option that `weight_at` is proportional to.
+    `weight_option` is the name of that option. `weight_at` must be proportional to its value.
     """
 
     weight_option: ClassVar[str] = "weight"
 
     @abstractmethod
     def weight_at(self, progress: float) -> float:
-        """Give the weight at a progress of 0..1 through the training."""
+        """Return the weight at a progress of 0..1 through the training run."""
 
-    def has_begun(self, progress: float) -> bool:  # noqa: ARG002  # for those that begin late
-        """Tell whether the term takes part at a progress of 0..1; until then it is not computed at all."""
+    def has_begun(self, progress: float) -> bool:  # noqa: ARG002  # subclasses may start later
+        """Return whether the term is computed at a progress of 0..1."""
         return True
 
 
@@ -59,42 +59,48 @@ class TermConfig(BaseTermConfig):
     )
 
     def weight_at(self, progress: float) -> float:
-        """Give `weight` times the schedule's factor at a progress of 0..1."""
+        """Return `weight` times the schedule's factor at a progress of 0..1."""
         return self.weight * schedules.factor_at(self.schedule, progress)
 
 
 @frozen(kw_only=True)
 class TrainedTermConfig(TermConfig):
-    """The options of a term that is trained itself, as a discriminator is.
+    """The options of a term with parameters to train, such as a discriminator.
 
-    Its module has, beside `forward`, a method `objective(inputs)`: what its own parameters lower, a
-    scalar or a dict of parts, of inputs that give the model no gradient. Whoever trains the model
-    trains them too, by AdamW; `forward` gives them no gradient.
+    Besides `forward`, its module has a method `objective(inputs)`. It returns the loss of the term's own
+    parameters, a scalar or a dict of parts; the inputs are detached from the model. The trainer optimizes
+    these parameters with AdamW. They get no gradient from `forward`.
     """
 
     start: float = field(
         default=0.0,
         validator=[validators.ge(0), validators.lt(1)],
-        metadata={"help": "share of the training before the term begins, and costs nothing"},
+        metadata={"help": "share of the training run before the term is computed"},
     )
     learning_rate: float = field(
         default=2e-4,
         validator=[validators.gt(0), validators.lt(float("inf"))],
-        metadata={"help": "highest rate of the term's own parameters; rises and falls as the model's does"},
+        metadata={"help": "peak learning rate of the term's own parameters; same schedule as the model's"},
     )
     betas: tuple[float, float] = field(
         default=(0.8, 0.99),
         validator=validators.deep_iterable([validators.ge(0), validators.lt(1)]),
-        metadata={"help": "decays of AdamW's averages of the gradient and of its square"},
+        metadata={"help": "AdamW's decay rates of the averages of the gradient and of its square"},
     )
 
     def has_begun(self, progress: float) -> bool:
-        """Tell whether `start` is reached."""
+        """Return whether `progress` has reached `start`."""
         return progress >= self.start
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = ("total", "weight", "weighted", "objective", "gradient_norm")  # components of other origin
+_RESERVED = (
+    "total",
+    "weight",
+    "weighted",
+    "objective",
+    "gradient_norm",
+)  # kinds of components, see distill.loss.components
 
 
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -114,7 +120,7 @@ def _is_config_of(base: type) -> "Callable[[Any, attrs.Attribute[Any], type], No
         if not (isinstance(value, type) and issubclass(value, base)):
             public = "TermConfig" if base is BaseTermConfig else base.__name__
             raise TypeError(f"{what} must be a subclass of distill.{public}: {value!r}")
-        # Whatever attrs makes of a subclass is as frozen as its base; without attrs its options are ignored.
+        # A subclass made by attrs is frozen as its base is; without attrs, its options would be ignored.
         if "__attrs_attrs__" not in vars(value):
             raise TypeError(f"{what} must be decorated with @attrs.frozen(kw_only=True): {value!r}")
 
@@ -131,13 +137,19 @@ def _have_reasons(_: object, attribute: "attrs.Attribute[Any]", waivers: Mapping
 class TermSpec:
     """What a plugin registers for one loss term.
 
-    `build` is called with the config and returns the term, an `nn.Module` called with a
-    `LossInputs`; it may be an import string, `"package.module:Class"`, so that listing terms does
-    not import torch. `per_example=True` declares that the loss of a batch is the mean of those of its
-    examples, so that several processes give what one gives. `waivers` are the checks of
-    `distill.testing` that the term cannot pass by its nature, each with the reason. `last=True` calls the
-    term after the others. It is deprecated and will be removed in 0.4.0, since the order of terms is the
-    composer's business.
+    Args:
+        name: The canonical name.
+        config: The class of the options.
+        build: A function or class that is called with the config and returns the term, an `nn.Module` called
+            with `LossInputs`. An import string, `"package.module:Class"`, lets Distill list terms without
+            importing torch.
+        summary: One line for lists of terms.
+        aliases: Further names.
+        last: Whether the term is called after the others. Deprecated, and will be removed in 0.4.0: the
+            composer orders the terms.
+        per_example: Whether the batch loss is the mean of per-example losses, so that several processes
+            compute the same loss as one.
+        waivers: The checks of `distill.testing` that the term cannot pass, each with the reason.
     """
 
     name: str = field(validator=_is_name)
@@ -155,7 +167,7 @@ class TermSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Give the canonical name, then the aliases."""
+        """Return the canonical name, then the aliases."""
         return (self.name, *self.aliases)
 
     @property
@@ -173,15 +185,15 @@ class BalancerConfig:
 class BalancerSpec:
     """What a plugin registers for one way to balance terms, chosen with `--balance`.
 
-    `build` is called with the config and the names of the terms, and may be an import string. It
-    returns an `nn.Module`, called at each step of a training with
+    `build` is called with the config and the names of the terms; it may be an import string. It returns an
+    `nn.Module`, which is called at each training step with
 
     - `losses`: the unweighted scalar of each term that has a weight, by name,
     - `weights`: the weights of these terms, as their configs give them,
     - `outputs`: the decoder's tensors, `[B, ...]`, through which the losses reach the model,
 
-    and returns the factor of each term in the total, a scalar without gradient, by name; a term it
-    leaves out keeps its weight. What it remembers it keeps in buffers, which checkpoints hold.
+    and returns the factor of each term in the total by name, scalars without gradient. A term that is
+    missing there keeps its weight. State between steps belongs in buffers, which are saved in checkpoints.
     """
 
     name: str = field(validator=_is_name)
@@ -191,7 +203,7 @@ class BalancerSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Give the name; a balancer has no aliases."""
+        """Return the name. A balancer has no aliases."""
         return (self.name,)
 
 
@@ -242,7 +254,7 @@ def distill_loss_terms() -> Iterable[TermSpec]:  # type: ignore[empty-body]  # a
 def distill_balancers() -> Iterable[BalancerSpec]:  # type: ignore[empty-body]  # a hookspec has no body
     '''Yield a `BalancerSpec` for each balancer of the plugin.
 
-    A complete plugin is one module, found by an entry point as that of a term is:
+    A complete plugin is one module with an entry point, as for a term:
 
         """Let every term be as large as its weight."""
         from attrs import field, frozen, validators as v

@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Provenance:
-    """The distribution that something came from."""
+    """The distribution that provides a term, a balancer or a plugin."""
 
     distribution: str
     version: str

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class _Registered(Provenance):
-    """A spec of the type `record`, where it came from, and the section of a recipe with its options."""
+    """A registered spec of the type `record`; its options are in the recipe section `section`."""
 
     kind: ClassVar[str]
     section: ClassVar[str]
     record: ClassVar[type[Any]]
     spec: TermSpec | BalancerSpec
     entry_point: str = ""
-    """The entry point by which it is installed; none where it was registered in Python."""
+    """The entry point of an installed plugin; empty if it was registered in Python."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What is installed is pickled by its name: its builder may be a lambda of the plugin.
+        # Installed terms are pickled by name, since a builder may be a lambda.
         if self.entry_point:
             return _installed, (type(self), self.distribution, self.version, self.entry_point, self.name)
         return _registered, (type(self), self.distribution, self.version, self.spec)
@@ -70,7 +70,7 @@ class _Registered(Provenance):
 
 
 def module_of(spec: TermSpec) -> str:
-    """Return the name of the module that a term's builder is written in."""
+    """Return the name of the module that defines a term's builder."""
     return spec.build.partition(":")[0] if isinstance(spec.build, str) else spec.build.__module__
 
 
@@ -85,7 +85,7 @@ class Term(_Registered):
 
     @classmethod
     def of(cls, spec: TermSpec) -> "Term":
-        """Return a term that is not registered; its distribution is the package of its builder."""
+        """Return an unregistered term. Its distribution is the package of its builder."""
         return cls(spec=spec, distribution=module_of(spec).partition(".")[0], version="")
 
     def build(self, config: BaseTermConfig) -> "nn.Module":
@@ -127,10 +127,10 @@ def _registered(
 def _installed(
     kind: type[Term] | type[Balancer], distribution: str, version: str, entry_point: str, name: str
 ) -> Term | Balancer:
-    """Return what was pickled by its name, as it is installed where it is unpickled.
+    """Return an installed term or balancer that was pickled by name.
 
     Raises:
-        TermError: It is not installed there.
+        TermError: It is not installed in the environment that unpickles it.
     """
     selection = select_plugins()
 

@@ -22,10 +22,10 @@ R = TypeVar("R", Term, Balancer)
 class Registry:
     """The loss terms and balancers that can be chosen by name.
 
-    The built-in ones come first: the entry points of installed plugins are loaded only when another
-    name is asked for, or when everything is listed, and never when `discover` is false. A plugin that
-    fails is kept in `broken()` and is fatal only to whoever needs it. The environment variable
-    DISTILL_PLUGINS leaves plugins out (`distill.plugin.selection`).
+    The built-in ones come first. The entry points of installed plugins are loaded only when another name
+    is looked up or everything is listed, and never with `discover=False`. A plugin that fails to load is
+    listed in `broken()`; it raises an error only when one of its names is chosen. The environment variable
+    DISTILL_PLUGINS excludes plugins (`distill.plugin.selection`).
 
     Raises:
         TermError: DISTILL_PLUGINS names a distribution that has no plugin here.
@@ -38,14 +38,19 @@ class Registry:
         self._plugins: list[object] = []
         self._undiscovered = discover
         if discover and is_selective():
-            select_plugins()  # what is wrong there is said at once, not when another name is looked up
+            select_plugins()  # raises at once, not when another name is looked up
         for plugin in (terms, balancers):
             self.register(plugin, name=PROJECT, version=distill.__version__)
 
     def register(self, plugin: object, *, name: str, version: str = "") -> None:
-        """Register what a plugin's hooks yield: a module, or any object with hooks of `distill.hookspecs`.
+        """Register the terms and balancers of a plugin.
 
-        `name` stands for its distribution. A plugin that is registered already stays as it is.
+        A plugin that is already registered is left unchanged.
+
+        Args:
+            plugin: A module, or any object with hooks of `distill.hookspecs`.
+            name: The name of its distribution.
+            version: The version of its distribution.
 
         Raises:
             TermError: The plugin breaks the contract in `distill.hookspecs`, or one of its names is taken.
@@ -60,12 +65,12 @@ class Registry:
             ) from error
 
     def terms(self) -> tuple[Term, ...]:
-        """Return every term that works, the built-in ones first."""
+        """Return every usable term, the built-in ones first."""
         self._discover()
         return self._known(Term)
 
     def balancers(self) -> tuple[Balancer, ...]:
-        """Return every balancer that works, the built-in one first."""
+        """Return every usable balancer, the built-in one first."""
         self._discover()
         return self._known(Balancer)
 
@@ -75,14 +80,14 @@ class Registry:
         return tuple(self._broken)
 
     def left_out(self) -> tuple[Provenance, ...]:
-        """Return the installed plugins that DISTILL_PLUGINS leaves out."""
+        """Return the installed plugins that DISTILL_PLUGINS excludes."""
         self._discover()
         return self._left_out
 
     def choose(self, names: str | TermSpec | Iterable[str | TermSpec]) -> tuple[Term, ...]:
-        """Find terms by name, alias or `distribution:name`, in `"stft,recon,kl"` or an iterable of names.
+        """Return terms by name, alias or `distribution:name`, from `"stft,recon,kl"` or an iterable of names.
 
-        A `TermSpec` among them is a term that need not be registered.
+        A `TermSpec` among them need not be registered.
 
         Raises:
             TermError: A name is empty, unknown, ambiguous, chosen twice, or needs a broken plugin.
@@ -105,7 +110,7 @@ class Registry:
         return tuple(term for _, term in chosen)
 
     def choose_balancer(self, name: str) -> Balancer:
-        """Find a balancer by name or `distribution:name`.
+        """Return a balancer by name or `distribution:name`.
 
         Raises:
             TermError: The name is unknown, ambiguous, or needs a broken plugin.
@@ -209,7 +214,7 @@ class Registry:
         version: str,
         entry_point: str = "",
     ) -> None:
-        # Two entry points may name one module, and so may what two installations of it left behind.
+        # Two entry points may name one module: of one distribution, or of a leftover installation.
         if any(plugin is known for known in self._plugins):
             return
         origin = {"distribution": distribution, "version": version, "entry_point": entry_point}
@@ -246,7 +251,11 @@ def _require_name(wanted: object) -> str:
 
 
 def _require_distinct(one: tuple[str | TermSpec, Term], other: tuple[str | TermSpec, Term]) -> None:
-    """Require two chosen terms, and how they were wanted, to have names of their own."""
+    """Require two chosen terms to share no name. Each comes with the way it was asked for.
+
+    Raises:
+        TermError: They share a name.
+    """
     (wanted, term), (again, later) = one, other
     specs = [each for each in (wanted, again) if isinstance(each, TermSpec)]
     if term.name == later.name:

@@ -1,6 +1,6 @@
-"""Schedules: how the weight of a term changes over a training, as a function of its progress.
+"""Schedules: the weight of a term as a function of the progress of a training run.
 
-A schedule is a line through `(progress, factor)` points, which covers what trainings use: a warm-up
+A schedule is piecewise linear through `(progress, factor)` points: for example a warm-up
 `((0, 0), (0.3, 1))`, a late start `((0.5, 0), (0.5, 1))`, a fade-out `((0.8, 1), (1, 0))`.
 """
 
@@ -13,10 +13,10 @@ Points = tuple[tuple[float, float], ...]
 
 
 def factor_at(points: Points, progress: float) -> float:
-    """Give the factor at a progress of 0..1: linear between the points, constant outside them.
+    """Return the factor at a progress of 0..1: linear between the points, constant outside them.
 
-    No points at all stand for a constant factor of 1. Where two points share a progress the factor
-    jumps, and the later one holds from there on.
+    Without points the factor is 1. If two points have the same progress, the factor jumps to that of the
+    later point.
     """
     if not points:
         return 1.0
@@ -30,7 +30,7 @@ def factor_at(points: Points, progress: float) -> float:
 
 
 def rising_points(_: object, attribute: "attrs.Attribute[Any]", points: Points) -> None:
-    """Validate a schedule: progress within 0..1 and never falling, factors not negative."""
+    """Validate a schedule: progress within 0..1 and not decreasing, factors not negative."""
     progress = [point[0] for point in points]
     if any(not 0 <= p <= 1 for p in progress) or progress != sorted(progress):
         msg = f"'{attribute.name}' must have progress values that rise within 0..1: {points!r}"

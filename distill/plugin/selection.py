@@ -1,4 +1,4 @@
-"""Which installed plugins may be loaded: the environment variable DISTILL_PLUGINS leaves others out."""
+"""The environment variable DISTILL_PLUGINS, which selects the installed plugins that may be loaded."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,29 +18,29 @@ NONE = "none"
 
 @frozen(kw_only=True)
 class InstalledPlugin(Provenance):
-    """A plugin that is installed, and not imported yet."""
+    """An installed plugin that is not imported yet."""
 
     entry_point: EntryPoint
 
 
 @frozen(kw_only=True)
 class Selection:
-    """The installed plugins that may be loaded, and those that are left out."""
+    """The installed plugins that may be loaded, and those that are excluded."""
 
     loaded: tuple[InstalledPlugin, ...]
     left_out: tuple[InstalledPlugin, ...] = ()
 
 
 def is_selective() -> bool:
-    """Return whether DISTILL_PLUGINS says anything."""
+    """Return whether DISTILL_PLUGINS is set and not empty."""
     return bool(os.environ.get(VARIABLE))
 
 
 def select_plugins() -> Selection:
-    """Return which of the installed plugins DISTILL_PLUGINS lets in; nothing is imported.
+    """Return the installed plugins that DISTILL_PLUGINS selects, without importing any.
 
-    Unset or empty, it lets in all of them, and `none` lets in none. Names of distributions, comma-separated,
-    let in those alone; names with a minus before them are left out.
+    Unset or empty, it selects all of them; `none` selects none. A comma-separated list of distributions
+    selects only those. Names with a minus sign in front are excluded.
 
     Raises:
         TermError: A name is not that of an installed distribution with a plugin.
@@ -48,7 +48,7 @@ def select_plugins() -> Selection:
     plugins = tuple(
         InstalledPlugin(distribution=point.dist.name, version=point.dist.version, entry_point=point)
         for point in sorted(entry_points(group=PROJECT))
-        if point.dist is not None  # always, but for an entry point that was made by hand
+        if point.dist is not None  # only None for an entry point constructed in code
     )
     words = [word.strip() for word in os.environ.get(VARIABLE, "").split(",")]
     names = [word for word in words if word]
@@ -70,7 +70,7 @@ def select_plugins() -> Selection:
 
 @contextmanager
 def no_plugins() -> Iterator[None]:
-    """Leave all plugins out, in this process and in those that it starts."""
+    """Exclude all plugins, in this process and in those that it starts."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = NONE
     try:

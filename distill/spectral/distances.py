@@ -1,9 +1,9 @@
-"""The spectral distance (Arik et al., 2018), of magnitudes and straight from waveforms.
+"""The spectral distance (Arik et al., 2018), of magnitudes and of waveforms.
 
 Shapes: `B` batch, `N` samples, `T` frames, `F` bins.
 
-Spectral convergence, `||target - prediction|| / ||target||`, plus the mean absolute difference of the
-logarithms of the magnitudes. The norms are auraloss's, over the whole batch, or per example.
+The distance is the spectral convergence, `||target - prediction|| / ||target||`, plus the mean absolute
+difference of the log-magnitudes. The norms are taken over the whole batch, as in auraloss, or per example.
 """
 
 import math
@@ -23,7 +23,7 @@ from distill.spectral.transforms import stft_magnitude
 
 
 def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
-    """Compare positive magnitudes of one shape `[B, F, T]`."""
+    """Return the spectral distance of positive magnitudes of one shape `[B, F, T]`, a scalar."""
     if plain.is_needed(prediction, target):
         return plain.spectral_distance(prediction, target, per_example=per_example)
     return cast("Tensor", apply(_OfMagnitudes, prediction, target, per_example))
@@ -32,10 +32,16 @@ def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool) 
 def stft_distance(
     prediction: Tensor, target: Tensor, resolution: tuple[int, int, int], *, per_example: bool
 ) -> Tensor:
-    """Compare `[B, N]` waveforms by their STFT magnitudes, at a resolution `(n_fft, hop, win_length)`.
+    """Return the spectral distance of the STFT magnitudes of `[B, N]` waveforms, a scalar.
 
-    Where only the prediction is differentiated, its gradient is computed with the value, so that
-    nothing but that gradient stays in memory.
+    If only the prediction requires a gradient, the gradient is computed together with the value, so that only
+    the gradient is kept in memory.
+
+    Args:
+        prediction: The predicted waveforms.
+        target: The target waveforms.
+        resolution: `(n_fft, hop, win_length)`, in samples.
+        per_example: Whether the norms are taken per example.
     """
     if plain.is_needed(prediction, target):
         return plain.stft_distance(prediction, target, resolution, per_example=per_example)
@@ -55,9 +61,9 @@ def multi_resolution_stft_distance(
 
 
 def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Give the mean of `weight * abs(wrapped(prediction - target))`, all `[B, F, T]`, no weight negative.
+    """Return the mean of `weight * abs(wrapped(prediction - target))`, all `[B, F, T]`; weights are >= 0.
 
-    Only the prediction gets a gradient, which is computed with the value.
+    Only the prediction gets a gradient. It is computed together with the value.
     """
     if plain.is_needed(prediction, target, weight):
         return plain.turning_distance(prediction, target, weight)
@@ -65,7 +71,7 @@ def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tens
 
 
 class _OfTurns(Function):
-    """Differences of angles in units of pi, where two that are a turn apart are none."""
+    """Weighted absolute differences of angles in units of pi, modulo whole turns."""
 
     @staticmethod
     def forward(ctx: Context, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -92,7 +98,7 @@ def _of_magnitudes_again(ctx: Context) -> tuple[tuple[Tensor, Tensor], Tensor]:
 
 
 class _OfMagnitudes(Function):
-    """What autograd does in a dozen passes over memory, in one forth and one back."""
+    """The spectral distance in one pass over memory forward and one backward; autograd takes a dozen."""
 
     @staticmethod
     def forward(ctx: Context, prediction: Tensor, target: Tensor, per_example: bool) -> Tensor:  # noqa: FBT001  # as torch has it
@@ -145,7 +151,7 @@ def _of_waveforms_again(ctx: Context) -> tuple[tuple[Tensor], Tensor]:
 
 
 class _OfWaveforms(Function):
-    """From the samples to the distance and back, through the spectra of one part after the other."""
+    """The spectral distance of samples. Spectra are computed and differentiated part by part."""
 
     @staticmethod
     def forward(
@@ -162,9 +168,9 @@ class _OfWaveforms(Function):
             power = prediction.power(spectrum).clamp_(min=MAGNITUDE_FLOOR**2)
             ratio = prediction.power(prediction.transform(other)).clamp_(min=MAGNITUDE_FLOOR**2)
             size = _sum(ratio)
-            torch.div(power, ratio, out=ratio).rsqrt_()  # sooner than the square root of the inverse
+            torch.div(power, ratio, out=ratio).rsqrt_()  # faster than the square root of the inverse
             logarithm = _sum_of_logarithms(ratio)
-            excess = torch.sub(1, ratio, out=ratio)  # of the prediction, as a share of it
+            excess = torch.sub(1, ratio, out=ratio)  # of the prediction, relative to it
             sums.append((_sum((excess * excess).mul_(power)), size, logarithm))
             if ctx.needs_input_grad[0]:
                 kept.append((spectrum, power, excess))
@@ -184,7 +190,7 @@ class _OfWaveforms(Function):
 
 
 def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: Tensor) -> Tensor:
-    """Give the gradient at the samples of a prediction, of each part's spectrum, power and excess."""
+    """Return the gradient by a prediction's samples, from the spectrum, power and excess of each part."""
     adjoint = Adjoint(frames)
     bins = math.prod(frames.shape)
     parts = in_parts(frames.unwindowed, _per_frame(slope, frames.shape), *adjoint.blocks)
@@ -200,9 +206,10 @@ def _sum(part: Tensor) -> Tensor:
 
 
 def _sum_of_logarithms(ratio: Tensor) -> Tensor:
-    """Sum the absolute logarithms of `[b, t, F]` per example, two at a time, as those of products.
+    """Return the sums of the absolute logarithms of `[b, t, F]` per example.
 
-    Between the floor and 1e14 no magnitudes have ratios whose products overflow.
+    One logarithm is taken of the product of two ratios. For magnitudes from the floor to 1e14 no product
+    overflows.
     """
     larger = torch.maximum(ratio, ratio.reciprocal())
     once, twice = larger.tensor_split([-(-larger.shape[1] // 2)], 1)
@@ -215,9 +222,9 @@ def _distance(
     shape: tuple[int, ...],
     per_example: bool,  # noqa: FBT001
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the distance, and the norms of error and target, `[B]` or `[1]`, of magnitudes `[B, T, F]`.
+    """Return the distance of magnitudes `[B, T, F]`, and the norms of error and target, `[B]` or `[1]`.
 
-    `sums` holds each part's squared error, squared target and logarithmic error, example by example.
+    `sums` holds the squared error, squared target and logarithmic error of each part, per example.
     """
     error, size, logarithm = (
         torch.cat(parts).view(shape[0], -1).sum(-1) for parts in zip(*sums, strict=True)
@@ -229,10 +236,10 @@ def _distance(
 
 
 def _slope(error: Tensor, size: Tensor) -> Tensor:
-    """Give the convergence's slope at the errors, by the errors; between equals it has none."""
+    """Return the derivative of the convergence by an error, divided by the error; 0 if there is no error."""
     return (1 / (len(error) * error * size)).masked_fill(error == 0, 0.0)
 
 
 def _per_frame(values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Spread `[B]` or `[1]` values over the frames of `[B, T, F]`: `[B, T, 1]`."""
+    """Expand `[B]` or `[1]` values to the frames of `[B, T, F]`: `[B, T, 1]`."""
     return values[:, None, None].expand(*shape[:2], 1)

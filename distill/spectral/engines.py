@@ -1,4 +1,4 @@
-"""The engines of the multi-resolution STFT loss: which one computes it, and auraloss's own modules as one.
+"""The engines of the multi-resolution STFT loss: the choice of one, and the one made of auraloss's modules.
 
 Shapes: `B` batch, `N` samples.
 """
@@ -14,7 +14,7 @@ from distill.spectral import plain
 
 
 class Resolutions(Protocol):
-    """What an engine reads of the options of a multi-resolution STFT loss."""
+    """The options of a multi-resolution STFT loss that an engine needs."""
 
     @property
     def resolutions(self) -> tuple[tuple[int, int, int], ...]:
@@ -26,13 +26,13 @@ class Resolutions(Protocol):
 
     @property
     def engine(self) -> Literal["auto", "fast", "auraloss"]:
-        """The engine that is asked for."""
+        """The chosen engine."""
 
 
 class AuralossDistance(nn.Module):
     """The multi-resolution STFT loss of auraloss on `[B, N]` waveforms, computed by its `STFTLoss`.
 
-    Waveforms that are too short for auraloss are padded with zeros, half precision is computed in float32.
+    Waveforms too short for auraloss are padded with zeros. Half precision is computed in float32.
     """
 
     def __init__(self, config: Resolutions) -> None:
@@ -54,15 +54,15 @@ class AuralossDistance(nn.Module):
 
 
 def auraloss_distance(config: Resolutions) -> AuralossDistance | None:
-    """Return the module of auraloss's engine where the config chooses that, else None."""
+    """Return the module of the engine `auraloss` if the config chooses it, else None."""
     return AuralossDistance(config) if config.engine == "auraloss" else None
 
 
 def require_engine(config: Resolutions, *tensors: Tensor) -> None:
-    """Refuse an engine that cannot compute a loss here.
+    """Require that the chosen engine can compute a loss of these tensors.
 
     Raises:
-        ConfigError: the engine is `fast`, and the code is compiled, exported or transformed.
+        ConfigError: The engine is `fast`, and the code is compiled, exported or transformed.
     """
     if config.engine == "fast" and plain.is_needed(*tensors):
         raise ConfigError(

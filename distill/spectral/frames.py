@@ -2,8 +2,8 @@
 
 Shapes: `B` batch, `N` samples, `T` frames, `F` = n_fft // 2 + 1 bins.
 
-A frame's adjoint is the overlap-add, and a real FFT's adjoint the inverse real FFT, so that going back costs
-about what going forth does.
+The adjoint of framing is overlap-add, and the adjoint of a real FFT is the inverse real FFT, so that the
+backward pass costs about as much as the forward pass.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from distill.spectral.parts import Scratch, in_parts
 
 @lru_cache(maxsize=64)
 def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
-    """Give the periodic Hann window of `win_length` samples, centred in `n_fft` zeros: `[n_fft]`."""
+    """Return the periodic Hann window of `win_length` samples, centred in `n_fft` zeros: `[n_fft]`."""
     with torch.inference_mode(mode=False):
         return plain.hann_window(win_length, n_fft, device)
 
 
 class Frames:
-    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, of float32 at least.
+    """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, in float32 or float64.
 
-    Where they are `centred`, the samples are reflected at both ends by n_fft // 2, and padded with
-    zeros first if there are too few. `kept` are the spectra of all parts, if they are kept.
+    With `centred`, the samples are reflected at both ends by n_fft // 2, and first padded with zeros if
+    there are too few. `kept` holds the spectra of all parts, or nothing if they are not kept.
     """
 
     def __init__(self, samples: Tensor, n_fft: int, hop: int, win_length: int, *, centred: bool) -> None:
@@ -43,35 +43,35 @@ class Frames:
         self._scratch = Scratch(self.window)
 
     def spectra(self) -> Iterator[Tensor]:
-        """Give the spectrum of each part of `unwindowed`: those that are kept, if any."""
+        """Return the spectrum of each part of `unwindowed`, from `kept` if available."""
         return (
             iter(self.kept) if self.kept else (self.transform(part) for (part,) in in_parts(self.unwindowed))
         )
 
     def transform(self, unwindowed: Tensor) -> Tensor:
-        """Give the spectrum `[b, t, F]` of a part of `unwindowed`."""
+        """Return the spectrum `[b, t, F]` of a part of `unwindowed`."""
         return torch.fft.rfft(torch.mul(unwindowed, self.window, out=self._scratch.like(unwindowed)))
 
     def power(self, spectrum: Tensor) -> Tensor:
-        """Give the squared magnitude of a spectrum `[b, t, F]`."""
+        """Return the squared magnitude of a spectrum `[b, t, F]`."""
         parts = torch.view_as_real(spectrum)
         real, imaginary = torch.mul(parts, parts, out=self._scratch.like(parts)).unbind(-1)
         return real + imaginary
 
     def recomputed(self, samples: Tensor) -> Tensor:
-        """Give all spectra `[B, T, F]` of `samples` in plain operations."""
+        """Return all spectra `[B, T, F]` of `samples`, by plain torch operations."""
         return plain.spectra(samples, self.window, self.hop, self.reach)
 
     def release(self) -> None:
-        """Free the memory that the parts went through."""
+        """Free the scratch memory."""
         self._scratch = Scratch(self.window)
 
 
 class OverlapAdd:
-    """Windowed frames `[B, T, n_fft]`, added up to `samples` `[B, N]` part by part.
+    """Windowed frames `[B, T, n_fft]`, summed to `samples` `[B, N]` part by part.
 
-    `blocks` are the places of a frame's first `hop` samples, its second, and so on: `[B, T, hop]` each.
-    N is (T - 1) * hop + n_fft unless it is given.
+    `blocks` are views of the sum at each frame's first `hop` samples, its second, and so on: `[B, T, hop]`
+    each. N is (T - 1) * hop + n_fft unless `samples` is given.
     """
 
     def __init__(self, window: Tensor, hop: int, shape: tuple[int, ...], samples: int = 0) -> None:
@@ -85,16 +85,16 @@ class OverlapAdd:
         self.blocks = [grid[:, i : i + frames, : len(w)] for i, w in enumerate(self._windows)]
 
     def add(self, blocks: list[Tensor], frames: Tensor) -> None:
-        """Add frames `[b, t, n_fft]` where parts of `blocks` say."""
+        """Add frames `[b, t, n_fft]` to these parts of `blocks`."""
         for block, part, window in zip(blocks, frames.split(self._hop, -1), self._windows, strict=True):
             block.addcmul_(part, window)
 
 
 class Adjoint(OverlapAdd):
-    """The gradient at the samples of `Frames`, from gradients at their spectra, added part by part."""
+    """The gradient by the samples of `Frames`, summed part by part from gradients by their spectra."""
 
     def __init__(self, frames: Frames) -> None:
-        # The inverse FFT counts each bin twice but the first and, for an even size, the last one.
+        # The inverse FFT counts each bin twice, except the first and, for an even size, the last one.
         padded = frames.samples.shape[-1] + 2 * frames.reach
         super().__init__(0.5 * frames.window, frames.hop, frames.shape[:2], padded)
         self._n_fft, self._reach = len(frames.window), frames.reach
@@ -102,13 +102,13 @@ class Adjoint(OverlapAdd):
         self._pull = Scratch(frames.window.new_empty(0, dtype=frames.window.dtype.to_complex()))
 
     def add_spectrum(self, blocks: list[Tensor], gradient: Tensor) -> None:
-        """Add what a gradient at the spectrum, complex `[b, t, F]`, comes to."""
+        """Add the contribution of a gradient by the spectrum, complex `[b, t, F]`."""
         pull = self._pull.like(gradient).copy_(gradient)
         pull[..., self._edges] *= 2
         self._add_inverse(blocks, pull)
 
     def add_scaled(self, blocks: list[Tensor], spectrum: Tensor, scale: Tensor) -> None:
-        """Add what the gradient `scale * spectrum`, with a real `scale` that is used up, comes to."""
+        """Add the contribution of the gradient `scale * spectrum`. The real `scale` is overwritten."""
         scale[..., self._edges] *= 2
         self._add_inverse(blocks, self._pull.like(spectrum).copy_(scale).mul_(spectrum))
 
@@ -116,7 +116,7 @@ class Adjoint(OverlapAdd):
         self.add(blocks, inverse_rfft(pull, self._n_fft, norm="forward"))
 
     def gradient(self) -> Tensor:
-        """Give the sum, that of the reflected ends added to the samples that they are reflections of."""
+        """Return the gradient `[B, N]`. The reflected ends are added to the samples that they reflect."""
         reach, end = self._reach, self.samples.shape[-1] - 2 * self._reach - 1
         left, gradient, right = self.samples.tensor_split([reach, reach + end + 1], -1)
         gradient[:, 1 : reach + 1] += left.flip(-1)
@@ -125,14 +125,14 @@ class Adjoint(OverlapAdd):
 
 
 def edges(n_fft: int) -> slice:
-    """Give the bins that stand for themselves alone: the first and, for an even size, the last one."""
+    """Return the bins without a conjugate counterpart: the first and, for an even size, the last one."""
     return slice(None, None, n_fft // 2 if n_fft % 2 == 0 else n_fft)
 
 
 def inverse_rfft(spectrum: Tensor, n_fft: int, norm: str | None = None) -> Tensor:
     """Return the inverse real FFT of `[..., F]`, whatever imaginary parts its first and last bin have."""
     if spectrum.device.type != "cpu":
-        # Those have no meaning. CPUs' libraries leave them out; cuFFT does not promise to.
+        # CPU libraries ignore these imaginary parts; cuFFT does not guarantee it.
         spectrum = spectrum.clone()
         torch.view_as_real(spectrum)[..., edges(n_fft), 1].zero_()
     return torch.fft.irfft(spectrum, n=n_fft, norm=norm)

@@ -1,4 +1,4 @@
-"""Gradients that are written by hand: how such a function is applied, and differentiated twice."""
+"""Helpers for autograd functions with hand-written gradients, also for second derivatives."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,22 +10,23 @@ from torch.autograd import Function
 
 from distill.spectral import plain
 
-Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
+Context: TypeAlias = Any  # torch's context, on which a function may set any attribute
 
 Backward: TypeAlias = Callable[[Context, Tensor], Any]
 Recompute: TypeAlias = Callable[[Context], tuple[tuple[Tensor, ...], Tensor]]
 
 
-def apply(function: type[Function], *arguments: object) -> Any:  # noqa: ANN401  # whatever the function gives
-    """Apply a function that has its own gradient."""
+def apply(function: type[Function], *arguments: object) -> Any:  # noqa: ANN401  # of the function's type
+    """Apply an autograd function."""
     return function.apply(*arguments)
 
 
 def differentiable(recompute: Recompute) -> Callable[[Backward], Backward]:
     """Make the hand-written backward of a function differentiable.
 
-    Where a graph of the gradient is wanted, or `torch.vmap` runs through it, the gradient is instead that of
-    `recompute(ctx)`: the function's leading inputs, and its value by plain operations.
+    The hand-written backward is used unless a graph of the gradient is needed or `torch.vmap` transforms it.
+    Then the gradient is computed by autograd from `recompute(ctx)`, which returns the function's leading
+    inputs and its value by plain torch operations.
     """
 
     def decorate(backward: Backward) -> Backward:
@@ -47,6 +48,6 @@ def differentiable(recompute: Recompute) -> Callable[[Backward], Backward]:
 
 
 def keep_above(floor: float, size: Tensor, gradient: Tensor) -> Tensor:
-    """Set a gradient to 0 in place where `size` is at most `floor`; a tenth of what `masked_fill` takes."""
+    """Set a gradient to 0 in place where `size <= floor`, in a tenth of the time of `masked_fill`."""
     torch.ops.aten.threshold_backward.grad_input(gradient, size, floor, grad_input=gradient)
     return gradient

@@ -1,4 +1,4 @@
-"""Distances between the spectra of two signals, in which every bin counts alike.
+"""Distances between the spectra of two signals, with equal weight for all bins.
 
 Shapes: `B` signals, `N` samples, `...` any number of signals. Waveforms have 1 as full scale.
 """
@@ -18,43 +18,43 @@ _N_FFT, _HOP = 2048, 512
 _DYNAMIC_RANGE = 80.0
 _LEAST_STEP = 2.0**-23
 _FULL_SCALE = _N_FFT / 4
-"""The spectral peak of a sine of amplitude 1: half of the Hann window's sum."""
+"""The spectral peak of a sine of amplitude 1: half the sum of the Hann window."""
 
 
 def is_silent(original: Tensor) -> Tensor:
-    """Tell of signals `[..., N]` which stay below one step of 24-bit audio throughout: `[...]`."""
+    """Return whether signals `[..., N]` stay below one quantization step of 24-bit audio: `[...]`."""
     return original.abs().amax(-1) < _LEAST_STEP
 
 
 def log_spectral_distance(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Compare signals `[..., N]` by their spectra in dB: `[...]`, lower is better.
+    """Return the log-spectral distance of signals `[..., N]` in dB: `[...]`, lower is better.
 
-    The RMS over bins of the difference in dB, averaged over frames (n_fft 2048, hop 512, Hann; frames
-    centred, ends reflected). Both spectra are floored 80 dB below the peak of the original's spectrum
-    or, where the original is silent and has none to speak of, 80 dB below that of a full-scale sine.
+    The distance is the RMS over bins of the difference in dB, averaged over frames (n_fft 2048, hop 512,
+    Hann; frames centred, ends reflected). Both spectra are floored 80 dB below the peak of the original's
+    spectrum or, if the original is silent, 80 dB below the peak of a full-scale sine.
 
     Raises:
-        ShapeError: the two differ in shape.
+        ShapeError: The two differ in shape.
     """
     signals = _pair(reconstruction, original)
     magnitudes = [transforms.stft(signal, _N_FFT, _HOP, _N_FFT).abs() for signal in signals]
     peak = torch.where(is_silent(signals[1]), _FULL_SCALE, magnitudes[1].amax((-2, -1)))
     floor = peak[:, None, None] * 10 ** (-_DYNAMIC_RANGE / 20)
     first, second = (20 * torch.maximum(magnitude, floor).log10() for magnitude in magnitudes)
-    # A norm has a gradient, 0, between equals too, where a square root has none.
+    # The norm of 0 has the gradient 0; a square root of 0 has none.
     rms = torch.linalg.vector_norm(first - second, dim=-2) / first.shape[-2] ** 0.5
     distance = rms.mean(-1)
     return distance.view(original.shape[:-1])
 
 
 def multi_resolution_stft(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Compare signals `[..., N]`, each by itself, as auraloss's multi-resolution STFT loss does: `[...]`.
+    """Return auraloss's multi-resolution STFT loss of each signal `[..., N]`: `[...]`.
 
-    Spectral convergence + log magnitude, averaged over FFTs of 512, 1024 and 2048 samples with hops
-    of a quarter. It means little where the original is silent.
+    The loss is spectral convergence + log-magnitude distance, averaged over FFTs of 512, 1024 and 2048
+    samples with hops of a quarter. It means little if the original is silent.
 
     Raises:
-        ShapeError: the two differ in shape.
+        ShapeError: The two differ in shape.
     """
     pairs = zip(*_pair(reconstruction, original), strict=True)
     each = [
@@ -65,7 +65,7 @@ def multi_resolution_stft(reconstruction: Tensor, original: Tensor) -> Tensor:
 
 
 def _pair(reconstruction: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring two batches of signals `[..., N]` to `[B, N]` in float32, N at least one window."""
+    """Return two batches of signals `[..., N]` as `[B, N]` in float32, padded to at least one window."""
     if reconstruction.shape != original.shape:
         raise ShapeError(
             "reconstruction and original must share the shape [..., N]: "

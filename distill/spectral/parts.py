@@ -1,4 +1,4 @@
-"""Tensors taken part by part, so that what is computed of a part stays in the cache of a CPU.
+"""Processing of tensors part by part, so that intermediate results stay in a CPU's cache.
 
 Shapes: `B` batch, `T` frames.
 """
@@ -11,14 +11,14 @@ from torch import Tensor
 Kept = TypeVar("Kept")
 
 _CACHED = 3 * 2**17
-"""Numbers that are taken at a time on a CPU: more leave its cache, of fewer the calls cost too much."""
+"""Numbers per part on a CPU. Larger parts leave its cache; smaller ones cost too many calls."""
 
 
 def in_parts(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut tensors of one shape `[B, ...]` or `[B, T, ...]` alike, into parts to take one after the other.
+    """Split tensors of one shape `[B, ...]` or `[B, T, ...]` into corresponding parts.
 
-    On a CPU what is computed of one part stays in the cache from step to step, which is most of what
-    there is to gain; elsewhere the whole is one part. The parts of an example follow each other.
+    On a CPU the intermediate results of one part stay in the cache, which is most of the possible gain. On
+    other devices the whole is one part. The parts of one example are consecutive.
     """
     tensors = first, *others
     if first.device.type != "cpu" or first.numel() <= _CACHED:
@@ -38,18 +38,18 @@ def in_parts(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
 def backwards(
     kept: list[Kept], parts: Iterator[tuple[Tensor, ...]]
 ) -> Iterator[tuple[Kept, tuple[Tensor, ...]]]:
-    """Give what was kept of each part with the part, from the last, of which the cache still holds most."""
+    """Return the kept values of each part with the part, last first, since the cache still holds the last."""
     return reversed([*zip(kept, parts, strict=True)])
 
 
 class Scratch:
-    """Memory for one part after the other, since fresh memory costs more than what is done with it."""
+    """Memory that is reused for each part, since allocating costs more than the computation."""
 
     def __init__(self, kind: Tensor) -> None:
         self._memory = kind.new_empty(0)
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Give memory of the shape of a tensor, overwriting what was given before."""
+        """Return uninitialized memory of the shape of a tensor. It is shared by all calls."""
         if self._memory.numel() < tensor.numel():
             self._memory = self._memory.new_empty(tensor.numel())
         return self._memory[: tensor.numel()].view(tensor.shape)

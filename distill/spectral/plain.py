@@ -2,9 +2,9 @@
 
 Shapes: `B` batch, `N` samples, `T` frames, `F` = n_fft // 2 + 1 bins.
 
-They have the values and the gradients of the functions of the same names in `transforms` and `distances`,
-and take several times as long. torch can differentiate them any number of times, compile and export
-them, and transform them with `torch.func`.
+They return the values and gradients of the functions of the same names in `transforms` and `distances`, and
+are several times slower. torch can differentiate them any number of times, compile and export them, and
+transform them with `torch.func`.
 """
 
 from typing import Any, TypeAlias
@@ -16,18 +16,18 @@ from torch.autograd import Function, forward_ad
 from torch.nn import functional as F
 
 MAGNITUDE_FLOOR = 1e-4
-"""Below this auraloss's STFT magnitudes do not fall: the square root of its `eps` of 1e-8."""
+"""The smallest STFT magnitude in auraloss: the square root of its `eps` of 1e-8."""
 
 ANGLE_FLOOR = 1e-6
 """The magnitude below which an angle has no gradient."""
 
-_Context: TypeAlias = Any  # torch's own, on which a function keeps what it likes
+_Context: TypeAlias = Any  # torch's context, on which a function may set any attribute
 
 
 def is_needed(*tensors: Tensor) -> bool:
-    """Return whether only plain operations will do: in compiled or exported code, in a transform.
+    """Return whether plain operations are required: in compiled, exported or transformed code.
 
-    The transforms are those of `torch.func`, and forward-mode differentiation of one of the tensors.
+    Transforms are those of `torch.func`, and forward-mode differentiation of one of the tensors.
     """
     return (
         torch.compiler.is_compiling()
@@ -39,8 +39,8 @@ def is_needed(*tensors: Tensor) -> bool:
 def is_transformed() -> bool:
     """Return whether a transform of `torch.func` is active.
 
-    torch has no public function that tells. It documents that it refuses functions of autograd without a
-    `setup_context` then, as those of the engine are.
+    torch has no public function for this. It documents that autograd functions without `setup_context` raise
+    an error under a transform; this function tries one.
     """
     try:
         _Untransformed.apply(None)  # type: ignore[no-untyped-call]
@@ -56,7 +56,7 @@ class _Untransformed(Function):
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return a real tensor in float32, or in float64 if it is that."""
+    """Return a real tensor in float32, or unchanged if it is float64."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -68,26 +68,26 @@ def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
 
 
 def padded(samples: Tensor, reach: int) -> Tensor:
-    """Append zeros to `[B, N]` samples that are too few to be reflected by `reach`."""
+    """Return `[B, N]` samples, padded with zeros at the end if too few to be reflected by `reach`."""
     return F.pad(samples, (0, max(0, reach + 1 - samples.shape[-1])))
 
 
 def reflected(samples: Tensor, reach: int) -> Tensor:
-    """Reflect `[B, N]` at both ends by less than N samples, in a twentieth of the time of `F.pad`."""
+    """Return `[B, N]` samples reflected at both ends by `reach` < N, 20 times faster than `F.pad`."""
     end = samples.shape[-1] - 1
     left, right = samples[:, 1 : reach + 1].flip(-1), samples[:, end - reach : end].flip(-1)
     return torch.cat([left, samples, right], -1)
 
 
 def spectra(samples: Tensor, window: Tensor, hop: int, reach: int) -> Tensor:
-    """Transform `[B, N]` samples, reflected by `reach`, to a complex `[B, T, F]` by a window `[n_fft]`."""
-    # `Tensor.unfold` is sooner, but what is transformed by `torch.vmap` gives it no backward.
+    """Return the spectra `[B, T, F]` of `[B, N]` samples reflected by `reach`, with a window `[n_fft]`."""
+    # `Tensor.unfold` is faster, but has no backward under `torch.vmap`.
     frames = F.unfold(reflected(samples, reach)[:, None, None], (1, len(window)), stride=(1, hop)).mT
     return torch.fft.rfft(frames * window)
 
 
 def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
-    """Transform `[B, N]` real samples to a complex `[B, F, T]`, as `spectral.stft` does."""
+    """Return the STFT `[B, F, T]` of `[B, N]` real samples, as `transforms.stft` does."""
     return _transformed(padded(waveform, n_fft // 2), n_fft, hop, win_length, n_fft // 2)
 
 
@@ -97,7 +97,7 @@ def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> T
 
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
-    """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
+    """Return the STFT `[B, F, T]` of `[B, N]` samples without centring or padding."""
     return _transformed(padded, n_fft, hop, win_length, 0)
 
 
@@ -108,7 +108,7 @@ def _transformed(samples: Tensor, n_fft: int, hop: int, win_length: int, reach: 
 
 
 def overlap_add(spectrum: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Add up windowed inverse FFTs: complex `[B, T, F]` to `[B, (T - 1) * hop + n_fft]`."""
+    """Return the sum of windowed inverse FFTs: complex `[B, T, F]` to `[B, (T - 1) * hop + n_fft]`."""
     return _added(torch.fft.irfft(spectrum, n=len(window)) * window, hop)
 
 
@@ -118,14 +118,14 @@ def _added(frames: Tensor, hop: int) -> Tensor:
 
 
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
-    """Invert `analyse` with a Hann window of `n_fft` samples, as `spectral.synthesise` does."""
+    """Invert `analyse` with a Hann window of `n_fft` samples, as `transforms.synthesise` does."""
     window = hann_window(n_fft, n_fft, spectrum.device).to(spectrum.real.dtype)
     ones = window.new_ones(1, spectrum.shape[-1], n_fft)
     return overlap_add(spectrum.mT, window, hop) * inverted(_added(ones * window.square(), hop))
 
 
 def inverted(envelope: Tensor) -> Tensor:
-    """Return the inverse of an envelope, 0 where that vanishes."""
+    """Return the reciprocal of an envelope, 0 where the envelope vanishes."""
     return torch.where(envelope > 1e-8, 1 / envelope, 0.0)
 
 
@@ -133,7 +133,7 @@ def floored_magnitude(spectrum: Tensor, floor: float) -> Tensor:
     """Return the magnitude of a complex tensor, at least `floor`; no gradient flows below the floor."""
     power = spectrum.real.square() + spectrum.imag.square()
     above = power > floor**2
-    # 1 is a place where the root has a slope; what is computed there is not used.
+    # The root of 0 has no finite derivative, so that 1 replaces values that are not used.
     return torch.where(above, torch.where(above, power, 1.0).sqrt(), floor)
 
 
@@ -146,13 +146,13 @@ def angle(spectrum: Tensor) -> Tensor:
 
 
 def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool) -> Tensor:
-    """Compare positive magnitudes of one shape `[B, F, T]` by auraloss's modules; a scalar.
+    """Return the spectral distance of positive magnitudes `[B, F, T]` by auraloss's modules, a scalar.
 
-    auraloss takes the norms of the spectral convergence over the batch. `per_example` takes them per example
-    and averages.
+    auraloss takes the norms of the spectral convergence over the batch. With `per_example` they are taken per
+    example, and the convergences averaged.
     """
     if per_example:
-        error, size = ((x).flatten(1).norm(dim=1) for x in (target - prediction, target))
+        error, size = (x.flatten(1).norm(dim=1) for x in (target - prediction, target))
         convergence = (error / size).mean()
     else:
         convergence = _SPECTRAL_CONVERGENCE(prediction, target)
@@ -166,15 +166,15 @@ _LOG_MAGNITUDE = STFTMagnitudeLoss()
 def stft_distance(
     prediction: Tensor, target: Tensor, resolution: tuple[int, int, int], *, per_example: bool
 ) -> Tensor:
-    """Compare `[B, N]` waveforms by their STFT magnitudes, at a resolution `(n_fft, hop, win_length)`."""
+    """Return the spectral distance of the STFT magnitudes of `[B, N]` waveforms, as in `distances`."""
     sides = (stft_magnitude(side, *resolution) for side in (prediction, target))
     return spectral_distance(*sides, per_example=per_example)
 
 
 def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean of `weight * abs(error)`, the error of the prediction less whole turns of 2.
+    """Return the mean of `weight * abs(wrapped(prediction - target))`, all `[B, F, T]`.
 
-    All are `[B, F, T]`. Only the prediction gets a gradient.
+    Wrapping subtracts whole turns of 2. Only the prediction gets a gradient.
     """
     error = prediction - target.detach()
     turns = error.detach().add(1).mul(0.5).floor()

@@ -17,19 +17,25 @@ from distill.spectral.transforms import analyse, angle, floored_magnitude, magni
 
 _MOMENTUM = 0.99
 _CACHED = 2**17
-"""Bins that are taken at a time on a CPU; several tensors of as many must find room in its cache."""
+"""Bins per part on a CPU. Several tensors of this size must fit in its cache."""
 
 
 class MagnitudeIF(nn.Module):
-    """Two channels that hold a waveform whole: `[B, N]` -> `[B, 2, F, T]`, and `.inverse` back.
+    """An invertible spectrogram of log-magnitude and IF: `[B, N]` to `[B, 2, F, T]`, and `.inverse` back.
 
-    Channel 0 is the log-magnitude `log(1 + amplitude / floor)`, never negative, in nepers above
-    `floor`; an amplitude of 1 is that of a full-scale sine. Channel 1 is the IF in `[-1, 1)`, in units
-    of pi radians per hop: the wrapped advance of the phase from frame to frame less the advance of
-    the bin's centre, `2 * pi * k * hop / n_fft`. Frame 0 stores the phase itself, so that the phase is
-    kept (after Engel et al., GANSynth, 2019, who lose it). Frames are centred on multiples of `hop`.
+    Channel 0 is the log-magnitude `log(1 + amplitude / floor)`, which is not negative and in nepers above
+    `floor`. A full-scale sine has the amplitude 1. Channel 1 is the IF in `[-1, 1)`, in units of pi radians
+    per hop: the wrapped phase difference between frames minus the advance of the bin's centre,
+    `2 * pi * k * hop / n_fft`. Frame 0 stores the phase itself, so that the phase can be restored (unlike
+    in Engel et al., GANSynth, 2019). Frames are centred on multiples of `hop`.
 
-    What comes in float64 comes out in it, everything else in float32.
+    float64 inputs have float64 outputs; all others have float32.
+
+    Args:
+        sample_rate: The sample rate in Hz.
+        n_fft: The samples in a frame.
+        hop: The samples between frames, at most n_fft / 2.
+        floor: The amplitude below which the log-magnitude becomes linear.
     """
 
     _turns: Tensor
@@ -42,20 +48,20 @@ class MagnitudeIF(nn.Module):
             raise ValueError(f"hop must be within 1..n_fft / 2 = {n_fft // 2} for an exact inverse: {hop}")
         self.sample_rate, self.n_fft, self.hop, self.floor = sample_rate, n_fft, hop, floor
         self.bins = n_fft // 2 + 1
-        # The sum of a Hann window is n_fft / 2, and a sine of amplitude 1 shares it between two bins.
+        # The sum of a Hann window is n_fft / 2; a sine of amplitude 1 splits it between bins k and -k.
         self._scale = 4 / n_fft
         self.register_buffer("_turns", self._one_period(None), persistent=False)
 
     def frames(self, samples: int) -> int:
-        """Give the number of frames that hold `samples` samples."""
+        """Return the number of frames for a waveform of `samples` samples."""
         return math.ceil(samples / self.hop) + 1
 
     def samples(self, frames: int) -> int:
-        """Give the greatest number of samples that `frames` frames hold."""
+        """Return the maximum number of samples for `frames` frames."""
         return (frames - 1) * self.hop
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Transform a waveform `[B, N]`, 1 being full scale, to a spectrogram `[B, 2, F, T]`.
+        """Return the spectrogram `[B, 2, F, T]` of a waveform `[B, N]` with full scale 1.
 
         Raises:
             ShapeError: `waveform` is not `[B, N]` with at least one sample.
@@ -67,26 +73,28 @@ class MagnitudeIF(nn.Module):
         return self._in_parts(lambda part: self._transformed(part, centres), waveform, centres).mT
 
     def _transformed(self, waveform: Tensor, centres: Tensor) -> Tensor:
-        """Give `[B, 2, T, F]`: frame by frame is how transforms want their memory."""
+        """Return `[B, 2, T, F]`, the memory layout of the transforms."""
         spectrum = self._analyse(waveform)
         phase = angle(spectrum).div_(math.pi)
-        # Rounded before the difference is taken (float32 has steps of 2**-21 around 6), so that the
-        # difference is exact, and its sum, which is the phase again, does not drift.
+        # Rounded before differencing (float32 has steps of 2**-21 around 6), so that the differences are
+        # exact, and their cumulative sum, which is the phase, does not drift.
         phase = phase.sub_(centres).add_(6).sub_(6)
         advance = torch.cat([phase[:, :1], phase[:, 1:] - phase[:, :-1]], dim=1)
         log_magnitude = self.log_magnitude(floored_magnitude(spectrum, floor=0.0))
         return torch.stack([log_magnitude, wrapped(advance)], dim=1)
 
     def inverse(self, spectrogram: Tensor, length: int | None = None, iterations: int = 0) -> Tensor:
-        """Go back from a spectrogram `[B, 2, F, T]` to the waveform `[B, length]`, differentiably.
+        """Return the waveform `[B, length]` of a spectrogram `[B, 2, F, T]`. It is differentiable.
 
-        `length` is at most, and by default, `samples(T)`.
+        The overlapping frames of a predicted spectrogram may be inconsistent, and then partly cancel out.
+        Griffin-Lim iterations reduce this: each keeps the magnitudes and takes the phases of the closest
+        waveform (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013). They start from the phases of
+        the IF. Phases after iterations are constants: only the magnitudes get a gradient.
 
-        The frames of a decoder overlap but need not agree, and where they contradict each other they
-        cancel out. `iterations` reconcile them: each keeps the magnitudes and takes the phases of the
-        waveform that comes closest (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013), the
-        first ones being those of the IF. Reconciled phases are constants: only the magnitudes get a
-        gradient then.
+        Args:
+            spectrogram: The spectrogram.
+            length: The number of samples, at most and by default `samples(T)`.
+            iterations: The number of Griffin-Lim iterations.
 
         Raises:
             ShapeError: `spectrogram` is not `[B, 2, F, T]`, or is too short for `length`.
@@ -107,7 +115,7 @@ class MagnitudeIF(nn.Module):
         )
 
     def _inverted(self, frames: Tensor, centres: Tensor, length: int, iterations: int) -> Tensor:
-        """Go back from `[B, 2, T, F]` to `[B, length]`."""
+        """Return the waveform `[B, length]` of `[B, 2, T, F]`."""
         log_magnitude, instantaneous_frequency = frames.unbind(1)
         amplitude = self.amplitude(log_magnitude)
         with torch.no_grad() if iterations else nullcontext():
@@ -116,15 +124,15 @@ class MagnitudeIF(nn.Module):
             real, imaginary = phase.cos(), phase.sin()
         if iterations:
             frames_held = frames.shape[-2]
-            # Where frames lie beyond the end, all of them are reconciled, and the sound is cut afterwards.
-            heard = length if self.frames(length) == frames_held else self.samples(frames_held)
-            direction = self._reconciled(amplitude, torch.complex(real, imaginary), heard, iterations)
+            # Iterations use all frames, also those beyond `length`; the waveform is cut afterwards.
+            samples = length if self.frames(length) == frames_held else self.samples(frames_held)
+            direction = self._griffin_lim(amplitude, torch.complex(real, imaginary), samples, iterations)
             real, imaginary = direction.real, direction.imag
         return self._synthesise(torch.complex(amplitude * real, amplitude * imaginary), length)
 
     @torch.no_grad()
-    def _reconciled(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
-        """Give the phases `[B, T, F]`, complex of magnitude 1, at which the frames agree better."""
+    def _griffin_lim(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
+        """Return the phases `[B, T, F]` after Griffin-Lim iterations, complex of magnitude 1."""
         previous: Tensor | None = None
         for _ in range(iterations):
             closest = torch.view_as_real(self._analyse(self._synthesise(direction * amplitude, length)))
@@ -137,35 +145,35 @@ class MagnitudeIF(nn.Module):
 
     @staticmethod
     def _in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, frame: Tensor) -> Tensor:
-        """Apply a function to a few examples at a time, whose frames then stay in a CPU's cache."""
+        """Apply a function to a few examples at a time, so that their frames stay in a CPU's cache."""
         count = max(1, _CACHED // frame.numel()) if batch.device.type == "cpu" else len(batch)
         return torch.cat([function(part) for part in batch.split(count)])
 
     def _analyse(self, waveform: Tensor) -> Tensor:
-        """Transform `[B, N]` to a complex `[B, T, F]`, 1 being the amplitude of a full-scale sine."""
+        """Return the complex spectrum `[B, T, F]` of `[B, N]`; a full-scale sine has the amplitude 1."""
         half = self.n_fft // 2
         tail = self.samples(self.frames(waveform.shape[-1])) - waveform.shape[-1]
         padded = F.pad(waveform * self._scale, (half, self.n_fft - half + tail))
         return analyse(padded, self.n_fft, self.hop, self.n_fft).mT
 
     def _synthesise(self, spectrum: Tensor, length: int) -> Tensor:
-        """Go back from a complex `[B, T, F]` to `[B, length]`."""
+        """Return the waveform `[B, length]` of a complex `[B, T, F]`."""
         half = self.n_fft // 2
         return synthesise(spectrum.mT, self.n_fft, self.hop)[:, half : half + length] / self._scale
 
     def log_magnitude(self, amplitude: Tensor) -> Tensor:
-        """Turn an amplitude into channel 0."""
+        """Return channel 0 of an amplitude."""
         return torch.log1p(amplitude / self.floor)
 
     def amplitude(self, log_magnitude: Tensor) -> Tensor:
-        """Turn channel 0 into the amplitude, 1 for a full-scale sine; never negative."""
+        """Return the amplitude of channel 0, 1 for a full-scale sine; not negative."""
         return self.floor * torch.expm1(log_magnitude.clamp(min=0))
 
     def _one_period(self, device: torch.device | None) -> Tensor:
         """Return the phase of each bin's centre in units of pi / n_fft, in [-n_fft, n_fft): `[t, F]`.
 
-        After t = n_fft / gcd(n_fft, hop) frames all bins begin again. Whole numbers are exact, and stay so
-        when a module that holds this one is cast.
+        The phases repeat after t = n_fft / gcd(n_fft, hop) frames. Integers are exact, and are not converted
+        when a module that contains this one is cast.
         """
         frames = torch.arange(self.n_fft // math.gcd(self.n_fft, self.hop), device=device)
         turns = frames[:, None] * torch.arange(self.bins, device=device) * (2 * self.hop)
@@ -173,14 +181,14 @@ class MagnitudeIF(nn.Module):
 
     def _centres(self, frames: int, device: torch.device) -> Tensor:
         """Return the phase of each bin's centre at each frame, in units of pi, in [-1, 1): `[T, F]`."""
-        if self._turns.device != device:  # a module that was never moved follows its inputs, without waiting
+        if self._turns.device != device:  # a module that was not moved follows its inputs
             self._turns = self._one_period(device)
-        # float32 loses 20 dB over a minute; Apple's MPS has nothing wider.
+        # float32 loses 20 dB over a minute; Apple's MPS has no float64.
         wide = torch.float32 if device.type == "mps" else torch.float64
         period = self._turns.to(wide) / self.n_fft
         return period.repeat(-(-frames // len(period)), 1)[:frames]
 
 
 def wrapped(difference: Tensor) -> Tensor:
-    """Bring a difference of phases or IFs, in units of pi, to [-1, 1)."""
+    """Return a difference of phases or IFs, in units of pi, wrapped to [-1, 1)."""
     return difference - difference.detach().add(1).mul_(0.5).floor_().mul_(2)

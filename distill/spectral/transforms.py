@@ -1,13 +1,13 @@
-"""Short-time Fourier transforms whose gradients are written by hand.
+"""Short-time Fourier transforms with hand-written gradients.
 
 Shapes: `B` batch, `N` samples, `T` frames, `F` = n_fft // 2 + 1 bins.
 
-autograd's own backward of a real FFT is a full complex FFT, and its backward of overlapping frames a
-scatter. Both are avoided here (see `distill.spectral.frames`). The samples are transformed part by part, to
-magnitudes and back to the gradients of the samples, so that what stands between stays in the cache.
+autograd computes the backward of a real FFT as a full complex FFT, and that of overlapping frames as a
+scatter. Both are avoided here (see `distill.spectral.frames`). Samples are processed part by part, forward
+and backward, so that intermediate results stay in the cache.
 
-Compiled and exported code, transforms of `torch.func` and the gradients of gradients take the plain
-operations of `distill.spectral.plain` instead.
+Compiled and exported code, transforms of `torch.func` and second derivatives use the plain operations of
+`distill.spectral.plain` instead.
 """
 
 from collections.abc import Callable
@@ -25,13 +25,13 @@ from distill.spectral.plain import ANGLE_FLOOR, MAGNITUDE_FLOOR
 
 
 def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
-    """Transform `[B, N]` real samples to a complex `[B, F, T]`.
+    """Return the STFT of `[B, N]` real samples, complex `[B, F, T]`.
 
-    T is N // hop + 1, for an odd `n_fft` (N - 1) // hop + 1.
+    T is N // hop + 1, or (N - 1) // hop + 1 for an odd `n_fft`.
 
-    The values of `torch.stft(waveform, n_fft, hop, win_length, hann_window, return_complex=True)`:
-    centred frames, reflected at both ends. A waveform too short to be reflected is padded with zeros
-    first, where torch raises.
+    The values are those of `torch.stft(waveform, n_fft, hop, win_length, hann_window, return_complex=True)`:
+    frames are centred, and the samples reflected at both ends. A waveform too short to be reflected is first
+    padded with zeros; torch raises an error for it.
     """
     if plain.is_needed(waveform):
         return plain.stft(waveform, n_fft, hop, win_length)
@@ -40,7 +40,7 @@ def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
 
 
 def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
-    """Give `floored_magnitude(stft(...))`, `[B, F, T]`, sooner."""
+    """Return `floored_magnitude(stft(...))`, `[B, F, T]`, in less time."""
     if plain.is_needed(waveform):
         return plain.stft_magnitude(waveform, n_fft, hop, win_length)
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
@@ -50,7 +50,7 @@ def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> T
 def stft_magnitude_first(
     waveform: Tensor, n_fft: int, hop: int, win_length: int
 ) -> tuple[Tensor, Callable[[], Tensor]]:
-    """Give `stft_magnitude(...)`, and what gives `stft(...)` when called, by the same transforms."""
+    """Return `stft_magnitude(...)`, and a function that returns `stft(...)` from the same transforms."""
     if plain.is_needed(waveform):
         spectrum = plain.stft(waveform, n_fft, hop, win_length)
         return plain.floored_magnitude(spectrum, MAGNITUDE_FLOOR), lambda: spectrum
@@ -60,7 +60,7 @@ def stft_magnitude_first(
 
 
 def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
-    """Transform `[B, N]` samples that are padded already to a complex `[B, F, T]`."""
+    """Return the STFT of `[B, N]` samples without centring or padding, complex `[B, F, T]`."""
     if plain.is_needed(padded):
         return plain.analyse(padded, n_fft, hop, win_length)
     frames = Frames(padded, n_fft, hop, win_length, centred=False)
@@ -70,8 +70,8 @@ def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
 def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     """Invert `analyse` with a Hann window of `n_fft` samples: complex `[B, F, T]` to `[B, N]`.
 
-    The least-squares inverse of Griffin and Lim (1984): windowed overlap-add over the summed squares
-    of the window. N = (T - 1) * hop + n_fft; the outermost samples, where the squares vanish, are 0.
+    This is the least-squares inverse of Griffin and Lim (1984): windowed overlap-add divided by the summed
+    squares of the window. N = (T - 1) * hop + n_fft. The outermost samples, where the squares vanish, are 0.
     """
     if plain.is_needed(spectrum):
         return plain.synthesise(spectrum, n_fft, hop)
@@ -82,28 +82,28 @@ def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
-    """Give the magnitude of a complex tensor: `abs` less its guard against overflow, three times faster."""
+    """Return the magnitude of a complex tensor: like `abs` without overflow checks, three times faster."""
     return power(spectrum).sqrt_()
 
 
 def power(spectrum: Tensor) -> Tensor:
-    """Give the squared magnitude of a complex tensor."""
-    # Interleaved parts are squared together, which is faster than one after the other.
+    """Return the squared magnitude of a complex tensor."""
+    # Squaring the interleaved parts together is faster than one after the other.
     real, imaginary = torch.view_as_real(spectrum.resolve_conj()).square().unbind(-1)
     return real + imaginary
 
 
 def floored_magnitude(spectrum: Tensor, floor: float = MAGNITUDE_FLOOR) -> Tensor:
-    """Give the magnitude of a complex tensor, at least `floor`; no gradient flows below the floor."""
+    """Return the magnitude of a complex tensor, at least `floor`; no gradient flows below the floor."""
     if plain.is_needed(spectrum):
         return plain.floored_magnitude(spectrum, floor)
     return apply(_FlooredMagnitude, spectrum, floor)
 
 
 def angle(spectrum: Tensor) -> Tensor:
-    """Give the angle of a complex tensor, in radians.
+    """Return the angle of a complex tensor, in radians.
 
-    Its gradient grows as 1 / magnitude; none flows where the magnitude is below 1e-6.
+    The gradient grows as 1 / magnitude. It is 0 where the magnitude is below 1e-6.
     """
     if plain.is_needed(spectrum):
         return plain.angle(spectrum)
@@ -119,7 +119,7 @@ class _Spectrum(Function):
     """Spectra of frames, complex `[B, T, F]`."""
 
     @staticmethod
-    def forward(ctx: Context, samples: Tensor, frames: Frames) -> Tensor:  # noqa: ARG004  # the frames' own
+    def forward(ctx: Context, samples: Tensor, frames: Frames) -> Tensor:  # noqa: ARG004  # those of the frames
         ctx.frames = frames
         result = frames.window.new_empty(frames.shape, dtype=frames.window.dtype.to_complex())
         for (_, place), spectrum in zip(in_parts(frames.unwindowed, result), frames.spectra(), strict=True):
@@ -142,7 +142,7 @@ def _magnitude_again(ctx: Context) -> tuple[tuple[Tensor], Tensor]:
 
 
 class _Magnitude(Function):
-    """Magnitudes of frames, `[B, T, F]`. The frames keep the spectra, if `wanted` or differentiated."""
+    """Magnitudes of frames, `[B, T, F]`. The frames keep the spectra if `wanted` or differentiated."""
 
     @staticmethod
     def forward(ctx: Context, samples: Tensor, frames: Frames, wanted: bool) -> Tensor:  # noqa: FBT001
@@ -169,7 +169,7 @@ class _Magnitude(Function):
 
 
 def _synthesis_again(ctx: Context) -> tuple[tuple[Tensor], Tensor]:
-    # It is linear, so that its gradient is the same anywhere and no spectrum needs to be kept.
+    # Synthesis is linear: its gradient does not depend on the spectrum, which need not be kept.
     spectrum = torch.zeros(ctx.shape, dtype=ctx.dtype, device=ctx.window.device, requires_grad=True)
     return (spectrum,), plain.overlap_add(spectrum, ctx.window, ctx.hop)
 
@@ -191,7 +191,7 @@ class _Synthesis(Function):
         n_fft = len(ctx.window)
         frames = gradient.contiguous().unfold(-1, n_fft, ctx.hop)
         result = gradient.new_empty(ctx.shape, dtype=ctx.dtype)
-        # Each bin stands for two in the inverse, but those at the edges.
+        # Each bin counts twice in the inverse, except those at the edges.
         window = ctx.window * (2 / n_fft)
         for part, place in in_parts(frames, result):
             place.copy_(torch.fft.rfft(part * window))
@@ -233,7 +233,7 @@ class _Angle(Function):
     @staticmethod
     def forward(ctx: Context, spectrum: Tensor) -> Tensor:
         ctx.save_for_backward(spectrum)
-        # `angle` takes twice as long: it does not vectorise over parts that lie interleaved.
+        # `torch.angle` takes twice as long: it does not vectorise over interleaved parts.
         return torch.atan2(spectrum.imag.contiguous(), spectrum.real.contiguous())
 
     @staticmethod

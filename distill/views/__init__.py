@@ -1,7 +1,7 @@
-"""Views: what terms look at, each computed at most once per step and only if a term asks for it.
+"""Views: the tensors that terms compare, each computed at most once per step and only if a term uses it.
 
-A view is a frozen attrs value that knows how to compute itself from a `Signal`; two terms that name
-an equal view share its tensor. Writing such a class is all it takes to add one.
+A view is a frozen attrs value that can compute itself from a `Signal`. Terms that use equal views share the
+tensor. To add a view, write such a class.
 """
 
 from distill.views.inputs import LossInputs

@@ -1,4 +1,4 @@
-"""What a loss is called with: prediction, target, posterior, progress, and extras.
+"""The inputs of a loss: prediction, target, posterior, progress, and extras.
 
 Shapes: `B` batch, `C` channels, `N` samples.
 """
@@ -28,15 +28,19 @@ def _mapping_of_names(extras: Mapping[str, Any]) -> dict[str, Any]:
 @made_uncompiled
 @frozen(kw_only=True, eq=False)
 class LossInputs:
-    """All that a term may look at in one step.
+    """The inputs of the terms in one step.
 
-    `progress` is how much of the training is done, 0..1. `posterior` may be left out when no chosen
-    term asks for it. `extras` are more values by name, for terms that ask for them by `extra(name)`.
-    `last` is for the composer, which sets it for the last term that it calls.
+    Args:
+        prediction: The prediction of the model.
+        target: The target.
+        posterior: The posterior. It may be omitted if no chosen term uses it.
+        progress: The completed share of the training run, 0..1.
+        extras: Further values by name, for terms that use `extra(name)`.
+        last: Set by the composer for the last term that it calls.
 
     Raises:
-        InputError: the posterior is not a `Posterior`, or the extras are not a mapping of names.
-        ShapeError: the posterior is not of as many examples as the target, or looks like `[B, T', D]`.
+        InputError: The posterior is not a `Posterior`, or the extras are not a mapping of names.
+        ShapeError: The posterior has another number of examples than the target, or looks like `[B, T', D]`.
     """
 
     prediction: Signal
@@ -46,7 +50,7 @@ class LossInputs:
     extras: Mapping[str, Any] = field(factory=dict, converter=_mapping_of_names)
     last: bool = False
     _channels: int = 1
-    """Neighbouring examples of the sounds that are one of the posterior."""
+    """The number of consecutive examples of the signals that are one example of the posterior."""
 
     def __attrs_post_init__(self) -> None:
         posterior = self._posterior
@@ -65,7 +69,7 @@ class LossInputs:
 
     @property
     def posterior(self) -> Posterior:
-        """The posterior; a `TermError` where there is none."""
+        """The posterior. Raises a `TermError` if there is none."""
         if self._posterior is None:
             raise TermError(
                 "a chosen term needs the posterior and the inputs have none",
@@ -86,15 +90,15 @@ class LossInputs:
         progress: float = 0.0,
         extras: Mapping[str, Any] | None = None,
     ) -> "LossInputs":
-        """Make inputs of two waveforms of one shape, `[B, N]` or `[B, C, N]`, 1 being full scale.
+        """Return the inputs of two waveforms of one shape, `[B, N]` or `[B, C, N]`, with full scale 1.
 
-        Channels are examples of their own to the terms; the posterior is of the `B` examples. The
-        representation that terms on spectrograms look at has frames of about 46 ms, whatever the length:
-        2,048 samples and a hop of 512 at 44.1 kHz.
+        Terms see each channel as an example; the posterior has `B` examples. The representation for terms on
+        spectrograms has frames of about 46 ms, whatever the length: 2,048 samples and a hop of 512 at 44.1
+        kHz.
 
         Raises:
-            InputError: a waveform is not a floating-point tensor, or the rate is not one.
-            ShapeError: the waveforms do not share one of the shapes, or the posterior does not fit.
+            InputError: A waveform is not a floating-point tensor, or the sample rate is invalid.
+            ShapeError: The waveforms do not share one of the shapes, or the posterior does not match.
         """
         prediction, target, channels = folded(prediction, target)
         representation = representation_at(sample_rate, target.device)
@@ -108,7 +112,7 @@ class LossInputs:
         )
 
     def extra(self, name: str) -> Any:  # noqa: ANN401  # of any type
-        """Return a value of `extras`, as it was passed; a `TermError` where there is none of this name.
+        """Return a value of `extras` as it was passed. Raises a `TermError` if there is none of this name.
 
         In an objective, its tensors have no gradient. `first` does not shorten it.
         """
@@ -132,7 +136,7 @@ class LossInputs:
 
     @property
     def learning(self) -> bool:
-        """Whether the prediction, and the posterior where there is one, come from a model that learns."""
+        """Whether the prediction, and the posterior if there is one, require gradients."""
         posterior = self._posterior
         predicted = any(source.requires_grad for source in self.prediction.sources)
         return predicted and (
@@ -140,7 +144,7 @@ class LossInputs:
         )
 
     def detached(self) -> "LossInputs":
-        """Give the same inputs out of reach of gradients, with the views computed so far."""
+        """Return the same inputs detached from the graph, with the views computed so far."""
         posterior = self._posterior
         return evolve(
             self,
@@ -152,12 +156,12 @@ class LossInputs:
         )
 
     def first(self, count: int) -> "LossInputs":
-        """Give the inputs of the first `count` examples, for a term that is too dear for all of them.
+        """Return the inputs of the first `count` examples, for a term that is too expensive for all of them.
 
-        All terms that ask for as many share their views.
+        Terms with the same `count` share their views.
 
         Raises:
-            ShapeError: the two sides differ in how many there are.
+            ShapeError: Prediction and target differ in the number of examples.
         """
         predicted = len(self.prediction.sources[0])
         if predicted != self.batch_size:
@@ -177,10 +181,10 @@ class LossInputs:
 
     @uncompiled
     def view(self, view: View) -> tuple[Tensor, Tensor]:
-        """Give `(prediction, target)` for a view; the target without gradient.
+        """Return `(prediction, target)` for a view, the target without gradient.
 
         Raises:
-            ShapeError: the two sides differ in shape.
+            ShapeError: Prediction and target differ in shape.
         """
         prediction = self.prediction.view(view)
         with torch.no_grad():
@@ -193,18 +197,18 @@ class LossInputs:
         return prediction, target
 
     def unshared(self, *views: View) -> bool:
-        """Return whether no term has looked at these views or will. Deprecated, as `TermSpec.last` is."""
+        """Return whether no other term uses these views. Deprecated, as is `TermSpec.last`."""
         held = (side.holds(view) for side in (self.prediction, self.target) for view in views)
         return self.last and not any(held)
 
     def renewed(self) -> "LossInputs":
-        """Give the same inputs with no view computed yet, the prediction as long as the target."""
+        """Return the same inputs without computed views, with the prediction as long as the target."""
         length = self.target.length if self.prediction.waveform is None else self.prediction.length
         return evolve(self, prediction=evolve(self.prediction, length=length), target=self.target.detached())
 
 
 def _detached(value: Any) -> Any:  # noqa: ANN401  # of any type
-    """Detach the tensors in dicts, lists and tuples."""
+    """Return a value with the tensors in dicts, lists and tuples detached."""
     if isinstance(value, Tensor):
         return value.detach()
     if type(value) is dict:

@@ -15,7 +15,7 @@ class LogMagnitude(View):
     """Channel 0, `log(1 + amplitude / floor)`: `[B, F, T]`, not negative."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take channel 0."""
+        """Return channel 0."""
         return _channels(signal)[0]
 
 
@@ -24,21 +24,21 @@ class Magnitude(View):
     """The amplitude, 1 for a full-scale sine: `[B, F, T]`, not negative."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Undo the logarithm of channel 0."""
+        """Return the amplitude of channel 0."""
         return signal.representation.amplitude(signal.view(LogMagnitude()))
 
 
 @frozen
 class InstantaneousFrequency(View):
-    """Channel 1, in units of pi radians per hop beside the bin's centre: `[B, F, T]` in [-1, 1)."""
+    """Channel 1, in units of pi radians per hop, relative to the bin's centre: `[B, F, T]` in [-1, 1)."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take channel 1."""
+        """Return channel 1."""
         return _channels(signal)[1]
 
 
 def _channels(signal: Signal) -> tuple[Tensor, Tensor]:
-    """Part the channels, both at once, so that their gradients are put together without adding zeros."""
+    """Return both channels from one `unbind`, so that their gradients are stacked without adding zeros."""
     log_magnitude, frequency = signal.view(Spectrogram()).unbind(1)
     signal.prepare(LogMagnitude(), lambda: log_magnitude)
     signal.prepare(InstantaneousFrequency(), lambda: frequency)
@@ -47,22 +47,22 @@ def _channels(signal: Signal) -> tuple[Tensor, Tensor]:
 
 @frozen
 class FlatMagnitude(View):
-    """Channel 0 read as a signal, one bin's frames after the other's: `[B, F * T]`."""
+    """Channel 0 flattened to a signal, bin by bin: `[B, F * T]`."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Flatten channel 0."""
+        """Return channel 0, flattened."""
         return signal.view(LogMagnitude()).flatten(1)
 
 
 @frozen(kw_only=True)
 class _Transform(View):
     n_fft: int = field(validator=validators.ge(2), metadata={"help": "samples in a Fourier transform"})
-    hop: int = field(validator=validators.ge(1), metadata={"help": "samples from frame to frame"})
-    # Equal to one with its window spelt out, so that the two share a tensor.
+    hop: int = field(validator=validators.ge(1), metadata={"help": "samples between frames"})
+    # Set here, so that views with and without an explicit window are equal and share a tensor.
     win_length: int = field(
         default=Factory(lambda self: self.n_fft, takes_self=True),
         validator=validators.ge(1),
-        metadata={"help": "samples in the Hann window; as many as n_fft unless set"},
+        metadata={"help": "samples in the Hann window; n_fft unless set"},
     )
 
     @win_length.validator
@@ -72,7 +72,7 @@ class _Transform(View):
 
     @property
     def resolution(self) -> tuple[int, int, int]:
-        """Give `(n_fft, hop, win_length)`."""
+        """Return `(n_fft, hop, win_length)`."""
         return self.n_fft, self.hop, self.win_length
 
 
@@ -81,7 +81,7 @@ class Stft(_Transform):
     """The short-time Fourier transform of the waveform: complex `[B, n_fft // 2 + 1, N // hop + 1]`."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Transform the waveform."""
+        """Return the transform of the waveform."""
         return transforms.stft(signal.view(Waveform()), *self.resolution)
 
 
@@ -91,11 +91,11 @@ class StftMagnitude(_Transform):
 
     @property
     def stft(self) -> Stft:
-        """The transform, which whoever looks at it shares with this view."""
+        """The complex transform, as a view that other terms can share."""
         return Stft(n_fft=self.n_fft, hop=self.hop, win_length=self.win_length)
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take the magnitude of the transform, done once, whichever of the two is asked for first."""
+        """Return the magnitude. The transform is computed once, whichever of the two views is used first."""
         if signal.holds(self.stft):
             return transforms.floored_magnitude(signal.view(self.stft))
         magnitude, transform = transforms.stft_magnitude_first(signal.view(Waveform()), *self.resolution)
@@ -108,5 +108,5 @@ class FlatMagnitudeStft(_Transform):
     """The STFT magnitude of `FlatMagnitude`, at least 1e-4: `[B, n_fft // 2 + 1, F * T // hop + 1]`."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Transform the flattened channel 0."""
+        """Return the STFT magnitude of the flattened channel 0."""
         return transforms.stft_magnitude(signal.view(FlatMagnitude()), *self.resolution)

@@ -1,4 +1,4 @@
-"""The posterior: what the encoder says of the latents.
+"""The posterior: the distribution of the latents that the encoder returns.
 
 Shapes: `B` batch, `D` latent size, `T'` latent frames.
 """
@@ -28,16 +28,20 @@ def _to_float(parameter: Tensor) -> Tensor:
 @made_uncompiled
 @frozen(kw_only=True)
 class Posterior:
-    """The encoder's Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`, in float32 or float64.
+    """The encoder's diagonal Gaussian: mean and log-variance, `[B, D]` or `[B, D, T']`.
 
-    Sequence models have `[B, T', D]`. Pass `layout="BTD"` with such tensors, which are then transposed.
-    Without a layout, three axes are read as `[B, D, T']`, and `LossInputs` refuse them where that cannot
-    be: where there are more latent frames than the sounds have frames, and not more than that of latents.
-    Pass `layout="BDT"` if it is true all the same.
+    Sequence models have `[B, T', D]`: pass `layout="BTD"`, and they are transposed. Without a layout, three
+    axes are read as `[B, D, T']`, and `LossInputs` raises a `ShapeError` if that is implausible: if T'
+    exceeds the number of frames of the signals, and D does not. Pass `layout="BDT"` if it is correct.
+
+    Args:
+        mu: The mean. It is converted to float32 unless it is float64.
+        logvar: The log-variance, of the same shape.
+        layout: The order of three axes, `"BDT"` or `"BTD"`.
 
     Raises:
-        InputError: a parameter is not a floating-point tensor.
-        ShapeError: the parameters do not share one of the shapes.
+        InputError: A parameter is not a floating-point tensor.
+        ShapeError: The parameters do not share one of the shapes.
     """
 
     mu: Tensor = field(converter=_to_float)
@@ -56,7 +60,7 @@ class Posterior:
                 object.__setattr__(self, name, value)
 
     def detached(self) -> "Posterior":
-        """Return the same posterior out of reach of gradients."""
+        """Return the same posterior, detached from the graph."""
         return Posterior(mu=self.mu.detach(), logvar=self.logvar.detach(), layout=self.layout)
 
     def first(self, count: int) -> "Posterior":
@@ -64,10 +68,10 @@ class Posterior:
         return Posterior(mu=self.mu[:count], logvar=self.logvar[:count], layout=self.layout)
 
     def require_fit(self, examples: int, frames: int) -> None:
-        """Require as many examples as there are sounds, and not more latent frames than they have frames.
+        """Require a number of examples, and not more latent frames than `frames`.
 
         Raises:
-            ShapeError: it is of another batch, or looks like `[B, T', D]`.
+            ShapeError: It has another number of examples, or looks like `[B, T', D]`.
         """
         if len(self.mu) != examples:
             raise ShapeError(

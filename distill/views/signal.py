@@ -1,4 +1,4 @@
-"""A signal, one side of a comparison, and its views: those of what it is made of.
+"""A signal, one side of a comparison, with the views of its sources: spectrogram and waveform.
 
 Shapes: `B` batch, `F` bins, `T` frames, `N` samples.
 """
@@ -16,11 +16,11 @@ from distill.views.uncompiled import made_uncompiled, uncompiled
 
 
 class View(ABC, Hashable):
-    """One way of looking at a signal. Subclass it and decorate with `@attrs.frozen`."""
+    """A tensor that can be computed from a signal. Subclass it and decorate with `@attrs.frozen`."""
 
     @abstractmethod
     def compute(self, signal: "Signal") -> Tensor:
-        """Compute the view; `signal.view(other)` gives views to build upon."""
+        """Compute the view. `signal.view(other)` returns another view to build upon."""
 
 
 @made_uncompiled
@@ -28,9 +28,9 @@ class View(ABC, Hashable):
 class Signal:
     """One side of a comparison, prediction or target, with its views.
 
-    It is made from a waveform, a spectrogram, or both where both are at hand; the missing one is
-    computed if a term asks. `length` is the number of samples of the waveform, `iterations` how often
-    the frames of the spectrogram are reconciled when the waveform is made of them.
+    It is made from a waveform, a spectrogram, or both. A missing one is computed if a term uses it. `length`
+    is the number of samples of the waveform. `iterations` is the number of Griffin-Lim iterations when the
+    waveform is computed from the spectrogram.
     """
 
     representation: MagnitudeIF
@@ -52,13 +52,17 @@ class Signal:
         length: int | None = None,
         iterations: int = 0,
     ) -> "Signal":
-        """Make a signal of a spectrogram `[B, 2, F, T]`.
+        """Return a signal of a spectrogram `[B, 2, F, T]`.
 
-        `length` is by default the number of samples that its frames hold; beside a target of a known
-        length, `LossInputs` sets it to that. `iterations` are those of `MagnitudeIF.inverse`.
+        Args:
+            spectrogram: The spectrogram.
+            representation: Its representation.
+            length: The number of samples, by default the maximum for its frames. In a loss, the length of
+                the target replaces it.
+            iterations: The number of Griffin-Lim iterations, as in `MagnitudeIF.inverse`.
 
         Raises:
-            ShapeError: the spectrogram does not have the representation's shape.
+            ShapeError: The spectrogram does not have the representation's shape.
         """
         if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, representation.bins):
             raise ShapeError(
@@ -78,10 +82,10 @@ class Signal:
     def from_waveform(
         cls, waveform: Tensor, representation: MagnitudeIF, *, spectrogram: Tensor | None = None
     ) -> "Signal":
-        """Make a signal of a waveform `[B, N]`, and of its spectrogram where that is at hand already.
+        """Return a signal of a waveform `[B, N]`, and of its spectrogram if that is already computed.
 
         Raises:
-            ShapeError: the waveform is not `[B, N]`.
+            ShapeError: The waveform is not `[B, N]`.
         """
         if waveform.ndim != 2:
             raise ShapeError(f"a waveform must have the shape [B, N]: got {list(waveform.shape)}")
@@ -94,11 +98,11 @@ class Signal:
 
     @property
     def sources(self) -> tuple[Tensor, ...]:
-        """What the signal was made from: its spectrogram, its waveform, or both."""
+        """The tensors the signal was made from: its spectrogram, its waveform, or both."""
         return tuple(source for source in (self.spectrogram, self.waveform) if source is not None)
 
     def detached(self, *, viewed: bool = False) -> "Signal":
-        """Give the same signal out of reach of gradients, with the views computed so far if `viewed`."""
+        """Return the same signal detached from the graph, with the views computed so far if `viewed`."""
         sources = self.spectrogram, self.waveform
         spectrogram, waveform = (None if source is None else source.detach() for source in sources)
         signal = evolve(self, spectrogram=spectrogram, waveform=waveform)
@@ -109,13 +113,13 @@ class Signal:
 
     @uncompiled
     def view(self, view: View) -> Tensor:
-        """Return a view, in float64 for a signal of float64 and in float32 otherwise. It is computed once."""
+        """Return a view, computed once: in float64 for a float64 signal, in float32 otherwise."""
         if view not in self._views:
             self._views[view] = self._prepared[view]() if view in self._prepared else view.compute(self)
         return self._views[view]
 
     def first(self, count: int) -> "Signal":
-        """Give the first `count` examples as a signal, with the waveform where that has been computed."""
+        """Return the first `count` examples as a signal, with the waveform if it has been computed."""
         if count not in self._firsts:
             sources = self.spectrogram, self._views.get(Waveform(), self.waveform)
             spectrogram, waveform = (None if source is None else source[:count] for source in sources)
@@ -128,11 +132,11 @@ class Signal:
         return tuple(self._views)
 
     def holds(self, view: View) -> bool:
-        """Tell whether a view has been computed."""
+        """Return whether a view has been computed."""
         return view in self._views
 
     def prepare(self, view: View, compute: Callable[[], Tensor]) -> None:
-        """Say how to compute a view, if it is asked for, of what another one has left."""
+        """Set the function that computes a view when it is first used, in place of `View.compute`."""
         self._prepared[view] = compute
 
 
@@ -141,7 +145,7 @@ class Spectrogram(View):
     """Both channels of the representation: `[B, 2, F, T]`."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take the spectrogram as it was given, or transform the waveform."""
+        """Return the given spectrogram, or that of the waveform."""
         if signal.spectrogram is not None:
             return at_least_float32(signal.spectrogram)
         spectrogram: Tensor = signal.representation(signal.view(Waveform()))
@@ -150,10 +154,10 @@ class Spectrogram(View):
 
 @frozen
 class Waveform(View):
-    """The samples, 1 being full scale: `[B, N]`."""
+    """The samples, with full scale 1: `[B, N]`."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Take the waveform as it was given, or go back from the spectrogram."""
+        """Return the given waveform, or the inverse of the spectrogram."""
         if signal.waveform is not None:
             return at_least_float32(signal.waveform)
         return signal.representation.inverse(signal.view(Spectrogram()), signal.length, signal.iterations)

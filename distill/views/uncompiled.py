@@ -1,4 +1,4 @@
-"""Functions that `torch.compile` calls between its graphs, without looking inside."""
+"""Functions that `torch.compile` does not compile, but calls between its graphs."""
 
 import sys
 from collections.abc import Callable
@@ -13,9 +13,9 @@ Class = TypeVar("Class", bound=type)
 
 
 def uncompiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Leave a function and all that it calls out of compiled code, which then has a graph break there.
+    """Exclude a function and everything it calls from compiled code, which has a graph break there.
 
-    `torch.compiler.disable` does the same, but imports the compiler, which takes seconds, at once.
+    `torch.compiler.disable` does the same, but imports the compiler immediately, which takes seconds.
     """
     disabled: list[Callable[Arguments, Result]] = []
 
@@ -31,6 +31,6 @@ def uncompiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
 
 
 def made_uncompiled(cls: Class) -> Class:
-    """Leave the making of instances out of compiled code, where that of frozen attrs classes fails."""
+    """Exclude the construction of instances from compiled code, where frozen attrs classes fail."""
     cls.__init__ = uncompiled(cls.__init__)  # type: ignore[misc]
     return cls

@@ -1,4 +1,4 @@
-"""Plain waveforms as what a loss compares: checked, channels as examples, with a transform.
+"""Plain waveforms as inputs of a loss: checks, channels as examples, and a representation.
 
 Shapes: `B` batch, `C` channels, `N` samples.
 """
@@ -12,10 +12,11 @@ from distill.errors import InputError, ShapeError
 from distill.spectral.representation import MagnitudeIF
 
 SAMPLE_RATE = 44_100
-"""The rate of waveforms of which none is given, in Hz."""
+"""The default sample rate in Hz."""
 
 _N_FFT = 2048
-"""Samples in a frame at that rate, 46 ms."""
+"""Samples in a frame at that rate: 46 ms."""
+
 _SLOWEST = 1000
 
 
@@ -23,8 +24,8 @@ def folded(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
     """Return two waveforms `[B, N]` or `[B, C, N]` as `[B * C, N]`, and the number of channels.
 
     Raises:
-        InputError: one of them is not a floating-point tensor.
-        ShapeError: they do not share one of the shapes, or have no samples.
+        InputError: One of them is not a floating-point tensor.
+        ShapeError: They do not share one of the shapes, or have no samples.
     """
     for side in (prediction, target):
         if not (isinstance(side, Tensor) and side.is_floating_point()):
@@ -43,13 +44,13 @@ def folded(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 def representation_at(sample_rate: int, device: torch.device) -> MagnitudeIF:
-    """Return the representation of waveforms that come without one, the same for any length.
+    """Return the default representation of waveforms of a sample rate in Hz.
 
-    Its frames last about 46 ms: 2,048 samples at 44.1 kHz, the power of two that is nearest (on a
-    logarithmic scale) at others. Its hop is a quarter of that.
+    Its frames last about 46 ms: 2,048 samples at 44.1 kHz, and the nearest power of two (on a logarithmic
+    scale) at other rates. The hop is a quarter of a frame.
 
     Raises:
-        InputError: the rate is not a whole number of Hz, 1000 or more.
+        InputError: The rate is not a whole number of Hz, 1000 or more.
     """
     if not isinstance(sample_rate, int) or sample_rate < _SLOWEST:
         raise InputError(f"sample_rate must be a whole number of Hz, {_SLOWEST} or more: got {sample_rate!r}")

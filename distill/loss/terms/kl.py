@@ -8,13 +8,13 @@ from distill.views import LossInputs
 
 
 class KlTerm(nn.Module):
-    """Give the KL divergence in nats, each latent dimension counting at least its free bits."""
+    """Compute the KL divergence in nats, where each latent dimension counts at least its free bits."""
 
     def __init__(self, config: KlConfig) -> None:
         super().__init__()
         self.config = config
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         posterior = inputs.posterior
         return functional.kl_divergence(posterior.mu, posterior.logvar, self.config.free_bits)

@@ -15,7 +15,7 @@ class ReconstructionTerm(nn.Module):
         self.config = config
 
     def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        """Give the two parts, `magnitude` and `instantaneous_frequency`."""
+        """Return the two parts, `magnitude` and `instantaneous_frequency`."""
         magnitude = functional.magnitude_distance(*inputs.view(LogMagnitude()))
         amplitude = inputs.target.view(Magnitude())
         distance = functional.circular_frequency_distance(*inputs.view(InstantaneousFrequency()), amplitude)

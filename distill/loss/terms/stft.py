@@ -9,9 +9,9 @@ from distill.views import FlatMagnitude, FlatMagnitudeStft, LossInputs
 
 
 class StftTerm(nn.Module):
-    """Compare the log-magnitudes, each read as a signal bin by bin, at several resolutions.
+    """Compare the flattened log-magnitudes at several STFT resolutions.
 
-    Only the magnitude channel: the IF is a derivative, not spectral content.
+    Each log-magnitude is flattened bin by bin to a signal. The IF is not compared, since it is a derivative.
     """
 
     def __init__(self, config: StftConfig) -> None:
@@ -21,7 +21,7 @@ class StftTerm(nn.Module):
         self.views = [FlatMagnitudeStft(n_fft=n, hop=h, win_length=w) for n, h, w in config.resolutions]
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         if self.auraloss is not None:
             return self.auraloss(*inputs.view(FlatMagnitude()))
         require_engine(self.config, *inputs.prediction.sources, *inputs.target.sources)

@@ -13,9 +13,10 @@ from distill.views import LossInputs, StftMagnitude, Waveform
 
 
 class WaveformTerm(LastTerm):
-    """Compare the waveforms, a predicted one through the differentiable inverse, at several resolutions.
+    """Compare the waveforms at several STFT resolutions.
 
-    Magnitudes that no other term looks at are not kept, which is faster and takes less memory.
+    The waveform of a predicted spectrogram is computed by the differentiable inverse. Magnitudes that no
+    other term uses are not kept, which is faster and takes less memory.
     """
 
     def __init__(self, config: WaveformConfig) -> None:
@@ -25,13 +26,13 @@ class WaveformTerm(LastTerm):
         self.views = [StftMagnitude(n_fft=n, hop=h, win_length=w) for n, h, w in config.resolutions]
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
-        heard = inputs.first(math.ceil(self.config.share * inputs.batch_size))
-        waveforms = heard.view(Waveform())
+        """Return the scalar loss."""
+        compared = inputs.first(math.ceil(self.config.share * inputs.batch_size))
+        waveforms = compared.view(Waveform())
         if self.auraloss is not None:
             return self.auraloss(*waveforms)
         require_engine(self.config, *waveforms)
-        return torch.stack([self._distance(heard, waveforms, view) for view in self.views]).mean()
+        return torch.stack([self._distance(compared, waveforms, view) for view in self.views]).mean()
 
     def _distance(self, inputs: LossInputs, waveforms: tuple[Tensor, Tensor], view: StftMagnitude) -> Tensor:
         per_example = self.config.per_example

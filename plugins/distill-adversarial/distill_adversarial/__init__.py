@@ -1,6 +1,6 @@
 """`adversarial`: discriminators at several STFT resolutions, with hinge loss and feature matching.
 
-This module declares the term and loads no torch; `term` holds it, `discriminator` what it trains.
+This module declares the term and loads no torch. The term is in `term`, its network in `discriminator`.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ _FACTOR: list[Callable[..., None]] = [validators.ge(0), validators.lt(float("inf
 
 @frozen(kw_only=True)
 class AdversarialConfig(TrainedTermConfig):
-    """The options of `adversarial`. It begins late: before sounds are near there is little to tell."""
+    """The options of `adversarial`. It starts late, since early predictions are easy to tell from targets."""
 
     weight: float = field(
         default=0.1,

@@ -13,10 +13,10 @@ _SLOPE = 0.2
 
 
 class StftDiscriminator(nn.Module):
-    """Look at real and imaginary part of a complex spectrum with convolutions (Defossez et al., 2022).
+    """A convolutional discriminator of complex spectra (Defossez et al., 2022).
 
-    Amplitudes are compressed to their power of 0.3, so that it hears quiet sounds and tails, too. Bins
-    are thinned out fast, by 4, 4 and 2: on a CPU it takes a few percent of the time of EnCodec's.
+    Amplitudes are compressed by an exponent of 0.3, so that quiet sounds and tails matter, too. The strides
+    over bins are large, 4, 4 and 2: on a CPU it takes a few percent of the time of EnCodec's.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,7 +29,7 @@ class StftDiscriminator(nn.Module):
         self.verdict = weight_norm(nn.Conv2d(4 * channels, 1, 3, padding=1))
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Judge complex spectra `[B, F, T]`: verdicts `[B, 1, F', T]`, and the features `[B, C, F'', T]`."""
+        """Return scores `[B, 1, F', T]` and features `[B, C, F'', T]` of complex spectra `[B, F, T]`."""
         parts = torch.view_as_real(spectrum)
         power = parts.square().sum(-1, keepdim=True) + _FLOOR**2
         x = (parts * power ** ((_COMPRESSION - 1) / 2)).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The term: what the discriminators think of the prediction, and how they are trained to think it."""
+"""The term: adversarial and feature-matching loss, and the objective of the discriminators."""
 
 import math
 
@@ -14,10 +14,10 @@ _SILENCE = 1e-3
 
 
 class AdversarialTerm(nn.Module):
-    """Discriminators tell predictions from targets; predictions are to pass, with features that match.
+    """Compare predictions and targets by discriminators that are trained to distinguish them.
 
-    Hinge loss (Lim & Ye, 2017), and feature matching relative to the size of the target's features
-    (Defossez et al., 2022). Either is the mean over discriminators, layers and examples.
+    The parts are the hinge loss (Lim & Ye, 2017) and feature matching relative to the size of the target's
+    features (Defossez et al., 2022), each averaged over discriminators, layers and examples.
     """
 
     def __init__(self, config: AdversarialConfig) -> None:
@@ -27,9 +27,9 @@ class AdversarialTerm(nn.Module):
         self.discriminators = nn.ModuleList(StftDiscriminator(config.channels) for _ in self.views)
 
     def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        """Give the parts `hinge`, low where the prediction passes, and `features`, low where it is alike."""
+        """Return the parts `hinge`, the adversarial loss, and `features`, the distance of the features."""
         hinge, features = [], []
-        for discriminator, (prediction, target) in self._heard(inputs):
+        for discriminator, (prediction, target) in self._spectra(inputs):
             verdict, of_prediction = discriminator(prediction)
             with torch.no_grad():
                 _, of_target = discriminator(target)
@@ -41,20 +41,20 @@ class AdversarialTerm(nn.Module):
         }
 
     def objective(self, inputs: LossInputs) -> dict[str, Tensor]:
-        """Give what they lower, parts `target` and `prediction`: either is high where it is mistaken."""
+        """Return the hinge loss of the discriminators on targets and on predictions, as two parts."""
         on_target, on_prediction = [], []
-        for discriminator, (prediction, target) in self._heard(inputs):
+        for discriminator, (prediction, target) in self._spectra(inputs):
             on_target.append((1 - discriminator(target)[0]).relu().mean())
             on_prediction.append((1 + discriminator(prediction)[0]).relu().mean())
         return {"target": torch.stack(on_target).mean(), "prediction": torch.stack(on_prediction).mean()}
 
-    def _heard(self, inputs: LossInputs) -> list[tuple[nn.Module, tuple[Tensor, Tensor]]]:
-        heard = inputs.first(math.ceil(self.config.share * inputs.batch_size))
-        return [(each, heard.view(view)) for each, view in zip(self.discriminators, self.views, strict=True)]
+    def _spectra(self, inputs: LossInputs) -> list[tuple[nn.Module, tuple[Tensor, Tensor]]]:
+        inputs = inputs.first(math.ceil(self.config.share * inputs.batch_size))
+        return [(each, inputs.view(view)) for each, view in zip(self.discriminators, self.views, strict=True)]
 
 
 def _distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Give the L1 distance of features `[B, C, F, T]`, as a share of the target's, the mean over examples."""
+    """Return the L1 distance of features `[B, C, F, T]` by the target's mean size, averaged over examples."""
     dimensions = (1, 2, 3)
     size = target.abs().mean(dimensions).clamp(min=_SILENCE)
     return ((prediction - target).abs().mean(dimensions) / size).mean()

@@ -13,7 +13,7 @@ from distill_auraloss.signatures import LossClass, loss_classes
 
 @frozen(kw_only=True)
 class _Facts:
-    """What a signature does not tell of a loss class."""
+    """Facts about a loss class that its signature does not contain."""
 
     summary: str
     build: str = "WaveformTerm"
@@ -23,7 +23,7 @@ class _Facts:
 
 
 _STFT = {"fft_size": 1024, "hop_size": 256, "win_length": 1024}
-"""The transform whose magnitudes auraloss's parts of an STFT loss compare: that of its `STFTLoss`."""
+"""The STFT options of the terms that compare magnitudes: the defaults of auraloss's `STFTLoss`."""
 
 _PAIRS = "a sound is a pair of neighbouring rows"
 _DRAWN = "each call draws other resolutions"
@@ -93,7 +93,7 @@ _FACTS = {
 
 @hookimpl
 def distill_loss_terms() -> Iterable[TermSpec]:
-    """Yield a term for every loss class that auraloss has."""
+    """Yield a term for every loss class of auraloss."""
     for loss in loss_classes().values():
         facts = _FACTS.get(loss.name, _Facts(summary=loss.summary))
         yield TermSpec(
@@ -107,6 +107,6 @@ def distill_loss_terms() -> Iterable[TermSpec]:
 
 
 def term_name(loss: LossClass) -> str:
-    """Give the name of the term that is a loss class: `auraloss_mel_stft` for `MelSTFTLoss`."""
+    """Return the name of the term of a loss class, such as `auraloss_mel_stft` for `MelSTFTLoss`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", loss.name.removesuffix("Loss"))
     return f"auraloss_{words.lower()}"

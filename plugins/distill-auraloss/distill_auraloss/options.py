@@ -1,4 +1,4 @@
-"""The options of the terms: attrs configs made of the signatures of auraloss's classes. Loads no torch."""
+"""The options of the terms: attrs configs made from the signatures of auraloss's classes. Loads no torch."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -20,29 +20,29 @@ WITHHELD = {
     "RandomResolutionSTFTLoss.scale": "the FFTs drawn are soon too small for any number of bins",
     "RandomResolutionSTFTLoss.n_mels": "as scale, which it belongs to",
 }
-"""The parameters that are no options, of all classes or of one, and why."""
+"""The parameters that are not options, for all classes or for one, each with the reason."""
 
 WINDOWS = ("hann_window", "bartlett_window", "blackman_window", "hamming_window", "kaiser_window")
 
 
 @frozen(kw_only=True)
 class AuralossConfig(TermConfig):
-    """The options of a term that is a loss class of auraloss."""
+    """The options of the term of a loss class of auraloss."""
 
     loss: ClassVar[LossClass]
     term: ClassVar[str]
 
     def arguments(self) -> dict[str, Any]:
-        """Give the options that are parameters of the loss class, as it takes them."""
+        """Return the arguments for the constructor of the loss class."""
         return {
             name: getattr(self, name) for name in self.loss.parameters if name not in _withheld(self.loss)
         }
 
 
 def config_class(term: str, loss: LossClass, extra: dict[str, Any]) -> type[AuralossConfig]:
-    """Make the config of a term from the signature of its loss class.
+    """Return the config class of a term, made from the signature of its loss class.
 
-    `extra` are options of the term's own, by name, with their defaults.
+    `extra` has additional options of the term by name, with their defaults.
     """
     parameters = {name: loss.parameters[name] for name in loss.parameters if name not in _withheld(loss)}
     options = {name: _option(name, default) for name, default in (parameters | extra).items()}
@@ -60,7 +60,7 @@ def _withheld(loss: LossClass) -> set[str]:
     return {name for name in loss.parameters if name in WITHHELD or f"{loss.name}.{name}" in WITHHELD}
 
 
-def _option(name: str, default: Any) -> Any:  # noqa: ANN401  # what `attrs.field` gives is typed as its value
+def _option(name: str, default: Any) -> Any:  # noqa: ANN401  # `attrs.field` is typed as the value of the field
     help_text, validator = _KNOWN.get(name, ("", None))
     if isinstance(default, list):
         default = tuple(default)
@@ -128,12 +128,12 @@ _TYPES: dict[str, Any] = {
     "distance": Literal["L1", "L2"],
     "mag_distance": Literal["L1", "L2"],
     "n_bins": int | None,
-    # auraloss 0.4.0 cannot build 'chroma' here: it registers an array of numpy's, which torch refuses.
+    # auraloss 0.4.0 cannot build 'chroma' here: it registers a numpy array as a buffer, which torch rejects.
     "scale": Literal["mel"] | None,
     "window": Literal[WINDOWS],
     "windows": tuple[Literal[WINDOWS], ...],
 }
-"""The types of parameters of which the default does not tell them."""
+"""The types of parameters that do not follow from the default."""
 
 _KNOWN: dict[str, tuple[str, Any]] = {
     "a": ("steepness; the larger, the nearer to a mean absolute difference", _POSITIVE),
@@ -184,4 +184,4 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "windows": ("torch's functions that make windows, drawn from these", validators.min_len(1)),
     "zero_mean": ("take the mean off both sounds first", None),
 }
-"""What an option is for, and what it must be."""
+"""The help text and the validator of each option."""

@@ -1,6 +1,6 @@
 """The loss classes of auraloss and their parameters, read from its source. Loads no torch.
 
-Importing auraloss imports torch, which whoever only lists terms should not have to wait for.
+Importing auraloss would import torch, which is slow and not needed to list terms.
 """
 
 import ast
@@ -14,10 +14,10 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class LossClass:
-    """A loss class of auraloss: where it is, what its docstring begins with, and its parameters.
+    """A loss class of auraloss: its module, the first line of its docstring, and its parameters.
 
-    `parameters` are those of its `__init__` and those that its `**kwargs` accept, by name, with their
-    defaults. One without a default has that of the parameter it is passed on to.
+    `parameters` are those of its `__init__` and those accepted by its `**kwargs`, by name, with their
+    defaults. A parameter without a default has that of the parameter it is passed on to.
     """
 
     module: str
@@ -27,7 +27,7 @@ class LossClass:
 
 
 def loss_classes() -> dict[str, LossClass]:
-    """Find every class of auraloss whose name ends in `Loss`, by name.
+    """Return every class of auraloss whose name ends in `Loss`, by name.
 
     Raises:
         ModuleNotFoundError: auraloss is not installed.
@@ -70,7 +70,7 @@ def _parameters(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> dict[st
 
 
 def _calls_with_keywords(init: ast.FunctionDef, node: ast.ClassDef) -> Iterator[tuple[str, list[ast.expr]]]:
-    """Give the classes that `**kwargs` are passed on to, with what is passed to each by position."""
+    """Yield the classes that `**kwargs` are passed on to, with their positional arguments."""
     for call in ast.walk(init):
         if isinstance(call, ast.Call) and any(keyword.arg is None for keyword in call.keywords):
             inherited = isinstance(call.func, ast.Attribute)  # super().__init__

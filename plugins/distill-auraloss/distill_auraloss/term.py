@@ -1,4 +1,4 @@
-"""The terms: auraloss's own modules, called with what Distill's views hold.
+"""The terms: auraloss's modules, called with the views of Distill.
 
 Shapes: `B` batch, `N` samples, `F` bins, `T` frames.
 """
@@ -19,27 +19,27 @@ from distill_auraloss.options import AuralossConfig
 
 
 class WaveformTerm(nn.Module):
-    """Compare the waveforms by a loss class of auraloss, each row as a sound of one channel."""
+    """Compare the waveforms by a loss class of auraloss, with each row as a mono signal."""
 
     def __init__(self, config: AuralossConfig) -> None:
         super().__init__()
         self.config: Any = config
-        # The sample rate is known when a sound is. Not submodules: nothing in them is learnt or to be kept,
-        # and auraloss itself takes its windows and filters to where its inputs are.
+        # Built when the sample rate is known. They are not submodules: they have no state, and auraloss moves
+        # their windows and filters to the device of the inputs.
         self._losses: dict[tuple[int, torch.dtype], nn.Module] = {}
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss.
+        """Return the scalar loss.
 
         Raises:
-            ShapeError: the clips are too short for auraloss.
-            ConfigError: a mel filter is empty at this sample rate.
+            ShapeError: The clips are too short for auraloss.
+            ConfigError: A mel filter is empty at this sample rate.
         """
         prediction, target = (self._channels(side) for side in inputs.view(Waveform()))
         return self._loss_at(inputs.target.representation.sample_rate, target.dtype)(prediction, target)
 
     def _channels(self, waveform: Tensor) -> Tensor:
-        """Turn `[B, N]` into what auraloss compares, a channel per example: `[B, 1, N]`."""
+        """Return `[B, N]` as mono examples for auraloss: `[B, 1, N]`."""
         samples, too_few = waveform.shape[-1], self._too_few_samples()
         if samples <= too_few:
             raise ShapeError(
@@ -50,7 +50,7 @@ class WaveformTerm(nn.Module):
         return waveform.contiguous()[:, None]
 
     def _too_few_samples(self) -> int:
-        # Half an FFT, by which it reflects a clip at both ends.
+        # auraloss reflects a clip at both ends by half an FFT.
         return max(self._fft_sizes(), default=0) // 2
 
     def _fft_sizes(self) -> tuple[int, ...]:
@@ -67,12 +67,14 @@ class WaveformTerm(nn.Module):
         arguments = self.config.arguments()
         if "sample_rate" in loss.parameters:
             arguments["sample_rate"] = sample_rate
-        # Windows and filters made where nothing is learnt must do where something is.
+        # Windows and filters built in inference mode could not be used for training.
         with torch.inference_mode(mode=False), warnings.catch_warnings():
             warnings.filterwarnings("error", "Empty filters detected", UserWarning)
             try:
                 return self._class()(**arguments)
-            except UserWarning as warning:  # librosa's: the logarithm of what they let through is infinite
+            except (
+                UserWarning
+            ) as warning:  # raised by librosa: the logarithm of an empty filter's output is infinite
                 raise self._empty_filters(sample_rate) from warning
 
     def _class(self) -> Any:  # noqa: ANN401  # a class of auraloss
@@ -89,7 +91,7 @@ class WaveformTerm(nn.Module):
 
 
 class ChromaTerm(WaveformTerm):
-    """Compare the waveforms by auraloss's chroma loss, which as it is cannot be built."""
+    """Compare the waveforms by auraloss's chroma loss, with a correction so that it can be built."""
 
     def _class(self) -> Any:  # noqa: ANN401  # as above
         return _ChromaSTFTLoss
@@ -97,15 +99,15 @@ class ChromaTerm(WaveformTerm):
 
 class _ChromaSTFTLoss(auraloss.freq.ChromaSTFTLoss):
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002  # torch's signature
-        # auraloss 0.4.0 registers an array of numpy's, which torch refuses.
+        # auraloss 0.4.0 registers a numpy array, which torch rejects.
         super().register_buffer(name, torch.as_tensor(tensor), persistent)
 
 
 class StereoTerm(WaveformTerm):
-    """Compare sounds of two channels, left in row 2i and right in row 2i + 1, by a loss class of auraloss."""
+    """Compare stereo signals, left in row 2i and right in row 2i + 1, by a loss class of auraloss."""
 
     def _channels(self, waveform: Tensor) -> Tensor:
-        """Turn `[B, N]` into `[B / 2, 2, N]`."""
+        """Return `[B, N]` as stereo examples `[B / 2, 2, N]`."""
         if len(waveform) % 2:
             raise ShapeError(
                 f"stereo sounds have their left channel in row 2i and their right one in row 2i + 1: "
@@ -127,19 +129,19 @@ class MagnitudeTerm(WaveformTerm):
         )
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         prediction, target = inputs.view(self._view)
         return self._loss_at(inputs.target.representation.sample_rate, target.dtype)(prediction, target)
 
 
 class RandomTerm(WaveformTerm):
-    """Compare the waveforms at resolutions drawn anew every few calls.
+    """Compare the waveforms at random resolutions, which are drawn again every few calls.
 
-    They follow from the seed and the number of calls in training, which the state dict holds, so that
-    a training goes on as if it had never stopped and all its processes draw alike. In `eval()` mode
-    they are always those of the first call. numpy's own generator, which auraloss draws from, is left
-    as it was. Of clips that are not longer than `max_fft_size` auraloss would raise; here that is
-    lowered to the greatest power of two that they are longer than.
+    The resolutions depend on the seed and on the number of calls in training mode. This number is in the
+    state dict, so that a resumed training run equals an uninterrupted one. All processes draw the same
+    resolutions. In `eval()` mode the resolutions are those of the first call. auraloss draws from numpy's
+    global generator, whose state is restored. For clips not longer than `max_fft_size`, where auraloss would
+    raise an error, that is lowered to the largest power of two below the length of the clips.
     """
 
     def __init__(self, config: AuralossConfig) -> None:
@@ -147,7 +149,7 @@ class RandomTerm(WaveformTerm):
         self._calls = 0
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         generator = np.random.get_state()  # noqa: NPY002  # the one that auraloss draws from
         try:
             prediction, target = (self._channels(side) for side in inputs.view(Waveform()))
@@ -162,19 +164,19 @@ class RandomTerm(WaveformTerm):
         return 2 * self.config.min_fft_size
 
     def _drawing(self, sample_rate: int, target: Tensor) -> nn.Module:
-        """Return the loss, about to draw resolutions for clips as long as the target."""
+        """Return the loss, set up to draw resolutions for clips of the length of the target."""
         loss: Any = self._loss_at(sample_rate, target.dtype)
         samples = target.shape[-1]
         loss.max_fft_size = min(self.config.max_fft_size, 2 ** ((samples - 1).bit_length() - 1))
-        loss.nforwards = 0  # so that it draws at each call, the same until another draw is due
+        loss.nforwards = 0  # auraloss draws at each call; the seed makes draws equal until the next is due
         draw = self._calls // self.config.randomize_rate if self.training else 0
         np.random.seed((self.config.seed, draw))  # noqa: NPY002  # as above
         return loss
 
     def get_extra_state(self) -> Tensor:
-        """Give the number of calls in training."""
+        """Return the number of calls in training."""
         return torch.tensor(self._calls)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on from a number of calls in training."""
+        """Set the number of calls in training."""
         self._calls = int(state)

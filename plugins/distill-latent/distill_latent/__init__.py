@@ -1,4 +1,4 @@
-"""Shape the posterior: KL to a capacity, KL with free bits per batch, MMD, active units. Loads no torch."""
+"""Loss terms of the posterior: KL to a capacity, KL with batch free bits, MMD, units. Loads no torch."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,7 +12,7 @@ _NOT_NEGATIVE: list[Callable[..., None]] = [validators.ge(0), validators.lt(floa
 
 @frozen(kw_only=True)
 class KlCapacityConfig(TermConfig):
-    """The options of `kl_capacity`: how many nats the latents may hold, and when."""
+    """The options of `kl_capacity`: the target of the KL divergence, and its schedule."""
 
     weight: float = field(
         default=0.01,

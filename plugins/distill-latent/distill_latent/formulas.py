@@ -1,7 +1,7 @@
 """The formulas of the terms, as pure functions of the posterior.
 
-Shapes: `B` batch, `D` latent size, `N` latent vectors: those of all examples and, where there is time, of
-all latent frames. `mu` and `logvar` are `[B, D]` or `[B, D, T']`.
+Shapes: `B` batch, `D` latent size, `N` latent vectors: those of all examples and, with a time axis, of all
+latent frames. `mu` and `logvar` are `[B, D]` or `[B, D, T']`.
 """
 
 import torch
@@ -11,35 +11,34 @@ from distill.functional import kl_divergence, kl_per_dimension
 
 
 def vectors(posterior: Tensor) -> Tensor:
-    """Put the latent vectors of all examples and frames below each other: `[N, D]`."""
+    """Return the latent vectors of all examples and latent frames: `[N, D]`."""
     return posterior.movedim(1, -1).flatten(0, -2)
 
 
 def kl_beyond(mu: Tensor, logvar: Tensor, capacity: float) -> Tensor:
-    """Give how many nats the KL divergence is from a capacity (Burgess et al., 2018).
+    """Return the absolute difference of the KL divergence and a capacity in nats (Burgess et al., 2018).
 
-    The divergence is that of a latent vector, averaged over all of them. Below the capacity the
-    gradient makes latents tell more, above it less.
+    The divergence is averaged over latent vectors. Below the capacity the gradient increases it, above the
+    capacity it decreases it.
     """
     return (kl_divergence(mu, logvar) - capacity).abs()
 
 
 def kl_with_batch_free_bits(mu: Tensor, logvar: Tensor, free_bits: float) -> Tensor:
-    """Sum the KL divergence over D, the mean of each dimension counting at least `free_bits` nats.
+    """Return the KL divergence summed over D, where each dimension's mean counts at least `free_bits` nats.
 
-    As Kingma et al. (2016) have it: a dimension may be silent in one example without being
-    charged for another, where free bits per element, those of `distill.functional`, pull at each by itself.
+    The means are taken over all latent vectors, as in Kingma et al. (2016): a dimension may be inactive in
+    one example and active in another. The free bits of `distill.functional` apply to each element.
     """
     return vectors(kl_per_dimension(mu, logvar)).mean(0).clamp(min=free_bits).sum()
 
 
 def squared_mmd(mu: Tensor, logvar: Tensor, bandwidth: float) -> Tensor:
-    """Give the squared maximum mean discrepancy between the mixture of all posteriors and `N(0, I)`: 0..2.
+    """Return the squared maximum mean discrepancy between the mixture of all posteriors and `N(0, I)`: 0..2.
 
-    The kernel is `exp(-|x - y|^2 / (2 s^2))` with `s = bandwidth * sqrt(D)`. Its mean over two Gaussians
-    is a Gaussian integral, so that nothing is drawn: of the mixture and the prior the value is exact,
-    where Zhao et al. (InfoVAE, 2019) and Gretton et al. (2012) estimate it of samples. Takes memory
-    for N * N * D numbers.
+    The kernel is `exp(-|x - y|^2 / (2 s^2))` with `s = bandwidth * sqrt(D)`. Its mean over two Gaussians is a
+    Gaussian integral, so that the value is exact, without sampling. Zhao et al. (InfoVAE, 2019) and Gretton
+    et al. (2012) estimate it from samples. It takes memory for N * N * D numbers.
     """
     means, variances = vectors(mu), vectors(logvar).exp()
     width = bandwidth**2 * means.shape[-1]
@@ -50,16 +49,17 @@ def squared_mmd(mu: Tensor, logvar: Tensor, bandwidth: float) -> Tensor:
 
 
 def _mean_kernel(difference: Tensor, variance: Tensor, width: float) -> Tensor:
-    """Give the mean of the kernel of two independent normal vectors, by their means' difference `[..., D]`.
+    """Return the mean of the kernel over two independent normal vectors.
 
-    `variance` is the sum of theirs, `width` the kernel's `s^2`.
+    `difference` `[..., D]` is that of their means, `variance` the sum of their variances, and `width` the
+    `s^2` of the kernel.
     """
-    # A product over D in logarithms: with many dimensions it would be lost below the smallest number.
+    # The product over D is computed in logarithms, since it may underflow.
     exponent = difference.square() / (width + variance) + (variance / width).log1p()
     return (-0.5 * exponent.sum(-1)).exp()
 
 
 def active_units(mu: Tensor, threshold: float) -> Tensor:
-    """Count the dimensions whose mean has a variance above `threshold` (Burda et al., 2016)."""
+    """Return the number of dimensions whose mean has a variance above `threshold` (Burda et al., 2016)."""
     active = vectors(mu).var(0, correction=0) > threshold
     return active.to(mu.dtype).sum()

@@ -13,52 +13,52 @@ from distill_latent import (
 
 
 class KlCapacityTerm(nn.Module):
-    """Hold the KL divergence at a capacity, which rises over the training along a line."""
+    """Keep the KL divergence at a capacity, which rises linearly over the training run."""
 
     def __init__(self, config: KlCapacityConfig) -> None:
         super().__init__()
         self.config = config
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss, in nats."""
+        """Return the scalar loss, in nats."""
         posterior, config = inputs.posterior, self.config
         risen = min(1.0, inputs.progress / config.rise) if config.rise else 1.0
         return formulas.kl_beyond(posterior.mu, posterior.logvar, config.capacity * risen)
 
 
 class KlBatchFreeBitsTerm(nn.Module):
-    """Give the KL divergence, the mean over the step of each dimension counting at least its free bits."""
+    """Compute the KL divergence with free bits for each dimension's mean over the mini-batch."""
 
     def __init__(self, config: KlBatchFreeBitsConfig) -> None:
         super().__init__()
         self.config = config
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss, in nats."""
+        """Return the scalar loss, in nats."""
         posterior = inputs.posterior
         return formulas.kl_with_batch_free_bits(posterior.mu, posterior.logvar, self.config.free_bits)
 
 
 class MmdTerm(nn.Module):
-    """Bring the posteriors of a step together, rather than each of them, to a standard normal."""
+    """Compare the mixture of all posteriors of a mini-batch with a standard normal."""
 
     def __init__(self, config: MmdConfig) -> None:
         super().__init__()
         self.config = config
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss, the squared discrepancy."""
+        """Return the scalar loss, the squared discrepancy."""
         posterior = inputs.posterior
         return formulas.squared_mmd(posterior.mu, posterior.logvar, self.config.bandwidth)
 
 
 class ActiveUnitsTerm(nn.Module):
-    """Count the latent dimensions that tell the sounds of a step apart."""
+    """Count the latent dimensions that vary between the examples of a mini-batch."""
 
     def __init__(self, config: ActiveUnitsConfig) -> None:
         super().__init__()
         self.config = config
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the count."""
+        """Return the count."""
         return formulas.active_units(inputs.posterior.mu, self.config.threshold)

@@ -1,4 +1,4 @@
-"""Compare log-mel spectrograms at several scales. Loads no torch."""
+"""The loss term `mel`: log-mel spectrograms at several scales. Loads no torch."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,7 +25,7 @@ def _above_f_min(config: "MelConfig", attribute: "attrs.Attribute[Any]", f_max: 
 
 @frozen(kw_only=True)
 class MelConfig(TermConfig):
-    """The options of `mel`: a number of mel bands and a window for each scale, by default those of DAC."""
+    """The options of `mel`: mel bands and window of each scale, by default those of DAC."""
 
     n_mels: tuple[int, ...] = field(
         default=(5, 10, 20, 40, 80, 160, 320),

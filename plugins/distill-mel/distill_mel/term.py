@@ -13,10 +13,10 @@ from distill_mel.views import MelSpectrogram
 
 
 class MelTerm(nn.Module):
-    """Sum the mean absolute differences of the decimal logarithms of mel spectrograms over scales.
+    """Compute the mean absolute differences of log10 mel spectrograms, summed over scales.
 
-    The value of descript-audiotools' `MelSpectrogramLoss` with the settings DAC is trained with (Kumar
-    et al., 2023: `pow` 1, `mag_weight` 0), which BigVGAN v2 took over.
+    The value is that of descript-audiotools' `MelSpectrogramLoss` with the settings of DAC (Kumar et al.,
+    2023: `pow` 1, `mag_weight` 0), which BigVGAN v2 uses, too.
     """
 
     def __init__(self, config: MelConfig) -> None:
@@ -31,21 +31,25 @@ class MelTerm(nn.Module):
         self.checked_rate: int | None = None
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss.
+        """Return the scalar loss.
 
         Raises:
-            TermError: the filterbanks cannot be built for the sample rate of the representation.
+            TermError: The filterbanks cannot be built for the sample rate of the representation.
         """
         self._check(inputs.target.representation.sample_rate)
-        heard = inputs.first(math.ceil(self.config.share * inputs.batch_size))
-        return torch.stack([self._distance(heard, view) for view in self.views]).sum()
+        inputs = inputs.first(math.ceil(self.config.share * inputs.batch_size))
+        return torch.stack([self._distance(inputs, view) for view in self.views]).sum()
 
     def _distance(self, inputs: LossInputs, view: MelSpectrogram) -> Tensor:
         prediction, target = (mel.clamp(min=self.config.floor).log10() for mel in inputs.view(view))
         return F.l1_loss(prediction, target)
 
     def _check(self, sample_rate: int) -> None:
-        """Refuse empty filters of all scales at once; the sample rate is known only with the inputs."""
+        """Require that no filter of any scale is empty. The sample rate is known only with the inputs.
+
+        Raises:
+            TermError: A filter is empty, or `f_max` lies above half the sample rate.
+        """
         if sample_rate == self.checked_rate:
             return
         empty = {view: count for view in self.views if (count := view.empty_filters(sample_rate))}

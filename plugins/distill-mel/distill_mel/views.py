@@ -1,4 +1,4 @@
-"""The mel spectrogram as a view, which any term may look at.
+"""The mel spectrogram as a view that any term can use.
 
 Shapes: `B` batch, `M` mel bands, `T` frames, `F` bins.
 """
@@ -19,13 +19,13 @@ from distill_mel import filterbank
 class MelSpectrogram(View):
     """The STFT magnitudes of the waveform in mel bands: `[B, M, N // hop + 1]`, positive.
 
-    It is made of the view `StftMagnitude`, which whoever looks at the same resolution shares. The
-    bands reach from `f_min` to `f_max` Hz, by default to half the sample rate.
+    It is computed from the view `StftMagnitude`, which is shared with other terms. The bands reach from
+    `f_min` to `f_max` Hz, by default to half the sample rate.
     """
 
     n_mels: int = field(validator=validators.ge(1), metadata={"help": "mel bands"})
     n_fft: int = field(validator=validators.ge(2), metadata={"help": "samples in a Fourier transform"})
-    hop: int = field(validator=validators.ge(1), metadata={"help": "samples from frame to frame"})
+    hop: int = field(validator=validators.ge(1), metadata={"help": "samples between frames"})
     f_min: float = field(
         default=0.0, validator=validators.ge(0), metadata={"help": "Hz where the lowest band begins"}
     )
@@ -34,17 +34,17 @@ class MelSpectrogram(View):
     )
 
     def compute(self, signal: Signal) -> Tensor:
-        """Add the bins up, weighted.
+        """Return the weighted sums of the bins.
 
         Raises:
-            TermError: a filter is empty at the signal's sample rate, or `f_max` lies above half of it.
+            TermError: A filter is empty at the signal's sample rate, or `f_max` lies above half of it.
         """
         magnitude = signal.view(StftMagnitude(n_fft=self.n_fft, hop=self.hop))
         weights = _filterbank(self, signal.representation.sample_rate, magnitude.device)
         return F.linear(magnitude.mT, weights.to(magnitude.dtype)).mT
 
     def empty_filters(self, sample_rate: int) -> int:
-        """Count the bands that no bin falls into.
+        """Return the number of bands without a bin.
 
         Raises:
             TermError: `f_max` lies above half the sample rate.
@@ -52,14 +52,14 @@ class MelSpectrogram(View):
         return filterbank.empty_filters(*self._arguments(sample_rate))
 
     def most_filters(self, sample_rate: int) -> int:
-        """Give the greatest number of bands, at most `n_mels`, of which none is empty; 0 if there is none."""
+        """Return the largest number of bands up to `n_mels` without an empty one; 0 if there is none."""
         return filterbank.most_filters(*self._arguments(sample_rate))
 
     def filterbank(self, sample_rate: int) -> Tensor:
-        """Build the weights of the bins in the bands: `[M, F]`, in 1 / Hz.
+        """Return the weights of the bins in the bands: `[M, F]`, in 1 / Hz.
 
         Raises:
-            TermError: a filter is empty, or `f_max` lies above half the sample rate.
+            TermError: A filter is empty, or `f_max` lies above half the sample rate.
         """
         empty = self.empty_filters(sample_rate)
         if empty:

@@ -1,4 +1,4 @@
-"""Terms that weight a sound as the ear does, and the views they are made of. Loads no torch."""
+"""Loss terms with a frequency weighting like that of the ear, and their views. Loads no torch."""
 
 from collections.abc import Iterable
 

@@ -33,7 +33,7 @@ class _StftConfig(TermConfig):
 
 @frozen(kw_only=True)
 class WeightedStftConfig(_StftConfig):
-    """The options of `weighted_stft`: how the waveforms are weighted, and the resolutions."""
+    """The options of `weighted_stft`: the frequency weighting and the resolutions."""
 
     weighting: Literal["A", "K"] = field(
         default="A",
@@ -43,7 +43,7 @@ class WeightedStftConfig(_StftConfig):
 
 @frozen(kw_only=True)
 class SumDifferenceConfig(_StftConfig):
-    """The options of `sum_difference`: how the waveforms are weighted, and the resolutions."""
+    """The options of `sum_difference`: the frequency weighting and the resolutions."""
 
     weighting: Literal["none", "A", "K"] = field(
         default="none", metadata={"help": "of both before they are compared, as that of weighted_stft"}
@@ -54,7 +54,7 @@ class SumDifferenceConfig(_StftConfig):
 class LoudnessConfig(TermConfig):
     """The options of `loudness`: the blocks whose loudness is compared.
 
-    Its unit is small, a LU: with a weight of 1 it drowns the spectral terms.
+    Its values in LU are large: with a weight of 1 it would outweigh the spectral terms.
     """
 
     weight: float = field(

@@ -1,4 +1,4 @@
-"""The terms: distances of what the views show.
+"""The terms: distances of the views.
 
 Shapes: `B` batch, `F` bins, `T` frames or blocks.
 """
@@ -21,16 +21,16 @@ class WeightedStftTerm(nn.Module):
         self.views = [_weighted(config.weighting, view) for view in _magnitudes(config.resolutions)]
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         magnitudes = (inputs.view(view) for view in self.views)
         return functional.multi_resolution_distance(magnitudes, per_example=self.config.per_example)
 
 
 class SumDifferenceTerm(nn.Module):
-    """Compare the STFT magnitudes of sum and difference of two channels at several resolutions.
+    """Compare the STFT magnitudes of the sum and the difference of two channels at several resolutions.
 
-    The spectral convergence has one norm for both: where the channels are alike their difference is
-    silence, and a norm of its own would make of the slightest error there a distance of thousands.
+    The spectral convergence has one norm for both. If the channels are equal, their difference is silent, and
+    a separate norm would make the smallest error there a distance of thousands.
     """
 
     def __init__(self, config: SumDifferenceConfig) -> None:
@@ -41,29 +41,29 @@ class SumDifferenceTerm(nn.Module):
         ]
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss.
+        """Return the scalar loss.
 
         Raises:
-            ShapeError: there is a row without a neighbour.
+            ShapeError: The number of rows is odd.
         """
         sounds = (tuple(_both(side) for side in inputs.view(view)) for view in self.views)
         return functional.multi_resolution_distance(sounds, per_example=self.config.per_example)
 
 
 class LoudnessTerm(nn.Module):
-    """Give the mean absolute difference of the blocks' loudness, in LU."""
+    """Compute the mean absolute difference of the loudness of blocks, in LU."""
 
     def __init__(self, config: LoudnessConfig) -> None:
         super().__init__()
         self.view = Loudness(block_ms=config.block_ms, hop_ms=config.hop_ms, floor=config.floor)
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss.
+        """Return the scalar loss.
 
         Raises:
-            ShapeError: prediction and target differ in length.
+            ShapeError: Prediction and target differ in length.
         """
-        inputs.view(KWeighted())  # must be of one length, even where they fill as many blocks
+        inputs.view(KWeighted())  # raises if lengths differ, even with equal numbers of blocks
         return F.l1_loss(*inputs.view(self.view))
 
 
@@ -77,5 +77,5 @@ def _weighted(weighting: str, view: View) -> View:
 
 
 def _both(magnitudes: Tensor) -> Tensor:
-    """Put sum and difference of a sound together: `[B, F, T]` to `[B / 2, 2 * F, T]`."""
+    """Return the sum and difference of each signal concatenated: `[B, F, T]` to `[B / 2, 2 * F, T]`."""
     return magnitudes.unflatten(0, (-1, 2)).flatten(1, 2)

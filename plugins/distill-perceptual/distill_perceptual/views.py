@@ -1,6 +1,6 @@
-"""Views of a sound as the ear weights it, or of two channels as their sum and difference.
+"""Views of a frequency-weighted signal, or of the sum and difference of two channels.
 
-Any term may look at them. Shapes: `B` batch, `N` samples, `T` blocks.
+Any term can use them. Shapes: `B` batch, `N` samples, `T` blocks.
 """
 
 import math
@@ -17,24 +17,24 @@ from distill.views import View, Waveform
 from distill_perceptual.weighting import a_response, k_response, weighted
 
 _OFFSET = -0.691
-"""What BS.1770 adds, so that a full-scale sine of 997 Hz has -3.01 LKFS."""
+"""The constant of BS.1770, by which a full-scale sine of 997 Hz has -3.01 LKFS."""
 
 
 @frozen
 class Changed(View):
-    """A view of the sound that another waveform is: `AWeighted(StftMagnitude(n_fft=512, hop=128))`.
+    """A view of a changed waveform, such as `AWeighted(StftMagnitude(n_fft=512, hop=128))`.
 
-    By default it is that waveform, `[B, N]`, which all views of it share.
+    By default the view is the changed waveform itself, `[B, N]`, which all views of it share.
     """
 
     view: View = field(factory=Waveform)
 
     @abstractmethod
     def change(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Make the other waveform, of the same shape `[B, N]`."""
+        """Return the changed waveform, of the same shape `[B, N]`."""
 
     def compute(self, signal: Signal) -> Tensor:
-        """Change the waveform, and look at what that is."""
+        """Return the view of the changed waveform."""
         if self.view == Waveform():
             return self.change(signal.view(Waveform()), signal.representation.sample_rate)
         changed = Signal.from_waveform(signal.view(type(self)()), signal.representation)
@@ -43,19 +43,19 @@ class Changed(View):
 
 @frozen
 class AWeighted(Changed):
-    """A view of the A-weighted sound (IEC 61672-1:2013): as the ear hears quiet sounds."""
+    """A view of the A-weighted waveform (IEC 61672-1:2013), the sensitivity of hearing to quiet sounds."""
 
     def change(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Weight the waveform, in zero phase."""
+        """Return the weighted waveform, in zero phase."""
         return weighted(waveform, sample_rate, a_response)
 
 
 @frozen
 class KWeighted(Changed):
-    """A view of the K-weighted sound (ITU-R BS.1770-5): what loudness is measured of."""
+    """A view of the K-weighted waveform (ITU-R BS.1770-5), from which loudness is measured."""
 
     def change(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Weight the waveform, in zero phase."""
+        """Return the weighted waveform, in zero phase."""
         return weighted(waveform, sample_rate, k_response)
 
 
@@ -63,14 +63,14 @@ class KWeighted(Changed):
 class SumDifference(Changed):
     """A view of the sum of two channels, in row 2i, and of their difference, in row 2i + 1.
 
-    The left channel is that of row 2i, the right one that of row 2i + 1 (Steinmetz et al., 2021).
+    Row 2i is the left channel, row 2i + 1 the right channel (Steinmetz et al., 2021).
     """
 
     def change(self, waveform: Tensor, sample_rate: int) -> Tensor:  # noqa: ARG002  # as all changes have it
-        """Add and subtract neighbouring rows.
+        """Return the sums and differences of neighbouring rows.
 
         Raises:
-            ShapeError: there is a row without a neighbour.
+            ShapeError: The number of rows is odd.
         """
         if len(waveform) % 2:
             raise ShapeError(
@@ -85,11 +85,11 @@ class SumDifference(Changed):
 
 @frozen(kw_only=True)
 class Loudness(View):
-    """The loudness of each block of a mono sound, in LKFS: `[B, T]`, T = ceil((N - block) / hop) + 1.
+    """The loudness of each block of a mono signal in LKFS: `[B, T]`, T = ceil((N - block) / hop) + 1.
 
-    That of ITU-R BS.1770-5 for one channel, less its gates: the K-weighted power. `floor` is the
-    loudness of the noise that is laid under the sound. The last block ends in silence if there are too
-    few samples; a shorter clip is one block.
+    The loudness of ITU-R BS.1770-5 for one channel, without gating: the K-weighted power. `floor` is the
+    loudness of a noise that is added to the signal. The last block is padded with silence; a clip shorter
+    than a block is one block.
     """
 
     block_ms: float = field(default=400.0, validator=validators.gt(0))
@@ -97,7 +97,7 @@ class Loudness(View):
     floor: float = -70.0
 
     def compute(self, signal: Signal) -> Tensor:
-        """Average the power of each block, and take its logarithm."""
+        """Return the logarithm of the mean power of each block."""
         rate = signal.representation.sample_rate
         block, hop = (max(1, round(ms * rate / 1000)) for ms in (self.block_ms, self.hop_ms))
         power = signal.view(KWeighted()).square()

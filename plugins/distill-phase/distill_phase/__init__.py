@@ -1,4 +1,4 @@
-"""Compare phases: instantaneous frequency, group delay, and a spectrogram's consistency. Loads no torch."""
+"""Loss terms of the phase: IF, group delay, and consistency of the spectrogram. Loads no torch."""
 
 from collections.abc import Iterable
 from typing import Literal

@@ -17,10 +17,10 @@ from distill_phase.views import ComplexSpectrogram, Resynthesis
 
 
 class PhaseTerm(nn.Module):
-    """Compare how far phases advance from frame to frame, which is what IFs are.
+    """Compare the IFs: the phase differences between frames.
 
-    An advance weighs as much as the softer of its two frames in the target. The first frame, whose
-    IFs are the phases themselves, weighs as much as it is loud.
+    A difference is weighted by the smaller target amplitude of its two frames. The first frame, whose IFs are
+    the phases themselves, is weighted by its amplitude.
     """
 
     def __init__(self, config: PhaseConfig) -> None:
@@ -28,7 +28,7 @@ class PhaseTerm(nn.Module):
         self.distance = DISTANCES[config.distance]
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         prediction, target = inputs.view(InstantaneousFrequency())
         predicted_amplitude, amplitude = inputs.view(Magnitude())
         clear = _with_first(torch.mul, clarity(predicted_amplitude, amplitude))
@@ -37,16 +37,16 @@ class PhaseTerm(nn.Module):
 
 
 def _with_first(combine: Callable[[Tensor, Tensor], Tensor], frames: Tensor) -> Tensor:
-    """Combine each frame with the one before it, and keep the first: `[B, F, T]`."""
+    """Return each frame combined with the previous one, and the first frame unchanged: `[B, F, T]`."""
     return torch.cat([frames[..., :1], combine(frames[..., 1:], frames[..., :-1])], dim=-1)
 
 
 class GroupDelayTerm(nn.Module):
-    """Compare how far phases turn from bin to bin, which tells when in a frame a sound happens.
+    """Compare the phase differences between bins, which locate sounds in time within a frame.
 
-    The group delay is this slope of the phase over frequency, in radians per bin, negative (Ai & Ling,
-    2023). A predicted frame goes on from the phases of the target's frame before, or of its own. A turn
-    weighs as much as the softest of the bins that it is made of, in the target.
+    The group delay is the negative slope of the phase over frequency, in radians per bin (Ai & Ling, 2023).
+    A predicted frame is compared relative to the target's previous frame or, with `accumulate`, by its own
+    accumulated phases. A difference is weighted by the smallest target amplitude of its bins.
     """
 
     def __init__(self, config: GroupDelayConfig) -> None:
@@ -54,7 +54,7 @@ class GroupDelayTerm(nn.Module):
         self.accumulate, self.distance = config.accumulate, DISTANCES[config.distance]
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         prediction, target = inputs.view(ComplexSpectrogram())
         amplitude = target.abs()
         clear = clarity(prediction.abs(), amplitude)
@@ -67,18 +67,18 @@ class GroupDelayTerm(nn.Module):
 
 
 def _turns(spectrum: Tensor) -> Tensor:
-    """Give the turn from each bin to the next as a complex number: `[B, F - 1, T]`."""
+    """Return the phase difference from each bin to the next as a complex number: `[B, F - 1, T]`."""
     direction = directions(spectrum)
     return direction[:, 1:] * direction[:, :-1].conj()
 
 
 class ConsistencyTerm(nn.Module):
-    """Compare the predicted spectrogram with that of the sound it is turned into, as complex numbers.
+    """Compare the predicted complex spectrogram with the spectrogram of its inverse.
 
-    What overlapping frames say of the same samples may differ; then their spectrogram is that of no
-    sound (Le Roux et al., 2010; APNet2, Du et al., 2023). The loss is the energy of the difference by that
-    of the spectrogram: from 0, consistent, to 1, with nothing left of it. The target has no part in it.
-    Only phases are to agree: magnitudes would learn to hide what does not behind a loud tone, which does.
+    Overlapping frames may contradict each other; then no waveform has this spectrogram (Le Roux et al., 2010;
+    APNet2, Du et al., 2023). The loss is the energy of the difference divided by that of the spectrogram,
+    from 0 (consistent) to 1 (the inverse is silent). The target is not used. Only the phases get a gradient:
+    magnitudes could lower the loss by adding a loud, consistent tone.
     """
 
     def __init__(self, config: ConsistencyConfig) -> None:
@@ -86,7 +86,7 @@ class ConsistencyTerm(nn.Module):
         self.config = config
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Give the scalar loss."""
+        """Return the scalar loss."""
         prediction = _of_constant_magnitudes(inputs.prediction)
         spectrogram = prediction.view(ComplexSpectrogram())
         difference = spectrogram - prediction.view(Resynthesis())
@@ -95,7 +95,7 @@ class ConsistencyTerm(nn.Module):
 
 
 def _of_constant_magnitudes(signal: Signal) -> Signal:
-    """Give a signal whose gradient is that of its phases alone; a waveform's is that of all of it."""
+    """Return a signal whose magnitudes are constants. A signal without spectrogram is returned unchanged."""
     if signal.spectrogram is None:
         return signal
     magnitude, frequency = signal.spectrogram.unbind(1)

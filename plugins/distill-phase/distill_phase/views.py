@@ -1,4 +1,4 @@
-"""The spectrogram as complex numbers, and as those of the sound that it is turned into.
+"""The complex spectrogram of a signal, and that of its inverse.
 
 Shapes: `B` batch, `N` samples, `F` bins, `T` frames.
 """
@@ -16,14 +16,14 @@ from distill.views import InstantaneousFrequency, Magnitude, Signal, Spectrogram
 
 @frozen
 class ComplexSpectrogram(View):
-    """The spectrogram as complex numbers: `[B, F, T]`, 1 being the amplitude of a full-scale sine.
+    """The complex spectrogram `[B, F, T]`; a full-scale sine has the amplitude 1.
 
-    The phase is the sum of the IFs of a spectrogram. A signal that is given as a waveform only is
-    transformed without a detour through phases, so that gradients are finite everywhere.
+    For a spectrogram, the phase is the cumulative sum of its IFs. A signal with only a waveform is
+    transformed directly, without computing phases, so that all gradients are finite.
     """
 
     def compute(self, signal: Signal) -> Tensor:
-        """Put magnitude and phase together, or transform the waveform."""
+        """Return the magnitude combined with the phase, or the transform of the waveform."""
         if signal.spectrogram is None:
             return transform(signal.view(Waveform()), signal.representation)
         magnitude, frequency = signal.view(Magnitude()), signal.view(InstantaneousFrequency())
@@ -34,13 +34,13 @@ class ComplexSpectrogram(View):
 
 @frozen
 class Resynthesis(View):
-    """`ComplexSpectrogram` of the waveform that a spectrogram is turned into: `[B, F, T]`.
+    """The `ComplexSpectrogram` of the inverse of a spectrogram: `[B, F, T]`.
 
-    The waveform is the one of the frames as they are, without reconciling them.
+    The inverse is computed without Griffin-Lim iterations.
     """
 
     def compute(self, signal: Signal) -> Tensor:
-        """Go back to the waveform, and transform it."""
+        """Return the transform of the inverse."""
         if signal.spectrogram is None:
             return signal.view(ComplexSpectrogram())
         if signal.iterations or signal.waveform is not None:
@@ -52,7 +52,7 @@ class Resynthesis(View):
 
 
 def transform(waveform: Tensor, representation: MagnitudeIF) -> Tensor:
-    """Transform a waveform `[B, N]` as the representation does, and leave it complex: `[B, F, T]`."""
+    """Return the complex spectrogram `[B, F, T]` of a waveform `[B, N]` in a representation."""
     n_fft, hop = representation.n_fft, representation.hop
     tail = representation.samples(representation.frames(waveform.shape[-1])) - waveform.shape[-1]
     padded = F.pad(waveform, (n_fft // 2, n_fft - n_fft // 2 + tail))
@@ -62,8 +62,8 @@ def transform(waveform: Tensor, representation: MagnitudeIF) -> Tensor:
 
 
 def _advance(magnitude: Tensor, representation: MagnitudeIF) -> Tensor:
-    """Give the phase of each bin's centre at each frame, in radians: `[F, T]`."""
+    """Return the phase of each bin's centre at each frame, in radians: `[F, T]`."""
     bins, frames = (torch.arange(size, device=magnitude.device) for size in magnitude.shape[-2:])
-    # In whole numbers, so that no turns are lost to rounding.
+    # Integer arithmetic avoids rounding errors of whole turns.
     samples = bins[:, None] * (frames * representation.hop) % representation.n_fft
     return samples * (2 * math.pi / representation.n_fft)
