@@ -62,6 +62,6 @@ class InputError(DistillError):
 
 
 class TrainingError(DistillError):
-    """A training run that cannot continue although its input is valid: for example, the loss is not finite."""
+    """A training run with valid input that cannot continue: for example, the loss is not finite."""
 
     exit_status = 1

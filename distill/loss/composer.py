@@ -161,8 +161,9 @@ class CombinedLoss(nn.Module):
                 raise TermError(
                     "the term gives no gradient: what it returned is detached from the prediction",
                     culprit=str(self.origins[name]),
-                    remedy="Compute it of inputs.view(...) without detach(), item() or no_grad(), or monitor "
-                    f"it with a weight of 0: loss.{name}.{getattr(self.config, name).weight_option} = 0",
+                    remedy="Compute it from inputs.view(...) without detach(), item() or no_grad(), or "
+                    f"monitor it with a weight of 0: "
+                    f"loss.{name}.{getattr(self.config, name).weight_option} = 0",
                 )
         return results
 
@@ -253,7 +254,7 @@ def _as_inputs(inputs: LossInputs | Tensor, target: Tensor | None, others: _Othe
         given = [*(["target"] if target is not None else []), *others]
         if given:
             raise InputError(
-                f"LossInputs hold everything a loss looks at: got {', '.join(given)} beside them",
+                f"LossInputs contain all inputs of a loss: got {', '.join(given)} in addition",
                 remedy="Call loss(inputs), or loss(prediction, target, ...) with two waveforms.",
             )
         return inputs

@@ -16,7 +16,7 @@ class GradientBalancerConfig(BalancerConfig):
     decay: float = field(
         default=0.999,
         validator=[validators.ge(0), validators.lt(1)],
-        metadata={"help": "of the moving average of each term's gradient norm"},
+        metadata={"help": "decay of the moving average of each term's gradient norm"},
     )
     total_norm: float | None = field(
         default=None,

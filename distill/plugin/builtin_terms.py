@@ -51,7 +51,9 @@ class ResolutionsConfig(TermConfig):
     )
     engine: Literal["auto", "fast", "auraloss"] = field(
         default="auto",
-        metadata={"help": "fast: ours; auraloss: its own modules; auto: ours wherever torch can run it"},
+        metadata={
+            "help": "fast: Distill's own; auraloss: auraloss's modules; auto: fast where torch can run it"
+        },
     )
 
     @property
@@ -72,7 +74,9 @@ class WaveformConfig(ResolutionsConfig):
     share: float = field(
         default=1.0,
         validator=[validators.gt(0), validators.le(1)],
-        metadata={"help": "share of a step's clips that is heard, rounded up; fewer take less time"},
+        metadata={
+            "help": "share of the clips of a mini-batch that is compared, rounded up; fewer take less time"
+        },
     )
 
 
@@ -111,12 +115,12 @@ class KlConfig(BaseTermConfig):
     warmup_fraction: float = field(
         default=0.3,
         validator=[validators.ge(0), validators.le(1)],
-        metadata={"help": "share of the training over which the weight rises from 0"},
+        metadata={"help": "share of the training run over which the weight rises from 0"},
     )
     free_bits: float = field(
         default=0.1,
         validator=_FACTOR,
-        metadata={"help": "nats per latent dimension below which the term does not push"},
+        metadata={"help": "nats per latent dimension below which there is no gradient"},
     )
 
     def weight_at(self, progress: float) -> float:

@@ -106,11 +106,13 @@ _RESERVED = (
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not _NAME.fullmatch(value):
         raise ValueError(
-            f"'{attribute.name}' must be lower-case letters, digits, underscores, a letter first: {value!r}"
+            f"'{attribute.name}' must be lower-case letters, digits and underscores, "
+            f"beginning with a letter: {value!r}"
         )
     if value in _RESERVED or iskeyword(value):
         raise ValueError(
-            f"'{attribute.name}' must be no word of Python's, nor one of {', '.join(_RESERVED)}: {value!r}"
+            f"'{attribute.name}' must be neither a Python keyword nor one of "
+            f"{', '.join(_RESERVED)}: {value!r}"
         )
 
 
@@ -254,7 +256,7 @@ def distill_loss_terms() -> Iterable[TermSpec]:  # type: ignore[empty-body]  # a
 def distill_balancers() -> Iterable[BalancerSpec]:  # type: ignore[empty-body]  # a hookspec has no body
     '''Yield a `BalancerSpec` for each balancer of the plugin.
 
-    A complete plugin is one module with an entry point, as for a term:
+    A complete plugin is one module, found by an entry point as that of a term is:
 
         """Let every term be as large as its weight."""
         from attrs import field, frozen, validators as v

@@ -190,7 +190,7 @@ gradient  distill {distill.__version__}
     output, as in EnCodec
 
 balancing.gradient.decay = 0.999
-    number, >= 0, < 1: of the moving average of each term's
-    gradient norm
+    number, >= 0, < 1: decay of the moving average of each
+    term's gradient norm
 """
     )

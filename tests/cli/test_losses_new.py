@@ -139,14 +139,26 @@ def test_a_folder_that_cannot_be_made(distill, here):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Spark", "NAME: must be lower-case letters, digits, underscores, a letter first: 'Spark'\n"),
-        ("2nd", "NAME: must be lower-case letters, digits, underscores, a letter first: '2nd'\n"),
-        ("a/b", "NAME: must be lower-case letters, digits, underscores, a letter first: 'a/b'\n"),
-        ("", "NAME: must be lower-case letters, digits, underscores, a letter first: ''\n"),
+        (
+            "Spark",
+            "NAME: must be lower-case letters, digits and underscores, beginning with a letter: 'Spark'\n",
+        ),
+        (
+            "2nd",
+            "NAME: must be lower-case letters, digits and underscores, beginning with a letter: '2nd'\n",
+        ),
+        (
+            "a/b",
+            "NAME: must be lower-case letters, digits and underscores, beginning with a letter: 'a/b'\n",
+        ),
+        (
+            "",
+            "NAME: must be lower-case letters, digits and underscores, beginning with a letter: ''\n",
+        ),
         (
             "lambda",
             (
-                "NAME: must be no word of Python's, nor one of total, weight, weighted, objective, "
+                "NAME: must be neither a Python keyword nor one of total, weight, weighted, objective, "
                 "gradient_norm: 'lambda'\n"
             ),
         ),

@@ -672,7 +672,7 @@ def test_a_term_without_a_gradient_is_an_error():
         composed(lambda inputs: inputs.view(LogMagnitude())[0].mean().detach())(Step().inputs)
     assert str(caught.value) == (
         "a (my-loop 1): the term gives no gradient: what it returned is detached from the prediction\n"
-        "Compute it of inputs.view(...) without detach(), item() or no_grad(), or monitor it with a weight "
+        "Compute it from inputs.view(...) without detach(), item() or no_grad(), or monitor it with a weight "
         "of 0: loss.a.weight = 0"
     )
 

@@ -73,7 +73,9 @@ def test_spec_accepts_a_plain_name(name):
 @pytest.mark.parametrize("attribute", ["name", "aliases"])
 def test_spec_refuses_a_name_that_is_no_address(name, attribute):
     """A name that could not stand in `--loss`, in an address or in TOML is refused, as an alias too."""
-    message = f"'{attribute}' must be lower-case letters, digits, underscores, a letter first: {name!r}"
+    message = (
+        f"'{attribute}' must be lower-case letters, digits and underscores, beginning with a letter: {name!r}"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         spec(**{attribute: name if attribute == "name" else (name,)})
 
@@ -87,7 +89,7 @@ def test_spec_refuses_a_name_that_is_taken(name, attribute):
     with pytest.raises(ValueError, match=f"^'{attribute}' must be") as caught:
         spec(**{attribute: name if attribute == "name" else (name,)})
     assert str(caught.value) == (
-        f"'{attribute}' must be no word of Python's, nor one of total, weight, weighted, objective, "
+        f"'{attribute}' must be neither a Python keyword nor one of total, weight, weighted, objective, "
         f"gradient_norm: {name!r}"
     )
 

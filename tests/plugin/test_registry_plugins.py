@@ -144,7 +144,10 @@ BREAKAGE = {
     ),
     "invalid spec": (
         PLUGIN.format(name="My Term", aliases=()),
-        "ValueError: 'name' must be lower-case letters, digits, underscores, a letter first: 'My Term'",
+        (
+            "ValueError: 'name' must be lower-case letters, digits and underscores, "
+            "beginning with a letter: 'My Term'"
+        ),
     ),
     "config without attrs": (
         HOOK.format(

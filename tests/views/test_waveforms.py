@@ -125,7 +125,7 @@ def test_what_is_no_waveform_is_refused():
     assert refused(InputError, loss, prediction, "x") == f"{wrong} Tensor and str\n{remedy}"
     inputs = LossInputs.from_waveforms(prediction, target)
     assert refused(InputError, loss, inputs, target, progress=0.5) == (
-        "LossInputs hold everything a loss looks at: got target, progress beside them\n"
+        "LossInputs contain all inputs of a loss: got target, progress in addition\n"
         "Call loss(inputs), or loss(prediction, target, ...) with two waveforms."
     )
     for rate in (44_100.0, 999, "44100"):

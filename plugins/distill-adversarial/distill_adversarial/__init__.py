@@ -19,35 +19,33 @@ class AdversarialConfig(TrainedTermConfig):
     weight: float = field(
         default=0.1,
         validator=_FACTOR,
-        metadata={
-            "help": "factor in the total; with 0 the discriminators learn and the model does not listen"
-        },
+        metadata={"help": "factor in the total; with 0 only the discriminators are trained"},
     )
     start: float = field(
         default=0.5,
         validator=[validators.ge(0), validators.lt(1)],
-        metadata={"help": "share of the training before the term begins, and costs nothing"},
+        metadata={"help": "share of the training run before the term is computed"},
     )
-    hinge_weight: float = field(
-        default=1.0, validator=_FACTOR, metadata={"help": "factor of what the discriminators object to"}
-    )
+    hinge_weight: float = field(default=1.0, validator=_FACTOR, metadata={"help": "factor of the hinge loss"})
     feature_weight: float = field(
-        default=2.0, validator=_FACTOR, metadata={"help": "factor of the distance of their features"}
+        default=2.0, validator=_FACTOR, metadata={"help": "factor of the feature matching"}
     )
     fft_sizes: tuple[int, ...] = field(
         default=(2048, 512, 128),
         validator=[validators.min_len(1), validators.deep_iterable(validators.ge(16))],
-        metadata={"help": "a discriminator each: samples in its window, four times its hop"},
+        metadata={"help": "FFT size of each discriminator, in samples; its hop is a quarter"},
     )
     channels: int = field(
         default=8,
         validator=validators.ge(1),
-        metadata={"help": "of a discriminator's first layer; four times as many in its last"},
+        metadata={"help": "channels of a discriminator's first layer; its last has four times as many"},
     )
     share: float = field(
         default=0.25,
         validator=[validators.gt(0), validators.le(1)],
-        metadata={"help": "share of a step's clips that is judged, rounded up; fewer take less time"},
+        metadata={
+            "help": "share of the clips of a mini-batch that is used, rounded up; fewer take less time"
+        },
     )
 
 
@@ -59,5 +57,5 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         config=AdversarialConfig,
         build="distill_adversarial.term:AdversarialTerm",
         per_example=False,  # unless share=1
-        summary="STFT discriminators, trained beside the model: hinge loss and feature matching",
+        summary="STFT discriminators, trained with the model: hinge loss and feature matching",
     )

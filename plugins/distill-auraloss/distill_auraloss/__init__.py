@@ -37,7 +37,9 @@ _FACTS = {
     "SISDRLoss": _Facts(
         summary="negative scale-invariant signal-to-distortion ratio, in dB (Le Roux et al., 2018)",
         per_example=True,
-        waivers={"minimum": "a louder copy costs the same, but for rounding: the term is scale-invariant"},
+        waivers={
+            "minimum": "the term is scale-invariant: a louder copy has the same loss, except for rounding"
+        },
     ),
     "SDSDRLoss": _Facts(
         summary="negative scale-dependent signal-to-distortion ratio, in dB (Le Roux et al., 2018)",
@@ -82,10 +84,10 @@ _FACTS = {
         summary="STFT distance of sum and difference of stereo rows 2i, 2i + 1 (Steinmetz et al., 2020)",
         build="StereoTerm",
         waivers={
-            "finite": f"{_PAIRS}, and this check comes with an odd number of rows, too",
-            "gradient": f"{_PAIRS}, and this check comes with an odd number of rows, too",
-            "dual_mono": f"{_PAIRS}, and this check comes with a single row",
-            "permutation": f"{_PAIRS}, which another order tears apart",
+            "finite": f"{_PAIRS}, and this check also uses an odd number of rows",
+            "gradient": f"{_PAIRS}, and this check also uses an odd number of rows",
+            "dual_mono": f"{_PAIRS}, and this check uses a single row",
+            "permutation": f"{_PAIRS}, which a permutation separates",
         },
     ),
 }

@@ -12,13 +12,13 @@ from distill_auraloss.signatures import LossClass
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 WITHHELD = {
-    "device": "the term goes where its inputs are",
-    "output": "'full' returns a tuple of which Distill could not tell what to add up",
-    "reduction": "'none' gives no scalar, and 'sum' a weight that depends on batch and clip length",
+    "device": "the term follows the device of its inputs",
+    "output": "'full' returns a tuple instead of a scalar",
+    "reduction": "'none' returns no scalar, and 'sum' depends on batch size and clip length",
     "sample_rate": "it is that of the representation",
-    "scale_invariance": "for more than one example it scales each by the factors of another, or fails",
+    "scale_invariance": "with several examples it scales each by the factors of another, or fails",
     "RandomResolutionSTFTLoss.scale": "the FFTs drawn are soon too small for any number of bins",
-    "RandomResolutionSTFTLoss.n_mels": "as scale, which it belongs to",
+    "RandomResolutionSTFTLoss.n_mels": "as for scale",
 }
 """The parameters that are not options, for all classes or for one, each with the reason."""
 
@@ -137,16 +137,16 @@ _TYPES: dict[str, Any] = {
 
 _KNOWN: dict[str, tuple[str, Any]] = {
     "a": ("steepness; the larger, the nearer to a mean absolute difference", _POSITIVE),
-    "distance": ("of the magnitudes: absolute differences or squared ones", None),
-    "eps": ("what keeps divisions and logarithms finite", _POSITIVE),
+    "distance": ("distance of the magnitudes: absolute (L1) or squared (L2) differences", None),
+    "eps": ("constant that keeps divisions and logarithms finite", _POSITIVE),
     "fft_size": ("FFT size, in samples", validators.ge(2)),
     "fft_sizes": ("FFT size of each resolution, in samples", _COUNTS),
-    "hop_size": ("samples from frame to frame", _COUNT),
+    "hop_size": ("samples between frames", _COUNT),
     "hop_sizes": ("hop of each resolution, in samples", _COUNTS),
     "log": ("compare the logarithms of the magnitudes", None),
-    "mag_distance": ("of the magnitudes: absolute differences or squared ones", None),
+    "mag_distance": ("distance of the magnitudes: absolute (L1) or squared (L2) differences", None),
     "max_fft_size": (
-        "FFT sizes, powers of two, are drawn below this; less for clips that are shorter",
+        "random FFT sizes are below this power of two; lower for shorter clips",
         [_power_of_two, _above_smallest_fft],
     ),
     "max_hop_size": (
@@ -165,10 +165,10 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "n_chroma": ("pitch classes in an octave", [_COUNT, _at_most_bins]),
     "n_mels": ("number of mel bins", [_COUNT, _at_most_bins]),
     "perceptual_weighting": ("filter both sounds by A-weighting first", None),
-    "randomize_rate": ("steps from draw to draw", _COUNT),
-    "resolutions": ("number of resolutions that are drawn", _COUNT),
+    "randomize_rate": ("steps between draws", _COUNT),
+    "resolutions": ("number of random resolutions", _COUNT),
     "scale": ("scale of the frequencies; unset: linear", None),
-    "seed": ("of the resolutions that are drawn", [validators.ge(0), validators.lt(2**32)]),
+    "seed": ("seed of the random resolutions", [validators.ge(0), validators.lt(2**32)]),
     "w_diff": ("factor of the distance of the differences, left - right", _FACTOR),
     "w_lin_mag": ("factor of the distance of the magnitudes", _FACTOR),
     "w_log_mag": ("factor of the distance of the log-magnitudes", _FACTOR),
@@ -182,6 +182,6 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "win_lengths": ("window of each resolution, at most its FFT size", [_COUNTS, _fit_together]),
     "window": ("torch's function that makes the window", None),
     "windows": ("torch's functions that make windows, drawn from these", validators.min_len(1)),
-    "zero_mean": ("take the mean off both sounds first", None),
+    "zero_mean": ("subtract the mean of each sound first", None),
 }
 """The help text and the validator of each option."""

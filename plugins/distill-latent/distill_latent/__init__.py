@@ -22,12 +22,12 @@ class KlCapacityConfig(TermConfig):
     capacity: float = field(
         default=25.0,
         validator=_NOT_NEGATIVE,
-        metadata={"help": "nats that each latent vector holds in the end, over all its dimensions"},
+        metadata={"help": "target of the KL divergence of a latent vector in the end, in nats"},
     )
     rise: float = field(
         default=1.0,
         validator=[validators.ge(0), validators.le(1)],
-        metadata={"help": "share of the training over which the capacity rises from 0"},
+        metadata={"help": "share of the training run over which the capacity rises from 0"},
     )
 
 
@@ -65,7 +65,7 @@ class ActiveUnitsConfig(TermConfig):
     weight: float = field(
         default=0.0,
         validator=validators.in_((0.0,)),
-        metadata={"help": "a count has no gradient: it is monitored"},
+        metadata={"help": "0: a count has no gradient, and is only monitored"},
     )
     threshold: float = field(
         default=0.01,
@@ -74,7 +74,7 @@ class ActiveUnitsConfig(TermConfig):
     )
 
 
-_NO_SLOPE = "a count has no slope: the term is there to be monitored"
+_NO_SLOPE = "a count has no gradient: the term is only monitored"
 
 
 @hookimpl
@@ -84,7 +84,7 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         name="kl_capacity",
         config=KlCapacityConfig,
         build="distill_latent.terms:KlCapacityTerm",
-        summary="how far the KL divergence is from a capacity that rises over the training",
+        summary="distance of the KL divergence from a capacity that rises over the training run",
         per_example=False,
     )
     yield TermSpec(
@@ -98,14 +98,14 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         name="mmd",
         config=MmdConfig,
         build="distill_latent.terms:MmdTerm",
-        summary="maximum mean discrepancy of all posteriors together from a standard normal",
+        summary="maximum mean discrepancy of the mixture of all posteriors from a standard normal",
         per_example=False,
     )
     yield TermSpec(
         name="active_units",
         config=ActiveUnitsConfig,
         build="distill_latent.terms:ActiveUnitsTerm",
-        summary="number of latent dimensions that tell sounds apart, a monitor",
+        summary="number of active latent dimensions, only monitored",
         per_example=False,
         waivers={"gradient": _NO_SLOPE},
     )

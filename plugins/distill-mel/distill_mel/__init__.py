@@ -50,12 +50,14 @@ class MelConfig(TermConfig):
     floor: float = field(
         default=1e-5,
         validator=[validators.gt(0), _FINITE],
-        metadata={"help": "mel amplitude below which all is alike, and gets no gradient"},
+        metadata={"help": "least mel amplitude: smaller ones are raised to it, and have no gradient"},
     )
     share: float = field(
         default=1.0,
         validator=[validators.gt(0), validators.le(1)],
-        metadata={"help": "share of a step's clips that is heard, rounded up; fewer take less time"},
+        metadata={
+            "help": "share of the clips of a mini-batch that is compared, rounded up; fewer take less time"
+        },
     )
 
 

@@ -31,9 +31,9 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         summary="multi-resolution STFT of sum and difference of stereo: rows 2i left, 2i + 1 right",
         per_example=False,
         waivers={
-            "finite": f"{_PAIRS}, and this check comes with an odd number of rows, too",
-            "gradient": f"{_PAIRS}, and this check comes with an odd number of rows, too",
-            "dual_mono": f"{_PAIRS}, and this check comes with a single row",
-            "permutation": f"{_PAIRS}, which another order tears apart",
+            "finite": f"{_PAIRS}, and this check also uses an odd number of rows",
+            "gradient": f"{_PAIRS}, and this check also uses an odd number of rows",
+            "dual_mono": f"{_PAIRS}, and this check uses a single row",
+            "permutation": f"{_PAIRS}, which a permutation separates",
         },
     )

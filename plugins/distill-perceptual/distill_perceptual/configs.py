@@ -37,7 +37,7 @@ class WeightedStftConfig(_StftConfig):
 
     weighting: Literal["A", "K"] = field(
         default="A",
-        metadata={"help": "A: IEC 61672, as quiet sounds are heard; K: BS.1770, as loudness is measured"},
+        metadata={"help": "A: IEC 61672, for quiet sounds; K: BS.1770, as in loudness meters"},
     )
 
 
@@ -46,7 +46,7 @@ class SumDifferenceConfig(_StftConfig):
     """The options of `sum_difference`: the frequency weighting and the resolutions."""
 
     weighting: Literal["none", "A", "K"] = field(
-        default="none", metadata={"help": "of both before they are compared, as that of weighted_stft"}
+        default="none", metadata={"help": "frequency weighting of both sounds, as in weighted_stft"}
     )
 
 
@@ -60,7 +60,7 @@ class LoudnessConfig(TermConfig):
     weight: float = field(
         default=0.05,
         validator=[validators.ge(0), validators.lt(float("inf"))],
-        metadata={"help": "what a LU costs; 0 only monitors the term"},
+        metadata={"help": "factor in the total, per LU; 0 only monitors the term"},
     )
     block_ms: float = field(
         default=400.0,
@@ -70,10 +70,10 @@ class LoudnessConfig(TermConfig):
     hop_ms: float = field(
         default=100.0,
         validator=[validators.gt(0), validators.lt(float("inf"))],
-        metadata={"help": "from block to block, in milliseconds"},
+        metadata={"help": "hop between blocks, in milliseconds"},
     )
     floor: float = field(
         default=-70.0,
         validator=[validators.ge(-120), validators.le(0)],
-        metadata={"help": "LKFS of a noise that is laid under both, below which nothing is heard"},
+        metadata={"help": "LKFS of a noise that is added to both sounds"},
     )

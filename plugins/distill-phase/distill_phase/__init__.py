@@ -16,9 +16,7 @@ class PhaseConfig(TermConfig):
 
     distance: Distance = field(
         default="cosine",
-        metadata={
-            "help": "cosine: 1 - cos of the error; anti_wrapping: the error in radians, less whole turns"
-        },
+        metadata={"help": "cosine: 1 - cos of the error; anti_wrapping: the wrapped error in radians"},
     )
 
 
@@ -28,15 +26,13 @@ class GroupDelayConfig(TermConfig):
 
     distance: Distance = field(
         default="anti_wrapping",
-        metadata={
-            "help": "anti_wrapping: the error in radians, less whole turns; cosine: 1 - cos of the error"
-        },
+        metadata={"help": "anti_wrapping: the wrapped error in radians; cosine: 1 - cos of the error"},
     )
     accumulate: bool = field(
         default=False,
         metadata={
-            "help": "phases add up from frame to frame, as in the sound; if not, each frame goes on from the "
-            "target's frame before, and an error counts where it is made"
+            "help": "compare phases accumulated over frames; if false, each frame relative to the target's "
+            "previous frame"
         },
     )
 
@@ -46,14 +42,10 @@ class ConsistencyConfig(TermConfig):
     """The options of `consistency`."""
 
 
-_CONSISTENT = (
-    "predictions of the kit are sounds, or spectrograms of sounds, in which there is nothing to lower"
-)
+_CONSISTENT = "the kit's predictions are consistent, so that the loss is already 0"
 
 
-_HELD = (
-    "amplitudes weigh the phases and are constants to the gradient, which would else grow as 1 / amplitude"
-)
+_HELD = "the weights by amplitude are constants, so that the gradient does not grow as 1 / amplitude"
 
 
 @hookimpl
@@ -70,13 +62,13 @@ def distill_loss_terms() -> Iterable[TermSpec]:
         name="group_delay",
         config=GroupDelayConfig,
         build="distill_phase.terms:GroupDelayTerm",
-        summary="circular distance of the phases' slopes over frequency, weighted by amplitude",
+        summary="circular distance of the group delays, weighted by amplitude",
         waivers={"float64": _HELD},
     )
     yield TermSpec(
         name="consistency",
         config=ConsistencyConfig,
         build="distill_phase.terms:ConsistencyTerm",
-        summary="the predicted spectrogram against that of the sound it is turned into",
+        summary="distance of the predicted spectrogram from that of its inverse",
         waivers={**dict.fromkeys(("gradient", "descent", "gain"), _CONSISTENT), "float64": _HELD},
     )

@@ -1,8 +1,8 @@
 """Distances of angles, and weights that keep their gradients finite at low amplitudes.
 
 Without amplitude an angle is meaningless, and its gradient grows as 1 / amplitude. Therefore bins are
-weighted by the target's amplitude and by `clarity`, which is low where the prediction is much quieter than the
-target. Together they bound the gradient, for any amplitudes, to 1 / `AUDIBLE` times that of the error.
+weighted by the target's amplitude and by `clarity`, which is low where the prediction is much quieter than
+the target. Together they bound the gradient, for any amplitudes, to 1 / `AUDIBLE` times that of the error.
 
 Shapes: `B` batch, `F` bins, `T` frames.
 """
@@ -25,7 +25,7 @@ _TURN = 2 * math.pi
 
 
 def cosine(error: Tensor) -> Tensor:
-    """Return `1 - cos(error)` of an error in radians. It is smooth, with a derivative of 0 at an error of pi."""
+    """Return `1 - cos(error)` of an error in radians. It is smooth, with a derivative of 0 at pi."""
     return 1 - error.cos()
 
 
