@@ -252,7 +252,7 @@ def _naming_what_is_missing(
         if python:
             problems.append(f"it needs loss terms that were given in Python: {_with_origins(python)}")
             remedies.append(
-                "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
+                "Pass each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
             )
         raise RunError("; ".join(problems), culprit="recipe", remedy="\n".join(remedies)) from error
 

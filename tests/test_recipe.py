@@ -337,7 +337,7 @@ class TestTermsOfPython:
             "recipe: it needs loss terms that are not installed: 'bands' of band-losses 1.5; "
             "it needs loss terms that were given in Python: 'mine' of __main__\n"
             "Install them: pip install band-losses==1.5\n"
-            "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
+            "Pass each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
         )
 
     def test_an_installed_term_of_its_name_is_another_one(self, registry):

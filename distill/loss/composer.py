@@ -159,7 +159,7 @@ class CombinedLoss(nn.Module):
                 results[name] = self._result(name, evolve(inputs, last=name == order[-1]))
             if learns and inputs.learning and not results[name][name].requires_grad:
                 raise TermError(
-                    "the term gives no gradient: what it returned is detached from the prediction",
+                    "the term has no gradient: its result is detached from the prediction",
                     culprit=str(self.origins[name]),
                     remedy="Compute it from inputs.view(...) without detach(), item() or no_grad(), or "
                     f"monitor it with a weight of 0: "

@@ -18,7 +18,7 @@ def _fit_together(
     config: "ResolutionsConfig", attribute: "attrs.Attribute[Any]", win_lengths: tuple[int, ...]
 ) -> None:
     fft_sizes, hop_sizes = config.fft_sizes, config.hop_sizes
-    beside = f"beside hop_sizes {list(hop_sizes)} and fft_sizes {list(fft_sizes)}: {win_lengths!r}"
+    beside = f"with hop_sizes {list(hop_sizes)} and fft_sizes {list(fft_sizes)}: {win_lengths!r}"
     if not len(fft_sizes) == len(hop_sizes) == len(win_lengths):
         raise ValueError(f"'{attribute.name}' must be one for each resolution, {beside}")
     sizes = zip(hop_sizes, win_lengths, fft_sizes, strict=True)

@@ -130,7 +130,7 @@ class Registry:
         if len(matches) > 1:
             raise TermError(
                 f"{kind.kind} '{wanted}' is provided by {' and by '.join(each.origin for each in matches)}",
-                remedy=f"Say which: {' or '.join(f'{each.distribution}:{wanted}' for each in matches)}",
+                remedy=f"Choose one: {' or '.join(f'{each.distribution}:{wanted}' for each in matches)}",
             )
         return matches[0]
 

@@ -61,7 +61,7 @@ class LossInputs:
             raise InputError(
                 f"the posterior must be a Posterior(mu=mu, logvar=logvar) or None: got {got}",
                 culprit="LossInputs",
-                remedy="Pass what else terms ask for, as codes of a quantizer, by "
+                remedy="Pass other inputs of terms, such as codes of a quantizer, as "
                 'LossInputs(..., extras={"codes": codes}).',
             )
         frames = self.target.representation.frames(self.target.length)

@@ -21,7 +21,7 @@ def _to_float(parameter: Tensor) -> Tensor:
         f"mu and logvar must be floating-point tensors: got {got}",
         culprit="Posterior",
         remedy="Codes of a quantizer have no mean and no variance: leave out terms of the posterior, and "
-        'pass them to a term that asks for them: LossInputs(..., extras={"codes": codes}).',
+        'pass them to a term that uses them: LossInputs(..., extras={"codes": codes}).',
     )
 
 

@@ -32,7 +32,7 @@ def folded(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
             got = f"{side.dtype}" if isinstance(side, Tensor) else type(side).__name__
             raise InputError(
                 f"prediction and target must be floating-point tensors, 1 being full scale: got {got}",
-                remedy="Samples of 16 bits are divided by 32768.",
+                remedy="Divide 16-bit samples by 32768.",
             )
     if prediction.shape != target.shape or prediction.ndim not in (2, 3) or 0 in prediction.shape:
         raise ShapeError(

@@ -671,7 +671,7 @@ def test_a_term_without_a_gradient_is_an_error():
     with pytest.raises(TermError) as caught:
         composed(lambda inputs: inputs.view(LogMagnitude())[0].mean().detach())(Step().inputs)
     assert str(caught.value) == (
-        "a (my-loop 1): the term gives no gradient: what it returned is detached from the prediction\n"
+        "a (my-loop 1): the term has no gradient: its result is detached from the prediction\n"
         "Compute it from inputs.view(...) without detach(), item() or no_grad(), or monitor it with a weight "
         "of 0: loss.a.weight = 0"
     )

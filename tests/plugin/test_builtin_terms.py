@@ -94,21 +94,21 @@ def test_reconstruction_bounds(option):
         (
             {"hop_sizes": [128]},
             (
-                "loss.stft.win_lengths: must be one for each resolution, beside hop_sizes [128] "
+                "loss.stft.win_lengths: must be one for each resolution, with hop_sizes [128] "
                 "and fft_sizes [512, 1024, 2048], got [512, 1024, 2048]"
             ),
         ),
         (
             {"win_lengths": [512, 1024, 2049]},
             (
-                "loss.stft.win_lengths: must lie between hop and FFT size, beside hop_sizes [128, 256, 512] "
+                "loss.stft.win_lengths: must lie between hop and FFT size, with hop_sizes [128, 256, 512] "
                 "and fft_sizes [512, 1024, 2048], got [512, 1024, 2049]"
             ),
         ),
         (
             {"win_lengths": [127, 1024, 2048]},
             (
-                "loss.stft.win_lengths: must lie between hop and FFT size, beside hop_sizes [128, 256, 512] "
+                "loss.stft.win_lengths: must lie between hop and FFT size, with hop_sizes [128, 256, 512] "
                 "and fft_sizes [512, 1024, 2048], got [127, 1024, 2048]"
             ),
         ),

@@ -272,7 +272,7 @@ def test_a_name_of_two_distributions_must_be_told_apart(install, aliases):
     registry = Registry()
     assert message(registry.choose, name) == (
         f"loss term '{name}' is provided by my-losses 1.0 and by your-losses 3.0\n"
-        f"Say which: my-losses:{name} or your-losses:{name}"
+        f"Choose one: my-losses:{name} or your-losses:{name}"
     )
     assert [term.origin for term in registry.choose(f"your-losses:{name}")] == ["your-losses 3.0"]
     assert [term.origin for term in registry.choose(f"my-losses:{name}")] == ["my-losses 1.0"]
@@ -315,5 +315,5 @@ def test_an_installed_term_clashes_with_one_registered_by_hand(install):
     registry.register(by_hand, name="my-loop")
     assert message(registry.choose, "mine") == (
         "loss term 'mine' is provided by my-loop and by my-losses 1.0\n"
-        "Say which: my-loop:mine or my-losses:mine"
+        "Choose one: my-loop:mine or my-losses:mine"
     )

@@ -156,7 +156,7 @@ def test_a_term_of_a_notebook_is_named_when_it_is_missing(first, command):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: recipe: it needs loss terms that were given in Python: 'quiet' of {Quiet.__module__}\n"
-        "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)\n"
+        "Pass each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)\n"
     )
 
 

@@ -37,12 +37,12 @@ def test_codes_are_no_posterior():
     assert refused(InputError, Posterior, mu=codes, logvar=codes) == (
         "Posterior: mu and logvar must be floating-point tensors: got torch.int64\n"
         "Codes of a quantizer have no mean and no variance: leave out terms of the posterior, and "
-        'pass them to a term that asks for them: LossInputs(..., extras={"codes": codes}).'
+        'pass them to a term that uses them: LossInputs(..., extras={"codes": codes}).'
     )
     assert refused(InputError, inputs, codes) == (
         "LossInputs: the posterior must be a Posterior(mu=mu, logvar=logvar) or None: "
         "got a torch.int64 tensor\n"
-        "Pass what else terms ask for, as codes of a quantizer, by "
+        "Pass other inputs of terms, such as codes of a quantizer, as "
         'LossInputs(..., extras={"codes": codes}).'
     )
     assert "floating-point tensors: got float" in refused(InputError, Posterior, mu=0.0, logvar=0.0)

@@ -117,7 +117,7 @@ def test_what_is_no_waveform_is_refused():
     loss, (prediction, target) = compose("waveform"), pair(2, 500)
     assert refused(InputError, loss, prediction, target.to(torch.int16)) == (
         "prediction and target must be floating-point tensors, 1 being full scale: got torch.int16\n"
-        "Samples of 16 bits are divided by 32768."
+        "Divide 16-bit samples by 32768."
     )
     remedy = "Call loss(inputs), or loss(prediction, target) with tensors [B, N] or [B, C, N]."
     wrong = "a loss is called with LossInputs or with two waveforms: got"

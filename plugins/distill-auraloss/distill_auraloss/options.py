@@ -79,7 +79,7 @@ def _at_most_fft_size(config: Any, attribute: "attrs.Attribute[Any]", value: int
 
 def _fit_together(config: Any, attribute: "attrs.Attribute[Any]", windows: tuple[int, ...]) -> None:  # noqa: ANN401
     sizes, hops = config.fft_sizes, config.hop_sizes
-    beside = f"beside hop_sizes {list(hops)} and fft_sizes {list(sizes)}: {windows!r}"
+    beside = f"with hop_sizes {list(hops)} and fft_sizes {list(sizes)}: {windows!r}"
     if not len(sizes) == len(hops) == len(windows):
         raise ValueError(f"'{attribute.name}' must be one for each resolution, {beside}")
     if any(window > size for window, size in zip(windows, sizes, strict=True)):
@@ -88,7 +88,7 @@ def _fit_together(config: Any, attribute: "attrs.Attribute[Any]", windows: tuple
 
 def _power_of_two(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
     if value < 4 or value & (value - 1):
-        raise ValueError(f"'{attribute.name}' must be a power of two from 4 on: {value}")
+        raise ValueError(f"'{attribute.name}' must be a power of two, at least 4: {value}")
 
 
 def _above_smallest_fft(config: Any, attribute: "attrs.Attribute[int]", value: int) -> None:  # noqa: ANN401
@@ -99,7 +99,7 @@ def _above_smallest_fft(config: Any, attribute: "attrs.Attribute[int]", value: i
 def _a_sample_at_least(config: Any, attribute: "attrs.Attribute[float]", value: float) -> None:  # noqa: ANN401
     if value * config.min_fft_size < 1:
         raise ValueError(
-            f"'{attribute.name}' must be a sample at least of min_fft_size {config.min_fft_size}: {value}"
+            f"'{attribute.name}' must be at least one sample of min_fft_size {config.min_fft_size}: {value}"
         )
 
 

@@ -113,7 +113,7 @@ class StereoTerm(WaveformTerm):
                 f"stereo sounds have their left channel in row 2i and their right one in row 2i + 1: "
                 f"got {len(waveform)} rows",
                 culprit=f"loss.{self.config.term}",
-                remedy="Give both channels of each sound, or an even training.batch_size.",
+                remedy="Pass both channels of each sound, or an even training.batch_size.",
             )
         return super()._channels(waveform).unflatten(0, (-1, 2)).squeeze(2)
 

@@ -51,7 +51,7 @@ def test_every_option_says_what_it_is_for(name):
             "multi_resolution_stft",
             {"hop_sizes": [1]},
             (
-                "win_lengths: must be one for each resolution, beside hop_sizes [1] and fft_sizes "
+                "win_lengths: must be one for each resolution, with hop_sizes [1] and fft_sizes "
                 "[1024, 2048, 512], got [600, 1200, 240]"
             ),
         ),
@@ -59,14 +59,14 @@ def test_every_option_says_what_it_is_for(name):
             "multi_resolution_stft",
             {"win_lengths": [600, 1200, 600]},
             (
-                "win_lengths: must be at most the FFT sizes, beside hop_sizes [120, 240, 50] and fft_sizes "
+                "win_lengths: must be at most the FFT sizes, with hop_sizes [120, 240, 50] and fft_sizes "
                 "[1024, 2048, 512], got [600, 1200, 600]"
             ),
         ),
         (
             "random_resolution_stft",
             {"max_fft_size": 1000},
-            "max_fft_size: must be a power of two from 4 on, got 1000",
+            "max_fft_size: must be a power of two, at least 4, got 1000",
         ),
         (
             "random_resolution_stft",
@@ -76,7 +76,7 @@ def test_every_option_says_what_it_is_for(name):
         (
             "random_resolution_stft",
             {"min_hop_size": 0.05},
-            "min_hop_size: must be a sample at least of min_fft_size 16, got 0.05",
+            "min_hop_size: must be at least one sample of min_fft_size 16, got 0.05",
         ),
         (
             "random_resolution_stft",

@@ -215,7 +215,7 @@ def test_an_odd_number_of_rows_is_refused(pair):
     assert str(caught.value) == (
         "loss.auraloss_sum_and_difference_stft: stereo sounds have their left channel in row 2i and their "
         "right one in row 2i + 1: got 3 rows\n"
-        "Give both channels of each sound, or an even training.batch_size."
+        "Pass both channels of each sound, or an even training.batch_size."
     )
 
 

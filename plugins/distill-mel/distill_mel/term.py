@@ -57,9 +57,9 @@ class MelTerm(nn.Module):
             found = ", ".join(f"{n} of {view.n_mels} with window {view.n_fft}" for view, n in empty.items())
             most = [view.most_filters(sample_rate) for view in self.views]
             raise TermError(
-                f"mel filters would be empty at {sample_rate} Hz, no bin of the STFT being in them: {found}",
+                f"mel filters would be empty at {sample_rate} Hz, without a bin of the STFT: {found}",
                 culprit="loss.mel",
-                remedy=f"Set loss.mel.n_mels={most}, the most that none is empty of"
+                remedy=f"Set loss.mel.n_mels={most}, the largest without empty filters"
                 + (", and leave out 0 with its window." if 0 in most else "."),
             )
         self.checked_rate = sample_rate

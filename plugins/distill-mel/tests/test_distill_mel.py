@@ -150,9 +150,9 @@ def test_empty_filters_are_refused_for_all_scales_at_once(distance):
     with pytest.raises(DistillError) as caught:
         distance(hum(48_000), hum(48_000), 48_000)
     assert str(caught.value) == (
-        "loss.mel: mel filters would be empty at 48000 Hz, no bin of the STFT being in them: "
+        "loss.mel: mel filters would be empty at 48000 Hz, without a bin of the STFT: "
         "1 of 5 with window 32, 1 of 10 with window 64\n"
-        "Set loss.mel.n_mels=[4, 9, 20, 40, 80, 160, 320], the most that none is empty of."
+        "Set loss.mel.n_mels=[4, 9, 20, 40, 80, 160, 320], the largest without empty filters."
     )
     assert distance(hum(48_000), hum(48_000), 48_000, n_mels=[4, 9, 20, 40, 80, 160, 320]) == 0
 
@@ -162,9 +162,9 @@ def test_a_window_that_no_filter_fits_is_named(distance):
     with pytest.raises(DistillError) as caught:
         distance(hum(8000), hum(8000), 8000, n_mels=[2, 3], windows=[16, 256], f_min=100.0, f_max=400.0)
     assert str(caught.value) == (
-        "loss.mel: mel filters would be empty at 8000 Hz, no bin of the STFT being in them: "
+        "loss.mel: mel filters would be empty at 8000 Hz, without a bin of the STFT: "
         "2 of 2 with window 16\n"
-        "Set loss.mel.n_mels=[0, 3], the most that none is empty of, and leave out 0 with its window."
+        "Set loss.mel.n_mels=[0, 3], the largest without empty filters, and leave out 0 with its window."
     )
 
 

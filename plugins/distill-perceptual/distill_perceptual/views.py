@@ -77,7 +77,7 @@ class SumDifference(Changed):
                 "stereo sounds have their left channel in row 2i and their right one in row 2i + 1: "
                 f"got {len(waveform)} rows",
                 culprit="SumDifference",
-                remedy="Give both channels of each sound, or an even training.batch_size.",
+                remedy="Pass both channels of each sound, or an even training.batch_size.",
             )
         left, right = waveform[0::2], waveform[1::2]
         return torch.stack([left + right, left - right], dim=1).flatten(0, 1)

@@ -67,7 +67,7 @@ def test_a_row_without_a_neighbour_is_refused():
         signal(torch.zeros(3, 100)).view(SumDifference())
     assert str(caught.value) == (
         "SumDifference: stereo sounds have their left channel in row 2i and their right one in row 2i + 1: "
-        "got 3 rows\nGive both channels of each sound, or an even training.batch_size."
+        "got 3 rows\nPass both channels of each sound, or an even training.batch_size."
     )
 
 
