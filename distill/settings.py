@@ -58,18 +58,18 @@ class ModelSettings:
 
     code: Literal["rich", "compact"] = field(
         default="rich",
-        metadata={"help": "latent numbers per second of audio: rich: at most 1,400; compact: at most 128"},
+        metadata={"help": "latent numbers per second: rich at most 1,400, compact at most 128"},
     )
     latents_per_second: int | None = field(
         default=None,
         validator=validators.optional(validators.ge(1)),
-        metadata={"help": "maximum of latent numbers per second, instead of that of `code`"},
+        metadata={"help": "at most this many latent numbers per second; unset: as code has it"},
     )
     width: int = field(
-        default=192, validator=validators.ge(8), metadata={"help": "channels of the coarse grid, of bands"}
+        default=192, validator=validators.ge(8), metadata={"help": "channels of the coarse grid (bands)"}
     )
     fine_width: int = field(
-        default=96, validator=validators.ge(8), metadata={"help": "channels of the fine grid, of patches"}
+        default=96, validator=validators.ge(8), metadata={"help": "channels of the fine grid (patches)"}
     )
     expansion: int = field(
         default=3,
@@ -130,9 +130,7 @@ class TrainingSettings:
     start: str = field(
         default="base",
         validator=validators.min_len(1),
-        metadata={
-            "help": "model to start from: base (included in the package), none, or the folder of a run"
-        },
+        metadata={"help": "model to start from: base (in the package), none, or the folder of a run"},
     )
     seed: int = field(
         default=0,
@@ -140,11 +138,13 @@ class TrainingSettings:
         metadata={"help": "seed of the initial weights, the clips and the noise"},
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = field(
-        default="auto", metadata={"help": "device; auto: CUDA, else MPS, else the CPU"}
+        default="auto", metadata={"help": "device to train on; auto: CUDA, else MPS, else the CPU"}
     )
     precision: Literal["auto", "float32", "bfloat16"] = field(
         default="auto",
-        metadata={"help": "of the model; auto: bfloat16 if the device supports it; losses are float32"},
+        metadata={
+            "help": "precision of the model; auto: bfloat16 if the device supports it; losses are float32"
+        },
     )
     batch_size: int = field(
         default=8, validator=validators.ge(1), metadata={"help": "clips in a mini-batch, over all devices"}

@@ -94,13 +94,8 @@ class TrainedTermConfig(TermConfig):
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = (
-    "total",
-    "weight",
-    "weighted",
-    "objective",
-    "gradient_norm",
-)  # kinds of components, see distill.loss.components
+_RESERVED = ("total", "weight", "weighted", "objective", "gradient_norm")
+"""The kinds of components, see `distill.loss.components`, which no term may be named after."""
 
 
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -137,7 +132,7 @@ def _have_reasons(_: object, attribute: "attrs.Attribute[Any]", waivers: Mapping
 
 @frozen(kw_only=True)
 class TermSpec:
-    """What a plugin registers for one loss term.
+    """The specification of a loss term, as a plugin registers it.
 
     Args:
         name: The canonical name.
@@ -185,7 +180,7 @@ class BalancerConfig:
 
 @frozen(kw_only=True)
 class BalancerSpec:
-    """What a plugin registers for one way to balance terms, chosen with `--balance`.
+    """The specification of a balancer, as a plugin registers it. It is chosen with `--balance`.
 
     `build` is called with the config and the names of the terms; it may be an import string. It returns an
     `nn.Module`, which is called at each training step with

@@ -72,9 +72,7 @@ class WaveformTerm(nn.Module):
             warnings.filterwarnings("error", "Empty filters detected", UserWarning)
             try:
                 return self._class()(**arguments)
-            except (
-                UserWarning
-            ) as warning:  # raised by librosa: the logarithm of an empty filter's output is infinite
+            except UserWarning as warning:  # by librosa: the log of an empty filter's output is infinite
                 raise self._empty_filters(sample_rate) from warning
 
     def _class(self) -> Any:  # noqa: ANN401  # a class of auraloss

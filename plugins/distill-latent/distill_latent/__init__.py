@@ -1,4 +1,4 @@
-"""Loss terms of the posterior: KL to a capacity, KL with batch free bits, MMD, units. Loads no torch."""
+"""Loss terms of the posterior: KL variants, MMD and active units. Loads no torch."""
 
 from collections.abc import Callable, Iterable
 
