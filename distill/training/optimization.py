@@ -67,7 +67,7 @@ class Optimization:
                 "would be trained; add a term such as stft, or set training.encoder_rate = 1"
             )
         self.accelerator.backward(components[TOTAL])
-        norms = {GRADIENT_NORM: self._shorten([*self.model.parameters()])}
+        norms = {GRADIENT_NORM: self._clip([*self.model.parameters()])}
         if OBJECTIVE not in components:
             return norms
         self.accelerator.backward(components[OBJECTIVE])
@@ -75,7 +75,7 @@ class Optimization:
             learnt = [parameter for parameter in term.parameters() if parameter.grad is not None]
             if learnt:
                 self._average(learnt)
-                norms[gradient_norm_name(name)] = self._shorten(learnt)
+                norms[gradient_norm_name(name)] = self._clip(learnt)
         return norms
 
     def _average(self, learnt: list[nn.Parameter]) -> None:
@@ -85,7 +85,7 @@ class Optimization:
             for parameter, mean in zip(learnt, means, strict=True):
                 parameter.grad = mean
 
-    def _shorten(self, learnt: list[nn.Parameter]) -> Tensor:
+    def _clip(self, learnt: list[nn.Parameter]) -> Tensor:
         return clip_grad_norm_(learnt, self.settings.max_gradient_norm)
 
     def step(self, number: int, progress: float, bad: Tensor) -> None:

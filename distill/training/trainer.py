@@ -217,7 +217,7 @@ class Trainer:
         )
 
     def _origin(self, component: str) -> str:
-        """Name the distribution of the term that a component is of, if it is of one."""
+        """Return the distribution that provides a component's term, in parentheses, or an empty string."""
         term = ComponentName.parse(component).term
         return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
 
