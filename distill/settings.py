@@ -202,7 +202,7 @@ class TrainingSettings:
         validator=validators.optional([validators.ge(0), validators.le(1)]),
         metadata={
             "help": "share of the change of the weights that is kept if the run starts from a model. Unset: "
-            "the largest that is not audibly worse on held-out and trained recordings"
+            "the one with the best measures on held-out and trained recordings"
         },
     )
     warmup_steps: int = field(

@@ -215,10 +215,9 @@ def in_words(retention: "Retention") -> str:
     share = f"Kept {retention.share:.1%} of the training".replace(".0%", "%")
     if not retention.recordings:
         return f"{share}, as training.keep says."
-    judged = f"judged on {retention.recordings} recording{'' if retention.recordings == 1 else 's'}"
-    reason = "no measure got worse" if retention.share == 1 else "with more, a measure got worse"
+    judged = f"on {retention.recordings} recording{'' if retention.recordings == 1 else 's'}"
     more = "" if retention.share == 1 else " --set training.keep=1 keeps all."
-    return f"{share}: {reason}, {judged}.{more}"
+    return f"{share}, which measured best {judged}.{more}"
 
 
 def say(console: Console, text: str, style: str = "") -> None:

@@ -1,13 +1,13 @@
-"""The share of what a training has changed that is kept: the greatest that does no audible harm.
+"""The share of what a training run has changed that is kept: the one that sounds best.
 
-A loss measures less than a listener hears. A training that begins with a model lowers its loss, and may
+A loss measures less than a listener hears. A training run that begins with a model lowers its loss, and may
 lose what that model knew of sound, on the recordings that it is given as well as on others. Part of the
 way is often better than all or nothing of it. The weights on the line between the two models are from
 Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 import torch
@@ -20,16 +20,15 @@ from distill.model import VAE
 from distill.model.sounds import reconstruct
 from distill.spectral.representation import MagnitudeIF
 
-_HALVINGS = 4
-"""Shares are told apart to a sixteenth."""
+_SHARES = 1.0, 0.75, 0.5, 0.25, 0.125
+"""The shares that are tried."""
 
 _RECORDINGS, _SECONDS = 8, 5
 """Of the held-out recordings, and of those trained on, so many are measured, each at most so long."""
 
-_TOLERANCES = {"mel": 0.02, "tones": 0.01, "texture": 0.1}
-"""By how much a measure may be worse than that of the start: dB, a share, dB. Trainings that differ by
-their seed alone differ by as much."""
-
+_UNITS = {"mel": 0.02, "tones": 0.01, "texture": 0.1}
+"""What counts as one step worse of each measure: dB, a share, dB. Runs that differ by their seed alone
+differ by as much."""
 
 Heard = tuple[Sequence[Metrics | None], Sequence[Metrics | None]]
 
@@ -53,11 +52,11 @@ def interpolate(vae: VAE, start: Mapping[str, Tensor], end: Mapping[str, Tensor]
 
 
 def retain(vae: VAE, start: Mapping[str, Tensor], representation: MagnitudeIF, corpus: Corpus) -> Retention:
-    """Leave in a trained model the greatest share of what it has learnt that does no audible harm.
+    """Leave in a trained model the share of the training with the best measures.
 
-    Harm is a mel distance, share of tones or texture (`distill.evaluation`) that is worse by more than a
-    tolerance than with the weights of the `start`: on average over held-out and trained recordings, or on
-    held-out recordings alone, there by more than the standard error besides.
+    The mel distance, the share of tones and the texture (`distill.evaluation`) are compared with those of the
+    `start`, on held-out recordings and on those that the model was trained on. A share that makes one of them
+    worse is not kept; see `score`.
     """
     heldout, trained = (_some(split, corpus.sample_rate) for split in (corpus.heldout, corpus.train))
 
@@ -72,12 +71,11 @@ def retain(vae: VAE, start: Mapping[str, Tensor], representation: MagnitudeIF, c
     end = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
     interpolate(vae, start, end, 0.0)
     before = heard(heldout), heard(trained)
-
-    def harms(share: float) -> bool:
+    scores = {0.0: 0.0}
+    for share in _SHARES:
         interpolate(vae, start, end, share)
-        return does_harm((heard(heldout), heard(trained)), before)
-
-    share = _greatest_without(harms)
+        scores[share] = score((heard(heldout), heard(trained)), before)
+    share = max(scores, key=lambda share: scores[share])
     interpolate(vae, start, end, share)
     return Retention(share=share, recordings=len(heldout) + len(trained))
 
@@ -88,36 +86,31 @@ def _some(split: Split | Stream, sample_rate: int) -> list[tuple[str, Tensor]]:
     return [(each.name, split.read(each)[:1, : _SECONDS * sample_rate]) for each in split.recordings[::every]]
 
 
-def _greatest_without(harms: Callable[[float], bool]) -> float:
-    """Return the greatest share, 0..1, that does no harm, by bisection: more of it harms more."""
-    if not harms(1.0):
-        return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if harms(middle) else (middle, high)
-    return low
+def score(after: Heard, before: Heard) -> float:
+    """Return how much better the measures are in `after` than in `before`; minus infinity if one is worse.
 
-
-def does_harm(after: Heard, before: Heard) -> bool:
-    """Tell whether a measure is worse in `after` than in `before`, by `retain`'s rules.
-
-    Each holds the metrics of the held-out recordings, possibly none, and those of the trained ones; None
-    stands for a recording that could not be measured.
+    `after` and `before` hold the metrics of the held-out recordings, possibly none, and those of the
+    trained ones. None stands for a recording that could not be measured. The change of a measure is the
+    mean over held-out recordings averaged with that over trained ones. The score is the sum of the
+    changes, each in units of what a seed changes. A measure is worse if its change is worse by more than a
+    unit, or if held-out recordings are worse by more than a unit and their standard error.
     """
     heldout, trained = (_losses(*pair) for pair in zip(after, before, strict=True))
-    for name, tolerance in _TOLERANCES.items():
-        everywhere, unseen = heldout[name] + trained[name], heldout[name]
-        if everywhere and fmean(everywhere) > tolerance:
-            return True
-        if len(unseen) > 1 and fmean(unseen) - stdev(unseen) / math.sqrt(len(unseen)) > tolerance:
-            return True
-    return False
+    total = 0.0
+    for name, unit in _UNITS.items():
+        unseen = heldout[name]
+        means = [fmean(each) for each in (unseen, trained[name]) if each]
+        change = fmean(means) if means else 0.0
+        error = stdev(unseen) / math.sqrt(len(unseen)) if len(unseen) > 1 else math.inf
+        if change > unit or (unseen and fmean(unseen) - error > unit):
+            return -math.inf
+        total -= change / unit
+    return total
 
 
 def _losses(after: Sequence[Metrics | None], before: Sequence[Metrics | None]) -> dict[str, list[float]]:
     """Return by how much each measure of each recording got worse, of those recordings that have it."""
-    losses: dict[str, list[float]] = {name: [] for name in _TOLERANCES}
+    losses: dict[str, list[float]] = {name: [] for name in _UNITS}
     for new, old in zip(after, before, strict=True):
         if new is None or old is None:
             continue

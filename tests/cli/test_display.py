@@ -199,7 +199,7 @@ def test_written_files_are_named(capsys):
     )
 
 
-WORSE = "with more, a measure got worse, judged on 1 recording. --set training.keep=1 keeps all."
+PART = "which measured best on 1 recording. --set training.keep=1 keeps all."
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ WORSE = "with more, a measure got worse, judged on 1 recording. --set training.k
     [
         (
             Retention(share=1.0, recordings=5),
-            "Kept 100% of the training: no measure got worse, judged on 5 recordings.",
+            "Kept 100% of the training, which measured best on 5 recordings.",
         ),
-        (Retention(share=0.0625, recordings=1), f"Kept 6.2% of the training: {WORSE}"),
+        (Retention(share=0.125, recordings=1), f"Kept 12.5% of the training, {PART}"),
         (Retention(share=0.25), "Kept 25% of the training, as training.keep says."),
     ],
 )

@@ -1,4 +1,6 @@
-"""Tests of distill.training.retention: how much of what a training has changed is kept."""
+"""Tests of distill.training.retention: how much of a training run is kept."""
+
+import math
 
 import attrs
 import pytest
@@ -6,12 +8,11 @@ import torch
 
 from distill.audio.corpus import open_corpus
 from distill.base import load_base
-from distill.evaluation import Metrics, evaluate
+from distill.evaluation import Metrics
 from distill.model import VAE
-from distill.model.sounds import reconstruct
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.training.retention import Retention, does_harm, interpolate, retain
+from distill.training.retention import Retention, interpolate, retain, score
 
 REPRESENTATION = MagnitudeIF()
 
@@ -37,18 +38,6 @@ def trained(base, change):
     return vae
 
 
-def mels(vae, corpus):
-    """Return the mean mel distances on the held-out and on the trained recordings, in dB."""
-    return [
-        evaluate(
-            lambda waveform: reconstruct(vae, REPRESENTATION, waveform),
-            [(each.name, split.read(each)[:1]) for each in split.recordings],
-            sample_rate=corpus.sample_rate,
-        ).mean.mel
-        for split in (corpus.heldout, corpus.train)
-    ]
-
-
 def test_weights_between_two_models():
     """A quarter of the way from 1 to 3 is 1.5; what is no real number is that of the end."""
     vae = VAE(ModelSettings(width=16, fine_width=8), REPRESENTATION)
@@ -59,12 +48,11 @@ def test_weights_between_two_models():
     )
 
 
-def test_what_does_no_harm_is_kept_whole(base, corpus):
-    """The model is as it was after the training."""
-    vae = trained(base, 1e-5)
-    end = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-    assert retain(vae, base, REPRESENTATION, corpus) == Retention(share=1.0, recordings=5)
-    assert all(torch.equal(tensor, end[name]) for name, tensor in vae.state_dict().items())
+def test_what_is_an_improvement_is_kept_whole(base, corpus):
+    """A training that mended the last layer leaves the base model."""
+    vae, start = trained(base, 0.0), trained(base, -0.1).state_dict()
+    assert retain(vae, start, REPRESENTATION, corpus) == Retention(share=1.0, recordings=5)
+    assert all(torch.equal(tensor, base[name]) for name, tensor in vae.state_dict().items())
 
 
 def test_what_is_nothing_but_harm_is_undone(base, corpus):
@@ -74,23 +62,18 @@ def test_what_is_nothing_but_harm_is_undone(base, corpus):
     assert all(torch.equal(tensor, base[name]) for name, tensor in vae.state_dict().items())
 
 
-def test_the_greatest_share_is_kept_that_does_no_harm(base, corpus):
-    """The mel distances are within 0.02 dB of the start's, where one of the whole is not."""
-    vae = trained(base, -0.1)
-    end = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-    before, after = mels(trained(base, 0.0), corpus), mels(vae, corpus)
-    kept = retain(vae, base, REPRESENTATION, corpus)
-    assert kept.share in [sixteenths / 16 for sixteenths in range(1, 16)]
-    assert any(last > first + 0.02 for first, last in zip(before, after, strict=True))
-    assert all(last <= first + 0.02 for first, last in zip(before, mels(vae, corpus), strict=True))
-    expected = torch.lerp(base["patch_out.weight"], end["patch_out.weight"], kept.share)
-    torch.testing.assert_close(vae.patch_out.weight.detach(), expected)
+def test_the_best_share_is_kept(base, corpus):
+    """A training that went as far beyond the base model as it began before it is kept by half."""
+    vae, start = trained(base, 0.4), trained(base, -0.4).state_dict()
+    assert retain(vae, start, REPRESENTATION, corpus) == Retention(share=0.5, recordings=5)
+    torch.testing.assert_close(vae.patch_out.weight.detach(), base["patch_out.weight"])
 
 
 def test_without_held_out_recordings_those_trained_on_are_heard(base, recordings, tmp_path):
     """All five of them."""
     corpus = open_corpus(recordings, sample_rate=44_100, cache=tmp_path, heldout_fraction=0.0)
-    assert retain(trained(base, 1e-5), base, REPRESENTATION, corpus) == Retention(share=1.0, recordings=5)
+    vae, start = trained(base, 0.0), trained(base, -0.1).state_dict()
+    assert retain(vae, start, REPRESENTATION, corpus) == Retention(share=1.0, recordings=5)
 
 
 def heard(*mels):
@@ -99,30 +82,44 @@ def heard(*mels):
     return [None if mel is None else Metrics(**{**same, "mel": mel}) for mel in mels]
 
 
-@pytest.mark.parametrize(
-    ("heldout", "trained", "harm"),
-    [
-        ((), (0.01, 0.028), False),  # 0.019 on average is borne
-        ((), (0.01, 0.04), True),
-        ((0.5,), (-0.6,), False),  # a single recording is sure of nothing, and the mean is better
-        ((0.1, 0.1), (-0.3, -0.3), True),  # surely worse on held-out recordings
-        ((0.2, -0.1), (-0.3, -0.3), False),  # 0.05 on average, with a standard error of 0.15
-        ((0.2, -0.1), (0.0, 0.0), True),  # 0.025 on average over all
-        ((None, 0.019), (None, None), False),  # what cannot be measured is left out
-    ],
-)
-def test_what_does_harm(heldout, trained, harm):
-    """Mel distances may rise by 0.02 dB on average, on held-out recordings within the standard error."""
+def change(heldout, trained):
+    """Return the score of changes of mel distances, in dB, from 1 dB."""
     before = [heard(*(None if mel is None else 1.0 for mel in mels)) for mels in (heldout, trained)]
     after = [heard(*(None if mel is None else 1.0 + mel for mel in mels)) for mels in (heldout, trained)]
-    assert does_harm(tuple(after), tuple(before)) is harm
+    return score(tuple(after), tuple(before))
 
 
 @pytest.mark.parametrize(
-    ("changed", "harm"), [({"tones": 0.495}, False), ({"tones": 0.485}, True), ({"tones": 0.6}, False),
-                          ({"texture": 6.3}, False), ({"texture": 6.45}, True), ({"texture": 5.8}, False)],
+    ("heldout", "trained", "expected"),
+    [
+        ((), (-0.01, -0.03), 1.0),
+        ((-0.1,), (0.02, 0.04), 1.75),  # (-0.1 + 0.03) / 2, in units of 0.02
+        ((0.01,), (), -0.5),
+        ((None, 0.01), (None, None), -0.5),  # what cannot be measured is left out
+        ((0.5,), (-0.6,), 2.5),  # one recording is sure of nothing
+        ((0.2, -0.1), (-0.3, -0.3), 6.25),  # 0.05 worse, with a standard error of 0.15
+    ],
+)
+def test_a_score_is_in_units_of_what_a_seed_changes(heldout, trained, expected):
+    """Held-out and trained recordings count alike, however many they are."""
+    assert change(heldout, trained) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("heldout", "trained"),
+    [((), (0.01, 0.04)), ((0.03,), (0.03,)), ((0.1, 0.1), (-0.3, -0.3)), ((0.2, -0.1), (0.0, 0.0))],
+)
+def test_what_is_worse_has_no_score(heldout, trained):
+    """By more than 0.02 dB on average, or on held-out recordings beyond their standard error."""
+    assert change(heldout, trained) == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [({"tones": 0.495}, -0.5), ({"tones": 0.485}, -math.inf), ({"tones": 0.6}, 10.0),
+     ({"texture": 6.35}, -0.5), ({"texture": 6.45}, -math.inf), ({"texture": 5.8}, 1.0)],
 )  # fmt: skip
-def test_tones_and_textures_count_as_mel_distances_do(changed, harm):
-    """Tones may fall by 0.01, and a texture may get 0.1 dB further from the original's, on either side."""
+def test_tones_and_textures_count_as_mel_distances_do(changed, expected):
+    """A step is 0.01 of tones, and 0.1 dB of texture, on either side of the original's 6 dB."""
     (same,) = (attrs.evolve(each, tones=0.5, texture=6.3, original_texture=6.0) for each in heard(1.0))
-    assert does_harm(([], [attrs.evolve(same, **changed)]), ([], [same])) is harm
+    assert score(([], [attrs.evolve(same, **changed)]), ([], [same])) == pytest.approx(expected)
