@@ -317,7 +317,7 @@ def test_a_run_that_began_with_a_model_keeps_what_does_no_harm(distill, trained,
         torch.equal(tensor, start[name])
         for name, tensor in load_state(trained.folder / "model.safetensors").items()
     )
-    assert "judged on 5 recordings." in printed
+    assert "which measured best on 5 recordings." in printed
 
 
 def test_how_much_is_kept_can_be_set(distill, trained, recordings, tiny, tmp_path):
