@@ -140,6 +140,7 @@ def contents(samples):
         ("a.wav", contents([]), "holds no samples"),
         ("a.wav", contents([0.5, np.nan]), "contains NaN or infinite samples"),
     ],
+    ids=["empty", "text", "text as AU", "text as raw", "no samples", "NaN"],  # the bytes hold the time
 )
 def test_a_file_that_cannot_be_used_is_named(name, data, problem, tmp_path):
     """Foreign, headerless, empty and non-finite files each give one clear error."""
