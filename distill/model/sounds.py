@@ -140,10 +140,15 @@ def decode(
     mixed to the correlation that follows from it and from their magnitudes.
     """
     latents = latents.to(vae.device)
+    # Noise is drawn for as many frames as the latents have, also where fewer are asked for.
+    frames = latents.shape[-1] * vae.stride
+    fit = vae.latent_frames(representation.frames(samples)) == latents.shape[-1]
+    made = samples if fit else representation.samples(frames)
     if coherence is None:
-        return vae.sound(latents, representation, samples).cpu()
-    noise = _noise(representation, coherence, samples, vae.device)
-    return _sound(vae, representation, latents, noise, samples, partial(covariance_from, coherence))
+        return vae.sound(latents, representation, made).cpu()[..., :samples]
+    noise = _noise(representation, coherence, made, vae.device)
+    covariance_of = partial(covariance_from, coherence)
+    return _sound(vae, representation, latents, noise, made, covariance_of)[..., :samples]
 
 
 @torch.no_grad()

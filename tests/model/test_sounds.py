@@ -99,6 +99,18 @@ def test_left_and_right_correlate_as_they_did(vae, correlation):
     assert torch.equal(made, sounds.reconstruct(vae, REPRESENTATION, original))
 
 
+@pytest.mark.parametrize("samples", [1, 100, 1300, 2400])
+def test_fewer_samples_are_the_first_ones(vae, samples):
+    """Of those that the latents hold, each channel for itself and with its coherence."""
+    entry = sounds.encode(vae, REPRESENTATION, stereo(2496, 0.3))
+    for coherence in (None, entry.coherence):
+        whole = sounds.decode(vae, REPRESENTATION, entry.latents, 2496, coherence)
+        made = sounds.decode(vae, REPRESENTATION, entry.latents, samples, coherence)
+        assert made.shape == (2, samples)
+        if samples < 2000:  # of fewer latents
+            assert torch.equal(made, whole[:, :samples])
+
+
 def test_a_side_that_is_silent_stays_silent(vae):
     """100 dB below full scale, whichever it is; the other is as loud as it was."""
     for silent in (0, 1):
