@@ -4,6 +4,7 @@ Shapes: `N` samples, `C` channels.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -44,8 +45,8 @@ def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fract
     """
     checked = [_check(number, each) for number, each in enumerate(_listed(arrays), 1)]
     names = [name for name, _, _ in checked]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise InputError("two arrays have this name", culprit=name, remedy="Give each its own.")
     blocks: list[NDArray[np.float32]] = []
     recordings: list[Recording] = []
@@ -101,16 +102,19 @@ def as_samples(waveform: object, *, culprit: str) -> NDArray[np.float32]:
     Raises:
         InputError: the waveform has another shape or another type.
     """
-    if isinstance(waveform, Tensor):
-        waveform = waveform.detach().cpu()
-        waveform = waveform.float() if waveform.is_floating_point() else waveform
-        waveform = waveform.numpy()
     try:
+        if isinstance(waveform, Tensor):
+            waveform = waveform.detach().cpu()
+            waveform = waveform.float() if waveform.is_floating_point() else waveform
+            waveform = waveform.numpy()
         array = np.asarray(waveform)
-    except ValueError as error:
+    except (ValueError, TypeError, NotImplementedError) as error:  # the latter two of sparse and meta tensors
         problem = f"expected an array, got {_kind(waveform)}: {error}"
         raise InputError(problem, culprit=culprit, remedy=_GIVE_FLOATS) from error
-    if not np.issubdtype(array.dtype, np.floating):
+    if array.dtype.kind not in "fiub":
+        problem = f"expected floats, 1 being full scale, got {_kind(waveform)} of {array.dtype}"
+        raise InputError(problem, culprit=culprit, remedy=_GIVE_FLOATS)
+    if array.dtype.kind != "f":
         raise InputError(
             f"expected floats, 1 being full scale, got {array.dtype}",
             culprit=culprit,
@@ -126,7 +130,8 @@ def as_samples(waveform: object, *, culprit: str) -> NDArray[np.float32]:
             culprit=culprit,
             remedy="Transpose it: waveform.T. soundfile.read, for one, gives [N, C].",
         )
-    return np.ascontiguousarray(channels.T, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+        return np.ascontiguousarray(channels.T, dtype=np.float32)
 
 
 def as_rate(rate: Any, *, culprit: str) -> int:  # noqa: ANN401  # whatever the user gave
@@ -137,9 +142,10 @@ def as_rate(rate: Any, *, culprit: str) -> int:  # noqa: ANN401  # whatever the 
     """
     try:
         whole = int(rate)
-    except (TypeError, ValueError):
-        whole = 0
-    if isinstance(rate, bool) or whole != rate or whole < LOWEST_RATE:
+        fits = whole == rate and whole >= LOWEST_RATE and not isinstance(rate, bool)
+    except (TypeError, ValueError, OverflowError):
+        whole, fits = 0, False
+    if not fits:
         raise InputError(
             f"expected a sample rate in Hz, at least {LOWEST_RATE}, got {rate!r}",
             culprit=culprit,

@@ -128,6 +128,25 @@ FLOATS = "Give floats [N] or [C, N], 1 being full scale."
             ),
         ),
         (
+            [("a", torch.zeros(2, 9).to_sparse(), 8000)],
+            (
+                "a: expected an array, got a Tensor: can't convert Sparse layout tensor to numpy. Use "
+                f"Tensor.to_dense() first.\n{FLOATS}"
+            ),
+        ),
+        (
+            [("a", torch.zeros(9, device="meta"), 8000)],
+            f"a: expected an array, got a Tensor: Cannot copy out of meta tensor; no data!\n{FLOATS}",
+        ),
+        ([("a", None, 8000)], f"a: expected floats, 1 being full scale, got a NoneType of object\n{FLOATS}"),
+        (
+            [("a", noise(9), float("inf"))],
+            (
+                "a: expected a sample rate in Hz, at least 1000, got inf\n"
+                "Give it as an integer, 44100 for example."
+            ),
+        ),
+        (
             [("a", noise(9), "8000")],
             (
                 "a: expected a sample rate in Hz, at least 1000, got '8000'\n"
@@ -141,3 +160,13 @@ def test_what_are_no_arrays(arrays, message):
     with pytest.raises(InputError) as caught:
         open_arrays(arrays, sample_rate=8000, heldout_fraction=0.1)
     assert str(caught.value) == message
+
+
+@pytest.mark.filterwarnings("error")
+def test_samples_that_float32_cannot_hold_are_infinite():
+    """And skipped as such, without a warning of NumPy."""
+    arrays = [("a", noise(900), 8000), ("b", np.full(900, 1e300), 8000)]
+    corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.0)
+    assert [(skip.path, skip.reason) for skip in corpus.skipped] == [
+        ("b", "contains NaN or infinite samples")
+    ]
