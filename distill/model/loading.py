@@ -78,8 +78,15 @@ def load_latents(run: Run, representation: MagnitudeIF) -> dict[str, Encoded]:
             culprit=str(run.folder),
             remedy="They are written at the end of the training: go on with --resume.",
         )
-    entries = load_state(run.latents)["latents"]
-    return {name: _from_state(entry, representation.bins) for name, entry in entries.items()}
+    try:
+        entries = load_state(run.latents)["latents"]
+        return {name: _from_state(entry, representation.bins) for name, entry in entries.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            "does not hold the latents of recordings",
+            culprit=str(run.latents),
+            remedy="Restore it from a copy, or train again.",
+        ) from error
 
 
 def _to_state(entry: Encoded) -> Tensor | dict[str, Tensor]:

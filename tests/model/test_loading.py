@@ -106,6 +106,17 @@ def test_a_run_without_latents_yet(run):
     )
 
 
+@pytest.mark.parametrize("state", [{}, {"latents": 3}, {"latents": {"a.wav": 3}}, {"latents": {"a.wav": {}}}])
+def test_latents_that_are_none(run, state):
+    """A file of Distill that holds something else: the whole message."""
+    save_state(run.latents, state)
+    with pytest.raises(RunError) as caught:
+        load_latents(run, load_model(run)[1])
+    assert str(caught.value) == (
+        f"{run.latents}: does not hold the latents of recordings\nRestore it from a copy, or train again."
+    )
+
+
 def test_a_model_is_safetensors(run):
     """No file of a run is a pickle: the model is read by any safetensors reader, and rewritten alike."""
     save_state(run.model, load_state(run.model))
