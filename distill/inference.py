@@ -14,6 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from distill.arguments import finite_number, optional_callable, path_like, whole_number
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.progress import Progress
@@ -57,6 +58,7 @@ def load(run: Run | StrPath, *, device: str | torch.device = "cpu") -> "Model":
     Raises:
         RunError: the folder is not a run, holds no model yet, or holds a damaged one.
         ConfigError: the run's recipe is not valid.
+        InputError: the device is not available, or `run` is not a run.
     """
     if run == BASE:
         base = load_base()
@@ -65,7 +67,9 @@ def load(run: Run | StrPath, *, device: str | torch.device = "cpu") -> "Model":
         vae.load_state_dict(base.weights)
         tree = {"representation": unstructure(base.representation), "model": unstructure(base.model)}
         return Model(vae.eval(), representation, recipe=tree).to(device)
-    folder = run if isinstance(run, Run) else Run(Path(run).expanduser())
+    if isinstance(run, Run):
+        run = run.folder
+    folder = Run(path_like(run, culprit="run", expected="a run, its folder, or 'base'"))
     vae, representation = load_model(folder)
     return Model(vae, representation, recipe=folder.read_recipe(), run=folder).to(device)
 
@@ -107,7 +111,12 @@ class Model:
         return self.vae.device
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the model to a device and return the model."""
+        """Move the model to a device and return the model.
+
+        Raises:
+            InputError: the device is not available.
+        """
+        device = _require_device(device)
         self.vae.to(device)
         self.representation.to(device)
         return self
@@ -173,18 +182,23 @@ class Model:
 
         Raises:
             ShapeError: the latents have another shape, or hold fewer samples.
+            InputError: the latents are not finite floats, or `samples` is not a whole number.
         """
         entry, coherence = latents, None
         if isinstance(latents, Encoded):
             entry, coherence = latents.latents, latents.coherence
-        if not isinstance(entry, Tensor) or entry.ndim != 3 or entry.shape[1] != self.vae.latent_size:
+        size = self.vae.latent_size
+        if not isinstance(entry, Tensor) or entry.ndim != 3 or entry.shape[1] != size or not entry.numel():
             got = list(entry.shape) if isinstance(entry, Tensor) else f"a {type(entry).__name__}"
-            raise ShapeError(f"latents must have the shape [C, {self.vae.latent_size}, T']: got {got}")
+            raise ShapeError(f"latents must have the shape [C, {size}, T']: got {got}")
+        if not entry.is_floating_point() or not entry.isfinite().all():
+            kind = "NaN or infinite ones" if entry.is_floating_point() else entry.dtype
+            raise InputError(f"latents must be finite floats: got {kind}")
         held = self.representation.samples(entry.shape[-1] * self.vae.stride)
-        samples = held if samples is None else samples
+        samples = held if samples is None else whole_number(samples, culprit="samples")
         if not 0 < samples <= held:
             raise ShapeError(f"{entry.shape[-1]} latents hold 1 to {held} samples: {samples} were asked for")
-        sound = sounds.decode(self.vae, self.representation, entry, samples, coherence)
+        sound = sounds.decode(self.vae, self.representation, entry.float(), samples, coherence)
         return sound.to(entry.device)
 
     def reconstruct(
@@ -209,8 +223,10 @@ class Model:
             The reconstruction `[C, N]`, with the length, sample rate and channels of the waveform.
 
         Raises:
-            InputError: the waveform does not consist of finite floats `[N]` or `[C, N]`.
+            InputError: the waveform does not consist of finite floats `[N]` or `[C, N]`, or another argument
+                is out of bounds.
         """
+        refinements = whole_number(refinements, culprit="refinements", least=0)
         length = _checked(waveform).shape[-1]
         prepared, device = self._prepared(waveform, sample_rate)
         made = sounds.reconstruct(self.vae, self.representation, prepared, refinements=refinements)
@@ -241,16 +257,21 @@ class Model:
     def iter_generate(
         self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, seconds: float | None = None
     ) -> Iterator[Tensor]:
-        """Yield the sounds that `generate` returns, one at a time."""
-        for name, value, least in (("count", count, 1), ("seed", seed, 0), ("temperature", temperature, 0)):
-            if value < least:
-                raise InputError(f"must be at least {least}, got {value!r}", culprit=name)
-        if seconds is not None and not _SHORTEST <= seconds <= _LONGEST:
-            raise InputError(f"must be within {_SHORTEST}..{_LONGEST}, got {seconds!r}", culprit="seconds")
+        """Return an iterator over the sounds that `generate` returns. Arguments are checked at once."""
+        count = whole_number(count, culprit="count", least=1)
+        seed = whole_number(seed, culprit="seed", least=0, below=2**63)
+        temperature = finite_number(temperature, culprit="temperature")
+        if temperature < 0:
+            raise InputError(f"must be at least 0, got {temperature!r}", culprit="temperature")
+        if seconds is not None:
+            seconds = finite_number(seconds, culprit="seconds")
+            if not _SHORTEST <= seconds <= _LONGEST:
+                problem = f"must be within {_SHORTEST}..{_LONGEST}, got {seconds!r}"
+                raise InputError(problem, culprit="seconds")
         bank = [*self.latents.values()]
         generator = torch.Generator().manual_seed(seed)
-        for _ in range(count):
-            yield sounds.generate(
+        return (
+            sounds.generate(
                 self.vae,
                 self.representation,
                 bank,
@@ -258,6 +279,8 @@ class Model:
                 temperature=temperature,
                 seconds=seconds,
             )
+            for _ in range(count)
+        )
 
     def evaluate(
         self,
@@ -293,6 +316,8 @@ class Model:
         """
         from distill.evaluation.contest import evaluate_model  # noqa: PLC0415  # making sounds needs no metrics
 
+        refinements = whole_number(refinements, culprit="refinements", least=0)
+        on_progress = optional_callable(on_progress, culprit="on_progress")
         if isinstance(corpus, str | os.PathLike):
             path = os.fspath(corpus)
             corpus = path if "://" in path else str(Path(path).expanduser())
@@ -318,6 +343,24 @@ class Model:
             checked = resample(checked, rate, self.sample_rate)
         device = waveform.device if isinstance(waveform, Tensor) else torch.device("cpu")
         return checked, device
+
+
+def _require_device(device: object) -> torch.device:
+    """Return a device that this machine has.
+
+    Raises:
+        InputError: it has none of this name.
+    """
+    try:
+        place = torch.device(device)  # type: ignore[call-overload]  # what it cannot take, it refuses
+        torch.empty(0, device=place)
+    except (AssertionError, ImportError, RuntimeError, TypeError) as error:
+        raise InputError(
+            f"cannot be used on this machine: {device!r}",
+            culprit="device",
+            remedy="Give a device that torch has here: 'cpu', or 'cuda' or 'mps' where there is one.",
+        ) from error
+    return place
 
 
 def _checked(waveform: object) -> Tensor:

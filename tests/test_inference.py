@@ -163,6 +163,12 @@ def test_a_term_that_is_not_installed_is_not_needed(trained, tmp_path):
         (np.zeros(9, np.int16), None, "waveform: expected floats, 1 being full scale, got int16"),
         (np.full(9, np.nan), None, "waveform: contains NaN or infinite samples"),
         (np.zeros(9), 10, "sample_rate: expected a sample rate in Hz, at least 1000, got 10"),
+        (np.zeros(9), float("inf"), "sample_rate: expected a sample rate in Hz, at least 1000, got inf"),
+        (
+            np.zeros(9),
+            np.array([8000, 1]),
+            "sample_rate: expected a sample rate in Hz, at least 1000, got arr",
+        ),
         (np.zeros(9), 44100.5, "sample_rate: expected a sample rate in Hz, at least 1000, got 44100.5"),
     ],
 )
@@ -181,6 +187,8 @@ def test_what_is_no_waveform(model, waveform, rate, message):
         (torch.zeros(1, 3, 6), None, "latents must have the shape [C, 16, T']: got [1, 3, 6]"),
         (torch.zeros(1, 16, 6), 3009, "6 latents hold 1 to 3008 samples: 3009 were asked for"),
         (torch.zeros(1, 16, 6), 0, "6 latents hold 1 to 3008 samples: 0 were asked for"),
+        (torch.zeros(0, 16, 6), None, "latents must have the shape [C, 16, T']: got [0, 16, 6]"),
+        (torch.zeros(1, 16, 0), None, "latents must have the shape [C, 16, T']: got [1, 16, 0]"),
         ("x", None, "latents must have the shape [C, 16, T']: got a str"),
     ],
 )
@@ -192,12 +200,92 @@ def test_what_are_no_latents(model, latents, samples, message):
 
 
 @pytest.mark.parametrize(
+    ("latents", "samples", "message"),
+    [
+        (torch.zeros(1, 16, 6), 100.5, "samples: expected a whole number, got 100.5"),
+        (torch.zeros(1, 16, 6), True, "samples: expected a whole number, got True"),
+        (torch.zeros(1, 16, 6).long(), None, "latents must be finite floats: got torch.int64"),
+        (torch.full((1, 16, 6), torch.nan), None, "latents must be finite floats: got NaN or infinite ones"),
+    ],
+)
+def test_what_cannot_be_decoded(model, latents, samples, message):
+    """The whole message."""
+    with pytest.raises(InputError) as caught:
+        model.decode(latents, samples)
+    assert str(caught.value) == message
+
+
+def test_latents_and_lengths_of_other_types_are_decoded(model):
+    """Floats of any precision, and whole numbers of NumPy."""
+    latents = model.encode(noise(1, 3000))
+    expected = model.decode(latents, 3000)
+    assert torch.equal(model.decode(latents.double(), np.int64(3000)), expected)
+    assert model.decode(latents.half()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "privateuseone", None, torch.float64])
+def test_a_device_that_is_not_there(model, trained, device):
+    """One message, wherever it is asked for; the model stays where it is."""
+    for ask in (model.to, lambda where: distill.load(trained.folder, device=where)):
+        with pytest.raises(InputError) as caught:
+            ask(device)
+        assert str(caught.value) == (
+            f"device: cannot be used on this machine: {device!r}\n"
+            "Give a device that torch has here: 'cpu', or 'cuda' or 'mps' where there is one."
+        )
+    assert (model.device.type, next(model.vae.parameters()).dtype) == ("cpu", torch.float32)
+
+
+@pytest.mark.parametrize("run", [None, 3, b"run", ["run"]])
+def test_what_is_no_run(run):
+    """The whole message."""
+    with pytest.raises(InputError) as caught:
+        distill.load(run)
+    assert str(caught.value) == f"run: expected a run, its folder, or 'base', got {run!r}"
+
+
+def test_a_run_may_be_made_of_text(trained):
+    """Its folder need not be a path."""
+    assert distill.load(Run(str(trained.folder))).sample_rate == 8000
+
+
+@pytest.mark.parametrize("refinements", [-1, 1.5, "x"])
+def test_refinements_are_a_whole_number(model, refinements):
+    """One message, from each method that takes them."""
+    problem = "must be at least 0" if refinements == -1 else "expected a whole number"
+    for method in (model.reconstruct, model.evaluate):
+        with pytest.raises(InputError) as caught:
+            method(noise(1, 800), refinements=refinements)
+        assert str(caught.value) == f"refinements: {problem}, got {refinements!r}"
+
+
+def test_progress_is_a_function(model):
+    """The whole message, before anything is measured."""
+    with pytest.raises(InputError) as caught:
+        model.evaluate(on_progress=3)
+    assert str(caught.value) == "on_progress: expected a function, got 3"
+
+
+def test_what_cannot_be_generated_is_told_before_the_first_sound(model):
+    """Not when it is asked for."""
+    with pytest.raises(InputError):
+        model.iter_generate(0)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ({"count": 0}, "count: must be at least 1, got 0"),
         ({"seed": -1}, "seed: must be at least 0, got -1"),
         ({"temperature": -0.1}, "temperature: must be at least 0, got -0.1"),
         ({"seconds": 0.0}, "seconds: must be within 0.05..600, got 0.0"),
+        ({"count": "3"}, "count: expected a whole number, got '3'"),
+        ({"count": 2.5}, "count: expected a whole number, got 2.5"),
+        ({"seed": None}, "seed: expected a whole number, got None"),
+        ({"seed": 2**63}, "seed: must be below 9223372036854775808, got 9223372036854775808"),
+        ({"temperature": float("nan")}, "temperature: expected a finite number, got nan"),
+        ({"temperature": "hot"}, "temperature: expected a finite number, got 'hot'"),
+        ({"seconds": "3"}, "seconds: expected a finite number, got '3'"),
     ],
 )
 def test_what_cannot_be_generated(model, words, message):

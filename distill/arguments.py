@@ -1,0 +1,68 @@
+"""Checks of the arguments of public functions. Loads no torch."""
+
+import math
+import operator
+import os
+from collections.abc import Callable
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from distill.errors import InputError
+
+
+def whole_number(value: Any, *, culprit: str, least: int | None = None, below: int | None = None) -> int:  # noqa: ANN401  # anything
+    """Return a whole number as an `int`, NumPy's too.
+
+    Raises:
+        InputError: it is not a whole number, is less than `least`, or is not less than `below`.
+    """
+    try:
+        number = operator.index(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or isinstance(value, bool):
+        raise InputError(f"expected a whole number, got {_shown(value)}", culprit=culprit)
+    if least is not None and number < least:
+        raise InputError(f"must be at least {least}, got {number}", culprit=culprit)
+    if below is not None and number >= below:
+        raise InputError(f"must be below {below}, got {number}", culprit=culprit)
+    return number
+
+
+def finite_number(value: Any, *, culprit: str) -> float:  # noqa: ANN401  # anything
+    """Return a finite number.
+
+    Raises:
+        InputError: it is not a finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise InputError(f"expected a finite number, got {_shown(value)}", culprit=culprit)
+    return float(value)
+
+
+def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN401  # anything
+    """Return a path, with `~` replaced by the home folder.
+
+    Raises:
+        InputError: the value is neither a `str` nor a path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"expected {expected}, got {_shown(value)}", culprit=culprit)
+    return Path(value).expanduser()
+
+
+def optional_callable(value: Any, *, culprit: str) -> Callable[..., Any] | None:  # noqa: ANN401  # anything
+    """Return a function, or None.
+
+    Raises:
+        InputError: the value can not be called.
+    """
+    if value is not None and not callable(value):
+        raise InputError(f"expected a function, got {_shown(value)}", culprit=culprit)
+    return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"

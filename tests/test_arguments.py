@@ -1,0 +1,66 @@
+"""Tests of distill.arguments: what public functions are called with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from distill.arguments import finite_number, optional_callable, path_like, whole_number
+from distill.errors import InputError
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), torch.tensor(3)])
+def test_whole_numbers(value):
+    """Those of NumPy and torch, too, as an `int`."""
+    number = whole_number(value, culprit="count", least=3, below=4)
+    assert (number, type(number)) == (3, int)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (2, "count: must be at least 3, got 2"),
+        (5, "count: must be below 5, got 5"),
+        (3.0, "count: expected a whole number, got 3.0"),
+        (True, "count: expected a whole number, got True"),
+        (None, "count: expected a whole number, got None"),
+        ("3" * 99, "count: expected a whole number, got a str"),
+    ],
+)
+def test_what_is_no_whole_number(value, message):
+    """The whole message; a long value is not shown."""
+    with pytest.raises(InputError) as caught:
+        whole_number(value, culprit="count", least=3, below=5)
+    assert str(caught.value) == message
+
+
+def test_finite_numbers():
+    """Whole ones and those of NumPy, too."""
+    assert [finite_number(value, culprit="x") for value in (2, 0.5, np.float32(0.5))] == [2.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), "1", None, True])
+def test_what_is_no_finite_number(value):
+    """The whole message."""
+    with pytest.raises(InputError) as caught:
+        finite_number(value, culprit="x")
+    assert str(caught.value) == f"x: expected a finite number, got {value!r}"
+
+
+def test_paths():
+    """As text or as a path, below the home folder, too."""
+    assert path_like("~/a", culprit="out", expected="a folder") == Path.home() / "a"
+    assert path_like(Path("a"), culprit="out", expected="a folder") == Path("a")
+    with pytest.raises(InputError) as caught:
+        path_like(b"a", culprit="out", expected="a folder")
+    assert str(caught.value) == "out: expected a folder, got b'a'"
+
+
+def test_functions():
+    """Or None, where nothing is to be called."""
+    assert optional_callable(None, culprit="on_progress") is None
+    assert optional_callable(print, culprit="on_progress") is print
+    with pytest.raises(InputError) as caught:
+        optional_callable(3, culprit="on_progress")
+    assert str(caught.value) == "on_progress: expected a function, got 3"
