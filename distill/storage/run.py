@@ -1,7 +1,7 @@
 """The run folder: the paths of a training run's files, its recipe and its metrics. Imports no torch."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +124,27 @@ class Run:
             file.writelines(json.dumps(record) + "\n" for record in records)
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """Yield the records of `metrics.jsonl`, without a truncated last one."""
+        """Yield the records of `metrics.jsonl`, without a truncated last one.
+
+        Raises:
+            RunError: another one is damaged.
+        """
         if not self.metrics.exists():
             return
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        lines = self.metrics.read_bytes().splitlines()
+        for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                return
+                record = json.loads(line)
+            except ValueError:  # not JSON, or not UTF-8
+                record = None
+            if isinstance(record, dict) and "step" in record:
+                yield record
+            elif number < len(lines):
+                raise RunError(
+                    f"line {number} is not a record of a training run",
+                    culprit=str(self.metrics),
+                    remedy="Restore the file from a copy, or remove the line.",
+                )
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the records of steps after `step`, which a resumed run repeats."""
@@ -139,9 +152,14 @@ class Run:
         write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
-def free_run(parent: Path, name: str) -> Run:
-    """Return the run folder `parent/name`, or the first free one of `name-2`, `name-3`, ..."""
+def free_run(parent: Path, name: str, *, reserved: Collection[Path] = ()) -> Run:
+    """Return the run folder `parent/name`, or the first free one of `name-2`, `name-3`, ...
+
+    Folders of which the absolute path is in `reserved` are not free, though they may not exist yet.
+    """
     number = 1
-    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists() and folder.resolve() not in reserved:
+            return Run(folder)
         number += 1
-    return Run(folder)

@@ -96,6 +96,20 @@ def test_a_record_that_a_kill_cut_short_is_passed_over(run):
     assert list(run.read_metrics()) == [record(1), record(2)]
 
 
+@pytest.mark.parametrize("line", [b"{", b"\xff", b"[1]", b"{}"])
+def test_a_damaged_record_before_others_is_an_error(run, line):
+    """Not the end of the records: the whole message names the line."""
+    run.append_metrics([record(1)])
+    text = run.metrics.read_bytes()
+    run.metrics.write_bytes(text + line + b"\n" + text)
+    with pytest.raises(RunError) as caught:
+        list(run.read_metrics())
+    assert str(caught.value) == (
+        f"{run.metrics}: line 2 is not a record of a training run\n"
+        "Restore the file from a copy, or remove the line."
+    )
+
+
 def test_records_of_steps_to_be_taken_again_are_forgotten(run):
     """Those after the step go, and what a kill cut short with them, so that later ones can follow."""
     run.append_metrics([record(1), record(2), record(2, "heldout"), record(3)])
