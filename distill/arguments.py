@@ -3,7 +3,7 @@
 import math
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,24 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
     return Path(value).expanduser()
 
 
+def options_by_address(options: Any, *, culprit: str) -> list[tuple[str, Any]]:  # noqa: ANN401  # anything
+    """Return options as pairs of an address and a value, given as a mapping or as pairs.
+
+    Raises:
+        InputError: they are neither, or an address is not a `str`.
+    """
+    pairs = options.items() if isinstance(options, Mapping) else options
+    if isinstance(pairs, Iterable) and not isinstance(pairs, str | bytes):
+        listed = list(pairs)
+        if all(map(_is_address_and_value, listed)):
+            return [(address, value) for address, value in listed]
+    raise InputError(
+        f"expected values by their address, got {_shown(options)}",
+        culprit=culprit,
+        remedy='Give a dict, such as {"stft.weight": 2.0}.',
+    )
+
+
 def optional_callable(value: Any, *, culprit: str) -> Callable[..., Any] | None:  # noqa: ANN401  # anything
     """Return a function, or None.
 
@@ -61,6 +79,10 @@ def optional_callable(value: Any, *, culprit: str) -> Callable[..., Any] | None:
     if value is not None and not callable(value):
         raise InputError(f"expected a function, got {_shown(value)}", culprit=culprit)
     return value
+
+
+def _is_address_and_value(pair: object) -> bool:
+    return isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
 
 
 def _shown(value: object) -> str:

@@ -14,7 +14,7 @@ from distill.errors import ConfigError, RunError, TermError
 from distill.loss.config import configure
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Balancer, Term, module_of
-from distill.plugin.registry import Registry
+from distill.plugin.registry import Registry, one_by_one
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
@@ -109,7 +109,7 @@ def read_recipe(
         given = {spec.name: spec for spec in specs}
         chosen = [*defaults] or _terms_of(tree, given)
     else:
-        chosen = listed(loss)
+        chosen = one_by_one(loss)
     with _naming_what_is_missing(registry.terms, chosen, provenance):
         terms = registry.choose(chosen)
     balancer = _choose_balancer(registry, balance, tree)
@@ -144,13 +144,6 @@ def read_recipe(
         origins[f"balancing.{balancer.name}"] = balancer.origin
     recipe = attrs.evolve(recipe, provenance=origins)
     return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))
-
-
-def listed(loss: Terms) -> list[str | TermSpec]:
-    """Return the terms of a loss as a list."""
-    if isinstance(loss, str):
-        return [*loss.split(",")]
-    return [loss] if isinstance(loss, TermSpec) else [*loss]
 
 
 def _terms_of(tree: Mapping[str, Any], given: Mapping[str, TermSpec]) -> list[str | TermSpec]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.arguments import finite_number, optional_callable, path_like, whole_number
+from distill.arguments import finite_number, optional_callable, options_by_address, path_like, whole_number
 from distill.errors import InputError
 
 
@@ -55,6 +55,17 @@ def test_paths():
     with pytest.raises(InputError) as caught:
         path_like(b"a", culprit="out", expected="a folder")
     assert str(caught.value) == "out: expected a folder, got b'a'"
+
+
+def test_options_by_their_address():
+    """As a mapping or as pairs, of which an address may come twice."""
+    assert options_by_address({"a.b": 1}, culprit="options") == [("a.b", 1)]
+    assert options_by_address([("a", 1), ["a", 2]], culprit="options") == [("a", 1), ("a", 2)]
+    with pytest.raises(InputError) as caught:
+        options_by_address("a=1", culprit="options")
+    assert str(caught.value) == (
+        "options: expected values by their address, got 'a=1'\nGive a dict, such as {\"stft.weight\": 2.0}."
+    )
 
 
 def test_functions():

@@ -8,6 +8,7 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
+from distill.arguments import options_by_address
 from distill.config import assign, structure
 from distill.errors import ConfigError, InputError, TermError
 from distill.loss.components import (
@@ -282,7 +283,7 @@ def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 def compose(
     terms: str | TermSpec | Iterable[str | TermSpec],
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
     *,
     balancer: str | None = None,
     balancer_options: Mapping[str, Any] | None = None,
@@ -310,28 +311,34 @@ def compose(
     Raises:
         TermError: A term or the balancer is unknown, ambiguous or broken, or two terms have the same name.
         ConfigError: An option is unknown, is set twice, or has an invalid value.
+        InputError: Options are not given by address, or balancer options are given without a balancer.
     """
     registry = registry or Registry()
     chosen = registry.choose(terms)
     names = {name for term in chosen for name in term.names}
-    config = configure(chosen, _nested(options or {}, "loss", names))
+    config = configure(chosen, _nested(options_by_address(options or {}, culprit="options"), "loss", names))
     if balancer is None:
+        if balancer_options:
+            raise InputError(
+                "no balancer is chosen", culprit="balancer_options", remedy='Choose one: balancer="gradient".'
+            )
         return CombinedLoss(chosen, config)
     found = registry.choose_balancer(balancer)
     section = f"balancing.{found.name}"
-    balancing = structure(_nested(balancer_options or {}, section, ()), found.spec.config, at=section)
+    given = options_by_address(balancer_options or {}, culprit="balancer_options")
+    balancing = structure(_nested(given, section, ()), found.spec.config, at=section)
     built = found.build(balancing, tuple(term.name for term in chosen))
     return CombinedLoss(chosen, config, balancer=built)
 
 
-def _nested(options: Mapping[str, Any], section: str, names: Collection[str]) -> dict[str, Any]:
+def _nested(options: Iterable[tuple[str, Any]], section: str, names: Collection[str]) -> dict[str, Any]:
     """Return options by address as nested tables. The address may begin with the section or omit it.
 
     `names` are the valid first parts below the section; the section's own name may be one of them.
     """
     tree: dict[str, Any] = {}
     given: dict[str, str] = {}
-    for address, value in options.items():
+    for address, value in options:
         below = address.removeprefix(f"{section}.")
         first = below.partition(".")[0]
         inner = below if first in names or section not in names else address

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from distill.errors import InputError
+
 
 class FrozenNetwork(nn.Module):
     """Hold a pretrained network whose output a term compares. A call is passed on to the network.
@@ -22,6 +24,12 @@ class FrozenNetwork(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        if not isinstance(network, nn.Module):
+            raise InputError(
+                f"expected an nn.Module, got {network!r}",
+                culprit="FrozenNetwork",
+                remedy="Give the network itself, with its weights.",
+            )
         # Not a submodule: torch would save, train and list it.
         self.__dict__["_network"] = network.requires_grad_(False).eval()
 

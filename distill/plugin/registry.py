@@ -1,6 +1,6 @@
 """The registry of loss terms and balancers: Distill's own and those of plugins. Loads no torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, TypeVar
 
 import distill
@@ -92,11 +92,7 @@ class Registry:
         Raises:
             TermError: A name is empty, unknown, ambiguous, chosen twice, or needs a broken plugin.
         """
-        listed = names.split(",") if isinstance(names, str) else names
-        wanted = [
-            each.strip() if isinstance(each, str) else each
-            for each in ([listed] if isinstance(listed, TermSpec) else listed)
-        ]
+        wanted = [each.strip() if isinstance(each, str) else each for each in one_by_one(names)]
         if "" in wanted or not wanted:
             shown = ",".join(map(_shown, wanted))
             problem = f"a name is empty in '{shown}'" if any(wanted) else "no loss term is chosen"
@@ -115,6 +111,8 @@ class Registry:
         Raises:
             TermError: The name is unknown, ambiguous, or needs a broken plugin.
         """
+        if not isinstance(name, str):
+            raise TermError(f"expected the name of a balancer, got {name!r}")
         return self._find(Balancer, name.strip())
 
     def _known(self, kind: type[R]) -> tuple[R, ...]:
@@ -239,6 +237,24 @@ class Registry:
 
 def _shown(wanted: str | TermSpec) -> str:
     return wanted.name if isinstance(wanted, TermSpec) else wanted
+
+
+def one_by_one(names: str | TermSpec | Iterable[str | TermSpec]) -> list[str | TermSpec]:
+    """Return terms as a list, given comma-separated, one by one, or as a single `TermSpec`.
+
+    Raises:
+        TermError: They are something else.
+    """
+    if isinstance(names, str):
+        return [*names.split(",")]
+    if isinstance(names, TermSpec):
+        return [names]
+    if isinstance(names, Mapping):
+        raise TermError(
+            f"expected the names of loss terms, got a {type(names).__name__}",
+            remedy='Give weights as options, such as {"stft.weight": 2.0}.',
+        )
+    return [*names] if isinstance(names, Iterable) else [_require_name(names)]
 
 
 def _require_name(wanted: object) -> str:

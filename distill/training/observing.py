@@ -174,6 +174,12 @@ def require_observer(observer: object) -> Observer:
     """
     if observer is None:
         return Silent()
+    if isinstance(observer, type):
+        raise InputError(
+            f"expected an observer, got the class {observer.__name__}",
+            culprit="observer",
+            remedy=f"Make an object of it: observer={observer.__name__}()",
+        )
     if not isinstance(observer, Observer):
         raise InputError(
             f"an observer has the methods summary, record, warning and done: got {observer!r}",

@@ -2,20 +2,24 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
 
+from distill.arguments import optional_callable, options_by_address, path_like
 from distill.config import load_toml, unstructure
 from distill.errors import ConfigError, InputError, RunError
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
-from distill.plugin.registry import Registry
-from distill.recipe import Draft, Recipe, Terms, differences, listed, read_recipe
+from distill.plugin.registry import Registry, one_by_one
+from distill.recipe import Draft, Recipe, Terms, differences, read_recipe
 from distill.settings import ARRAYS
+from distill.storage.reserving import reserved
 from distill.storage.run import Run, free_run
 from distill.training.memory import keep_freed_memory
 
@@ -94,32 +98,37 @@ def train(
         TrainingError: the loss is not finite. The state before that step is saved.
         Interrupted: SIGINT or SIGTERM was received. The state is saved.
     """
+    on_progress = optional_callable(on_progress, culprit="on_progress")
     given = _Corpus.of(corpus)
     if given.recipe is not None:
         if recipe is not None:
             raise InputError("a recipe is given twice, as the corpus and as the recipe")
         recipe = given.recipe
-    run = _run_folder(out, given, resume=resume)
-    draft = _draft(
-        run,
-        given,
-        recipe,
-        registry or Registry(),
-        loss=loss,
-        balance=balance,
-        training={"steps": steps, "minutes": minutes, "seed": seed, "device": device},
-        options=options,
-        resume=resume,
-    )
-    _require_arrays(draft, given, run, resume=resume)
-    # Errors in the recipe are raised before the slow import of torch.
-    from distill.training.observing import require_observer  # noqa: PLC0415
-    from distill.training.session import Audience, carry_out  # noqa: PLC0415
+    with reserved(partial(_run_folder, out, given, resume)) as run:
+        draft = _draft(
+            run,
+            given,
+            recipe,
+            registry or Registry(),
+            loss=loss,
+            balance=balance,
+            training={"steps": steps, "minutes": minutes, "seed": seed, "device": device},
+            options=options,
+            resume=resume,
+        )
+        _require_arrays(draft, given, run, resume=resume)
+        # Errors in the recipe are raised before the slow import of torch.
+        from torch import enable_grad, inference_mode  # noqa: PLC0415
 
-    audience = Audience(observer=require_observer(observer), on_progress=on_progress)
-    keep_freed_memory()
-    carry_out(draft, run, resume=resume, audience=audience, arrays=given.arrays)
-    return run
+        from distill.training.observing import require_observer  # noqa: PLC0415
+        from distill.training.session import Audience, carry_out  # noqa: PLC0415
+
+        audience = Audience(observer=require_observer(observer), on_progress=on_progress)
+        keep_freed_memory()
+        # Also where gradients are switched off around the call, in a notebook for one.
+        with inference_mode(mode=False), enable_grad():
+            carry_out(draft, run, resume=resume, audience=audience, arrays=given.arrays)
+        return run
 
 
 @frozen(kw_only=True)
@@ -157,14 +166,16 @@ class _Corpus:
         return Path(self.path).stem if self.path else "demo"
 
 
-def _run_folder(out: StrPath | None, given: _Corpus, *, resume: bool) -> Run:
+def _run_folder(out: StrPath | None, given: _Corpus, resume: bool, taken: Collection[Path]) -> Run:  # noqa: FBT001  # for `partial`
     if resume:
         if out is None:
             raise InputError("resume needs out, the run folder to go on with", culprit="resume")
-        run = Run(Path(out))
+        run = Run(path_like(out, culprit="out", expected="a folder"))
         run.require()
         return run
-    run = Run(Path(out)) if out is not None else free_run(_RUNS, given.name)
+    if out is None:
+        return free_run(_RUNS, given.name, reserved=taken)
+    run = Run(path_like(out, culprit="out", expected="a folder"))
     run.require_new()
     return run
 
@@ -184,7 +195,7 @@ def _draft(
     """Read the recipe of a new run, or of a run to resume, in which only a few options may change."""
     base = run.read_recipe() if resume else {}
     tree = deepcopy(base) if recipe is None else _tree(recipe)
-    terms = None if loss is None else listed(loss)
+    terms = None if loss is None else one_by_one(loss)
     specs = [term for term in terms or () if isinstance(term, TermSpec)]
     if isinstance(recipe, Recipe):
         specs += _specs_of(recipe)
@@ -195,7 +206,10 @@ def _draft(
         for name in ("steps", "minutes"):
             tree["training"].pop(name, None)
     assignments += [(f"training.{name}", value) for name, value in values.items()]
-    assignments += options.items() if isinstance(options, Mapping) else options
+    given_options = options_by_address(options, culprit="options")
+    if isinstance(options, Mapping):
+        _require_set_once(values, options)
+    assignments += given_options
     draft = read_recipe(tree, registry, loss=terms, balance=balance, assignments=assignments, specs=specs)
     if resume:
         _require_same(draft, read_recipe(base, registry, specs=specs).recipe, run)
@@ -208,12 +222,29 @@ def _tree(recipe: Recipe | Mapping[str, Any] | StrPath) -> dict[str, Any]:
         return unstructure(recipe)
     if isinstance(recipe, Mapping):
         return deepcopy(dict(recipe))
-    return load_toml(Path(recipe).expanduser())
+    return load_toml(path_like(recipe, culprit="recipe", expected="a Recipe, a TOML file or its content"))
 
 
 def _specs_of(recipe: Recipe) -> list[TermSpec]:
     """Return the specs of a recipe's terms, which need not be installed."""
+    if isinstance(recipe.loss, Mapping):  # plain data, since a term of it was not there
+        return []
     return [term.spec for term in terms_of(recipe.loss)]
+
+
+def _require_set_once(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Check that no argument says other than the option that it stands for.
+
+    Raises:
+        ConfigError: one does.
+    """
+    for name, value in arguments.items():
+        address = f"training.{name}"
+        if address in options and options[address] != value:
+            raise ConfigError(
+                f"{address}: is set twice, as {name}={value!r} and as {options[address]!r} in options; "
+                "set it once"
+            )
 
 
 def _require_same(draft: Draft, recorded: Recipe, run: Run) -> None:
@@ -244,10 +275,11 @@ def _require_arrays(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> 
         return
     held = ""
     if resume and run.split.exists():
-        split = json.loads(run.split.read_bytes())
-        names = [member["name"] for member in (*split["train"], *split["heldout"])]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        held = f": {', '.join(names[:_SHOWN])}{more}"
+        with suppress(ValueError, TypeError, KeyError):  # of a damaged file, which adds nothing
+            split = json.loads(run.split.read_bytes())
+            names = [str(member["name"]) for member in (*split["train"], *split["heldout"])]
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            held = f": {', '.join(names[:_SHOWN])}{more}"
     raise RunError(
         f"its corpus was given as arrays, in Python, and is missing{held}",
         culprit=str(run.folder) if resume else "recipe",

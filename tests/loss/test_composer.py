@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from distill import TermConfig, TermSpec, TrainedTermConfig, hookimpl
-from distill.errors import ConfigError, TermError
+from distill.errors import ConfigError, InputError, TermError
 from distill.loss.composer import compose
 from distill.plugin.registry import Registry
 from distill.spectral.representation import MagnitudeIF
@@ -793,3 +793,41 @@ def test_all_is_done_on_one_device(monkeypatch, balancer, iterations):
         )
         loss(inputs)["total"].backward()
     assert made.grad.shape == made.shape
+
+
+@pytest.mark.parametrize("options", ["stft.weight=2", 3, {1: 2}, [1]])
+@pytest.mark.parametrize("name", ["options", "balancer_options"])
+def test_what_are_no_options(options, name):
+    """One message for what is neither a mapping nor pairs."""
+    with pytest.raises(InputError) as caught:
+        compose("recon", balancer="gradient", **{name: options})
+    assert str(caught.value) == (
+        f"{name}: expected values by their address, got {options!r}\n"
+        'Give a dict, such as {"stft.weight": 2.0}.'
+    )
+
+
+def test_options_may_be_pairs():
+    """As `distill.train` takes them."""
+    assert compose("recon", [("recon.weight", 2.0)]).weights_at(0) == {"reconstruction": 2.0}
+
+
+def test_options_of_no_balancer():
+    """The whole message."""
+    with pytest.raises(InputError) as caught:
+        compose("recon", balancer_options={"decay": 0.5})
+    assert str(caught.value) == ('balancer_options: no balancer is chosen\nChoose one: balancer="gradient".')
+
+
+@pytest.mark.parametrize(
+    ("terms", "shown"),
+    [(None, "None"), (3, "3"), (nn.Identity(), "Identity()"), (nn.Linear, repr(nn.Linear))],
+)
+def test_what_are_no_terms(terms, shown):
+    """The whole message."""
+    with pytest.raises(TermError) as caught:
+        compose(terms)
+    assert str(caught.value) == (
+        f"expected the name of a loss term or a TermSpec, got {shown}\n"
+        "A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module."
+    )

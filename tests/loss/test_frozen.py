@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from distill import FrozenNetwork, TermConfig, TermSpec, compose
+from distill.errors import InputError
 from distill.testing import check_term, loss_inputs
 from distill.views import Waveform
 
@@ -75,6 +76,16 @@ def test_a_copy_has_a_network_of_its_own(copied):
     expected = module(sound)
     module.double()
     torch.testing.assert_close(other(sound), expected)
+
+
+@pytest.mark.parametrize("given", [None, nn.Linear, print])
+def test_what_is_no_network(given):
+    """The whole message."""
+    with pytest.raises(InputError) as caught:
+        FrozenNetwork(given)
+    assert str(caught.value) == (
+        f"FrozenNetwork: expected an nn.Module, got {given!r}\nGive the network itself, with its weights."
+    )
 
 
 def test_a_term_with_one_passes_the_kit():

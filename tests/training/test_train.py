@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +10,12 @@ import threading
 import tomllib
 
 import pytest
+import torch
 from torch import nn
 
 import distill
 from distill import Interrupted, Observer, TermConfig, TermSpec
-from distill.errors import ConfigError, InputError, RunError
+from distill.errors import ConfigError, InputError, RunError, TermError
 from distill.storage.checkpoints import checkpoint_paths
 from distill.storage.run import Run
 
@@ -284,6 +286,56 @@ def test_progress_is_told_before_and_after(train, recordings, tmp_path):
     ]
 
 
+def test_two_runs_at_once_have_folders_of_their_own(train, recordings, arrays, tmp_path):
+    """Also before the first one has written anything."""
+    errors = []
+
+    def meanwhile(_):
+        if errors:
+            return
+        with pytest.raises(RunError) as caught:
+            train(arrays, loss="recon", steps=1, out=tmp_path / "below" / ".." / "run")
+        errors.append(str(caught.value))
+
+    run = train(recordings, loss="recon", steps=1, out=tmp_path / "run", on_progress=meanwhile)
+    (error,) = errors
+    assert error == (
+        f"{tmp_path}/below/../run: another training run of this process is writing to it\n"
+        "Give another folder, or wait until that run has ended."
+    )
+    assert run.model.is_file()
+
+
+@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])
+def test_gradients_that_are_switched_off_are_switched_on(train, arrays, tmp_path, switch):
+    """Around the call, as in a notebook that only listens."""
+    with switch():
+        run = train(arrays, loss="recon", steps=1, out=tmp_path / "run")
+    assert run.model.is_file()
+
+
+def test_a_recipe_of_a_missing_term_says_so(first):
+    """One read without the term has plain data; the term may be given again."""
+    recipe = distill.load(first[0]).recipe
+    with pytest.raises(RunError) as caught:
+        distill.train(recipe=recipe, steps=1)
+    assert str(caught.value) == (
+        f"recipe: it needs loss terms that were given in Python: 'quiet' of {__name__}\n"
+        "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
+    )
+
+
+def test_a_split_that_is_damaged_names_no_arrays(first, tmp_path):
+    """The message is the same without them."""
+    run = Run(shutil.copytree(first[0].folder, tmp_path / "run"))
+    run.split.write_text("{")
+    with pytest.raises(RunError) as caught:
+        distill.train(loss=["recon", "kl", SPEC], resume=True, out=run.folder)
+    assert str(caught.value).startswith(
+        f"{run.folder}: its corpus was given as arrays, in Python, and is missing\nGive them again"
+    )
+
+
 class Deaf:
     """No observer: it lacks methods."""
 
@@ -305,6 +357,47 @@ class Deaf:
                 "Make it a subclass of distill.Observer, which has all four."
             ),
         ),
+        (
+            {"observer": Watcher},
+            InputError,
+            "observer: expected an observer, got the class Watcher\nMake an object of it: observer=Watcher()",
+        ),
+        ({"on_progress": 3}, InputError, "on_progress: expected a function, got 3"),
+        ({"out": 3}, InputError, "out: expected a folder, got 3"),
+        ({"recipe": 3}, InputError, "recipe: expected a Recipe, a TOML file or its content, got 3"),
+        *(
+            (
+                {"options": options},
+                InputError,
+                (
+                    f"options: expected values by their address, got {options!r}\n"
+                    'Give a dict, such as {"stft.weight": 2.0}.'
+                ),
+            )
+            for options in ("stft.weight=2", 3, None, {1: 2}, [1])
+        ),
+        (
+            {"device": "cuda", "options": {"training.device": "cpu"}},
+            ConfigError,
+            "training.device: is set twice, as device='cuda' and as 'cpu' in options; set it once",
+        ),
+        (
+            {"loss": {"stft": 2.0}},
+            TermError,
+            (
+                "expected the names of loss terms, got a dict\n"
+                'Give weights as options, such as {"stft.weight": 2.0}.'
+            ),
+        ),
+        (
+            {"loss": 3},
+            TermError,
+            (
+                "expected the name of a loss term or a TermSpec, got 3\n"
+                "A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module."
+            ),
+        ),
+        ({"loss": "recon", "balance": 3}, TermError, "expected the name of a balancer, got 3"),
         ({"resume": True}, InputError, "resume: resume needs out, the run folder to go on with"),
         (
             {"corpus": 3},
