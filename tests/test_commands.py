@@ -30,7 +30,7 @@ def commands(page):
             continue
         for line in block.replace("\\\n", " ").replace(" && ", "\n").splitlines():
             command = re.sub(r"^\.venv/bin/|^torchrun .* -m (?=distill )", "", line)
-            if command.startswith(("distill ", "pip install -e ./distill-")) and "://" not in command:
+            if command.startswith(("distill ", "pip install -e './distill-")) and "://" not in command:
                 found.append(command)
     return found
 
@@ -92,8 +92,9 @@ def test_every_command_runs_in_the_order_shown(page, distill, install, monkeypat
             for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
         ]
         if words[0] == "pip":
-            install(Path(words[-1]))
-            monkeypatch.syspath_prepend(words[-1])
+            folder, _, _ = words[-1].partition("[")  # its extras are installed already
+            install(Path(folder))
+            monkeypatch.syspath_prepend(folder)
             continue
         target = Path(words.pop()) if words[-2] == ">" else None
         words = shortened(words[1 : -1 if target else None])

@@ -321,7 +321,7 @@ def test_a_recipe_of_a_missing_term_says_so(first):
         distill.train(recipe=recipe, steps=1)
     assert str(caught.value) == (
         f"recipe: it needs loss terms that were given in Python: 'quiet' of {__name__}\n"
-        "Give each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
+        "Pass each TermSpec again, in Python: distill.train(loss=[...], resume=True, out=...)"
     )
 
 
