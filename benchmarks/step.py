@@ -77,13 +77,14 @@ class Step:
     def draw(self) -> torch.Tensor:
         """Draw clips and augment them."""
         settings = self.settings
-        length = drawn_samples(self.samples, settings.speed)
+        speed, mix = settings.augmentation(begun=True)  # as the rest of the step
+        length = drawn_samples(self.samples, speed)
         return augment(
             self.corpus.train.draw(settings.batch_size, length, self.generator),
             self.samples,
-            speed=settings.speed,
+            speed=speed,
             gain_db=settings.gain_db,
-            mix=settings.mix,
+            mix=mix,
             generator=self.generator,
         ).to(self.device)
 
