@@ -17,7 +17,7 @@ _MARKED = re.compile(r"(<!-- options of (\w+): begin -->\n).*?(<!-- options of \
 
 
 def with_options(text: str, registry: Registry) -> str:
-    """Give the text of a page with every table of options that it asks for."""
+    """Return the text of a page with every table of options that it asks for."""
     return _MARKED.sub(lambda found: found[1] + options_table(found[2], registry) + "\n" + found[3], text)
 
 

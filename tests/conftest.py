@@ -83,7 +83,7 @@ def shards(tmp_path_factory):
 
 @pytest.fixture
 def tiny_tree():
-    """Give the tiny recipe as plain data, for `read_recipe`."""
+    """Return the tiny recipe as plain data, for `read_recipe`."""
     tree = {}
     for text in TINY:
         assign(tree, *parse_assignment(text))
@@ -92,13 +92,13 @@ def tiny_tree():
 
 @pytest.fixture(scope="session")
 def tiny_options():
-    """Give the tiny recipe as options by their address, as `distill.train` takes them; no pairs are left."""
+    """Return the tiny recipe as options by their address, as `distill.train` takes them, without pairs."""
     return dict(map(parse_assignment, TINY)) | {"training.pairs": 0}
 
 
 @pytest.fixture(scope="session")
 def arrays():
-    """Give three sounds of 0.3 s as arrays: mono `[N]`, stereo `[C, N]` as a tensor, and at another rate."""
+    """Return three sounds of 0.3 s: mono `[N]`, stereo `[C, N]` as a tensor, and at another rate."""
     generator = torch.Generator().manual_seed(0)
     noise = 0.1 * torch.randn(2, 2400, generator=generator)
     return [
@@ -110,7 +110,7 @@ def arrays():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """Give the tiny recipe as words of a command."""
+    """Return the tiny recipe as words of a command."""
     return [word for text in TINY for word in ("--set", text)]
 
 

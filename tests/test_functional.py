@@ -38,7 +38,7 @@ def auraloss_of(config):
 
 
 def value_and_gradient(loss, prediction, target):
-    """Give a loss and its gradient at the prediction."""
+    """Return a loss and its gradient at the prediction."""
     prediction = prediction.clone().requires_grad_()
     value = loss(prediction, target)
     return value.item(), torch.autograd.grad(value, prediction)[0]
@@ -64,7 +64,7 @@ def golden_case(name):
 
 
 def golden_gradients(name, stft_loss=None):
-    """Give the components of a case and the norms of its gradients."""
+    """Return the components of a case and the norms of its gradients."""
     tensors, config, kl_weight, _ = golden_case(name)
     inputs = {key: tensors[key].requires_grad_() for key in ("reconstruction", "mu", "logvar")}
     recon, mu, logvar = inputs.values()

@@ -34,14 +34,14 @@ class BandPlugin:
 
 @pytest.fixture
 def registry():
-    """Give a registry with the built-in terms and one of the distribution `band-losses` 1.5."""
+    """Return a registry with the built-in terms and one of the distribution `band-losses` 1.5."""
     registry = Registry(discover=False)
     registry.register(BandPlugin(), name="band-losses", version="1.5")
     return registry
 
 
 def problems(tree, registry=None, **options):
-    """Give the lines of what is said of a recipe that does not fit."""
+    """Return the lines of what is said of a recipe that does not fit."""
     with pytest.raises(ConfigError) as caught:
         read_recipe(tree, registry or Registry(discover=False), **options)
     return str(caught.value).splitlines()

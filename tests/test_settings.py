@@ -8,7 +8,7 @@ from distill.settings import CorpusSettings, ModelSettings, RepresentationSettin
 
 
 def problem(cls, **options):
-    """Give what is said of options that do not fit."""
+    """Return what is said of options that do not fit."""
     with pytest.raises(ConfigError) as caught:
         structure(options, cls, at="here")
     return str(caught.value)

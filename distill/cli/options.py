@@ -4,6 +4,29 @@ from pathlib import Path
 
 import click
 
+from distill.cli import completion
+
+loss_option = click.option(
+    "--loss",
+    shell_complete=completion.terms,
+    help="Loss terms, comma-separated, such as stft,recon,kl. See `distill losses`.",
+)
+
+balance_option = click.option(
+    "--balance",
+    shell_complete=completion.balancers,
+    help="Balancer: with gradient, weights are shares of the gradient.",
+)
+
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    shell_complete=completion.addresses,
+    help="Set an option.",
+)
+
 refine_option = click.option(
     "--refine",
     "refinements",

@@ -2,29 +2,13 @@
 
 import click
 
-from distill.cli import completion
-from distill.cli.options import no_plugins_option
+from distill.cli.options import balance_option, loss_option, no_plugins_option, set_option
 
 
 @click.command(short_help="Print a complete recipe as commented TOML.")
-@click.option(
-    "--loss",
-    shell_complete=completion.terms,
-    help="Loss terms, comma-separated, such as stft,recon,kl. See `distill losses`.",
-)
-@click.option(
-    "--balance",
-    shell_complete=completion.balancers,
-    help="Balancer: with gradient, weights are shares of the gradient.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="PATH=VALUE",
-    shell_complete=completion.addresses,
-    help="Set an option.",
-)
+@loss_option
+@balance_option
+@set_option
 @no_plugins_option
 def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) -> None:
     """Print the recipe of a training run for `distill train --config`: all options with their help."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from distill.cli import completion
-from distill.cli.options import corpus_path, no_plugins_option
+from distill.cli.options import balance_option, corpus_path, loss_option, no_plugins_option, set_option
 from distill.settings import DEFAULT_MINUTES
 
 _INTERRUPTED = 130
@@ -16,24 +16,9 @@ _INTERRUPTED = 130
 
 @click.command(short_help="Train a model on a folder of recordings.")
 @click.argument("corpus", required=False)
-@click.option(
-    "--loss",
-    shell_complete=completion.terms,
-    help="Loss terms, comma-separated, such as stft,recon,kl. See `distill losses`.",
-)
-@click.option(
-    "--balance",
-    shell_complete=completion.balancers,
-    help="Balancer: with gradient, weights are shares of the gradient.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="PATH=VALUE",
-    shell_complete=completion.addresses,
-    help="Set an option.",
-)
+@loss_option
+@balance_option
+@set_option
 @click.option("--config", type=click.Path(path_type=Path), help="Recipe to start from.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Run folder to write; by default a new one in runs/."

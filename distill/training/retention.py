@@ -42,7 +42,7 @@ class Retention:
 
 
 def interpolate(vae: VAE, start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> None:
-    """Give a model the weights that lie so far on the line from `start` to `end`."""
+    """Return a model the weights that lie so far on the line from `start` to `end`."""
     vae.load_state_dict(
         {
             name: torch.lerp(start[name].to(last), last, share) if last.is_floating_point() else last

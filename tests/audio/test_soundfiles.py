@@ -124,7 +124,7 @@ def test_other_formats_are_read(suffix, subtype, tmp_path):
 
 
 def contents(samples):
-    """Give the bytes of a float WAV file."""
+    """Return the bytes of a float WAV file."""
     file = io.BytesIO()
     soundfile.write(file, np.asarray(samples, np.float32), 8000, "FLOAT", format="WAV")
     return file.getvalue()

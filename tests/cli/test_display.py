@@ -46,7 +46,7 @@ def console(*, terminal, width=80):
 
 
 def shown_last(on):
-    """Give the lines of the last frame that a terminal showed, without escape codes for lines."""
+    """Return the lines of the last frame that a terminal showed, without escape codes for lines."""
     text = on.file.getvalue().rpartition("\x1b[2K")[2]
     return [line.rstrip() for line in text.replace("\x1b[?25h", "").splitlines()]
 

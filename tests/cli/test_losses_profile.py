@@ -38,7 +38,7 @@ def refused(distill):
 
 
 def shares(record):
-    """Give the share of each term."""
+    """Return the share of each term."""
     return {term["name"]: term["share"] for term in record["terms"]}
 
 

@@ -254,7 +254,7 @@ class TestResuming:
         return here / "run"
 
     def steps(self, run):
-        """Give the steps whose training was recorded."""
+        """Return the steps whose training was recorded."""
         records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
         return [record["step"] for record in records if record["split"] == "train"]
 

@@ -59,7 +59,7 @@ def of_type(type_: Any, **arguments: Any) -> type:
 
 
 def problems_of(data, cls, at=""):
-    """Give the problems that `structure` finds."""
+    """Return the problems that `structure` finds."""
     with pytest.raises(ConfigError) as caught:
         structure(data, cls, at=at)
     return caught.value.problems

@@ -33,7 +33,7 @@ def sines(bins, levels=None, samples=RATE):
 
 @pytest.fixture(scope="module")
 def pair():
-    """Give a sound of four decaying tones and noise, and one of two of these, quieter and noisier."""
+    """Return a sound of four decaying tones and noise, and one of two of these, quieter and noisier."""
     random = np.random.default_rng(0)
     time = np.arange(RATE) / RATE
     tones = [np.sin(2 * np.pi * pitch * time) for pitch in (220, 550, 1310, 3700)]

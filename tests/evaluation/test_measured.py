@@ -31,7 +31,7 @@ def opened(tmp_path):
 
 
 def members(run, split):
-    """Give the names of the recordings that a run trained on or held out."""
+    """Return the names of the recordings that a run trained on or held out."""
     return [each["name"] for each in json.loads(run.split.read_text())[split]]
 
 

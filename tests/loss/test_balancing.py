@@ -11,7 +11,7 @@ from distill.plugin.builtin_balancers import GradientBalancerConfig
 
 
 def encodec(losses, output, weights, history, decay=0.999, total_norm=1.0):
-    """Give the gradient at the output as `encodec.balancer.Balancer` does, `per_batch_item` as by default.
+    """Return the gradient at the output as `encodec.balancer.Balancer` does, `per_batch_item` as by default.
 
     From facebookresearch/encodec, `balancer.py` and `utils.averager`; `history` holds its averages.
     """
@@ -37,7 +37,7 @@ def balancer(*terms, **options):
 
 
 def step(output):
-    """Give two losses of an output, of very different size."""
+    """Return two losses of an output, of very different size."""
     return {"loud": 1000 * output.square().mean(), "quiet": output.abs().mean()}
 
 

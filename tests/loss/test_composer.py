@@ -117,7 +117,7 @@ def composed(*terms, options=None, built_in=(), names=("a", "b", "c"), last=()):
 
 
 def numbers(components):
-    """Give components as numbers."""
+    """Return components as numbers."""
     return {name: value.item() for name, value in components.items()}
 
 
@@ -229,7 +229,7 @@ def test_a_view_is_computed_once_per_side():
 
 @pytest.fixture
 def transforms(monkeypatch):
-    """Give the list of the FFT sizes that are transformed from now on."""
+    """Return the list of the FFT sizes that are transformed from now on."""
     sizes = []
 
     def counting(frames):

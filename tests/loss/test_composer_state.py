@@ -61,13 +61,13 @@ def saved(loss):
 
 
 def numbers(components):
-    """Give components as numbers."""
+    """Return components as numbers."""
     return {name: value.item() for name, value in components.items()}
 
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch, install):
-    """Give a function that makes a plugin importable, and installed if it shall be; it gives the module."""
+    """Return a function that makes a plugin importable, and installed if it shall be; it gives the module."""
 
     def write(*, installed):
         build, what = ("lambda config: Mine(config)", "a lambda") if installed else ("Mine", "a class")

@@ -42,7 +42,7 @@ def spec(name="mine", **changes):
 
 
 def problem(*arguments, **options):
-    """Give the whole message with which `compose` refuses."""
+    """Return the whole message with which `compose` refuses."""
     with pytest.raises((TermError, ConfigError)) as caught:
         compose(*arguments, **options)
     return str(caught.value)

@@ -21,7 +21,7 @@ def terms(names):
 
 
 def problems_of(names, options):
-    """Give the problems of a ConfigError."""
+    """Return the problems of a ConfigError."""
     with pytest.raises(ConfigError) as caught:
         configure(terms(names), options)
     return caught.value.problems

@@ -38,7 +38,7 @@ class Copying(nn.Module):
         return spectrogram, None
 
     def sound(self, latents, representation, samples, noise):
-        """Give back what was copied."""
+        """Return what was copied."""
         assert latents.shape[-1] == noise.shape[-1] == representation.frames(samples)
         return representation.inverse(latents, samples)
 
@@ -146,7 +146,7 @@ class Keeping(Copying):
     iterations = 16
 
     def log_magnitude(self, latents, noise):
-        """Give back what was copied."""
+        """Return what was copied."""
         assert latents.shape == noise.shape
         return latents[:, 0]
 

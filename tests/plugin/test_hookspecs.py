@@ -127,7 +127,7 @@ def test_base_config_demands_weight_at():
 
 
 def documented_plugin():
-    """Give the module and the entry point that the hookspec's docstring shows."""
+    """Return the module and the entry point that the hookspec's docstring shows."""
     documentation = inspect.cleandoc(distill_loss_terms.__doc__)
     module, entry_point = documentation.split("\n\nand an entry point in its `pyproject.toml`:\n\n")
     return textwrap.dedent(module.split("one module:\n\n")[1]), textwrap.dedent(entry_point)

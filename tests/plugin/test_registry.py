@@ -29,7 +29,7 @@ def plugin(*specs):
 
 
 def message(call, *arguments):
-    """Give the whole message of the TermError that a call raises."""
+    """Return the whole message of the TermError that a call raises."""
     with pytest.raises(TermError) as caught:
         call(*arguments)
     return str(caught.value)

@@ -38,7 +38,7 @@ def write_distribution(site, name, entry_points, version="1.0"):
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """Give a folder on `sys.path` that stands for site-packages; plugins elsewhere are not seen."""
+    """Return a folder on `sys.path` that stands for site-packages; plugins elsewhere are not seen."""
     site = tmp_path / "site"
     site.mkdir()
 
@@ -57,7 +57,7 @@ def site(tmp_path, monkeypatch):
 
 @pytest.fixture
 def install(site):
-    """Give a function that installs a distribution of one module `source` under one entry point."""
+    """Return a function that installs a distribution of one module `source` under one entry point."""
 
     def install(name, source, *, entry_point="mine", version="1.0"):
         module = name.replace("-", "_")
@@ -68,7 +68,7 @@ def install(site):
 
 
 def message(call, *arguments):
-    """Give the whole message of the TermError that a call raises."""
+    """Return the whole message of the TermError that a call raises."""
     with pytest.raises(TermError) as caught:
         call(*arguments)
     return str(caught.value)

@@ -33,7 +33,7 @@ def impulses(samples=6000):
 
 
 def snr(original, copy):
-    """Give the signal-to-noise ratio in dB."""
+    """Return the signal-to-noise ratio in dB."""
     original, copy = original.double(), copy.double()
     return 10 * torch.log10(original.square().sum() / (original - copy).square().sum().clamp(min=1e-30))
 
@@ -310,7 +310,7 @@ def test_iterations_bring_the_magnitudes_closer():
 
 
 def gradient_of(function, source, seed=1):
-    """Give the vector-Jacobian product of a function with fixed noise."""
+    """Return the vector-Jacobian product of a function with fixed noise."""
     source = source.clone().requires_grad_()
     value = function(source)
     return torch.autograd.grad(value, source, noise(*value.shape, seed=seed))[0]

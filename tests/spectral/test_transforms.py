@@ -41,7 +41,7 @@ def reference(waveform, n_fft, hop, win_length):
 
 
 def value_and_gradient(function, source, seed=1):
-    """Give a function's value and its vector-Jacobian product with fixed noise."""
+    """Return a function's value and its vector-Jacobian product with fixed noise."""
     source = source.clone().requires_grad_()
     value = function(source)
     gradient = noise(*value.shape, seed=seed, dtype=value.dtype)

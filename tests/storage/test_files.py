@@ -12,7 +12,7 @@ from distill.storage.files import require_writable, write_whole
 
 
 def refused(paths, *, overwrite=False):
-    """Give the message with which paths are refused."""
+    """Return the message with which paths are refused."""
     with pytest.raises(OutputError) as caught:
         require_writable(paths, overwrite=overwrite)
     assert caught.value.exit_status == 2

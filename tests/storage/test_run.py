@@ -8,7 +8,7 @@ from distill.storage.run import Run, free_run
 
 @pytest.fixture
 def run(tmp_path):
-    """Give a run folder with a recipe."""
+    """Return a run folder with a recipe."""
     (tmp_path / "recipe.toml").write_text("[training]\nsteps = 3\n")
     return Run(tmp_path)
 

@@ -24,7 +24,7 @@ def _importable(monkeypatch):
 
 
 def distance(prediction, target):
-    """Give a loss that is right, the mean distance; the wrong ones differ by little."""
+    """Return a loss that is right, the mean distance; the wrong ones differ by little."""
     return (prediction - target).abs().mean()
 
 
@@ -40,7 +40,7 @@ class Right(nn.Module):
         return self.compare(*inputs.view(LogMagnitude()))
 
     def compare(self, prediction, target):
-        """Give the loss."""
+        """Return the loss."""
         return self.function(prediction, target)
 
 
@@ -75,7 +75,7 @@ def negative(prediction, target):
 
 
 def uphill(prediction, target):
-    """Give the right value, and a gradient that points the other way."""
+    """Return the right value, and a gradient that points the other way."""
     return 2 * distance(prediction, target).detach() - distance(prediction, target)
 
 
@@ -224,15 +224,15 @@ class Judge(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def judged(self, spectrum):
-        """Give a mark for each frame."""
+        """Return a mark for each frame."""
         return (self.factor * spectrum).mean(1) + self.bias
 
     def forward(self, inputs):
-        """Give what the model lowers."""
+        """Return what the model lowers."""
         return -self.judged(inputs.view(LogMagnitude())[0]).mean()
 
     def objective(self, inputs):
-        """Give what the term lowers itself."""
+        """Return what the term lowers itself."""
         prediction, target = (self.judged(side) for side in inputs.view(LogMagnitude()))
         return {"fake": (1 + prediction).relu().mean(), "real": (1 - target).relu().mean()}
 
@@ -467,12 +467,12 @@ WRONG = {
 
 
 def statuses(spec, **options):
-    """Give the status of each check of a term."""
+    """Return the status of each check of a term."""
     return {outcome.check: outcome.status for outcome in run_checks(spec, **options)}
 
 
 def failures(spec, **options):
-    """Give what each check that fails has to say."""
+    """Return what each check that fails has to say."""
     return {o.check: o.detail for o in run_checks(spec, **options) if o.status == "failed"}
 
 
@@ -510,7 +510,7 @@ class Judging(Judge):
         self.wrong = wrong
 
     def objective(self, inputs):
-        """Give what the function makes of the marks of both sides."""
+        """Return what the function makes of the marks of both sides."""
         return self.wrong(*(self.judged(side) for side in inputs.view(LogMagnitude())))
 
 

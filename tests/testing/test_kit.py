@@ -41,12 +41,12 @@ def spec_of(loss, **others):
 
 
 def distance(config, prediction, target):
-    """Give a right loss."""
+    """Return a right loss."""
     return (prediction - target).abs().pow(config.power).mean()
 
 
 def negative(config, prediction, target):
-    """Give one that is wrong."""
+    """Return one that is wrong."""
     return -distance(config, prediction, target)
 
 
@@ -56,7 +56,7 @@ def plugin_of(*specs):
 
 
 def message(kind, call, *arguments, **options):
-    """Give the whole message of the error that a call raises."""
+    """Return the whole message of the error that a call raises."""
     with pytest.raises(kind) as caught:
         call(*arguments, **options)
     return str(caught.value)

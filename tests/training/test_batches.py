@@ -18,26 +18,26 @@ from distill.views import Spectrogram, Waveform
 
 @pytest.fixture
 def recipe(tiny_tree):
-    """Give the tiny recipe, with four clips in a step."""
+    """Return the tiny recipe, with four clips in a step."""
     tree = {**tiny_tree, "training": {**tiny_tree["training"], "batch_size": 4}}
     return read_recipe(tree, Registry(discover=False)).recipe
 
 
 @pytest.fixture
 def parts(recipe):
-    """Give the representation and the model of the recipe."""
+    """Return the representation and the model of the recipe."""
     representation = make_representation(recipe.representation)
     return representation, make_model(recipe.model, representation, seed=0)
 
 
 @pytest.fixture
 def train(recordings, tmp_path):
-    """Give the tiny recordings, all of them to train on."""
+    """Return the tiny recordings, all of them to train on."""
     return open_corpus(recordings, sample_rate=8000, cache=tmp_path, heldout_fraction=0.0).train
 
 
 def generator():
-    """Give a generator that always begins alike."""
+    """Return a generator that always begins alike."""
     return torch.Generator().manual_seed(0)
 
 

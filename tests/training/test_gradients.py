@@ -21,7 +21,7 @@ def products(vectors):
 
 
 def gradients(output, posterior, names=NAMES):
-    """Give the gradients of terms by vectors for each term and example."""
+    """Return the gradients of terms by vectors for each term and example."""
     return Gradients(names=names, output=products(output), posterior=products(posterior))
 
 

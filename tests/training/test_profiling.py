@@ -133,7 +133,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tiny_tree, recordings, tmp_path):
-    """Give one whose clips are of two in a batch."""
+    """Return one whose clips are of two in a batch."""
     return Bench(tiny_tree, recordings, tmp_path)
 
 

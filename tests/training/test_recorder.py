@@ -25,7 +25,7 @@ HELDOUT = attrs.evolve(TRAIN, split="heldout", audio_rate=0.0)
 
 @pytest.fixture
 def run(tmp_path):
-    """Give a run folder."""
+    """Return a run folder."""
     return Run(tmp_path)
 
 
@@ -49,7 +49,7 @@ def events(run):
 
 
 def scalars(run):
-    """Give step and value of every scalar by its tag."""
+    """Return step and value of every scalar by its tag."""
     return {
         value.tag: (event.step, value.simple_value) for event in events(run) for value in event.summary.value
     }

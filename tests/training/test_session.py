@@ -28,7 +28,7 @@ def records(folder):
 
 
 def steps(folder):
-    """Give the steps whose training was recorded."""
+    """Return the steps whose training was recorded."""
     return [record["step"] for record in records(folder) if record["split"] == "train"]
 
 

@@ -65,7 +65,7 @@ SPEC = TermSpec(name="quiet", config=TermConfig, build=Quiet, summary="quiet lat
 
 @pytest.fixture
 def command(distill):
-    """Give the command line, whose fixture has the name of the package."""
+    """Return the command line, whose fixture has the name of the package."""
     return distill
 
 

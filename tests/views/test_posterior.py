@@ -25,7 +25,7 @@ def gaussian(*shape, **others):
 
 
 def refused(kind, call, *arguments, **options):
-    """Give the whole message."""
+    """Return the whole message."""
     with pytest.raises(kind) as caught:
         call(*arguments, **options)
     return str(caught.value)

@@ -23,7 +23,7 @@ def pair(*shape):
 
 
 def refused(kind, call, *arguments, **options):
-    """Give the whole message."""
+    """Return the whole message."""
     with pytest.raises(kind) as caught:
         call(*arguments, **options)
     return str(caught.value)

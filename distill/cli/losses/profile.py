@@ -10,7 +10,7 @@ from distill.cli import completion
 from distill.cli.losses.report import print_record, record_of
 from distill.cli.losses.target import parse_target
 from distill.cli.losses.words import json_option, print_json
-from distill.cli.options import corpus_path, no_plugins_option
+from distill.cli.options import corpus_path, no_plugins_option, set_option
 
 if TYPE_CHECKING:
     from distill.plugin.registry import Registry
@@ -30,14 +30,7 @@ if TYPE_CHECKING:
     "--run", "run_folder", type=click.Path(path_type=Path), help="Measure with the model of this run."
 )
 @click.option("--target", metavar="TERM=SHARE,...", help="Find the weights that result in these shares.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="PATH=VALUE",
-    shell_complete=completion.addresses,
-    help="Set an option.",
-)
+@set_option
 @click.option(
     "--batches",
     type=click.IntRange(min=1),

@@ -26,7 +26,7 @@ class Fixed(nn.Module):
     """A discriminator that gives every frame its mean amplitude as verdict, and as its only feature."""
 
     def forward(self, spectrum):
-        """Give the amplitude, averaged over bins."""
+        """Return the amplitude, averaged over bins."""
         amplitude = spectrum.abs().mean(1, keepdim=True)[:, None]
         return amplitude, [amplitude]
 
@@ -80,7 +80,7 @@ def test_the_value_is_hinge_and_relative_feature_distance():
 
 @pytest.fixture
 def learnt():
-    """Give a loss whose discriminators have learnt two sides that stay as they are, and its objectives."""
+    """Return a loss whose discriminators have learnt two sides that stay as they are, and its objectives."""
     (loss, _), inputs, objectives = composed(), loss_inputs(samples=2000), []
     optimizer = torch.optim.AdamW(loss.parameters(), 1e-2)
     for _ in range(30):

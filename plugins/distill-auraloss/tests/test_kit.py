@@ -23,5 +23,5 @@ def test_resolutions_that_are_drawn_once_pass_what_is_waived_for_others():
 
 
 def unwaived(term):
-    """Give the spec of a term as if nothing were waived."""
+    """Return the spec of a term as if nothing were waived."""
     return evolve(term.spec, waivers={})

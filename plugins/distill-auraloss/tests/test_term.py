@@ -19,7 +19,7 @@ def term(name, **options):
 
 
 def compare(loss, prediction, target):
-    """Give what the loss makes of two waveforms."""
+    """Return what the loss makes of two waveforms."""
     sides = {"prediction": prediction, "target": target}
     return loss(LossInputs(**{k: Signal.from_waveform(v, REPRESENTATION) for k, v in sides.items()}))["total"]
 

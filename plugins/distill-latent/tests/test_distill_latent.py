@@ -21,13 +21,13 @@ SHAPES = [(6, 4), (6, 4, 5)]
 
 @pytest.fixture(scope="module")
 def registry():
-    """Give the built-in terms and this plugin's."""
+    """Return the built-in terms and this plugin's."""
     return registry_with(distill_latent)
 
 
 @pytest.fixture
 def value(registry):
-    """Give the function that composes a term with options and computes it of a posterior."""
+    """Return the function that composes a term with options and computes it of a posterior."""
     representation = MagnitudeIF(8000, 32, 8)
 
     def compute(term, mu, logvar, progress=1.0, **options):
@@ -89,7 +89,7 @@ def test_time_counts_as_more_examples(value):
 
 
 def density(axis, mean, variance):
-    """Give a normal density on a grid."""
+    """Return a normal density on a grid."""
     return np.exp(-((axis - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
 
 

@@ -23,13 +23,13 @@ SAMPLES = 6000
 
 @pytest.fixture(scope="module")
 def registry():
-    """Give the built-in terms and this plugin's."""
+    """Return the built-in terms and this plugin's."""
     return registry_with(distill_mel)
 
 
 @pytest.fixture
 def distance(registry):
-    """Give the function that compares two waveforms `[B, N]` at a sample rate with the term."""
+    """Return the function that compares two waveforms `[B, N]` at a sample rate with the term."""
 
     def compare(prediction, target, rate=44_100, **options):
         loss = compose("mel", {f"mel.{name}": value for name, value in options.items()}, registry=registry)
@@ -49,7 +49,7 @@ def sweep(rate):
 
 
 def hum(rate):
-    """Give five harmonics of 220 Hz: `[1, N]`."""
+    """Return five harmonics of 220 Hz: `[1, N]`."""
     time = torch.arange(SAMPLES, dtype=torch.float64) / rate
     return sum(0.3 / k * torch.sin(2 * math.pi * 220 * k * time) for k in range(1, 6)).float()[None]
 

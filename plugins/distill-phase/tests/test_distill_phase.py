@@ -28,13 +28,13 @@ COMPARING = [
 
 @pytest.fixture(scope="module")
 def registry():
-    """Give the built-in terms and this plugin's."""
+    """Return the built-in terms and this plugin's."""
     return registry_with(distill_phase)
 
 
 @pytest.fixture
 def loss(registry):
-    """Give the function that composes a term with options and calls it on two signals."""
+    """Return the function that composes a term with options and calls it on two signals."""
 
     def compute(term, prediction, target, **options):
         composed = compose(

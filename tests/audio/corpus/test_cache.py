@@ -86,12 +86,12 @@ def test_is_used_again_without_decoding(folder, decoded):
 
 
 def touch(folder):
-    """Give a file another time."""
+    """Return a file another time."""
     os.utime(folder / "a.wav", ns=(0, 12345))
 
 
 def grow(folder):
-    """Give a file another size at the same time."""
+    """Return a file another size at the same time."""
     status = (folder / "a.wav").stat()
     with (folder / "a.wav").open("ab") as file:
         file.write(b"\0\0")
@@ -99,7 +99,7 @@ def grow(folder):
 
 
 def rename(folder):
-    """Give a file another name."""
+    """Return a file another name."""
     (folder / "a.wav").rename(folder / "aa.wav")
 
 

@@ -10,7 +10,7 @@ MARKER = ".shards.partial"
 
 
 def refusal(folder):
-    """Give the message with which a folder is refused."""
+    """Return the message with which a folder is refused."""
     with pytest.raises(CorpusError) as caught, claim(folder):
         pytest.fail("it is claimed")
     return str(caught.value)

@@ -23,7 +23,7 @@ def decoded(path, sample_rate):
 
 
 def reason(path, sample_rate=44100):
-    """Give the reason for which a file is unusable."""
+    """Return the reason for which a file is unusable."""
     with pytest.raises(UnusableError) as error:
         decode(path, sample_rate, lambda _: None)
     return str(error.value)

@@ -23,7 +23,7 @@ def opened(folder, *, heldout_fraction=0.2, sample_rate=8000):
 
 
 def refusal(folder):
-    """Give the message with which a folder is refused."""
+    """Return the message with which a folder is refused."""
     with pytest.raises(CorpusError) as error:
         opened(folder)
     return str(error.value)

@@ -55,7 +55,7 @@ def names(out, shards):
 
 
 def refusal(folder, **options):
-    """Give the message with which a folder is refused."""
+    """Return the message with which a folder is refused."""
     with pytest.raises(CorpusError) as caught:
         written(folder, **options)
     return str(caught.value)

@@ -48,7 +48,7 @@ def opened(location, *, sample_rate=8000, pool_shards=6):
 
 
 def refusal(location, **options):
-    """Give the message with which shards are refused."""
+    """Return the message with which shards are refused."""
     with pytest.raises(CorpusError) as caught:
         opened(location, **options)
     assert caught.value.exit_status == 2

@@ -9,12 +9,12 @@ RATE = 44100
 
 
 def spectrum(sound):
-    """Give frequencies and amplitudes of a sound under a Hann window."""
+    """Return frequencies and amplitudes of a sound under a Hann window."""
     return np.fft.rfftfreq(len(sound), 1 / RATE), np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
 
 
 def peak_near(sound, frequency, width):
-    """Give the frequency of the strongest partial within `width` of a frequency, interpolated."""
+    """Return the frequency of the strongest partial within `width` of a frequency, interpolated."""
     frequencies, amplitudes = spectrum(sound)
     near = np.abs(frequencies - frequency) < width
     top = np.flatnonzero(near)[amplitudes[near].argmax()]
@@ -23,7 +23,7 @@ def peak_near(sound, frequency, width):
 
 
 def level_between(sound, start, end):
-    """Give the RMS in dB between two times."""
+    """Return the RMS in dB between two times."""
     return 10 * np.log10(np.square(sound[round(start * RATE) : round(end * RATE)]).mean())
 
 

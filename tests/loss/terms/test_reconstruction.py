@@ -27,7 +27,7 @@ def parts_of(prediction, target, **options):
 
 
 def values_of(*arguments, **options):
-    """Give the parts as numbers."""
+    """Return the parts as numbers."""
     return {name: part.item() for name, part in parts_of(*arguments, **options).items()}
 
 

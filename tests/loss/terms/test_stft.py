@@ -15,7 +15,7 @@ CONFIG = StftConfig(fft_sizes=(64, 100), hop_sizes=(16, 30), win_lengths=(64, 70
 
 
 def spectrograms():
-    """Give a prediction and a target `[2, 2, 33, 26]`."""
+    """Return a prediction and a target `[2, 2, 33, 26]`."""
     waveforms = 0.1 * torch.randn(2, 2, 400, generator=torch.Generator().manual_seed(0))
     return [REPRESENTATION(waveform) for waveform in waveforms]
 

@@ -15,7 +15,7 @@ SIZES = {"fft_sizes": (64, 100), "hop_sizes": (16, 30), "win_lengths": (64, 70)}
 
 
 def waveforms():
-    """Give a prediction and a target `[2, 390]`."""
+    """Return a prediction and a target `[2, 390]`."""
     return 0.1 * torch.randn(2, 2, 390, generator=torch.Generator().manual_seed(0))
 
 

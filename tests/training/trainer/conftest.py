@@ -26,7 +26,7 @@ class RememberingTrainer(Trainer):
         self.on_record(record)
 
     def recorded(self, split="train"):
-        """Give step and components of the records of a split."""
+        """Return step and components of the records of a split."""
         return [(record.step, record.components) for record in self.records if record.split == split]
 
     def model_state(self):
@@ -49,7 +49,7 @@ class Plugin:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Give a folder for the decoded recordings."""
+    """Return a folder for the decoded recordings."""
     return tmp_path_factory.mktemp("cache")
 
 

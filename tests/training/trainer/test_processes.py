@@ -199,7 +199,7 @@ def launched(*words, code):
 
 
 def settings(*texts):
-    """Give the words that set options."""
+    """Return the words that set options."""
     return [word for text in texts for word in ("--set", text)]
 
 
@@ -211,7 +211,7 @@ def difference(one, other):
 
 
 def losses(folder):
-    """Give what was recorded of the training: all components of each step."""
+    """Return what was recorded of the training: all components of each step."""
     records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [record["components"] for record in records if record["split"] == "train"]
 

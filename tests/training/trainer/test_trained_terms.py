@@ -63,7 +63,7 @@ def state_of(trainer):
 
 
 def interrupt_at(step):
-    """Give a function that asks the training to stop at a step."""
+    """Return a function that asks the training to stop at a step."""
     return lambda record: os.kill(os.getpid(), signal.SIGINT) if record.step == step else None
 
 
