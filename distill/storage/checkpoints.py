@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distill.errors import RunError
-from distill.storage.files import PARTIAL, write_whole
+from distill.storage.files import PARTIAL, naming, write_whole
 
 _STRUCTURE = "distill_state"
 _CHECKPOINT = re.compile(r"step-(\d+)\.safetensors")
@@ -137,13 +137,9 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     Raises:
         RunError: the file cannot be written, for example because the disk is full.
     """
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
-    except OSError as error:
-        remedy = "Make sure that the disk has free space and that you may write to the folder."
-        cause = error.strerror or error
-        raise RunError(f"cannot be written: {cause}", culprit=str(path), remedy=remedy) from error
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401  # any state, any JSON

@@ -1,11 +1,13 @@
 """Atomic writing of files, and checks against overwriting. Imports no torch."""
 
+import errno
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from distill.errors import OutputError
+from distill.errors import OutputError, RunError
 
 PARTIAL = ".partial"
 
@@ -61,6 +63,54 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
     if os.name != "nt":  # on Windows, a folder cannot be opened
         _sync_folder(path.parent)
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Append to a file at once: after an error, the file is as it was. It is created if it is missing.
+
+    A pipe without a reader is an error, and not waited for.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except BaseException:
+            with suppress(OSError):  # a device, which cannot be cut
+                os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raise a `RunError` that names `path` for an `OSError` that occurs while it is written.
+
+    Raises:
+        RunError: the file cannot be written, for example because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        cause = error.strerror or error
+        raise RunError(f"cannot be written: {cause}", culprit=str(path), remedy=remedy_of(error)) from error
+
+
+def remedy_of(error: OSError) -> str:
+    """Return what to do about an error in writing a file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Make room on that disk."
+    if error.errno == errno.EFBIG:
+        return "Raise the limit on the size of files (ulimit -f)."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Make sure that you may write to that folder, or give another one."
+    return "Make sure that the disk has free space and that you may write to the folder."
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from distill.config import load_toml
 from distill.errors import RunError
-from distill.storage.files import write_whole
+from distill.storage.files import append_whole, naming, write_whole
 
 
 @frozen
@@ -119,9 +119,15 @@ class Run:
         return load_toml(self.recipe)
 
     def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
-        """Append records to `metrics.jsonl`."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in records)
+        """Append records to `metrics.jsonl`. A record is written whole or not at all.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        with naming(self.metrics):
+            self.folder.mkdir(parents=True, exist_ok=True)  # it may have been removed during the training
+            append_whole(self.metrics, lines.encode())
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         """Yield the records of `metrics.jsonl`, without a truncated last one.
@@ -149,7 +155,8 @@ class Run:
     def forget_metrics_after(self, step: int) -> None:
         """Drop the records of steps after `step`, which a resumed run repeats."""
         kept = [record for record in self.read_metrics() if record["step"] <= step]
-        write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        with naming(self.metrics):
+            write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
 def free_run(parent: Path, name: str, *, reserved: Collection[Path] = ()) -> Run:

@@ -93,15 +93,16 @@ class Summary:
         )
 
 
-About: TypeAlias = Literal["recipe", "checkpoint", "overfitting"]
+About: TypeAlias = Literal["recipe", "checkpoint", "overfitting", "tensorboard"]
 
 
 @frozen(kw_only=True)
 class TrainingWarning:
     """A warning of a run that continues. `str()` returns the message.
 
-    `about` is `"recipe"` for options of older versions, `"checkpoint"` for a damaged checkpoint, and
-    `"overfitting"` for a held-out loss that keeps rising.
+    `about` is `"recipe"` for options of older versions, `"checkpoint"` for a damaged checkpoint,
+    `"overfitting"` for a held-out loss that keeps rising, and `"tensorboard"` for events that cannot be
+    written.
     """
 
     about: About

@@ -1,7 +1,6 @@
 """A training run from its recipe to its results: the one place where its parts are assembled."""
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -107,23 +106,24 @@ def carry_out(
     )
     settings = draft.recipe.training
     try:
-        with Recorder(run, resumed_at=resumed_at) if main else nullcontext() as recorder:
-            trainer = Trainer(
-                settings,
-                accelerator,
-                model=model,
-                representation=representation,
-                loss=loss,
-                corpus=corpus,
-                run=run,
-                report=_reporting(recorder, audience.observer),
-                warn=partial(audience.warn, "overfitting"),
-            )
-            if state is None:
-                begin(model, representation, corpus.train, settings)
-                if main and begun.origin != "none":
-                    save_state(run.start, model.state_dict())
-            trainer.train(state)
+        warn = partial(audience.warn, "tensorboard")
+        recorder = Recorder(run, resumed_at=resumed_at, warn=warn) if main else None
+        trainer = Trainer(
+            settings,
+            accelerator,
+            model=model,
+            representation=representation,
+            loss=loss,
+            corpus=corpus,
+            run=run,
+            report=_reporting(recorder, audience.observer),
+            warn=partial(audience.warn, "overfitting"),
+        )
+        if state is None:
+            begin(model, representation, corpus.train, settings)
+            if main and begun.origin != "none":
+                save_state(run.start, model.state_dict())
+        trainer.train(state)
     except Interrupted as interrupted:
         audience.observer.done(outcome(step=interrupted.step, interrupted=True))
         raise

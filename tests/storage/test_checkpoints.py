@@ -287,8 +287,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert str(caught.value) == (
-        f"{path}: cannot be written: File too large\n"
-        "Make sure that the disk has free space and that you may write to the folder."
+        f"{path}: cannot be written: File too large\nRaise the limit on the size of files (ulimit -f)."
     )
     assert load_state(path) == {"step": 1}
     assert partials(tmp_path) == []
