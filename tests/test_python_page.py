@@ -1,6 +1,7 @@
-"""What docs/python.md shows runs as it stands: in a script, in a notebook's cells, and in another thread."""
+"""What docs/python.md shows runs as it stands: in a script, in a notebook's kernel, and in another thread."""
 
 import asyncio
+import inspect
 import itertools
 import re
 import threading
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from jupyter_client.manager import start_new_kernel
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -23,13 +25,19 @@ def test_the_readme_shows_the_same():
 
 
 @pytest.fixture
-def names(tmp_path, monkeypatch):
-    """Write `my-sounds`, give the names that the page takes for given, and let minutes pass in seconds."""
+def folder(tmp_path, monkeypatch):
+    """Write `my-sounds` in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-sounds").mkdir()
     for number in range(3):
         sound = 0.5 * np.sin(np.arange(4410) * (number + 1) / 20)
         soundfile.write(tmp_path / "my-sounds" / f"{number}.wav", sound, 44_100)
+    return tmp_path
+
+
+@pytest.fixture
+def names(monkeypatch, folder):  # noqa: ARG001  # the current folder
+    """Give the names that the page takes for granted, and let minutes pass in seconds."""
     clock = itertools.count(step=450)
     monkeypatch.setattr("distill.training.trainer.time", SimpleNamespace(monotonic=lambda: next(clock)))
     waveform = 0.1 * torch.randn(2, 8820, generator=torch.Generator().manual_seed(0))
@@ -75,3 +83,38 @@ def test_the_first_lines_run_in_another_thread(names):
     thread.join()
     assert errors == []
     assert_that_it_did(names)
+
+
+KERNEL = """
+import itertools, torch
+from pathlib import Path
+from types import SimpleNamespace
+import distill.training.trainer
+clock = itertools.count(step=450)
+distill.training.trainer.time = SimpleNamespace(monotonic=lambda: next(clock))
+waveform = 0.1 * torch.randn(2, 8820, generator=torch.Generator().manual_seed(0))
+N = 8820
+"""
+"""The first cell: the names that the page takes for granted, and minutes that pass in seconds."""
+
+QUIET = ("status", "execute_input")
+"""The messages of a kernel that runs a cell and prints nothing."""
+
+
+def test_the_first_lines_run_in_the_kernel_of_a_notebook(folder, monkeypatch):
+    """A cell of Jupyter's own kernel does what a script does, and prints nothing."""
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(folder / "jupyter"))
+    check = f"{inspect.getsource(assert_that_it_did)}\nassert_that_it_did(globals())"
+    messages = []
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(folder))
+    try:
+        for cell in (KERNEL, BLOCKS[0], check):
+            reply = client.execute_interactive(cell, output_hook=messages.append, timeout=300)["content"]
+            assert reply["status"] == "ok", "\n".join(reply["traceback"])
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
+    printed = [message["content"] for message in messages if message["msg_type"] not in QUIET]
+    # tqdm says once in a kernel without ipywidgets that its bars will be plain; Accelerate imports it.
+    assert [content for content in printed if "TqdmWarning" not in content.get("text", "")] == []
