@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distill.arguments import options_by_address
 from distill.config import assign, structure
-from distill.errors import ConfigError, InputError, TermError
+from distill.errors import ConfigError, DistillError, InputError, TermError
 from distill.loss.components import (
     OBJECTIVE,
     TOTAL,
@@ -20,6 +20,7 @@ from distill.loss.components import (
     weighted_name,
 )
 from distill.loss.config import configure
+from distill.loss.faults import described
 from distill.loss.scheduling import LastTerm
 from distill.loss.term_dict import TermDict
 from distill.plugin.hookspecs import TermSpec
@@ -97,8 +98,8 @@ class CombinedLoss(nn.Module):
         Raises:
             InputError: The arguments are of other types.
             ShapeError: The shapes of prediction and target do not match.
-            TermError: A term returns something other than a scalar or a dict of scalars, or has no gradient
-                although the model is trained.
+            TermError: A term raises an error, writes to its inputs in place, returns something other than a
+                scalar or a dict of scalars, or has no gradient although the model is trained.
         """
         components = self.differentiable(_as_inputs(inputs, target, others))
         return {
@@ -112,8 +113,8 @@ class CombinedLoss(nn.Module):
 
         Raises:
             ShapeError: The shapes of prediction and target do not match.
-            TermError: A term returns something other than a scalar or a dict of scalars, or has no gradient
-                although the model is trained.
+            TermError: A term raises an error, writes to its inputs in place, returns something other than a
+                scalar or a dict of scalars, or has no gradient although the model is trained.
         """
         inputs = inputs.renewed()
         weights = {
@@ -142,7 +143,8 @@ class CombinedLoss(nn.Module):
 
         Raises:
             ShapeError: The shapes of prediction and target do not match.
-            TermError: The term returns something other than a scalar or a dict of scalars.
+            TermError: The term raises an error, writes to its inputs in place, or returns something other
+                than a scalar or a dict of scalars.
         """
         with torch.autocast(inputs.device.type, enabled=False):
             return self._result(name, evolve(inputs.renewed(), last=True))[name]
@@ -178,12 +180,29 @@ class CombinedLoss(nn.Module):
     def _called(
         self, name: str, call: Callable[[LossInputs], object], inputs: LossInputs
     ) -> dict[str, Tensor]:
-        """Call a term or its objective, and name the term in a `TermError` without a culprit."""
+        """Call a term or its objective, and name the term in whatever error it raises."""
+        held = inputs.versions()
         try:
-            return self._named(name, call(inputs))
+            result = call(inputs)
         except TermError as error:
             error.culprit = error.culprit or str(self.origins[name])
             raise
+        except (DistillError, torch.OutOfMemoryError):
+            raise
+        # SystemExit, too: a term that calls sys.exit(0) must not end a training run as if it were done.
+        except (Exception, SystemExit) as error:
+            raise TermError(
+                f"the term raised {described(error)}",
+                culprit=str(self.origins[name]),
+                remedy=f"See what breaks it: distill losses check {name}",
+            ) from error
+        if written := inputs.written_since(held):
+            raise TermError(
+                f"the term writes in place to {written}, which other terms and the gradient use",
+                culprit=str(self.origins[name]),
+                remedy="Change a copy: x = x * 2 instead of x *= 2, or x.clone() first.",
+            )
+        return self._named(name, result)
 
     def _factors(
         self, inputs: LossInputs, weights: dict[str, float], components: dict[str, Tensor]

@@ -1,6 +1,7 @@
 """The run folder: the paths of a training run's files, its recipe and its metrics. Imports no torch."""
 
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -121,10 +122,12 @@ class Run:
     def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
         """Append records to `metrics.jsonl`. A record is written whole or not at all.
 
+        A number that is not finite is written as null, since JSON has none.
+
         Raises:
             RunError: the file cannot be written.
         """
-        lines = "".join(json.dumps(record) + "\n" for record in records)
+        lines = "".join(map(_line, records))
         with naming(self.metrics):
             self.folder.mkdir(parents=True, exist_ok=True)  # it may have been removed during the training
             append_whole(self.metrics, lines.encode())
@@ -156,7 +159,20 @@ class Run:
         """Drop the records of steps after `step`, which a resumed run repeats."""
         kept = [record for record in self.read_metrics() if record["step"] <= step]
         with naming(self.metrics):
-            write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
+            write_whole(self.metrics, "".join(map(_line, kept)).encode())
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(_finite(record), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    """Return JSON data in which None replaces the numbers that are not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
 def free_run(parent: Path, name: str, *, reserved: Collection[Path] = ()) -> Run:

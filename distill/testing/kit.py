@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from distill.config import suggest
 from distill.errors import TermError
 from distill.loss.config import configure
+from distill.loss.faults import described, place
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Term
 from distill.plugin.registry import Registry
 from distill.spectral.representation import MagnitudeIF
 from distill.testing.checks import CHECKS, Check
-from distill.testing.faults import described, place
 from distill.testing.inputs import small_representation
 from distill.testing.outcome import Failed, NotApplicable, Outcome, TermCheckError
 from distill.testing.subject import Subject
@@ -92,7 +92,9 @@ def _outcome(check: Check, subject: Subject) -> Outcome:
         return Outcome(name, "not applicable", str(reason))
     except Failed as failure:
         return Outcome(name, "failed", str(failure), error=failure)
-    except Exception as error:  # noqa: BLE001  # a term may raise anything
+    except Exception as caught:  # noqa: BLE001  # a term may raise anything
+        # The composer names the term of an error; here it is known.
+        error = caught.__cause__ if isinstance(caught, TermError) and caught.__cause__ else caught
         return Outcome(name, "failed", f"raised {described(error)}", error=error)
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from distill.loss.components import TOTAL
 from distill.loss.composer import CombinedLoss
 from distill.loss.config import loss_config_class
+from distill.loss.faults import described
 from distill.plugin.hookspecs import BaseTermConfig
 from distill.plugin.registered import Term
 from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF
-from distill.testing.faults import described
 from distill.testing.inputs import Material, material
 from distill.testing.outcome import Failed, NotApplicable
 from distill.views import LossInputs, Posterior
@@ -211,10 +211,19 @@ class Subject:
             raise NotApplicable("needs a finite number: see 'finite'")
 
     def require_loss(self) -> None:
-        """Raise `NotApplicable` unless the term returns a scalar or parts, as the composer requires."""
+        """Raise `NotApplicable` unless the term does what the composer requires.
+
+        It returns a scalar or parts, and does not write to its inputs in place.
+        """
         self.require_value()
-        if problem_with(self.call(self.build(), self.inputs())):
+        inputs = self.inputs().renewed()
+        held = inputs.versions()
+        with seeded():
+            result = self.build()(inputs)
+        if problem_with(result):
             raise NotApplicable("needs a scalar: see 'scalar'")
+        if inputs.written_since(held):
+            raise NotApplicable("writes to its inputs: see 'inputs_unchanged'")
 
     def require_gradient(self) -> None:
         """Raise `NotApplicable` unless the term has a gradient."""

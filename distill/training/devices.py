@@ -4,6 +4,8 @@ import atexit
 import gc
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -11,6 +13,9 @@ from accelerate.state import AcceleratorState, PartialState
 
 from distill.errors import ConfigError
 from distill.settings import TrainingSettings
+
+_SURROUNDINGS = "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_"
+"""The prefixes of environment variables in which Accelerate finds what it is not passed."""
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
@@ -41,7 +46,8 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         importlib.import_module("torch._dynamo")
     else:
         _let_choose_again(on_cpu=on_cpu, precision=precision)
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision=precision)
+    with _without_surroundings():
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision=precision)
     if accelerator.num_processes > 1:
         atexit.register(_end_process_group, accelerator.state)
     # The mean of the processes' means is the mean over the batch only if they have equally many clips.
@@ -51,6 +57,19 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             f"{accelerator.num_processes}, got {settings.batch_size}"
         )
     return accelerator
+
+
+@contextmanager
+def _without_surroundings() -> Iterator[None]:
+    """Hide the environment variables of Accelerate in the context: the recipe alone decides what is computed.
+
+    With ACCELERATE_GRADIENT_ACCUMULATION_STEPS=4, for one, gradients would be a quarter of what they are.
+    """
+    hidden = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(_SURROUNDINGS)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _cpu_has_bfloat16() -> bool:

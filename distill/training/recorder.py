@@ -1,5 +1,6 @@
 """Records of a training run on disk: `metrics.jsonl` for programs, event files for TensorBoard."""
 
+import math
 from collections.abc import Callable
 
 import attrs
@@ -35,4 +36,5 @@ class Recorder:
         if record.split == "train":
             scalars["speed/seconds_of_audio_per_second"] = record.audio_rate
             scalars |= {weight_name(name): value for name, value in record.weights.items()}
-        self.events.add_scalars(record.step, scalars)
+        finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
+        self.events.add_scalars(record.step, finite)

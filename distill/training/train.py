@@ -33,6 +33,9 @@ StrPath: TypeAlias = str | os.PathLike[str]
 _RUNS = Path("runs")
 _SHOWN = 5
 
+_MAY_CHANGE = "steps", "minutes", "device", "keep", "learning_rate"
+"""The options of `training` that may change when a run is resumed."""
+
 
 def train(
     corpus: "StrPath | Recipe | Iterable[NamedArray] | None" = None,
@@ -79,8 +82,9 @@ def train(
         seed: the seed of weights, clips and noise.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
         out: the run folder to write. Default: a new folder in `runs/`.
-        resume: continue the run in `out`. Its recipe is kept; only `minutes`, `steps`, `device`, weights and
-            `training.keep` may change. A corpus of arrays and each `TermSpec` must be passed again.
+        resume: continue the run in `out`. Its recipe is kept; only weights and, of `training`, `minutes`,
+            `steps`, `device`, `keep` and `learning_rate` may change. A corpus of arrays and each `TermSpec`
+            must be passed again.
         observer: receives the reports of the run; see `Observer`.
         on_progress: called while recordings are decoded before the training and encoded after it.
         registry: where to look up terms and the balancer. Default: all installed ones.
@@ -253,7 +257,7 @@ def _require_same(draft: Draft, recorded: Recipe, run: Run) -> None:
     Raises:
         ConfigError: another option differs.
     """
-    may_change = {f"training.{name}" for name in ("steps", "minutes", "device", "keep")}
+    may_change = {f"training.{name}" for name in _MAY_CHANGE}
     may_change |= {f"loss.{term.name}.{term.spec.config.weight_option}" for term in draft.terms}
     changed = [path for path in differences(draft.recipe, recorded) if path not in may_change]
     if changed:
@@ -261,7 +265,7 @@ def _require_same(draft: Draft, recorded: Recipe, run: Run) -> None:
             f"a resumed run keeps its recipe, and this differs: {', '.join(changed)}",
             culprit=str(run.folder),
             remedy="Leave it out, or start a new run. "
-            "The steps, minutes, device, weights and training.keep may change.",
+            f"The weights may change, and of training the {', '.join(_MAY_CHANGE)}.",
         )
 
 

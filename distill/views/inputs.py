@@ -4,7 +4,7 @@ Shapes: `B` batch, `C` channels, `N` samples.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from distill.config import suggest
 from distill.errors import InputError, ShapeError, TermError
 from distill.views.posterior import Posterior
-from distill.views.signal import Signal, View
+from distill.views.signal import Signal, View, version
 from distill.views.uncompiled import made_uncompiled, uncompiled
 from distill.views.waveforms import SAMPLE_RATE, folded, representation_at
 
@@ -200,6 +200,28 @@ class LossInputs:
         """Return whether no other term uses these views. Deprecated, as is `TermSpec.last`."""
         held = (side.holds(view) for side in (self.prediction, self.target) for view in views)
         return self.last and not any(held)
+
+    def versions(self) -> tuple[int, ...]:
+        """Return the versions of the tensors that the inputs were made from, for `written_since`."""
+        return tuple(version(tensor) for _, tensor in self._given())
+
+    def written_since(self, versions: tuple[int, ...]) -> str:
+        """Return a description of a tensor or view that was written to in place since, or "" if none was."""
+        for (name, tensor), before in zip(self._given(), versions, strict=True):
+            if version(tensor) != before:
+                return name
+        views = [view for side in (self.prediction, self.target) for view in side.written]
+        return f"the view {views[0]!r}" if views else ""
+
+    def _given(self) -> Iterator[tuple[str, Tensor]]:
+        for name, side in (("prediction", self.prediction), ("target", self.target)):
+            yield from ((f"its {name}", source) for source in side.sources)
+        if self._posterior is not None:
+            yield "the posterior's mu", self._posterior.mu
+            yield "the posterior's logvar", self._posterior.logvar
+        for name, value in self.extras.items():
+            if isinstance(value, Tensor):
+                yield f"the extra '{name}'", value
 
     def renewed(self) -> "LossInputs":
         """Return the same inputs without computed views, with the prediction as long as the target."""

@@ -39,6 +39,7 @@ class Signal:
     waveform: Tensor | None = None
     iterations: int = 0
     _views: dict[View, Tensor] = field(factory=dict, init=False)
+    _versions: dict[View, int] = field(factory=dict, init=False)
     _firsts: dict[int, "Signal"] = field(factory=dict, init=False)
     _prepared: dict[View, Callable[[], Tensor]] = field(factory=dict, init=False)
 
@@ -115,7 +116,8 @@ class Signal:
     def view(self, view: View) -> Tensor:
         """Return a view, computed once: in float64 for a float64 signal, in float32 otherwise."""
         if view not in self._views:
-            self._views[view] = self._prepared[view]() if view in self._prepared else view.compute(self)
+            made = self._prepared[view]() if view in self._prepared else view.compute(self)
+            self._views[view], self._versions[view] = made, version(made)
         return self._views[view]
 
     def first(self, count: int) -> "Signal":
@@ -135,9 +137,19 @@ class Signal:
         """Return whether a view has been computed."""
         return view in self._views
 
+    @property
+    def written(self) -> tuple[View, ...]:
+        """The views that were written to in place after they were computed."""
+        return tuple(view for view, made in self._views.items() if version(made) != self._versions[view])
+
     def prepare(self, view: View, compute: Callable[[], Tensor]) -> None:
         """Set the function that computes a view when it is first used, in place of `View.compute`."""
         self._prepared[view] = compute
+
+
+def version(tensor: Tensor) -> int:
+    """Return how often a tensor was written to in place, 0 if torch does not count it."""
+    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001  # there is no public way
 
 
 @frozen

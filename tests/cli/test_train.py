@@ -334,7 +334,7 @@ class TestResuming:
             "Error: run: a resumed run keeps its recipe, and this differs: "
             "corpus.path, loss.kl.free_bits, training.seed\n"
             "Leave it out, or start a new run. "
-            "The steps, minutes, device, weights and training.keep may change.\n"
+            "The weights may change, and of training the steps, minutes, device, keep, learning_rate.\n"
         )
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 

@@ -1,5 +1,7 @@
 """Tests of distill.training.devices: where a run is computed."""
 
+import os
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -35,6 +37,27 @@ def test_the_precision_of_the_model_on_a_cpu(monkeypatch, precision, capabilitie
     accelerator = make_accelerator(TrainingSettings(device="cpu", precision=precision))
     assert accelerator.device.type == "cpu"
     assert accelerator.mixed_precision == expected
+
+
+@pytest.mark.usefixtures("_fresh_process")
+def test_the_environment_changes_no_gradient(monkeypatch):
+    """Variables with which Accelerate is configured elsewhere do not apply, and stay as they are."""
+    surroundings = {
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+        "ACCELERATE_MIXED_PRECISION": "fp16",
+        "ACCELERATE_USE_FSDP": "true",
+        "ACCELERATE_DYNAMO_BACKEND": "eager",
+        "ACCELERATE_TORCH_DEVICE": "meta",
+    }
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    accelerator = make_accelerator(TrainingSettings(device="cpu", precision="float32"))
+    weight = torch.ones((), requires_grad=True)
+    accelerator.backward(3 * weight)
+    assert weight.grad == 3
+    assert (accelerator.device.type, accelerator.mixed_precision) == ("cpu", "no")
+    assert accelerator.state.dynamo_plugin.backend.value == "NO"
+    assert {name: os.environ[name] for name in surroundings} == surroundings
 
 
 def test_a_device_that_is_not_there(monkeypatch):

@@ -1,6 +1,7 @@
 """Tests of distill.training.recorder: what a training leaves on disk for programs and for TensorBoard."""
 
 import json
+import math
 import resource
 import signal
 import struct
@@ -189,3 +190,19 @@ def test_a_run_folder_that_is_removed_is_made_again(tmp_path):
         path.rmdir() if path.is_dir() else path.unlink()
     recorder.write(HELDOUT)
     assert (len(lines(run)), len(events(run))) == (1, 1)
+
+
+def test_what_is_not_finite_is_no_number_of_json(begin, run):
+    """It is null for programs, after a resume as well, and TensorBoard is not given it."""
+    bad = attrs.evolve(TRAIN, components={"total": 2.0, "stft": math.nan, "kl": -math.inf})
+    begin().write(bad)
+    begin(resumed_at=1).write(attrs.evolve(HELDOUT, components={"total": math.inf}))
+    text = run.metrics.read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert [each["components"] for each in lines(run)] == [
+        {"total": 2.0, "stft": None, "kl": None},
+        {"total": None},
+    ]
+    tags = [value.tag for event in events(run) for value in event.summary.value]
+    assert tags == ["train/total", "speed/seconds_of_audio_per_second", "weight/stft"]

@@ -5,8 +5,8 @@ from attrs import evolve
 from torch import Tensor
 
 from distill.errors import DistillError
+from distill.loss.faults import described
 from distill.testing.checks.result import require_finite
-from distill.testing.faults import described
 from distill.testing.inputs import Kind, Material
 from distill.testing.outcome import Failed
 from distill.testing.subject import Subject, with_leaves
