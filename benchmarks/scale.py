@@ -84,7 +84,7 @@ def measure_reading(recordings: Path, folder: Path) -> None:
         }
     )
     decoded = streamed._held[0][1]  # noqa: SLF001  # what the stream has decoded
-    audio = sum(each.frames * each.channels for each in decoded) / RATE
+    audio = sum(each.samples * each.channels for each in decoded) / RATE
     for name, value in seconds.items():
         rate = audio if name.startswith("decoding") else batch * samples / RATE
         print(f"{name:32}{value * 1e3:8.2f} ms, {rate / value:8.0f} s of audio per second")
@@ -169,7 +169,7 @@ def stepping(
             made, mu, logvar = model(spectrogram, numbers)
             inputs = LossInputs(
                 prediction=Signal.from_spectrogram(
-                    made, representation, iterations=recipe.training.reconciliations
+                    made, representation, iterations=recipe.training.griffin_lim_iterations
                 ),
                 target=Signal.from_waveform(clips, representation, spectrogram=spectrogram),
                 posterior=Posterior(mu=mu, logvar=logvar),

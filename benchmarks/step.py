@@ -101,7 +101,7 @@ class Step:
         made, mu, logvar = self.outputs
         inputs = LossInputs(
             prediction=Signal.from_spectrogram(
-                made, self.representation, iterations=self.settings.reconciliations
+                made, self.representation, iterations=self.settings.griffin_lim_iterations
             ),
             target=Signal.from_waveform(self.waveform, self.representation, spectrogram=self.spectrogram),
             posterior=Posterior(mu=mu, logvar=logvar),

@@ -131,13 +131,13 @@ class Model:
             ConfigError: the recipe is not valid.
         """
         from distill.plugin.registry import Registry  # noqa: PLC0415  # making sounds needs no plugins
-        from distill.recipe import Recipe, read_recipe  # noqa: PLC0415  # as above
+        from distill.recipe import Recipe, move_renamed, read_recipe  # noqa: PLC0415  # as above
 
         recorded = self._tree.get("provenance", {})
         try:
             recipe = read_recipe(self._tree, Registry()).recipe
         except (RunError, TermError):
-            return structure(self._tree, Recipe)
+            return structure(move_renamed(self._tree), Recipe)
         return attrs.evolve(recipe, provenance=recipe.provenance | recorded)
 
     @cached_property

@@ -1,6 +1,6 @@
 """The recipe: all options of a training run, written and read as TOML. Loads no torch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, TypeAlias
@@ -25,11 +25,12 @@ DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
 """The default terms and their options. They were best in the measurements of `docs/sound.md`."""
 
 _RENAMED = {
-    "kl_warmup_fraction": "warmup_fraction",
-    "kl_weight_max": "weight_max",
-    "free_bits": "free_bits",
+    "training.kl_warmup_fraction": ("loss.kl.warmup_fraction", "removed in 0.4.0"),
+    "training.kl_weight_max": ("loss.kl.weight_max", "removed in 0.4.0"),
+    "training.free_bits": ("loss.kl.free_bits", "removed in 0.4.0"),
+    "training.reconciliations": ("training.griffin_lim_iterations", "removed in 0.5.0"),
 }
-"""Options that were under `[training]` in the first Distill, and their names under `[loss.kl]`."""
+"""The addresses of deprecated options, their current ones, and when they are removed."""
 
 _PYTHON = "python:"
 """The prefix of the module name in the provenance of a term that was given as a `TermSpec`."""
@@ -120,17 +121,17 @@ def read_recipe(
     tables["loss"] = {
         name if names.get(name) in options else names.get(name, name): options[name] for name in options
     }
-    sections = attrs.fields_dict(Recipe)
+    sections, warnings = attrs.fields_dict(Recipe), list[str]()
     for given_path, value in assignments:
         section, _, address = given_path.partition(".")
         short = section in names and section not in sections
-        path = f"loss.{given_path}" if short else given_path
+        path = _current(f"loss.{given_path}" if short else given_path, names, warnings)
         section, _, address = path.partition(".")
         name, dot, option = address.partition(".")
         canonical = f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
         assign(tables, canonical, value)
     problems: list[str] = []
-    warnings = _move_renamed(tables, {term.name for term in terms}, problems)
+    warnings += _move_renamed(tables, names, problems)
     for name, options in defaults.items():
         given = tables["loss"].get(name, {})
         tables["loss"][name] = {**options, **given} if isinstance(given, Mapping) else given
@@ -267,23 +268,54 @@ def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return table
 
 
-def _move_renamed(tree: dict[str, Any], chosen: set[str], problems: list[str]) -> list[str]:
+def _current(address: str, chosen: Container[str], warnings: list[str]) -> str:
+    """Return the current address of an option, with a warning if `address` is deprecated."""
+    current, removal = _RENAMED.get(address, (address, ""))
+    if current == address or not _has(current, chosen):
+        return address
+    warnings.append(f"{address} is deprecated and will be {removal}; it is now {current}")
+    return current
+
+
+def _has(address: str, chosen: Container[str]) -> bool:
+    section, name, *_ = address.split(".")
+    return section != "loss" or name in chosen
+
+
+def move_renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain data of a recipe with the options of older versions at their current addresses.
+
+    Raises:
+        ConfigError: One is also set at its current address, or belongs to a term without options.
+    """
+    tables, problems = deepcopy(dict(tree)), list[str]()
+    tables["loss"] = dict(_table(tables, "loss"))
+    _move_renamed(tables, tables["loss"], problems)
+    if problems:
+        raise ConfigError(*problems)
+    return tables
+
+
+def _move_renamed(tree: dict[str, Any], chosen: Container[str], problems: list[str]) -> list[str]:
     """Move options of older versions to their current addresses, and return the warnings."""
-    training, warnings = tree.get("training"), []
-    for old, new in _RENAMED.items():
+    training, warnings = tree.get("training"), list[str]()
+    for address, (current, _) in _RENAMED.items():
+        old = address.removeprefix("training.")
         if not isinstance(training, dict) or old not in training:
             continue
         value = training.pop(old)
-        table = tree["loss"].setdefault("kl", {}) if "kl" in chosen else {}
-        if "kl" not in chosen:
-            problems.append(f"training.{old}: is now loss.kl.{new}, and the term 'kl' is not chosen")
-        elif isinstance(table, dict) and new in table:
-            problems.append(f"training.{old}: is set as loss.kl.{new} too; keep the latter")
+        if not _has(current, chosen):
+            problems.append(f"{address}: is now {current}, and the term 'kl' is not chosen")
+            continue
+        *sections, new = current.split(".")
+        table = tree
+        for section in sections:
+            table = table.setdefault(section, {}) if isinstance(table, dict) else table
+        if isinstance(table, dict) and new in table:
+            problems.append(f"{address}: is set as {current} too; keep the latter")
         elif isinstance(table, dict):  # otherwise reported with the other problems
             table[new] = value
-            warnings.append(
-                f"training.{old} is deprecated and will be removed in 0.4.0; it is now loss.kl.{new}"
-            )
+            _current(address, chosen, warnings)
     return warnings
 
 

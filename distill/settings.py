@@ -173,7 +173,7 @@ class TrainingSettings:
             "a model and keeps its latents, else 0.5"
         },
     )
-    reconciliations: int = field(
+    griffin_lim_iterations: int = field(
         default=2,
         validator=validators.ge(0),
         metadata={

@@ -146,11 +146,13 @@ def test_the_base_model_can_be_loaded():
 
 
 def test_a_term_that_is_not_installed_is_not_needed(trained, tmp_path):
-    """The recipe has its options as plain data."""
+    """The recipe has its options as plain data, those of an older version under their new names."""
     run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
-    run.recipe.write_text(run.recipe.read_text() + "\n[loss.not_installed]\nweight = 0.5\n")
+    text = run.recipe.read_text().replace("griffin_lim_iterations = 2", "reconciliations = 3")
+    run.recipe.write_text(text + "\n[loss.not_installed]\nweight = 0.5\n")
     model = distill.load(run)
     assert model.recipe.loss["not_installed"] == {"weight": 0.5}
+    assert model.recipe.training.griffin_lim_iterations == 3
     assert model.recipe.training.steps == 4
 
 

@@ -11,7 +11,7 @@ import distill
 from distill import BalancerConfig, BalancerSpec, TermConfig, TermSpec, hookimpl
 from distill.errors import ConfigError, RunError, TermError
 from distill.plugin.registry import Registry
-from distill.recipe import DEFAULT_LOSS, differences, read_recipe
+from distill.recipe import DEFAULT_LOSS, differences, move_renamed, read_recipe
 
 OURS = f"distill {distill.__version__}"
 
@@ -171,6 +171,41 @@ class TestOptionsOfTheFirstDistill:
     def test_are_checked_at_their_new_path(self, old, new):
         """A value that does not fit is reported where it is now."""
         assert problems({"training": {old: "x"}}) == [f'loss.kl.{new}: expected a number, got "x"']
+
+
+class TestTheOldNameOfGriffinLimIterations:
+    """`training.reconciliations`, as recipes and runs of earlier versions have it."""
+
+    WARNING = (
+        "training.reconciliations is deprecated and will be removed in 0.5.0; "
+        "it is now training.griffin_lim_iterations"
+    )
+
+    def test_is_understood_with_a_warning(self):
+        """In a recipe, with `--set` on a recipe of either kind, and in a recipe whose terms are missing."""
+        old, new = {"training": {"reconciliations": 7}}, {"training": {"griffin_lim_iterations": 7}}
+        for tree, assignments in ((old, ()), ({}, [("training.reconciliations", 7)])):
+            draft = read_recipe(tree, Registry(discover=False), assignments=assignments)
+            assert draft.recipe.training.griffin_lim_iterations == 7
+            assert draft.warnings == (self.WARNING,)
+        draft = read_recipe(new, Registry(discover=False), assignments=[("training.reconciliations", 0)])
+        assert (draft.recipe.training.griffin_lim_iterations, draft.warnings) == (0, (self.WARNING,))
+        assert move_renamed(old) == new | {"loss": {}}
+
+    def test_is_not_set_beside_the_new_one(self):
+        """Which of two values was meant is not guessed."""
+        tree = {"training": {"reconciliations": 1, "griffin_lim_iterations": 2}}
+        problem = "training.reconciliations: is set as training.griffin_lim_iterations too; keep the latter"
+        assert problems(tree) == [problem]
+        with pytest.raises(ConfigError) as caught:
+            move_renamed(tree)
+        assert caught.value.problems == (problem,)
+
+    def test_is_checked_as_the_new_one(self):
+        """A value that is not allowed is reported at the new address."""
+        assert problems({"training": {"reconciliations": -1}}) == [
+            "training.griffin_lim_iterations: must be >= 0, got -1"
+        ]
 
 
 def test_the_tree_that_is_read_stays_as_it_is():

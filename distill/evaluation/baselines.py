@@ -76,7 +76,7 @@ def measure_recordings(split: Split | Stream, representation: MagnitudeIF, compo
     more than 2049 bins, they are derived from the inner products of at most 2048 evenly spaced frames.
     """
     bins = representation.bins
-    lengths = [recording.frames * recording.channels for recording in split.recordings]
+    lengths = [recording.samples * recording.channels for recording in split.recordings]
     limit = _share(lengths, _SECONDS * split.sample_rate)
     samples = sum(min(length, limit) for length in lengths)
     step = math.ceil(samples / representation.hop / _MOST_FRAMES)

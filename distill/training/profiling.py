@@ -126,7 +126,7 @@ def profile(
     for number in range(batches + 1):
         waveform = draw_clips(recordings, settings, samples, clips).to(device)
         drawn = draw_noise(model, representation, len(waveform), samples, noise)
-        iterations = settings.reconciliations
+        iterations = settings.griffin_lim_iterations
         with accelerator.autocast():
             inputs = predict(model, representation, waveform, drawn, iterations=iterations, progress=1.0)
         costs, output, posterior = _measure(loss, inputs)

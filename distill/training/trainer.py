@@ -143,7 +143,7 @@ class Trainer:
         self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
     ) -> dict[str, Tensor]:
         """Reconstruct waveforms `[B, N]` and return the components of the loss."""
-        iterations = self.settings.reconciliations
+        iterations = self.settings.griffin_lim_iterations
         inputs = predict(
             model, self.representation, waveform, noise, iterations=iterations, progress=progress
         )

@@ -1,6 +1,7 @@
 """Tests of `distill train`: what it reads, what it refuses, and which run it goes on with."""
 
 import json
+import shutil
 import tomllib
 
 import numpy as np
@@ -243,15 +244,22 @@ def test_an_alias_overrides_what_a_config_says_of_its_term(distill, recordings, 
     assert list(recipe["loss"]) == ["stft", "reconstruction", "kl"]
 
 
+@pytest.fixture(scope="module")
+def finished(distill, recordings, tmp_path_factory, tiny):
+    """Train two steps of a run that is not to be changed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    words = ("--loss", "recon,kl", *tiny, "--steps", 2, "--out", folder)
+    assert distill("train", recordings, *words).status == 0
+    return folder
+
+
 class TestResuming:
     """`--resume` with a run that is finished, longer, or told to be another one."""
 
     @pytest.fixture
-    def run(self, distill, recordings, here, tiny):
-        """Train two steps."""
-        words = ("--loss", "recon,kl", *tiny, "--steps", 2, "--out", "run")
-        assert distill("train", recordings, *words).status == 0
-        return here / "run"
+    def run(self, finished, here):
+        """Copy that run, so that a test may change it."""
+        return shutil.copytree(finished, here / "run")
 
     def steps(self, run):
         """Return the steps whose training was recorded."""

@@ -59,8 +59,8 @@ def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fract
             skipped.append(Skipped(name, reason))
             continue
         digest = hashlib.blake2b(samples.data, digest_size=16).hexdigest()
-        frames, channels = resampled.shape
-        recordings.append(Recording(name, channels, frames, offset=offset, digest=digest))
+        length, channels = resampled.shape
+        recordings.append(Recording(name, channels, length, offset=offset, digest=digest))
         blocks.append(resampled.reshape(-1))
         offset += resampled.size
     if not recordings:

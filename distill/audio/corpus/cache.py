@@ -27,7 +27,7 @@ from distill.storage.files import write_whole
 
 Progress = Callable[[int, int], None]
 
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "manifest.json"
 _SHOWN = 10
 
@@ -39,14 +39,14 @@ class Recording:
     Attributes:
         name: its path relative to the corpus.
         channels: its number of channels.
-        frames: its length in samples per channel, at the sample rate of the corpus.
+        samples: its length in samples per channel, at the sample rate of the corpus.
         offset: its position in the cache, in samples.
         digest: a digest of the samples in its file, equal for files with equal samples.
     """
 
     name: str
     channels: int
-    frames: int
+    samples: int
     offset: int
     digest: str
 
@@ -127,7 +127,7 @@ def _build(
                     Recording(
                         candidate.name,
                         decoded.channels,
-                        decoded.frames,
+                        decoded.samples,
                         offset=start // 4,
                         digest=decoded.digest,
                     )

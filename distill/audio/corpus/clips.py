@@ -22,12 +22,12 @@ class Split:
     recordings: tuple[Recording, ...]
     sample_rate: int
     _samples: NDArray[np.float32] = field(repr=False)
-    _frames: Tensor = field(init=False, repr=False)
+    _lengths: Tensor = field(init=False, repr=False)
     _channels: Tensor = field(init=False, repr=False)
 
-    @_frames.default
-    def _measure_frames(self) -> Tensor:
-        return torch.tensor([recording.frames for recording in self.recordings], dtype=torch.int64)
+    @_lengths.default
+    def _measure_lengths(self) -> Tensor:
+        return torch.tensor([recording.samples for recording in self.recordings], dtype=torch.int64)
 
     @_channels.default
     def _measure_channels(self) -> Tensor:
@@ -36,7 +36,7 @@ class Split:
     @property
     def seconds(self) -> float:
         """The total length of all recordings, in seconds."""
-        return sum(recording.frames for recording in self.recordings) / self.sample_rate
+        return sum(recording.samples for recording in self.recordings) / self.sample_rate
 
     def read(self, recording: Recording) -> Tensor:
         """Return a whole recording `[C, N]`."""
@@ -54,20 +54,20 @@ class Split:
         end by up to a quarter, so that starts and ends are learned, too.
         """
         chosen = torch.multinomial(
-            self._frames.double() ** 0.25, clips, replacement=True, generator=generator
+            self._lengths.double() ** 0.25, clips, replacement=True, generator=generator
         )
-        frames = self._frames[chosen]
+        lengths = self._lengths[chosen]
         channels = _draw_below(self._channels[chosen], generator)
-        over = torch.where(frames < samples, 0, samples // 4)
-        first = (frames - samples).clamp(max=0) - over
-        last = (frames - samples).clamp(min=0) + over
+        over = torch.where(lengths < samples, 0, samples // 4)
+        first = (lengths - samples).clamp(max=0) - over
+        last = (lengths - samples).clamp(min=0) + over
         starts = first + _draw_below(last - first + 1, generator)
         drawn = torch.stack([chosen, channels, starts], dim=1)
         wanted = drawn.tolist() if rows is None else drawn[list(rows)].tolist()
         out = np.zeros((len(wanted), samples), np.float32)
         for row, (index, channel, start) in zip(out, wanted, strict=True):
             recording = self.recordings[index]
-            begin, end = max(start, 0), min(start + samples, recording.frames)
+            begin, end = max(start, 0), min(start + samples, recording.samples)
             row[begin - start : end - start] = self._map(recording)[begin:end, channel]
         return torch.from_numpy(out)
 
@@ -79,7 +79,7 @@ class Split:
         """Restore the state that `state_dict` returned."""
 
     def _map(self, recording: Recording) -> NDArray[np.float32]:
-        end = recording.offset + recording.frames * recording.channels
+        end = recording.offset + recording.samples * recording.channels
         return self._samples[recording.offset : end].reshape(-1, recording.channels)
 
 

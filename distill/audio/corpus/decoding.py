@@ -26,10 +26,10 @@ class UnusableError(Exception):
 
 @frozen
 class Decoded:
-    """The result of decoding: channels, `frames` (samples per channel), and a digest of the samples."""
+    """The result of decoding: channels, `samples` per channel, and a digest of the samples."""
 
     channels: int
-    frames: int
+    samples: int
     digest: str
 
 
@@ -42,7 +42,7 @@ def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> De
         UnusableError: the file is not audio or is damaged, or it holds no samples, non-finite samples or only
             silence. Blocks may have been written before.
     """
-    frames, silent, digest = 0, True, hashlib.blake2b(digest_size=16)
+    samples, silent, digest = 0, True, hashlib.blake2b(digest_size=16)
     with _open(path) as sound:
         channels = sound.channels
         blocks = _read(sound, digest.update)
@@ -51,14 +51,14 @@ def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> De
         for block in blocks:
             # Checked after resampling, which keeps non-finite samples and may itself overflow.
             _require_finite(block)
-            frames += len(block)
+            samples += len(block)
             silent = silent and not block.any()
             write(block)
-    if not frames:
+    if not samples:
         raise UnusableError(f"is shorter than one sample at {sample_rate} Hz")
     if silent:
         raise UnusableError("is silent throughout")
-    return Decoded(channels, frames, digest.hexdigest())
+    return Decoded(channels, samples, digest.hexdigest())
 
 
 def decode_whole(path: Path) -> tuple[Block, int]:
@@ -102,19 +102,19 @@ def _open(path: Path) -> _Stream:
 
 
 def _read(sound: _Stream, see: Callable[[memoryview], object] = lambda _: None) -> Iterator[Block]:
-    frames = 0
+    samples = 0
     try:
         while len(block := sound.read(_BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
-            frames += len(block)
+            samples += len(block)
             see(block.data)
             yield block
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
         raise UnusableError(f"is damaged: {reason}") from error
     # For an MP3 without a table of contents, libsndfile estimates the length.
-    if frames < sound.frames < _UNKNOWN_FRAMES and sound.format != "MP3":
-        raise UnusableError(f"is damaged: {frames} of its {sound.frames} frames can be decoded")
-    if not frames:
+    if samples < sound.frames < _UNKNOWN_FRAMES and sound.format != "MP3":
+        raise UnusableError(f"is damaged: {samples} of its {sound.frames} samples can be decoded")
+    if not samples:
         raise UnusableError("holds no samples")
 
 

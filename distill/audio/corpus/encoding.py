@@ -21,7 +21,7 @@ class Piece:
     """A recording, or a part of one, whose `name` then contains the second at which it begins."""
 
     name: str
-    frames: int
+    samples: int
     channels: int
     flac: bytes
 
@@ -45,9 +45,9 @@ def encode(candidate: Candidate, sample_rate: int) -> Encoded:
     rest: list[Block] = []
 
     def cut(samples: Block) -> None:
-        frames, channels = samples.shape
+        length, channels = samples.shape
         name = f"{candidate.name}@{len(pieces) * _PIECE_SECONDS}s"
-        pieces.append(Piece(name, frames, channels, _flac(samples, sample_rate)))
+        pieces.append(Piece(name, length, channels, _flac(samples, sample_rate)))
 
     def take(block: Block) -> None:
         if block.shape[1] > _MOST_CHANNELS:

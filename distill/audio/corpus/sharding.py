@@ -85,7 +85,7 @@ class _Shards:
     def add(self, pieces: tuple[Piece, ...]) -> None:
         for piece in pieces:
             self.gathered.append(piece)
-            self.samples += piece.frames * piece.channels
+            self.samples += piece.samples * piece.channels
             if self.samples >= self.limit:
                 self._write()
 
@@ -104,7 +104,7 @@ class _Shards:
                     tar.write({"__key__": key, "flac": piece.flac, "name": piece.name.encode()})
             file.flush()
             os.fsync(file.fileno())
-        frames = sum(piece.frames for piece in self.gathered)
+        frames = sum(piece.samples for piece in self.gathered)
         size = path.stat().st_size
         self.written.append(Shard(path.name, size, len(self.gathered), frames, self.samples))
         self.gathered, self.samples = [], 0

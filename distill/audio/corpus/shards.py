@@ -31,7 +31,8 @@ _RESTORE = "Restore it from a copy, or write the shards again with `distill shar
 class Shard:
     """A tar file: its size in bytes, its number of pieces of recordings, and their lengths.
 
-    `frames` is the total of samples per channel, `samples` that of the samples of all channels.
+    `frames`, a name that shards.json keeps, is the total of samples per channel; `samples` is that of the
+    samples of all channels.
     """
 
     name: str

@@ -30,9 +30,9 @@ def test_arrays_are_what_files_are(tmp_path):
         for mine, theirs in zip(one.recordings, other.recordings, strict=True):
             assert (mine.name, mine.digest, mine.channels) == (theirs.name, theirs.digest, theirs.channels)
             expected = other.read(theirs)
-            assert abs(mine.frames - theirs.frames) <= 1  # a stream may end a sample later
-            frames = min(mine.frames, theirs.frames)
-            torch.testing.assert_close(one.read(mine)[:, :frames], expected[:, :frames], atol=1e-4, rtol=0)
+            assert abs(mine.samples - theirs.samples) <= 1  # a stream may end a sample later
+            samples = min(mine.samples, theirs.samples)
+            torch.testing.assert_close(one.read(mine)[:, :samples], expected[:, :samples], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def assert_whole(contents):
     """The samples as written above: frame after frame, channels interleaved, files in order."""
     expected = [0.5, 0.25, -0.5, 0.125, -0.125, 0.25, -0.25, 0.75]
     np.testing.assert_array_equal(contents.samples, np.float32(expected))
-    assert [(r.name, r.channels, r.frames, r.offset) for r in contents.recordings] == [
+    assert [(r.name, r.channels, r.samples, r.offset) for r in contents.recordings] == [
         ("a.wav", 1, 3, 0),
         ("b.wav", 2, 2, 3),
         ("c.wav", 1, 1, 7),
@@ -128,7 +128,7 @@ def test_a_change_in_the_files_decodes_anew(folder, decoded, change):
 def test_other_settings_decode_anew(folder, decoded, monkeypatch):
     """Another sample rate, version of libsndfile or source makes the cache stale."""
     open_at(folder)
-    assert open_at(folder, sample_rate=16000).recordings[0].frames == 6
+    assert open_at(folder, sample_rate=16000).recordings[0].samples == 6
     monkeypatch.setattr(soundfile, "__libsndfile_version__", "99")
     open_at(folder, sample_rate=16000)
     assert len(decoded) == 12

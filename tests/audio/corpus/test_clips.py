@@ -24,9 +24,9 @@ def split_of(*recordings):
     )
 
 
-def counting(frames, channels=1, start=1):
+def counting(samples, channels=1, start=1):
     """Make a recording whose samples count up from `start`, channel after channel."""
-    return start + np.arange(frames * channels).reshape(channels, frames).T
+    return start + np.arange(samples * channels).reshape(channels, samples).T
 
 
 def seeded(seed=0):
@@ -45,7 +45,7 @@ def test_read():
 
 
 def test_seconds():
-    """The length counts frames, not samples: 4 and 3 frames at 10 Hz are 0.7 s."""
+    """The length counts samples per channel: 4 and 3 at 10 Hz are 0.7 s."""
     assert split_of(counting(4), counting(3, channels=2)).seconds == pytest.approx(0.7)
     assert split_of().seconds == 0
 
@@ -94,7 +94,7 @@ def test_every_channel_is_drawn():
 
 
 def test_the_fourth_root_of_the_length_is_the_odds():
-    """Of 100 frames and 1600 the longer is drawn twice as often (16 to the power of 1/4)."""
+    """Of 100 samples and 1600 the longer is drawn twice as often (16 to the power of 1/4)."""
     split = split_of(counting(100), counting(1600, start=10_000))
     longer = (split.draw(5000, 8, seeded()).amax(dim=1) >= 10_000).float().mean()
     assert longer == pytest.approx(2 / 3, abs=0.02)
@@ -111,13 +111,13 @@ def test_clips_are_pieces_of_one_channel_among_zeros(shapes, samples, seed):
     arrays = [counting(*shape, start=1000 * (i + 1)) for i, shape in enumerate(shapes)]
     for clip in split_of(*arrays).draw(20, samples, seeded(seed)).numpy():
         sounding = clip[clip > 0]
-        frames, channels = shapes[int(sounding[0]) // 1000 - 1]
-        channel = int(sounding[0]) % 1000 // frames
+        length, channels = shapes[int(sounding[0]) // 1000 - 1]
+        channel = int(sounding[0]) % 1000 // length
         assert channel < channels
         assert (np.diff(np.flatnonzero(clip)) == 1).all()
         assert (np.diff(sounding) == 1).all()
-        assert int(sounding[-1]) % 1000 // frames == channel
-        assert len(sounding) >= min(frames, samples - samples // 4)
+        assert int(sounding[-1]) % 1000 // length == channel
+        assert len(sounding) >= min(length, samples - samples // 4)
 
 
 @given(seed=st.integers(0, 1000), rows=st.lists(st.integers(-6, 5), max_size=8))

@@ -35,7 +35,7 @@ def test_pieces_of_half_a_minute_to_a_minute(tmp_path, seconds, pieces):
     """Their names say where they begin, unless there is one; together they are the recording, to the bit."""
     noise = np.random.default_rng(0).integers(-9999, 9999, (round(seconds * RATE), 2)).astype(np.int16)
     made, decoded = encoded(tmp_path / "a.wav", noise)
-    assert {piece.name: piece.frames / RATE for piece in made.pieces} == pieces
+    assert {piece.name: piece.samples / RATE for piece in made.pieces} == pieces
     assert {piece.channels for piece in made.pieces} == {2}
     assert np.array_equal(np.concatenate(decoded) * 2**15, noise)
     assert made.digest == decode(tmp_path / "a.wav", RATE, lambda _: None).digest

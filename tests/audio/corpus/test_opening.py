@@ -42,7 +42,7 @@ def test_a_folder_of_many_kinds(tmp_path):
     write_tone(folder / "b" / "c.ogg", sample_rate=8000, seconds=0.3)
     write_tone(folder / "d.aiff", sample_rate=22050, seconds=0.2)
     corpus = opened(folder, heldout_fraction=0)
-    assert [(r.name, r.channels, r.frames) for r in corpus.train.recordings] == [
+    assert [(r.name, r.channels, r.samples) for r in corpus.train.recordings] == [
         ("a.wav", 2, 800),
         ("b/b.flac", 6, 800),
         ("b/c.ogg", 1, 2400),

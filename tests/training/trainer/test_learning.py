@@ -45,12 +45,12 @@ class Listening(nn.Module):
         return 0 * inputs.view(LogMagnitude())[0].mean()
 
 
-@pytest.mark.parametrize("reconciliations", [0, 3])
-def test_terms_hear_frames_that_are_reconciled(make, monkeypatch, reconciliations):
+@pytest.mark.parametrize("iterations", [0, 3])
+def test_terms_hear_the_result_of_griffin_lim_iterations(make, monkeypatch, iterations):
     """As often as the setting says, the prediction alone, in training and measuring alike."""
     monkeypatch.setattr(Listening, "heard", Counter())
-    make(Listening, steps=1, evaluations=1, reconciliations=reconciliations).train()
-    assert Listening.heard == {(reconciliations, 0): 2}
+    make(Listening, steps=1, evaluations=1, griffin_lim_iterations=iterations).train()
+    assert Listening.heard == {(iterations, 0): 2}
 
 
 def test_a_seed_decides_everything(make):
