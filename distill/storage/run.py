@@ -1,8 +1,6 @@
 """The run folder: the paths of a training run's files, its recipe and its metrics. Imports no torch."""
 
-import json
-import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,8 @@ from attrs import frozen
 
 from distill.config import load_toml
 from distill.errors import RunError
-from distill.storage.files import append_whole, naming, write_whole
+from distill.storage.files import append_whole, naming
+from distill.storage.metrics import line_of, read_metrics, rewind_metrics
 
 
 @frozen
@@ -127,7 +126,7 @@ class Run:
         Raises:
             RunError: the file cannot be written.
         """
-        lines = "".join(map(_line, records))
+        lines = "".join(map(line_of, records))
         with naming(self.metrics):
             self.folder.mkdir(parents=True, exist_ok=True)  # it may have been removed during the training
             append_whole(self.metrics, lines.encode())
@@ -136,43 +135,27 @@ class Run:
         """Yield the records of `metrics.jsonl`, without a truncated last one.
 
         Raises:
-            RunError: another one is damaged.
+            RunError: another one is damaged, or the file cannot be read.
         """
-        if not self.metrics.exists():
-            return
-        lines = self.metrics.read_bytes().splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                record = json.loads(line)
-            except ValueError:  # not JSON, or not UTF-8
-                record = None
-            if isinstance(record, dict) and "step" in record:
-                yield record
-            elif number < len(lines):
-                raise RunError(
-                    f"line {number} is not a record of a training run",
-                    culprit=str(self.metrics),
-                    remedy="Restore the file from a copy, or remove the line.",
-                )
+        metrics = read_metrics(self.metrics)
+        for number in metrics.damaged:
+            raise RunError(
+                f"line {number} is not a record of a training run",
+                culprit=str(self.metrics),
+                remedy="Restore the file from a copy, or remove the line.",
+            )
+        yield from metrics.records
 
-    def forget_metrics_after(self, step: int) -> None:
-        """Drop the records of steps after `step`, which a resumed run repeats."""
-        kept = [record for record in self.read_metrics() if record["step"] <= step]
+    def rewind_metrics(
+        self, reported: Mapping[str, int], step: int, records: Iterable[Mapping[str, Any]] = ()
+    ) -> Path | None:
+        """Drop the records that a run resumed at `step` writes again; see `metrics.rewind_metrics`.
+
+        Raises:
+            RunError: the file cannot be read or written.
+        """
         with naming(self.metrics):
-            write_whole(self.metrics, "".join(map(_line, kept)).encode())
-
-
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(_finite(record), allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Return JSON data in which None replaces the numbers that are not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
+            return rewind_metrics(self.metrics, reported, step, records)
 
 
 def free_run(parent: Path, name: str, *, reserved: Collection[Path] = ()) -> Run:

@@ -93,7 +93,7 @@ class Summary:
         )
 
 
-About: TypeAlias = Literal["recipe", "checkpoint", "overfitting", "tensorboard"]
+About: TypeAlias = Literal["recipe", "checkpoint", "overfitting", "metrics", "tensorboard"]
 
 
 @frozen(kw_only=True)
@@ -101,8 +101,8 @@ class TrainingWarning:
     """A warning of a run that continues. `str()` returns the message.
 
     `about` is `"recipe"` for options of older versions, `"checkpoint"` for a damaged checkpoint,
-    `"overfitting"` for a held-out loss that keeps rising, and `"tensorboard"` for events that cannot be
-    written.
+    `"overfitting"` for a held-out loss that keeps rising, `"metrics"` for damaged lines of `metrics.jsonl`,
+    and `"tensorboard"` for events that cannot be written.
     """
 
     about: About

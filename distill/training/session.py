@@ -21,7 +21,7 @@ from distill.training.devices import make_accelerator
 from distill.training.finishing import finish
 from distill.training.interruption import Interrupted
 from distill.training.observing import About, Extent, Observer, Outcome, Silent, Summary, TrainingWarning
-from distill.training.recorder import Recorder
+from distill.training.recorder import Recorder, Reported
 from distill.training.starting import Start, start
 from distill.training.trainer import Record, Trainer
 
@@ -106,8 +106,8 @@ def carry_out(
     )
     settings = draft.recipe.training
     try:
-        warn = partial(audience.warn, "tensorboard")
-        recorder = Recorder(run, resumed_at=resumed_at, warn=warn) if main else None
+        resumed = Reported.of(state) if resume else None
+        recorder = Recorder(run, resumed=resumed, warn=audience.warn) if main else None
         trainer = Trainer(
             settings,
             accelerator,

@@ -5,10 +5,11 @@ Shapes: `B` clips in a batch, `N` samples.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import attrs
 import torch
 from accelerate import Accelerator
 from attrs import frozen
@@ -26,6 +27,7 @@ from distill.storage.run import Run
 from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
 from distill.training.interruption import Interrupted, noting_signals
 from distill.training.optimization import Optimization
+from distill.training.window import Window
 
 _RISES_THAT_WARN = 5
 _CLIPS_TO_EVALUATE = 16
@@ -83,10 +85,13 @@ class Trainer:
         )
         self.clip_samples = clip_samples(settings, representation, model)
         self.clips = torch.Generator().manual_seed(settings.seed)
-        self.noise = torch.Generator(device).manual_seed(settings.seed)
+        # On the CPU, so that a run can go on with another device, and its noise is the same on each.
+        self.noise = torch.Generator().manual_seed(settings.seed)
         self.optimization = Optimization(settings, accelerator, self.vae, self.loss)
         self.step, self.seconds, self.evaluations = 0, 0.0, 0
         self.heldout_totals: list[float] = []
+        self._window = Window(0, 0.0, device)
+        self._unsaved: list[dict[str, Any]] = []  # the records since the last checkpoint
 
     def train(self, state: dict[str, Any] | None = None) -> None:
         """Train for the number of steps or minutes in the settings, from a checkpoint's state if given.
@@ -100,18 +105,19 @@ class Trainer:
         if state is not None:
             self._restore(state)
         self.model = self.accelerator.prepare_model(self.vae)
-        self._begin_window()
-        started = time.monotonic() - self.seconds
+        self._started = time.monotonic() - self.seconds
         saved, interrupted = self.seconds, False
+        if state is not None:
+            self._catch_up(evaluation_due=state.get("evaluation_due", False))
         with noting_signals() as signals:
             while self.progress < 1:
                 self._take_step()
                 window_ends = self.step % self.settings.log_every == 0
                 if window_ends or self.accelerator.num_processes == 1:
-                    self.seconds, interrupted = self._agreed(time.monotonic() - started, len(signals))
-                if window_ends or interrupted or self.progress >= 1:
-                    self._log()
-                if self.progress * self.settings.evaluations >= self.evaluations + 1:
+                    self.seconds, interrupted = self._agreed(self._elapsed, len(signals))
+                if window_ends or self.progress >= 1:
+                    self._log(self._next_window())
+                if self._evaluation_is_due:
                     self._evaluate()
                 if interrupted:
                     self.save()
@@ -122,11 +128,30 @@ class Trainer:
         self.save()
 
     @property
+    def _elapsed(self) -> float:
+        """The training time until now, in seconds. That of a resumed run includes the time before."""
+        return time.monotonic() - self._started
+
+    @property
+    def _evaluation_is_due(self) -> bool:
+        return self.progress * self.settings.evaluations >= self.evaluations + 1
+
+    @property
     def progress(self) -> float:
         """The fraction of the training that is done, 0..1."""
+        return self._progress_at(self.step)
+
+    def _progress_at(self, step: int) -> float:
         if self.settings.steps is not None:
-            return min(1.0, self.step / self.settings.steps)
+            return min(1.0, step / self.settings.steps)
         return min(1.0, self.seconds / (60 * (self.settings.time_limit or math.inf)))
+
+    def _catch_up(self, *, evaluation_due: bool) -> None:
+        """Report what a listener that raised an exception, and so saved a checkpoint, has prevented."""
+        if self._window.steps and self.step % self.settings.log_every == 0:
+            self._log(self._next_window())
+        if evaluation_due:
+            self._evaluate()
 
     def _take_step(self) -> None:
         """Train on one batch, without synchronizing with the device."""
@@ -134,10 +159,13 @@ class Trainer:
         self.loss.train()
         waveform = self._draw_clips()
         components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
-        norms = self.optimization.differentiate(components)
-        self._add_to_window(components | norms)
-        self.optimization.step(self.step, self.progress, self._bad)
+        components = components | self.optimization.differentiate(components)
+        ended = None if self._window.fits(components) else self._next_window(self._window.bad)
+        self._add_to_window(components)
+        self.optimization.step(self.step, self.progress, self._window.bad)
         self.step += 1
+        if ended is not None:  # logged after the step, since a listener that raises saves a checkpoint
+            self._log(ended)
 
     def _compute(
         self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
@@ -153,54 +181,46 @@ class Trainer:
         """Draw the clips of a step that belong to this process: `[B, N]`."""
         rows = self._share(torch.arange(self.settings.batch_size)).tolist()
         clips = draw_clips(self.corpus.train, self.settings, self.clip_samples, self.clips, rows)
-        device = self.accelerator.device
-        # Only copies from pinned memory to CUDA are asynchronous.
-        clips = clips.pin_memory() if device.type == "cuda" else clips
-        return clips.to(device, non_blocking=True)
+        return self._moved(clips)
 
     def _draw_noise(self) -> Tensor:
         clips = self.settings.batch_size
-        return self._share(draw_noise(self.vae, self.representation, clips, self.clip_samples, self.noise))
+        noise = draw_noise(self.vae, self.representation, clips, self.clip_samples, self.noise)
+        return self._moved(self._share(noise))
+
+    def _moved(self, batch: Tensor) -> Tensor:
+        device = self.accelerator.device
+        # Only copies from pinned memory to CUDA are asynchronous.
+        batch = batch.pin_memory() if device.type == "cuda" else batch
+        return batch.to(device, non_blocking=True)
 
     def _share(self, batch: Tensor) -> Tensor:
         return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
 
-    def _begin_window(self) -> None:
-        """Start a window of steps between two records, whose components are summed on the device."""
-        self._names: list[str] = []
-        self._sum = self._last = torch.zeros((), device=self.accelerator.device)
-        self._bad = torch.zeros((), device=self.accelerator.device)
-        self._window = self.step, time.monotonic()
+    def _next_window(self, bad: Tensor | None = None) -> Window:
+        """Begin another window of steps between two records, and return the one that ends."""
+        ended, device = self._window, self.accelerator.device
+        self._window = Window(self.step, self._elapsed, device, bad)
+        return ended
 
     def _add_to_window(self, components: dict[str, Tensor]) -> None:
-        names = list(components)
-        if self._names not in ([], names):  # a term has started
-            self._log()
-        self._names = names
-        values = torch.stack([value.detach().float() for value in components.values()])
-        # From the first non-finite step on, its components are kept and optimizer steps are skipped.
-        self._last = torch.where(self._bad > 0, self._last, values)
-        decisive = [name for name in names if ComponentName.parse(name).is_decisive]
-        finite = torch.stack([components[name] for name in decisive]).isfinite().all()
-        self._bad = torch.maximum(self._bad, (~finite).float())
+        """Add a step to the window. From the first non-finite step on, optimizer steps are skipped."""
+        bad = (~self._window.is_finite(components)).float()
         if self.accelerator.num_processes > 1:  # a non-finite value in one process stops all
-            self._bad = self.accelerator.reduce(self._bad, reduction="sum").clamp(max=1)
-        self._sum = self._sum + values
+            bad = self.accelerator.reduce(bad, reduction="sum")
+        self._window.add(components, bad)
 
-    def _log(self) -> None:
-        """Report the means since the last record. Only here does the host wait for the device."""
-        first, began = self._window
-        steps = self.step - first
-        window = torch.cat([self._bad[None], self._sum / max(steps, 1), self._last])
-        bad, *values = self.accelerator.reduce(window, reduction="mean").tolist()
-        means = dict(zip(self._names, values[: len(self._names)], strict=True))
+    def _log(self, window: Window) -> None:
+        """Report the means of a window. Only here does the host wait for the device."""
+        reduced = self.accelerator.reduce(window.packed(), reduction="mean")
+        bad, means, last = window.unpack(reduced.tolist())
         if bad:
-            self._stop_for(dict(zip(self._names, values[len(self._names) :], strict=True)), first)
-        seconds_of_audio = (
-            steps * self.settings.batch_size * self.clip_samples / self.representation.sample_rate
-        )
-        self._report("train", means, seconds_of_audio / (time.monotonic() - began))
-        self._begin_window()
+            self._next_window()  # a run that goes on with other weights begins a new window
+            self._stop_for(last, window.first)
+        clips = window.steps * self.settings.batch_size
+        seconds_of_audio = clips * self.clip_samples / self.representation.sample_rate
+        seconds = max(self._elapsed - window.seconds, 1e-6)
+        self._report(self._record("train", means, step=window.end, audio_rate=seconds_of_audio / seconds))
 
     def _stop_for(self, components: dict[str, float], window: int) -> None:
         self.save()
@@ -235,8 +255,8 @@ class Trainer:
         components = self._compute(self.vae, waveform, noise=None, progress=1.0)
         names, values = list(components), torch.stack(list(components.values()))
         means = dict(zip(names, values.tolist(), strict=True))
-        self._report("heldout", means, 0.0)
         self.heldout_totals.append(means[TOTAL])
+        self._report(self._record("heldout", means, step=self.step, audio_rate=0.0))
         last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
         if len(last) > _RISES_THAT_WARN and all(before < after for before, after in pairwise(last)):
             self._tell(
@@ -245,22 +265,22 @@ class Trainer:
                 f"{last[-1]:.4g}: the model overfits its training recordings. Stop here, or add recordings.",
             )
 
-    def _report(self, split: str, components: dict[str, float], audio_rate: float) -> None:
-        if not self.accelerator.is_main_process:
-            return
+    def _record(self, split: str, components: dict[str, float], *, step: int, audio_rate: float) -> Record:
         parsed = {name: ComponentName.parse(name) for name in components}
-        weights = {name.term: components[key] for key, name in parsed.items() if name.kind == "weight"}
-        shown = {key: components[key] for key, name in parsed.items() if not name.is_weighting}
-        record = Record(
-            step=self.step,
+        return Record(
+            step=step,
             split=split,
             seconds=round(self.seconds, 3),
-            components=shown,
-            weights=weights,
-            progress=self.progress,
+            components={key: components[key] for key, name in parsed.items() if not name.is_weighting},
+            weights={name.term: components[key] for key, name in parsed.items() if name.kind == "weight"},
+            progress=self._progress_at(step),
             audio_rate=round(audio_rate, 3),
         )
-        self._tell(self.report, record)
+
+    def _report(self, record: Record) -> None:
+        if self.accelerator.is_main_process:
+            self._unsaved.append(attrs.asdict(record))
+            self._tell(self.report, record)
 
     def _tell(self, listener: Callable[[T], None], message: T) -> None:
         """Call a listener. If it raises an exception, save a checkpoint and raise the exception again."""
@@ -274,10 +294,20 @@ class Trainer:
         """Save the model, and a checkpoint from which the training continues exactly."""
         if not self.accelerator.is_main_process:
             return
-        state = {
+        save_checkpoint(self.run.checkpoints, self.step, self.state_dict())
+        self._unsaved.clear()
+        save_state(self.run.model, self.vae.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of a checkpoint, from which the training continues exactly.
+
+        `records` are those since the last checkpoint, in case their lines are lost.
+        """
+        return {
             "step": self.step,
             "seconds": self.seconds,
             "evaluations": self.evaluations,
+            "evaluation_due": self._evaluation_is_due,
             "heldout_totals": self.heldout_totals,
             "weights": self.loss.weights_at(1.0),
             "model": self.vae.state_dict(),
@@ -286,16 +316,11 @@ class Trainer:
             "clips": self.clips.get_state(),
             "noise": self.noise.get_state(),
             "corpus": self.corpus.train.state_dict(),
+            "window": self._window.state_dict(),
+            "records": list(self._unsaved),
         }
-        save_checkpoint(self.run.checkpoints, self.step, state)
-        save_state(self.run.model, self.vae.state_dict())
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.evaluations = state["evaluations"]
-        # Totals are comparable only with equal weights.
-        weights = self.loss.weights_at(1.0)
-        self.heldout_totals = state["heldout_totals"] if state.get("weights", weights) == weights else []
+    def _restore(self, state: Mapping[str, Any]) -> None:
         try:
             self.vae.load_state_dict(state["model"])
             self.loss.load_state_dict(state.get("loss", {}))
@@ -305,10 +330,29 @@ class Trainer:
                 culprit=str(self.run.folder),
                 remedy="Restore recipe.toml as the training wrote it.",
             ) from error
+        try:
+            self._restore_progress(state)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise RunError(
+                "its checkpoint does not hold the whole state of a training run",
+                culprit=str(self.run.folder),
+                remedy="Restore it from a copy, or train again.",
+            ) from error
+
+    def _restore_progress(self, state: Mapping[str, Any]) -> None:
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.evaluations = state["evaluations"]
+        # Totals are comparable only with equal weights.
+        weights = self.loss.weights_at(1.0)
+        self.heldout_totals = [*state["heldout_totals"]] if state.get("weights", weights) == weights else []
         self.optimization.load_state_dict(state)
         self.clips.set_state(state["clips"])
         self.noise.set_state(state["noise"])
         self.corpus.train.load_state_dict(state.get("corpus", {}))
+        device = self.accelerator.device
+        # Distill 0.2.0 saved no window.
+        saved = state.get("window")
+        self._window = Window.restored(saved, device) if saved else Window(self.step, self.seconds, device)
 
     def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
         """Return the longest time of all processes, and whether any of them received a signal."""

@@ -110,17 +110,6 @@ def test_a_damaged_record_before_others_is_an_error(run, line):
     )
 
 
-def test_records_of_steps_to_be_taken_again_are_forgotten(run):
-    """Those after the step go, and what a kill cut short with them, so that later ones can follow."""
-    run.append_metrics([record(1), record(2), record(2, "heldout"), record(3)])
-    with run.metrics.open("a") as file:
-        file.write('{"step": 4')
-    run.forget_metrics_after(2)
-    run.append_metrics([record(3)])
-    assert list(run.read_metrics()) == [record(1), record(2), record(2, "heldout"), record(3)]
-    assert [path.name for path in run.folder.iterdir() if "partial" in path.name] == []
-
-
 def test_a_run_is_named_after_its_corpus_and_numbered(tmp_path):
     """A name that is taken gets the first number that is free."""
     assert free_run(tmp_path, "drums").folder == tmp_path / "drums"

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import attrs
 import pytest
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
 
 from distill.errors import RunError
 from distill.storage.run import Run
-from distill.training.recorder import Recorder
+from distill.training.recorder import Recorder, Reported
 from distill.training.trainer import Record
 
 TRAIN = Record(
@@ -40,9 +41,9 @@ def run(tmp_path):
 def begin(run):
     """Begin a recorder, and keep its warnings."""
 
-    def begin(resumed_at=None):
+    def begin(resumed=None):
         warnings = []
-        recorder = Recorder(run, resumed_at=resumed_at, warn=warnings.append)
+        recorder = Recorder(run, resumed=resumed, warn=lambda about, said: warnings.append((about, said)))
         recorder.warnings = warnings
         return recorder
 
@@ -60,6 +61,13 @@ def no_room_beyond(size):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def framed(data):
+    """Return a record of a TFRecord file."""
+    length = struct.pack("<Q", len(data))
+    checksums = [struct.pack("<I", masked_crc32c(each)) for each in (length, data)]
+    return length + checksums[0] + data + checksums[1]
 
 
 def lines(run):
@@ -115,16 +123,111 @@ def test_records_go_to_tensorboard_at_once(run, begin):
     assert (threading.active_count(), recorder.warnings) == (threads, [])
 
 
-@pytest.mark.parametrize("resumed_at", [0, 2])
-def test_a_resumed_training_forgets_what_it_takes_again(run, begin, resumed_at):
-    """Records after the step go from both: from the lines, and by TensorBoard's own mark in the events."""
+def at(step, **fields):
+    """Return what a checkpoint at a step has reported."""
+    return Reported(**{"step": step, "train": step, "heldout": step, **fields})
+
+
+def every_scalar(run):
+    """Return step and tag of every scalar in the event files, with repetitions."""
+    return sorted((event.step, value.tag) for event in events(run) for value in event.summary.value)
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_resumed_training_forgets_what_it_takes_again(run, begin, step):
+    """Records after the step go from both, so that each step is there once, whoever reads the files."""
     recorder = begin()
-    for step in (1, 2, 3):
-        recorder.write(attrs.evolve(TRAIN, step=step))
-    begin(resumed_at).write(attrs.evolve(TRAIN, step=9))
-    assert [line["step"] for line in lines(run)] == [*range(1, resumed_at + 1), 9]
-    starts = [event.step for event in events(run) if event.session_log.status == event.session_log.START]
-    assert starts == [resumed_at + 1]
+    for number in (1, 2, 3):
+        recorder.write(attrs.evolve(TRAIN, step=number))
+    times = {event.step: event.wall_time for event in events(run)}
+    begin(at(step)).write(attrs.evolve(TRAIN, step=9))
+    steps = [*range(1, step + 1), 9]
+    assert [line["step"] for line in lines(run)] == steps
+    assert [each for each in every_scalar(run) if each[1] == "train/total"] == [
+        (number, "train/total") for number in steps
+    ]
+    assert len(every_scalar(run)) == 5 * len(steps)
+    assert all(event.wall_time == times[event.step] for event in events(run) if 0 < event.step < 9)
+    assert len([*run.tensorboard.iterdir()]) == 1
+
+
+def test_what_the_checkpoint_has_not_reported_is_forgotten(run, begin):
+    """Its window may be reported after its step, and a held-out measurement may be due."""
+    recorder = begin()
+    for record in (TRAIN, HELDOUT):
+        for number in (1, 2):
+            recorder.write(attrs.evolve(record, step=number))
+    begin(at(2, train=1))
+    assert [(line["split"], line["step"]) for line in lines(run)] == [
+        *(("train", 1), ("heldout", 1), ("heldout", 2)),
+    ]
+    begin(at(2, heldout=1))
+    assert [(line["split"], line["step"]) for line in lines(run)] == [("train", 1), ("heldout", 1)]
+    assert {step for step, tag in every_scalar(run) if tag.startswith("heldout")} == {1}
+
+
+def test_records_that_were_lost_come_back(run, begin):
+    """From the checkpoint to the metrics, and from there to the events."""
+    begin().write(TRAIN)
+    lost = attrs.evolve(HELDOUT, step=2)
+    (path,) = run.tensorboard.iterdir()
+    path.write_bytes(path.read_bytes()[:-20])  # what a power failure may leave
+    begin(at(2, records=tuple(map(attrs.asdict, (TRAIN, lost)))))
+    assert lines(run) == [attrs.asdict(TRAIN), attrs.asdict(lost)]
+    assert {tag: step for step, tag in every_scalar(run)}.items() >= {
+        "train/total": 1,
+        "heldout/total": 2,
+    }.items()
+
+
+def test_events_of_others_are_left_alone(run, begin):
+    """What is no scalar stays in its file, as does a file that is no event file."""
+    begin().write(TRAIN)
+    foreign = Event(step=1)
+    foreign.summary.value.add(tag="picture").image.height = 3
+    (run.tensorboard / "events.out.tfevents.1.other").write_bytes(framed(foreign.SerializeToString()))
+    (run.tensorboard / "notes.txt").write_text("mine")
+    begin(at(1))
+    assert {path.name for path in run.tensorboard.iterdir()} > {"events.out.tfevents.1.other", "notes.txt"}
+    assert len([*run.tensorboard.iterdir()]) == 3
+
+
+def test_damaged_lines_are_kept_aside(run, begin):
+    """The other lines stay, before and after; the warning names the copy."""
+    for number in (1, 2):
+        begin().write(attrs.evolve(TRAIN, step=number))
+    first, second = run.metrics.read_bytes().splitlines(keepends=True)
+    whole = first + b"x\n" + second
+    run.metrics.write_bytes(whole)
+    recorder = begin(at(2))
+    copy = run.folder / "metrics-damaged.jsonl"
+    assert recorder.warnings == [
+        (
+            "metrics",
+            (
+                f"{run.metrics}: some lines are not records of a training run. The file as it was is {copy}; "
+                "the run goes on with the other lines."
+            ),
+        )
+    ]
+    assert (copy.read_bytes(), [line["step"] for line in lines(run)]) == (whole, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("state", "reported"),
+    [
+        (None, Reported(step=-1, train=-1, heldout=-1)),
+        ({"step": 5}, at(5)),  # of Distill 0.2.0
+        ({"step": 5, "window": {"first": 4}}, at(5, train=4)),
+        (
+            {"step": 5, "evaluation_due": True, "records": [{"step": 5}]},
+            at(5, heldout=4, records=({"step": 5},)),
+        ),
+    ],
+)
+def test_a_checkpoint_says_what_it_has_reported(state, reported):
+    """Of each split."""
+    assert Reported.of(state) == reported
 
 
 def test_later_events_are_read_later(run, begin, monkeypatch):
@@ -147,8 +250,11 @@ def test_events_that_cannot_be_written_stop_nothing(run, begin):
     recorder.write(attrs.evolve(TRAIN, step=4))
     assert recorder.warnings == [
         (
-            f"{run.tensorboard}: TensorBoard's events cannot be written: File too large\n"
-            "The training goes on without them; metrics.jsonl has the same values."
+            "tensorboard",
+            (
+                f"{run.tensorboard}: TensorBoard's events cannot be written: File too large\n"
+                "The training goes on without them; metrics.jsonl has the same values."
+            ),
         )
     ]
     assert [line["step"] for line in lines(run)] == [1, 4]
@@ -162,8 +268,11 @@ def test_a_file_in_the_place_of_the_events_stops_nothing(run, begin):
     recorder.write(TRAIN)
     assert recorder.warnings == [
         (
-            f"{run.tensorboard}: TensorBoard's events cannot be written: File exists\n"
-            "The training goes on without them; metrics.jsonl has the same values."
+            "tensorboard",
+            (
+                f"{run.tensorboard}: TensorBoard's events cannot be written: File exists\n"
+                "The training goes on without them; metrics.jsonl has the same values."
+            ),
         )
     ]
     assert (len(lines(run)), run.tensorboard.read_text()) == (1, "mine")
@@ -184,7 +293,7 @@ def test_metrics_that_cannot_be_written_are_said(run, begin):
 def test_a_run_folder_that_is_removed_is_made_again(tmp_path):
     """The training has lost what was there, but not what comes."""
     run = Run(tmp_path / "run")
-    recorder = Recorder(run, resumed_at=None, warn=pytest.fail)
+    recorder = Recorder(run, resumed=None, warn=pytest.fail)
     recorder.write(TRAIN)
     for path in (*run.tensorboard.iterdir(), run.tensorboard, run.metrics, run.folder):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -196,7 +305,7 @@ def test_what_is_not_finite_is_no_number_of_json(begin, run):
     """It is null for programs, after a resume as well, and TensorBoard is not given it."""
     bad = attrs.evolve(TRAIN, components={"total": 2.0, "stft": math.nan, "kl": -math.inf})
     begin().write(bad)
-    begin(resumed_at=1).write(attrs.evolve(HELDOUT, components={"total": math.inf}))
+    begin(at(1)).write(attrs.evolve(HELDOUT, components={"total": math.inf}))
     text = run.metrics.read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -205,4 +314,4 @@ def test_what_is_not_finite_is_no_number_of_json(begin, run):
         {"total": None},
     ]
     tags = [value.tag for event in events(run) for value in event.summary.value]
-    assert tags == ["train/total", "speed/seconds_of_audio_per_second", "weight/stft"]
+    assert sorted(tags) == ["speed/seconds_of_audio_per_second", "train/total", "weight/stft"]

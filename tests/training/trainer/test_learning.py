@@ -283,11 +283,10 @@ def test_a_process_reads_no_more_than_its_share(make, monkeypatch):
 def test_what_is_bad_for_one_process_stops_all(make, monkeypatch):
     """A loss that is finite here and not elsewhere: the optimizer stands still, by a flag of exactly 1."""
     trainer = make(steps=1)
-    trainer._begin_window()  # noqa: SLF001  # by itself
     elsewhere = SimpleNamespace(num_processes=3, reduce=lambda bad, reduction: {"sum": bad + 2}[reduction])
     monkeypatch.setattr(trainer, "accelerator", elsewhere)
-    trainer._add_to_window({"total": torch.ones(()), "gradient_norm": torch.ones(())})  # noqa: SLF001  # as above
-    assert trainer._bad == 1  # noqa: SLF001  # as above
+    trainer._add_to_window({"total": torch.ones(()), "gradient_norm": torch.ones(())})  # noqa: SLF001  # by itself
+    assert trainer._window.bad == 1  # noqa: SLF001  # as above
 
 
 def test_a_record_is_the_mean_over_the_processes(make, monkeypatch):
@@ -313,7 +312,7 @@ def test_only_the_main_process_writes(make, monkeypatch):
         "accelerator",
         SimpleNamespace(is_main_process=False, process_index=1, num_processes=2, device=torch.device("cpu")),
     )
-    trainer._report("train", {"total": 1.0}, 1.0)  # noqa: SLF001  # by itself
+    trainer._report(trainer._record("train", {"total": 1.0}, step=1, audio_rate=1.0))  # noqa: SLF001  # by itself
     trainer.save()
     assert trainer.records == []
     assert not trainer.run.folder.exists()
