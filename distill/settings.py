@@ -1,9 +1,15 @@
-"""The settings of a training run, except its loss. Loads no torch."""
+"""The settings of a training run, except its loss. Loads no torch.
 
-from collections.abc import Callable
+Each number has an upper bound, since a recipe may be somebody else's. The bounds are far beyond what anybody
+trains with; whether a model and its batches fit into a machine is checked by `distill.model.memory`.
+"""
+
+import math
 from typing import Literal
 
 from attrs import Attribute, evolve, field, frozen, validators
+
+from distill.config.bounds import above, within
 
 DEFAULT_MINUTES = 10.0
 """The default length of a training run, if neither minutes nor steps are set."""
@@ -11,7 +17,19 @@ DEFAULT_MINUTES = 10.0
 ARRAYS = "<arrays>"
 """The path of a corpus that was passed as arrays in Python."""
 
-_POSITIVE: list[Callable[..., None]] = [validators.gt(0), validators.lt(float("inf"))]
+HIGHEST_RATE = 768_000
+"""The highest sample rate of a corpus or a model, in Hz."""
+
+_MOST_WIDTH, _MOST_EXPANSION, _MOST_BLOCKS = 4096, 16, 64
+
+_MOST_OVERLAP = 64
+"""The largest n_fft / hop: how many frames hold each sample."""
+
+_MOST_PHASES = 8192 * 4097
+"""The most phases of bins' centres until these repeat, which the representation holds: 134 MB."""
+
+_TEN_YEARS = 5_260_000.0
+"""In minutes."""
 
 
 @frozen(kw_only=True)
@@ -20,20 +38,22 @@ class RepresentationSettings:
 
     sample_rate: int = field(
         default=44_100,
-        validator=validators.ge(1000),
+        validator=within(1000, HIGHEST_RATE),
         metadata={"help": "Hz; recordings of other rates are resampled"},
     )
     n_fft: int = field(
-        default=2048, validator=validators.ge(16), metadata={"help": "samples in a frame; an even number"}
+        default=2048,
+        validator=within(16, 65_536),
+        metadata={"help": "samples in a frame; an even number"},
     )
     hop: int = field(
         default=512,
-        validator=validators.ge(1),
-        metadata={"help": "samples between frames; at most n_fft / 2"},
+        validator=within(1, 32_768),
+        metadata={"help": "samples between frames; at most n_fft / 2, at least n_fft / 64"},
     )
     floor: float = field(
         default=1e-6,
-        validator=_POSITIVE,
+        validator=within(1e-12, 1.0),
         metadata={"help": "amplitude (1: full scale) below which the log-magnitude becomes linear"},
     )
 
@@ -42,13 +62,22 @@ class RepresentationSettings:
             raise ValueError(
                 f"n_fft must be even and at least twice the hop: n_fft = {self.n_fft}, hop = {self.hop}"
             )
+        if self.n_fft > _MOST_OVERLAP * self.hop:
+            raise ValueError(
+                f"n_fft must be at most {_MOST_OVERLAP} times the hop: n_fft = {self.n_fft}, hop = {self.hop}"
+            )
+        if self.n_fft // math.gcd(self.n_fft, self.hop) * (self.n_fft // 2 + 1) > _MOST_PHASES:
+            raise ValueError(
+                "n_fft above 8192 must share a larger factor with the hop, such as a power of 2: "
+                f"n_fft = {self.n_fft}, hop = {self.hop}"
+            )
 
 
 def _block_counts(_: object, attribute: "Attribute[tuple[int, ...]]", counts: tuple[int, ...]) -> None:
-    if len(counts) != 2 or min(counts) < 0:
+    if len(counts) != 2 or min(counts) < 0 or max(counts) > _MOST_BLOCKS:
         raise ValueError(
-            f"'{attribute.name}' must hold two counts of blocks, 0 or more, of the fine and of the coarse "
-            f"grid: {counts!r}"
+            f"'{attribute.name}' must hold two counts of blocks, 0 to {_MOST_BLOCKS}, of the fine and of the "
+            f"coarse grid: {counts!r}"
         )
 
 
@@ -62,18 +91,22 @@ class ModelSettings:
     )
     latents_per_second: int | None = field(
         default=None,
-        validator=validators.optional(validators.ge(1)),
+        validator=validators.optional(within(1, 10**7)),
         metadata={"help": "at most this many latent numbers per second; unset: as code has it"},
     )
     width: int = field(
-        default=192, validator=validators.ge(8), metadata={"help": "channels of the coarse grid (bands)"}
+        default=192,
+        validator=within(8, _MOST_WIDTH),
+        metadata={"help": "channels of the coarse grid (bands)"},
     )
     fine_width: int = field(
-        default=96, validator=validators.ge(8), metadata={"help": "channels of the fine grid (patches)"}
+        default=96,
+        validator=within(8, _MOST_WIDTH),
+        metadata={"help": "channels of the fine grid (patches)"},
     )
     expansion: int = field(
         default=3,
-        validator=validators.ge(1),
+        validator=within(1, _MOST_EXPANSION),
         metadata={"help": "expansion factor of the channels inside a block"},
     )
     encoder_blocks: tuple[int, ...] = field(
@@ -108,7 +141,7 @@ class CorpusSettings:
     )
     pool_shards: int = field(
         default=8,
-        validator=validators.ge(1),
+        validator=within(1, 10_000),
         metadata={"help": "shards that each process keeps in memory to draw clips from"},
     )
 
@@ -119,12 +152,12 @@ class TrainingSettings:
 
     minutes: float | None = field(
         default=None,
-        validator=validators.optional(_POSITIVE),
+        validator=validators.optional(above(0, _TEN_YEARS)),
         metadata={"help": f"time limit; set this or steps (neither: {DEFAULT_MINUTES:g} minutes)"},
     )
     steps: int | None = field(
         default=None,
-        validator=validators.optional(validators.ge(1)),
+        validator=validators.optional(within(1, 10**12)),
         metadata={"help": "number of optimizer steps; set this or minutes"},
     )
     start: str = field(
@@ -147,10 +180,14 @@ class TrainingSettings:
         },
     )
     batch_size: int = field(
-        default=8, validator=validators.ge(1), metadata={"help": "clips in a mini-batch, over all devices"}
+        default=8,
+        validator=within(1, 65_536),
+        metadata={"help": "clips in a mini-batch, over all devices"},
     )
     clip_seconds: float = field(
-        default=0.75, validator=_POSITIVE, metadata={"help": "length of a clip, rounded up to whole latents"}
+        default=0.75,
+        validator=above(0, 600),
+        metadata={"help": "length of a clip, rounded up to whole latents"},
     )
     gain_db: float = field(
         default=10.0,
@@ -175,7 +212,7 @@ class TrainingSettings:
     )
     griffin_lim_iterations: int = field(
         default=2,
-        validator=validators.ge(0),
+        validator=within(0, 1000),
         metadata={
             "help": "Griffin-Lim iterations for the predicted waveform that terms compare; "
             "with 0, gradients also reach the IF"
@@ -183,7 +220,7 @@ class TrainingSettings:
     )
     learning_rate: float | None = field(
         default=None,
-        validator=validators.optional(_POSITIVE),
+        validator=validators.optional(above(0, 10)),
         metadata={
             "help": "peak learning rate, with cosine decay. Unset: 3e-4 if the run starts from a model, "
             "else 1e-3"
@@ -207,26 +244,28 @@ class TrainingSettings:
     )
     warmup_steps: int = field(
         default=50,
-        validator=validators.ge(0),
+        validator=within(0, 10**12),
         metadata={"help": "steps of the learning rate's linear warm-up"},
     )
     weight_decay: float = field(
-        default=0.01, validator=validators.ge(0), metadata={"help": "weight decay of AdamW"}
+        default=0.01, validator=within(0, 100), metadata={"help": "weight decay of AdamW"}
     )
     max_gradient_norm: float = field(
-        default=1.0, validator=_POSITIVE, metadata={"help": "norm to which gradients are clipped"}
+        default=1.0, validator=above(0, 1e30), metadata={"help": "norm to which gradients are clipped"}
     )
     evaluations: int = field(
-        default=20, validator=validators.ge(1), metadata={"help": "number of held-out evaluations in the run"}
+        default=20,
+        validator=within(1, 10**6),
+        metadata={"help": "number of held-out evaluations in the run"},
     )
     pairs: int = field(
         default=8,
-        validator=validators.ge(0),
+        validator=within(0, 10_000),
         metadata={"help": "originals and reconstructions written at the end, to listen to"},
     )
-    log_every: int = field(default=10, validator=validators.ge(1), metadata={"help": "steps between records"})
+    log_every: int = field(default=10, validator=within(1, 10**9), metadata={"help": "steps between records"})
     checkpoint_minutes: float = field(
-        default=2.0, validator=_POSITIVE, metadata={"help": "minutes between checkpoints"}
+        default=2.0, validator=above(0, _TEN_YEARS), metadata={"help": "minutes between checkpoints"}
     )
 
     def __attrs_post_init__(self) -> None:

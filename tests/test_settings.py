@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill.config import structure
+from distill.config import describe, structure
 from distill.errors import ConfigError
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
@@ -39,8 +39,8 @@ def test_a_hop_of_half_a_frame_is_enough():
         ({"sample_rate": 999}, "here.sample_rate: must be >= 1000, got 999"),
         ({"n_fft": 14, "hop": 7}, "here.n_fft: must be >= 16, got 14"),
         ({"hop": 0}, "here.hop: must be >= 1, got 0"),
-        ({"floor": 0.0}, "here.floor: must be > 0, got 0.0"),
-        ({"floor": float("inf")}, "here.floor: must be finite, got inf"),
+        ({"floor": 0.0}, "here.floor: must be >= 1e-12, got 0.0"),
+        ({"floor": float("inf")}, "here.floor: must be <= 1.0, got inf"),
         ({"hop": 64.0}, "here.hop: expected a whole number, got 64.0"),
     ],
 )
@@ -50,11 +50,11 @@ def test_bounds_of_the_representation(options, expected):
 
 
 @pytest.mark.parametrize("name", ["encoder_blocks", "decoder_blocks"])
-@pytest.mark.parametrize("blocks", [[], [1], [1, 2, 3], [1, -1]])
+@pytest.mark.parametrize("blocks", [[], [1], [1, 2, 3], [1, -1], [1, 10**9]])
 def test_blocks_are_counts(name, blocks):
     """There are two grids, and none has less than no blocks."""
     assert problem(ModelSettings, **{name: blocks}) == (
-        f"here.{name}: must hold two counts of blocks, 0 or more, of the fine and of the coarse grid, "
+        f"here.{name}: must hold two counts of blocks, 0 to 64, of the fine and of the coarse grid, "
         f"got {blocks}"
     )
 
@@ -128,7 +128,7 @@ def test_what_is_set_stays():
         ({"steps": 0}, "here.steps: must be >= 1, got 0"),
         ({"minutes": 0}, "here.minutes: must be > 0, got 0"),
         ({"seed": -1}, "here.seed: must be >= 0, got -1"),
-        ({"seed": 2**63}, f"here.seed: must be < {2**63}, got {2**63}"),
+        ({"seed": 2**63}, f"here.seed: expected a whole number of 64 bits, got {2**63}"),
         ({"batch_size": 0}, "here.batch_size: must be >= 1, got 0"),
         ({"learning_rate": 0}, "here.learning_rate: must be > 0, got 0"),
         ({"weight_decay": -0.1}, "here.weight_decay: must be >= 0, got -0.1"),
@@ -141,6 +141,45 @@ def test_what_is_set_stays():
 def test_bounds_of_the_training(options, expected):
     """What would train nothing, or for ever, or diverge at once, is refused before anything starts."""
     assert problem(TrainingSettings, **options) == expected
+
+
+@pytest.mark.parametrize("cls", [RepresentationSettings, ModelSettings, CorpusSettings, TrainingSettings])
+def test_every_number_has_an_upper_bound(cls):
+    """No recipe, perhaps of a stranger, asks for memory or time without measure by one number."""
+    for option in describe(cls):
+        numbers = {"whole number": [2**62, 2**63, 10**5000], "number": [1e300, float("inf"), float("nan")]}
+        numbers["list of whole numbers"] = [[2**62], [2**62] * 2, [1] * 1000]
+        for value in numbers.get(option.type, []):
+            if (option.name, value) != ("seed", 2**62):  # any seed is as good as another
+                message = problem(cls, **{option.name: value})
+                assert message.startswith(f"here.{option.name}"), message
+                assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"n_fft": 2**30}, f"here.n_fft: must be <= 65536, got {2**30}"),
+        ({"n_fft": 65536}, "here: n_fft must be at most 64 times the hop: n_fft = 65536, hop = 512"),
+        (
+            {"n_fft": 65536, "hop": 16383},
+            (
+                "here: n_fft above 8192 must share a larger factor with the hop, such as a power of 2: "
+                "n_fft = 65536, hop = 16383"
+            ),
+        ),
+        ({"sample_rate": 48_000_000}, "here.sample_rate: must be <= 768000, got 48000000"),
+    ],
+)
+def test_a_representation_of_endless_size_is_refused(options, expected):
+    """Each number may be allowed, and all of them together still take too much."""
+    assert problem(RepresentationSettings, **options) == expected
+
+
+def test_the_largest_frames_are_allowed():
+    """The bounds themselves are within the bounds."""
+    read = structure({"n_fft": 8192, "hop": 4095, "sample_rate": 768_000}, RepresentationSettings)
+    assert (read.n_fft, structure({"n_fft": 65536, "hop": 1024}, RepresentationSettings).hop) == (8192, 1024)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1, 1.5])

@@ -1,5 +1,6 @@
 """Descriptions of attrs validators, in words."""
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import validators
@@ -14,6 +15,16 @@ Maybe: Any = type(validators.optional(validators.ge(0)))
 Members: Any = type(validators.deep_iterable(validators.ge(0)))
 Shortest: Any = type(validators.min_len(0))
 Longest: Any = type(validators.max_len(0))
+
+
+def within(least: float, most: float) -> list[Callable[..., None]]:
+    """Return validators of a number that is at least `least` and at most `most`."""
+    return [validators.ge(least), validators.le(most)]
+
+
+def above(least: float, most: float) -> list[Callable[..., None]]:
+    """Return validators of a number that is more than `least` and at most `most`."""
+    return [validators.gt(least), validators.le(most)]
 
 
 def bounds_in_words(validator: Any) -> str:  # noqa: ANN401, PLR0911 - attrs exports no classes; one return each

@@ -78,8 +78,8 @@ def plain(value: Any, left_out: object = NOTHING, path: str = "") -> Any:  # noq
 
 
 def _fits(value: object, type_: object) -> bool:
-    if type_ is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+    if type_ is int:  # TOML's have 64 bits
+        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     if type_ is float:
         exact = _fits(value, int) and abs(cast("int", value)) <= 2**53
         return exact or (isinstance(value, float) and value == value)  # noqa: PLR0124 - nan is no number
@@ -116,6 +116,8 @@ class _Reader:
         known = [choice for choice in get_args(type_) if isinstance(choice, str)]
         hint = suggest(value, known) if isinstance(value, str) else ""
         expected = with_article(type_in_words(type_))
+        if type_ is int and isinstance(value, int) and not isinstance(value, bool):
+            expected += " of 64 bits"
         self._report(path, f"expected {expected}, got {show_briefly(value)}{hint}")
         return NOTHING
 

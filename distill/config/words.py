@@ -1,6 +1,7 @@
 """Descriptions of types, values and names, for error messages and option tables."""
 
 import difflib
+import math
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ import attrs
 import tomlkit
 
 from distill.errors import ConfigError
+
+_LONGEST_SHOWN = 256
+"""The longest whole number that is printed, in bits."""
 
 UNIONS = (Union, types.UnionType)
 
@@ -83,6 +87,8 @@ def show(value: object) -> str:
         return "{" + ", ".join(f"{join('', key)} = {show(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(show, value)) + "]"
+    if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN:  # Python refuses to print 4300 digits
+        return f"a number of about {round(value.bit_length() * math.log10(2))} digits"
     try:
         return tomlkit.item(value).as_string()
     except ValueError:

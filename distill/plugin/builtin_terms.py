@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import field, frozen, validators
 
+from distill.config.bounds import within
 from distill.plugin import schedules
 from distill.plugin.hookspecs import BaseTermConfig, TermConfig, TermSpec, hookimpl
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import attrs
 
 _FACTOR: list[Callable[..., None]] = [validators.ge(0), validators.lt(float("inf"))]
+
+_MOST_OVERLAP = 256
+"""The largest FFT size, in hops. More overlap would take memory without measure."""
 
 
 def _fit_together(
@@ -24,6 +28,10 @@ def _fit_together(
     sizes = zip(hop_sizes, win_lengths, fft_sizes, strict=True)
     if any(not hop <= window <= n_fft for hop, window, n_fft in sizes):
         raise ValueError(f"'{attribute.name}' must lie between hop and FFT size, {beside}")
+    if any(0 < _MOST_OVERLAP * hop < n_fft for n_fft, hop in zip(fft_sizes, hop_sizes, strict=True)):
+        raise ValueError(
+            f"'{attribute.name}' must belong to FFT sizes of at most {_MOST_OVERLAP} hops, {beside}"
+        )
 
 
 @frozen(kw_only=True)
@@ -32,7 +40,11 @@ class ResolutionsConfig(TermConfig):
 
     fft_sizes: tuple[int, ...] = field(
         default=(512, 1024, 2048),
-        validator=validators.min_len(1),
+        validator=[
+            validators.min_len(1),
+            validators.max_len(16),
+            validators.deep_iterable(within(1, 131_072)),
+        ],
         metadata={"help": "FFT size of each resolution, in samples"},
     )
     hop_sizes: tuple[int, ...] = field(
@@ -119,7 +131,7 @@ class KlConfig(BaseTermConfig):
     )
     free_bits: float = field(
         default=0.1,
-        validator=_FACTOR,
+        validator=within(0, 1e6),
         metadata={"help": "nats per latent dimension below which there is no gradient"},
     )
 

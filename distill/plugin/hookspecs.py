@@ -219,7 +219,9 @@ def distill_loss_terms() -> Iterable[TermSpec]:  # type: ignore[empty-body]  # a
 
         @frozen(kw_only=True)
         class BandEnergyConfig(TermConfig):
-            bands: int = field(default=8, validator=v.ge(1), metadata={"help": "frequency bands"})
+            bands: int = field(
+                default=8, validator=[v.ge(1), v.le(512)], metadata={"help": "frequency bands"}
+            )
             stft: Stft = Stft(n_fft=1024, hop=256)
 
         class BandEnergy(nn.Module):

@@ -4,6 +4,7 @@ A schedule is piecewise linear through `(progress, factor)` points: for example 
 `((0, 0), (0.3, 1))`, a late start `((0.5, 0), (0.5, 1))`, a fade-out `((0.8, 1), (1, 0))`.
 """
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +36,6 @@ def rising_points(_: object, attribute: "attrs.Attribute[Any]", points: Points) 
     if any(not 0 <= p <= 1 for p in progress) or progress != sorted(progress):
         msg = f"'{attribute.name}' must have progress values that rise within 0..1: {points!r}"
         raise ValueError(msg)
-    if any(factor < 0 for _, factor in points):
-        msg = f"'{attribute.name}' must not have negative factors: {points!r}"
+    if any(not 0 <= factor < math.inf for _, factor in points):
+        msg = f"'{attribute.name}' must not have negative or infinite factors: {points!r}"
         raise ValueError(msg)

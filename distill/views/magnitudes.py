@@ -6,8 +6,12 @@ Shapes: `B` batch, `F` bins, `T` frames, `N` samples.
 from attrs import Attribute, Factory, field, frozen, validators
 from torch import Tensor
 
+from distill.config.bounds import within
 from distill.spectral import transforms
 from distill.views.signal import Signal, Spectrogram, View, Waveform
+
+_MOST_OVERLAP = 256
+"""The largest n_fft / hop. More overlap would take memory without measure."""
 
 
 @frozen
@@ -56,14 +60,21 @@ class FlatMagnitude(View):
 
 @frozen(kw_only=True)
 class _Transform(View):
-    n_fft: int = field(validator=validators.ge(2), metadata={"help": "samples in a Fourier transform"})
-    hop: int = field(validator=validators.ge(1), metadata={"help": "samples between frames"})
+    n_fft: int = field(validator=within(2, 131_072), metadata={"help": "samples in a Fourier transform"})
+    hop: int = field(validator=within(1, 131_072), metadata={"help": "samples between frames"})
     # Set here, so that views with and without an explicit window are equal and share a tensor.
     win_length: int = field(
         default=Factory(lambda self: self.n_fft, takes_self=True),
         validator=validators.ge(1),
         metadata={"help": "samples in the Hann window; n_fft unless set"},
     )
+
+    @hop.validator
+    def _at_least_a_share_of_n_fft(self, attribute: "Attribute[int]", hop: int) -> None:
+        if 0 < _MOST_OVERLAP * hop < self.n_fft:
+            raise ValueError(
+                f"'{attribute.name}' must be at least 1 / {_MOST_OVERLAP} of n_fft {self.n_fft}: {hop}"
+            )
 
     @win_length.validator
     def _at_most_n_fft(self, attribute: "Attribute[int]", win_length: int) -> None:

@@ -10,7 +10,7 @@ from distill.views import Stft
 
 @frozen(kw_only=True)
 class BandEnergyConfig(TermConfig):  # TermConfig brings `weight` and `schedule`
-    bands: int = field(default=8, validator=v.ge(1), metadata={"help": "frequency bands"})
+    bands: int = field(default=8, validator=[v.ge(1), v.le(512)], metadata={"help": "frequency bands"})
     stft: Stft = Stft(n_fft=1024, hop=256)
 
 

@@ -55,7 +55,7 @@ class Recipe:
 
 
 numbers = st.floats(allow_nan=False)
-views = st.builds(View, n_fft=st.integers(), window=st.none() | st.integers())
+views = st.builds(View, n_fft=st.integers(-(2**63), 2**63 - 1), window=st.none() | st.integers())
 terms = st.builds(
     Term,
     weight=numbers,
@@ -71,7 +71,7 @@ recipes = st.builds(
     name=st.text(),
     folder=st.just(Path("a b/c\\d")),
     gains=st.dictionaries(st.text(), numbers, max_size=3),
-    seed=st.none() | st.integers(),
+    seed=st.none() | st.integers(-(2**63), 2**63 - 1),
 )
 
 

@@ -70,5 +70,6 @@ def test_values_are_shown_as_toml():
     value = {"a b": [True, 1e-05, 'say "x"', {}]}
     assert show(value) == '{"a b" = [true, 1e-05, "say \\"x\\"", {}]}'
     assert show_briefly(value) == "a table"
+    assert show_briefly([10**5000]) == "[a number of about 5000 digits]"
     assert show_briefly("é" * 58) == '"' + "é" * 58 + '"'
     assert show_briefly("é" * 59) == '"' + "é" * 58 + "…"

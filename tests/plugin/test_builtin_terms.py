@@ -114,6 +114,14 @@ def test_reconstruction_bounds(option):
         ),
         ({"engine": "quick"}, 'loss.stft.engine: expected one of "auto", "fast", "auraloss", got "quick"'),
         ({"hop_sizes": [128, 0, 512]}, "loss.stft.hop_sizes[1]: must be >= 1, got 0"),
+        ({"fft_sizes": [2**40] * 3}, "loss.stft.fft_sizes[0]: must be <= 131072, got 1099511627776"),
+        (
+            {"fft_sizes": [2048], "hop_sizes": [1], "win_lengths": [2048]},
+            (
+                "loss.stft.win_lengths: must belong to FFT sizes of at most 256 hops, with hop_sizes [1] and "
+                "fft_sizes [2048], got [2048]"
+            ),
+        ),
         (
             {"fft_sizes": [], "hop_sizes": [], "win_lengths": []},
             "loss.stft.fft_sizes: must be of length >= 1, got []",
@@ -124,7 +132,7 @@ def test_resolutions_must_fit_together(options, objection):
     """As many hops and windows as FFT sizes, each hop within its window and that within its FFT."""
     with pytest.raises(ConfigError) as caught:
         structure(options, StftConfig, at="loss.stft")
-    assert str(caught.value) == objection
+    assert str(caught.value).splitlines()[0] == objection
 
 
 def test_a_window_may_be_as_long_as_its_fft_and_its_hop():

@@ -82,6 +82,6 @@ def test_progress_must_rise_within_the_unit_interval(points):
 
 def test_factors_must_not_be_negative():
     """A negative factor would turn a loss into a reward."""
-    message = "'schedule' must not have negative factors: ((0, 1), (1, -0.5))"
+    message = "'schedule' must not have negative or infinite factors: ((0, 1), (1, -0.5))"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Scheduled(((0, 1), (1, -0.5)))

@@ -32,12 +32,16 @@ class AdversarialConfig(TrainedTermConfig):
     )
     fft_sizes: tuple[int, ...] = field(
         default=(2048, 512, 128),
-        validator=[validators.min_len(1), validators.deep_iterable(validators.ge(16))],
+        validator=[
+            validators.min_len(1),
+            validators.max_len(16),
+            validators.deep_iterable([validators.ge(16), validators.le(131_072)]),
+        ],
         metadata={"help": "FFT size of each discriminator, in samples; its hop is a quarter"},
     )
     channels: int = field(
         default=8,
-        validator=validators.ge(1),
+        validator=[validators.ge(1), validators.le(1024)],
         metadata={"help": "channels of a discriminator's first layer; its last has four times as many"},
     )
     share: float = field(

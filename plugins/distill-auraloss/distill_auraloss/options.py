@@ -22,6 +22,8 @@ WITHHELD = {
 }
 """The parameters that are not options, for all classes or for one, each with the reason."""
 
+_MOST_FFT, _MOST_OVERLAP = 131_072, 256
+
 WINDOWS = ("hann_window", "bartlett_window", "blackman_window", "hamming_window", "kaiser_window")
 
 
@@ -77,6 +79,13 @@ def _at_most_fft_size(config: Any, attribute: "attrs.Attribute[Any]", value: int
         raise ValueError(f"'{attribute.name}' must be at most fft_size {config.fft_size}: {value}")
 
 
+def _a_share_of_fft_size(config: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:  # noqa: ANN401
+    if 0 < _MOST_OVERLAP * value < config.fft_size:
+        raise ValueError(
+            f"'{attribute.name}' must be at least 1 / {_MOST_OVERLAP} of fft_size {config.fft_size}: {value}"
+        )
+
+
 def _fit_together(config: Any, attribute: "attrs.Attribute[Any]", windows: tuple[int, ...]) -> None:  # noqa: ANN401
     sizes, hops = config.fft_sizes, config.hop_sizes
     beside = f"with hop_sizes {list(hops)} and fft_sizes {list(sizes)}: {windows!r}"
@@ -84,11 +93,13 @@ def _fit_together(config: Any, attribute: "attrs.Attribute[Any]", windows: tuple
         raise ValueError(f"'{attribute.name}' must be one for each resolution, {beside}")
     if any(window > size for window, size in zip(windows, sizes, strict=True)):
         raise ValueError(f"'{attribute.name}' must be at most the FFT sizes, {beside}")
+    if any(0 < _MOST_OVERLAP * hop < size for size, hop in zip(sizes, hops, strict=True)):
+        raise ValueError(f"'{attribute.name}' must belong to FFT sizes of at most 256 hops, {beside}")
 
 
 def _power_of_two(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
-    if value < 4 or value & (value - 1):
-        raise ValueError(f"'{attribute.name}' must be a power of two, at least 4: {value}")
+    if value < 4 or value & (value - 1) or value > _MOST_FFT:
+        raise ValueError(f"'{attribute.name}' must be a power of two from 4 to {_MOST_FFT}: {value}")
 
 
 def _above_smallest_fft(config: Any, attribute: "attrs.Attribute[int]", value: int) -> None:  # noqa: ANN401
@@ -119,8 +130,13 @@ def _at_most_bins(config: Any, attribute: "attrs.Attribute[int]", value: int | N
         raise ValueError(f"'{attribute.name}' must be at most half the FFT size {smallest}: {value}")
 
 
-_COUNT = validators.ge(1)
-_COUNTS = validators.deep_iterable(_COUNT, validators.min_len(1))
+_COUNT: list[_Validator] = [validators.ge(1), validators.le(10**9)]
+_SIZE: list[_Validator] = [validators.ge(1), validators.le(_MOST_FFT)]
+_SIZES: list[_Validator] = [
+    validators.min_len(1),
+    validators.max_len(16),
+    validators.deep_iterable(_SIZE),
+]
 _FACTOR: list[_Validator] = [validators.ge(0), validators.lt(float("inf"))]
 _POSITIVE: list[_Validator] = [validators.gt(0), validators.lt(float("inf"))]
 
@@ -139,10 +155,10 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "a": ("steepness; the larger, the nearer to a mean absolute difference", _POSITIVE),
     "distance": ("distance of the magnitudes: absolute (L1) or squared (L2) differences", None),
     "eps": ("constant that keeps divisions and logarithms finite", _POSITIVE),
-    "fft_size": ("FFT size, in samples", validators.ge(2)),
-    "fft_sizes": ("FFT size of each resolution, in samples", _COUNTS),
-    "hop_size": ("samples between frames", _COUNT),
-    "hop_sizes": ("hop of each resolution, in samples", _COUNTS),
+    "fft_size": ("FFT size, in samples", [validators.ge(2), validators.le(_MOST_FFT)]),
+    "fft_sizes": ("FFT size of each resolution, in samples", _SIZES),
+    "hop_size": ("samples between frames", [*_SIZE, _a_share_of_fft_size]),
+    "hop_sizes": ("hop of each resolution, in samples", _SIZES),
     "log": ("compare the logarithms of the magnitudes", None),
     "mag_distance": ("distance of the magnitudes: absolute (L1) or squared (L2) differences", None),
     "max_fft_size": (
@@ -160,13 +176,13 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     ),
     "n_bins": (
         "number of mel bins, if scale is set",
-        [validators.optional(_COUNT), _given_with_scale, _at_most_bins],
+        [validators.optional(_SIZE), _given_with_scale, _at_most_bins],
     ),
-    "n_chroma": ("pitch classes in an octave", [_COUNT, _at_most_bins]),
-    "n_mels": ("number of mel bins", [_COUNT, _at_most_bins]),
+    "n_chroma": ("pitch classes in an octave", [*_SIZE, _at_most_bins]),
+    "n_mels": ("number of mel bins", [*_SIZE, _at_most_bins]),
     "perceptual_weighting": ("filter both sounds by A-weighting first", None),
     "randomize_rate": ("steps between draws", _COUNT),
-    "resolutions": ("number of random resolutions", _COUNT),
+    "resolutions": ("number of random resolutions", [validators.ge(1), validators.le(16)]),
     "scale": ("scale of the frequencies; unset: linear", None),
     "seed": ("seed of the random resolutions", [validators.ge(0), validators.lt(2**32)]),
     "w_diff": ("factor of the distance of the differences, left - right", _FACTOR),
@@ -178,8 +194,8 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     ),
     "w_sc": ("factor of the spectral convergence, of the batch as a whole", _FACTOR),
     "w_sum": ("factor of the distance of the sums, left + right", _FACTOR),
-    "win_length": ("samples in the window, at most fft_size", [_COUNT, _at_most_fft_size]),
-    "win_lengths": ("window of each resolution, at most its FFT size", [_COUNTS, _fit_together]),
+    "win_length": ("samples in the window, at most fft_size", [*_SIZE, _at_most_fft_size]),
+    "win_lengths": ("window of each resolution, at most its FFT size", [*_SIZES, _fit_together]),
     "window": ("torch's function that makes the window", None),
     "windows": ("torch's functions that make windows, drawn from these", validators.min_len(1)),
     "zero_mean": ("subtract the mean of each sound first", None),

@@ -29,12 +29,16 @@ class MelConfig(TermConfig):
 
     n_mels: tuple[int, ...] = field(
         default=(5, 10, 20, 40, 80, 160, 320),
-        validator=validators.deep_iterable(validators.ge(1), validators.min_len(1)),
+        validator=[
+            validators.min_len(1),
+            validators.max_len(16),
+            validators.deep_iterable([validators.ge(1), validators.le(4096)]),
+        ],
         metadata={"help": "mel bands of each scale"},
     )
     windows: tuple[int, ...] = field(
         default=(32, 64, 128, 256, 512, 1024, 2048),
-        validator=[validators.deep_iterable(validators.ge(4)), _one_per_window],
+        validator=[validators.deep_iterable([validators.ge(4), validators.le(131_072)]), _one_per_window],
         metadata={"help": "Hann window of each scale, in samples; its hop is a quarter"},
     )
     f_min: float = field(

@@ -16,6 +16,11 @@ def _resolutions(
             f"'{attribute.name}' must be [FFT size, hop, window] each, the hop at least 1 and the window "
             f"at most the FFT size: {resolutions!r}"
         )
+    if len(resolutions) > 16 or any(n_fft > min(131_072, 256 * hop) for n_fft, hop, _ in resolutions):
+        raise ValueError(
+            f"'{attribute.name}' must be at most 16, with FFT sizes of at most 131072 and 256 hops: "
+            f"{resolutions!r}"
+        )
 
 
 @frozen(kw_only=True)
@@ -64,12 +69,12 @@ class LoudnessConfig(TermConfig):
     )
     block_ms: float = field(
         default=400.0,
-        validator=[validators.gt(0), validators.lt(float("inf"))],
+        validator=[validators.ge(1), validators.le(60_000)],
         metadata={"help": "length of a block, in milliseconds; 400: momentary loudness"},
     )
     hop_ms: float = field(
         default=100.0,
-        validator=[validators.gt(0), validators.lt(float("inf"))],
+        validator=[validators.ge(1), validators.le(60_000)],
         metadata={"help": "hop between blocks, in milliseconds"},
     )
     floor: float = field(

@@ -92,8 +92,8 @@ class Loudness(View):
     than a block is one block.
     """
 
-    block_ms: float = field(default=400.0, validator=validators.gt(0))
-    hop_ms: float = field(default=100.0, validator=validators.gt(0))
+    block_ms: float = field(default=400.0, validator=[validators.ge(1), validators.le(60_000)])
+    hop_ms: float = field(default=100.0, validator=[validators.ge(1), validators.le(60_000)])
     floor: float = -70.0
 
     def compute(self, signal: Signal) -> Tensor:
