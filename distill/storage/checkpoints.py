@@ -1,16 +1,19 @@
 """Checkpoints: the state that a training run needs to continue, in files that are written atomically.
 
 A state (nested dicts, lists, tuples, numbers, strings and tensors) is stored as one safetensors file: tensors
-are named by their paths in the state, and the structure is JSON in the file's metadata. Since there is one
-file per checkpoint, an interruption cannot combine new tensors with an old structure.
+are named by their paths in the state, and the structure is JSON in the file's metadata, which also has a
+checksum of the whole file. Since there is one file per checkpoint, an interruption cannot combine new tensors
+with an old structure, or a file with the checksum of another one.
 """
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from attrs import frozen
@@ -19,11 +22,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distill.errors import RunError
+from distill.storage.checksums import CHECKSUM, is_whole, sealed
 from distill.storage.files import PARTIAL, naming, write_whole
 
 _STRUCTURE = "distill_state"
+_BEST = "best.safetensors"
 _CHECKPOINT = re.compile(r"step-(\d+)\.safetensors")
 _TRAIN_AGAIN = "Restore it from a copy, or train again."
+
+Which: TypeAlias = int | Literal["last", "best"]
+"""A checkpoint: the newest undamaged one, the best by held-out loss, or that of a step."""
 
 
 @frozen(kw_only=True)
@@ -41,7 +49,8 @@ class Checkpoint:
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, keep: int = 3) -> Path:
     """Save a state as `folder/step-00001200.safetensors`, then remove all but the newest `keep`.
 
-    Checkpoints of later steps are removed, too: they were damaged, and a resumed run has skipped them.
+    The state is saved with the `step`. Checkpoints of later steps are removed, too: they were damaged, and a
+    resumed run has skipped them.
 
     Raises:
         RunError: the file cannot be written. No older checkpoint is removed then.
@@ -50,17 +59,44 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, keep: 
     if keep < 1:
         raise ValueError(f"keep must be at least 1: {keep}")
     path = folder / f"step-{step:08d}.safetensors"
-    save_state(path, state)
+    save_state(path, {"step": step, **state})
     paths = checkpoint_paths(folder)
     kept = [paths[number] for number in paths if number <= step][-keep:]
     for old in {*paths.values(), *folder.glob(f".*{PARTIAL}")} - {*kept}:
-        old.unlink()
+        with suppress(OSError):  # one file too many harms nobody
+            old.unlink()
+    return path
+
+
+def save_best(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
+    """Save a state as `folder/best.safetensors`, in the place of an earlier best one.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    path = folder / _BEST
+    save_state(path, {"step": step, **state})
     return path
 
 
 def checkpoint_paths(folder: Path) -> dict[int, Path]:
-    """Return the checkpoints of a folder by step, oldest first. A missing folder has none."""
-    named = ((_CHECKPOINT.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    """Return the checkpoints of a folder by step, oldest first. A missing folder has none.
+
+    Raises:
+        RunError: the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            paths = [folder / entry.name for entry in entries]
+    except FileNotFoundError:
+        paths = []
+    except OSError as error:
+        raise RunError(
+            f"the checkpoints cannot be listed: {error.strerror}",
+            culprit=str(folder),
+            remedy="Make sure that it is a folder that you may read.",
+        ) from error
+    named = ((_CHECKPOINT.fullmatch(path.name), path) for path in paths)
     return dict(sorted((int(match[1]), path) for match, path in named if match))
 
 
@@ -68,18 +104,61 @@ def load_latest(folder: Path) -> Checkpoint | None:
     """Load the newest undamaged checkpoint, or return None if the folder holds no checkpoint.
 
     Raises:
-        RunError: there are checkpoints, but none of them can be read.
+        RunError: there are checkpoints, but none of them can be read; or the folder cannot be listed.
     """
     damaged: list[RunError] = []
     for step, path in reversed(checkpoint_paths(folder).items()):
         try:
-            return Checkpoint(step=step, state=load_state(path), damaged=tuple(damaged))
+            state = _load_checkpoint(path, step)
+            return Checkpoint(step=step, state=state, damaged=tuple(damaged))
         except RunError as error:
             damaged.append(error)
     if damaged:
         problem = f"none of the {len(damaged)} checkpoints can be read"
         raise RunError(problem, culprit=str(folder), remedy=_TRAIN_AGAIN) from damaged[0]
     return None
+
+
+def load_checkpoint(folder: Path, which: Which) -> Checkpoint:
+    """Load a checkpoint of a run.
+
+    Raises:
+        RunError: there is no such checkpoint, or it is damaged.
+    """
+    if which == "last":
+        checkpoint = load_latest(folder)
+        if checkpoint is None:
+            raise RunError("there are no checkpoints", culprit=str(folder), remedy="Train the run on.")
+        return checkpoint
+    paths = checkpoint_paths(folder)
+    if which == "best":
+        path = folder / _BEST
+        if not path.is_file():
+            raise RunError(
+                "there is no best checkpoint: the run has not measured held-out recordings yet",
+                culprit=str(folder),
+                remedy=_offer(paths),
+            )
+        state = _load_checkpoint(path, None)
+        return Checkpoint(step=state["step"], state=state, damaged=())
+    if which not in paths:
+        raise RunError(f"there is no checkpoint of step {which}", culprit=str(folder), remedy=_offer(paths))
+    return Checkpoint(step=which, state=_load_checkpoint(paths[which], which), damaged=())
+
+
+def _offer(paths: Mapping[int, Path]) -> str:
+    steps = ", ".join(map(str, paths))
+    return f"Give the step of another one, {steps}, or 'last'." if paths else "Train the run on."
+
+
+def _load_checkpoint(path: Path, step: int | None) -> dict[str, Any]:
+    """Load a state that `save_checkpoint` saved, of a given step unless it is None."""
+    state = load_state(path)
+    saved = state.get("step")
+    if type(saved) is not int or (step is not None and saved != step):
+        of = f"of step {saved}" if type(saved) is int else "of something else"
+        raise RunError(f"is not a checkpoint but {of}", culprit=str(path), remedy=_TRAIN_AGAIN)
+    return state
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -95,7 +174,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_encode(state, "", tensors), allow_nan=False)
-    write_atomically(path, save(tensors, {_STRUCTURE: structure}))
+    write_atomically(path, sealed(save(tensors, {_STRUCTURE: structure})))
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -107,18 +186,28 @@ def load_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         remedy = "Check that the folder is the run of a `distill train`."
         raise RunError("there is no such file", culprit=str(path), remedy=remedy)
+    damaged = RunError(
+        "the file is cut short, damaged, or not a safetensors file", culprit=str(path), remedy=_TRAIN_AGAIN
+    )
+    remedy = "Give a file that Distill has saved."
+    foreign = RunError("the file was not written by Distill", culprit=str(path), remedy=remedy)
     try:
         with safe_open(path, framework="pt") as file:
-            structure = json.loads((file.metadata() or {})[_STRUCTURE])
+            metadata = file.metadata() or {}
+            # A changed byte in the name of the checksum makes it an unknown one.
+            unknown = _STRUCTURE in metadata and metadata.keys() - {CHECKSUM, _STRUCTURE}
+            if unknown or is_whole(path) is False:
+                raise damaged
+            structure = json.loads(metadata[_STRUCTURE])
             # Copies, so that the file does not stay memory-mapped.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a dict
+        state = _decode(structure, tensors)
     except (OSError, SafetensorError) as error:
-        problem = "the file is cut short, damaged, or not a safetensors file"
-        raise RunError(problem, culprit=str(path), remedy=_TRAIN_AGAIN) from error
-    except (KeyError, ValueError) as error:
-        remedy = "Give a file that Distill has saved."
-        raise RunError("the file was not written by Distill", culprit=str(path), remedy=remedy) from error
-    state: dict[str, Any] = _decode(structure, tensors)
+        raise damaged from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise foreign from error
+    if not isinstance(state, dict):
+        raise foreign
     return state
 
 

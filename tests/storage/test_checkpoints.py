@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -20,8 +20,10 @@ from torch import nn
 from distill.errors import RunError
 from distill.storage.checkpoints import (
     checkpoint_paths,
+    load_checkpoint,
     load_latest,
     load_state,
+    save_best,
     save_checkpoint,
     save_state,
     write_text,
@@ -237,6 +239,53 @@ def test_text_is_written(tmp_path):
     assert (tmp_path / "new" / "a.txt").read_bytes() == b"Gl\xc3\xb6ckchen\n"
 
 
+@given(bit=st.integers(0), cut=st.integers(0, 40), nested=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_one_changed_bit_is_found(bit, cut, nested, tmp_path_factory):
+    """Wherever it is: the header, its length, the checksum, the numbers; alone or before zeros."""
+    path = tmp_path_factory.getbasetemp() / "bit.safetensors"
+    state = {"weight": torch.arange(1.0, 9.0), "step": 3, "of": {"a": torch.ones(2)} if nested else [1.5]}
+    save_state(path, state)
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    place, number = divmod(bit % (8 * len(whole)), 8)
+    changed[place] ^= 1 << number
+    changed[place + 1 : place + 1 + cut] = bytes(len(changed[place + 1 : place + 1 + cut]))
+    path.write_bytes(changed)
+    with pytest.raises(RunError) as caught:
+        load_state(path)
+    assert str(caught.value) == (
+        f"{path}: the file is cut short, damaged, or not a safetensors file\n"
+        "Restore it from a copy, or train again."
+    )
+
+
+def test_a_file_without_a_checksum_is_read(tmp_path):
+    """As of Distill 0.2.0, and of a program that writes the structure alone."""
+    path = tmp_path / "s.safetensors"
+    structure = {"dict": [["weight", {"tensor": "weight"}], ["step", 7]]}
+    save_file({"weight": torch.ones(2)}, path, {"distill_state": json.dumps(structure)})
+    assert same(load_state(path), {"weight": torch.ones(2), "step": 7})
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        *("3", "[]", "null", '"text"', '{"dict": 3}', '{"dict": [1]}', '{"dict": [["a", {"tensor": "b"}]]}'),
+        *('{"dict": [[{"dict": []}, 1]]}', '{"tuple": []}', '{"float": "x"}', "[" * 100_000),
+    ],
+)
+def test_a_structure_that_is_none_is_named(structure, tmp_path):
+    """A file with the mark of Distill and nothing that fits it."""
+    path = tmp_path / "s.safetensors"
+    save_file({"weight": torch.ones(2)}, path, {"distill_state": structure})
+    with pytest.raises(RunError) as caught:
+        load_state(path)
+    assert str(caught.value) == (
+        f"{path}: the file was not written by Distill\nGive a file that Distill has saved."
+    )
+
+
 def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     """The content is synced, then renamed, then the folder synced."""
     path, events = tmp_path / "a", []
@@ -332,12 +381,80 @@ def test_the_newest_whole_checkpoint_is_loaded(tmp_path):
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, {"at": step})
     latest = load_latest(tmp_path)
-    assert (latest.step, latest.state, latest.damaged) == (3, {"at": 3}, ())
+    assert (latest.step, latest.state, latest.damaged) == (3, {"step": 3, "at": 3}, ())
     damaged = tmp_path / "step-00000003.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     latest = load_latest(tmp_path)
-    assert (latest.step, latest.state) == (2, {"at": 2})
+    assert (latest.step, latest.state) == (2, {"step": 2, "at": 2})
     assert [error.culprit for error in latest.damaged] == [str(damaged)]
+
+
+def test_another_state_is_no_checkpoint(tmp_path):
+    """The checkpoint of another step, or a model, under the name of one is passed over."""
+    save_checkpoint(tmp_path, 1, {})
+    save_state(tmp_path / "step-00000002.safetensors", {"step": 1})
+    save_state(tmp_path / "step-00000003.safetensors", {"weight": torch.ones(2)})
+    latest = load_latest(tmp_path)
+    assert latest.step == 1
+    assert [str(error) for error in latest.damaged] == [
+        (
+            f"{tmp_path / 'step-00000003.safetensors'}: is not a checkpoint but of something else\n"
+            "Restore it from a copy, or train again."
+        ),
+        (
+            f"{tmp_path / 'step-00000002.safetensors'}: is not a checkpoint but of step 1\n"
+            "Restore it from a copy, or train again."
+        ),
+    ]
+
+
+def test_a_checkpoint_can_be_chosen(tmp_path):
+    """The newest, the best, which no pruning removes, or one by its step."""
+    save_best(tmp_path, 1, {"at": 1})
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, {"at": step}, keep=2)
+    found = {which: load_checkpoint(tmp_path, which).step for which in ("last", "best", 2)}
+    assert found == {"last": 3, "best": 1, 2: 2}
+    assert list(checkpoint_paths(tmp_path)) == [2, 3]
+    with pytest.raises(RunError) as caught:
+        load_checkpoint(tmp_path, 1)
+    assert str(caught.value) == (
+        f"{tmp_path}: there is no checkpoint of step 1\nGive the step of another one, 2, 3, or 'last'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("which", "problem"),
+    [
+        ("last", "there are no checkpoints"),
+        ("best", "there is no best checkpoint: the run has not measured held-out recordings yet"),
+        (5, "there is no checkpoint of step 5"),
+    ],
+)
+def test_a_checkpoint_that_is_not_there(which, problem, tmp_path):
+    """The whole message of a run without any."""
+    with pytest.raises(RunError) as caught:
+        load_checkpoint(tmp_path, which)
+    assert str(caught.value) == f"{tmp_path}: {problem}\nTrain the run on."
+
+
+def test_a_damaged_best_checkpoint_is_said(tmp_path):
+    """There is no other one to fall back on."""
+    path = save_best(tmp_path, 1, {})
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match=r"best\.safetensors: the file is cut short"):
+        load_checkpoint(tmp_path, "best")
+
+
+def test_checkpoints_that_cannot_be_listed_are_not_none(tmp_path):
+    """Something else in their place, or a folder without permission, is no fresh start."""
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError) as caught:
+        load_latest(tmp_path / "file")
+    assert str(caught.value) == (
+        f"{tmp_path / 'file'}: the checkpoints cannot be listed: Not a directory\n"
+        "Make sure that it is a folder that you may read."
+    )
 
 
 def test_no_whole_checkpoint_is_an_error(tmp_path):

@@ -1,0 +1,60 @@
+"""Checksums of state files, so that a single changed byte is found.
+
+The SHA-256 of a whole file, its header included, is part of the file's own metadata, and is computed with
+zeros in its place. A file and its checksum are thus written at once, and no interruption can separate them.
+"""
+
+import hashlib
+from pathlib import Path
+
+CHECKSUM = "distill_sha256"
+"""The name of the checksum in a file's metadata."""
+
+_METADATA = b'"__metadata__":{'
+_BEFORE = f'"{CHECKSUM}":"'.encode()
+_BLANK = b"0" * 64
+_LENGTH_BYTES = 8
+_ALIGNMENT = 8
+_BLOCK = 1 << 20
+
+
+def sealed(content: bytes) -> bytes:
+    """Return the content of a safetensors file that has metadata, with its checksum added to them."""
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header, tensors = content[_LENGTH_BYTES:][:length], memoryview(content)[_LENGTH_BYTES + length :]
+    before, metadata, after = header.rstrip(b" ").partition(_METADATA)
+    padding = b" " * (-len(before + metadata + _BEFORE + _BLANK + b'",' + after) % _ALIGNMENT)
+
+    def with_checksum(checksum: bytes) -> list[bytes | memoryview]:
+        new = b"".join((before, metadata, _BEFORE, checksum, b'",', after, padding))
+        return [len(new).to_bytes(_LENGTH_BYTES, "little"), new, tensors]
+
+    hashed = hashlib.sha256()
+    for part in with_checksum(_BLANK):
+        hashed.update(part)
+    return b"".join(with_checksum(hashed.hexdigest().encode()))
+
+
+def is_whole(path: Path) -> bool | None:
+    """Return whether a safetensors file has the checksum that it was saved with, or None without one.
+
+    Files of Distill 0.2.0 and files in the package have none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        if length > path.stat().st_size:
+            return None
+        header = file.read(length)
+        start = header.find(_BEFORE)
+        if start < 0:
+            return None
+        start += len(_BEFORE)
+        end = start + len(_BLANK)
+        hashed = hashlib.sha256(length.to_bytes(_LENGTH_BYTES, "little"))
+        hashed.update(header[:start] + _BLANK + header[end:])
+        while block := file.read(_BLOCK):
+            hashed.update(block)
+    return hashed.hexdigest().encode() == header[start:end]
