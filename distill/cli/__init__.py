@@ -9,6 +9,7 @@ from distill.cli.evaluate import evaluate
 from distill.cli.generate import generate
 from distill.cli.losses import losses
 from distill.cli.options import no_plugins_option
+from distill.cli.output import checked_output
 from distill.cli.recipe import recipe
 from distill.cli.reconstruct import reconstruct
 from distill.cli.shard import shard
@@ -24,6 +25,10 @@ class _Mistake(click.ClickException):
 
 class _Group(click.Group):
     """A group that prints a `DistillError` as a message. Other errors keep their traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as click has it
+        with checked_output():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
         try:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+from distill.cli.output import warn
 from distill.loss.components import ComponentName
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Display:
         if warning.about == "overfitting":
             self.console.print(Panel(warning.message, title="Warning", border_style="bold yellow"))
         else:
-            click.secho(f"Warning: {warning}", fg="yellow", err=True)
+            warn(str(warning))
 
     def done(self, outcome: "observing.Outcome") -> None:
         """Print the result of the run, and the next commands to run."""
@@ -168,7 +169,8 @@ class Display:
         folder = outcome.run.folder
         resume = ("train", "--resume", "--out", folder)
         if outcome.interrupted:
-            say(self.console, f"Interrupted at step {outcome.step}, and saved. Go on with:")
+            at = f"at step {outcome.step}, and saved" if outcome.step else "before the first step"
+            say(self.console, f"Interrupted {at}. Go on with:")
             self._print_command(*resume)
             return
         if outcome.was_finished:

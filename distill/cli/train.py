@@ -1,6 +1,7 @@
 """`distill train`: train a VAE on a folder of recordings with the chosen loss terms."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import click
 
 from distill.cli import completion
 from distill.cli.options import balance_option, corpus_path, loss_option, no_plugins_option, set_option
+from distill.cli.output import lasting_output
 from distill.settings import DEFAULT_MINUTES
 
 _INTERRUPTED = 130
-"""The exit status of a process ended by SIGINT, as in shells."""
+"""The exit status of a process ended by SIGINT, as in shells, and of one ended by SIGTERM or SIGHUP."""
 
 
 @click.command(short_help="Train a model on a folder of recordings.")
@@ -40,24 +42,34 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out with the run folder to go on with.")
 
+    from distill.training.interruption import Interrupted, Signals
+
+    try:
+        with lasting_output(), Signals():
+            _train(corpus, options)
+    except Interrupted:  # reported by the display
+        sys.exit(_INTERRUPTED)
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            click.echo("Stopped at once. --resume goes on from what is saved.", err=True)
+        sys.exit(_INTERRUPTED)
+
+
+def _train(corpus: str | None, options: dict[str, Any]) -> None:
     from rich.console import Console
 
     from distill.cli.display import Display
     from distill.config import parse_assignment
     from distill.plugin.registry import Registry
-    from distill.training.interruption import Interrupted
     from distill.training.train import train as train_model
 
     with Display(Console()) as display:
-        try:
-            train_model(
-                None if corpus is None else corpus_path(corpus),
-                recipe=options.pop("config"),
-                options=[parse_assignment(text) for text in options.pop("assignments")],
-                observer=display,
-                on_progress=display.progress,
-                registry=Registry(),
-                **options,
-            )
-        except Interrupted:  # reported by the display
-            sys.exit(_INTERRUPTED)
+        train_model(
+            None if corpus is None else corpus_path(corpus),
+            recipe=options.pop("config"),
+            options=[parse_assignment(text) for text in options.pop("assignments")],
+            observer=display,
+            on_progress=display.progress,
+            registry=Registry(),
+            **options,
+        )

@@ -3,7 +3,7 @@
 Shapes: `B` clips in a batch, `N` samples, `D` numbers per latent frame, `T'` latent frames.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -106,12 +106,17 @@ def begin(
 
 
 def calibrate(
-    model: VAE, representation: MagnitudeIF, recordings: Split | Stream, settings: TrainingSettings
+    model: VAE,
+    representation: MagnitudeIF,
+    recordings: Split | Stream,
+    settings: TrainingSettings,
+    *,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> None:
     """Train the model's `spread` layer to predict the error of its log-magnitudes, on training clips.
 
     No loss term trains this layer, since all terms compare the decoded signal. The errors are assumed to
-    follow a Laplace distribution. No other parameter changes.
+    follow a Laplace distribution. No other parameter changes. The training ends when `go_on` returns False.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     samples = clip_samples(settings, representation, model)
@@ -119,6 +124,8 @@ def calibrate(
     optimizer = torch.optim.Adam(learnt, _CALIBRATION_RATE)
     model.eval()
     for step in range(_CALIBRATIONS):
+        if not go_on():
+            break
         waveform = draw_clips(recordings, settings, samples, generator).to(model.device)
         with torch.no_grad():
             features, error = model.errors(representation(waveform))

@@ -41,6 +41,7 @@ def finish(
     corpus: Corpus,
     settings: TrainingSettings,
     on_progress: Callable[[int, int], None] | None = None,
+    on_usable: Callable[[], None] = lambda: None,
 ) -> Finished:
     """Complete a training run and write its results to the run folder.
 
@@ -49,7 +50,8 @@ def finish(
     see `retention`. Then these are saved: the model, the latents of the recordings for generating sounds,
     the statistics of the recordings for the baselines, and pairs of originals and reconstructions.
 
-    `on_progress` is called with the number of recordings encoded, at first 0, and their total.
+    `on_progress` is called with the number of recordings encoded, at first 0, and their total; `on_usable`
+    when the model and the latents are saved.
 
     Raises:
         RunError: something cannot be written.
@@ -69,9 +71,45 @@ def finish(
         if on_progress is not None:
             on_progress(number, len(recordings))
     save_latents(run, bank)
+    on_usable()
     save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
     pairs = _write_pairs(run, vae, representation, corpus, settings.pairs)
     return Finished(retention=retention, pairs=pairs)
+
+
+def finish_early(
+    run: Run,
+    vae: VAE,
+    representation: MagnitudeIF,
+    corpus: Corpus,
+    settings: TrainingSettings,
+    seconds_left: Callable[[], float],
+) -> None:
+    """Write the results of a run that was stopped, as far as time allows, from its saved model.
+
+    Latents are written in any case: those of one recording at least. They come before the statistics and the
+    pairs, and half of the time may be spent on the calibration.
+
+    Raises:
+        RunError: something cannot be written, or the saved model cannot be read.
+    """
+    vae.load_state_dict(load_state(run.model))
+    if not run.start.exists():
+        half = seconds_left() / 2
+        calibrate(vae, representation, corpus.train, settings, go_on=lambda: seconds_left() > half)
+        save_state(run.model, vae.state_dict())
+    began = seconds_left()
+    longest = _LATENT_SECONDS * corpus.sample_rate
+    bank: dict[str, Encoded] = {}
+    for recording in corpus.train.recordings:
+        if bank and seconds_left() <= 0:
+            break
+        bank[recording.name] = encode(vae, representation, corpus.train.read(recording)[:, :longest])
+    save_latents(run, bank)
+    # Statistics cannot be stopped halfway; they take less time than the latents.
+    if seconds_left() > began / 2:
+        save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
+    _write_pairs(run, vae, representation, corpus, settings.pairs, go_on=lambda: seconds_left() > began / 2)
 
 
 def _retain(
@@ -87,13 +125,20 @@ def _retain(
 
 
 def _write_pairs(
-    run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, count: int
+    run: Run,
+    vae: VAE,
+    representation: MagnitudeIF,
+    corpus: Corpus,
+    count: int,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> tuple[tuple[Path, Path], ...]:
     """Write originals and reconstructions of held-out recordings or, if none are, of training recordings."""
     split = corpus.heldout if corpus.heldout.recordings else corpus.train
     pairs = []
     # Numbers keep names unique: recordings in two folders may share a name.
     for number, recording in enumerate(split.recordings[:count], 1):
+        if not go_on():
+            break
         original = split.read(recording)[:, : _PAIR_SECONDS * corpus.sample_rate]
         name = f"{number}-{PurePath(recording.name).stem}"
         pair = run.audio / f"{name}.original.wav", run.audio / f"{name}.reconstruction.wav"

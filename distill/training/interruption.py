@@ -1,18 +1,25 @@
-"""Stopping a training run by SIGINT (Ctrl-C) or SIGTERM without losing a step."""
+"""Stopping a training run by SIGINT (Ctrl-C), SIGTERM or SIGHUP without losing a step."""
 
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from distill.storage.run import Run
 
 _ONE_SIGNAL_SECONDS = 1.0
+_SECONDS_TO_FINISH = 7.0
+"""So long after a signal, results are still computed. To write them and to end takes the rest of 10 s."""
+
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # None on Windows
+_SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if number is not None)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised when SIGINT or SIGTERM stopped a training run, after its state was saved.
+    """Raised when SIGINT, SIGTERM or SIGHUP stopped a training run, after its state was saved.
 
     It is a `KeyboardInterrupt`, so that Ctrl-C stops a notebook or a script as usual. `run` is the run that
     was saved at `step`. `distill.train(resume=True, out=...)` continues from there.
@@ -26,32 +33,94 @@ class Interrupted(KeyboardInterrupt):
         self.run, self.step = run, step
 
 
-@contextmanager
-def noting_signals() -> Iterator[list[float]]:
-    """Record the first SIGINT or SIGTERM without ending the process; a later one ends it as usual.
+class Stopped(KeyboardInterrupt):
+    """Raised by a signal where there is no step to finish first."""
 
-    Signals within one second count as one, since a launcher and its cluster may both forward the same signal.
+
+class Signals:
+    """The receipt of SIGINT, SIGTERM and SIGHUP, as a context manager.
+
+    The first signal raises `Stopped` at once or, within `noting`, is noted. A later one is treated as it
+    would be outside this context. Signals within one second count as one, since a launcher and its cluster
+    may both forward the same signal. A SIGHUP that the process ignores, as under nohup, stays ignored.
+
     Outside the main thread, where Python handles no signals, this context does nothing.
     """
-    noted: list[float] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield noted
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._raising = True
+        self._before: dict[int, Any] = {}
+
+    @property
+    def received(self) -> bool:
+        """Whether a signal was received."""
+        return self._first is not None
+
+    def seconds_left(self) -> float:
+        """Return the seconds left to compute results after a signal; infinity if there was none."""
+        return float("inf") if self._first is None else self._first + _SECONDS_TO_FINISH - time.monotonic()
+
+    def note(self) -> None:
+        """Note a stop that another process was told of."""
+        self._first = time.monotonic() if self._first is None else self._first
+
+    def check(self) -> None:
+        """Raise `Stopped` if a signal was received: what it raised may have been lost in a destructor."""
+        if self.received:
+            raise Stopped
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note signals in this context instead of raising. At its end, `Stopped` is raised for one.
+
+        Raises:
+            Stopped: a signal was received, and nothing else was raised.
+        """
+        self._raising = False
+        try:
+            with nullcontext() if self._before else self:
+                yield
+        finally:
+            self._raising = True
+        self.check()
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first is not None:
+            if now - self._first > _ONE_SIGNAL_SECONDS:
+                self._restore()
+                signal.raise_signal(number)
+            return
+        self._first = now
+        if self._raising:
+            raise Stopped
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                handler = signal.getsignal(number)
+                # A handler that was not installed from Python is None and could not be restored.
+                hang_up_ignored = number == _HANG_UP and handler is signal.SIG_IGN
+                if handler is None or hang_up_ignored:
+                    continue
+                self._before[number] = handler
+                signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+
+def hang_up() -> None:
+    """Stop a training run as SIGHUP does, if one is in progress and not told to ignore SIGHUP."""
+    if _HANG_UP is None:
         return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # A handler that was not installed from Python is None and could not be restored.
-    before = {number: handler for number, handler in handlers.items() if handler is not None}
-
-    def note(number: int, _: object) -> None:
-        noted.append(time.monotonic())
-        if noted[-1] - noted[0] > _ONE_SIGNAL_SECONDS:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-            signal.raise_signal(number)
-
-    try:
-        for number in before:
-            signal.signal(number, note)
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if isinstance(getattr(signal.getsignal(_HANG_UP), "__self__", None), Signals):
+        signal.raise_signal(_HANG_UP)

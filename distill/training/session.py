@@ -7,7 +7,7 @@ from typing import Any
 from accelerate import Accelerator
 from attrs import evolve, field, frozen
 
-from distill.audio.corpus import Corpus, NamedArray, Stream
+from distill.audio.corpus import Corpus, NamedArray
 from distill.audio.corpus.membership import Membership
 from distill.audio.progress import Progress
 from distill.model import VAE
@@ -19,8 +19,9 @@ from distill.training.batches import begin
 from distill.training.building import make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
 from distill.training.finishing import finish
-from distill.training.interruption import Interrupted
-from distill.training.observing import About, Extent, Observer, Outcome, Silent, Summary, TrainingWarning
+from distill.training.interruption import Interrupted, Signals, Stopped
+from distill.training.observing import About, Observer, Outcome, Silent, Summary, TrainingWarning
+from distill.training.reached import Reached
 from distill.training.recorder import Recorder, Reported
 from distill.training.starting import Start, start
 from distill.training.trainer import Record, Trainer
@@ -56,6 +57,7 @@ def carry_out(
     *,
     resume: bool,
     audience: Audience,
+    signals: Signals,
     arrays: Iterable[NamedArray] | None = None,
 ) -> None:
     """Train as a recipe describes and write the results to `run`.
@@ -65,11 +67,38 @@ def carry_out(
 
     Raises:
         DistillError: the recipe, the corpus or the run folder is not valid, or the loss is not finite.
-        Interrupted: SIGINT or SIGTERM was received. The state is saved.
+        Interrupted: SIGINT, SIGTERM or SIGHUP was received. What there is of the run is saved, and can be
+            used and resumed.
     """
     accelerator = make_accelerator(draft.recipe.training)
     main = accelerator.is_main_process
     audience = audience if main else Audience()
+    reached = Reached(run=run, recipe=draft.recipe)
+    try:
+        signals.check()
+        outcome = _carry_out(reached, draft, accelerator, resume, audience, signals, arrays)
+    except (Interrupted, Stopped):
+        signals.note()
+        if main:
+            reached.leave_usable(signals.seconds_left)
+        accelerator.wait_for_everyone()
+        audience.observer.done(reached.outcome(interrupted=True))
+        raise Interrupted(run, reached.step) from None
+    if main:
+        audience.observer.done(outcome)
+
+
+def _carry_out(
+    reached: Reached,
+    draft: Draft,
+    accelerator: Accelerator,
+    resume: bool,  # noqa: FBT001  # as in `carry_out`
+    audience: Audience,
+    signals: Signals,
+    arrays: Iterable[NamedArray] | None,
+) -> Outcome:
+    """Train and finish; keep in `reached` what a signal would leave."""
+    run, main = reached.run, accelerator.is_main_process
     for message in draft.warnings:
         audience.warn("recipe", message)
     seed = draft.recipe.training.seed
@@ -80,6 +109,9 @@ def carry_out(
     begun = Start.recorded(run) if state else start(model, draft.recipe)
     draft = _settled(draft, begun, model)
     corpus = _open_corpus(draft.recipe, run, accelerator, audience, arrays)
+    # A run that was killed before its first checkpoint is resumed at step 0.
+    reached.resumed_at = (state["step"] if state else 0) if resume else None
+    reached.corpus = corpus
     if main:
         _write_what_is_trained(run, draft.recipe, corpus, resume=resume)
     precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
@@ -94,49 +126,33 @@ def carry_out(
             precision=precision,
         )
     )
-    # A run that was killed before its first checkpoint is resumed at step 0.
-    resumed_at = (state["step"] if state else 0) if resume else None
-    outcome = partial(
-        Outcome,
-        run=run,
-        resumed_at=resumed_at,
-        corpus=str(corpus.folder),
-        sharded=isinstance(corpus.train, Stream),
-        heldout=Extent.of(corpus.heldout),
-    )
     settings = draft.recipe.training
-    try:
-        resumed = Reported.of(state) if resume else None
-        recorder = Recorder(run, resumed=resumed, warn=audience.warn) if main else None
-        trainer = Trainer(
-            settings,
-            accelerator,
-            model=model,
-            representation=representation,
-            loss=loss,
-            corpus=corpus,
-            run=run,
-            report=_reporting(recorder, audience.observer),
-            warn=partial(audience.warn, "overfitting"),
-        )
-        if state is None:
-            begin(model, representation, corpus.train, settings)
-            if main and begun.origin != "none":
-                save_state(run.start, model.state_dict())
-        trainer.train(state)
-    except Interrupted as interrupted:
-        audience.observer.done(outcome(step=interrupted.step, interrupted=True))
-        raise
-    if main:
-        finished = finish(run, model, representation, corpus, settings, audience.encoded)
-        audience.observer.done(
-            outcome(
-                step=trainer.step,
-                interrupted=False,
-                retention=finished.retention,
-                pairs=finished.pairs,
-            )
-        )
+    resumed = Reported.of(state) if resume else None
+    recorder = Recorder(run, resumed=resumed, warn=audience.warn) if main else None
+    trainer = Trainer(
+        settings,
+        accelerator,
+        model=model,
+        representation=representation,
+        loss=loss,
+        corpus=corpus,
+        run=run,
+        report=_reporting(recorder, audience.observer),
+        warn=partial(audience.warn, "overfitting"),
+        signals=signals,
+    )
+    if state is None:
+        begin(model, representation, corpus.train, settings)
+        if main and begun.origin != "none":
+            save_state(run.start, model.state_dict())
+    reached.trainer = trainer
+    trainer.train(state)
+    signals.check()
+    if not main:
+        return reached.outcome()
+    finished = finish(run, model, representation, corpus, settings, audience.encoded, reached.now_usable)
+    signals.check()
+    return reached.outcome(retention=finished.retention, pairs=finished.pairs)
 
 
 def _latest_state(run: Run, audience: Audience) -> dict[str, Any] | None:

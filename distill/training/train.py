@@ -21,6 +21,7 @@ from distill.recipe import Draft, Recipe, Terms, differences, read_recipe
 from distill.settings import ARRAYS
 from distill.storage.reserving import reserved
 from distill.storage.run import Run, free_run
+from distill.training.interruption import Signals, Stopped
 from distill.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ def train(
     The function does what the command `distill train` does, and prints nothing. It can be called several
     times in a process, and in any thread.
 
-    SIGINT (Ctrl-C) and SIGTERM end the training after the current step: the state is saved and `Interrupted`,
-    a `KeyboardInterrupt`, is raised. A second signal, or a signal before the first step or after the last,
-    raises `KeyboardInterrupt` at once. Python delivers signals to the main thread only. In any thread, an
-    exception raised by the observer ends the training, and the state is saved.
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run, at the latest after the current step: the state is saved,
+    latents as far as they take few seconds, and `Interrupted`, a `KeyboardInterrupt`, is raised. A second
+    signal ends it at once. Python delivers signals to the main thread only. In any thread, an exception that
+    the observer raises ends the training, and the state is saved.
 
     Args:
         corpus: a folder of recordings, a single file, or the output of `distill shard` as a folder or URL; or
@@ -100,7 +101,7 @@ def train(
             must be passed again; or the folder cannot be written.
         InputError: the arguments contradict each other.
         TrainingError: the loss is not finite. The state before that step is saved.
-        Interrupted: SIGINT or SIGTERM was received. The state is saved.
+        Interrupted: SIGINT, SIGTERM or SIGHUP was received. What there is of the run is saved.
     """
     on_progress = optional_callable(on_progress, culprit="on_progress")
     given = _Corpus.of(corpus)
@@ -108,30 +109,32 @@ def train(
         if recipe is not None:
             raise InputError("a recipe is given twice, as the corpus and as the recipe")
         recipe = given.recipe
-    with reserved(partial(_run_folder, out, given, resume)) as run:
-        draft = _draft(
-            run,
-            given,
-            recipe,
-            registry or Registry(),
-            loss=loss,
-            balance=balance,
-            training={"steps": steps, "minutes": minutes, "seed": seed, "device": device},
-            options=options,
-            resume=resume,
-        )
-        _require_arrays(draft, given, run, resume=resume)
-        # Errors in the recipe are raised before the slow import of torch.
-        from torch import enable_grad, inference_mode  # noqa: PLC0415
+    with Signals() as signals, reserved(partial(_run_folder, out, given, resume)) as run:
+        # An import that a signal breaks off may leave a module that cannot be imported again.
+        with suppress(Stopped), signals.noting():
+            draft = _draft(
+                run,
+                given,
+                recipe,
+                registry or Registry(),
+                loss=loss,
+                balance=balance,
+                training={"steps": steps, "minutes": minutes, "seed": seed, "device": device},
+                options=options,
+                resume=resume,
+            )
+            _require_arrays(draft, given, run, resume=resume)
+            # Errors in the recipe are raised before the slow import of torch.
+            from torch import enable_grad, inference_mode  # noqa: PLC0415
 
-        from distill.training.observing import require_observer  # noqa: PLC0415
-        from distill.training.session import Audience, carry_out  # noqa: PLC0415
+            from distill.training.observing import require_observer  # noqa: PLC0415
+            from distill.training.session import Audience, carry_out  # noqa: PLC0415
 
-        audience = Audience(observer=require_observer(observer), on_progress=on_progress)
-        keep_freed_memory()
+            audience = Audience(observer=require_observer(observer), on_progress=on_progress)
+            keep_freed_memory()
         # Also where gradients are switched off around the call, in a notebook for one.
         with inference_mode(mode=False), enable_grad():
-            carry_out(draft, run, resume=resume, audience=audience, arrays=given.arrays)
+            carry_out(draft, run, resume=resume, audience=audience, signals=signals, arrays=given.arrays)
         return run
 
 

@@ -25,7 +25,7 @@ from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import save_checkpoint, save_state
 from distill.storage.run import Run
 from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
-from distill.training.interruption import Interrupted, noting_signals
+from distill.training.interruption import Interrupted, Signals
 from distill.training.optimization import Optimization
 from distill.training.window import Window
 
@@ -74,9 +74,11 @@ class Trainer:
         run: Run,
         report: Callable[[Record], None],
         warn: Callable[[str], None],
+        signals: Signals | None = None,
     ) -> None:
         self.settings, self.accelerator, self.corpus, self.run = settings, accelerator, corpus, run
         self.report, self.warn = report, warn
+        self.signals = signals or Signals()
         device = accelerator.device
         self.vae, self.representation, self.loss = (
             model.to(device),
@@ -100,21 +102,22 @@ class Trainer:
             RunError: the state belongs to another model or loss.
             CorpusError: a shard cannot be read, or the state is from another number of processes.
             TrainingError: the loss is not finite. The state before that step is saved.
-            Interrupted: SIGINT or SIGTERM was received. The state is saved.
+            Interrupted: SIGINT, SIGTERM or SIGHUP was received. The state is saved.
+            Stopped: one of them was received after the last step. The state is saved.
         """
         if state is not None:
             self._restore(state)
         self.model = self.accelerator.prepare_model(self.vae)
         self._started = time.monotonic() - self.seconds
         saved, interrupted = self.seconds, False
-        if state is not None:
-            self._catch_up(evaluation_due=state.get("evaluation_due", False))
-        with noting_signals() as signals:
+        with self.signals.noting():
+            if state is not None:
+                self._catch_up(evaluation_due=state.get("evaluation_due", False))
             while self.progress < 1:
                 self._take_step()
                 window_ends = self.step % self.settings.log_every == 0
                 if window_ends or self.accelerator.num_processes == 1:
-                    self.seconds, interrupted = self._agreed(self._elapsed, len(signals))
+                    self.seconds, interrupted = self._agreed(self._elapsed, self.signals.received)
                 if window_ends or self.progress >= 1:
                     self._log(self._next_window())
                 if self._evaluation_is_due:
@@ -125,7 +128,7 @@ class Trainer:
                 if self.seconds - saved > 60 * self.settings.checkpoint_minutes:
                     saved = self.seconds
                     self.save()
-        self.save()
+            self.save()
 
     @property
     def _elapsed(self) -> float:
@@ -354,9 +357,9 @@ class Trainer:
         saved = state.get("window")
         self._window = Window.restored(saved, device) if saved else Window(self.step, self.seconds, device)
 
-    def _agreed(self, seconds: float, signals: int) -> tuple[float, bool]:
+    def _agreed(self, seconds: float, received: bool) -> tuple[float, bool]:  # noqa: FBT001  # of a pair
         """Return the longest time of all processes, and whether any of them received a signal."""
         if self.accelerator.num_processes > 1:
-            mine = torch.tensor([[seconds, signals]], dtype=torch.float32, device=self.accelerator.device)
-            seconds, signals = self.accelerator.gather(mine).amax(dim=0).tolist()
-        return seconds, signals > 0
+            mine = torch.tensor([[seconds, received]], dtype=torch.float32, device=self.accelerator.device)
+            seconds, received = self.accelerator.gather(mine).amax(dim=0).tolist()
+        return seconds, bool(received)

@@ -1,38 +1,122 @@
-"""Tests of distill.training.interruption: signals are noted in the main thread, and left alone elsewhere."""
+"""Tests of distill.training.interruption: signals are noted or raised in the main thread alone."""
 
 import os
 import signal
 import threading
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from distill.storage.run import Run
-from distill.training.interruption import Interrupted, noting_signals
+from distill.training.interruption import Interrupted, Signals, Stopped, hang_up
+
+STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def test_a_signal_is_noted_and_the_handler_put_back():
-    """Instead of what it does otherwise."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before = signal.getsignal(number)
-        with noting_signals() as noted:
-            assert signal.getsignal(number) is not before
-            os.kill(os.getpid(), number)
-            assert len(noted) == 1
-        assert signal.getsignal(number) is before
+@contextmanager
+def handled(number, handler):
+    """Have a handler of a signal: a shell's background jobs are born deaf to SIGINT, for one."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
-def test_another_thread_notes_nothing():
+def send(number):
+    """Send a signal to this process."""
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_is_raised_and_the_handler_put_back(number):
+    """Whichever of the three it is; what a destructor swallowed is raised by the next check."""
+    with handled(number, signal.SIG_DFL):
+        with Signals() as signals:
+            signals.check()
+            assert not signals.received
+            with pytest.raises(Stopped):
+                send(number)
+            with pytest.raises(Stopped):
+                signals.check()
+        assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_is_noted_while_a_step_is_under_way(number):
+    """It is raised at the end at the latest, also if nothing looks; with or without a context around."""
+    with handled(number, signal.SIG_DFL):
+        for around in (True, False):
+            signals, passed = Signals(), []
+
+            def step(signals=signals, passed=passed):
+                with signals.noting():
+                    send(number)
+                    passed.append(signals.received)
+
+            with signals if around else nullcontext(), pytest.raises(Stopped):
+                step()
+            assert passed == [True]
+        assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("seconds", "deaths"), [(0.9, 0), (1.1, 1)])
+def test_a_second_signal_is_treated_as_elsewhere(monkeypatch, seconds, deaths):
+    """Unless it comes within a second of the first, as a launcher and a cluster may send the same one."""
+    now, died = 1000.0, []
+    monkeypatch.setattr("distill.training.interruption.time", SimpleNamespace(monotonic=lambda: now))
+    with handled(signal.SIGTERM, lambda *_: died.append(1)), Signals() as signals:
+        with suppress(Stopped), signals.noting():
+            send(signal.SIGHUP)
+            now += seconds
+            send(signal.SIGTERM)
+        assert signals.received
+    assert len(died) == deaths
+
+
+def test_an_ignored_hang_up_stays_ignored():
+    """As `nohup` has it; a closed output stops nothing then, either."""
+    with handled(signal.SIGHUP, signal.SIG_IGN), Signals() as signals:
+        send(signal.SIGHUP)
+        hang_up()
+        assert not signals.received
+
+
+def test_a_closed_output_is_a_hang_up():
+    """Within a training; without one, it is no signal at all."""
+    with handled(signal.SIGHUP, lambda *_: pytest.fail("a signal")):
+        hang_up()
+        with pytest.raises(Stopped), Signals():
+            hang_up()
+
+
+def test_time_is_counted_from_the_first_signal(monkeypatch):
+    """So that the end of the process does not take longer than is promised."""
+    now = 1000.0
+    monkeypatch.setattr("distill.training.interruption.time", SimpleNamespace(monotonic=lambda: now))
+    signals = Signals()
+    assert signals.seconds_left() == float("inf")
+    signals.note()
+    now += 3
+    signals.note()
+    assert signals.seconds_left() == 4
+
+
+def test_another_thread_handles_nothing():
     """Python would refuse to set a handler there."""
     seen = []
 
     def work():
         before = signal.getsignal(signal.SIGINT)
-        with noting_signals() as noted:
-            seen.append((noted, signal.getsignal(signal.SIGINT) is before))
+        with Signals() as signals, signals.noting():
+            seen.append((signals.received, signal.getsignal(signal.SIGINT) is before))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [([], True)]
+    assert seen == [(False, True)]
 
 
 def test_an_interruption_is_a_keyboard_interrupt():

@@ -1,0 +1,114 @@
+"""Standard output that may fail: on a full disk, through a closed pipe, on a terminal that is gone."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+import click
+
+
+class Output:
+    """A text stream that calls `fail` for an `OSError` in writing.
+
+    `fail` may raise another error, and does so again for what is written later. If it returns, text goes to
+    standard error from then on.
+    """
+
+    def __init__(self, stream: TextIO, fail: Callable[[OSError], None]) -> None:
+        self.stream, self._fail = stream, fail
+        self._error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever a stream has
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        with self._failing(text):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._failing():
+            self.stream.flush()
+
+    @contextmanager
+    def _failing(self, text: str = "") -> Iterator[None]:
+        if self._error is not None:
+            self._fail(self._error)
+        try:
+            yield
+        except OSError as error:
+            _empty(self.stream)
+            if self.stream is sys.stderr:
+                return
+            self._error = error
+            self._fail(error)
+            self._error, self.stream = None, sys.stderr
+            with suppress(OSError):
+                sys.stderr.write(text)
+
+
+def _empty(stream: TextIO) -> None:
+    """Let what is buffered go nowhere. Python would complain about it when it ends."""
+    with suppress(OSError, ValueError):  # ValueError: a stream without a file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
+
+
+class _UnwritableError(click.ClickException):
+    exit_code = 2
+
+
+def _refuse(error: OSError) -> None:
+    if error.errno == errno.EPIPE:  # whoever read it has read enough
+        raise SystemExit(1)
+    raise _UnwritableError(
+        f"standard output: cannot be written: {error.strerror or error}\n"
+        "Send it elsewhere, or make room where it goes."
+    )
+
+
+def _hang_up(error: OSError) -> None:
+    """Stop a training run whose output nobody reads any more, unless it ignores that as under nohup."""
+    from distill.training.interruption import hang_up
+
+    if error.errno == errno.EPIPE:
+        hang_up()
+    else:
+        warn(f"Standard output cannot be written any more: {error.strerror or error}. The training goes on.")
+
+
+@contextmanager
+def checked_output() -> Iterator[None]:
+    """Make an error in writing standard output one message, in this context."""
+    with _output(_refuse):
+        yield
+
+
+@contextmanager
+def lasting_output() -> Iterator[None]:
+    """Go on if standard output fails, in this context; stop the training as SIGHUP does if it was closed."""
+    with _output(_hang_up):
+        yield
+
+
+@contextmanager
+def _output(fail: Callable[[OSError], None]) -> Iterator[None]:
+    before = sys.stdout
+    sys.stdout = Output(before.stream if isinstance(before, Output) else before, fail)
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+def warn(message: str) -> None:
+    """Print a warning on standard error, if it can be written."""
+    with suppress(OSError):
+        click.secho(f"Warning: {message}", fg="yellow", err=True)

@@ -1,0 +1,80 @@
+"""What a training run has reached, and what is left of it when a signal stops it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define
+
+from distill.audio.corpus import Corpus, Stream
+from distill.recipe import Recipe
+from distill.storage.checkpoints import write_text
+from distill.storage.run import Run
+from distill.training.finishing import finish_early
+from distill.training.observing import Extent, Outcome
+from distill.training.retention import Retention
+from distill.training.trainer import Trainer
+
+
+@define(kw_only=True)
+class Reached:
+    """The parts of a training run that exist so far: None for those that do not.
+
+    `trainer` is set when its model can be trained, `usable` when the results are complete but for statistics
+    and sounds to listen to. `resumed_at` is the step at which a resumed run continues.
+    """
+
+    run: Run
+    recipe: Recipe
+    resumed_at: int | None = None
+    corpus: Corpus | None = None
+    trainer: Trainer | None = None
+    usable: bool = False
+
+    @property
+    def step(self) -> int:
+        """The number of steps trained."""
+        return max(self.trainer.step if self.trainer else 0, self.resumed_at or 0)
+
+    def now_usable(self) -> None:
+        """Note that the model and the latents of the finished run are saved."""
+        self.usable = True
+
+    def outcome(
+        self,
+        *,
+        interrupted: bool = False,
+        retention: Retention | None = None,
+        pairs: tuple[tuple[Path, Path], ...] = (),
+    ) -> Outcome:
+        """Return the outcome of the run."""
+        corpus = self.corpus
+        return Outcome(
+            run=self.run,
+            step=self.step,
+            resumed_at=self.resumed_at,
+            interrupted=interrupted,
+            corpus=str(corpus.folder) if corpus else str(self.recipe.corpus.path),
+            sharded=corpus is not None and isinstance(corpus.train, Stream),
+            heldout=Extent.of(corpus.heldout) if corpus else Extent(seconds=0.0),
+            retention=retention,
+            pairs=pairs,
+        )
+
+    def leave_usable(self, seconds_left: Callable[[], float]) -> None:
+        """Write what makes a stopped run one that can be resumed and, after the first step, used.
+
+        Raises:
+            RunError: something cannot be written.
+        """
+        if not self.run.recipe.exists():
+            write_text(self.run.recipe, self.recipe.to_toml())
+        if self.usable or self.corpus is None or self.trainer is None or not self.run.model.exists():
+            return
+        finish_early(
+            self.run,
+            self.trainer.vae,
+            self.trainer.representation,
+            self.corpus,
+            self.trainer.settings,
+            seconds_left,
+        )

@@ -1,0 +1,86 @@
+"""Tests of distill.cli.output: standard output on a full disk, through a closed pipe, without a terminal."""
+
+import errno
+import io
+import os
+import signal
+import sys
+
+import pytest
+
+from distill.cli import main
+from distill.cli.output import checked_output, lasting_output
+from distill.training.interruption import Signals, Stopped
+
+
+class Broken(io.StringIO):
+    """A stream that fails after some lines."""
+
+    def __init__(self, number, lines):
+        super().__init__()
+        self.number, self.lines = number, lines
+
+    def write(self, text):
+        """Write it, or fail."""
+        if self.getvalue().count("\n") >= self.lines:
+            raise OSError(self.number, os.strerror(self.number))
+        return super().write(text)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Have a standard output that breaks."""
+
+    def broken(number, lines=2):
+        monkeypatch.setattr(sys, "stdout", Broken(number, lines))
+        return sys.stdout
+
+    return broken
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_output_that_cannot_be_written_stops_no_training(broken, capsys, number):
+    """One warning, and what is printed later goes to standard error."""
+    stream = broken(number)
+    with lasting_output(), Signals() as signals:
+        for line in range(5):
+            print(line)  # noqa: T201  # as any code does
+        assert not signals.received
+    assert sys.stdout is stream
+    assert stream.getvalue() == "0\n1\n"
+    assert capsys.readouterr().err == (
+        f"Warning: Standard output cannot be written any more: {os.strerror(number)}. The training goes on.\n"
+        "2\n3\n4\n"
+    )
+
+
+def test_a_closed_pipe_stops_a_training_as_a_hang_up_does(broken, capsys):
+    """Where one is in progress."""
+    broken(errno.EPIPE, lines=0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with lasting_output(), pytest.raises(Stopped), Signals():
+            print("1\n2\n3")  # noqa: T201  # as any code does
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_commands_say_that_output_cannot_be_written(broken, capsys):
+    """The whole message, with status 2."""
+    broken(errno.ENOSPC, lines=0)
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "Error: standard output: cannot be written: No space left on device\n"
+        "Send it elsewhere, or make room where it goes.\n"
+    )
+
+
+def test_other_commands_end_where_nobody_reads(broken, capsys):
+    """In silence, as commands do."""
+    broken(errno.EPIPE, lines=0)
+    with checked_output(), pytest.raises(SystemExit) as caught:
+        print("1")  # noqa: T201  # as any code does
+    assert (caught.value.code, capsys.readouterr().err) == (1, "")
