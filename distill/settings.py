@@ -139,6 +139,14 @@ class CorpusSettings:
             "help": "share of the recordings that is held out for evaluation; shards are already split"
         },
     )
+    full_scale: float = field(
+        default=1.0,
+        validator=above(0, 2**32),
+        metadata={
+            "help": "value of full scale in recordings whose samples are floats: 32768 if they are scaled to "
+            "16-bit integers"
+        },
+    )
     pool_shards: int = field(
         default=8,
         validator=within(1, 10_000),

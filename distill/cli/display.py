@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from distill.training.retention import Retention
     from distill.training.trainer import Record
 
-_SKIPPED_SHOWN = 10
+_SHOWN = 10
 
 
 @contextmanager
@@ -129,10 +129,17 @@ class Display:
         table.add_row("corpus", Text(summary.corpus), "")
         table.add_row("", f"{_extent(summary.train)}, to train on", "")
         table.add_row("", f"{_extent(summary.heldout)}, held out", "")
-        for skipped in summary.skipped[:_SKIPPED_SHOWN]:
-            table.add_row("skipped", Text(skipped.path), Text(skipped.reason, "yellow"))
-        if len(summary.skipped) > _SKIPPED_SHOWN:
-            table.add_row("", f"and {len(summary.skipped) - _SKIPPED_SHOWN} more", "")
+        from distill.audio.corpus.scanning import grouped  # loads torch, as does a summary
+
+        skipped = grouped(summary.skipped)
+        for each in skipped[:_SHOWN]:
+            table.add_row("skipped", Text(each.path), Text(each.reason, "yellow"))
+        if len(skipped) > _SHOWN:
+            table.add_row("", Text(f"and {len(skipped) - _SHOWN} more, in {summary.run.skipped}"), "")
+        for remark in summary.remarks[:_SHOWN]:
+            table.add_row("note", Text(remark.path), Text(remark.text, "yellow"))
+        if len(summary.remarks) > _SHOWN:
+            table.add_row("", f"and {len(summary.remarks) - _SHOWN} more", "")
         size = f"{summary.parameters / 1e6:.1f} million parameters"
         table.add_row("model", f"{size}, {summary.latents_per_second:.0f} latents per second", "")
         table.add_row("begins", Text(f"with {summary.start}"), "")

@@ -25,7 +25,14 @@ import click
     type=click.FloatRange(0, min_open=True),
     help="Minutes of audio in a shard, summed over channels.",
 )
-def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float) -> None:
+@click.option(
+    "--full-scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Value of full scale in recordings of floats; 32768 if they are scaled to 16-bit integers.",
+)
+def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float, full_scale: float) -> None:
     """Decode the recordings in the folder CORPUS once, and write them to shards in the folder OUT.
 
     `distill train OUT` streams the shards. OUT may also be a URL, after copying the folder to a server.
@@ -33,14 +40,21 @@ def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float)
     from rich.console import Console
 
     from distill.audio.corpus import write_shards
+    from distill.audio.corpus.scanning import grouped
     from distill.cli.display import corpus_progress, say
 
     console = Console()
     with corpus_progress(console) as on_progress:
         manifest, skipped = write_shards(
-            corpus, out, sample_rate=rate, heldout_fraction=heldout, minutes=minutes, on_progress=on_progress
+            corpus,
+            out,
+            sample_rate=rate,
+            heldout_fraction=heldout,
+            minutes=minutes,
+            full_scale=full_scale,
+            on_progress=on_progress,
         )
-    for each in skipped:
+    for each in grouped(skipped):
         say(console, f"skipped: {each.path}: {each.reason}")
     for split, shards in (("to train on", manifest.train), ("held out", manifest.heldout)):
         hours = sum(each.frames for each in shards) / rate / 3600

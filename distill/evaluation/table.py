@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from distill.audio.corpus import Skipped
+from distill.audio.corpus.scanning import grouped
 from distill.evaluation.listeners import LISTENERS
 from distill.evaluation.results import Evaluation, Metrics
 
@@ -111,7 +112,7 @@ class Table:
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
         lines += [f"left out: {printable(each.name)}: {each.left_out}" for each in self.model.left_out]
-        lines += [f"skipped: {printable(each.path)}: {each.reason}" for each in self.skipped]
+        lines += [f"skipped: {printable(each.path)}: {each.reason}" for each in grouped(self.skipped)]
         if self.without_baselines:
             lines.append(f"linear code and mean spectrum: left out, since {self.without_baselines}")
         if self.missing:

@@ -59,6 +59,11 @@ class Run:
         return self.folder / "split.json"
 
     @property
+    def skipped(self) -> Path:
+        """The list of the files of the corpus that are not used, with reasons, `skipped.txt`."""
+        return self.folder / "skipped.txt"
+
+    @property
     def audio(self) -> Path:
         """The folder of held-out originals and their reconstructions."""
         return self.folder / "audio"

@@ -100,5 +100,6 @@ def open_recipe_corpus(
         sample_rate=sample_rate,
         cache=cache,
         heldout_fraction=settings.heldout_fraction,
+        full_scale=settings.full_scale,
         on_progress=on_progress,
     )

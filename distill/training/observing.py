@@ -5,7 +5,7 @@ from typing import Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from attrs import frozen
 
-from distill.audio.corpus import Corpus, Skipped, Split, Stream
+from distill.audio.corpus import Corpus, Remark, Skipped, Split, Stream
 from distill.errors import InputError
 from distill.model import VAE
 from distill.recipe import Draft, Recipe
@@ -44,8 +44,9 @@ class Extent:
 class Summary:
     """The summary of a training run before its first step.
 
-    `corpus` is the location of the recordings, `latents_per_second` the size of the model's code,
-    `parameters` the number of its weights, and `start` a description of the initial weights.
+    `corpus` is the location of the recordings, `skipped` what it holds besides, `remarks` on recordings that
+    are used, `latents_per_second` the size of the model's code, `parameters` the number of its weights, and
+    `start` a description of the initial weights.
     """
 
     run: Run
@@ -55,6 +56,7 @@ class Summary:
     train: Extent
     heldout: Extent
     skipped: tuple[Skipped, ...]
+    remarks: tuple[Remark, ...]
     parameters: int
     latents_per_second: float
     start: str
@@ -85,6 +87,7 @@ class Summary:
             train=Extent.of(corpus.train),
             heldout=Extent.of(corpus.heldout),
             skipped=corpus.skipped,
+            remarks=corpus.remarks,
             parameters=sum(parameter.numel() for parameter in vae.parameters()),
             latents_per_second=vae.latent_size * frames_per_second / vae.stride,
             start=start,

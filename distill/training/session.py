@@ -197,8 +197,10 @@ def _open_corpus(
 
 
 def _write_what_is_trained(run: Run, recipe: Recipe, corpus: Corpus, *, resume: bool) -> None:
-    """Write the recipe, and the list of training and held-out recordings."""
+    """Write the recipe, and the lists of training, held-out and unusable recordings."""
     write_text(run.recipe, recipe.to_toml())
+    if corpus.skipped:
+        write_text(run.skipped, "".join(f"{each.path}: {each.reason}\n" for each in corpus.skipped))
     membership = Membership.of(corpus)
     if resume and run.split.exists():
         membership = membership.after(Membership.read(run.split))

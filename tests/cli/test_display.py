@@ -8,6 +8,7 @@ import attrs
 import pytest
 from rich.console import Console
 
+from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.scanning import Skipped
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written
@@ -124,7 +125,7 @@ def test_decoding_is_shown_on_a_terminal_only():
 class Shown:
     """The lines of a summary."""
 
-    def __init__(self, tree, *, skipped=0, width=300):
+    def __init__(self, tree, *, skipped=0, remarks=0, width=300):
         draft = read_recipe(tree, Registry(discover=False), loss="stft,kl")
         representation = make_representation(draft.recipe.representation)
         corpus = SimpleNamespace(
@@ -132,6 +133,7 @@ class Shown:
             train=SimpleNamespace(recordings=[1, 2, 3], seconds=150.0),
             heldout=SimpleNamespace(recordings=[1, 2], seconds=12.0),
             skipped=[Skipped(f"[{number}].wav", "is [not] audio") for number in range(skipped)],
+            remarks=[Remark(f"[{number}].wav", "is [too] quiet") for number in range(remarks)],
         )
         on = console(terminal=False, width=width)
         self.model = make_model(draft.recipe.model, representation, seed=0)
@@ -172,7 +174,16 @@ def test_the_summary_lists_what_was_skipped(tiny_tree):
     assert lines == [f"skipped [{number}].wav is [not] audio" for number in range(10)]
     lines = Shown(tiny_tree, skipped=13).lines
     assert sum("is [not] audio" in line for line in lines) == 10
-    assert "and 3 more" in lines
+    assert "and 3 more, in run/skipped.txt" in lines
+
+
+def test_the_summary_remarks_on_recordings(tiny_tree):
+    """Up to ten; how many more there are is told."""
+    lines = Shown(tiny_tree, remarks=12).lines
+    assert [line for line in lines if "quiet" in line] == [
+        f"note [{number}].wav is [too] quiet" for number in range(10)
+    ]
+    assert "and 2 more" in lines
 
 
 def test_the_summary_fits_in_80_columns(tiny_tree):

@@ -7,6 +7,7 @@ from distill.audio.corpus.arrays import NamedArray, open_arrays
 from distill.audio.corpus.cache import Recording
 from distill.audio.corpus.clips import Split
 from distill.audio.corpus.demo import write_demo_corpus
+from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.opening import Corpus, open_corpus, open_heldout, open_shards
 from distill.audio.corpus.scanning import Skipped
 from distill.audio.corpus.sharding import write_shards
@@ -17,6 +18,7 @@ __all__ = [
     "Corpus",
     "NamedArray",
     "Recording",
+    "Remark",
     "Skipped",
     "Split",
     "Stream",

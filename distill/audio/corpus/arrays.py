@@ -13,10 +13,12 @@ import soxr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.audio.corpus.blocks import UnusableError
 from distill.audio.corpus.cache import Recording, describe
 from distill.audio.corpus.clips import Split
 from distill.audio.corpus.decoding import LOWEST_RATE
-from distill.audio.corpus.opening import Corpus
+from distill.audio.corpus.levels import Level
+from distill.audio.corpus.opening import Corpus, remarks_on
 from distill.audio.corpus.scanning import Skipped
 from distill.audio.corpus.splitting import split_recordings
 from distill.errors import CorpusError, InputError
@@ -54,13 +56,24 @@ def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fract
     offset = 0
     for name, samples, rate in sorted(checked, key=lambda each: each[0]):
         resampled = samples if rate == sample_rate else _resampled(samples, rate, sample_rate)
-        reason = _unusable(resampled, sample_rate)
-        if reason:
-            skipped.append(Skipped(name, reason))
+        try:
+            level = _level_of(samples, resampled, sample_rate)
+        except UnusableError as error:
+            skipped.append(Skipped(name, str(error)))
             continue
         digest = hashlib.blake2b(samples.data, digest_size=16).hexdigest()
         length, channels = resampled.shape
-        recordings.append(Recording(name, channels, length, offset=offset, digest=digest))
+        recordings.append(
+            Recording(
+                name,
+                channels,
+                length,
+                offset=offset,
+                digest=digest,
+                lowest=level.lowest,
+                highest=level.highest,
+            )
+        )
         blocks.append(resampled.reshape(-1))
         offset += resampled.size
     if not recordings:
@@ -74,6 +87,7 @@ def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fract
         train=Split(train, sample_rate, flat),
         heldout=Split(heldout, sample_rate, flat),
         skipped=tuple(skipped),
+        remarks=remarks_on(recordings, sample_rate),
     )
 
 
@@ -159,13 +173,18 @@ def _resampled(samples: NDArray[np.float32], rate: int, sample_rate: int) -> NDA
     return resampled
 
 
-def _unusable(samples: NDArray[np.float32], sample_rate: int) -> str:
-    """Return the reason why samples cannot be used, worded as in `decode`, or an empty string."""
-    if not np.isfinite(samples).all():
-        return "contains NaN or infinite samples"
-    if not len(samples):
-        return f"is shorter than one sample at {sample_rate} Hz"
-    return "" if samples.any() else "is silent throughout"
+def _level_of(samples: NDArray[np.float32], resampled: NDArray[np.float32], sample_rate: int) -> Level:
+    """Return the level of samples.
+
+    Raises:
+        UnusableError: they cannot be used, for the same reasons as in `decode`.
+    """
+    level = Level()
+    level.see(samples)
+    level.require_usable()
+    if not len(resampled):
+        raise UnusableError(f"is shorter than one sample at {sample_rate} Hz")
+    return level
 
 
 def _kind(value: object) -> str:

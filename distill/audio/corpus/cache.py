@@ -20,7 +20,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from distill.audio.corpus.decoding import UnusableError, decode
-from distill.audio.corpus.scanning import Found, Skipped
+from distill.audio.corpus.scanning import Found, Skipped, grouped
 from distill.audio.corpus.writing import writing_to
 from distill.errors import CorpusError
 from distill.storage.files import write_whole
@@ -42,6 +42,7 @@ class Recording:
         samples: its length in samples per channel, at the sample rate of the corpus.
         offset: its position in the cache, in samples.
         digest: a digest of the samples in its file, equal for files with equal samples.
+        lowest, highest: the range of these samples, 1 being full scale.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Recording:
     samples: int
     offset: int
     digest: str
+    lowest: float = -1.0
+    highest: float = 1.0
 
 
 @frozen(eq=False)
@@ -61,12 +64,17 @@ class Contents:
 
 
 def open_cache(
-    folder: Path, found: Found, *, sample_rate: int, on_progress: Progress | None = None
+    folder: Path,
+    found: Found,
+    *,
+    sample_rate: int,
+    full_scale: float = 1.0,
+    on_progress: Progress | None = None,
 ) -> Contents:
     """Memory-map the cache in `folder`. If it is out of date, decode the files of `found` first.
 
-    The cache is up to date if the source, the sample rate, libsndfile's version and the name, size and
-    modification time of every file are unchanged. Unusable files are recorded, too.
+    The cache is up to date if the source, the sample rate, the value of full scale, libsndfile's version and
+    the name, size and modification time of every file are unchanged. Unusable files are recorded, too.
 
     Raises:
         CorpusError: none of the files can be used, or the cache cannot be written. Partial files are removed.
@@ -75,6 +83,7 @@ def open_cache(
         "format": _FORMAT,
         "source": str(found.source.resolve()),
         "sample_rate": sample_rate,
+        "full_scale": full_scale,
         "libsndfile": soundfile.__libsndfile_version__,
         "files": [[file.name, file.size, file.mtime_ns] for file in found.candidates],
     }
@@ -84,7 +93,7 @@ def open_cache(
     audio = folder / f"audio-{uuid4().hex}.f32"
     with writing_to(folder, "the decoded audio", purpose="run"):
         try:
-            return _build(audio, key, found, sample_rate, on_progress)
+            return _build(audio, key, found, on_progress)
         except BaseException:
             with suppress(OSError):
                 audio.unlink()
@@ -104,9 +113,7 @@ def _load(folder: Path, key: dict[str, Any]) -> Contents | None:
         return None
 
 
-def _build(
-    audio: Path, key: dict[str, Any], found: Found, sample_rate: int, on_progress: Progress | None
-) -> Contents:
+def _build(audio: Path, key: dict[str, Any], found: Found, on_progress: Progress | None) -> Contents:
     recordings: list[Recording] = []
     skipped: list[Skipped] = []
     with audio.open("x+b") as file:
@@ -115,8 +122,9 @@ def _build(
             try:
                 decoded = decode(
                     candidate.path,
-                    sample_rate,
+                    key["sample_rate"],
                     lambda block: file.write(np.ascontiguousarray(block, "<f4").data),
+                    full_scale=key["full_scale"],
                 )
             except UnusableError as error:
                 file.seek(start)
@@ -130,6 +138,8 @@ def _build(
                         decoded.samples,
                         offset=start // 4,
                         digest=decoded.digest,
+                        lowest=decoded.lowest,
+                        highest=decoded.highest,
                     )
                 )
             if on_progress is not None:
@@ -167,5 +177,6 @@ def _contents(manifest: dict[str, Any], file: IO[bytes]) -> Contents:
 
 def describe(skipped: list[Skipped]) -> str:
     """Return a list of the first skipped files, one per line, and the number of the remaining ones."""
-    lines = [f"  {skip.path}: {skip.reason}" for skip in skipped[:_SHOWN]]
-    return "\n".join([*lines, *([f"  and {len(skipped) - _SHOWN} more"] if len(skipped) > _SHOWN else [])])
+    told = grouped(skipped)
+    lines = [f"  {skip.path}: {skip.reason}" for skip in told[:_SHOWN]]
+    return "\n".join([*lines, *([f"  and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else [])])

@@ -5,71 +5,84 @@ Shapes: `N` samples per channel, `C` channels.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 from attrs import frozen
-from numpy.typing import NDArray
 
-Block = NDArray[np.float32]
+from distill.audio.corpus.blocks import Block, UnusableError
+from distill.audio.corpus.chunks import samples_of
+from distill.audio.corpus.completeness import incompleteness
+from distill.audio.corpus.levels import Level
+
+__all__ = ["LOWEST_RATE", "Block", "Decoded", "UnusableError", "decode", "decode_whole"]
 
 _BLOCK_SAMPLES = 2**18
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a streamed FLAC
+_FLOATS = {"FLOAT", "DOUBLE"}
 LOWEST_RATE = 1000  # Hz; a lower rate comes from a broken header, and resampling would fill the disk
-
-
-class UnusableError(Exception):
-    """A recording that cannot be used; the message is the reason."""
 
 
 @frozen
 class Decoded:
-    """The result of decoding: channels, `samples` per channel, and a digest of the samples."""
+    """The result of decoding.
+
+    Attributes:
+        channels: the number of channels.
+        samples: the number of samples per channel.
+        digest: a digest of the samples in the file.
+        lowest, highest: their range, 1 being full scale.
+    """
 
     channels: int
     samples: int
     digest: str
+    lowest: float
+    highest: float
 
 
-def decode(path: Path, sample_rate: int, write: Callable[[Block], object]) -> Decoded:
+def decode(
+    path: Path, sample_rate: int, write: Callable[[Block], object], *, full_scale: float = 1.0
+) -> Decoded:
     """Decode `path` at `sample_rate` Hz and call `write` with each block `[N, C]`.
 
-    The digest is computed before resampling, so that it does not depend on `sample_rate`.
+    The digest is computed before resampling, so that it does not depend on `sample_rate`. In a file of
+    floats, `full_scale` is the value of full scale; it is 1 unless the floats were scaled to integers.
 
     Raises:
-        UnusableError: the file is not audio or is damaged, or it holds no samples, non-finite samples or only
-            silence. Blocks may have been written before.
+        UnusableError: the file is not audio, is damaged or incomplete, or holds more than would be decoded;
+            or it holds no samples, non-finite or impossible ones, or the same one throughout. Blocks may have
+            been written before.
     """
-    samples, silent, digest = 0, True, hashlib.blake2b(digest_size=16)
+    samples, digest = 0, hashlib.blake2b(digest_size=16)
+    level = Level()
     with _open(path) as sound:
         channels = sound.channels
-        blocks = _read(sound, digest.update)
+        blocks = _read(sound, path, level, see=digest.update, full_scale=full_scale)
         if sound.samplerate != sample_rate:
             blocks = _resample(blocks, channels, sound.samplerate, sample_rate)
         for block in blocks:
-            # Checked after resampling, which keeps non-finite samples and may itself overflow.
-            _require_finite(block)
             samples += len(block)
-            silent = silent and not block.any()
             write(block)
+    level.require_usable()
     if not samples:
         raise UnusableError(f"is shorter than one sample at {sample_rate} Hz")
-    if silent:
-        raise UnusableError("is silent throughout")
-    return Decoded(channels, samples, digest.hexdigest())
+    return Decoded(channels, samples, digest.hexdigest(), level.lowest, level.highest)
 
 
 def decode_whole(path: Path) -> tuple[Block, int]:
     """Decode `path`, which may be silent; return the samples `[N, C]` and the sample rate in Hz.
 
     Raises:
-        UnusableError: the file is not audio or is damaged, or it holds no samples or non-finite samples.
+        UnusableError: as in `decode`, apart from silence.
     """
+    level = Level()
     with _open(path) as sound:
-        samples = np.concatenate([*_read(sound)])
-        _require_finite(samples)
+        samples = np.concatenate([*_read(sound, path, level)])
+        level.require_possible()
         return samples, sound.samplerate
 
 
@@ -92,35 +105,55 @@ def _open(path: Path) -> _Stream:
     except OSError as error:
         raise UnusableError(f"cannot be read: {error.strerror}") from error
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a `.raw` has no header
-        raise UnusableError("is not audio that libsndfile reads") from error
+        raise UnusableError(_unopened(path)) from error
     # libsndfile reads a .au or .snd file without a header as raw samples.
     if sound.format == "RAW":
         raise UnusableError("is not audio that libsndfile reads")
+    if sound.format == "SDS":
+        raise UnusableError("is a MIDI sample dump, which libsndfile does not check")
     if sound.samplerate < LOWEST_RATE:
         raise UnusableError(f"has a sample rate of {sound.samplerate} Hz")
     return sound
 
 
-def _read(sound: _Stream, see: Callable[[memoryview], object] = lambda _: None) -> Iterator[Block]:
-    samples = 0
+def _unopened(path: Path) -> str:
+    """Return why libsndfile does not open a file: it may be incomplete, or have something after its end."""
+    with suppress(OSError), path.open("rb") as file:
+        samples = samples_of(file)
+        if samples is not None and samples.problem:
+            return samples.problem
+    return "is not audio that libsndfile reads"
+
+
+def _read(
+    sound: _Stream,
+    path: Path,
+    level: Level,
+    *,
+    see: Callable[[memoryview], object] = lambda _: None,
+    full_scale: float = 1.0,
+) -> Iterator[Block]:
+    samples, damage = 0, ""
+    scaled = full_scale != 1 and sound.subtype in _FLOATS
     try:
         while len(block := sound.read(_BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)):
             samples += len(block)
             see(block.data)
+            if scaled:
+                block = block / np.float32(full_scale)
+            level.see(block)
             yield block
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.removeprefix("Error : ").rstrip(".")
-        raise UnusableError(f"is damaged: {reason}") from error
+        damage = f"is damaged: {error.error_string.removeprefix('Error : ').rstrip('.')}"
+    try:
+        problem = incompleteness(path, sound.format, sound.subtype, samples) or damage
+    except OSError as error:
+        raise UnusableError(f"cannot be read: {error.strerror}") from error
     # For an MP3 without a table of contents, libsndfile estimates the length.
-    if samples < sound.frames < _UNKNOWN_FRAMES and sound.format != "MP3":
-        raise UnusableError(f"is damaged: {samples} of its {sound.frames} samples can be decoded")
-    if not samples:
-        raise UnusableError("holds no samples")
-
-
-def _require_finite(samples: Block) -> None:
-    if not np.isfinite(samples).all():
-        raise UnusableError("contains NaN or infinite samples")
+    if not problem and samples < sound.frames < _UNKNOWN_FRAMES and not sound.subtype.startswith("MPEG"):
+        problem = f"is damaged: {samples} of its {sound.frames} samples can be decoded"
+    if problem or not samples:
+        raise UnusableError(problem or "holds no samples")
 
 
 def _resample(blocks: Iterator[Block], channels: int, source_rate: int, sample_rate: int) -> Iterator[Block]:

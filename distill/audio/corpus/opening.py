@@ -1,13 +1,14 @@
 """Opening of a corpus: recordings of a folder or of shards, decoded and split, to draw clips from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from attrs import frozen
 
-from distill.audio.corpus.cache import Progress, describe, open_cache
+from distill.audio.corpus.cache import Progress, Recording, describe, open_cache
 from distill.audio.corpus.clips import Split
+from distill.audio.corpus.levels import Remark, remark_on
 from distill.audio.corpus.scanning import Found, Skipped, find_audio
 from distill.audio.corpus.shards import Manifest, read_manifest, read_shard
 from distill.audio.corpus.splitting import split_recordings
@@ -19,6 +20,8 @@ from distill.errors import CorpusError
 class Corpus:
     """The recordings of `folder` at `sample_rate` Hz and the skipped files, sorted by name.
 
+    `remarks` are on recordings that are used, and contribute little or exceed full scale.
+
     A sharded corpus, which may be at a URL, is streamed.
     """
 
@@ -27,6 +30,7 @@ class Corpus:
     train: Split | Stream
     heldout: Split
     skipped: tuple[Skipped, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 def open_corpus(
@@ -35,6 +39,7 @@ def open_corpus(
     sample_rate: int,
     cache: Path,
     heldout_fraction: float,
+    full_scale: float = 1.0,
     on_progress: Progress | None = None,
 ) -> Corpus:
     """Open a folder of recordings, or a single file, and decode it to the folder `cache` if necessary.
@@ -47,13 +52,16 @@ def open_corpus(
         sample_rate: the sample rate of the corpus in Hz.
         cache: the folder of the cache.
         heldout_fraction: the fraction of recordings to hold out. A single recording is never held out.
+        full_scale: the value of full scale in files of floats.
         on_progress: called after each decoded file with the number of files done and their total.
 
     Raises:
         CorpusError: `folder` does not exist or holds no usable audio file, or `cache` cannot be written.
     """
     found = require_audio(folder)
-    contents = open_cache(cache, found, sample_rate=sample_rate, on_progress=on_progress)
+    contents = open_cache(
+        cache, found, sample_rate=sample_rate, full_scale=full_scale, on_progress=on_progress
+    )
     train, heldout = split_recordings(contents.recordings, heldout_fraction)
     return Corpus(
         folder=folder,
@@ -61,6 +69,7 @@ def open_corpus(
         train=Split(train, sample_rate, contents.samples),
         heldout=Split(heldout, sample_rate, contents.samples),
         skipped=tuple(sorted((*found.skipped, *contents.skipped), key=lambda skip: skip.path)),
+        remarks=remarks_on(contents.recordings, sample_rate),
     )
 
 
@@ -92,6 +101,14 @@ def open_shards(
         heldout=next(iter(HeldoutShards(location, manifest)), nothing),
         skipped=(),
     )
+
+
+def remarks_on(recordings: Iterable[Recording], sample_rate: int) -> tuple[Remark, ...]:
+    """Return the remarks on recordings that contribute little or exceed full scale."""
+    remarks = (
+        remark_on(each.name, each.lowest, each.highest, each.samples / sample_rate) for each in recordings
+    )
+    return tuple(remark for remark in remarks if remark is not None)
 
 
 @frozen

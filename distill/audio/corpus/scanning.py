@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import soundfile
@@ -12,12 +12,34 @@ _READABLE = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     *(".8svx", ".aif", ".aifc", ".bwf", ".iff", ".mat", ".mp1", ".mp2", ".oga", ".opus", ".sf", ".snd"),
     *(".sph", ".wave"),
 }
-# Audio that libsndfile cannot read is listed as skipped instead of being ignored.
-_UNREADABLE = {".aac", ".alac", ".amr", ".ape", ".dsf", ".m4a", ".wma", ".wv"}
+# Audio and video that libsndfile cannot read is opened, too: its suffix may be wrong.
+_UNREADABLE = {
+    *(
+        ".3gp",
+        ".aac",
+        ".ac3",
+        ".alac",
+        ".amr",
+        ".ape",
+        ".avi",
+        ".dff",
+        ".dsf",
+        ".dts",
+        ".flv",
+        ".m4a",
+        ".m4b",
+    ),
+    *(".mka", ".mkv", ".mov", ".mp4", ".mpc", ".mpg", ".ogv", ".ra", ".shn", ".tak", ".tta", ".webm", ".wma"),
+    *(".wmv", ".wv"),
+}
 # A .raw file has no header.
 AUDIO_SUFFIXES = frozenset((_READABLE | _UNREADABLE) - {".raw"})
 
+_OTHER = "is not audio, by its name"
+_HIDDEN = "is hidden: its name begins with a dot"
+_SOUNDS_OF_A_RUN = "is a run folder, whose sounds are the output of a model"
 _RUN = "recipe.toml"
+_SHOWN = 3
 
 
 @frozen
@@ -40,7 +62,7 @@ class Candidate:
 
 @frozen
 class Found:
-    """The audio files of `source`, sorted by name, and files and folders that cannot be accessed."""
+    """The audio files of `source`, sorted by name, and everything else in it: files and folders."""
 
     source: Path
     candidates: tuple[Candidate, ...]
@@ -50,38 +72,68 @@ class Found:
 def find_audio(source: Path) -> Found:
     """Return the audio files in a folder and its subfolders, by their suffixes, or a single file as it is.
 
-    Names that begin with a dot are ignored, and so are run folders inside the folder, whose sounds are the
+    Names that begin with a dot are skipped, and so are run folders inside the folder, whose sounds are the
     output of a model. Links to folders are followed. A folder that is reached twice is listed once, so that
     cyclic links end.
     """
     if not source.is_dir():
         return _sort(source, source.parent, [source], [])
-    unlistable: list[OSError] = []
-    return _sort(source, source, list(_walk(source, unlistable)), unlistable)
+    skipped: list[Skipped] = []
+
+    def skip(path: Path, reason: str) -> None:
+        skipped.append(Skipped(_printable(_name(path, source)), reason))
+
+    return _sort(source, source, list(_walk(source, skip)), skipped)
 
 
-def _walk(folder: Path, unlistable: list[OSError]) -> Iterator[Path]:
+def grouped(skipped: Sequence[Skipped]) -> list[Skipped]:
+    """Return what is skipped for a list that people read, with names that are not of audio together, last."""
+    told = [each for each in skipped if each.reason not in {_OTHER, _HIDDEN}]
+    for reason, are in (
+        (_OTHER, "are not audio, by their names"),
+        (_HIDDEN, "are hidden: their names begin with a dot"),
+    ):
+        paths = [each.path for each in skipped if each.reason == reason]
+        if len(paths) > 1:
+            shown = ", ".join(paths[:_SHOWN])
+            more = f", and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+            told.append(Skipped(shown + more, are))
+        elif paths:
+            told.append(Skipped(paths[0], reason))
+    return told
+
+
+def _walk(folder: Path, skip: Callable[[Path, str], None]) -> Iterator[Path]:
+    def cannot_be_listed(error: OSError) -> None:
+        skip(Path(error.filename), f"cannot be listed: {error.strerror}")
+
     visited = set()
-    for parent, folders, files in os.walk(folder, onerror=unlistable.append, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=cannot_be_listed, followlinks=True):
         identity = os.path.realpath(parent)
         if identity in visited:
             folders.clear()
             continue
         visited.add(identity)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not Path(parent, name, _RUN).is_file()
-        )
+        wanted = []
+        for name in sorted(folders):
+            if name.startswith("."):
+                skip(Path(parent, name), _HIDDEN)
+            elif os.path.isfile(Path(parent, name, _RUN)):  # noqa: PTH113  # False if it cannot be accessed
+                skip(Path(parent, name), _SOUNDS_OF_A_RUN)
+            else:
+                wanted.append(name)
+        folders[:] = wanted
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            if name.startswith("."):
+                skip(Path(parent, name), _HIDDEN)
+            elif Path(name).suffix.lower() not in AUDIO_SUFFIXES:
+                skip(Path(parent, name), _OTHER)
+            else:
                 yield Path(parent, name)
 
 
-def _sort(source: Path, root: Path, paths: list[Path], unlistable: list[OSError]) -> Found:
+def _sort(source: Path, root: Path, paths: list[Path], skipped: list[Skipped]) -> Found:
     candidates = []
-    skipped = [
-        Skipped(_printable(_name(Path(error.filename), root)), f"cannot be listed: {error.strerror}")
-        for error in unlistable
-    ]
     for path in paths:
         name = _name(path, root)
         try:

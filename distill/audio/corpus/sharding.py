@@ -28,6 +28,7 @@ def write_shards(
     sample_rate: int,
     heldout_fraction: float,
     minutes: float,
+    full_scale: float = 1.0,
     on_progress: Progress | None = None,
 ) -> tuple[Manifest, tuple[Skipped, ...]]:
     """Write the recordings in `source` as shards to the folder `out`.
@@ -36,7 +37,7 @@ def write_shards(
     `heldout_fraction`. Thus copies are in the same split, and each file is decoded only once. A recording
     longer than a minute is cut into pieces of 30 to 60 seconds. A shard holds `minutes` of audio, summed over
     channels, and is kept in memory until it is full. The order of recordings is shuffled deterministically.
-    Recordings that exceed full scale, which FLAC cannot represent, are scaled down.
+    Levels that FLAC cannot represent are stored as FLAC of another level and a power of two.
 
     The manifest is written last. After an error, no shards remain in `out`. Shards left behind by a killed
     process are removed when another process writes to the folder.
@@ -54,7 +55,7 @@ def write_shards(
     limit = round(minutes * 60 * sample_rate)
     train, heldout = _Shards(out, "train", limit), _Shards(out, "heldout", limit)
     with writing_to(out, "the shards", purpose="shards"), claim(out):
-        encodings = _encode_all(found.candidates, sample_rate)
+        encodings = _encode_all(found.candidates, sample_rate, full_scale)
         for done, (candidate, encoded) in enumerate(encodings, start=1):
             if isinstance(encoded, UnusableError):
                 skipped.append(Skipped(candidate.name, str(encoded)))
@@ -101,7 +102,10 @@ class _Shards:
             with webdataset().TarWriter(file, encoder=False, mtime=0) as tar:
                 for number, piece in enumerate(self.gathered):
                     key = f"{stem}-{number:06d}"
-                    tar.write({"__key__": key, "flac": piece.flac, "name": piece.name.encode()})
+                    members = {"__key__": key, "flac": piece.flac, "name": piece.name.encode()}
+                    if piece.exponent:
+                        members["exponent"] = str(piece.exponent).encode()
+                    tar.write(members)
             file.flush()
             os.fsync(file.fileno())
         frames = sum(piece.samples for piece in self.gathered)
@@ -111,13 +115,13 @@ class _Shards:
 
 
 def _encode_all(
-    candidates: tuple[Candidate, ...], sample_rate: int
+    candidates: tuple[Candidate, ...], sample_rate: int, full_scale: float
 ) -> Iterator[tuple[Candidate, Encoded | UnusableError]]:
     """Encode the files in shuffled order on all cores, one file per core at a time."""
 
     def attempt(candidate: Candidate) -> tuple[Candidate, Encoded | UnusableError]:
         try:
-            return candidate, encode(candidate, sample_rate)
+            return candidate, encode(candidate, sample_rate, full_scale=full_scale)
         except UnusableError as error:
             return candidate, error
 

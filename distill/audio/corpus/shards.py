@@ -23,6 +23,7 @@ from distill.storage.files import write_whole
 MANIFEST = "shards.json"
 
 # WebDataset supports more schemes, among them `pipe:`, with which a recipe could run any command.
+_MOST = 128  # the largest exponent of a float
 _SCHEMES = ("http", "https", "gs", "hf")
 _RESTORE = "Restore it from a copy, or write the shards again with `distill shard`."
 
@@ -109,6 +110,9 @@ def read_shard(location: str, shard: Shard, samples: NDArray[np.float32]) -> lis
             with soundfile.SoundFile(io.BytesIO(piece["flac"])) as sound:
                 start, end = end, end + sound.frames * sound.channels
                 sound.read(out=samples[start:end].reshape(-1, sound.channels))
+                if "exponent" in piece:  # of a level that FLAC cannot represent
+                    exponent = min(max(int(piece["exponent"]), -_MOST), _MOST)
+                    np.ldexp(samples[start:end], exponent, out=samples[start:end])
                 name = piece["name"].decode()
                 recordings.append(Recording(name, sound.channels, sound.frames, offset=start, digest=""))
     except OSError as error:

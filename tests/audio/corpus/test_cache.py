@@ -34,9 +34,9 @@ def decoded(monkeypatch):
     names = []
     decode = cache_module.decode
 
-    def count(path, *arguments):
+    def count(path, *arguments, **options):
         names.append(path.name)
-        return decode(path, *arguments)
+        return decode(path, *arguments, **options)
 
     monkeypatch.setattr(cache_module, "decode", count)
     return names

@@ -231,11 +231,16 @@ def test_damaged_files(tmp_path):
     )
 
 
-def test_a_wav_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path):
-    """A WAV is as long as its file is, whatever its header says, as it must be when it was streamed."""
-    wav = write_noise(tmp_path / "cut.wav", subtype="PCM_16")
-    (tmp_path / "cut.wav").write_bytes(wav[: 44 + 2 * 10000])
-    assert decoded(tmp_path / "cut.wav", 44100)[1].samples == 10000
+def test_the_value_of_full_scale(tmp_path):
+    """Floats are divided by it, integers are not; the digest is of what the file holds."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (900, 1)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", 32768 * noise, 44100, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", noise, 44100, subtype="PCM_16")
+    assert reason(tmp_path / "a.wav").endswith("(corpus.full_scale=32768 scales them)")
+    for name, tolerance in (("a.wav", 0), ("b.wav", 2**-15)):
+        blocks = []
+        decode(tmp_path / name, 44100, blocks.append, full_scale=32768)
+        np.testing.assert_allclose(np.concatenate(blocks), noise, atol=tolerance)
 
 
 def test_a_flac_that_was_streamed_is_whole(tmp_path):

@@ -41,11 +41,16 @@ def test_pieces_of_half_a_minute_to_a_minute(tmp_path, seconds, pieces):
     assert made.digest == decode(tmp_path / "a.wav", RATE, lambda _: None).digest
 
 
-def test_what_exceeds_full_scale_is_turned_down(tmp_path):
-    """To a peak of 1, since FLAC would clip it."""
-    loud = np.random.default_rng(0).uniform(-3, 3, (800, 1)).astype(np.float32)
-    _, (decoded,) = encoded(tmp_path / "loud.wav", loud, "FLOAT")
-    np.testing.assert_allclose(decoded, loud / np.abs(loud).max(), atol=2**-22)
+@pytest.mark.parametrize(
+    ("peak", "exponent"), [(1e-8, -26), (0.0019, -9), (2**-7, 0), (0.5, 0), (1.0, 0), (1.01, 1), (3.0, 2)]
+)
+def test_levels_beyond_flac(tmp_path, peak, exponent):
+    """What exceeds full scale, or is too quiet for 24 bits, is divided by a power of two, which is exact."""
+    noise = np.random.default_rng(0).uniform(-1, 1, (800, 1)).astype(np.float32)
+    noise *= np.float32(peak) / np.abs(noise).max()
+    made, (decoded,) = encoded(tmp_path / "a.wav", noise, "FLOAT")
+    assert [piece.exponent for piece in made.pieces] == [exponent]
+    np.testing.assert_allclose(decoded * 2.0**exponent, noise, atol=2.0 ** (exponent - 22), rtol=0)
 
 
 def test_more_channels_than_flac_has(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from distill.audio.corpus import Skipped, open_corpus
+from distill.audio.corpus import Remark, Skipped, open_corpus
 from distill.errors import CorpusError
 
 
@@ -84,8 +84,33 @@ def test_skipped_files_are_listed(tmp_path):
         Skipped("empty.wav", "is empty"),
         Skipped("gone.wav", "cannot be read: No such file or directory"),
         Skipped("nan.wav", "contains NaN or infinite samples"),
+        Skipped("notes.txt", "is not audio, by its name"),
         Skipped("text.wav", "is not audio that libsndfile reads"),
     )
+
+
+def test_unusual_recordings_are_remarked_on(tmp_path):
+    """They are used, and remembered with the cache."""
+    folder = tmp_path / "corpus"
+    write_tone(folder / "a.wav")
+    soundfile.write(folder / "loud.wav", np.array([0.1, -4.0] * 99), 8000, subtype="FLOAT")
+    for _ in range(2):
+        corpus = opened(folder, heldout_fraction=0)
+        assert names(corpus.train) == ["a.wav", "loud.wav"]
+        assert corpus.remarks == (Remark("loud.wav", "peaks at +12.0 dB, above full scale"),)
+
+
+def test_floats_in_the_range_of_integers(tmp_path):
+    """They are skipped with an offer to scale them, and used when it is taken."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", 20_000 * np.sin(np.arange(800)), 8000, subtype="FLOAT")
+    assert "corpus.full_scale=32768" in refusal(folder)
+    corpus = open_corpus(
+        folder, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0, full_scale=32768
+    )
+    peak = corpus.train.read(corpus.train.recordings[0]).max()
+    assert peak.item() == pytest.approx(20_000 / 32768, rel=1e-4)
 
 
 def test_a_single_recording(tmp_path):
@@ -110,10 +135,12 @@ def test_a_corpus_without_audio(tmp_path):
     folder.mkdir()
     (folder / "notes.txt").write_text("text")
     remedy = "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
-    assert refusal(folder) == f"{folder}: holds no audio files\n{remedy}"
+    (folder / "empty").mkdir()
+    assert refusal(folder / "empty") == f"{folder / 'empty'}: holds no audio files\n{remedy}"
     (folder / "gone.wav").symlink_to(folder / "nowhere.wav")
     assert refusal(folder) == (
-        f"{folder}: holds no audio files:\n  gone.wav: cannot be read: No such file or directory\n{remedy}"
+        f"{folder}: holds no audio files:\n  gone.wav: cannot be read: No such file or directory\n"
+        f"  notes.txt: is not audio, by its name\n{remedy}"
     )
     assert not (tmp_path / "run").exists()
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from distill.audio.corpus.scanning import AUDIO_SUFFIXES, Candidate, Skipped, find_audio
+from distill.audio.corpus.scanning import AUDIO_SUFFIXES, Candidate, Skipped, find_audio, grouped
 
 
 def put(path, content=b"x"):
@@ -38,11 +38,28 @@ def test_finds_audio_below_the_folder_sorted_by_name(tmp_path):
 
 
 def test_other_files_are_no_candidates(tmp_path):
-    """Text, pictures and headerless samples are passed over; what begins with a dot is, too."""
-    for name in ("notes.txt", "cover.png", "x.raw", "wav", ".hidden.wav", ".trash/a.wav", "a/._b.wav"):
+    """Text, pictures and headerless samples are listed as skipped, and so is what begins with a dot."""
+    for name in ("notes.txt", "x.raw", "wav", ".hidden.wav", ".trash/a.wav", "a/._b.wav", "a/.DS_Store"):
         put(tmp_path / name)
     found = find_audio(tmp_path)
-    assert (found.candidates, found.skipped) == ((), ())
+    assert found.candidates == ()
+    hidden, other = "is hidden: its name begins with a dot", "is not audio, by its name"
+    assert {(each.path, each.reason) for each in found.skipped} == {
+        *((name, other) for name in ("notes.txt", "wav", "x.raw")),
+        *((name, hidden) for name in (".hidden.wav", ".trash", "a/._b.wav", "a/.DS_Store")),
+    }
+
+
+def test_what_is_not_audio_is_grouped_for_readers():
+    """Files that were meant to be audio come first, one by one; names that are not of audio come together."""
+    other = [Skipped(f"{name}.txt", "is not audio, by its name") for name in "abcde"]
+    hidden = [Skipped(".DS_Store", "is hidden: its name begins with a dot")]
+    broken = [Skipped(f"{number}.wav", "is empty") for number in range(5)]
+    assert grouped([*hidden, *other, *broken]) == [
+        *broken,
+        Skipped("a.txt, b.txt, c.txt, and 2 more", "are not audio, by their names"),
+        *hidden,
+    ]
 
 
 def test_sounds_of_a_model_are_no_corpus(tmp_path):
@@ -50,7 +67,11 @@ def test_sounds_of_a_model_are_no_corpus(tmp_path):
     put(tmp_path / "a.wav")
     put(tmp_path / "runs" / "first" / "recipe.toml")
     put(tmp_path / "runs" / "first" / "audio" / "b.wav")
-    assert names(tmp_path) == ["a.wav"]
+    found = find_audio(tmp_path)
+    assert [candidate.name for candidate in found.candidates] == ["a.wav"]
+    assert found.skipped == (
+        Skipped("runs/first", "is a run folder, whose sounds are the output of a model"),
+    )
     assert names(tmp_path / "runs" / "first") == ["audio/b.wav"]
 
 
@@ -86,6 +107,9 @@ def test_a_hidden_parent_does_not_hide_the_folder(tmp_path):
         "mat",
         "m4a",
         "wma",
+        "mka",
+        "mp4",
+        "webm",
     ],
 )
 def test_suffixes(suffix):

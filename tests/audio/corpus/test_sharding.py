@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill.audio.corpus import Skipped, is_sharded, open_corpus, write_shards
+from distill.audio.corpus import Skipped, is_sharded, open_corpus, open_shards, write_shards
 from distill.errors import CorpusError
 
 RATE = 8000
@@ -52,6 +52,35 @@ def contents(path):
 def names(out, shards):
     """Name the recordings in some shards."""
     return {name for shard in shards for name in contents(out / shard.name)}
+
+
+def test_levels_are_those_of_the_folder(tmp_path):
+    """A peak beyond full scale changes no other piece, and what is very quiet does not become silence."""
+    folder = tmp_path / "sounds"
+    sounds = {"loud.wav": write_noise(folder / "loud.wav", 100, scale=0.5)[:, 0]}
+    sounds["loud.wav"][35 * RATE] = 4
+    sounds["quiet.wav"] = np.float32(1e-8) * write_noise(folder / "quiet.wav", 1, scale=1)[:, 0]
+    sounds["scaled.wav"] = np.float32(32768) * sounds["quiet.wav"]
+    for name, samples in sounds.items():
+        soundfile.write(folder / name, samples, RATE, subtype="FLOAT")
+    out = written(folder)[0]
+    corpus = open_shards(str(out), sample_rate=RATE, pool_shards=3)
+    pieces = {each.name: corpus.train.read(each)[0].numpy() for each in corpus.train.recordings}
+    loud = np.concatenate([pieces[f"loud.wav@{second}s"] for second in (0, 30, 60)])
+    np.testing.assert_allclose(loud, sounds["loud.wav"], atol=2**-22, rtol=0)
+    for name in ("quiet.wav", "scaled.wav"):
+        np.testing.assert_allclose(pieces[name], sounds[name], rtol=0, atol=2**-22 * sounds[name].max())
+
+
+def test_the_value_of_full_scale(tmp_path):
+    """Floats in the range of integers are scaled to 1."""
+    folder = tmp_path / "sounds"
+    noise = write_noise(folder / "a.wav", 1)
+    soundfile.write(folder / "a.wav", noise * 32768, RATE, subtype="FLOAT")
+    manifest, _ = write_shards(
+        folder, tmp_path / "out", sample_rate=RATE, heldout_fraction=0, minutes=1, full_scale=32768
+    )
+    assert np.array_equal(contents(tmp_path / "out" / manifest.train[0].name)["a.wav"], noise)
 
 
 def refusal(folder, **options):

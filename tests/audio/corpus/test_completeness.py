@@ -1,0 +1,165 @@
+"""Files of which a decoder would read less than they hold, or that hold less than they promise."""
+
+import io
+import re
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from distill.audio.corpus.decoding import UnusableError, decode
+
+RANDOM = np.random.default_rng(0)
+NOISE = RANDOM.uniform(-0.5, 0.5, 20_000)
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "adpcm.wav": ("WAV", "IMA_ADPCM"),
+    "rf64": ("RF64", "PCM_24"),
+    "aiff": ("AIFF", "PCM_16"),
+    "svx": ("SVX", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+
+
+def content(suffix, rate=48_000):
+    """Return the bytes of noise in a format."""
+    container, coding = FORMATS[suffix]
+    file = io.BytesIO()
+    soundfile.write(file, NOISE, rate, format=container, subtype=coding)
+    return file.getvalue()
+
+
+def outcome(path, data):
+    """Return the number of frames that are decoded, or the reason why a file is not used."""
+    path.write_bytes(data)
+    try:
+        return decode(path, 48_000, lambda _: None).samples
+    except UnusableError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_each_byte_counts(tmp_path, suffix):
+    """A whole file is used; cut at any place, joined with another, or with bytes in it, it is not."""
+    data, path = content(suffix), tmp_path / f"a.{suffix}"
+    assert outcome(path, data) >= 15_000  # libsndfile decodes less of an Opus file than was encoded
+    middle = len(data) // 2
+    for cut in (1, 7, 1000, middle, *RANDOM.integers(1, len(data) - 1, 3).tolist()):
+        assert isinstance(outcome(path, data[:-cut]), str), f"cut by {cut}"
+    changed = {
+        "joined": data + data,
+        "joined with another rate": data + content(suffix, 24_000),
+        "bytes after its end": data + RANDOM.bytes(5000),
+        "bytes in its middle": data[:middle] + RANDOM.bytes(3001) + data[middle:],
+    }
+    for name, file in changed.items():
+        assert isinstance(outcome(path, file), str), name
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change", "reason"),
+    [
+        ("wav", lambda data: data[:-9], "is cut short: 39,991 of the 40,000 bytes of its samples are there"),
+        ("aiff", lambda data: data[:-9], "is cut short: 39,999 of the 40,008 bytes of its samples are there"),
+        ("au", lambda data: data + b"junk", "holds 4 bytes after its samples, which would not be read"),
+        ("wav", lambda data: data + data, "holds 40,044 bytes after its samples, which would not be read"),
+        ("mp3", lambda data: data[:-9], "is cut short: its last frame is incomplete"),
+        ("ogg", lambda data: data[:-9], "is cut short: its last page is incomplete"),
+    ],
+)
+def test_reasons(tmp_path, suffix, change, reason):
+    """The reason says what is missing, or how much would be lost."""
+    assert outcome(tmp_path / f"a.{suffix}", change(content(suffix))) == reason
+
+
+def test_two_files_joined(tmp_path):
+    """The second of two MP3, Ogg or Opus files is not dropped in silence."""
+    for suffix in ("mp3", "ogg", "opus"):
+        data = content(suffix)
+        found = outcome(tmp_path / f"a.{suffix}", data + data)
+        assert re.match(rf"holds more than one recording: {len(data):,} bytes of another follow", found)
+
+
+def test_frames_that_an_mp3_lacks(tmp_path):
+    """An MP3 that was cut between two frames has fewer of them than its table says."""
+    data = content("mp3")
+    starts = [match.start() for match in re.finditer(re.escape(data[:2]), data)]
+    found = outcome(tmp_path / "a.mp3", data[: starts[len(starts) // 2]])
+    assert re.fullmatch(r"is cut short: \d+ of its \d+ frames are there", found)
+
+
+def test_pages_that_an_ogg_file_lacks(tmp_path):
+    """An Ogg file without its last page, or without one in its middle, is incomplete."""
+    soundfile.write(tmp_path / "a.ogg", np.tile(NOISE, 10), 48_000)
+    data = (tmp_path / "a.ogg").read_bytes()
+    starts = [match.start() for match in re.finditer(b"OggS", data)]
+    assert outcome(tmp_path / "a.ogg", data[: starts[-1]]) == "is cut short: its stream does not end"
+    found = outcome(tmp_path / "a.ogg", data[: starts[-2]] + data[starts[-1] :])
+    assert found == "is damaged: 1 of its pages are missing"
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "mp3", "flac", "ogg", "rf64", "w64"])
+def test_padding_is_no_loss(tmp_path, suffix):
+    """Zeros at the end belong to no recording."""
+    if suffix != "flac":  # libsndfile loses its place
+        assert isinstance(outcome(tmp_path / f"a.{suffix}", content(suffix) + bytes(512)), int)
+
+
+def test_tags_are_no_loss(tmp_path):
+    """Tags before or after the samples, in chunks or without, are left aside."""
+    tag = b"TAG" + bytes(125)
+    text = b"ID3\4\0\0\0\0\2\1" + bytes(257)
+    ape = b"APETAGEX" + struct.pack("<IIII", 2000, 32, 0, 0) + bytes(8)
+    chunk = b"LIST" + struct.pack("<I", 10) + b"INFOjunk!!"
+    wav, mp3 = content("wav"), content("mp3")
+    for data in (wav + chunk, wav + chunk + chunk, wav + tag):
+        assert outcome(tmp_path / "a.wav", data) == 20_000
+    for data in (text + mp3, text + mp3 + tag, mp3 + ape + tag, mp3 + text):
+        assert isinstance(outcome(tmp_path / "a.mp3", data), int)
+
+
+@pytest.mark.parametrize("size", [2**32 - 1, 2**31 - 2**12])
+def test_a_wav_that_was_streamed(tmp_path, size):
+    """A size that a program could not know when it wrote the header is that of the rest of the file."""
+    data = bytearray(content("wav"))
+    data[4:8] = data[40:44] = struct.pack("<I", size)
+    assert outcome(tmp_path / "a.wav", data) == 20_000
+
+
+def test_a_wav_whose_sizes_wrapped(tmp_path):
+    """A WAV above 4 GB says that it is short, since its sizes have 32 bits."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(content("wav"))
+    with path.open("r+b") as file:
+        file.truncate(44 + 40_000 + 2**32)  # sparse: takes no room
+    with pytest.raises(UnusableError) as error:
+        decode(path, 48_000, lambda _: None)
+    assert str(error.value) == (
+        "is larger than 4 GB, which its header cannot hold: 4,294,967,296 bytes would not be read"
+    )
+
+
+def test_mp3_in_a_wav_file(tmp_path):
+    """It is used, although libsndfile estimates its length; a hole in it is found."""
+    stream = content("mp3")
+    fact = struct.pack("<HHIIHH", 0x55, 1, 48_000, 16_000, 1, 0) + struct.pack(
+        "<HHIHHH", 12, 1, 2, 1152, 1, 0
+    )
+
+    def wrapped(stream):
+        chunks = b"WAVEfmt " + struct.pack("<I", len(fact)) + fact + b"data" + struct.pack("<I", len(stream))
+        return b"RIFF" + struct.pack("<I", len(chunks) + len(stream)) + chunks + stream
+
+    path = tmp_path / "a.wav"
+    assert outcome(path, wrapped(stream)) >= 15_000
+    assert isinstance(outcome(path, wrapped(stream)[:-9]), str)
+    half = len(stream) // 2
+    assert isinstance(outcome(path, wrapped(stream[:half] + bytes(range(256)) * 30 + stream[half:])), str)
