@@ -6,8 +6,8 @@ Run: python benchmarks/base.py [--hours H] [--minutes M] [--recordings ../shared
 The training data are H hours of audio: sounds made by `benchmarks/synthetic`, and a folder of recordings. The
 training continues from the checkpoint in `--out`, if there is one, up to a total of H hours, and the learning
 rate falls over the last quarter of these. `--minutes` ends it earlier, with a checkpoint; without `--hours`,
-the learning rate falls over the last quarter of the minutes. `--write` writes the averaged weights to
-`distill/base`.
+the learning rate falls over the last quarter of the minutes. `--write` writes the averaged weights and the
+statistics of the code to `distill/base`.
 
 A batch of 8 clips does not keep a GPU busy; use `--batch 64`. Schedules depend on the amount of audio, not on
 the batch size. On a CPU, a training that is resumed with the same options equals an uninterrupted one.
@@ -24,8 +24,9 @@ from base_sounds import RATE, Sounds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.base import write_base
+from distill.base import write_base, write_codes
 from distill.model import VAE
+from distill.model.axes import CodeStatistics
 from distill.model.spread import audible_error, negative_log_likelihood
 from distill.settings import ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
@@ -38,6 +39,9 @@ AVERAGE = 0.999
 """Warm-up and decay of the averages are given for steps of 8 clips."""
 
 SAVE_SECONDS = 120
+
+CODE_CLIPS = 2048
+"""Clips from which the statistics of the code are computed: 25 minutes."""
 LOG_STEPS = 100
 
 AUDIBLE = 1e-4
@@ -138,9 +142,10 @@ def main(
         workers=workers,
     )
     training.run(hours, minutes, began)
-    training.sounds.close()
     if write:
         write_base(training.average.state_dict(), RepresentationSettings(), ModelSettings())
+        write_codes(training.code_statistics())
+    training.sounds.close()
 
 
 def use_tensor_cores() -> None:
@@ -238,6 +243,13 @@ class Training:
         share = min(AVERAGE ** (self.batch / BATCH), self.step / (self.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.vae.parameters()), 1 - share)
         return parts
+
+    @torch.no_grad()
+    def code_statistics(self) -> CodeStatistics:
+        """Return the statistics of the full code of the averaged model over new clips."""
+        clips = [self.sounds.draw(self.batch, self.samples) for _ in range(CODE_CLIPS // self.batch)]
+        spectrograms = torch.cat([self.representation(each)[..., :CLIP_FRAMES] for each in clips])
+        return self.average.code_statistics(spectrograms)
 
     def save(self) -> None:
         """Save a checkpoint and the averaged model."""

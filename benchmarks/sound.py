@@ -1,7 +1,7 @@
 """Sound quality of different losses after the same training time, measured on held-out recordings.
 
-Run: python benchmarks/sound.py TRAIN HELDOUT --minutes 4 --loss default --loss stft,recon,kl
-     [--seed 0 --seed 1] [--out runs/sound] [--set model.code=compact]
+Run: python benchmarks/sound.py TRAIN HELDOUT [--minutes 4 | --steps N] --loss default
+     --loss stft,recon,kl [--seed 0 --seed 1] [--out runs/sound] [--set model.code=compact]
 
 As usual, one in ten of TRAIN's recordings is held out. HELDOUT is not used in training. `default` stands for
 a recipe without `--loss`. The script prints a Markdown table of the measures of `distill evaluate`, with
@@ -34,6 +34,7 @@ MEASURES = {
 @click.argument("train", type=click.Path(exists=True))
 @click.argument("heldout", type=click.Path(exists=True))
 @click.option("--minutes", default=4.0, show_default=True)
+@click.option("--steps", type=int, help="Steps instead of minutes, as on a busy machine.")
 @click.option("--loss", "losses", multiple=True, required=True)
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/sound"), show_default=True)
@@ -43,6 +44,7 @@ def main(
     heldout: str,
     *,
     minutes: float,
+    steps: int | None,
     losses: tuple[str, ...],
     seeds: tuple[int, ...],
     out: Path,
@@ -53,7 +55,8 @@ def main(
     measured: dict[str, Any] = {}
     for loss in ("base", *losses):
         terms = () if loss in ("base", "default") else ("--loss", loss)
-        length = ("--steps", "1") if loss == "base" else ("--minutes", f"{minutes:g}")
+        trained = ("--steps", f"{steps}") if steps else ("--minutes", f"{minutes:g}")
+        length = ("--steps", "1") if loss == "base" else trained
         found = []
         for seed in seeds[:1] if loss == "base" else seeds:
             run = out / f"{loss.replace(',', '-')}-{seed}"

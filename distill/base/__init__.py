@@ -13,10 +13,12 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.config import structure, unstructure
+from distill.model.axes import CodeStatistics
 from distill.settings import ModelSettings, RepresentationSettings
 from distill.storage.checkpoints import load_state, save_state
 
 _FILE = Path(__file__).parent / "base.safetensors"
+_CODES = Path(__file__).parent / "codes.safetensors"
 
 
 @frozen(kw_only=True)
@@ -42,6 +44,16 @@ def load_base() -> Base:
     )
 
 
+def load_codes() -> CodeStatistics:
+    """Load the statistics of the base model's full code over the sounds of its training.
+
+    Raises:
+        RunError: Its file is missing from the installation, or damaged.
+    """
+    state = load_state(_CODES)
+    return CodeStatistics(mean=state["mean"].double(), covariance=state["covariance"].double())
+
+
 def base_checksum() -> str:
     """Return the SHA-256 checksum of the file, in hexadecimal digits."""
     return hashlib.sha256(_FILE.read_bytes()).hexdigest()
@@ -57,3 +69,8 @@ def write_base(
         "weights": {name: value.to(torch.float16) for name, value in weights.items()},
     }
     save_state(_FILE, state)
+
+
+def write_codes(statistics: CodeStatistics) -> None:
+    """Write the statistics of the base model's full code into the package, in float32."""
+    save_state(_CODES, {"mean": statistics.mean.float(), "covariance": statistics.covariance.float()})

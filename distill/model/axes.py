@@ -4,6 +4,7 @@ Shapes: `B` batch, `C` numbers of the full code, `K` numbers of the reduced code
 """
 
 import torch
+from attrs import frozen
 from torch import Tensor, nn
 
 from distill.spectral.plain import at_least_float32
@@ -11,6 +12,30 @@ from distill.spectral.plain import at_least_float32
 _INITIAL_LOGVAR = -4.0
 _LEAST_SPREAD = 1e-2
 _LEAST_IMPORTANCE = 1e-3
+
+
+@frozen(eq=False)
+class CodeStatistics:
+    """The mean `[C]` and the covariance `[C, C]` of codes, in float64 on the CPU."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def of(cls, codes: Tensor) -> "CodeStatistics":
+        """Return the statistics of codes `[N, C]`."""
+        codes = codes.double().cpu()
+        mean = codes.mean(0)
+        centered = codes - mean
+        return cls(mean=mean, covariance=centered.T @ centered / len(codes))
+
+    def mixed(self, other: "CodeStatistics") -> "CodeStatistics":
+        """Return the statistics of codes half of which are of the `other` distribution."""
+        apart = (self.mean - other.mean) / 2
+        return CodeStatistics(
+            mean=(self.mean + other.mean) / 2,
+            covariance=(self.covariance + other.covariance) / 2 + torch.outer(apart, apart),
+        )
 
 
 class PrincipalAxes(nn.Module):
@@ -43,23 +68,21 @@ class PrincipalAxes(nn.Module):
         return at_least_float32(self.outwards(latents.mT)).mT
 
     @torch.no_grad()
-    def begin_with(self, codes: Tensor, importance: Tensor) -> None:
-        """Set the layers to the principal axes of codes `[N, C]` (Hotelling, 1933), scaled to unit variance.
+    def begin_with(self, statistics: CodeStatistics, importance: Tensor) -> None:
+        """Set the layers to the principal axes of codes (Hotelling, 1933), scaled to unit variance.
 
         `importance` `[C]` weights the numbers of the code: the axes minimize the weighted mean squared error
         of the restored code.
         """
         self.begun.fill_(True)
-        mean = codes.mean(0)
-        weight = (importance / importance.square().mean().sqrt()).clamp(min=_LEAST_IMPORTANCE)
-        centred = ((codes - mean) * weight).double().cpu()
-        variances, directions = torch.linalg.eigh(centred.T @ centred / len(codes))
+        mean = statistics.mean
+        weight = (importance / importance.square().mean().sqrt()).double().cpu().clamp(min=_LEAST_IMPORTANCE)
+        variances, directions = torch.linalg.eigh(statistics.covariance * torch.outer(weight, weight))
         kept = self.inwards.out_features
         spread = variances.flip(0)[:kept].clamp(min=0).sqrt().clamp(min=_LEAST_SPREAD)
         directions = directions.flip(1)[:, :kept]
-        self.inwards.weight.copy_((directions / spread).T)
-        self.inwards.weight.mul_(weight)
-        self.inwards.bias.copy_(-self.inwards.weight @ mean)
-        self.outwards.weight.copy_(directions * spread)
-        self.outwards.weight.div_(weight[:, None])
+        inwards = (directions / spread).T * weight
+        self.inwards.weight.copy_(inwards)
+        self.inwards.bias.copy_(-inwards @ mean)
+        self.outwards.weight.copy_(directions * spread / weight[:, None])
         self.outwards.bias.copy_(mean)

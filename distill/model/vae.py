@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.model.axes import PrincipalAxes
+from distill.model.axes import CodeStatistics, PrincipalAxes
 from distill.model.code import BAND, STRIDE, BandCode, Levels, band_count, spread_levels
 from distill.model.layers import Grid, join_patches, split_patches
 from distill.model.phases import ITERATIONS, roughened, white_noise, with_phases
@@ -171,18 +171,31 @@ class VAE(nn.Module):
         return level, mu, F.pad(logvar, (0, 0, self.bands, 0), value=-LOGVAR_BOUND)
 
     @torch.no_grad()
-    def begin_with(self, spectrograms: Tensor) -> None:
+    def begin_with(self, spectrograms: Tensor, prior: CodeStatistics | None = None) -> None:
         """Initialize the axes of a small code to its principal axes over spectrograms `[B, 2, F, T]`.
 
-        Without axes, or with axes that are initialized already, nothing changes.
+        `prior` has the statistics of the full code for sounds in general, which count as much as the
+        spectrograms. Without axes, or with axes that are initialized already, nothing changes.
         """
         if self.axes is None or self.axes.begun:
             return
+        level, codes = self._encode_some(spectrograms)
+        statistics = CodeStatistics.of(_heard(level, codes))
+        if prior is not None:
+            statistics = statistics.mixed(prior)
+        some = slice(None, None, -(-len(codes) // _AT_A_TIME))
+        self.axes.begin_with(statistics, self._importance(level[some], codes[some]))
+
+    @torch.no_grad()
+    def code_statistics(self, spectrograms: Tensor) -> CodeStatistics:
+        """Return the statistics of the full code over spectrograms `[B, 2, F, T]`, where they are audible."""
+        return CodeStatistics.of(_heard(*self._encode_some(spectrograms)))
+
+    def _encode_some(self, spectrograms: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the level `[B, 1, T']` and the rest `[B, C, T']` of the full code of many spectrograms."""
         parts = [self._encode_whole(part)[:2] for part in spectrograms.split(_AT_A_TIME)]
         level, codes = (torch.cat(each) for each in zip(*parts, strict=True))
-        heard = level[:, 0] > level.amax() - _HEARD
-        some = slice(None, None, -(-len(codes) // _AT_A_TIME))
-        self.axes.begin_with(codes.mT[heard], self._importance(level[some], codes[some]))
+        return level, codes
 
     @torch.enable_grad()
     def _importance(self, level: Tensor, codes: Tensor) -> Tensor:
@@ -328,6 +341,11 @@ def _erb_weights(representation: MagnitudeIF, bands: int) -> Tensor:
     """Return the square root of the ERB density (Glasberg and Moore, 1990) at each bin, `[32 * Q, 1]`."""
     hertz = torch.arange(bands * BAND) * representation.sample_rate / representation.n_fft
     return ((1 + 0.00437 * hertz) ** -0.5)[:, None]
+
+
+def _heard(level: Tensor, codes: Tensor) -> Tensor:
+    """Return the codes `[N, C]` of latent frames that are audible beside the loudest one."""
+    return codes.mT[level[:, 0] > level.amax() - _HEARD]
 
 
 def _cells(layer: nn.Linear, features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from distill.audio.corpus import Split, Stream
 from distill.model import VAE
+from distill.model.axes import CodeStatistics
 from distill.model.spread import negative_log_likelihood
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
@@ -88,9 +89,16 @@ def predict(
 
 
 def begin(
-    model: VAE, representation: MagnitudeIF, recordings: Split | Stream, settings: TrainingSettings
+    model: VAE,
+    representation: MagnitudeIF,
+    recordings: Split | Stream,
+    settings: TrainingSettings,
+    prior: CodeStatistics | None = None,
 ) -> None:
-    """Initialize the axes of a small code to its principal axes over the recordings, at all speeds."""
+    """Initialize the axes of a small code to its principal axes over the recordings, at all speeds.
+
+    `prior` has the statistics of the full code for sounds in general, if the code is that of the base model.
+    """
     if model.axes is None:
         return
     generator = torch.Generator().manual_seed(settings.seed)
@@ -102,7 +110,7 @@ def begin(
         clips = recordings.draw(_BEGUN_AT_A_TIME, length, generator)
         clips = augment(clips, samples, speed=speed, gain_db=0, mix=0, generator=generator)
         spectrograms.append(representation(clips.to(model.device)))
-    model.begin_with(torch.cat(spectrograms))
+    model.begin_with(torch.cat(spectrograms), prior)
 
 
 def calibrate(

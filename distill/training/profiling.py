@@ -84,8 +84,9 @@ def profile_recipe(
     else:
         representation = make_representation(recipe.representation).to(accelerator.device)
         model = make_model(recipe.model, representation, recipe.training.seed)
-        start(model, recipe)
-        begin(model.to(accelerator.device), representation, recordings, recipe.training)
+        begun = start(model, recipe)
+        model = model.to(accelerator.device)
+        begin(model, representation, recordings, recipe.training, begun.codes)
     return profile(
         loss,
         model=model,

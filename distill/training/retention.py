@@ -8,7 +8,7 @@ Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean, variance
 
 import torch
 from attrs import frozen
@@ -93,7 +93,8 @@ def score(after: Heard, before: Heard) -> float:
     trained ones. None stands for a recording that could not be measured. The change of a measure is the
     mean over held-out recordings averaged with that over trained ones. The score is the sum of the
     changes, each in units of what a seed changes. A measure is worse if its change is worse by more than a
-    unit, or if held-out recordings are worse by more than a unit and their standard error.
+    unit, or if held-out recordings are worse by more than a unit and their standard error. The standard
+    deviation is that within both sets together, since few recordings are held out.
     """
     heldout, trained = (_losses(*pair) for pair in zip(after, before, strict=True))
     total = 0.0
@@ -101,11 +102,19 @@ def score(after: Heard, before: Heard) -> float:
         unseen = heldout[name]
         means = [fmean(each) for each in (unseen, trained[name]) if each]
         change = fmean(means) if means else 0.0
-        error = stdev(unseen) / math.sqrt(len(unseen)) if len(unseen) > 1 else math.inf
+        error = _deviation(unseen, trained[name]) / math.sqrt(max(1, len(unseen)))
         if change > unit or (unseen and fmean(unseen) - error > unit):
             return -math.inf
         total -= change / unit
     return total
+
+
+def _deviation(*sets: Sequence[float]) -> float:
+    """Return the pooled standard deviation of sets about their means; infinity if no set has two values."""
+    some = [each for each in sets if len(each) > 1]
+    freedom = sum(len(each) - 1 for each in some)
+    squares = sum((len(each) - 1) * variance(each) for each in some)
+    return math.sqrt(squares / freedom) if freedom else math.inf
 
 
 def _losses(after: Sequence[Metrics | None], before: Sequence[Metrics | None]) -> dict[str, list[float]]:

@@ -142,7 +142,7 @@ def _carry_out(
         signals=signals,
     )
     if state is None:
-        begin(model, representation, corpus.train, settings)
+        begin(model, representation, corpus.train, settings, begun.codes)
         if main and begun.origin != "none":
             save_state(run.start, model.state_dict())
     reached.trainer = trainer

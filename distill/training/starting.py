@@ -6,10 +6,11 @@ from pathlib import Path
 from attrs import frozen
 from torch import Tensor
 
-from distill.base import base_checksum, load_base
+from distill.base import base_checksum, load_base, load_codes
 from distill.config import structure
 from distill.errors import ConfigError, RunError
 from distill.model import VAE
+from distill.model.axes import CodeStatistics
 from distill.recipe import Recipe
 from distill.settings import RepresentationSettings
 from distill.storage.checkpoints import load_state
@@ -21,10 +22,14 @@ _AXES = "axes."
 
 @frozen(kw_only=True)
 class Start:
-    """The source of a model's initial weights: `origin` for the recipe's provenance, `said` in words."""
+    """The source of a model's initial weights: `origin` for the recipe's provenance, `said` in words.
+
+    `codes` has the statistics of the base model's full code, for a small code that is to be cut from it.
+    """
 
     origin: str
     said: str
+    codes: CodeStatistics | None = None
 
     @classmethod
     def recorded(cls, run: Run) -> "Start":
@@ -55,7 +60,11 @@ def start(vae: VAE, recipe: Recipe) -> Start:
         return Start(origin="none", said=f"random weights: the base model has another {reasons[0]}")
     _load(vae, base.weights)
     checksum = base_checksum()
-    return Start(origin=f"base sha256:{checksum}", said=f"the base model, {checksum[:12]}")
+    return Start(
+        origin=f"base sha256:{checksum}",
+        said=f"the base model, {checksum[:12]}",
+        codes=None if vae.axes is None else load_codes(),
+    )
 
 
 def _start_with_run(vae: VAE, recipe: Recipe, run: Run) -> Start:

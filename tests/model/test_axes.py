@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.model.axes import PrincipalAxes
+from distill.model.axes import CodeStatistics, PrincipalAxes
 
 
 def codes(count=400, size=6):
@@ -18,7 +18,7 @@ def codes(count=400, size=6):
 def test_the_axes_are_those_of_a_singular_value_decomposition():
     """Decoded codes are numpy's projection on as many right singular vectors."""
     drawn, axes = codes(), PrincipalAxes(6, 3)
-    axes.begin_with(drawn, torch.ones(6))
+    axes.begin_with(CodeStatistics.of(drawn), torch.ones(6))
     made = axes.decode(axes.encode(drawn.T[None])[0])[0].T
     rows = drawn.numpy().astype(np.float64)
     mean = rows.mean(0)
@@ -33,7 +33,7 @@ def test_what_matters_more_is_kept_first():
     """Decoded codes are the projection, by numpy, that is best where each error counts by its importance."""
     drawn, axes = codes(), PrincipalAxes(6, 2)
     importance = torch.tensor([1.0, 0.1, 0.5, 0.02, 1.0, 0.3])
-    axes.begin_with(drawn, 7 * importance)
+    axes.begin_with(CodeStatistics.of(drawn), 7 * importance)
     latents = axes.encode(drawn.T[None])[0]
     made = axes.decode(latents)[0].T
     weight = importance.double().numpy()
@@ -49,10 +49,19 @@ def test_what_matters_more_is_kept_first():
 def test_latents_begin_as_numbers_of_unit_variance():
     """They have a mean of 0 and do not correlate: the prior is a standard normal."""
     drawn, axes = codes(), PrincipalAxes(6, 4)
-    axes.begin_with(drawn, torch.ones(6))
+    axes.begin_with(CodeStatistics.of(drawn), torch.ones(6))
     latents = axes.encode(drawn.T[None])[0][0]
     torch.testing.assert_close(latents.mean(1), torch.zeros(4), rtol=0, atol=1e-4)
     torch.testing.assert_close(torch.cov(latents, correction=0), torch.eye(4), rtol=0, atol=1e-3)
+
+
+def test_mixed_statistics_are_those_of_all_codes():
+    """Mean and covariance of two sets of equal size are numpy's for both together."""
+    one, other = codes(), 3 - 2 * codes().flip(1)
+    mixed = CodeStatistics.of(one).mixed(CodeStatistics.of(other))
+    both = torch.cat([one, other]).numpy().astype(np.float64)
+    np.testing.assert_allclose(mixed.mean.numpy(), both.mean(0), rtol=1e-9)
+    np.testing.assert_allclose(mixed.covariance.numpy(), np.cov(both.T, bias=True), rtol=1e-9)
 
 
 @torch.no_grad()
@@ -64,7 +73,7 @@ def test_latents_begin_as_numbers_of_unit_variance():
 def test_however_few_codes_leave_nothing_extreme(few):
     """What does not vary is not divided by: no weight exceeds 100, and the codes themselves come back."""
     axes = PrincipalAxes(6, 4)
-    axes.begin_with(few, torch.ones(6))
+    axes.begin_with(CodeStatistics.of(few), torch.ones(6))
     assert all(each.isfinite().all() for each in axes.parameters())
     assert axes.inwards.weight.abs().max() <= 100
     latents, _ = axes.encode(few.T[None])

@@ -286,6 +286,19 @@ def test_a_compact_code_begins_with_the_principal_axes_of_the_rich_one():
     torch.testing.assert_close(mu[0, 1:].mean(1), torch.zeros(7), rtol=0, atol=0.01)
 
 
+@torch.no_grad()
+def test_axes_are_those_of_the_corpus_and_of_sounds_in_general():
+    """A prior counts as much as the spectrograms; where it is that of the spectrograms, nothing changes."""
+    drawn, other = REPRESENTATION(sounds()), REPRESENTATION(0.1 * draw(3, SAMPLES, seed=9))
+    alone, same, mixed = (small(**COMPACT) for _ in range(3))
+    alone.begin_with(drawn)
+    same.begin_with(drawn, same.code_statistics(drawn))
+    mixed.begin_with(drawn, mixed.code_statistics(other))
+    torch.testing.assert_close(same.axes.state_dict(), alone.axes.state_dict())
+    mean = (mixed.code_statistics(drawn).mean + mixed.code_statistics(other).mean) / 2
+    torch.testing.assert_close(mixed.axes.outwards.bias, mean.float())
+
+
 def test_numbers_of_a_code_count_by_what_is_heard_of_them():
     """Those that the decoder does not look at count nothing; levels of low bands more than of high ones."""
     vae = small()

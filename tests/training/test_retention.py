@@ -100,7 +100,8 @@ def change(heldout, trained):
         ((0.01,), (), -0.5),
         ((None, 0.01), (None, None), -0.5),  # what cannot be measured is left out
         ((0.5,), (-0.6,), 2.5),  # one recording is sure of nothing
-        ((0.2, -0.1), (-0.3, -0.3), 6.25),  # 0.05 worse, with a standard error of 0.15
+        ((0.2, -0.1), (-0.3, -0.3), 6.25),  # 0.05 worse, with a standard error of 0.15 / sqrt(2)
+        ((0.1, 0.1), (-0.9, 0.1), 7.5),  # two alike are not sure where the others vary by 0.5
     ],
 )
 def test_a_score_is_in_units_of_what_a_seed_changes(heldout, trained, expected):
@@ -110,7 +111,13 @@ def test_a_score_is_in_units_of_what_a_seed_changes(heldout, trained, expected):
 
 @pytest.mark.parametrize(
     ("heldout", "trained"),
-    [((), (0.01, 0.04)), ((0.03,), (0.03,)), ((0.1, 0.1), (-0.3, -0.3)), ((0.2, -0.1), (0.0, 0.0))],
+    [
+        ((), (0.01, 0.04)),
+        ((0.03,), (0.03,)),
+        ((0.1, 0.1), (-0.3, -0.3)),
+        ((0.2, -0.1), (0.0, 0.0)),
+        ((0.1,), (-0.3, -0.31)),  # one alone, where the others hardly vary
+    ],
 )
 def test_what_is_worse_has_no_score(heldout, trained):
     """By more than 0.02 dB on average, or on held-out recordings beyond their standard error."""
