@@ -155,7 +155,7 @@ class Model:
                 culprit="the base model",
                 remedy="Train it on recordings of your own, for a minute at least: distill.train(...)",
             )
-        return load_latents(self.run, self.representation)
+        return load_latents(self.run, self.representation, self.vae.latent_size)
 
     @torch.no_grad()
     def encode(self, waveform: Any, sample_rate: int | None = None) -> Tensor:  # noqa: ANN401  # an array

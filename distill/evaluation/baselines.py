@@ -11,6 +11,7 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.audio.corpus import Split, Stream
+from distill.errors import RunError
 from distill.model import VAE
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
@@ -54,13 +55,30 @@ def save_statistics(run: Run, statistics: Statistics) -> None:
     save_state(run.baselines, {"mean_frame": statistics.mean_frame, "directions": statistics.directions})
 
 
-def load_statistics(run: Run) -> Statistics | None:
-    """Load the statistics of a run, or return None if there are none, as in runs of older versions.
+def load_statistics(run: Run, bins: int) -> Statistics | None:
+    """Load the statistics of a run of `bins` bins, or return None if it has none, as in older versions.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: the file is damaged, or holds something else.
     """
-    return Statistics(**load_state(run.baselines)) if run.baselines.exists() else None
+    if not run.baselines.exists():
+        return None
+    state = load_state(run.baselines)
+    mean, directions = state.get("mean_frame"), state.get("directions")
+    if (
+        isinstance(mean, Tensor)
+        and isinstance(directions, Tensor)
+        and mean.shape == (2, bins)
+        and directions.ndim == 2
+        and len(directions) == bins
+        and all(value.is_floating_point() and value.isfinite().all() for value in (mean, directions))
+    ):
+        return Statistics(mean_frame=mean, directions=directions)
+    raise RunError(
+        "does not hold the statistics of recordings in the representation of the recipe",
+        culprit=str(run.baselines),
+        remedy="Restore it from a copy, or remove it: then they are not measured.",
+    )
 
 
 def components_per_frame(vae: VAE) -> int:

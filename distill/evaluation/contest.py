@@ -38,7 +38,7 @@ def evaluate_model(
     """
     tell = on_progress or (lambda _: None)
     rate = representation.sample_rate
-    statistics = None if run is None else baselines.load_statistics(run)
+    statistics = None if run is None else baselines.load_statistics(run, representation.bins)
     contenders = _contenders(vae, representation, statistics, refinements)
     measure = term_values(loss, representation) if loss else None
     listeners = installed_listeners()

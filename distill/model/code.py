@@ -10,6 +10,7 @@ numbers in a band, `C` numbers of a latent frame without its overall level.
 """
 
 import math
+from heapq import heapify, heappop, heapreplace
 from itertools import pairwise
 
 import torch
@@ -70,12 +71,18 @@ def allocate(numbers: int, bands: int, hertz: float) -> tuple[int, ...]:
     counts = [0] * bands
     for band in range(min(numbers, bands)):
         counts[band] = 1
+    # D'Hondt method: the next number goes to the band with the largest quotient, of equal ones to the lowest.
+    waiting = [(-widths[band] / (counts[band] + 1), band) for band in range(bands)]
+    heapify(waiting)
     for _ in range(numbers - sum(counts)):
-        open_bands = [band for band in range(bands) if counts[band] < _MOST]
-        if not open_bands:
+        if not waiting:
             break
-        # D'Hondt method: the next number goes to the band with the largest quotient.
-        counts[max(open_bands, key=lambda band: widths[band] / (counts[band] + 1))] += 1
+        band = waiting[0][1]
+        counts[band] += 1
+        if counts[band] < _MOST:
+            heapreplace(waiting, (-widths[band] / (counts[band] + 1), band))
+        else:
+            heappop(waiting)
     return tuple(counts)
 
 

@@ -1,7 +1,8 @@
 """Loading and saving of a run's model and of the latents of its training recordings."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,12 +10,20 @@ from torch import Tensor
 from distill.config import structure
 from distill.errors import RunError
 from distill.model.building import make_model, make_representation
+from distill.model.memory import Sizes
 from distill.model.sounds import Encoded
 from distill.model.vae import VAE
 from distill.settings import ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_latest, load_state, save_state
 from distill.storage.run import Run
+
+_MOST_CHANNELS = 64
+_LONGEST_SECONDS = 600
+"""Bounds of the recordings whose latents a run may hold. Training keeps 10 seconds of at most two."""
+
+_SPARE = 2**20
+"""The bytes of a file besides its tensors: their names, and the structure of the state."""
 
 
 def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
@@ -27,14 +36,13 @@ def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
         ConfigError: the run's recipe is not valid.
     """
     tree = run.read_recipe()
-    representation = make_representation(
-        structure(tree.get("representation", {}), RepresentationSettings, at="representation")
-    )
+    transform = structure(tree.get("representation", {}), RepresentationSettings, at="representation")
     settings = structure(tree.get("model", {}), ModelSettings, at="model")
-    vae = make_model(settings, representation, seed=0)
-    state: dict[str, Any]
+    sizes = Sizes(settings, transform)
+    sizes.require_sounds()
+    state: object
     if run.model.exists():
-        state = load_state(run.model)
+        state = load_state(run.model, most=_SPARE + 2 * sizes.bytes)
     else:
         checkpoint = load_latest(run.checkpoints)
         if checkpoint is None:
@@ -43,16 +51,41 @@ def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
                 culprit=str(run.folder),
                 remedy="Train it on with --resume; a model is saved every few minutes and at the end.",
             )
-        state = checkpoint.state["model"]
-    try:
-        vae.load_state_dict(state)
-    except RuntimeError as error:
+        state = checkpoint.state.get("model")
+    weights = require_weights(state, sizes.weights, run)
+    representation = make_representation(transform)
+    vae = make_model(settings, representation, seed=0)
+    vae.load_state_dict(weights)
+    return vae.eval(), representation
+
+
+def require_weights(state: object, model: Mapping[str, Tensor], run: Run) -> dict[str, Tensor]:
+    """Return the weights of a model, after checking that they have the names and shapes of those of `model`.
+
+    Raises:
+        RunError: they are another model's, or something else.
+    """
+    problem = ""
+    if not isinstance(state, dict):
+        problem = f"expected weights by name, got a {type(state).__name__}"
+    else:
+        for name in sorted({*model, *map(str, state)}):
+            wanted, there = model.get(name), state.get(name)
+            if wanted is None or there is None:
+                problem = f"{name} is {'not part of it' if wanted is None else 'missing'}"
+            elif not isinstance(there, Tensor) or there.is_floating_point() != wanted.is_floating_point():
+                problem = f"{name} has values of another kind"
+            elif there.shape != wanted.shape:
+                problem = f"{name} has the shape {list(there.shape)}, not {list(wanted.shape)}"
+            if problem:
+                break
+    if problem:
         raise RunError(
-            f"does not hold the model that its recipe describes: {str(error).splitlines()[-1].strip()}",
+            f"does not hold the model that its recipe describes: {problem}",
             culprit=str(run.folder),
             remedy="Restore recipe.toml as the training wrote it.",
-        ) from error
-    return vae.eval(), representation
+        )
+    return cast("dict[str, Tensor]", state)
 
 
 def save_latents(run: Run, bank: Mapping[str, Encoded]) -> None:
@@ -64,13 +97,13 @@ def save_latents(run: Run, bank: Mapping[str, Encoded]) -> None:
     save_state(run.latents, {"latents": {name: _to_state(entry) for name, entry in bank.items()}})
 
 
-def load_latents(run: Run, representation: MagnitudeIF) -> dict[str, Encoded]:
-    """Load the latents of a run's training recordings, by name.
+def load_latents(run: Run, representation: MagnitudeIF, size: int) -> dict[str, Encoded]:
+    """Load the latents of a run's training recordings, by name. `size` is the numbers in a latent frame.
 
     Older runs hold the latents of a single channel.
 
     Raises:
-        RunError: the training run is not finished.
+        RunError: the training run is not finished, or the file holds something else.
     """
     if not run.latents.exists():
         raise RunError(
@@ -79,11 +112,11 @@ def load_latents(run: Run, representation: MagnitudeIF) -> dict[str, Encoded]:
             remedy="They are written at the end of the training: go on with --resume.",
         )
     try:
-        entries = load_state(run.latents)["latents"]
-        return {name: _from_state(entry, representation.bins) for name, entry in entries.items()}
-    except (KeyError, TypeError, AttributeError) as error:
+        entries = _dict_of(load_state(run.latents).get("latents"))
+        return {str(name): _from_state(entry, size, representation) for name, entry in entries.items()}
+    except ValueError as error:
         raise RunError(
-            "does not hold the latents of recordings",
+            f"does not hold the latents of recordings: {error}",
             culprit=str(run.latents),
             remedy="Restore it from a copy, or train again.",
         ) from error
@@ -96,8 +129,46 @@ def _to_state(entry: Encoded) -> Tensor | dict[str, Tensor]:
     return {"latents": entry.latents, "coherence": torch.view_as_real(entry.coherence)}
 
 
-def _from_state(state: Tensor | dict[str, Tensor], bins: int) -> Encoded:
-    """Return the entry of a saved form."""
+def _from_state(state: object, size: int, representation: MagnitudeIF) -> Encoded:
+    """Return the entry of a saved form, after checking it.
+
+    Raises:
+        ValueError: it is something else, or belongs to another model.
+    """
+    bins = representation.bins
     if isinstance(state, Tensor):
-        return Encoded.mono(state, bins)
-    return Encoded(state["latents"], torch.view_as_complex(state["coherence"]))
+        return Encoded.mono(_checked(state, (size, None), representation), bins)
+    parts = _dict_of(state)
+    latents = _checked(parts.get("latents"), (None, size, None), representation)
+    channels = len(latents)
+    if channels > _MOST_CHANNELS:
+        raise ValueError(f"expected at most {_MOST_CHANNELS} channels, got {channels}")
+    coherence = _checked(parts.get("coherence"), (channels, channels, bins, 2), representation)
+    return Encoded(latents, torch.view_as_complex(coherence))
+
+
+def _checked(value: object, shape: tuple[int | None, ...], representation: MagnitudeIF) -> Tensor:
+    """Return a tensor of finite float32 values and a shape, in which None is a length from 1 on."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"expected a tensor, got a {type(value).__name__}")  # noqa: TRY004  # of a file
+    fits = len(value.shape) == len(shape) and all(
+        there >= 1 if wanted is None else there == wanted
+        for there, wanted in zip(value.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"expected the shape [{wanted}], got {list(value.shape)}")
+    most = math.ceil(_LONGEST_SECONDS * representation.sample_rate / representation.hop / VAE.stride)
+    if shape[-1] is None and value.shape[-1] > most:
+        raise ValueError(f"expected at most {most} latent frames, got {value.shape[-1]}")
+    if value.dtype != torch.float32 or not value.isfinite().all():
+        raise ValueError("expected finite values in float32")
+    return value
+
+
+def _dict_of(value: object) -> dict[object, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected values by name, got a {type(value).__name__}")  # noqa: TRY004  # of a file
+    if not value:
+        raise ValueError("expected values by name, got none")
+    return value

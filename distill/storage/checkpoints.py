@@ -24,10 +24,14 @@ from torch import Tensor
 from distill.errors import RunError
 from distill.storage.checksums import CHECKSUM, is_whole, sealed
 from distill.storage.files import PARTIAL, naming, write_whole
+from distill.storage.memory import in_words, machine_memory
 
 _STRUCTURE = "distill_state"
 _BEST = "best.safetensors"
 _CHECKPOINT = re.compile(r"step-(\d+)\.safetensors")
+_MOST_STRUCTURE = 2**25
+"""The longest structure of a state, in characters. Each may become an object of 60 bytes."""
+
 _TRAIN_AGAIN = "Restore it from a copy, or train again."
 
 Which: TypeAlias = int | Literal["last", "best"]
@@ -177,15 +181,25 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     write_atomically(path, sealed(save(tensors, {_STRUCTURE: structure})))
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
     """Load a state that `save_state` wrote. Structure, values and dtypes are equal; tensors are on the CPU.
 
+    Nothing of the file is executed, and no more is held than twice its size. Its size is checked first.
+
+    Args:
+        path: the file.
+        most: the largest size of the file in bytes. Default: half of the memory of this machine.
+
     Raises:
-        RunError: the file is missing or truncated, or was not written by Distill.
+        RunError: the file is missing, truncated or larger than `most`, or was not written by Distill.
     """
     if not path.is_file():
         remedy = "Check that the folder is the run of a `distill train`."
         raise RunError("there is no such file", culprit=str(path), remedy=remedy)
+    most = machine_memory() // 2 if most is None else most
+    if path.stat().st_size > most:
+        problem = f"the file has {in_words(path.stat().st_size)}, and {in_words(most)} at most are expected"
+        raise RunError(problem, culprit=str(path), remedy=_TRAIN_AGAIN)
     damaged = RunError(
         "the file is cut short, damaged, or not a safetensors file", culprit=str(path), remedy=_TRAIN_AGAIN
     )
@@ -198,7 +212,7 @@ def load_state(path: Path) -> dict[str, Any]:
             unknown = _STRUCTURE in metadata and metadata.keys() - {CHECKSUM, _STRUCTURE}
             if unknown or is_whole(path) is False:
                 raise damaged
-            structure = json.loads(metadata[_STRUCTURE])
+            structure = _structure_of(metadata)
             # Copies, so that the file does not stay memory-mapped.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a dict
         state = _decode(structure, tensors)
@@ -209,6 +223,14 @@ def load_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise foreign
     return state
+
+
+def _structure_of(metadata: Mapping[str, str]) -> Any:  # noqa: ANN401  # any JSON
+    text = metadata[_STRUCTURE]
+    if len(text) > _MOST_STRUCTURE:
+        msg = "the structure of the state is too long"
+        raise ValueError(msg)
+    return json.loads(text)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from distill.audio.corpus import Corpus
 from distill.audio.soundfiles import write_audio
 from distill.evaluation.baselines import components_per_frame, measure_recordings, save_statistics
 from distill.model import VAE
-from distill.model.loading import save_latents
+from distill.model.loading import require_weights, save_latents
 from distill.model.sounds import Encoded, encode, reconstruct
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
@@ -117,7 +117,7 @@ def _retain(
 ) -> Retention | None:
     if not run.start.exists():
         return None
-    start = load_state(run.start)
+    start = require_weights(load_state(run.start), vae.state_dict(), run)
     if keep is None:
         return retain(vae, start, representation, corpus)
     interpolate(vae, start, vae.state_dict(), keep)

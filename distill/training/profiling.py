@@ -22,6 +22,7 @@ from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.loading import load_model
+from distill.model.memory import Sizes
 from distill.recipe import Draft
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
@@ -69,6 +70,7 @@ def profile_recipe(
     """
     recipe = draft.recipe
     accelerator = make_accelerator(recipe.training)
+    Sizes(recipe.model, recipe.representation).require_training(recipe.training)
     recordings = open_recipe_corpus(
         recipe.corpus,
         recipe.representation.sample_rate,

@@ -12,6 +12,7 @@ from distill.audio.corpus.membership import Membership
 from distill.audio.progress import Progress
 from distill.model import VAE
 from distill.model.building import make_model, make_representation
+from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
 from distill.storage.checkpoints import load_latest, save_state, write_text
 from distill.storage.run import Run
@@ -101,6 +102,8 @@ def _carry_out(
     run, main = reached.run, accelerator.is_main_process
     for message in draft.warnings:
         audience.warn("recipe", message)
+    sizes = Sizes(draft.recipe.model, draft.recipe.representation)
+    sizes.require_training(draft.recipe.training, accelerator.num_processes)
     seed = draft.recipe.training.seed
     representation = make_representation(draft.recipe.representation)
     model = make_model(draft.recipe.model, representation, seed)

@@ -77,6 +77,8 @@ def _start_with_run(vae: VAE, recipe: Recipe, run: Run) -> Start:
             remedy="Train it on with --resume; a model is saved every few minutes and at the end.",
         )
     weights = load_state(run.model)
+    if not all(isinstance(value, Tensor) for value in weights.values()):
+        raise RunError("does not hold a model", culprit=str(run.model), remedy="Give another run.")
     reasons = [*_differing(recipe.representation, representation, "representation")]
     reasons += _misfits(vae, weights)
     if reasons:

@@ -66,7 +66,7 @@ def test_each_contender_is_measured_on_the_recording(distill, trained, corpus):
     samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
     noise = torch.from_numpy(samples)[None]
     vae, representation = load_model(Run(trained.folder))
-    statistics = load_statistics(Run(trained.folder))
+    statistics = load_statistics(Run(trained.folder), 129)
     answers = {
         "model": reconstruct(vae, representation, noise, refinements=3),
         "linear_code": baselines.linear_code(statistics, vae, representation)(noise),

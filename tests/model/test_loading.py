@@ -17,6 +17,12 @@ def run(trained, tmp_path):
     return Run(shutil.copytree(trained.folder, tmp_path / "run"))
 
 
+def loaded(run):
+    """Return the model, its representation and the numbers of its latent frames."""
+    vae, representation = load_model(run)
+    return vae, representation, vae.latent_size
+
+
 def test_a_model_is_loaded_as_it_was_trained(run):
     """Weights, buffers and representation are those of the run; the model does not train on."""
     vae, representation = load_model(run)
@@ -73,7 +79,7 @@ def test_a_model_of_another_recipe(run):
         load_model(run)
     lines = str(caught.value).splitlines()
     assert lines[0].startswith(
-        f"{run.folder}: does not hold the model that its recipe describes: size mismatch for "
+        f"{run.folder}: does not hold the model that its recipe describes: decoder.blocks.0.depthwise.bias "
     )
     assert lines[1:] == ["Restore recipe.toml as the training wrote it."]
 
@@ -88,9 +94,10 @@ def test_a_recipe_that_does_not_fit(run):
 
 def test_latents_of_older_runs_are_mono(run):
     """They hold `[D, T']` for each recording, which is one channel."""
-    latents = torch.arange(12.0).view(3, 4)
+    _, representation, size = loaded(run)
+    latents = torch.arange(4.0 * size).view(size, 4)
     save_state(run.latents, {"latents": {"a.wav": latents}})
-    (entry,) = load_latents(run, load_model(run)[1]).values()
+    (entry,) = load_latents(run, representation, size).values()
     assert torch.equal(entry.latents, latents[None])
     assert torch.equal(entry.coherence, torch.ones(1, 1, 129) + 0j)
 
@@ -99,22 +106,111 @@ def test_a_run_without_latents_yet(run):
     """The whole message for a run that has not come to its end."""
     run.latents.unlink()
     with pytest.raises(RunError) as caught:
-        load_latents(run, load_model(run)[1])
+        load_latents(run, *loaded(run)[1:])
     assert str(caught.value) == (
         f"{run.folder}: holds no latents to make sounds of\n"
         "They are written at the end of the training: go on with --resume."
     )
 
 
-@pytest.mark.parametrize("state", [{}, {"latents": 3}, {"latents": {"a.wav": 3}}, {"latents": {"a.wav": {}}}])
-def test_latents_that_are_none(run, state):
-    """A file of Distill that holds something else: the whole message."""
-    save_state(run.latents, state)
+def _stereo(size, frames=3, bins=129, channels=2):
+    coherence = torch.eye(channels)[:, :, None, None].expand(channels, channels, bins, 2).contiguous()
+    return {"latents": torch.zeros(channels, size, frames), "coherence": coherence}
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        (lambda _: {}, "expected values by name, got a NoneType"),
+        (lambda _: {"latents": 3}, "expected values by name, got a int"),
+        (lambda _: {"latents": {}}, "expected values by name, got none"),
+        (lambda _: {"latents": {"a.wav": 3}}, "expected values by name, got a int"),
+        (lambda _: {"latents": {"a.wav": {}}}, "expected values by name, got none"),
+        (lambda d: {"latents": {"a": torch.zeros(d)}}, "expected the shape [{d}, any], got [{d}]"),
+        (lambda d: {"latents": {"a": torch.zeros(d, 0)}}, "expected the shape [{d}, any], got [{d}, 0]"),
+        (lambda d: {"latents": {"a": torch.zeros(d + 1, 5)}}, "expected the shape [{d}, any], got [{e}, 5]"),
+        (lambda d: {"latents": {"a": torch.zeros(d, 9377)}}, "expected at most 9375 latent frames, got 9377"),
+        (lambda d: {"latents": {"a": torch.zeros(d, 5).double()}}, "expected finite values in float32"),
+        (lambda d: {"latents": {"a": torch.full((d, 5), torch.nan)}}, "expected finite values in float32"),
+        (
+            lambda d: {"latents": {"a": _stereo(d, bins=128)}},
+            "expected the shape [2, 2, 129, 2], got [2, 2, 128, 2]",
+        ),
+        (lambda d: {"latents": {"a": _stereo(d, channels=65)}}, "expected at most 64 channels, got 65"),
+    ],
+)
+def test_latents_of_something_else(run, state, problem):
+    """A file of Distill that holds other values, or those of another model: one message."""
+    _, representation, size = loaded(run)
+    save_state(run.latents, state(size))
     with pytest.raises(RunError) as caught:
-        load_latents(run, load_model(run)[1])
+        load_latents(run, representation, size)
     assert str(caught.value) == (
-        f"{run.latents}: does not hold the latents of recordings\nRestore it from a copy, or train again."
+        f"{run.latents}: does not hold the latents of recordings: {problem.format(d=size, e=size + 1)}\n"
+        "Restore it from a copy, or train again."
     )
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda state: state.pop("patch_in.bias"), "patch_in.bias is missing"),
+        (lambda state: state.update(extra=torch.zeros(3)), "extra is not part of it"),
+        (
+            lambda state: state.update({"patch_in.bias": torch.zeros(9)}),
+            "patch_in.bias has the shape [9], not [8]",
+        ),
+        (lambda state: state.update({"patch_in.bias": 3}), "patch_in.bias has values of another kind"),
+        (
+            lambda state: state.update({"patch_in.bias": torch.zeros(8, dtype=torch.complex64)}),
+            "patch_in.bias has values of another kind",
+        ),
+    ],
+)
+def test_a_model_of_other_weights(run, edit, problem):
+    """Every weight has to be there, with the shape that the recipe gives it."""
+    state = load_state(run.model)
+    edit(state)
+    save_state(run.model, state)
+    with pytest.raises(RunError) as caught:
+        load_model(run)
+    assert caught.value.problem == f"does not hold the model that its recipe describes: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("width = 16", "width = 4096"), ("encoder_blocks = [1, 1]", "encoder_blocks = [64, 64]")],
+)
+def test_a_recipe_that_asks_for_more_than_the_file_holds(run, old, new, monkeypatch):
+    """What a recipe describes is compared with the file before any of it is allocated."""
+    run.recipe.write_text(run.recipe.read_text().replace(old, new))
+    monkeypatch.setattr("distill.model.loading.make_model", None)  # would allocate
+    with pytest.raises(RunError, match="does not hold the model that its recipe describes"):
+        load_model(run)
+
+
+def test_a_model_that_no_machine_holds(run, monkeypatch):
+    """The whole message for a recipe whose model is larger than the memory."""
+    text = run.recipe.read_text()
+    run.recipe.write_text(
+        text.replace("width = 16", "width = 4096").replace("expansion = 2", "expansion = 16")
+    )
+    monkeypatch.setattr("distill.model.memory.machine_memory", lambda: 10**9)
+    with pytest.raises(ConfigError) as caught:
+        load_model(run)
+    assert str(caught.value) == (
+        "recipe: its model needs 4.3 GB of memory at least, and this machine has 1 GB\n"
+        "Choose a smaller model.width, model.fine_width or model.expansion."
+    )
+
+
+def test_a_file_that_is_far_too_large_is_not_read(run):
+    """A sparse file costs a stranger nothing: its size is compared with that of the model first."""
+    with run.model.open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(RunError) as caught:
+        load_model(run)
+    assert str(caught.value).startswith(f"{run.model}: the file has 1.1 TB, and ")
 
 
 def test_a_model_is_safetensors(run):

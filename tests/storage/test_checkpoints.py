@@ -188,7 +188,32 @@ def test_a_truncated_file_is_named(kept, tmp_path):
     )
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"distill_state": "{"}])
+STRUCTURES = (
+    "{",
+    "3",
+    "[]",
+    "null",
+    '"text"',
+    '{"tensor": "weight"}',
+    '{"dict": 3}',
+    '{"dict": [3]}',
+    '{"dict": [[1]]}',
+    '{"dict": [[1, 2, 3]]}',
+    '{"dict": [[[], 1]]}',
+    '{"dict": [[{"dict": []}, 1]]}',
+    '{"dict": [["a", {"tensor": "missing"}]]}',
+    '{"dict": [["a", {"tensor": []}]]}',
+    '{"dict": [["a", {"tuple": 3}]]}',
+    '{"dict": [["a", {"float": "x"}]]}',
+    '{"dict": [["a", {"float": null}]]}',
+    "[" * 100_000,
+    '{"tuple": [' * 900 + "]}" * 900,
+)
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {"format": "pt"}, *({"distill_state": structure} for structure in STRUCTURES)]
+)
 def test_a_foreign_safetensors_file_is_named(metadata, tmp_path):
     """A safetensors file of somebody else's is not mistaken for a state."""
     path = tmp_path / "s.safetensors"
@@ -198,6 +223,32 @@ def test_a_foreign_safetensors_file_is_named(metadata, tmp_path):
     assert str(caught.value) == (
         f"{path}: the file was not written by Distill\nGive a file that Distill has saved."
     )
+
+
+@pytest.mark.parametrize("name", ["length", "sparse"])
+def test_a_size_in_a_file_is_not_believed(name, tmp_path):
+    """Neither a header of 2**60 bytes nor a file of a terabyte of zeros is allocated: one message each."""
+    path = tmp_path / "s.safetensors"
+    save_state(path, {"a": torch.ones(3)})
+    with path.open("r+b") as file:
+        if name == "length":
+            file.write((2**60).to_bytes(8, "little"))
+        else:
+            file.truncate(2**40)
+    with pytest.raises(RunError) as caught:
+        load_state(path)
+    said = "the file is cut short, damaged" if name == "length" else "the file has 1.1 TB, and "
+    assert str(caught.value).startswith(f"{path}: {said}")
+    with pytest.raises(RunError, match="and 10 bytes at most are expected"):
+        load_state(path, most=10)
+
+
+def test_a_structure_without_end_is_not_parsed(tmp_path):
+    """Each bracket of a structure would become an object: its length is bounded."""
+    path = tmp_path / "s.safetensors"
+    save_file({"a": torch.ones(1)}, path, {"distill_state": " " * (2**25 + 1)})
+    with pytest.raises(RunError, match="the file was not written by Distill"):
+        load_state(path)
 
 
 class Bomb:

@@ -31,7 +31,7 @@ def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings,
     finish(run, vae, representation, corpus, SETTINGS)
     kept = load_state(run.latents)["latents"]
     assert set(kept) == {recording.name for recording in corpus.train.recordings}
-    entries = load_latents(run, representation)
+    entries = load_latents(run, representation, vae.latent_size)
     for recording, entry in zip(corpus.train.recordings, entries.values(), strict=True):
         expected = encode(vae, representation, corpus.train.read(recording))
         assert entry.latents.shape[:2] == (recording.channels, vae.latent_size)
@@ -45,9 +45,9 @@ def test_finishing_keeps_what_baselines_need(run, recordings, tmp_path):
     corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
     vae, representation = load_model(run)
     run.baselines.unlink()
-    assert load_statistics(run) is None
+    assert load_statistics(run, representation.bins) is None
     finish(run, vae, representation, corpus, SETTINGS)
-    kept = load_statistics(run)
+    kept = load_statistics(run, representation.bins)
     expected = measure_recordings(corpus.train, representation, 2)  # 250 numbers in 125 frames a second
     assert torch.equal(kept.mean_frame, expected.mean_frame)
     assert torch.equal(kept.directions, expected.directions)

@@ -1,0 +1,61 @@
+"""Tests of distill.model.memory: what a recipe needs is known before it is allocated."""
+
+import pytest
+import torch
+
+from distill.errors import ConfigError
+from distill.model.building import make_model, make_representation
+from distill.model.memory import Sizes
+from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
+
+
+@pytest.mark.parametrize("settings", [ModelSettings(width=16), ModelSettings(code="compact", fine_width=16)])
+def test_the_sizes_are_those_of_the_model(settings):
+    """Names, shapes and bytes of all weights, none of which has a value."""
+    transform = RepresentationSettings(n_fft=256, hop=64, sample_rate=8000)
+    sizes = Sizes(settings, transform)
+    state = make_model(settings, make_representation(transform), seed=0).state_dict()
+    assert {name: value.shape for name, value in sizes.weights.items()} == {
+        name: value.shape for name, value in state.items()
+    }
+    assert sizes.bytes == 4 * sum(value.numel() for value in state.values())
+    assert {value.device for value in sizes.weights.values()} == {torch.device("meta")}
+
+
+def test_the_default_recipe_fits():
+    """It trains on a machine of 2 GB."""
+    sizes = Sizes(ModelSettings(), RepresentationSettings())
+    sizes.require_sounds()
+    sizes.require_training(TrainingSettings())
+
+
+def test_the_largest_model_is_refused():
+    """At the bounds of all of its sizes: the whole message, at once."""
+    blocks = {"encoder_blocks": (64, 64), "decoder_blocks": (64, 64)}
+    with pytest.raises(ConfigError) as caught:
+        Sizes(ModelSettings(width=4096, fine_width=4096, expansion=16, **blocks), RepresentationSettings())
+    assert str(caught.value).startswith(
+        "recipe: its model needs 550 GB of memory at least, and this machine has "
+    )
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({"batch_size": 65_536}, "a batch of its training needs "),
+        ({"batch_size": 512, "clip_seconds": 600.0}, "a batch of its training needs "),
+    ],
+)
+def test_a_batch_that_no_machine_holds(training, words):
+    """Each number is allowed, but both together are not."""
+    sizes = Sizes(ModelSettings(), RepresentationSettings())
+    with pytest.raises(ConfigError) as caught:
+        sizes.require_training(TrainingSettings(**training))
+    assert words in str(caught.value)
+    assert "Lower training.batch_size or training.clip_seconds" in str(caught.value)
+
+
+def test_the_estimate_is_from_below(monkeypatch):
+    """What a batch needs by the estimate is less than what is known to be enough: 2 GB for the default."""
+    monkeypatch.setattr("distill.model.memory.machine_memory", lambda: 2 * 10**9)
+    Sizes(ModelSettings(), RepresentationSettings()).require_training(TrainingSettings())
