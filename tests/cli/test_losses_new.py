@@ -78,12 +78,16 @@ def test_hyphens_are_underscores_to_python(distill, here):
     assert project["entry-points"]["distill"] == {"two_sparks": "distill_two_sparks"}
 
 
-def test_its_tests_pass_as_they_stand(distill, here, install):
-    """In a process of their own, once the plugin is installed, warnings being errors."""
+def test_its_tests_pass_as_they_stand(distill, here, install, monkeypatch, capsys):
+    """Run by pytest as it is, once the plugin is installed, warnings being errors."""
     assert distill("losses", "new", "two-sparks").status == 0
-    install(here / "distill-two-sparks")
-    words = ("pytest", "-q", "-W", "error", "-p", "no:cacheprovider")
-    status, output = run(*words, cwd=here / "distill-two-sparks")
+    plugin = here / "distill-two-sparks"
+    install(plugin)
+    monkeypatch.syspath_prepend(plugin)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    words = ("-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov")
+    status = pytest.main([*words, f"--rootdir={plugin}", str(plugin)])
+    output = capsys.readouterr().out
     assert status == 0, output
     assert "3 passed" in output
 

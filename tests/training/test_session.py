@@ -271,25 +271,6 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(distill, recordings, tiny
     assert not [path for path in folder.rglob("*") if "partial" in path.name]
 
 
-def test_two_processes_write_one_run(recordings, tiny, tmp_path):
-    """Started by torchrun, they share each step, and leave the same files as one process does."""
-    words = ["train", recordings, "--loss", "recon,kl", *tiny, "--steps", 3, "--out", tmp_path / "run"]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "distill"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "300", "GLOO_SOCKET_IFNAME": "lo"}
-    result = subprocess.run(
-        [sys.executable, *launch, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("device") == result.stdout.count("Done.") == 1
-    assert steps(tmp_path / "run") == [1, 2, 3]
-    assert (tmp_path / "run" / "latents.safetensors").exists()
-
-
 def test_no_pairs_are_left_where_none_are_asked_for(distill, recordings, tiny, tmp_path):
     """Who only wants numbers does not wait for sounds, and is not told of any."""
     words = ("--loss", "recon,kl", *tiny, "--set", "training.pairs=0", "--steps", 1)

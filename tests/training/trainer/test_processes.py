@@ -271,11 +271,17 @@ def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, trained,
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
-def test_no_thread_of_the_process_group_outlives_a_training(recordings, tiny, tmp_path):
-    """One that lets go of a tensor while the interpreter ends would abort a process that is done."""
+def test_two_processes_of_torchrun_write_one_run(recordings, tiny, tmp_path):
+    """They share each step, leave the files that one process leaves, and end with no thread of their group.
+
+    A thread that lets go of a tensor while the interpreter ends would abort a process that is done.
+    """
     (tmp_path / "threads.py").write_text(THREADS)
-    words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", tmp_path / "run")
+    words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 3, "--out", tmp_path / "run")
     printed = launched(*words, code=str(tmp_path / "threads.py"))
+    assert printed.count("device") == printed.count("Done.") == 1
+    assert len(losses(tmp_path / "run")) == 3
+    assert (tmp_path / "run" / "latents.safetensors").exists()
     threads = [line for line in printed.splitlines() if line.startswith("threads:")]
     assert len(threads) == 2
     assert "gloo" not in "".join(threads)
