@@ -12,6 +12,9 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/*.md"))]
 SMALL = [
+    "--set=representation.sample_rate=16000",
+    "--set=representation.n_fft=512",
+    "--set=representation.hop=128",
     "--set=training.batch_size=2",
     "--set=training.precision=float32",
     "--set=training.clip_seconds=0.2",
