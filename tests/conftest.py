@@ -46,6 +46,20 @@ def _without_visqol(monkeypatch):
     monkeypatch.setitem(sys.modules, "visqol", None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _hardly_calibrated():
+    """Calibrate models in 2 steps instead of 60, which took longer than the training of a tiny model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.training.batches._CALIBRATIONS", 2)
+        yield
+
+
+@pytest.fixture
+def calibrated(monkeypatch):
+    """Calibrate models in as many steps as outside the tests."""
+    monkeypatch.setattr("distill.training.batches._CALIBRATIONS", 60)
+
+
 @pytest.fixture
 def visqol(_without_visqol, monkeypatch):
     """Have ViSQOL all the same, but not with numba, which would compile for half a minute first."""

@@ -143,6 +143,7 @@ def test_a_rich_code_has_nothing_to_begin_with(recipe, parts, train):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.usefixtures("calibrated")
 def test_a_calibrated_model_tells_how_far_off_it_is(recipe, parts, train):
     """The spread rises towards the mean error, and nothing but its layer has learnt."""
     representation, model = parts

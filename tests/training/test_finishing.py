@@ -54,6 +54,7 @@ def test_finishing_keeps_what_baselines_need(run, recordings, tmp_path):
     assert kept.directions.shape == (129, 2)
 
 
+@pytest.mark.usefixtures("calibrated")
 def test_finishing_calibrates_the_spread(run, recordings, tmp_path):
     """The spread comes near to the mean absolute error on the recordings; nothing else of the model moves."""
     corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
