@@ -63,7 +63,7 @@ def shortened(words):
     if words[:2] == ["losses", "profile"]:
         words += ["--batches", "1", *([] if "--run" in words else SMALL)]
     if words[0] == "shard":
-        words += ["--heldout", "0.6"]  # each by chance, and there are three
+        words += ["--heldout", "0.6", "--rate", "16000"]  # held out each by chance, and there are three
     return words
 
 

@@ -49,46 +49,68 @@ def test_registry_with(distill_registry_with):
 
 
 @pytest.fixture
-def session(tmp_path):
-    """Run the tests in a text as another project does, with Distill's entry point for pytest installed."""
+def site(tmp_path):
+    """Install Distill's entry point for pytest in a folder, and return that."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     ((name, value),) = declared["project"]["entry-points"]["pytest11"].items()
     folder = tmp_path / "site" / "distill_entry_point-1.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: distill-entry-point\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text(f"[pytest11]\n{name} = {value}\n")
-    path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])
+    return folder.parent
 
-    def run(source, *words):
+
+@pytest.fixture
+def project(tmp_path):
+    """Write the tests in a text as those of another project, and return its folder."""
+
+    def write(source):
         (tmp_path / "project").mkdir()
         (tmp_path / "project" / "test_theirs.py").write_text(source)
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words],
-            cwd=tmp_path / "project",
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return tmp_path / "project"
+
+    return write
+
+
+@pytest.fixture
+def session(site, project, monkeypatch, capsys):
+    """Run the tests in a text as another project does, and return what was printed."""
+
+    def run(source, *words):
+        folder = project(source)
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+        parts = ("cacheprovider", "xdist", "cov")
+        without = [word for part in parts for word in ("-p", f"no:{part}")]
+        pytest.main(["-q", *without, f"--rootdir={folder}", *words, str(folder)])
+        return capsys.readouterr().out
 
     return run
 
 
-def test_a_session_of_another_project_loads_no_torch(session):
+def test_a_session_of_another_project_loads_no_torch(site, project):
     """Whoever has Distill installed tests what is theirs as fast as before."""
-    result = session(QUIET)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=project(QUIET),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "1 passed" in result.stdout, result.stdout + result.stderr
 
 
 def test_the_fixtures_are_the_functions_of_the_kit(session):
     """They are there without an import, and do what their namesakes do."""
-    result = session(USING)
-    assert "3 passed" in result.stdout, result.stdout + result.stderr
+    printed = session(USING)
+    assert "3 passed" in printed, printed
 
 
 def test_the_fixtures_are_named_after_distill(session):
     """All of them begin with its name, so that none is in another project's way; each says what it is."""
-    shown = session("", "--fixtures").stdout.split("fixtures defined from distill.testing.fixtures")[1]
+    shown = session("", "--fixtures").split("fixtures defined from distill.testing.fixtures")[1]
     names = [
         line.split(" ")[0] for line in shown.split("\n\n\n")[0].splitlines() if line.startswith("distill")
     ]
