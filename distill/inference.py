@@ -26,6 +26,7 @@ from distill.model import VAE, sounds
 from distill.model.building import make_model, make_representation
 from distill.model.loading import load_latents, load_model
 from distill.model.sounds import Encoded
+from distill.settings import MOST_REFINEMENTS, MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.run import Run
 
@@ -226,7 +227,7 @@ class Model:
             InputError: the waveform does not consist of finite floats `[N]` or `[C, N]`, or another argument
                 is out of bounds.
         """
-        refinements = whole_number(refinements, culprit="refinements", least=0)
+        refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         length = _checked(waveform).shape[-1]
         prepared, device = self._prepared(waveform, sample_rate)
         made = sounds.reconstruct(self.vae, self.representation, prepared, refinements=refinements)
@@ -258,11 +259,12 @@ class Model:
         self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, seconds: float | None = None
     ) -> Iterator[Tensor]:
         """Return an iterator over the sounds that `generate` returns. Arguments are checked at once."""
-        count = whole_number(count, culprit="count", least=1)
-        seed = whole_number(seed, culprit="seed", least=0, below=2**63)
+        count = whole_number(count, culprit="count", least=1, below=MOST_SOUNDS + 1)
+        seed = whole_number(seed, culprit="seed", least=0, below=MOST_SEED + 1)
         temperature = finite_number(temperature, culprit="temperature")
-        if temperature < 0:
-            raise InputError(f"must be at least 0, got {temperature!r}", culprit="temperature")
+        if not 0 <= temperature <= MOST_TEMPERATURE:
+            problem = f"must be within 0..{MOST_TEMPERATURE:g}, got {temperature!r}"
+            raise InputError(problem, culprit="temperature")
         if seconds is not None:
             seconds = finite_number(seconds, culprit="seconds")
             if not _SHORTEST <= seconds <= _LONGEST:
@@ -316,7 +318,7 @@ class Model:
         """
         from distill.evaluation.contest import evaluate_model  # noqa: PLC0415  # making sounds needs no metrics
 
-        refinements = whole_number(refinements, culprit="refinements", least=0)
+        refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         on_progress = optional_callable(on_progress, culprit="on_progress")
         if isinstance(corpus, str | os.PathLike):
             path = os.fspath(corpus)

@@ -17,6 +17,12 @@ DEFAULT_MINUTES = 10.0
 ARRAYS = "<arrays>"
 """The path of a corpus that was passed as arrays in Python."""
 
+MOST_SOUNDS = 100_000
+MOST_TEMPERATURE = 100.0
+MOST_REFINEMENTS = 100_000
+MOST_SEED = 2**63 - 1
+"""Bounds of what is asked of a trained model, on the command line and in Python."""
+
 HIGHEST_RATE = 768_000
 """The highest sample rate of a corpus or a model, in Hz."""
 

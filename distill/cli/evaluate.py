@@ -15,7 +15,7 @@ from distill.cli.options import no_plugins_option, refine_option
 @click.option("--heldout", is_flag=True, help="Measure only the recordings held out by the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
 @click.option(
-    "--files", type=click.IntRange(min=0), default=10, show_default=True,
+    "--files", type=click.IntRange(0, 10**9), default=10, show_default=True,
     help="Number of recordings to list, worst first.",
 )  # fmt: skip
 @click.option(

@@ -4,23 +4,24 @@ from pathlib import Path
 
 import click
 
-from distill.cli.options import overwrite_option
+from distill.cli.options import Number, overwrite_option
+from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
 
 
 @click.command(short_help="Generate new sounds with a model.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "-n", "count", type=click.IntRange(min=1), default=8, show_default=True, help="Number of sounds."
+    "-n", "count", type=click.IntRange(1, MOST_SOUNDS), default=8, show_default=True, help="Number of sounds."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Random seed.")
 @click.option(
-    "--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True,
+    "--temperature", type=Number(0, MOST_TEMPERATURE), default=1.0, show_default=True,
     help="Scale of random deviation from the recordings; 0 only mixes them.",
 )  # fmt: skip
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.05, max=600),
+    type=Number(0.05, 600),
     help="Length of each sound; by default the mean of the two recordings' lengths.",
 )
 @click.option(

@@ -1,10 +1,25 @@
 """Options shared by several commands."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
 from distill.cli import completion
+from distill.settings import MOST_REFINEMENTS
+
+
+class Number(click.FloatRange):
+    """A range of numbers. NaN, which click takes for a member of every range, is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401  # as click has it
+        """Return the number, after checking it."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
 
 loss_option = click.option(
     "--loss",
@@ -30,7 +45,7 @@ set_option = click.option(
 refine_option = click.option(
     "--refine",
     "refinements",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, MOST_REFINEMENTS),
     default=0,
     show_default=True,
     help="Optimization steps that lower the spectral distance, but make tones and level less accurate.",

@@ -4,32 +4,44 @@ from pathlib import Path
 
 import click
 
+from distill.cli.options import Number
+
+_HIGHEST_RATE = 655_350
+"""The limit of FLAC, in Hz."""
+
+_LONGEST = 1440.0
+"""The most minutes of a shard, which is held in memory."""
+
 
 @click.command(short_help="Write recordings to shards for streaming.")
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--rate", default=44_100, show_default=True, type=click.IntRange(1000), help="Sample rate in Hz."
+    "--rate",
+    default=44_100,
+    show_default=True,
+    type=click.IntRange(1000, _HIGHEST_RATE),
+    help="Sample rate in Hz.",
 )
 @click.option(
     "--heldout",
     default=0.01,
     show_default=True,
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     help="Share of the recordings to hold out.",
 )
 @click.option(
     "--minutes",
     default=10.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, _LONGEST, min_open=True),
     help="Minutes of audio in a shard, summed over channels.",
 )
 @click.option(
     "--full-scale",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, 2**32, min_open=True),
     help="Value of full scale in recordings of floats; 32768 if they are scaled to 16-bit integers.",
 )
 def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float, full_scale: float) -> None:

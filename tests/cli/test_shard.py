@@ -55,7 +55,7 @@ def test_shards_at_the_rate_of_recipes_by_default(distill, here):
     assert '"samples": 44100' in manifest
     words = " ".join(distill("shard", "--help").out.split())
     assert "--heldout FLOAT RANGE Share of the recordings to hold out. [default: 0.01; 0<=x<1]" in words
-    assert "Minutes of audio in a shard, summed over channels. [default: 10.0; x>0]" in words
+    assert "Minutes of audio in a shard, summed over channels. [default: 10.0; 0<x<=1440.0]" in words
 
 
 def test_a_mistake_is_one_message(distill, shards, here, tiny):

@@ -27,6 +27,9 @@ from distill.settings import ARRAYS
 NamedArray: TypeAlias = tuple[str, Any, int]
 """A name, a waveform `[N]` or `[C, N]` (NumPy, torch or nested sequences), and its sample rate in Hz."""
 
+_HIGHEST_RATE = 10**8
+"""The highest sample rate of an array, in Hz."""
+
 _MOST_CHANNELS = 16
 """The number of channels up to which a waveform may have more channels than samples."""
 
@@ -152,16 +155,16 @@ def as_rate(rate: Any, *, culprit: str) -> int:  # noqa: ANN401  # whatever the 
     """Return a sample rate in Hz as an int.
 
     Raises:
-        InputError: the rate is not a whole number, or is below 1000 Hz.
+        InputError: the rate is not a whole number within 1000 Hz..100 MHz.
     """
     try:
         whole = int(rate)
-        fits = whole == rate and whole >= LOWEST_RATE and not isinstance(rate, bool)
+        fits = whole == rate and LOWEST_RATE <= whole <= _HIGHEST_RATE and not isinstance(rate, bool)
     except (TypeError, ValueError, OverflowError):
         whole, fits = 0, False
     if not fits:
         raise InputError(
-            f"expected a sample rate in Hz, at least {LOWEST_RATE}, got {rate!r}",
+            f"expected a sample rate in Hz, {LOWEST_RATE} to {_HIGHEST_RATE}, got {rate!r}",
             culprit=culprit,
             remedy="Give it as an integer, 44100 for example.",
         )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @set_option
 @click.option(
     "--batches",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100_000),
     default=32,
     show_default=True,
     help="Number of batches to measure.",

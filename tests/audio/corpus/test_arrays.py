@@ -142,14 +142,14 @@ FLOATS = "Give floats [N] or [C, N], 1 being full scale."
         (
             [("a", noise(9), float("inf"))],
             (
-                "a: expected a sample rate in Hz, at least 1000, got inf\n"
+                "a: expected a sample rate in Hz, 1000 to 100000000, got inf\n"
                 "Give it as an integer, 44100 for example."
             ),
         ),
         (
             [("a", noise(9), "8000")],
             (
-                "a: expected a sample rate in Hz, at least 1000, got '8000'\n"
+                "a: expected a sample rate in Hz, 1000 to 100000000, got '8000'\n"
                 "Give it as an integer, 44100 for example."
             ),
         ),

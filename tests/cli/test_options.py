@@ -1,0 +1,50 @@
+"""Every number that a command takes has bounds, whatever the command."""
+
+import click
+import pytest
+
+from distill.cli import main
+from distill.cli.options import Number
+
+ABSURD = ["nan", "inf", "-inf", "1e308", "-1e308", str(2**64), f"-{2**64}", "9" * 5000]
+
+
+def numbers(command, *names):
+    """Yield the names of a command and each of its options that is a number."""
+    if isinstance(command, click.Group):
+        for name, member in command.commands.items():
+            yield from numbers(member, *names, name)
+    for option in command.params:
+        if isinstance(option.type, click.types.IntParamType | click.types.FloatParamType):
+            yield pytest.param(option, id=" ".join((*names, option.opts[0])))
+
+
+def test_the_numbers_are_found():
+    """The next test is about more than nothing."""
+    assert len(list(numbers(main))) >= 12
+
+
+@pytest.mark.parametrize("option", [each for each in numbers(main) if not each.id.startswith("train ")])
+@pytest.mark.parametrize("value", ABSURD)
+def test_an_absurd_number_is_refused(option, value):
+    """NaN, infinity, and what no machine can count to: the message has the option and its range."""
+    with click.Context(main) as context, pytest.raises(click.BadParameter) as caught:
+        option.type.convert(value, option, context)
+    assert caught.value.format_message().startswith(f"Invalid value for '{option.opts[0]}")
+
+
+@pytest.mark.parametrize("option", ["--steps", "--minutes", "--seed"])
+@pytest.mark.parametrize("value", ABSURD)
+def test_an_absurd_number_of_a_recipe_is_refused(option, value, distill, tmp_path):
+    """What `train` passes on to the recipe is refused there, before anything is written."""
+    result = distill("train", f"{option}={value}", "--out", tmp_path / "run")
+    assert result.status == 2
+    assert (f"training.{option[2:]}: " in result.err) or (f"Invalid value for '{option}'" in result.err)
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_is_in_no_range():
+    """Not even in one without bounds, as in click's own."""
+    with pytest.raises(click.BadParameter, match="nan is not a finite number"):
+        Number().convert("nan", None, None)
+    assert Number(0, 1).convert("0.5", None, None) == 0.5
