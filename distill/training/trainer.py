@@ -16,7 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.audio.corpus import Corpus
-from distill.errors import RunError, TrainingError
+from distill.errors import DistillError, RunError, TrainingError
 from distill.loss.components import TOTAL, ComponentName
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
@@ -158,17 +158,27 @@ class Trainer:
 
     def _take_step(self) -> None:
         """Train on one batch, without synchronizing with the device."""
-        self.vae.train()
-        self.loss.train()
-        waveform = self._draw_clips()
-        components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
-        components = components | self.optimization.differentiate(components)
+        drawn = self._drawn()
+        try:
+            components = self._differentiate()
+        except Exception as error:  # of a term or a shard; the model has not changed
+            self._restore_drawn(drawn)
+            self._save_after(error)
+            raise
         ended = None if self._window.fits(components) else self._next_window(self._window.bad)
         self._add_to_window(components)
         self.optimization.step(self.step, self.progress, self._window.bad)
         self.step += 1
         if ended is not None:  # logged after the step, since a listener that raises saves a checkpoint
             self._log(ended)
+
+    def _differentiate(self) -> dict[str, Tensor]:
+        """Draw a batch and compute its gradients; return the components of the loss and the norms."""
+        self.vae.train()
+        self.loss.train()
+        waveform = self._draw_clips()
+        components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
+        return components | self.optimization.differentiate(components)
 
     def _compute(
         self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
@@ -289,9 +299,19 @@ class Trainer:
         """Call a listener. If it raises an exception, save a checkpoint and raise the exception again."""
         try:
             listener(message)
-        except BaseException:
-            self.save()
+        except BaseException as error:
+            self._save_after(error)
             raise
+
+    def _save_after(self, error: BaseException) -> None:
+        """Save a checkpoint after an error that ends the training. If that fails, too, the error says so."""
+        try:
+            self.save()
+        except RunError as another:
+            problem = f"The state of step {self.step} could not be saved either: {another.problem}."
+            error.add_note(problem)
+            if isinstance(error, DistillError):
+                error.remedy = f"{error.remedy}\n{problem}"
 
     def save(self) -> None:
         """Save the model, and a checkpoint from which the training continues exactly."""
@@ -316,9 +336,7 @@ class Trainer:
             "model": self.vae.state_dict(),
             "loss": self.loss.state_dict(),
             **self.optimization.state_dict(),
-            "clips": self.clips.get_state(),
-            "noise": self.noise.get_state(),
-            "corpus": self.corpus.train.state_dict(),
+            **self._drawn(),
             "window": self._window.state_dict(),
             "records": list(self._unsaved),
         }
@@ -349,13 +367,24 @@ class Trainer:
         weights = self.loss.weights_at(1.0)
         self.heldout_totals = [*state["heldout_totals"]] if state.get("weights", weights) == weights else []
         self.optimization.load_state_dict(state)
-        self.clips.set_state(state["clips"])
-        self.noise.set_state(state["noise"])
-        self.corpus.train.load_state_dict(state.get("corpus", {}))
+        self._restore_drawn(state)
         device = self.accelerator.device
         # Distill 0.2.0 saved no window.
         saved = state.get("window")
         self._window = Window.restored(saved, device) if saved else Window(self.step, self.seconds, device)
+
+    def _drawn(self) -> dict[str, Any]:
+        """Return the state of what random batches are drawn from."""
+        return {
+            "clips": self.clips.get_state(),
+            "noise": self.noise.get_state(),
+            "corpus": self.corpus.train.state_dict(),
+        }
+
+    def _restore_drawn(self, state: Mapping[str, Any]) -> None:
+        self.clips.set_state(state["clips"])
+        self.noise.set_state(state["noise"])
+        self.corpus.train.load_state_dict(state.get("corpus", {}))
 
     def _agreed(self, seconds: float, received: bool) -> tuple[float, bool]:  # noqa: FBT001  # of a pair
         """Return the longest time of all processes, and whether any of them received a signal."""

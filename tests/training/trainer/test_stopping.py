@@ -11,7 +11,7 @@ from attrs import evolve
 from torch import nn
 
 from distill.audio.corpus import open_shards
-from distill.errors import RunError, TrainingError
+from distill.errors import RunError, TermError, TrainingError
 from distill.storage.checkpoints import load_latest, load_state
 from distill.training.interruption import Interrupted
 from distill.views import LogMagnitude
@@ -205,6 +205,58 @@ def test_a_broken_training_can_go_on(make):
     resumed = make(Breaking, steps=5)  # two steps on, and the term breaks in the third one only
     resumed.train(load_latest(resumed.run.checkpoints).state)
     assert resumed.step == 5
+
+
+class Raising(nn.Module):
+    """A term that raises an error in its third step in training, and is 0 otherwise."""
+
+    steps = 0
+
+    def __init__(self, _):
+        super().__init__()
+
+    def forward(self, inputs):
+        """Count the steps of all terms of this class."""
+        Raising.steps += torch.is_grad_enabled()
+        if Raising.steps == 3:
+            raise OSError("of the author")
+        return 0 * inputs.view(LogMagnitude())[0].mean()
+
+
+def test_a_term_that_raises_loses_no_step(make):
+    """The state before its step is saved, generators included: a resumed run equals a straight one."""
+    Raising.steps = 5
+    straight = make(Raising, steps=5, folder="straight")
+    straight.train()
+    Raising.steps = 0
+    trainer = make(Raising, steps=5)
+    with pytest.raises(TermError):
+        trainer.train()
+    checkpoint = load_latest(trainer.run.checkpoints)
+    assert checkpoint.step == 2
+    resumed = make(Raising, steps=5)
+    resumed.train(checkpoint.state)
+    assert_same(resumed.model_state(), straight.model_state())
+    assert trainer.recorded() + resumed.recorded() == straight.recorded()
+
+
+def test_an_error_is_told_where_the_state_cannot_be_saved(make):
+    """The first error counts, and says that nothing could be saved."""
+
+    def on_record(record):
+        if record.step == 2:
+            trainer.run.checkpoints.rmdir()
+            trainer.run.checkpoints.touch()
+            raise RunError("the disk is full", culprit="metrics", remedy="Make room.")
+
+    trainer = make(steps=5, on_record=on_record)
+    trainer.run.checkpoints.mkdir(parents=True)
+    with pytest.raises(RunError) as caught:
+        trainer.train()
+    assert str(caught.value) == (
+        "metrics: the disk is full\nMake room.\n"
+        "The state of step 2 could not be saved either: cannot be written: File exists."
+    )
 
 
 def test_checkpoints_are_taken_in_between(make):
