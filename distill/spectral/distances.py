@@ -6,6 +6,7 @@ The distance is the spectral convergence, `||target - prediction|| / ||target||`
 difference of the log-magnitudes. The norms are taken over the whole batch, as in auraloss, or per example.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import cast
@@ -63,8 +64,10 @@ def multi_resolution_stft_distance(
 def turning_distance(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Return the mean of `weight * abs(wrapped(prediction - target))`, all `[B, F, T]`; weights are >= 0.
 
-    Only the prediction gets a gradient. It is computed together with the value.
+    Only the prediction gets a gradient. It is computed with the value, in the widest of the dtypes.
     """
+    dtype = functools.reduce(torch.promote_types, (each.dtype for each in (prediction, target, weight)))
+    prediction, target, weight = (each.to(dtype) for each in (prediction, target, weight))
     if plain.is_needed(prediction, target, weight):
         return plain.turning_distance(prediction, target, weight)
     return cast("Tensor", apply(_OfTurns, prediction, target, weight))

@@ -2,6 +2,7 @@
 
 import warnings
 
+import attrs
 import pytest
 import torch
 
@@ -45,6 +46,32 @@ def test_float64_passes_gradcheck(terms):
         torch.float64
     }
     assert torch.autograd.gradcheck(lambda *each: loss(inputs(*each))["total"], made)
+
+
+@pytest.mark.parametrize("of_prediction", [torch.float64, torch.float32])
+@pytest.mark.parametrize("terms", ["stft", "recon", "kl", "waveform"])
+def test_sides_may_have_different_dtypes(terms, of_prediction):
+    """A prediction in float64 is compared with float32 data in float64, and the other way round."""
+    loss = compose(terms, {at: value for at, value in OPTIONS.items() if at.partition(".")[0] in terms})
+    (prediction, *posterior), inputs = step(torch.float64)
+    target = inputs(prediction, *posterior).target.waveform
+
+    def of(prediction, target):
+        made = inputs(prediction.detach().requires_grad_(), *posterior)
+        made = attrs.evolve(made, target=Signal.from_waveform(target, REPRESENTATION))
+        return loss(made)["total"], made.prediction.spectrogram
+
+    of_target = torch.float32 if of_prediction == torch.float64 else torch.float64
+    (total, mixed), (expected, same) = (
+        of(prediction.to(of_prediction), target.to(of_target)),
+        of(prediction, target),
+    )
+    torch.testing.assert_close(total, expected, check_dtype=False, rtol=1e-4, atol=1e-6)
+    if terms != "kl":
+        total.backward()
+        expected.backward()
+        assert mixed.grad.dtype == of_prediction
+        assert (mixed.grad - same.grad).norm() < 1e-2 * same.grad.norm()
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # of the compiler itself
