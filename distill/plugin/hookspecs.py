@@ -1,6 +1,7 @@
 """The interface of plugins: the hooks they implement and the records they yield. Loads no torch."""
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from keyword import iskeyword
@@ -161,6 +162,15 @@ class TermSpec:
         validator=_have_reasons,
         hash=False,
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.last:
+            warnings.warn(
+                f"TermSpec(last=True) of the term '{self.name}' is deprecated and will be removed in 0.4.0; "
+                "leave it out, the composer orders the terms",
+                DeprecationWarning,
+                stacklevel=3,
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Shapes: `B` batch, `C` channels, `N` samples.
 """
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -198,6 +199,11 @@ class LossInputs:
 
     def unshared(self, *views: View) -> bool:
         """Return whether no other term uses these views. Deprecated, as is `TermSpec.last`."""
+        warnings.warn(
+            "LossInputs.unshared is deprecated and will be removed in 0.4.0; views are computed once",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         held = (side.holds(view) for side in (self.prediction, self.target) for view in views)
         return self.last and not any(held)
 

@@ -286,6 +286,7 @@ def test_renewed_inputs_have_no_views_and_one_length():
     assert inputs.prediction.length == 160
 
 
+@pytest.mark.filterwarnings("ignore:LossInputs.unshared is deprecated:DeprecationWarning")
 def test_what_no_other_term_looks_at():
     """Only the last term can tell, and only of what neither side holds."""
     spectrogram, waveform = REPRESENTATION(noise(1, 160)), noise(1, 160, seed=1)
