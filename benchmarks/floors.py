@@ -9,16 +9,19 @@ Each row is the mean of the measures in `docs/metrics.md` over the recordings (f
   elsewhere smoothed over 9 bins and 3 frames, 16 iterations: without noise, with half the fluctuation of
   noise, and with all of it. A model that knew every tone and the envelope of all noise, but not the noise
   itself, would reach this;
-- with --base, the base model, with and without the noise that it adds where its errors are those of noise.
+- with --base, the base model, with and without the noise that it adds where its errors are those of noise;
+- and with the code cut to the principal axes of the same recordings, for several numbers per second: no
+  linear code of that size that is cut from the base's is better.
 """
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 import torch
+from attrs import evolve
 from measures import MEASURES, audio_below, cell, figures, measure, read_sounds
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +34,12 @@ from distill.spectral.representation import MagnitudeIF
 
 MEDIAN = 0.5 * math.log(math.log(2))
 REACH, PEAK = 20, 1.5
+
+CODES = 128, 256, 512
+"""Numbers per second of small codes."""
+
+CLIP = 32_768
+"""Samples of the clips whose axes are computed: eight latent frames."""
 
 
 def smoothed(magnitude: Tensor) -> Tensor:
@@ -88,11 +97,27 @@ class Substitutes:
         return substitute
 
 
-def base_model(representation: MagnitudeIF, *, noise: bool) -> Callable[[Tensor], Tensor]:
-    """Return a function that reconstructs with the base model, with or without its noise."""
+def base_model(
+    representation: MagnitudeIF,
+    *,
+    noise: bool = True,
+    size: int | None = None,
+    axes_of: Sequence[Tensor] = (),
+) -> Callable[[Tensor], Tensor]:
+    """Return a function that reconstructs with the base model.
+
+    Args:
+        representation: the representation.
+        noise: whether the model adds its noise.
+        size: the numbers per second to which the code is cut.
+        axes_of: the recordings `[C, N]` whose principal axes are kept.
+    """
     base = load_base()
-    vae = VAE(base.model, representation).eval()
-    vae.load_state_dict(base.weights)
+    vae = VAE(evolve(base.model, latents_per_second=size), representation).eval()
+    vae.load_state_dict(base.weights, strict=False)  # without axes
+    if size is not None:
+        clips = [clip for sound in axes_of for clip in F.pad(sound[0], (0, CLIP)).unfold(0, CLIP, CLIP)]
+        vae.begin_with(representation(torch.stack(clips)))
     if not noise:
         nn.init.zeros_(vae.spread_out.weight)
         nn.init.constant_(vae.spread_out.bias, -20.0)
@@ -119,7 +144,10 @@ def main(recordings: Path, *, base: bool) -> None:
         rows[f"tones kept, envelopes of the rest, {words}"] = substitutes.noise(share)
     if base:
         rows["the base model, without its noise"] = base_model(representation, noise=False)
-        rows["the base model"] = base_model(representation, noise=True)
+        rows["the base model"] = base_model(representation)
+        for size in CODES:
+            name = f"the base model, cut to these recordings' axes, {size} numbers per second"
+            rows[name] = base_model(representation, size=size, axes_of=[sound for _, sound in sounds])
     print(f"| what | {' | '.join(MEASURES)} |\n|---|{'---|' * len(MEASURES)}")
     for name, substitute in rows.items():
         found = measure(substitute, sounds, representation.sample_rate)
