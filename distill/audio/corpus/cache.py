@@ -7,6 +7,7 @@ left behind by interrupted or concurrent builds are in no manifest and are ignor
 
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ Progress = Callable[[int, int], None]
 
 _FORMAT = 2
 _MANIFEST = "manifest.json"
+_AUDIO = re.compile(r"audio-[0-9a-f]{32}\.f32")
 _SHOWN = 10
 
 
@@ -105,12 +107,31 @@ def _load(folder: Path, key: dict[str, Any]) -> Contents | None:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
         if not isinstance(manifest, dict) or manifest.get("key") != key:
             return None
+        if not _AUDIO.fullmatch(manifest["audio"]):
+            return None
         with (folder / manifest["audio"]).open("rb") as file:
             if os.fstat(file.fileno()).st_size != manifest["bytes"]:
                 return None
-            return _contents(manifest, file)
-    except (OSError, ValueError):
+            contents = _contents(manifest, file)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # of another version, or damaged
         return None
+    names = {name for name, *_ in key["files"]}
+    fits = bool(contents.recordings) and all(
+        each.name in names and _lies_in(each, len(contents.samples)) for each in contents.recordings
+    )
+    return contents if fits else None
+
+
+def _lies_in(recording: Recording, total: int) -> bool:
+    """Return whether the fields of a recording have their types, and its samples are among `total`."""
+    counts = (recording.channels, recording.samples, recording.offset)
+    return (
+        all(type(count) is int for count in counts)
+        and all(type(level) is float for level in (recording.lowest, recording.highest))
+        and type(recording.digest) is str
+        and min(recording.channels, recording.samples) > 0
+        and 0 <= recording.offset <= total - recording.samples * recording.channels
+    )
 
 
 def _build(audio: Path, key: dict[str, Any], found: Found, on_progress: Progress | None) -> Contents:

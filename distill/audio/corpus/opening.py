@@ -14,6 +14,7 @@ from distill.audio.corpus.shards import Manifest, read_manifest, read_shard
 from distill.audio.corpus.splitting import split_recordings
 from distill.audio.corpus.stream import Stream
 from distill.errors import CorpusError
+from distill.storage.memory import in_words, machine_memory
 
 
 @frozen(eq=False)
@@ -125,6 +126,14 @@ class HeldoutShards:
             CorpusError: a shard cannot be read, or is truncated or damaged.
         """
         for shard in self.manifest.heldout:
+            needed = shard.samples * np.dtype(np.float32).itemsize
+            if needed > machine_memory():
+                raise CorpusError(
+                    f"{shard.name} needs {in_words(needed)} of memory, and there are "
+                    f"{in_words(machine_memory())}",
+                    culprit=self.location,
+                    remedy="Write smaller shards: distill shard --minutes",
+                )
             samples = np.zeros(shard.samples, np.float32)
             recordings = read_shard(self.location, shard, samples)
             yield Split(tuple(recordings), self.manifest.sample_rate, samples)

@@ -12,9 +12,10 @@ from distill.audio.corpus.cache import Progress, describe
 from distill.audio.corpus.claiming import claim
 from distill.audio.corpus.decoding import UnusableError
 from distill.audio.corpus.encoding import Encoded, Piece, encode
+from distill.audio.corpus.fetching import webdataset
 from distill.audio.corpus.opening import require_audio
 from distill.audio.corpus.scanning import Candidate, Skipped
-from distill.audio.corpus.shards import Manifest, Shard, webdataset
+from distill.audio.corpus.shards import Manifest, Shard
 from distill.audio.corpus.writing import writing_to
 from distill.errors import CorpusError
 

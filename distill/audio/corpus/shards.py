@@ -2,30 +2,43 @@
 
 import io
 import json
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 import numpy as np
 import soundfile
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 
 from distill.audio.corpus.cache import Recording
+from distill.audio.corpus.fetching import SCHEMES, is_url, opened, webdataset
+from distill.audio.corpus.tars import groups
 from distill.config import structure
+from distill.config.bounds import within
 from distill.errors import ConfigError, CorpusError
+from distill.settings import HIGHEST_RATE
 from distill.storage.files import write_whole
 
 MANIFEST = "shards.json"
 
-# WebDataset supports more schemes, among them `pipe:`, with which a recipe could run any command.
 _MOST = 128  # the largest exponent of a float
-_SCHEMES = ("http", "https", "gs", "hf")
+_LONGEST_MANIFEST = 2**26
+"""The largest size of a manifest in bytes: half a million shards."""
+
+_LONGEST_NAME = 4096
 _RESTORE = "Restore it from a copy, or write the shards again with `distill shard`."
+
+
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,250}\.tar", re.ASCII)
+
+
+def _is_name(_: object, attribute: "attrs.Attribute[str]", name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"'{attribute.name}' must be that of a tar file beside the list, no path: {name!r}")
 
 
 @frozen
@@ -36,18 +49,18 @@ class Shard:
     samples of all channels.
     """
 
-    name: str
-    bytes: int
-    pieces: int
-    frames: int
-    samples: int
+    name: str = field(validator=_is_name)
+    bytes: int = field(validator=within(1, 2**42))
+    pieces: int = field(validator=within(1, 2**32))
+    frames: int = field(validator=within(1, 2**42))
+    samples: int = field(validator=within(1, 2**42))
 
 
 @frozen
 class Manifest:
     """The training and held-out shards of a corpus at `sample_rate` Hz."""
 
-    sample_rate: int
+    sample_rate: int = field(validator=within(1000, HIGHEST_RATE))
     train: tuple[Shard, ...]
     heldout: tuple[Shard, ...]
 
@@ -62,7 +75,7 @@ class Manifest:
 
 def is_sharded(location: str) -> bool:
     """Return whether a corpus is sharded: a URL, or a folder with a manifest."""
-    return _is_url(location) or Path(location, MANIFEST).is_file()
+    return is_url(location) or Path(location, MANIFEST).is_file()
 
 
 def read_manifest(location: str) -> Manifest:
@@ -73,25 +86,26 @@ def read_manifest(location: str) -> Manifest:
             read, is damaged, or lists no training shards; or a shard is missing or has another size.
     """
     scheme = urlsplit(location).scheme
-    if _is_url(location) and scheme not in _SCHEMES:
+    if is_url(location) and scheme not in SCHEMES:
         raise CorpusError(
-            f"shards cannot be read by {scheme!r}; expected one of {', '.join(_SCHEMES)}",
+            f"shards cannot be read by {scheme!r}; expected one of {', '.join(SCHEMES)}",
             culprit=location,
             remedy="Give such a URL, or mount the storage and give the folder.",
         )
     where = f"{location}/{MANIFEST}"
     try:
-        with _open(location, MANIFEST) as file:
-            tree = json.loads(file.read())
+        webdataset()
+        with opened(location, MANIFEST, most=_LONGEST_MANIFEST) as file:
+            tree = json.loads(file.read(_LONGEST_MANIFEST + 1))
         manifest = structure(tree, Manifest)
     except OSError as error:
         raise _unreadable(where, "the list of shards", error) from error
-    except (ValueError, ConfigError) as error:
+    except (ValueError, RecursionError, ConfigError) as error:
         problem = "the list of shards is damaged, or of another version of Distill"
         raise CorpusError(problem, culprit=where, remedy=_RESTORE) from error
     if not manifest.train:
         raise CorpusError("lists no shards to train on", culprit=where, remedy=_RESTORE)
-    if not _is_url(location):
+    if not is_url(location):
         _require_whole(location, (*manifest.train, *manifest.heldout))
     return manifest
 
@@ -106,15 +120,9 @@ def read_shard(location: str, shard: Shard, samples: NDArray[np.float32]) -> lis
     recordings: list[Recording] = []
     end = 0
     try:
-        for piece in _pieces(location, shard):
-            with soundfile.SoundFile(io.BytesIO(piece["flac"])) as sound:
-                start, end = end, end + sound.frames * sound.channels
-                sound.read(out=samples[start:end].reshape(-1, sound.channels))
-                if "exponent" in piece:  # of a level that FLAC cannot represent
-                    exponent = min(max(int(piece["exponent"]), -_MOST), _MOST)
-                    np.ldexp(samples[start:end], exponent, out=samples[start:end])
-                name = piece["name"].decode()
-                recordings.append(Recording(name, sound.channels, sound.frames, offset=start, digest=""))
+        with opened(location, shard.name, most=shard.bytes, patient=True) as file:
+            for piece in groups(file, shard.bytes):
+                end = _read_piece(piece, samples, end, recordings)
     except OSError as error:
         raise _unreadable(where, "the shard", error) from error
     # A damaged shard makes tarfile or libsndfile fail, lacks a part, or does not fit into `samples`.
@@ -129,37 +137,31 @@ def read_shard(location: str, shard: Shard, samples: NDArray[np.float32]) -> lis
     return recordings
 
 
-def webdataset() -> ModuleType:
-    """Import and return WebDataset, an optional dependency.
+def _read_piece(
+    piece: Mapping[str, bytes], samples: NDArray[np.float32], start: int, recordings: list[Recording]
+) -> int:
+    """Decode a piece to `samples` from `start` on, add it to `recordings`, and return where it ends.
 
     Raises:
-        CorpusError: WebDataset is not installed.
+        KeyError: a part of the piece is missing.
+        ValueError: a part is damaged, or the piece does not fit into `samples`.
+        soundfile.SoundFileError: it is not audio.
     """
-    try:
-        import webdataset as installed  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        raise CorpusError(
-            "a sharded corpus needs WebDataset, which is not installed",
-            culprit="webdataset",
-            remedy='Install it: pip install "distill[shards]"',
-        ) from error
-    return installed
-
-
-def _is_url(location: str) -> bool:
-    return "://" in location
-
-
-def _pieces(location: str, shard: Shard) -> Iterator[dict[str, Any]]:
-    tar = webdataset().tariterators
-    with _open(location, shard.name) as stream:
-        source = {"url": f"{location}/{shard.name}", "stream": stream}
-        yield from tar.group_by_keys(tar.tar_file_expander([source]))
-
-
-def _open(location: str, name: str) -> Any:  # noqa: ANN401  # a file, or a pipe that is read like one
-    opened = webdataset().gopen
-    return opened(f"{location}/{name}") if _is_url(location) else Path(location, name).open("rb")
+    name = piece["name"].decode()
+    if not 0 < len(name) <= _LONGEST_NAME or "\0" in name:
+        msg = "a recording has a name that no file has"
+        raise ValueError(msg)
+    with soundfile.SoundFile(io.BytesIO(piece["flac"])) as sound:
+        if sound.format != "FLAC":
+            msg = f"{name} is no FLAC"
+            raise ValueError(msg)
+        end = start + sound.frames * sound.channels
+        sound.read(out=samples[start:end].reshape(-1, sound.channels))
+        if "exponent" in piece:  # of a level that FLAC cannot represent
+            exponent = min(max(int(piece["exponent"]), -_MOST), _MOST)
+            np.ldexp(samples[start:end], exponent, out=samples[start:end])
+        recordings.append(Recording(name, sound.channels, sound.frames, offset=start, digest=""))
+    return end
 
 
 def _require_whole(folder: str, shards: tuple[Shard, ...]) -> None:
@@ -175,6 +177,7 @@ def _require_whole(folder: str, shards: tuple[Shard, ...]) -> None:
 
 
 def _unreadable(where: str, what: str, error: OSError) -> CorpusError:
-    # A failed download has no error text, and its command line is not helpful.
+    # A failed download of `gsutil` has no error text, and its command line is not helpful.
     cause = error.strerror or "it cannot be fetched"
-    return CorpusError(f"{what} cannot be read: {cause}", culprit=where, remedy=_RESTORE)
+    remedy = "Check the URL and the connection, and go on with --resume." if is_url(where) else _RESTORE
+    return CorpusError(f"{what} cannot be read: {cause}", culprit=where, remedy=remedy)

@@ -16,6 +16,7 @@ from distill.audio.corpus.cache import Recording
 from distill.audio.corpus.clips import Split
 from distill.audio.corpus.shards import Manifest, read_shard
 from distill.errors import CorpusError
+from distill.storage.memory import in_words, machine_memory
 
 
 class Stream:
@@ -37,6 +38,14 @@ class Stream:
         self.pool_shards = min(pool_shards, -(-len(self.shards) // processes))
         # One additional slot holds the shard that is being read.
         largest = max(shard.samples for shard in self.shards)
+        needed = (self.pool_shards + 1) * largest * np.dtype(np.float32).itemsize
+        if needed > machine_memory():
+            raise CorpusError(
+                f"{self.pool_shards + 1} of its shards need {in_words(needed)} of memory, and there are "
+                f"{in_words(machine_memory())}",
+                culprit=location,
+                remedy="Lower corpus.pool_shards, or write smaller shards: distill shard --minutes",
+            )
         self._slots = np.zeros((self.pool_shards + 1, largest), np.float32)
         self._held: list[tuple[int, list[Recording]]] = [(-1, [])] * len(self._slots)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="shards")

@@ -157,6 +157,62 @@ def test_a_spoilt_manifest_decodes_anew(folder, decoded, manifest):
     assert len(decoded) == 4
 
 
+def _change_all(**fields):
+    """Return a function that changes fields of all recordings of a manifest; None removes one."""
+
+    def change(tree):
+        for recording in tree["recordings"]:
+            for name, value in fields.items():
+                recording.pop(name)
+                if value is not None:
+                    recording[name] = value
+
+    return change
+
+
+SPOILT = {
+    "no digest, as in an older version": _change_all(digest=None),
+    "another field": lambda tree: tree["recordings"][0].update(format="wav"),
+    "no recordings": lambda tree: tree.update(recordings=[]),
+    "recordings that are null": lambda tree: tree.update(recordings=None),
+    "no audio": lambda tree: tree.pop("audio"),
+    "no size": lambda tree: tree.pop("bytes"),
+    "audio elsewhere": lambda tree: tree.update(audio="/etc/hostname"),
+    "audio in the folder above": lambda tree: tree.update(audio=f"../cache/{tree['audio']}"),
+    "audio that is a number": lambda tree: tree.update(audio=3),
+    "skipped files of other fields": lambda tree: tree.update(skipped=[{"a": 1}]),
+    "an offset beyond the end": _change_all(offset=10**12),
+    "an offset before the beginning": _change_all(offset=-1),
+    "samples beyond the end": _change_all(samples=2**40),
+    "no channels": _change_all(channels=0),
+    "channels that are text": _change_all(channels="1"),
+    "a level that is text": _change_all(highest="loud"),
+    "names of other files": _change_all(name="../../other.wav"),
+}
+
+
+@pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
+def test_a_manifest_of_other_fields_decodes_anew(folder, decoded, change):
+    """Of an older version, of a stranger, or damaged: what does not fit counts for nothing."""
+    open_at(folder)
+    decoded.clear()
+    path = folder.parent / "run" / "cache" / "manifest.json"
+    tree = json.loads(path.read_text())
+    change(tree)
+    path.write_text(json.dumps(tree))
+    assert_whole(open_at(folder))
+    assert len(decoded) == 4
+
+
+def test_a_manifest_without_end_decodes_anew(folder, decoded):
+    """One that is nested too deep for the reader of JSON counts for nothing, too."""
+    open_at(folder)
+    decoded.clear()
+    (folder.parent / "run" / "cache" / "manifest.json").write_text("[" * 100_000)
+    assert_whole(open_at(folder))
+    assert len(decoded) == 4
+
+
 def test_a_killed_build_counts_for_nothing(folder, decoded):
     """A process killed between two files leaves no manifest; the next build is whole and cleans up."""
     script = (

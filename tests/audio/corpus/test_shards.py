@@ -1,14 +1,19 @@
 """Reading sharded corpora, from a folder and from a server, whole and broken."""
 
 import functools
+import gzip
 import http.server
+import io
 import json
+import os
 import shutil
 import sys
+import tarfile
 import threading
 
 import numpy as np
 import pytest
+import soundfile
 
 from distill.audio.corpus import is_sharded, open_shards
 from distill.errors import CorpusError
@@ -159,7 +164,8 @@ def test_a_server_without_a_shard(copy, server):
     """The whole message."""
     (copy / "train-000003.tar").unlink()
     assert refusal(server) == (
-        f"{server}/train-000003.tar: the shard cannot be read: it cannot be fetched\n{RESTORE}"
+        f"{server}/train-000003.tar: the shard cannot be read: the server answers 404 File not found\n"
+        "Check the URL and the connection, and go on with --resume."
     )
 
 
@@ -174,7 +180,8 @@ def test_a_server_without_shards(copy, server):
     """The whole message."""
     (copy / "shards.json").unlink()
     assert refusal(server) == (
-        f"{server}/shards.json: the list of shards cannot be read: it cannot be fetched\n{RESTORE}"
+        f"{server}/shards.json: the list of shards cannot be read: the server answers 404 File not found\n"
+        "Check the URL and the connection, and go on with --resume."
     )
 
 
@@ -184,8 +191,32 @@ def test_nothing_to_train_on(copy):
     assert refusal(copy) == f"{copy}/shards.json: lists no shards to train on\n{RESTORE}"
 
 
+SHARD = {"name": "a.tar", "bytes": 1, "pieces": 1, "frames": 1, "samples": 1}
+
+
+def listing(**changes):
+    """Return a list of one shard with other values."""
+    return json.dumps({"sample_rate": 8000, "train": [SHARD | changes], "heldout": []})
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"sample_rate": 8000, "train": [{"name": 1}], "heldout": []}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"sample_rate": 8000, "train": [{"name": 1}], "heldout": []}',
+        "[" * 100_000,
+        *(
+            listing(**{name: value})
+            for name in ("bytes", "pieces", "frames", "samples")
+            for value in (0, -5, 2**63, 10**400, 1.5, None)
+        ),
+        *(
+            listing(name=name)
+            for name in ("", ".", "..", "/etc/a.tar", "../a.tar", "b/a.tar", "a\0.tar", "a")
+        ),
+    ],
 )
 def test_a_damaged_list_of_shards(copy, text):
     """The whole message, whatever is wrong with it."""
@@ -214,3 +245,99 @@ def test_without_webdataset(shards, monkeypatch):
         "webdataset: a sharded corpus needs WebDataset, which is not installed\n"
         'Install it: pip install "distill[shards]"'
     )
+
+
+def test_shards_that_no_memory_holds(copy):
+    """A number in a list allocates nothing: one message, with what can be done."""
+    change_manifest(copy, lambda tree: tree["train"][0].update(samples=2**41))
+    message = refusal(copy)
+    assert message.startswith(f"{copy}: 7 of its shards need 61.6 TB of memory, and there are ")
+    assert message.endswith("\nLower corpus.pool_shards, or write smaller shards: distill shard --minutes")
+
+
+def rewrite(path, edit):
+    """Write a tar file again, each member of it edited, with the size in the list of shards."""
+    with tarfile.open(path) as tar:
+        members = [(member, tar.extractfile(member).read()) for member in tar]
+    with tarfile.open(path, "w") as tar:
+        for member, content in members:
+            edit(tar, member, content)
+    record_size(path)
+
+
+def record_size(path):
+    """Have the list of shards name the size that a file has."""
+    change_manifest(
+        path.parent,
+        lambda tree: [
+            shard.update(bytes=path.stat().st_size) for shard in tree["train"] if shard["name"] == path.name
+        ],
+    )
+
+
+def linked(tar, member, _):
+    """Add a member as a link to a file of the user's."""
+    member.type, member.linkname, member.size = tarfile.SYMTYPE, "/etc/hostname", 0
+    tar.addfile(member)
+
+
+def named_outside(tar, member, content):
+    """Add a member with a name outside of any folder that it might be written to."""
+    member.name = f"../../../tmp/{member.name}"
+    tar.addfile(member, io.BytesIO(content))
+
+
+def of_no_name(tar, member, content):
+    """Add a recording whose name no file can have."""
+    content = b"a\0b" if member.name.endswith(".name") else content
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def in_another_format(tar, member, content):
+    """Add a recording that is no FLAC."""
+    if member.name.endswith(".flac"):
+        file = io.BytesIO()
+        soundfile.write(file, np.zeros(8000), 8000, format="WAV")
+        content = file.getvalue()
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def sparse(tar, member, content):
+    """Add a member that would be read as a terabyte of zeros."""
+    member.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.size": str(2**40), "GNU.sparse.map": "0,1"}
+    tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("edit", [linked, of_no_name, in_another_format, sparse])
+def test_a_shard_of_something_else(copy, edit):
+    """Links, holes, and what is neither a recording nor its name are refused: the whole message."""
+    path = copy / "train-000003.tar"
+    rewrite(path, edit)
+    assert refusal(copy) == f"{path}: the shard is damaged\n{RESTORE}"
+
+
+def test_a_name_of_a_member_is_no_path(copy):
+    """Nothing is unpacked: members are told apart by their names, and no more."""
+    rewrite(copy / "train-000003.tar", named_outside)
+    assert opened(copy).train.recordings
+
+
+def test_a_compressed_shard_is_not_decompressed(copy):
+    """A few megabytes may become many gigabytes: the whole message."""
+    path = copy / "train-000003.tar"
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    record_size(path)
+    assert refusal(copy) == f"{path}: the shard is damaged\n{RESTORE}"
+
+
+@pytest.mark.parametrize("name", ["train-000003.tar", "shards.json"])
+def test_a_pipe_is_not_waited_for(copy, name):
+    """In place of a shard, or of the list."""
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    if name == "shards.json":
+        assert not is_sharded(str(copy))
+    else:
+        assert f"{copy / name}: the shard is damaged: it has 0 bytes" in refusal(copy)

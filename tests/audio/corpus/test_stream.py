@@ -81,7 +81,7 @@ def test_every_recording_is_heard_in_a_pass(shards):
 )
 def test_each_pass_is_dealt_out_once(count, processes, pool, seed):
     """Whatever the numbers: taken in turns, the processes' shards are one shuffled pass after another."""
-    shards = tuple(Shard(f"{number}", 1, 1, 1, 1) for number in range(count))
+    shards = tuple(Shard(f"{number}.tar", 1, 1, 1, 1) for number in range(count))
     manifest = Manifest(8000, shards, ())
     dealt = []
 
@@ -99,7 +99,7 @@ def test_each_pass_is_dealt_out_once(count, processes, pool, seed):
             for each in streams:
                 each._fill(number)  # noqa: SLF001  # one after the other
     for lap in range(2):
-        assert sorted(dealt[lap * count : (lap + 1) * count]) == [str(number) for number in range(count)]
+        assert sorted(dealt[lap * count : (lap + 1) * count]) == [shard.name for shard in shards]
 
 
 def test_processes_hear_shards_of_their_own(shards):
