@@ -1,8 +1,7 @@
 """Memory use of opening a corpus and drawing from it, for corpora of various sizes.
 
 Run: python benchmarks/memory.py, on Linux. Each size runs in its own process; the corpora are noise. Only the
-process's anonymous memory is measured: pages of the memory-mapped cache belong to the file, and the system
-reclaims them when needed.
+process's anonymous memory is measured: what the system caches of files is reclaimed when needed.
 """
 
 import multiprocessing

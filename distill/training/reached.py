@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 
 from distill.audio.corpus import Corpus, Stream
 from distill.recipe import Recipe
-from distill.storage.checkpoints import write_text
+from distill.storage.checkpoints import write_atomically, write_text
 from distill.storage.run import Run
 from distill.training.finishing import finish_early
 from distill.training.observing import Extent, Outcome
@@ -19,6 +19,7 @@ from distill.training.trainer import Trainer
 class Reached:
     """The parts of a training run that exist so far: None for those that do not.
 
+    `descriptions` are the recipe and the lists of recordings in the run folder, with their content.
     `trainer` is set when its model can be trained, `usable` when the results are complete but for statistics
     and sounds to listen to. `resumed_at` is the step at which a resumed run continues.
     """
@@ -27,6 +28,7 @@ class Reached:
     recipe: Recipe
     resumed_at: int | None = None
     corpus: Corpus | None = None
+    descriptions: dict[Path, bytes] = field(factory=dict)
     trainer: Trainer | None = None
     usable: bool = False
 
@@ -60,14 +62,33 @@ class Reached:
             pairs=pairs,
         )
 
+    def note_descriptions(self) -> None:
+        """Note the recipe and the lists of recordings that were written to the run folder."""
+        paths = (self.run.recipe, self.run.split, self.run.skipped)
+        self.descriptions = {path: path.read_bytes() for path in paths if path.exists()}
+
+    def restore_descriptions(self) -> bool:
+        """Write those again that were removed during the training; return whether there were any.
+
+        Without its recipe, a model cannot be used.
+
+        Raises:
+            RunError: something cannot be written.
+        """
+        missing = {path: text for path, text in self.descriptions.items() if not path.exists()}
+        for path, text in missing.items():
+            write_atomically(path, text)
+        return bool(missing)
+
     def leave_usable(self, seconds_left: Callable[[], float]) -> None:
         """Write what makes a stopped run one that can be resumed and, after the first step, used.
 
         Raises:
             RunError: something cannot be written.
         """
-        if not self.run.recipe.exists():
+        if not self.descriptions and not self.run.recipe.exists():
             write_text(self.run.recipe, self.recipe.to_toml())
+        self.restore_descriptions()
         if self.usable or self.corpus is None or self.trainer is None or not self.run.model.exists():
             return
         finish_early(

@@ -117,6 +117,7 @@ def _carry_out(
     reached.corpus = corpus
     if main:
         _write_what_is_trained(run, draft.recipe, corpus, resume=resume)
+        reached.note_descriptions()
     precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
     audience.observer.summary(
         Summary.of(
@@ -153,6 +154,10 @@ def _carry_out(
     signals.check()
     if not main:
         return reached.outcome()
+    if reached.restore_descriptions():
+        audience.warn(
+            "recipe", f"{run.folder}: files were removed during the training. Its recipe is there again."
+        )
     finished = finish(run, model, representation, corpus, settings, audience.encoded, reached.now_usable)
     signals.check()
     return reached.outcome(retention=finished.retention, pairs=finished.pairs)

@@ -254,20 +254,18 @@ class Trainer:
         term = ComponentName.parse(component).term
         return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
 
-    @torch.no_grad()
     def _evaluate(self) -> None:
         """Measure the loss on the same held-out clips each time, and warn if it keeps rising."""
+        means = {}
+        if self.corpus.heldout.recordings:
+            try:
+                means = self._measure()
+            except Exception as error:
+                self._save_after(error)
+                raise
         self.evaluations += 1
-        if not self.corpus.heldout.recordings:
+        if not means:
             return
-        self.vae.eval()
-        self.loss.eval()
-        clips = torch.Generator().manual_seed(self.settings.seed)
-        waveform = self.corpus.heldout.draw(_CLIPS_TO_EVALUATE, self.clip_samples, clips)
-        waveform = waveform.to(self.accelerator.device)
-        components = self._compute(self.vae, waveform, noise=None, progress=1.0)
-        names, values = list(components), torch.stack(list(components.values()))
-        means = dict(zip(names, values.tolist(), strict=True))
         self.heldout_totals.append(means[TOTAL])
         self._report(self._record("heldout", means, step=self.step, audio_rate=0.0))
         last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
@@ -277,6 +275,18 @@ class Trainer:
                 f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
                 f"{last[-1]:.4g}: the model overfits its training recordings. Stop here, or add recordings.",
             )
+
+    @torch.no_grad()
+    def _measure(self) -> dict[str, float]:
+        """Return the components of the loss on held-out clips."""
+        self.vae.eval()
+        self.loss.eval()
+        clips = torch.Generator().manual_seed(self.settings.seed)
+        waveform = self.corpus.heldout.draw(_CLIPS_TO_EVALUATE, self.clip_samples, clips)
+        waveform = waveform.to(self.accelerator.device)
+        components = self._compute(self.vae, waveform, noise=None, progress=1.0)
+        values = torch.stack(list(components.values())).tolist()
+        return dict(zip(components, values, strict=True))
 
     def _record(self, split: str, components: dict[str, float], *, step: int, audio_rate: float) -> Record:
         parsed = {name: ComponentName.parse(name) for name in components}

@@ -1,6 +1,7 @@
 """Tests of distill.training.reached: what a run that was stopped by a signal holds, in every phase."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -150,3 +151,26 @@ def test_a_signal_that_a_destructor_swallowed_counts(interrupted, monkeypatch):
             torch.zeros(1)
 
     assert interrupted(on_progress=lambda progress: progress.done == 1 and Dropped() and None) == 1
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_run_folder_that_was_removed_is_whole_again(train, interrupted, tmp_path, stopped):
+    """With its recipe and its split, so that the model can be used; records before that are gone."""
+
+    class Removing(Listener):
+        def record(self, record):
+            if record.step == 2 and record.split == "train":
+                shutil.rmtree(tmp_path / "run")
+            super().record(record)
+
+        def warning(self, warning):
+            assert str(warning) == (
+                f"{tmp_path / 'run'}: files were removed during the training. Its recipe is there again."
+            )
+
+    if stopped:
+        interrupted(observer=Removing(2, signal.SIGTERM))
+    else:
+        train(observer=Removing())
+    assert len(distill.load(tmp_path / "run").generate(1)) == 1
+    assert (tmp_path / "run" / "split.json").exists()

@@ -18,9 +18,9 @@ import attrs
 import numpy as np
 import soundfile
 from attrs import frozen
-from numpy.typing import NDArray
 
 from distill.audio.corpus.decoding import UnusableError, decode
+from distill.audio.corpus.samples import FileSamples
 from distill.audio.corpus.scanning import Found, Skipped, grouped
 from distill.audio.corpus.writing import writing_to
 from distill.errors import CorpusError
@@ -58,11 +58,11 @@ class Recording:
 
 @frozen(eq=False)
 class Contents:
-    """The contents of a cache: recordings, skipped files, and all samples as a memory-mapped array."""
+    """The contents of a cache: recordings, skipped files, and all samples."""
 
     recordings: tuple[Recording, ...]
     skipped: tuple[Skipped, ...]
-    samples: NDArray[np.float32]
+    samples: FileSamples
 
 
 def open_cache(
@@ -73,7 +73,7 @@ def open_cache(
     full_scale: float = 1.0,
     on_progress: Progress | None = None,
 ) -> Contents:
-    """Memory-map the cache in `folder`. If it is out of date, decode the files of `found` first.
+    """Open the cache in `folder`. If it is out of date, decode the files of `found` first.
 
     The cache is up to date if the source, the sample rate, the value of full scale, libsndfile's version and
     the name, size and modification time of every file are unchanged. Unusable files are recorded, too.
@@ -192,7 +192,7 @@ def _contents(manifest: dict[str, Any], file: IO[bytes]) -> Contents:
     return Contents(
         recordings=tuple(Recording(**recording) for recording in manifest["recordings"]),
         skipped=tuple(Skipped(**skip) for skip in manifest["skipped"]),
-        samples=np.asarray(np.memmap(file, "<f4", mode="r")),
+        samples=FileSamples(file.fileno(), file.name),
     )
 
 

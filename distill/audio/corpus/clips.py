@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distill.audio.corpus.cache import Recording
+from distill.audio.corpus.samples import Samples
 
 
 @frozen(eq=False)
@@ -21,7 +22,7 @@ class Split:
 
     recordings: tuple[Recording, ...]
     sample_rate: int
-    _samples: NDArray[np.float32] = field(repr=False)
+    _samples: Samples = field(repr=False)
     _lengths: Tensor = field(init=False, repr=False)
     _channels: Tensor = field(init=False, repr=False)
 
@@ -40,7 +41,8 @@ class Split:
 
     def read(self, recording: Recording) -> Tensor:
         """Return a whole recording `[C, N]`."""
-        return torch.from_numpy(np.array(self._map(recording).T, np.float32, order="C"))
+        whole = self._read(recording, 0, recording.samples)
+        return torch.from_numpy(np.array(whole.T, np.float32, order="C"))
 
     def draw(
         self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
@@ -68,7 +70,7 @@ class Split:
         for row, (index, channel, start) in zip(out, wanted, strict=True):
             recording = self.recordings[index]
             begin, end = max(start, 0), min(start + samples, recording.samples)
-            row[begin - start : end - start] = self._map(recording)[begin:end, channel]
+            row[begin - start : end - start] = self._read(recording, begin, end)[:, channel]
         return torch.from_numpy(out)
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,9 +80,11 @@ class Split:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that `state_dict` returned."""
 
-    def _map(self, recording: Recording) -> NDArray[np.float32]:
-        end = recording.offset + recording.samples * recording.channels
-        return self._samples[recording.offset : end].reshape(-1, recording.channels)
+    def _read(self, recording: Recording, begin: int, end: int) -> NDArray[np.float32]:
+        """Return the samples from `begin` to `end` of a recording's channels: `[N, C]`."""
+        channels = recording.channels
+        part = slice(recording.offset + begin * channels, recording.offset + end * channels)
+        return self._samples[part].reshape(-1, channels)
 
 
 def _draw_below(limits: Tensor, generator: torch.Generator) -> Tensor:

@@ -45,8 +45,7 @@ def open_corpus(
 ) -> Corpus:
     """Open a folder of recordings, or a single file, and decode it to the folder `cache` if necessary.
 
-    Samples stay on disk and are memory-mapped, so that the process's own memory does not grow with the
-    corpus. Mapped pages count as resident until the system reclaims them.
+    Samples stay on disk and are read when they are drawn, so that memory does not grow with the corpus.
 
     Args:
         folder: the folder or file.
