@@ -18,7 +18,8 @@ from distill.arguments import finite_number, optional_callable, path_like, whole
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.progress import Progress
-from distill.audio.soundfiles import resample
+from distill.audio.soundfiles import Written, resample
+from distill.audio.streaming import open_audio, resampled, write_blocks
 from distill.base import load_base
 from distill.config import structure, unstructure
 from distill.errors import InputError, RunError, ShapeError, TermError
@@ -28,6 +29,7 @@ from distill.model.loading import load_latents, load_model
 from distill.model.sounds import Encoded
 from distill.settings import MOST_REFINEMENTS, MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
 from distill.spectral.representation import MagnitudeIF
+from distill.storage.files import require_writable
 from distill.storage.run import Run
 
 if TYPE_CHECKING:
@@ -234,6 +236,37 @@ class Model:
         if sample_rate is not None:
             made = resample(made, self.sample_rate, as_rate(sample_rate, culprit="sample_rate"), length)
         return made.to(device)
+
+    def reconstruct_file(
+        self, source: StrPath, target: StrPath, *, refinements: int = 0, overwrite: bool = False
+    ) -> Written:
+        """Encode and decode an audio file, and write the result as WAV.
+
+        The result is that of `reconstruct`. Memory use does not grow with the length of the file.
+
+        Args:
+            source: a file that `distill train` would read.
+            target: the file to write.
+            refinements: as in `reconstruct`.
+            overwrite: replace the file `target` if it exists.
+
+        Returns:
+            What was written: its path and its peak.
+
+        Raises:
+            CorpusError: the file cannot be decoded.
+            OutputError: the file `target` exists already.
+            RunError: the result cannot be written.
+        """
+        refinements = whole_number(refinements, culprit="refinements", least=0)
+        place = path_like(target, culprit="target", expected="a path")
+        require_writable([place], overwrite=overwrite)
+        file = open_audio(path_like(source, culprit="source", expected="a path"))
+        length = -(-file.samples * self.sample_rate // file.sample_rate)
+        waveform = resampled(file.blocks(), file.sample_rate, self.sample_rate, length)
+        made = sounds.reconstruct_blocks(self.vae, self.representation, waveform, refinements=refinements)
+        output = resampled(made, self.sample_rate, file.sample_rate, file.samples)
+        return write_blocks(place, output, file.sample_rate, file.channels)
 
     def generate(
         self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, seconds: float | None = None

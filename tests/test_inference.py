@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import distill
-from distill.audio.soundfiles import resample
-from distill.errors import InputError, RunError, ShapeError
+from distill.audio.soundfiles import read_audio, resample
+from distill.audio.streaming import write_blocks
+from distill.errors import InputError, OutputError, RunError, ShapeError
 from distill.model import sounds
 from distill.model.loading import load_model
 from distill.storage.run import Run
@@ -62,6 +63,23 @@ def test_latents_are_those_that_were_kept(model, recordings):
     sound = model.decode(entry)
     assert sound.shape == (2, 64 * (8 * entry.latents.shape[-1] - 1))
     assert sound.isfinite().all()
+
+
+def test_a_file_is_reconstructed_as_its_waveform_is(model, tmp_path, monkeypatch):
+    """To the bit of the file, in pieces and at any rate; no file is replaced unless that is asked for."""
+    monkeypatch.setattr(sounds, "_PIECE_SECONDS", 0.2)
+    monkeypatch.setattr(sounds, "_OVERLAP_SECONDS", 0.05)
+    for rate in (8000, 11_025):
+        waveform = noise(2, 6000).clamp(-0.3, 0.3)
+        write_blocks(tmp_path / "a.wav", [waveform], rate, 2)
+        waveform, _ = read_audio(tmp_path / "a.wav")
+        written = model.reconstruct_file(tmp_path / "a.wav", str(tmp_path / "b.wav"), overwrite=rate > 8000)
+        expected = model.reconstruct(waveform, rate)
+        assert written.peak == expected.abs().max()
+        write_blocks(tmp_path / "c.wav", [expected], rate, 2)
+        assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "c.wav").read_bytes()
+    with pytest.raises(OutputError, match="exists already"):
+        model.reconstruct_file(tmp_path / "a.wav", tmp_path / "b.wav")
 
 
 def test_what_is_encoded_can_be_decoded(model):

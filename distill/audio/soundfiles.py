@@ -49,9 +49,7 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool =
         TrainingError: the waveform contains samples that are not finite.
     """
     samples = waveform.detach().float().cpu()
-    if not samples.isfinite().all():
-        remedy = "The model that made it has diverged; train again with a lower learning rate."
-        raise TrainingError("the sound is not finite, and was not written", culprit=str(path), remedy=remedy)
+    require_finite(samples, path)
     peak, attenuation = float(samples.abs().max()) if samples.numel() else 0.0, 0.0
     if limit and peak > 1:
         samples, peak, attenuation = samples / peak, 1.0, 20 * math.log10(peak)
@@ -62,6 +60,25 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool =
     soundfile.write(file, samples.T.numpy(), sample_rate, subtype, format="WAV")
     write_atomically(path, file.getbuffer())
     return written
+
+
+def require_finite(samples: Tensor, path: Path) -> None:
+    """Check that samples can be written.
+
+    Raises:
+        TrainingError: some are NaN or infinite.
+    """
+    if not samples.isfinite().all():
+        remedy = "The model that made it has diverged; train again with a lower learning rate."
+        raise TrainingError("the sound is not finite, and was not written", culprit=str(path), remedy=remedy)
+
+
+def unusable(path: Path, error: UnusableError) -> CorpusError:
+    """Return the error that a file cannot be decoded."""
+    if not path.is_file():
+        return CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
+    remedy = "Export it again, as WAV, AIFF, FLAC, Ogg or MP3."
+    return CorpusError(str(error), culprit=str(path), remedy=remedy)
 
 
 def read_audio(path: Path) -> tuple[Tensor, int]:
@@ -75,8 +92,7 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     try:
         samples, sample_rate = decode_whole(path)
     except UnusableError as error:
-        remedy = "Export it again, as WAV, AIFF, FLAC, Ogg or MP3."
-        raise CorpusError(str(error), culprit=str(path), remedy=remedy) from error
+        raise unusable(path, error) from error
     return torch.from_numpy(np.ascontiguousarray(samples.T)), sample_rate
 
 

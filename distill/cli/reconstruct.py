@@ -24,7 +24,6 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
     targets = _targets(files, out)
     require_writable([target for _, target in targets], overwrite=overwrite)
 
-    from distill.audio.soundfiles import read_audio, write_audio
     from distill.cli.display import say_written
     from distill.inference import load
     from distill.storage.run import Run
@@ -33,9 +32,7 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
     keep_freed_memory()
     model = load(Run(run))
     for file, target in targets:
-        waveform, rate = read_audio(file)
-        made = model.reconstruct(waveform, rate, refinements=refinements)
-        say_written(write_audio(target, made, rate))
+        say_written(model.reconstruct_file(file, target, refinements=refinements, overwrite=overwrite))
 
 
 def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:

@@ -181,8 +181,9 @@ def _audible_frames(split: Split | Stream, representation: MagnitudeIF, limit: i
     """Yield the audible frames of recordings, float64 `[T, 2, F]`, piece by piece."""
     piece = int(_PIECE_SECONDS * split.sample_rate)
     for recording in split.recordings:
-        waveform = split.read(recording)[:, : max(1, limit // recording.channels)]
-        for part in waveform.split(piece, dim=-1):
+        stop = min(recording.samples, max(1, limit // recording.channels))
+        for start in range(0, stop, piece):
+            part = split.read(recording, start, min(start + piece, stop))
             frames = representation(part).permute(0, 3, 1, 2).flatten(0, 1)
             yield frames[frames[:, 0].amax(dim=-1) > _AUDIBLE].double()
 

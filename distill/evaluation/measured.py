@@ -47,7 +47,7 @@ class Measured:
     def recordings(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the name and the waveform `[C, N]` of each recording, cut to the first minute."""
         for split, recording in self.sources:
-            yield recording.name, split.read(recording)[:, : _LONGEST_SECONDS * split.sample_rate]
+            yield recording.name, split.read(recording, stop=_LONGEST_SECONDS * split.sample_rate)
 
 
 def open_measured(

@@ -35,6 +35,8 @@ def coherence_of(waveform: Tensor, n_fft: int) -> Tensor:
     gain and a delay, and 0 where the channels are uncorrelated. A silent channel has a coherence of 1 with
     itself and 0 with the others.
     """
+    if len(waveform) == 1:
+        return torch.ones(1, 1, n_fft // 2 + 1, dtype=torch.complex64)
     spectrum = _stft(waveform.double(), n_fft)
     cross = torch.einsum("aft,bft->abf", spectrum, spectrum.conj())
     flat = torch.view_as_real(cross).movedim(2, 3).flatten(0, 2)

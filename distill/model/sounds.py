@@ -7,12 +7,13 @@ at each frequency: decoding starts from noise with this coherence, and the chann
 correlation. For a new sound, the correlation follows from its coherence and its magnitudes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
 from attrs import frozen
 from torch import Tensor
+from torch.nn import functional as F
 
 from distill.model.channels import coherence_of, coherent, covariance_from, with_correlation
 from distill.model.code import BAND
@@ -24,6 +25,11 @@ from distill.spectral.representation import MagnitudeIF
 
 _PIECE_SECONDS = 30.0
 _OVERLAP_SECONDS = 0.1
+_LEAST_SHARE = 1 / 30
+"""A long recording is reconstructed in pieces. Those of more than two channels are shorter, at least 1 s."""
+
+_FRAMES_AT_A_TIME = 2048
+"""As many frames of short recordings are encoded at a time."""
 
 _ROUNDS = 4
 """How often channels are mixed during phase reconstruction; `docs/sound.md` has the measurements."""
@@ -50,26 +56,57 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refi
     latents are refined in `refinements` steps. A long waveform is processed in pieces of 30 seconds with
     cross-fades, so that memory use does not grow with its length.
     """
-    vae.eval()
-    piece = int(_PIECE_SECONDS * representation.sample_rate)
-    overlap = int(_OVERLAP_SECONDS * representation.sample_rate)
-    fade = torch.linspace(0, 1, overlap)
-    result = torch.zeros(waveform.shape)
-    for start in range(0, max(1, waveform.shape[-1] - overlap), piece - overlap):
-        made = _reconstruct_piece(vae, representation, waveform[:, start : start + piece], refinements)
-        if start:
-            result[:, start : start + overlap] *= 1 - fade
-            made[:, :overlap] *= fade
-        result[:, start : start + made.shape[-1]] += made
+    result, start = torch.zeros(waveform.shape), 0
+    for made in reconstruct_blocks(vae, representation, [waveform], refinements=refinements):
+        result[:, start : start + made.shape[-1]] = made
+        start += made.shape[-1]
     return result
 
 
+def reconstruct_blocks(
+    vae: VAE, representation: MagnitudeIF, blocks: Iterable[Tensor], *, refinements: int = 0
+) -> Iterator[Tensor]:
+    """Yield the reconstruction of a waveform `[C, N]` that is given in blocks `[C, n]` of any lengths.
+
+    The blocks that are yielded are together what `reconstruct` returns for the whole waveform. Only a piece
+    of 30 seconds is held in memory, or less if it has more than two channels.
+    """
+    vae.eval()
+    overlap = int(_OVERLAP_SECONDS * representation.sample_rate)
+    fade = torch.linspace(0, 1, overlap)
+    tail: Tensor | None = None
+    for piece in _pieces(blocks, representation.sample_rate, overlap):
+        made = _reconstruct_piece(vae, representation, piece, refinements)
+        if tail is not None:
+            made[:, :overlap] = tail * (1 - fade) + made[:, :overlap] * fade
+        yield made[:, :-overlap]
+        tail = made[:, -overlap:]
+    if tail is not None:
+        yield tail
+
+
+def _pieces(blocks: Iterable[Tensor], sample_rate: int, overlap: int) -> Iterator[Tensor]:
+    """Yield a waveform that is given in blocks as overlapping pieces `[C, n]`. The last one is shorter."""
+    held: Tensor | None = None
+    pieces = 0
+    for block in blocks:
+        held = block if held is None else torch.cat([held, block], dim=1)
+        share = min(1, max(_LEAST_SHARE, 2 / len(held)))
+        length = int(share * _PIECE_SECONDS * sample_rate)
+        while held.shape[-1] >= length:
+            yield held[:, :length]
+            held, pieces = held[:, length - overlap :], pieces + 1
+    if held is not None and (not pieces or held.shape[-1] > overlap):
+        yield held
+
+
+@torch.no_grad()
 def _reconstruct_piece(vae: VAE, representation: MagnitudeIF, waveform: Tensor, refinements: int) -> Tensor:
     """Return the reconstruction `[C, N]` of a waveform `[C, N]` that fits in memory."""
     coherence = coherence_of(waveform, representation.n_fft)
     original, samples = waveform.to(vae.device), waveform.shape[-1]
     noise = _noise(representation, coherence, samples, vae.device)
-    latents, _ = vae.encode(representation(original))
+    latents = _by_rows(lambda row: vae.encode(representation(row))[0], original)
     if refinements:
         latents = refine(vae, representation, original, latents, refinements, noise)
     wide = waveform.double()
@@ -106,24 +143,53 @@ def _sound(
     """
     if len(latents) == 1:
         return vae.sound(latents, representation, samples, noise=noise).cpu()
-    log_magnitude = vae.log_magnitude(latents, noise)
+    log_magnitude = _by_rows(vae.log_magnitude, latents, noise)
     power = representation.amplitude(log_magnitude).square().sum(dim=-1)
     covariance = covariance_of(power.cpu())
     for turn in range(_ROUNDS):
         iterations = vae.iterations * (turn + 1) // _ROUNDS - vae.iterations * turn // _ROUNDS
-        made = with_phases(log_magnitude, noise, representation, samples, iterations)
+        made = _by_rows(
+            partial(with_phases, representation=representation, samples=samples, iterations=iterations),
+            log_magnitude,
+            noise,
+        )
         made = with_correlation(made.cpu(), covariance)
         noise = representation(made.to(vae.device))
     return made
 
 
-@torch.no_grad()
+def _by_rows(function: Callable[..., Tensor], *batches: Tensor, at_a_time: int = 1) -> Tensor:
+    """Apply a function of batches with independent rows; on a CPU to a few rows at a time, to save memory."""
+    if batches[0].device.type != "cpu":
+        return function(*batches)
+    parts = zip(*(each.split(at_a_time) for each in batches), strict=True)
+    return torch.cat([function(*part) for part in parts])
+
+
 def encode(vae: VAE, representation: MagnitudeIF, waveform: Tensor) -> Encoded:
     """Encode a waveform `[C, N]`. More than two channels are reduced to one: the mean of their latents."""
-    latents = vae.eval().encode(representation(waveform.to(vae.device)))[0].cpu()
-    if len(waveform) > 2:
-        return Encoded.mono(latents.mean(dim=0), representation.bins)
-    return Encoded(latents, coherence_of(waveform, representation.n_fft))
+    return encode_all(vae, representation, [waveform])[0]
+
+
+@torch.no_grad()
+def encode_all(vae: VAE, representation: MagnitudeIF, waveforms: Sequence[Tensor]) -> list[Encoded]:
+    """Encode waveforms `[C, N]` that have the same number of frames, several at a time if they are short."""
+    vae.eval()
+    samples = representation.samples(representation.frames(waveforms[0].shape[-1]))
+    # The transform pads a waveform to whole frames by itself.
+    rows = torch.cat([F.pad(each, (0, samples - each.shape[-1])) for each in waveforms]).to(vae.device)
+    latents = _by_rows(
+        lambda row: vae.encode(representation(row))[0],
+        rows,
+        at_a_time=max(1, _FRAMES_AT_A_TIME // representation.frames(samples)),
+    ).cpu()
+    encoded = latents.split([len(each) for each in waveforms])
+    return [
+        Encoded.mono(own.mean(dim=0), representation.bins)
+        if len(waveform) > 2
+        else Encoded(own.clone(), coherence_of(waveform, representation.n_fft))
+        for own, waveform in zip(encoded, waveforms, strict=True)
+    ]
 
 
 @torch.no_grad()

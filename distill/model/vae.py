@@ -9,7 +9,7 @@ from shapes (see `code.py`).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -52,6 +52,7 @@ _HEARD = 2.3
 _PROJECTIONS = 4
 """The number of random projections that estimate the importance of the code's numbers."""
 
+_DIFFERENTIATED_AT_A_TIME = 4
 _AT_A_TIME = 32
 """The batch size for encoding hundreds of examples, whose activations would need gigabytes together."""
 
@@ -171,11 +172,14 @@ class VAE(nn.Module):
         return level, mu, F.pad(logvar, (0, 0, self.bands, 0), value=-LOGVAR_BOUND)
 
     @torch.no_grad()
-    def begin_with(self, spectrograms: Tensor, prior: CodeStatistics | None = None) -> None:
+    def begin_with(
+        self, spectrograms: Tensor | Iterable[Tensor], prior: CodeStatistics | None = None
+    ) -> None:
         """Initialize the axes of a small code to its principal axes over spectrograms `[B, 2, F, T]`.
 
-        `prior` has the statistics of the full code for sounds in general, which count as much as the
-        spectrograms. Without axes, or with axes that are initialized already, nothing changes.
+        These may be given in several batches, one after the other, which are not held together. `prior` has
+        the statistics of the full code for sounds in general, which count as much as the spectrograms.
+        Without axes, or with axes that are initialized already, nothing changes.
         """
         if self.axes is None or self.axes.begun:
             return
@@ -191,9 +195,10 @@ class VAE(nn.Module):
         """Return the statistics of the full code over spectrograms `[B, 2, F, T]`, where they are audible."""
         return CodeStatistics.of(_heard(*self._encode_some(spectrograms)))
 
-    def _encode_some(self, spectrograms: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode_some(self, spectrograms: Tensor | Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the level `[B, 1, T']` and the rest `[B, C, T']` of the full code of many spectrograms."""
-        parts = [self._encode_whole(part)[:2] for part in spectrograms.split(_AT_A_TIME)]
+        batches = [spectrograms] if isinstance(spectrograms, Tensor) else spectrograms
+        parts = [self._encode_whole(part)[:2] for batch in batches for part in batch.split(_AT_A_TIME)]
         level, codes = (torch.cat(each) for each in zip(*parts, strict=True))
         return level, codes
 
@@ -207,15 +212,22 @@ class VAE(nn.Module):
         """
         generator = torch.Generator().manual_seed(0)
         squares = torch.zeros_like(codes[0, :, 0])
+        cells = len(codes), BAND * self.bands, self.stride * codes.shape[-1]
         for _ in range(_PROJECTIONS):
-            codes = codes.detach().requires_grad_()
-            amplitude = self.levels.amplitude(self._decode_bands(*self.code.part(level, codes)).log_magnitude)
-            heard = audible(amplitude.detach(), self.levels.floor)
-            direction = torch.randn(amplitude.shape, generator=generator).to(self.device)
-            projected = (self.hearing * direction * torch.log(amplitude + heard)).sum()
-            (gradient,) = torch.autograd.grad(projected, [codes])
-            squares += gradient.square().mean((0, 2))
+            directions = torch.randn(cells, generator=generator)
+            parts = (each.split(_DIFFERENTIATED_AT_A_TIME) for each in (level, codes, directions))
+            gradients = [self._projected_gradient(*part) for part in zip(*parts, strict=True)]
+            squares += torch.cat(gradients).square().mean((0, 2))
         return squares.sqrt()
+
+    def _projected_gradient(self, level: Tensor, codes: Tensor, directions: Tensor) -> Tensor:
+        """Return the gradient `[B, C, T']` of the audible output projected on `directions`."""
+        codes = codes.detach().requires_grad_()
+        amplitude = self.levels.amplitude(self._decode_bands(*self.code.part(level, codes)).log_magnitude)
+        heard = audible(amplitude.detach(), self.levels.floor)
+        projected = (self.hearing * directions.to(self.device) * torch.log(amplitude + heard)).sum()
+        (gradient,) = torch.autograd.grad(projected, [codes])
+        return gradient
 
     def decode(self, latents: Tensor, frames: int) -> Tensor:
         """Return the spectrogram `[B, 2, F, frames]` of latents `[B, D, T']`."""

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from distill.errors import OutputError, RunError
 
@@ -52,10 +53,23 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     Raises:
         OSError: the file cannot be written. `path` is unchanged.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file beside `path`, which replaces `path` at the end, as in `write_whole`.
+
+    After an error, `path` is unchanged.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     temporary = path.with_name(f".{secrets.randbits(64)}{PARTIAL}")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
+        with temporary.open("x+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

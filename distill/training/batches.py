@@ -3,7 +3,7 @@
 Shapes: `B` clips in a batch, `N` samples, `D` numbers per latent frame, `T'` latent frames.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from distill.views import LossInputs, Posterior, Signal
 
 _CLIPS_TO_BEGIN_WITH = 512
 _BEGUN_AT_A_TIME = 64
+_TRANSFORMED_AT_A_TIME = 32
 
 _CALIBRATIONS = 60
 _CALIBRATION_RATE = 2e-3
@@ -105,12 +106,14 @@ def begin(
     samples = clip_samples(settings, representation, model)
     speed, _ = settings.augmentation(begun=False)
     length = drawn_samples(samples, speed)
-    spectrograms = []
-    for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
-        clips = recordings.draw(_BEGUN_AT_A_TIME, length, generator)
-        clips = augment(clips, samples, speed=speed, gain_db=0, mix=0, generator=generator)
-        spectrograms.append(representation(clips.to(model.device)))
-    model.begin_with(torch.cat(spectrograms), prior)
+
+    def spectrograms() -> Iterator[Tensor]:
+        for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
+            clips = recordings.draw(_BEGUN_AT_A_TIME, length, generator)
+            clips = augment(clips, samples, speed=speed, gain_db=0, mix=0, generator=generator)
+            yield from (representation(part.to(model.device)) for part in clips.split(_TRANSFORMED_AT_A_TIME))
+
+    model.begin_with(spectrograms(), prior)
 
 
 def calibrate(

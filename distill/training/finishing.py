@@ -1,16 +1,17 @@
 """The end of a training run: choose how much of the training to keep, and write the results."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from attrs import frozen
 
-from distill.audio.corpus import Corpus
+from distill.audio.corpus import Corpus, Recording
 from distill.audio.soundfiles import write_audio
 from distill.evaluation.baselines import components_per_frame, measure_recordings, save_statistics
 from distill.model import VAE
 from distill.model.loading import require_weights, save_latents
-from distill.model.sounds import Encoded, encode, reconstruct
+from distill.model.sounds import Encoded, encode, encode_all, reconstruct
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
@@ -19,6 +20,7 @@ from distill.training.batches import calibrate
 from distill.training.retention import Retention, interpolate, retain
 
 _LATENT_SECONDS = 60
+_FRAMES_AT_A_TIME = 2048
 _PAIR_SECONDS = 10
 
 
@@ -64,13 +66,7 @@ def finish(
         calibrate(vae, representation, corpus.train, settings)
     retention = _retain(run, vae, representation, corpus, settings.keep)
     save_state(run.model, vae.state_dict())
-    longest = _LATENT_SECONDS * corpus.sample_rate
-    bank: dict[str, Encoded] = {}
-    for number, recording in enumerate(recordings, 1):
-        bank[recording.name] = encode(vae, representation, corpus.train.read(recording)[:, :longest])
-        if on_progress is not None:
-            on_progress(number, len(recordings))
-    save_latents(run, bank)
+    save_latents(run, _encode(vae, representation, corpus, on_progress))
     on_usable()
     save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
     pairs = _write_pairs(run, vae, representation, corpus, settings.pairs)
@@ -104,12 +100,34 @@ def finish_early(
     for recording in corpus.train.recordings:
         if bank and seconds_left() <= 0:
             break
-        bank[recording.name] = encode(vae, representation, corpus.train.read(recording)[:, :longest])
+        bank[recording.name] = encode(vae, representation, corpus.train.read(recording, stop=longest))
     save_latents(run, bank)
     # Statistics cannot be stopped halfway; they take less time than the latents.
     if seconds_left() > began / 2:
         save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
     _write_pairs(run, vae, representation, corpus, settings.pairs, go_on=lambda: seconds_left() > began / 2)
+
+
+def _encode(
+    vae: VAE, representation: MagnitudeIF, corpus: Corpus, on_progress: Callable[[int, int], None] | None
+) -> dict[str, Encoded]:
+    """Encode the beginnings of the training recordings, those of the same length together."""
+    longest = _LATENT_SECONDS * corpus.sample_rate
+    recordings = corpus.train.recordings
+    alike: dict[int, list[Recording]] = defaultdict(list)
+    for recording in recordings:
+        alike[representation.frames(min(recording.samples, longest))].append(recording)
+    bank: dict[str, Encoded] = {}
+    for frames in sorted(alike):
+        at_a_time = max(1, _FRAMES_AT_A_TIME // frames)
+        for start in range(0, len(alike[frames]), at_a_time):
+            group = alike[frames][start : start + at_a_time]
+            waveforms = [corpus.train.read(recording, stop=longest) for recording in group]
+            encoded = encode_all(vae, representation, waveforms)
+            bank |= zip([recording.name for recording in group], encoded, strict=True)
+            if on_progress is not None:
+                on_progress(len(bank), len(recordings))
+    return {recording.name: bank[recording.name] for recording in recordings}
 
 
 def _retain(
@@ -139,7 +157,7 @@ def _write_pairs(
     for number, recording in enumerate(split.recordings[:count], 1):
         if not go_on():
             break
-        original = split.read(recording)[:, : _PAIR_SECONDS * corpus.sample_rate]
+        original = split.read(recording, stop=_PAIR_SECONDS * corpus.sample_rate)
         name = f"{number}-{PurePath(recording.name).stem}"
         pair = run.audio / f"{name}.original.wav", run.audio / f"{name}.reconstruction.wav"
         write_audio(pair[0], original, corpus.sample_rate)

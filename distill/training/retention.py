@@ -83,7 +83,10 @@ def retain(vae: VAE, start: Mapping[str, Tensor], representation: MagnitudeIF, c
 def _some(split: Split | Stream, sample_rate: int) -> list[tuple[str, Tensor]]:
     """Read the first channel of a few recordings, which are spread evenly over all of them."""
     every = max(1, -(-len(split.recordings) // _RECORDINGS))
-    return [(each.name, split.read(each)[:1, : _SECONDS * sample_rate]) for each in split.recordings[::every]]
+    return [
+        (each.name, split.read(each, stop=_SECONDS * sample_rate)[:1].clone())
+        for each in split.recordings[::every]
+    ]
 
 
 def score(after: Heard, before: Heard) -> float:

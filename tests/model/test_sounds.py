@@ -188,6 +188,27 @@ def test_silence_is_silent(vae):
         assert made.abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_blocks_are_reconstructed_as_the_whole_is(vae, monkeypatch, channels):
+    """To the last bit, in whatever blocks a recording comes."""
+    in_short_pieces(monkeypatch)
+    original = tone(4000, channels)
+    whole = sounds.reconstruct(vae, REPRESENTATION, original)
+    for size in (1601, 3999):
+        made = [*sounds.reconstruct_blocks(vae, REPRESENTATION, original.split(size, 1))]
+        assert torch.equal(torch.cat(made, dim=1), whole)
+
+
+def test_recordings_of_one_length_are_encoded_together(vae):
+    """They may differ by less than a frame, and in channels; the latents are those of each by itself."""
+    waveforms = [tone(samples, channels) for samples, channels in ((1000, 1), (1023, 2), (970, 3), (1024, 1))]
+    together = sounds.encode_all(vae, REPRESENTATION, waveforms)
+    for waveform, encoded in zip(waveforms, together, strict=True):
+        alone = sounds.encode(vae, REPRESENTATION, waveform)
+        torch.testing.assert_close(encoded.latents, alone.latents, atol=1e-5, rtol=0)
+        assert torch.equal(encoded.coherence, alone.coherence)
+
+
 def in_short_pieces(monkeypatch, piece=0.25, overlap=0.05):
     """Take recordings in pieces of 2000 samples that overlap by 400."""
     monkeypatch.setattr(sounds, "_PIECE_SECONDS", piece)

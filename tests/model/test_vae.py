@@ -287,6 +287,18 @@ def test_a_compact_code_begins_with_the_principal_axes_of_the_rich_one():
 
 
 @torch.no_grad()
+def test_axes_of_several_batches():
+    """Batches given one after the other make the axes of all of them together."""
+    spectrograms = REPRESENTATION(torch.stack([level * draw(SAMPLES) for level in (0.2, 0.1, 0.3, 0.05)]))
+    one, other = small(**COMPACT), small(**COMPACT)
+    other.load_state_dict(one.state_dict())
+    one.begin_with(spectrograms)
+    other.begin_with(iter(spectrograms.split(3)))
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, msg=name)
+
+
+@torch.no_grad()
 def test_axes_are_those_of_the_corpus_and_of_sounds_in_general():
     """A prior counts as much as the spectrograms; where it is that of the spectrograms, nothing changes."""
     drawn, other = REPRESENTATION(sounds()), REPRESENTATION(0.1 * draw(3, SAMPLES, seed=9))

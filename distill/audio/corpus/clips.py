@@ -39,10 +39,10 @@ class Split:
         """The total length of all recordings, in seconds."""
         return sum(recording.samples for recording in self.recordings) / self.sample_rate
 
-    def read(self, recording: Recording) -> Tensor:
-        """Return a whole recording `[C, N]`."""
-        whole = self._read(recording, 0, recording.samples)
-        return torch.from_numpy(np.array(whole.T, np.float32, order="C"))
+    def read(self, recording: Recording, start: int = 0, stop: int | None = None) -> Tensor:
+        """Return a recording `[C, N]`, or its samples from `start` to `stop` without reading the others."""
+        stop = recording.samples if stop is None else min(stop, recording.samples)
+        return torch.from_numpy(np.array(self._read(recording, start, stop).T, np.float32, order="C"))
 
     def draw(
         self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None

@@ -18,7 +18,16 @@ from distill.audio.corpus.chunks import samples_of
 from distill.audio.corpus.completeness import incompleteness
 from distill.audio.corpus.levels import Level
 
-__all__ = ["LOWEST_RATE", "Block", "Decoded", "UnusableError", "decode", "decode_whole"]
+__all__ = [
+    "LOWEST_RATE",
+    "Block",
+    "Decoded",
+    "UnusableError",
+    "blocks_of",
+    "decode",
+    "decode_whole",
+    "survey",
+]
 
 _BLOCK_SAMPLES = 2**18
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a streamed FLAC
@@ -71,6 +80,38 @@ def decode(
     if not samples:
         raise UnusableError(f"is shorter than one sample at {sample_rate} Hz")
     return Decoded(channels, samples, digest.hexdigest(), level.lowest, level.highest)
+
+
+@frozen
+class Survey:
+    """The sample rate in Hz, the channels, and the samples per channel of a file that can be decoded."""
+
+    sample_rate: int
+    channels: int
+    samples: int
+
+
+def survey(path: Path) -> Survey:
+    """Decode `path` without keeping its samples, which may be silent, to see that it is whole.
+
+    Raises:
+        UnusableError: as in `decode`, apart from silence.
+    """
+    level = Level()
+    with _open(path) as sound:
+        samples = sum(len(block) for block in _read(sound, path, level))
+        level.require_possible()
+        return Survey(sound.samplerate, sound.channels, samples)
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    """Yield the samples of `path` in blocks `[N, C]` at its own sample rate.
+
+    Raises:
+        UnusableError: as in `decode`, apart from silence and impossible levels.
+    """
+    with _open(path) as sound:
+        yield from _read(sound, path, Level())
 
 
 def decode_whole(path: Path) -> tuple[Block, int]:

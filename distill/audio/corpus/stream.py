@@ -63,9 +63,9 @@ class Stream:
         """The pieces of recordings in the pool."""
         return self._hold(max(self._position, 0)).recordings
 
-    def read(self, recording: Recording) -> Tensor:
-        """Return one of `recordings`, `[C, N]`."""
-        return self._hold(max(self._position, 0)).read(recording)
+    def read(self, recording: Recording, start: int = 0, stop: int | None = None) -> Tensor:
+        """Return one of `recordings`, `[C, N]`, or its samples from `start` to `stop`."""
+        return self._hold(max(self._position, 0)).read(recording, start, stop)
 
     def draw(
         self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
