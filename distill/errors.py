@@ -4,6 +4,11 @@ A `DistillError` is a mistake that the user can correct with the help of its mes
 only the message. Any other exception is a bug in Distill and keeps its traceback.
 """
 
+import unicodedata
+
+_CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories of characters that control a terminal or the layout, and of bytes that are no text."""
+
 
 class DistillError(Exception):
     """A problem that the user can correct.
@@ -21,9 +26,11 @@ class DistillError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        where = f"{self.culprit}: " if self.culprit else ""
+        where = f"{printable(self.culprit)}: " if self.culprit else ""
         remedy = f"\n{self.remedy}" if self.remedy else ""
-        return f"{where}{self.problem}{remedy}"
+        # The problem and the remedy have lines, and names in them.
+        lines = f"{self.problem}{remedy}".split("\n")
+        return where + "\n".join(map(printable, lines))
 
 
 class ConfigError(DistillError):
@@ -49,6 +56,10 @@ class RunError(DistillError):
     """A folder that is not a run, already is a run, or cannot be written or read."""
 
 
+class LockError(RunError):
+    """A folder that another process is writing to."""
+
+
 class OutputError(DistillError):
     """An output file that already exists, or whose path is not a file."""
 
@@ -65,3 +76,14 @@ class TrainingError(DistillError):
     """A training run with valid input that cannot continue: for example, the loss is not finite."""
 
     exit_status = 1
+
+
+def printable(name: object) -> str:
+    """Return a name from outside, such as that of a file, for a line of text: control characters replaced.
+
+    They could end the line, move the cursor, or give commands to the terminal.
+    """
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in _CONTROL else letter
+        for letter in str(name)
+    )

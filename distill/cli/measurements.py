@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.audio.progress import Progress as WorkProgress
 from distill.cli.display import decoding_bar
-from distill.evaluation.table import printable
+from distill.errors import printable
 
 
 @contextmanager

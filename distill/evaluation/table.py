@@ -7,6 +7,7 @@ from attrs import frozen
 
 from distill.audio.corpus import Skipped
 from distill.audio.corpus.scanning import grouped
+from distill.errors import printable
 from distill.evaluation.listeners import LISTENERS
 from distill.evaluation.results import Evaluation, Metrics
 
@@ -194,11 +195,6 @@ def mean_note(result: Evaluation, trained_on: Mapping[str, bool | None]) -> str:
     if result.counts["tones"] < len(measured):
         note += f" (tones: over {result.counts['tones']})"
     return f"{note}. Best: Zimtohrli 5, ViSQOL 4.73, tones 1,\ntexture as the originals', everything else 0."
-
-
-def printable(name: str) -> str:
-    """Return a recording's name with control characters replaced."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def _listeners(names: Collection[str], zimtohrli: str, visqol: str) -> list[_Cell]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import BinaryIO
 from distill.errors import OutputError, RunError
 
 PARTIAL = ".partial"
+_PARTIAL_NAME = re.compile(rf"\.(lock\.)?[0-9a-f]+{re.escape(PARTIAL)}")
 
 
 def require_writable(paths: Sequence[Path], *, overwrite: bool) -> None:
@@ -82,12 +84,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def append_whole(path: Path, content: bytes) -> None:
     """Append to a file at once: after an error, the file is as it was. It is created if it is missing.
 
-    A pipe without a reader is an error, and not waited for.
+    A pipe without a reader is an error, and not waited for. So is a link, which may lead anywhere.
 
     Raises:
         OSError: the file cannot be written.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o666)
     try:
         size = os.fstat(descriptor).st_size
         try:
@@ -125,6 +128,11 @@ def remedy_of(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "Make sure that you may write to that folder, or give another one."
     return "Make sure that the disk has free space and that you may write to the folder."
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a path is that of a file which a killed process left unfinished."""
+    return _PARTIAL_NAME.fullmatch(path.name) is not None and not path.is_dir()
 
 
 def _sync_folder(folder: Path) -> None:

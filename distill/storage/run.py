@@ -1,6 +1,8 @@
 """The run folder: the paths of a training run's files, its recipe and its metrics. Imports no torch."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ from attrs import frozen
 
 from distill.config import load_toml
 from distill.errors import RunError
-from distill.storage.files import append_whole, naming
+from distill.storage.files import append_whole, is_partial, naming
+from distill.storage.locking import LOCK_FILES
 from distill.storage.metrics import line_of, read_metrics, rewind_metrics
 
 
@@ -93,7 +96,7 @@ class Run:
             )
 
     def require_new(self) -> None:
-        """Check that a new run can be written to the folder.
+        """Check that a new run can be written to the folder, in which only what a killed process left may be.
 
         Raises:
             RunError: the folder holds a run or other files, or is a file.
@@ -106,12 +109,56 @@ class Run:
             )
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError("is a file", culprit=str(self.folder), remedy="Give a folder with --out.")
-        if self.folder.is_dir() and any(self.folder.iterdir()):
+        if self.folder.is_dir() and any(
+            path.name not in LOCK_FILES and not is_partial(path) for path in self.folder.iterdir()
+        ):
             raise RunError(
                 "is not empty, and holds no run",
                 culprit=str(self.folder),
                 remedy="Give a new folder with --out.",
             )
+
+    def require_no_links_out(self) -> None:
+        """Check that nothing is written, deleted or cut short outside the folder through a link in it.
+
+        A run folder may come from a stranger.
+
+        Raises:
+            RunError: a link in the folder leads out of it.
+        """
+        root = self.folder.resolve()
+        for path in _below(self.folder):
+            if path.is_symlink() and root not in Path(os.path.realpath(path)).parents:
+                raise RunError(
+                    f"is a link that leads out of the run folder, to {os.path.realpath(path)}",
+                    culprit=str(path),
+                    remedy="Replace it by what it leads to, if you trust it, or remove it.",
+                )
+
+    def sweep(self) -> None:
+        """Remove files that killed processes left unfinished."""
+        for path in _below(self.folder):
+            if is_partial(path):
+                with suppress(OSError):
+                    path.unlink()
+
+    def discard_unbegun(self) -> None:
+        """Remove the files of a new run that ended before it had anything to be resumed from.
+
+        Nothing is removed if there are records, checkpoints or files that a run does not begin with.
+        """
+        files = [path for path in _below(self.folder) if not path.is_dir() or path.is_symlink()]
+        begun = {self.recipe, self.split, self.start, *(self.folder / name for name in LOCK_FILES)}
+        events = [path for path in files if path.parent == self.tensorboard and ".tfevents." in path.name]
+        empty = [path for path in files if path == self.metrics and not path.stat().st_size]
+        if not {*files} <= {*begun, *events, *empty}:
+            return
+        with suppress(OSError):
+            for path in {*files} - {self.folder / name for name in LOCK_FILES}:
+                path.unlink()
+            for folder in (self.tensorboard, self.checkpoints, self.audio):
+                if folder.is_dir():
+                    folder.rmdir()
 
     def read_recipe(self) -> dict[str, Any]:
         """Read `recipe.toml` as plain data.
@@ -163,14 +210,25 @@ class Run:
             return rewind_metrics(self.metrics, reported, step, records)
 
 
-def free_run(parent: Path, name: str, *, reserved: Collection[Path] = ()) -> Run:
-    """Return the run folder `parent/name`, or the first free one of `name-2`, `name-3`, ...
+def free_run(parent: Path, name: str) -> Run:
+    """Create the run folder `parent/name`, or the first free one of `name-2`, `name-3`, ...
 
-    Folders of which the absolute path is in `reserved` are not free, though they may not exist yet.
+    Two processes never choose the same folder, since only one of them can create it.
+
+    Raises:
+        OSError: the folder cannot be created.
     """
+    parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists() and folder.resolve() not in reserved:
-            return Run(folder)
+        run = Run(parent / (name if number == 1 else f"{name}-{number}"))
+        with suppress(FileExistsError):
+            run.folder.mkdir()
+            return run
         number += 1
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield everything in a folder and its subfolders. Links to folders are not followed."""
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in (*folders, *files))

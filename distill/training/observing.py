@@ -96,16 +96,21 @@ class Summary:
         )
 
 
-About: TypeAlias = Literal["recipe", "checkpoint", "overfitting", "metrics", "tensorboard"]
+About: TypeAlias = Literal["recipe", "checkpoint", "lock", "overfitting", "metrics", "tensorboard"]
 
 
 @frozen(kw_only=True)
 class TrainingWarning:
     """A warning of a run that continues. `str()` returns the message.
 
-    `about` is `"recipe"` for options of older versions, `"checkpoint"` for a damaged checkpoint,
-    `"overfitting"` for a held-out loss that keeps rising, `"metrics"` for damaged lines of `metrics.jsonl`,
-    and `"tensorboard"` for events that cannot be written.
+    `about` is one of these:
+
+    - `"recipe"`: options of older versions
+    - `"checkpoint"`: a damaged checkpoint
+    - `"lock"`: the lock that a killed process left behind
+    - `"overfitting"`: a held-out loss that keeps rising
+    - `"metrics"`: damaged lines of `metrics.jsonl`
+    - `"tensorboard"`: events that cannot be written
     """
 
     about: About

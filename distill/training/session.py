@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from attrs import evolve, field, frozen
 
 from distill.audio.corpus import Corpus, NamedArray
@@ -15,6 +17,7 @@ from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
 from distill.storage.checkpoints import load_latest, save_state, write_text
+from distill.storage.locking import Held
 from distill.storage.run import Run
 from distill.training.batches import begin
 from distill.training.building import make_loss, open_recipe_corpus
@@ -60,24 +63,27 @@ def carry_out(
     audience: Audience,
     signals: Signals,
     arrays: Iterable[NamedArray] | None = None,
-) -> None:
-    """Train as a recipe describes and write the results to `run`.
+    lock: Held | None = None,
+) -> Run:
+    """Train as a recipe describes, write the results to `run`, and return it.
 
-    In distributed training, only the main process reports to the audience. `arrays` is the corpus if it was
-    passed as arrays.
+    In distributed training, only the main process reports to the audience, and `run` is that of the main
+    process. `arrays` is the corpus if it was passed as arrays, `lock` that of the run folder.
 
     Raises:
         DistillError: the recipe, the corpus or the run folder is not valid, or the loss is not finite.
+        LockError: another process has taken the run over, while this one did not run.
         Interrupted: SIGINT, SIGTERM or SIGHUP was received. What there is of the run is saved, and can be
             used and resumed.
     """
     accelerator = make_accelerator(draft.recipe.training)
     main = accelerator.is_main_process
+    run = _of_the_main_process(run, accelerator)
     audience = audience if main else Audience()
     reached = Reached(run=run, recipe=draft.recipe)
     try:
         signals.check()
-        outcome = _carry_out(reached, draft, accelerator, resume, audience, signals, arrays)
+        outcome = _carry_out(reached, draft, accelerator, resume, audience, signals, arrays, lock)
     except (Interrupted, Stopped):
         signals.note()
         if main:
@@ -87,6 +93,19 @@ def carry_out(
         raise Interrupted(run, reached.step) from None
     if main:
         audience.observer.done(outcome)
+    return run
+
+
+def _of_the_main_process(run: Run, accelerator: Accelerator) -> Run:
+    """Return the run that the main process has reserved."""
+    if accelerator.num_processes == 1:
+        return run
+    folders = broadcast_object_list([str(run.folder)])
+    return Run(Path(folders[0]))
+
+
+def _none_to_require() -> None:
+    """Accept a run folder that another process has locked for this one."""
 
 
 def _carry_out(
@@ -97,6 +116,7 @@ def _carry_out(
     audience: Audience,
     signals: Signals,
     arrays: Iterable[NamedArray] | None,
+    lock: Held | None,
 ) -> Outcome:
     """Train and finish; keep in `reached` what a signal would leave."""
     run, main = reached.run, accelerator.is_main_process
@@ -104,6 +124,9 @@ def _carry_out(
         audience.warn("recipe", message)
     sizes = Sizes(draft.recipe.model, draft.recipe.representation)
     sizes.require_training(draft.recipe.training, accelerator.num_processes)
+    if lock is not None and lock.warning is not None:
+        audience.warn("lock", lock.warning)
+    require_lock = lock.require if lock is not None else _none_to_require
     seed = draft.recipe.training.seed
     representation = make_representation(draft.recipe.representation)
     model = make_model(draft.recipe.model, representation, seed)
@@ -141,9 +164,10 @@ def _carry_out(
         loss=loss,
         corpus=corpus,
         run=run,
-        report=_reporting(recorder, audience.observer),
+        report=_reporting(recorder, audience.observer, require_lock),
         warn=partial(audience.warn, "overfitting"),
         signals=signals,
+        require_lock=require_lock,
     )
     if state is None:
         begin(model, representation, corpus.train, settings, begun.codes)
@@ -154,6 +178,7 @@ def _carry_out(
     signals.check()
     if not main:
         return reached.outcome()
+    require_lock()
     if reached.restore_descriptions():
         audience.warn(
             "recipe", f"{run.folder}: files were removed during the training. Its recipe is there again."
@@ -215,8 +240,11 @@ def _write_what_is_trained(run: Run, recipe: Recipe, corpus: Corpus, *, resume: 
     membership.write(run.split)
 
 
-def _reporting(recorder: Recorder | None, observer: Observer) -> Callable[[Record], None]:
+def _reporting(
+    recorder: Recorder | None, observer: Observer, require_lock: Callable[[], None]
+) -> Callable[[Record], None]:
     def report(record: Record) -> None:
+        require_lock()
         if recorder is not None:
             recorder.write(record)
         observer.record(record)

@@ -2,10 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,8 +18,8 @@ from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
 from distill.recipe import Draft, Recipe, Terms, differences, read_recipe
 from distill.settings import ARRAYS
-from distill.storage.reserving import reserved
-from distill.storage.run import Run, free_run
+from distill.storage.reserving import Reserved, reserved, reserved_free
+from distill.storage.run import Run
 from distill.training.interruption import Signals, Stopped
 from distill.training.memory import keep_freed_memory
 
@@ -97,8 +96,8 @@ def train(
         ConfigError: an option is unknown or its value is not valid.
         TermError: a term or the balancer is unknown, ambiguous or broken, or does not return a loss.
         CorpusError: the corpus does not exist, or holds no usable audio.
-        RunError: `out` is not empty, or is not a run that can be resumed; something that was passed in Python
-            must be passed again; or the folder cannot be written.
+        RunError: `out` is not empty, or is not a run that can be resumed; another process is training in it;
+            something that was passed in Python must be passed again; or the folder cannot be written.
         InputError: the arguments contradict each other.
         TrainingError: the loss is not finite. The state before that step is saved.
         Interrupted: SIGINT, SIGTERM or SIGHUP was received. What there is of the run is saved.
@@ -109,7 +108,8 @@ def train(
         if recipe is not None:
             raise InputError("a recipe is given twice, as the corpus and as the recipe")
         recipe = given.recipe
-    with Signals() as signals, reserved(partial(_run_folder, out, given, resume)) as run:
+    with Signals() as signals, _reserved(out, given, resume=resume) as place:
+        run = place.run
         # An import that a signal breaks off may leave a module that cannot be imported again.
         with suppress(Stopped), signals.noting():
             draft = _draft(
@@ -134,8 +134,15 @@ def train(
             keep_freed_memory()
         # Also where gradients are switched off around the call, in a notebook for one.
         with inference_mode(mode=False), enable_grad():
-            carry_out(draft, run, resume=resume, audience=audience, signals=signals, arrays=given.arrays)
-        return run
+            return carry_out(
+                draft,
+                run,
+                resume=resume,
+                audience=audience,
+                signals=signals,
+                arrays=given.arrays,
+                lock=place.lock,
+            )
 
 
 @frozen(kw_only=True)
@@ -173,18 +180,22 @@ class _Corpus:
         return Path(self.path).stem if self.path else "demo"
 
 
-def _run_folder(out: StrPath | None, given: _Corpus, resume: bool, taken: Collection[Path]) -> Run:  # noqa: FBT001  # for `partial`
-    if resume:
-        if out is None:
-            raise InputError("resume needs out, the run folder to go on with", culprit="resume")
-        run = Run(path_like(out, culprit="out", expected="a folder"))
-        run.require()
-        return run
-    if out is None:
-        return free_run(_RUNS, given.name, reserved=taken)
-    run = Run(path_like(out, culprit="out", expected="a folder"))
-    run.require_new()
-    return run
+@contextmanager
+def _reserved(out: StrPath | None, given: _Corpus, *, resume: bool) -> Iterator[Reserved]:
+    """Reserve the folder of the run. Started by torchrun, the main process reserves it for all."""
+    if resume and out is None:
+        raise InputError("resume needs out, the run folder to go on with", culprit="resume")
+    run = None if out is None else Run(path_like(out, culprit="out", expected="a folder"))
+    if "LOCAL_RANK" in os.environ and os.environ.get("RANK", "0") != "0":  # set by torchrun
+        if run is not None and resume:
+            run.require()
+        yield Reserved(run or Run(_RUNS / given.name))  # the main process tells which one it is
+    elif run is None:
+        with reserved_free(_RUNS, given.name) as place:
+            yield place
+    else:
+        with reserved(run, resume=resume) as place:
+            yield place
 
 
 def _draft(

@@ -58,8 +58,9 @@ class Trainer:
     """Train a VAE on a corpus with a combined loss.
 
     `report` is called with each `Record`, `warn` with each warning. If they raise an exception, a checkpoint
-    is saved and the training ends. Processes started by torchrun split a batch evenly, and their gradients
-    are averaged.
+    is saved and the training ends. Before anything is saved, `require_lock` is called, which raises an
+    exception if another process has taken the run folder over. Processes started by torchrun split a batch
+    evenly, and their gradients are averaged.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class Trainer:
         report: Callable[[Record], None],
         warn: Callable[[str], None],
         signals: Signals | None = None,
+        require_lock: Callable[[], None] = lambda: None,
     ) -> None:
+        self.require_lock = require_lock
         self.settings, self.accelerator, self.corpus, self.run = settings, accelerator, corpus, run
         self.report, self.warn = report, warn
         self.signals = signals or Signals()
@@ -327,6 +330,7 @@ class Trainer:
         """Save the model, and a checkpoint from which the training continues exactly."""
         if not self.accelerator.is_main_process:
             return
+        self.require_lock()
         save_checkpoint(self.run.checkpoints, self.step, self.state_dict())
         self._unsaved.clear()
         save_state(self.run.model, self.vae.state_dict())

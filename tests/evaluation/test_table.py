@@ -9,7 +9,6 @@ from distill.evaluation.table import (
     Table,
     contender_lines,
     mean_note,
-    printable,
     recording_lines,
 )
 
@@ -72,12 +71,6 @@ def test_the_note_tells_what_the_mean_is_of():
         "Mean over 2 of 2 recordings, 1 of them trained on (tones: over 1). Best: "
     )
     assert mean_note(evaluation(METRICS), {"a": False}).startswith("Mean over 1 of 1 recordings. Best: ")
-
-
-def test_a_name_does_not_steer_the_terminal():
-    """Letters of any script are kept."""
-    assert printable("鐘/ä b.wav") == "鐘/ä b.wav"
-    assert printable("a\x1b[2J\n.wav") == "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}.wav"
 
 
 def table(**changes):

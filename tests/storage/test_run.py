@@ -113,6 +113,5 @@ def test_a_damaged_record_before_others_is_an_error(run, line):
 def test_a_run_is_named_after_its_corpus_and_numbered(tmp_path):
     """A name that is taken gets the first number that is free."""
     assert free_run(tmp_path, "drums").folder == tmp_path / "drums"
-    (tmp_path / "drums").mkdir()
     (tmp_path / "drums-2").touch()
     assert free_run(tmp_path, "drums").folder == tmp_path / "drums-3"

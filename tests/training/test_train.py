@@ -15,7 +15,7 @@ from torch import nn
 
 import distill
 from distill import Interrupted, Observer, TermConfig, TermSpec
-from distill.errors import ConfigError, InputError, RunError, TermError
+from distill.errors import ConfigError, InputError, LockError, RunError, TermError
 from distill.storage.checkpoints import checkpoint_paths
 from distill.storage.run import Run
 
@@ -300,10 +300,31 @@ def test_two_runs_at_once_have_folders_of_their_own(train, recordings, arrays, t
     run = train(recordings, loss="recon", steps=1, out=tmp_path / "run", on_progress=meanwhile)
     (error,) = errors
     assert error == (
-        f"{tmp_path}/below/../run: another training run of this process is writing to it\n"
-        "Give another folder, or wait until that run has ended."
+        f"{tmp_path}/below/../run: another thread of this process is training in it\n"
+        "Wait until it has ended, or give another folder with --out."
     )
     assert run.model.is_file()
+
+
+def test_a_run_that_another_process_took_over_is_written_no_more(train, arrays, tmp_path):
+    """Neither records nor a checkpoint, since this process was suspended for too long."""
+    run = Run(tmp_path / "run")
+
+    def take_over(record):
+        if record.step == 2:
+            (tmp_path / "lock").write_text("1\nnode7\n")
+            (tmp_path / "lock").replace(run.folder / ".lock")
+
+    with pytest.raises(LockError) as caught:
+        train(arrays, loss="recon", steps=50, out=run.folder, observer=Watcher(take_over))
+    assert str(caught.value) == (
+        f"{run.folder}: another process has taken it over, since this one showed no sign of life\n"
+        "Nothing more is written to it here. Let the other process go on."
+    )
+    assert {record["step"] for record in run.read_metrics()} == {1, 2}
+    assert not run.model.exists()
+    assert not checkpoint_paths(run.checkpoints)
+    assert (run.folder / ".lock").read_text() == "1\nnode7\n"
 
 
 @pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])

@@ -1,0 +1,233 @@
+"""Exclusive use of a folder by one process, on any machine that shares it. Loads no torch.
+
+The lock is a file that the process creates in the folder and removes at the end, which is atomic on network
+file systems, too. It names the process and its machine. Whether a process of this machine still runs is
+known; a process elsewhere, or in another container, shows that it does by touching a second file every few
+seconds. Ages are differences of times that the file system has set, so that machines' clocks may differ.
+"""
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from attrs import define, frozen
+from filelock import SoftFileLock, Timeout
+
+from distill.errors import LockError, printable
+
+LOCK = ".lock"
+BEAT = ".lock.beat"
+LOCK_FILES = frozenset({LOCK, BEAT})
+"""The names of the files of a lock, which do not count as the content of a folder."""
+
+BEAT_SECONDS = 5.0
+STALE_SECONDS = 120.0
+"""How long a process elsewhere may show no sign of life. Clients of NFS cache attributes for up to 60 s."""
+
+_LONGEST_RECORD = 1024
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+
+
+@frozen
+class Holder:
+    """The process that holds a lock, the time at which it began, and the seconds since its last sign of life.
+
+    `process` and `host` are None where the lock names none. `here` says whether it would be visible here.
+    """
+
+    process: int | None
+    host: str | None
+    since: float
+    silent: float
+    here: bool
+    identity: tuple[int, int]
+
+    def __str__(self) -> str:
+        # A container adds its namespace of processes.
+        host = printable(self.host).partition("?")[0]
+        name = f"process {self.process} on {host}" if self.process else "a process that it does not name"
+        return f"{name}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self.since))}"
+
+
+@define
+class Held:
+    """A lock that this process holds. `taken_over` names the process that left it behind, if one did."""
+
+    folder: Path
+    taken_over: Holder | None
+    _identity: tuple[int, int]
+    _lost: bool = False
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence about a lock that was left behind, or None."""
+        if self.taken_over is None:
+            return None
+        why = "does not run any more" if self.taken_over.here else "has shown no sign of life for minutes"
+        return (
+            f"{printable(self.folder)}: its lock was left behind by {self.taken_over}, which {why}. "
+            "It was taken over."
+        )
+
+    def require(self) -> None:
+        """Check that no other process has taken the lock over while this one did not run.
+
+        Raises:
+            LockError: another process has.
+        """
+        if not self.is_ours():
+            raise LockError(
+                "another process has taken it over, since this one showed no sign of life",
+                culprit=str(self.folder),
+                remedy="Nothing more is written to it here. Let the other process go on.",
+            )
+
+    def is_ours(self) -> bool:
+        """Return whether the lock is still that of this process, after looking at its file."""
+        with suppress(OSError):  # removed by hand, perhaps with the folder, or a server that is away
+            self._lost = self._lost or _identity(self.folder / LOCK) != self._identity
+        return not self._lost
+
+    def beat(self) -> None:
+        """Show a sign of life, unless the lock is another's by now."""
+        if self.is_ours():
+            with suppress(FileNotFoundError):  # the folder was removed
+                _touch(self.folder / BEAT)
+
+
+@contextmanager
+def locked(folder: Path, *, doing: str, remedy: str) -> Iterator[Held]:
+    """Lock an existing folder for the duration of a context, or fail at once.
+
+    A lock that was left behind is taken over: that of a process of this machine which has ended, or that of
+    a process elsewhere which has shown no sign of life for two minutes.
+
+    Args:
+        folder: the folder.
+        doing: what a process with the lock does, such as "is training in it".
+        remedy: what to do while another process holds the lock.
+
+    Raises:
+        LockError: another process, or another thread of this one, holds the lock.
+        OSError: the folder cannot be written.
+    """
+    lock = SoftFileLock(folder / LOCK, thread_local=False)
+    left_behind = _acquire(lock, folder, doing, remedy)
+    held = Held(folder, left_behind, _identity(folder / LOCK))
+    stop = threading.Event()
+    try:
+        (folder / BEAT).unlink(missing_ok=True)  # which may be a link
+        held.beat()
+        threading.Thread(target=_keep_beating, args=(held, stop), name="lock", daemon=True).start()
+        yield held
+    finally:
+        stop.set()
+        with suppress(OSError):
+            if held.is_ours():
+                (folder / BEAT).unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(lock: SoftFileLock, folder: Path, doing: str, remedy: str) -> Holder | None:
+    """Acquire a lock; return the holder that had left it behind, if any."""
+    before = _read(folder)
+    for _ in range(2):  # where files cannot be exchanged, the first attempt only removes the lock of the dead
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+            return before
+    holder = _read(folder) or before
+    if holder is None:  # it has ended just now
+        lock.acquire(blocking=False)
+        return None
+    if not holder.here and holder.silent > STALE_SECONDS:
+        _remove(folder / LOCK, holder.identity)
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+            return holder
+    if holder.here and holder.process == os.getpid():
+        problem = f"another thread of this process {doing}"
+    else:
+        problem = f"another process {doing}: {holder}"
+    raise LockError(problem, culprit=str(folder), remedy=remedy)
+
+
+def _keep_beating(held: Held, stop: threading.Event) -> None:
+    while not stop.wait(BEAT_SECONDS):
+        with suppress(OSError):  # a network file system may be away for a while
+            held.beat()
+
+
+def _read(folder: Path) -> Holder | None:
+    """Return the holder of a lock, or None if there is no lock."""
+    try:
+        since, identity, record = _status(folder / LOCK)
+    except FileNotFoundError:
+        return None
+    probe = folder / f".lock.{token_hex(8)}.partial"
+    own = SoftFileLock(probe)
+    own.acquire(blocking=False)
+    try:  # a lock made now, which names this machine as others see it, with the time of the file system
+        now, _, mine = _status(probe)
+    finally:
+        own.release()
+    last = since
+    with suppress(FileNotFoundError):
+        last = max(last, _status(folder / BEAT)[0])
+    names = record.split("\n")[:2]
+    known = len(names) == 2 and names[0].isascii() and names[0].isdigit()
+    return Holder(
+        process=int(names[0]) if known else None,
+        host=names[1] if known else None,
+        since=since,
+        silent=now - last,
+        here=known and names[1] == mine.split("\n")[1],
+        identity=identity,
+    )
+
+
+def _status(path: Path) -> tuple[float, tuple[int, int], str]:
+    """Return the time of a file, its identity and the beginning of its text; follow no link.
+
+    The file is opened, since clients of network file systems look at the server only then.
+    """
+    status, text = path.lstat(), b""
+    if stat.S_ISREG(status.st_mode):
+        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+        try:
+            status, text = os.fstat(descriptor), os.read(descriptor, _LONGEST_RECORD)
+        finally:
+            os.close(descriptor)
+    return status.st_mtime, (status.st_dev, status.st_ino), text.decode(errors="replace")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    return _status(path)[1]
+
+
+def _touch(path: Path) -> None:
+    """Set the time of a file to now, by the clock of the file system."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _NO_FOLLOW, 0o666)
+    os.close(descriptor)
+    os.utime(path, follow_symlinks=False)
+
+
+def _remove(path: Path, identity: tuple[int, int]) -> None:
+    """Remove a file, unless it is another one by now."""
+    aside = path.with_name(f".lock.{token_hex(8)}.partial")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _identity(aside) != identity:
+        with suppress(OSError):  # a third process may have been as fast
+            aside.rename(path)
+        return
+    if aside.is_dir():
+        aside.rmdir()
+    else:
+        aside.unlink()

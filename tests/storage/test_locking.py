@@ -1,0 +1,168 @@
+"""Tests of distill.storage.locking: one process at a time in a folder, and none kept out by the dead."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from distill.errors import LockError
+from distill.storage import locking
+from distill.storage.locking import BEAT, LOCK, STALE_SECONDS, locked
+
+WORDS = {"doing": "is training in it", "remedy": "Wait."}
+WHEN = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+HOST = re.escape(socket.gethostname())
+
+HOLD = """
+import sys, pathlib
+from distill.storage.locking import locked
+with locked(pathlib.Path(sys.argv[1]), doing="", remedy=""):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Start another process that locks the folder until its standard input is closed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"locked\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def refused(folder):
+    """Return the message with which a lock is refused."""
+    with pytest.raises(LockError) as caught, locked(folder, **WORDS):
+        pass
+    return str(caught.value)
+
+
+def write_lock(folder, host, *, silent, process=os.getpid()):  # noqa: B008  # that of the tests
+    """Write the lock of a process elsewhere that has shown no sign of life for some seconds."""
+    for name in (LOCK, BEAT):
+        (folder / name).write_text(f"{process}\n{host}\n")
+        os.utime(folder / name, (time.time() - silent,) * 2)
+
+
+def test_a_second_process_is_refused_at_once(tmp_path, holder):
+    """The message names the first one, its machine and when it began; also while that is suspended."""
+    other = rf"process {holder.pid} on {HOST}, since {WHEN}"
+    expected = rf"{tmp_path}: another process is training in it: {other}\nWait\."
+    began = time.monotonic()
+    assert re.fullmatch(expected, refused(tmp_path))
+    assert time.monotonic() - began < 1
+    holder.send_signal(signal.SIGSTOP)
+    for name in (LOCK, BEAT):
+        os.utime(tmp_path / name, (0, 0))
+    assert f"process {holder.pid} on" in refused(tmp_path)
+    holder.send_signal(signal.SIGCONT)
+    holder.communicate()
+    with locked(tmp_path, **WORDS) as held:
+        assert held.warning is None
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder):
+    """At once, and it is told of; nothing of it is left."""
+    holder.kill()
+    holder.wait()
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK, BEAT}
+    with locked(tmp_path, **WORDS) as held:
+        assert re.fullmatch(
+            rf"{tmp_path}: its lock was left behind by process {holder.pid} on {HOST}, since {WHEN}, "
+            r"which does not run any more\. It was taken over\.",
+            held.warning,
+        )
+        assert "another thread of this process is training in it\n" in refused(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_process_elsewhere_holds_its_lock_as_long_as_it_shows_signs_of_life(tmp_path):
+    """Even if a process here has its number. The time is that of the file system."""
+    write_lock(tmp_path, "node7", silent=STALE_SECONDS / 2)
+    other = rf"process {os.getpid()} on node7, since {WHEN}"
+    message = refused(tmp_path)
+    assert re.fullmatch(rf"{tmp_path}: another process is training in it: {other}\nWait\.", message)
+    os.utime(tmp_path / LOCK, (0, 0))  # it began long ago
+    assert "on node7, since 1970-01-01 " in refused(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK, BEAT}
+
+
+@pytest.mark.parametrize("host", ["node7", f"{socket.gethostname()}?pidns-f0001234"])
+def test_the_lock_of_a_silent_process_elsewhere_is_taken_over(tmp_path, host):
+    """On another machine, or in a container whose processes cannot be seen from here."""
+    write_lock(tmp_path, host, silent=STALE_SECONDS + 10)
+    with locked(tmp_path, **WORDS) as held:
+        name = host.partition("?")[0]
+        assert f"left behind by process {os.getpid()} on {name}, since " in held.warning
+        assert held.warning.endswith("which has shown no sign of life for minutes. It was taken over.")
+        assert (tmp_path / LOCK).read_text().startswith(f"{os.getpid()}\n")
+
+
+@pytest.mark.parametrize("text", ["", "no lock of ours", "\x00\xff" * 2000])
+def test_a_lock_that_names_nobody_is_kept_for_a_while(tmp_path, text):
+    """One that was written when the disk was full, for example."""
+    (tmp_path / LOCK).write_text(text)
+    assert "another process is training in it: a process that it does not name, since " in refused(tmp_path)
+    os.utime(tmp_path / LOCK, (0, 0))
+    with locked(tmp_path, **WORDS) as held:
+        assert "left behind by a process that it does not name, since 1970-01-01" in held.warning
+
+
+@pytest.mark.parametrize("name", [LOCK, BEAT])
+def test_a_planted_link_is_not_followed(tmp_path, name):
+    """Neither when the lock is taken nor when it is released."""
+    victim, folder = tmp_path / "victim", tmp_path / "run"
+    victim.write_text("mine")
+    os.utime(victim, (0, 0))
+    folder.mkdir()
+    (folder / name).symlink_to(victim)
+    os.utime(folder / name, (0, 0), follow_symlinks=False)
+    with locked(folder, **WORDS):
+        assert not (folder / name).is_symlink()
+    assert not [*folder.iterdir()]
+    assert (victim.read_text(), victim.stat().st_mtime) == ("mine", 0)
+
+
+def test_signs_of_life_are_shown_until_another_has_taken_over(tmp_path, monkeypatch):
+    """Then this process writes no more, and leaves the other's lock alone."""
+    monkeypatch.setattr(locking, "BEAT_SECONDS", 0.01)
+    with locked(tmp_path, **WORDS) as held:
+        os.utime(tmp_path / BEAT, (0, 0))
+        deadline = time.monotonic() + 5
+        while (tmp_path / BEAT).stat().st_mtime < 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert time.time() - (tmp_path / BEAT).stat().st_mtime < 60
+        held.require()
+        (tmp_path / "other").write_text("1\nnode7\n")
+        (tmp_path / "other").replace(tmp_path / LOCK)
+        held.beat()
+        with pytest.raises(LockError) as caught:
+            held.require()
+    assert str(caught.value) == (
+        f"{tmp_path}: another process has taken it over, since this one showed no sign of life\n"
+        "Nothing more is written to it here. Let the other process go on."
+    )
+    assert (tmp_path / LOCK).read_text() == "1\nnode7\n"
+
+
+def test_a_folder_removed_meanwhile_is_no_error(tmp_path):
+    """The lock ends with it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with locked(folder, **WORDS) as held:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        held.beat()
+        held.require()
+    assert not folder.exists()
