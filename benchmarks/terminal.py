@@ -10,6 +10,7 @@ import tempfile
 from contextlib import chdir
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import click
 from attrs import evolve
@@ -31,12 +32,20 @@ class Shown(Display):
         super().summary(evolve(summary, corpus=CORPUS))
 
 
+class Wrapping(Console):
+    """A console that wraps long lines as a terminal does. Rich cuts them off where it draws them."""
+
+    def print(self, *objects: object, **options: Any) -> None:  # noqa: ANN401  # as Rich has them
+        """Print with line breaks."""
+        super().print(*objects, **{**options, "soft_wrap": False})
+
+
 @click.command()
 @click.option("--minutes", default=3.0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/pictures/terminal.svg"))
 def main(minutes: float, out: Path) -> None:
     """Train, and draw what is printed."""
-    console = Console(record=True, file=StringIO(), width=COLUMNS)
+    console = Wrapping(record=True, file=StringIO(), width=COLUMNS)
     console.print(f"$ distill train --loss {LOSS} --minutes {minutes:g}", style="bold", highlight=False)
     with tempfile.TemporaryDirectory() as folder, chdir(folder), Shown(console) as display:
         few = {"training.evaluations": 4}

@@ -135,7 +135,7 @@ def _have_reasons(_: object, attribute: "attrs.Attribute[Any]", waivers: Mapping
 class TermSpec:
     """The specification of a loss term, as a plugin registers it.
 
-    Args:
+    Attributes:
         name: The canonical name.
         config: The class of the options.
         build: A function or class that is called with the config and returns the term, an `nn.Module` called

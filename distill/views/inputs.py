@@ -31,7 +31,7 @@ def _mapping_of_names(extras: Mapping[str, Any]) -> dict[str, Any]:
 class LossInputs:
     """The inputs of the terms in one step.
 
-    Args:
+    Attributes:
         prediction: The prediction of the model.
         target: The target.
         posterior: The posterior. It may be omitted if no chosen term uses it.

@@ -34,7 +34,7 @@ class Posterior:
     axes are read as `[B, D, T']`, and `LossInputs` raises a `ShapeError` if that is implausible: if T'
     exceeds the number of frames of the signals, and D does not. Pass `layout="BDT"` if it is correct.
 
-    Args:
+    Attributes:
         mu: The mean. It is converted to float32 unless it is float64.
         logvar: The log-variance, of the same shape.
         layout: The order of three axes, `"BDT"` or `"BTD"`.
