@@ -92,7 +92,7 @@ def test_the_representation_goes_there_and_back():
 def test_bins_that_stand_for_themselves_are_real(n_fft):
     """Imaginary parts of the first and the last bin have no meaning, and change nothing, each way."""
     spectrum = torch.complex(noise(2, n_fft // 2 + 1, 9), noise(2, n_fft // 2 + 1, 9, seed=1))
-    made = [transforms.synthesise(spectrum.to(device), n_fft, 128) for device in ("cpu", CUDA)]
+    made = [transforms.synthesize(spectrum.to(device), n_fft, 128) for device in ("cpu", CUDA)]
     assert_near(made[1], made[0], 1e-5)
     gradients = []
     for device in ("cpu", CUDA):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import effects, glitches, mixtures, noise, percussion, recording, rooms, speech, strings, tones
-from .curves import Sound, log_uniform, normalised
+from .curves import Sound, log_uniform, normalized
 from .families import Family
 
 __all__ = ["FAMILIES", "Family", "family_of", "make_sound", "make_sound_of"]
@@ -58,7 +58,7 @@ _CHAIN = (  # the processing steps in order, with their probabilities
     (0.06, effects.chorused),
     (0.1, effects.echoed),
     (0.33, rooms.reverberated),
-    (0.3, recording.equalised),
+    (0.3, recording.equalized),
     (0.3, recording.padded),
 )
 _CHANCES = np.array([family.weight for family in FAMILIES.values()])
@@ -88,13 +88,13 @@ def _draw(rng: np.random.Generator) -> str:
 def make_sound_of(family: Family, rng: np.random.Generator, sample_rate: int = 44_100) -> Sound:
     """Return a sound of a family, [N], with random processing."""
     n = round(log_uniform(rng, family.shortest, family.longest) * sample_rate)
-    x = normalised(family.make(rng, n, sample_rate))
+    x = normalized(family.make(rng, n, sample_rate))
     for chance, step in _CHAIN:
         if rng.random() < chance:
             x = step(rng, x, sample_rate)
-    x = normalised(x[: 6 * sample_rate]) * np.float32(recording.peak_level(rng))
+    x = normalized(x[: 6 * sample_rate]) * np.float32(recording.peak_level(rng))
     if rng.random() < 0.33:
         x = x + recording.noise_floor(rng, len(x), sample_rate)
     if rng.random() < 0.6:
-        x = recording.quantised(rng, x)
+        x = recording.quantized(rng, x)
     return np.clip(x, -1, 1).astype(np.float32)

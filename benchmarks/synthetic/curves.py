@@ -14,7 +14,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def normalised(x: Sound) -> Sound:
+def normalized(x: Sound) -> Sound:
     """Return the sound scaled to a peak of 1. Silence stays silent."""
     return x / np.float32(max(float(np.abs(x).max()), 1e-9))
 

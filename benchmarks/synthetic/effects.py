@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .curves import Sound, log_uniform, normalised, wander
+from .curves import Sound, log_uniform, normalized, wander
 from .spectra import bins, fast_size, filtered, moving_noise, random_gain
 
 
@@ -11,7 +11,7 @@ def driven(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
     """Return the sound with soft or hard clipping, sometimes after an equalizer."""
     if rng.random() < 0.3:
         size = fast_size(len(x))
-        x = normalised(filtered(x, random_gain(rng, bins(size, sample_rate), 4), size))
+        x = normalized(filtered(x, random_gain(rng, bins(size, sample_rate), 4), size))
     drive = np.float32(log_uniform(rng, 1, 10))
     return np.tanh(drive * x) if rng.random() < 0.7 else np.clip(drive * x, -1, 1)
 

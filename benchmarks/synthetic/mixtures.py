@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .curves import Sound, fade, log_uniform, normalised
+from .curves import Sound, fade, log_uniform, normalized
 from .families import Family
 from .noise import filtered_noise
 from .percussion import clap, cymbal, hat, kick, modal, pitched_drum, snare
@@ -24,7 +24,7 @@ def drum_loop(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     kit = [*kit, *rng.permutation(np.array(extra, object))[: rng.integers(0, 4)]]
     for i, drum in enumerate(kit):
         length = min(int(sample_rate * log_uniform(rng, 0.08, 0.7)), n)
-        shot = fade(normalised(drum(rng, length, sample_rate)), 0, length // 8)
+        shot = fade(normalized(drum(rng, length, sample_rate)), 0, length // 8)
         shot *= np.float32(log_uniform(rng, 0.1, 1) if i else 1)
         pattern = rng.random(bar) < (0.25, 0.2, 0.6, 0.2, 0.2, 0.1)[i]
         pattern[0 if i == 0 else int(rng.integers(bar))] = True
@@ -56,7 +56,7 @@ def melody(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
             note = (modal, tone)[kind - 2](same, length, sample_rate)
             note = note[np.minimum((np.arange(length) * (frequency / root)).astype(int), length - 1)]
         start = i * step
-        piece = fade(normalised(note), 20, length // 10)[: n - start] * np.float32(rng.uniform(0.3, 1))
+        piece = fade(normalized(note), 20, length // 10)[: n - start] * np.float32(rng.uniform(0.3, 1))
         result[start : start + len(piece)] += piece
     return result
 
@@ -68,6 +68,6 @@ def layers(rng: np.random.Generator, n: int, sample_rate: int, families: Sequenc
     for i in range(rng.integers(2, 4)):
         family = families[rng.choice(len(families), p=weights / weights.sum())]
         start = int(n * rng.uniform(0, 0.6)) if i and rng.random() < 0.4 else 0
-        x = normalised(family.make(rng, n - start, sample_rate))
+        x = normalized(family.make(rng, n - start, sample_rate))
         result[start:] += x * np.float32(10 ** (-rng.uniform(0, 30) / 20 if i else 0))
     return result

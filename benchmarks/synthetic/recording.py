@@ -6,7 +6,7 @@ from .curves import Sound, fade, log_uniform, sine
 from .spectra import band_gain, bins, fast_size, filtered, moving_noise, random_gain
 
 
-def equalised(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
+def equalized(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
     """Return the sound with a spectral tilt, random equalization, or the limited band of an old recording."""
     size = fast_size(len(x))
     f = bins(size, sample_rate)
@@ -54,7 +54,7 @@ def padded(rng: np.random.Generator, x: Sound, sample_rate: int) -> Sound:
     return np.pad(x, (before, after))
 
 
-def quantised(rng: np.random.Generator, x: Sound) -> Sound:
+def quantized(rng: np.random.Generator, x: Sound) -> Sound:
     """Return the sound quantized to 16 bits, half of the time with triangular dither."""
     dither = rng.random((2, len(x)), np.float32).sum(0) - 1 if rng.random() < 0.5 else np.float32(0)
     return np.round(x * 32_767 + dither) / np.float32(32_768)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .curves import Sound, fade, log_uniform, normalised, phase_of, sine, upsample, wander
+from .curves import Sound, fade, log_uniform, normalized, phase_of, sine, upsample, wander
 from .oscillators import Wavetable
 from .spectra import band_gain, bins, fast_size, filtered, moving_noise, resonance
 
@@ -171,7 +171,7 @@ def one_voice(rng: np.random.Generator, n: int, sample_rate: int, *, singing: bo
         return unvoiced(rng, n, sample_rate, track)
     if style < 2 / 12:
         f0 = np.full(n, base, np.float32)
-    x = normalised(voiced(rng, n, sample_rate, track, f0, rng.uniform(0.6, 1.9)))
+    x = normalized(voiced(rng, n, sample_rate, track, f0, rng.uniform(0.6, 1.9)))
     pulsed = 1 + np.float32(rng.uniform(0, 0.9)) * sine(phase_of(f0, sample_rate))
     noise = unvoiced(rng, n, sample_rate, track) * pulsed
     return x + noise * np.float32(log_uniform(rng, 0.05, 0.5))
@@ -186,7 +186,7 @@ def speech(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
             x, band_gain(bins(size, sample_rate), rng.uniform(100, 350), rng.uniform(3200, 4000), 90), size
         )
         if rng.random() < 0.4:  # eight bits with logarithmic steps, similar to G.711
-            x = normalised(x)
+            x = normalized(x)
             companded = np.round(np.log1p(255 * np.abs(x)) * np.float32(127 / np.log(256)))
             x = np.sign(x) * np.expm1(companded * np.float32(np.log(256) / 127)) / 255
     return x
@@ -197,5 +197,5 @@ def singing(rng: np.random.Generator, n: int, sample_rate: int) -> Sound:
     result = np.zeros(n, np.float32)
     for _ in range(rng.integers(2, 5) if rng.random() < 0.4 else 1):
         x = one_voice(rng, n, sample_rate, singing=True)
-        result += normalised(x)
+        result += normalized(x)
     return fade(result, 400, 800)

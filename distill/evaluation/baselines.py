@@ -119,7 +119,7 @@ def measure_recordings(split: Split | Stream, representation: MagnitudeIF, compo
 
 
 def silence(waveform: Tensor) -> Tensor:
-    """Return silence of the shape of a waveform `[C, N]`. A model that is not better has learned nothing."""
+    """Return silence of the shape of a waveform `[C, N]`. A model that is not better has learnt nothing."""
     return torch.zeros_like(waveform)
 
 

@@ -26,8 +26,8 @@ class CodeStatistics:
         """Return the statistics of codes `[N, C]`."""
         codes = codes.double().cpu()
         mean = codes.mean(0)
-        centered = codes - mean
-        return cls(mean=mean, covariance=centered.T @ centered / len(codes))
+        centred = codes - mean
+        return cls(mean=mean, covariance=centred.T @ centred / len(codes))
 
     def mixed(self, other: "CodeStatistics") -> "CodeStatistics":
         """Return the statistics of codes half of which are of the `other` distribution."""

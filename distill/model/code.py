@@ -1,7 +1,7 @@
 """The code: the layout of a latent frame, and the allocation of its numbers to frequency bands.
 
 A latent frame holds its overall level, the level of each band relative to it, and numbers for the shape of
-each band's magnitudes. Levels are measured, not learned: gain and shape are separate as in shape-gain vector
+each band's magnitudes. Levels are measured, not learnt: gain and shape are separate as in shape-gain vector
 quantization (CELT in Opus codes the energy of each band this way; Valin et al., 2013). The shape numbers
 are allocated to the bands according to the frequency resolution of hearing.
 

@@ -80,7 +80,7 @@ class FramewisePhases:
         for _ in range(self.iterations):
             known = self._overlapped()[:, : self.n_fft + (frames - 1) * self.hop]
             self.directions = self._directions_of(self._analysed(known))
-        self._add(self.made, self._synthesised(slice(1)))
+        self._add(self.made, self._synthesized(slice(1)))
         self.overlap[: self.n_fft] += self.window.square()
         done = self.made[:, : self.hop] / self.overlap[: self.hop].clamp(min=_LEAST_OVERLAP)
         self.made = F.pad(self.made[:, self.hop :], (0, self.hop))
@@ -91,12 +91,12 @@ class FramewisePhases:
     def _overlapped(self) -> Tensor:
         """Return the overlap-added final and open frames."""
         made, overlap = self.made.clone(), self.overlap.clone()
-        frames = self._synthesised(slice(None))
+        frames = self._synthesized(slice(None))
         self._add(made, frames)
         self._add(overlap[None], self.window.square().expand(1, frames.shape[1], -1))
         return made / overlap.clamp(min=_LEAST_OVERLAP)
 
-    def _synthesised(self, which: slice) -> Tensor:
+    def _synthesized(self, which: slice) -> Tensor:
         spectrum = self.amplitudes[:, which] * self.directions[:, which] / self._scale
         if not spectrum.shape[1]:
             return self.made.new_zeros(len(self.made), 0, self.n_fft)

@@ -4,7 +4,7 @@ Shapes: `B` batch, `F` bins, `T` frames, `Q` bands of 32 bins, `T'` = ceil(T / 8
 per latent frame.
 
 The model is local in frequency: patches of bins and frames are processed by layers whose weights are shared
-by all bands, so that what is learned at one frequency applies to all. Levels are measured and kept separate
+by all bands, so that what is learnt at one frequency applies to all. Levels are measured and kept separate
 from shapes (see `code.py`).
 """
 

@@ -19,9 +19,9 @@ class Provenance:
 
     def is_from(self, distribution: str) -> bool:
         """Return whether this is the distribution's name, compared as installers do (PEP 503)."""
-        return normalised(self.distribution) == normalised(distribution)
+        return normalized(self.distribution) == normalized(distribution)
 
 
-def normalised(distribution: str) -> str:
+def normalized(distribution: str) -> str:
     """Return the name of a distribution as installers compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()

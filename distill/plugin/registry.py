@@ -12,7 +12,7 @@ from distill.plugin.broken import Broken, cause_of
 from distill.plugin.declared import declared_specs
 from distill.plugin.homes import home_of
 from distill.plugin.hookspecs import PROJECT, BalancerSpec, TermSpec
-from distill.plugin.provenance import Provenance, normalised
+from distill.plugin.provenance import Provenance, normalized
 from distill.plugin.registered import Balancer, Term
 from distill.plugin.selection import VARIABLE, InstalledPlugin, is_selective, select_plugins
 
@@ -151,7 +151,7 @@ class Registry:
         known = self._known(kind)
         home = home_of(name) if kind is Term else None
         left_out = home is not None and any(plugin.is_from(home) for plugin in self._left_out)
-        if home is not None and not left_out and (not colon or normalised(distribution) == home):
+        if home is not None and not left_out and (not colon or normalized(distribution) == home):
             raise TermError(
                 f"loss term '{name}' belongs to {home}, which is not installed",
                 remedy=f"Install it from a clone of Distill: pip install ./plugins/{home}\n"

@@ -10,7 +10,7 @@ from attrs import frozen
 from distill.config import suggest
 from distill.errors import TermError
 from distill.plugin.hookspecs import PROJECT
-from distill.plugin.provenance import Provenance, normalised
+from distill.plugin.provenance import Provenance, normalized
 
 VARIABLE = "DISTILL_PLUGINS"
 NONE = "none"
@@ -55,11 +55,11 @@ def select_plugins() -> Selection:
     if names == [NONE]:
         return Selection(loaded=(), left_out=plugins)
     _require_known(names, plugins)
-    excluded = {normalised(name[1:]) for name in names if name.startswith("-")}
-    included = {normalised(name) for name in names if not name.startswith("-")}
+    excluded = {normalized(name[1:]) for name in names if name.startswith("-")}
+    included = {normalized(name) for name in names if not name.startswith("-")}
 
     def is_loaded(plugin: InstalledPlugin) -> bool:
-        name = normalised(plugin.distribution)
+        name = normalized(plugin.distribution)
         return name not in excluded and (not included or name in included)
 
     return Selection(

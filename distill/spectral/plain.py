@@ -117,8 +117,8 @@ def _added(frames: Tensor, hop: int) -> Tensor:
     return F.fold(frames.mT, (1, length), (1, frames.shape[2]), stride=(1, hop))[:, 0, 0]
 
 
-def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
-    """Invert `analyse` with a Hann window of `n_fft` samples, as `transforms.synthesise` does."""
+def synthesize(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
+    """Invert `analyse` with a Hann window of `n_fft` samples, as `transforms.synthesize` does."""
     window = hann_window(n_fft, n_fft, spectrum.device).to(spectrum.real.dtype)
     ones = window.new_ones(1, spectrum.shape[-1], n_fft)
     return overlap_add(spectrum.mT, window, hop) * inverted(_added(ones * window.square(), hop))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from distill.errors import ShapeError
 from distill.spectral.plain import at_least_float32
-from distill.spectral.transforms import analyse, angle, floored_magnitude, magnitude, synthesise
+from distill.spectral.transforms import analyse, angle, floored_magnitude, magnitude, synthesize
 
 _MOMENTUM = 0.99
 _CACHED = 2**17
@@ -128,14 +128,14 @@ class MagnitudeIF(nn.Module):
             samples = length if self.frames(length) == frames_held else self.samples(frames_held)
             direction = self._griffin_lim(amplitude, torch.complex(real, imaginary), samples, iterations)
             real, imaginary = direction.real, direction.imag
-        return self._synthesise(torch.complex(amplitude * real, amplitude * imaginary), length)
+        return self._synthesize(torch.complex(amplitude * real, amplitude * imaginary), length)
 
     @torch.no_grad()
     def _griffin_lim(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
         """Return the phases `[B, T, F]` after Griffin-Lim iterations, complex of magnitude 1."""
         previous: Tensor | None = None
         for _ in range(iterations):
-            closest = torch.view_as_real(self._analyse(self._synthesise(direction * amplitude, length)))
+            closest = torch.view_as_real(self._analyse(self._synthesize(direction * amplitude, length)))
             leap = closest if previous is None else torch.lerp(previous, closest, 1 + _MOMENTUM)
             previous, leap = closest, torch.view_as_complex(leap)
             size = magnitude(leap)
@@ -156,10 +156,10 @@ class MagnitudeIF(nn.Module):
         padded = F.pad(waveform * self._scale, (half, self.n_fft - half + tail))
         return analyse(padded, self.n_fft, self.hop, self.n_fft).mT
 
-    def _synthesise(self, spectrum: Tensor, length: int) -> Tensor:
+    def _synthesize(self, spectrum: Tensor, length: int) -> Tensor:
         """Return the waveform `[B, length]` of a complex `[B, T, F]`."""
         half = self.n_fft // 2
-        return synthesise(spectrum.mT, self.n_fft, self.hop)[:, half : half + length] / self._scale
+        return synthesize(spectrum.mT, self.n_fft, self.hop)[:, half : half + length] / self._scale
 
     def log_magnitude(self, amplitude: Tensor) -> Tensor:
         """Return channel 0 of an amplitude."""

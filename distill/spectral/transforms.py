@@ -67,14 +67,14 @@ def analyse(padded: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
     return cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)
 
 
-def synthesise(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
+def synthesize(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     """Invert `analyse` with a Hann window of `n_fft` samples: complex `[B, F, T]` to `[B, N]`.
 
     This is the least-squares inverse of Griffin and Lim (1984): windowed overlap-add divided by the summed
     squares of the window. N = (T - 1) * hop + n_fft. The outermost samples, where the squares vanish, are 0.
     """
     if plain.is_needed(spectrum):
-        return plain.synthesise(spectrum, n_fft, hop)
+        return plain.synthesize(spectrum, n_fft, hop)
     window = hann_window(n_fft, n_fft, spectrum.device).to(spectrum.real.dtype)
     squares = OverlapAdd(window * window, hop, (1, spectrum.shape[-1]))
     squares.add(squares.blocks, window.new_ones(1, spectrum.shape[-1], n_fft))
@@ -233,7 +233,7 @@ class _Angle(Function):
     @staticmethod
     def forward(ctx: Context, spectrum: Tensor) -> Tensor:
         ctx.save_for_backward(spectrum)
-        # `torch.angle` takes twice as long: it does not vectorise over interleaved parts.
+        # `torch.angle` takes twice as long: it does not vectorize over interleaved parts.
         return torch.atan2(spectrum.imag.contiguous(), spectrum.real.contiguous())
 
     @staticmethod

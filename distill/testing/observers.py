@@ -57,7 +57,7 @@ def _name(operation: Any) -> str:  # noqa: ANN401  # an OpOverload, which torch 
 
 
 @contextmanager
-def synchronisations() -> Iterator[list[str]]:
+def synchronizations() -> Iterator[list[str]]:
     """Yield a list that collects operations that would synchronize with an accelerator, on any device."""
     seen: list[str] = []
     with _Calls(seen), _Operations(seen):

@@ -244,7 +244,7 @@ def test_16_bits_are_multiples_of_their_step(rng):
     """And differ from the sound by at most two steps."""
     x = np.linspace(-0.9, 0.9, 1000, dtype=np.float32)
     for _ in range(4):
-        y = recording.quantised(rng, x)
+        y = recording.quantized(rng, x)
         np.testing.assert_array_equal(y * 32_768, np.round(y * 32_768))
         np.testing.assert_allclose(y, x, atol=2.5 / 32_768)
 

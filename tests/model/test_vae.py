@@ -153,7 +153,7 @@ def test_noise_is_scaled_by_the_posterior(code):
 @CODES
 @torch.no_grad()
 def test_an_example_does_not_depend_on_the_others(code):
-    """Nothing is normalised over the batch."""
+    """Nothing is normalized over the batch."""
     vae = small(**code)
     batch = spectrogram(3, 16)
     for together, alone in zip(zip(*vae(batch, None), strict=True), batch, strict=True):

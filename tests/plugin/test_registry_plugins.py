@@ -86,7 +86,7 @@ def test_an_installed_term_is_found_by_name_and_alias(install):
 
 
 @pytest.mark.parametrize("written", ["my-losses", "My.Losses", "my__losses"])
-def test_distribution_names_compare_normalised(install, written):
+def test_distribution_names_compare_normalized(install, written):
     """However a distribution's name is written, it is the same one (PEP 503)."""
     install("my-losses", PLUGIN.format(name="mine", aliases=()))
     assert [term.origin for term in Registry().choose(f"{written}:mine")] == ["my-losses 1.0"]

@@ -139,12 +139,12 @@ def test_the_backward_of_analyse_is_its_adjoint(transform, extra):
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 5), PARTS, st.data())
-def test_the_backward_of_synthesise_is_its_adjoint(n_fft, frames, numbers, data):
-    """<synthesise(x), y> = <x, backward(y)>."""
+def test_the_backward_of_synthesize_is_its_adjoint(n_fft, frames, numbers, data):
+    """<synthesize(x), y> = <x, backward(y)>."""
     hop = data.draw(st.integers(1, n_fft // 2))
     x = noise(2, n_fft // 2 + 1, frames, dtype=torch.complex128).requires_grad_()
     with taken_at_a_time(numbers):
-        forth = transforms.synthesise(x, n_fft, hop)
+        forth = transforms.synthesize(x, n_fft, hop)
         assert forth.shape == (2, (frames - 1) * hop + n_fft)
         y = noise(*forth.shape)
         (back,) = torch.autograd.grad(forth, x, y)
@@ -153,11 +153,11 @@ def test_the_backward_of_synthesise_is_its_adjoint(n_fft, frames, numbers, data)
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 5), st.data())
-def test_synthesise_inverts_analyse(n_fft, frames, data):
+def test_synthesize_inverts_analyse(n_fft, frames, data):
     """Away from the ends, where the window leaves something to invert, the samples come back."""
     hop = data.draw(st.integers(1, n_fft // 2))
     x = noise(2, (frames - 1) * hop + n_fft)
-    back = transforms.synthesise(transforms.analyse(x, n_fft, hop, n_fft), n_fft, hop)
+    back = transforms.synthesize(transforms.analyse(x, n_fft, hop, n_fft), n_fft, hop)
     inner = slice(n_fft // 2, n_fft // 2 + (frames - 1) * hop)
     torch.testing.assert_close(back[:, inner], x[:, inner], rtol=0, atol=1e-6)
     assert back.isfinite().all()
@@ -232,8 +232,8 @@ TINY = {
     "the stft after its magnitude": lambda x: transforms.stft_magnitude_first(x, 8, 4, 7)[1](),
     "a waveform too short": lambda x: transforms.stft(x[:, :3], 8, 4, 7),
     "analyse": lambda x: transforms.analyse(x, 7, 4, 5),
-    "synthesise": lambda x: transforms.synthesise(torch.complex(x, x.flip(-1)).reshape(1, 5, 4), 8, 3),
-    "synthesise, odd": lambda x: transforms.synthesise(torch.complex(x, x.flip(-1)).reshape(1, 5, 4), 9, 3),
+    "synthesize": lambda x: transforms.synthesize(torch.complex(x, x.flip(-1)).reshape(1, 5, 4), 8, 3),
+    "synthesize, odd": lambda x: transforms.synthesize(torch.complex(x, x.flip(-1)).reshape(1, 5, 4), 9, 3),
     "floored_magnitude": lambda x: transforms.floored_magnitude(torch.complex(x, x.flip(-1)), 0.5),
     "angle": lambda x: transforms.angle(torch.complex(x, x.flip(-1))),
 }

@@ -176,7 +176,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("kept", [0, 4, 20, -1])
 def test_a_truncated_file_is_named(kept, tmp_path):
-    """A file cut short anywhere is recognised as such."""
+    """A file cut short anywhere is recognized as such."""
     path = tmp_path / "s.safetensors"
     save_state(path, {"weight": torch.ones(9)})
     path.write_bytes(path.read_bytes()[:kept])

@@ -407,7 +407,7 @@ WRONG = {
     "state": (
         spec_of(Forgetful),
         (
-            "the value is #, and # for a new term with its state; keep learned values in parameters, and "
+            "the value is #, and # for a new term with its state; keep learnt values in parameters, and "
             "random ones in buffers: self.register_buffer()"
         ),
     ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.testing.observers import half_precision, synchronisations
+from distill.testing.observers import half_precision, synchronizations
 
 WAITING = {
     "item": (lambda x: x.sum().item(), ".item(), a branch on a tensor, or a number made of one"),
@@ -30,7 +30,7 @@ WAITING = {
 @pytest.mark.parametrize(("act", "said"), WAITING.values(), ids=WAITING)
 def test_what_waits_is_noted(act, said):
     """Whatever hands a value, or a shape that depends on values, to the processor."""
-    with synchronisations() as seen:
+    with synchronizations() as seen:
         act(torch.randn(8))
     assert seen[0] == said
 
@@ -55,7 +55,7 @@ def assign(x):
 )
 def test_what_does_not_wait_is_not_noted(act):
     """Work whose shapes are known beforehand."""
-    with synchronisations() as seen:
+    with synchronizations() as seen:
         act(torch.randn(2, 8))
     assert seen == []
 
@@ -77,7 +77,7 @@ class Waiting(torch.autograd.Function):
 def test_the_way_back_is_observed():
     """A gradient of one's own may wait as well."""
     x = torch.randn(3, requires_grad=True)
-    with synchronisations() as seen:
+    with synchronizations() as seen:
         value = Waiting.apply(x).sum()
         assert seen == []
         value.backward()

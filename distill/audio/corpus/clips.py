@@ -53,7 +53,7 @@ class Split:
         proportional to the length, a few long recordings would dominate; with equal probabilities, minutes of
         material would count as much as a click. The channel is drawn uniformly. A recording shorter than the
         clip is placed at a random position among zeros. Clips of longer recordings may extend beyond either
-        end by up to a quarter, so that starts and ends are learned, too.
+        end by up to a quarter, so that starts and ends are learnt, too.
         """
         chosen = torch.multinomial(
             self._lengths.double() ** 0.25, clips, replacement=True, generator=generator

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.testing.checks.sounds import close
-from distill.testing.observers import half_precision, synchronisations
+from distill.testing.observers import half_precision, synchronizations
 from distill.testing.outcome import Failed
 from distill.testing.subject import Subject, gradients, leaves, seeded, with_leaves
 
@@ -52,7 +52,7 @@ def state(subject: Subject) -> None:
     if not close(first, second):
         raise Failed(
             f"the value is {first.item():g}, and {second.item():g} for a new term with its state; "
-            "keep learned values in parameters, and random ones in buffers: self.register_buffer()"
+            "keep learnt values in parameters, and random ones in buffers: self.register_buffer()"
         )
 
 
@@ -115,7 +115,7 @@ def sync(subject: Subject) -> None:
     """Nothing synchronizes with the device, such as `.item()`, a branch on a tensor, or a mask."""
     subject.require_value()
     module, inputs = subject.build(), subject.inputs()
-    with synchronisations() as seen:
+    with synchronizations() as seen:
         subject.pulls(module, inputs)
     if seen:
         raise Failed(

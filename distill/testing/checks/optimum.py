@@ -13,7 +13,7 @@ STEPS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 def minimum(subject: Subject) -> None:
     """The value is lowest where the prediction equals the target, and the gradient is finite there."""
     if subject.spec.trained:
-        raise NotApplicable("the minimum depends on what the term has learned")
+        raise NotApplicable("the minimum depends on what the term has learnt")
     subject.require_comparison()
     module, made = subject.build(), subject.material()
     for kind in ("spectrogram", "waveform"):
