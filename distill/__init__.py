@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from distill.training.observing import Outcome as Outcome
     from distill.training.observing import Summary as Summary
     from distill.training.observing import TrainingWarning as TrainingWarning
+    from distill.training.record import Record as Record
     from distill.training.train import train as train
-    from distill.training.trainer import Record as Record
     from distill.views import LossInputs as LossInputs
     from distill.views import Posterior as Posterior
     from distill.views import Signal as Signal
@@ -50,7 +50,7 @@ _HOME = {
     "Outcome": "training.observing",
     "Posterior": "views",
     "Recipe": "recipe",
-    "Record": "training.trainer",
+    "Record": "training.record",
     "Registry": "plugin.registry",
     "Run": "storage.run",
     "Signal": "views",

@@ -4,9 +4,10 @@ import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from distill.errors import InputError
 
@@ -50,6 +51,23 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"expected {expected}, got {_shown(value)}", culprit=culprit)
     return Path(value).expanduser()
+
+
+def checkpoint_like(value: Any, *, culprit: str) -> int | Literal["last", "best"]:  # noqa: ANN401  # anything
+    """Return the choice of a checkpoint: the last, the best, or that of a step, also as digits.
+
+    Raises:
+        InputError: the value is none of these.
+    """
+    if value in ("last", "best"):
+        return value
+    with suppress(TypeError, ValueError):
+        step = int(value) if isinstance(value, str) else operator.index(value)
+        if step >= 0 and not isinstance(value, bool):
+            return step
+    raise InputError(
+        f"expected 'best', 'last' or the step of a checkpoint, got {_shown(value)}", culprit=culprit
+    )
 
 
 def options_by_address(options: Any, *, culprit: str) -> list[tuple[str, Any]]:  # noqa: ANN401  # anything

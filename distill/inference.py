@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from distill.arguments import finite_number, optional_callable, path_like, whole_number
+from distill.arguments import checkpoint_like, finite_number, optional_callable, path_like, whole_number
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.progress import Progress
@@ -29,6 +29,7 @@ from distill.model.loading import load_latents, load_model
 from distill.model.sounds import Encoded
 from distill.settings import MOST_REFINEMENTS, MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
 from distill.spectral.representation import MagnitudeIF
+from distill.storage.checkpoints import Which
 from distill.storage.files import require_writable
 from distill.storage.run import Run
 
@@ -45,8 +46,10 @@ BASE = "base"
 """The argument of `load` that selects the base model shipped with the package."""
 
 
-def load(run: Run | StrPath, *, device: str | torch.device = "cpu") -> "Model":
-    """Load the model of a training run, whether finished or not.
+def load(
+    run: Run | StrPath, *, device: str | torch.device = "cpu", checkpoint: int | str | None = None
+) -> "Model":
+    """Load the model of a training run, whether finished or not, or that of one of its checkpoints.
 
     The run's loss terms need not be installed.
 
@@ -57,12 +60,18 @@ def load(run: Run | StrPath, *, device: str | torch.device = "cpu") -> "Model":
         run: the value returned by `distill.train`, or the path of a run folder. `"base"` loads the base model
             shipped with the package, from which training starts by default.
         device: the device to load the model onto.
+        checkpoint: `"best"` loads the checkpoint with the lowest held-out loss, `"last"` the newest, and a
+            number that of a step, without the calibration at the end of a training run. Default: the model
+            of the run.
 
     Raises:
-        RunError: the folder is not a run, holds no model yet, or holds a damaged one.
+        RunError: the folder is not a run, holds no model yet or not that checkpoint, or holds a damaged one.
         ConfigError: the run's recipe is not valid.
         InputError: the device is not available, or `run` is not a run.
     """
+    which = None if checkpoint is None else checkpoint_like(checkpoint, culprit="checkpoint")
+    if run == BASE and which is not None:
+        raise InputError("the base model has no checkpoints", culprit="checkpoint", remedy="Leave it out.")
     if run == BASE:
         base = load_base()
         representation = make_representation(base.representation)
@@ -73,8 +82,8 @@ def load(run: Run | StrPath, *, device: str | torch.device = "cpu") -> "Model":
     if isinstance(run, Run):
         run = run.folder
     folder = Run(path_like(run, culprit="run", expected="a run, its folder, or 'base'"))
-    vae, representation = load_model(folder)
-    return Model(vae, representation, recipe=folder.read_recipe(), run=folder).to(device)
+    vae, representation = load_model(folder, which)
+    return Model(vae, representation, recipe=folder.read_recipe(), run=folder, checkpoint=which).to(device)
 
 
 class Model:
@@ -95,8 +104,10 @@ class Model:
         *,
         recipe: Mapping[str, Any],
         run: Run | None = None,
+        checkpoint: Which | None = None,
     ) -> None:
         self.vae, self.representation, self.run = vae, representation, run
+        self._checkpoint = checkpoint
         self._tree = recipe
 
     def __repr__(self) -> str:
@@ -150,13 +161,20 @@ class Model:
         Each entry has `latents` `[C, D, T']` and the `coherence` of its channels; `decode` accepts it.
 
         Raises:
-            RunError: the training run is not finished, or this is the base model.
+            RunError: the training run is not finished; or this is the base model, or that of a checkpoint.
         """
         if self.run is None:
             raise RunError(
                 "holds no latents to make sounds of",
                 culprit="the base model",
                 remedy="Train it on recordings of your own, for a minute at least: distill.train(...)",
+            )
+        if self._checkpoint is not None:
+            raise RunError(
+                "the latents of the recordings are those of the finished model, not of this checkpoint",
+                culprit=str(self.run.folder),
+                remedy="Finish the run with the checkpoint at step N: distill train --resume "
+                f"--out {self.run.folder} --from {self._checkpoint} --steps N",
             )
         return load_latents(self.run, self.representation, self.vae.latent_size)
 

@@ -278,6 +278,11 @@ class TrainingSettings:
         metadata={"help": "originals and reconstructions written at the end, to listen to"},
     )
     log_every: int = field(default=10, validator=within(1, 10**9), metadata={"help": "steps between records"})
+    checkpoints: int = field(
+        default=3,
+        validator=within(1, 10_000),
+        metadata={"help": "newest checkpoints to keep, besides the best one by held-out loss"},
+    )
     checkpoint_minutes: float = field(
         default=2.0, validator=above(0, _TEN_YEARS), metadata={"help": "minutes between checkpoints"}
     )

@@ -12,6 +12,7 @@ from distill.audio.streaming import write_blocks
 from distill.errors import InputError, OutputError, RunError, ShapeError
 from distill.model import sounds
 from distill.model.loading import load_model
+from distill.storage.checkpoints import load_checkpoint
 from distill.storage.run import Run
 
 
@@ -37,6 +38,60 @@ def test_the_parts_are_torch_modules(model, trained):
             assert torch.equal(one, other)
         assert (loaded.sample_rate, loaded.run, loaded.vae.training) == (8000, Run(trained.folder), False)
     assert repr(model) == f"Model({str(trained.folder)!r}, sample_rate=8000, device='cpu')"
+
+
+def test_a_checkpoint_can_be_loaded(trained):
+    """The best one, the newest one and that of a step, whose weights are those of the checkpoint."""
+    checkpoints = Run(trained.folder).checkpoints
+    for which in ("best", "last", 4, "4"):
+        loaded = distill.load(trained.folder, checkpoint=which)
+        state = load_checkpoint(checkpoints, 4 if which == "4" else which).state["model"]
+        assert all(torch.equal(value, state[name]) for name, value in loaded.vae.state_dict().items())
+        assert loaded.reconstruct(noise(2000)).shape == (1, 2000)
+
+
+def test_a_checkpoint_has_no_latents(trained):
+    """The whole message: those of the run belong to another model."""
+    with pytest.raises(RunError) as caught:
+        distill.load(trained.folder, checkpoint="best").generate()
+    assert str(caught.value) == (
+        f"{trained.folder}: the latents of the recordings are those of the finished model, not of this "
+        "checkpoint\n"
+        f"Finish the run with the checkpoint at step N: distill train --resume --out {trained.folder} "
+        "--from best --steps N"
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "which", "error", "message"),
+    [
+        ("base", "best", InputError, "checkpoint: the base model has no checkpoints\nLeave it out."),
+        (
+            "run",
+            "worst",
+            InputError,
+            "checkpoint: expected 'best', 'last' or the step of a checkpoint, got 'worst'",
+        ),
+        (
+            "run",
+            True,
+            InputError,
+            "checkpoint: expected 'best', 'last' or the step of a checkpoint, got True",
+        ),
+        ("run", -1, InputError, "checkpoint: expected 'best', 'last' or the step of a checkpoint, got -1"),
+        (
+            "run",
+            7,
+            RunError,
+            "{}: there is no checkpoint of step 7\nGive the step of another one, 4, or 'last'.",
+        ),
+    ],
+)
+def test_a_checkpoint_that_is_not_there(trained, run, which, error, message):
+    """The whole messages."""
+    with pytest.raises(error) as caught:
+        distill.load(trained.folder if run == "run" else run, checkpoint=which)
+    assert str(caught.value) == message.format(Run(trained.folder).checkpoints)
 
 
 def test_a_model_moves(trained):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from distill.audio.progress import Progress as WorkProgress
     from distill.audio.soundfiles import Written
     from distill.training import observing
+    from distill.training.record import Record
     from distill.training.retention import Retention
-    from distill.training.trainer import Record
 
 _SHOWN = 10
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from distill.cli import completion
-from distill.cli.options import no_plugins_option, refine_option
+from distill.cli.options import checkpoint_option, no_plugins_option, refine_option
 
 
 @click.command(short_help="Measure a model and baselines.")
@@ -24,6 +24,7 @@ from distill.cli.options import no_plugins_option, refine_option
     help="Loss terms to use as additional measures, comma-separated, such as mel.",
 )
 @click.option("--no-visqol", is_flag=True, help="Skip ViSQOL, which takes most of the time.")
+@checkpoint_option
 @refine_option
 @no_plugins_option
 def evaluate(
@@ -35,6 +36,7 @@ def evaluate(
     files: int,
     loss: str | None,
     no_visqol: bool,
+    checkpoint: str | None,
     refinements: int,
 ) -> None:
     """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
@@ -55,7 +57,7 @@ def evaluate(
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    model = load(Run(run))
+    model = load(Run(run), checkpoint=checkpoint)
     with evaluation_progress(Console(stderr=True)) as on_progress:
         table = model.evaluate(
             corpus,

@@ -51,6 +51,12 @@ refine_option = click.option(
     help="Optimization steps that lower the spectral distance, but make tones and level less accurate.",
 )
 
+checkpoint_option = click.option(
+    "--checkpoint",
+    metavar="CHECKPOINT",
+    help="Use a checkpoint of the run: best (by held-out loss), last, or its step.",
+)
+
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,

@@ -5,16 +5,25 @@ from pathlib import Path
 
 import click
 
-from distill.cli.options import overwrite_option, refine_option
+from distill.cli.options import checkpoint_option, overwrite_option, refine_option
 
 
 @click.command(short_help="Encode and decode recordings with a model.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@checkpoint_option
 @refine_option
 @overwrite_option
-def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: int, overwrite: bool) -> None:
+def reconstruct(
+    run: Path,
+    files: tuple[Path, ...],
+    *,
+    out: Path,
+    checkpoint: str | None,
+    refinements: int,
+    overwrite: bool,
+) -> None:
     """Encode and decode each of FILES with the model of the run folder RUN; write it to OUT/<stem>.wav.
 
     The output has the length, sample rate and channels of the file, and the correlation of its channels.
@@ -30,7 +39,7 @@ def reconstruct(run: Path, files: tuple[Path, ...], *, out: Path, refinements: i
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    model = load(Run(run))
+    model = load(Run(run), checkpoint=checkpoint)
     for file, target in targets:
         say_written(model.reconstruct_file(file, target, refinements=refinements, overwrite=overwrite))
 

@@ -30,6 +30,17 @@ _INTERRUPTED = 130
 @click.option("--seed", type=int, help="Seed of weights, clips and noise.")
 @click.option("--device", shell_complete=completion.devices, help="auto, cpu, cuda or mps.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out from where it stopped.")
+@click.option(
+    "--from",
+    "checkpoint",
+    metavar="CHECKPOINT",
+    help="With --resume: best (by held-out loss), last, or the step of a checkpoint.",
+)
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="With --resume: go on although recordings or recipe.toml have changed.",
+)
 @no_plugins_option
 def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the options above
     """Train a VAE on the recordings in the folder CORPUS, by default on a synthesized demo corpus.
@@ -41,6 +52,9 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
     """
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out with the run folder to go on with.")
+    for name, option in (("checkpoint", "--from"), ("accept_changes", "--accept-changes")):
+        if options[name] and not options["resume"]:
+            raise click.UsageError(f"{option} needs --resume.")
 
     from distill.training.interruption import Interrupted, Signals
 

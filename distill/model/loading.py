@@ -15,7 +15,13 @@ from distill.model.sounds import Encoded
 from distill.model.vae import VAE
 from distill.settings import ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.storage.checkpoints import load_latest, load_state, save_state
+from distill.storage.checkpoints import (
+    Which,
+    load_checkpoint,
+    load_latest,
+    load_state,
+    save_state,
+)
 from distill.storage.run import Run
 
 _MOST_CHANNELS = 64
@@ -26,13 +32,13 @@ _SPARE = 2**20
 """The bytes of a file besides its tensors: their names, and the structure of the state."""
 
 
-def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
-    """Load the model of a run, whether finished or not, and its representation.
+def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, MagnitudeIF]:
+    """Load the model of a run, whether finished or not, or of one of its checkpoints; and its representation.
 
     The run's loss terms need not be installed.
 
     Raises:
-        RunError: the folder is not a run, holds no model yet, or holds a damaged one.
+        RunError: the folder is not a run, holds no model yet or not that checkpoint, or holds a damaged one.
         ConfigError: the run's recipe is not valid.
     """
     tree = run.read_recipe()
@@ -41,17 +47,19 @@ def load_model(run: Run) -> tuple[VAE, MagnitudeIF]:
     sizes = Sizes(settings, transform)
     sizes.require_sounds()
     state: object
-    if run.model.exists():
+    if checkpoint is not None:
+        state = load_checkpoint(run.checkpoints, checkpoint).state.get("model")
+    elif run.model.exists():
         state = load_state(run.model, most=_SPARE + 2 * sizes.bytes)
     else:
-        checkpoint = load_latest(run.checkpoints)
-        if checkpoint is None:
+        latest = load_latest(run.checkpoints)
+        if latest is None:
             raise RunError(
                 "holds no trained model yet",
                 culprit=str(run.folder),
                 remedy="Train it on with --resume; a model is saved every few minutes and at the end.",
             )
-        state = checkpoint.state.get("model")
+        state = latest.state.get("model")
     weights = require_weights(state, sizes.weights, run)
     representation = make_representation(transform)
     vae = make_model(settings, representation, seed=0)

@@ -107,6 +107,8 @@ def checkpoint_paths(folder: Path) -> dict[int, Path]:
 def load_latest(folder: Path) -> Checkpoint | None:
     """Load the newest undamaged checkpoint, or return None if the folder holds no checkpoint.
 
+    The best one is loaded if there is no other.
+
     Raises:
         RunError: there are checkpoints, but none of them can be read; or the folder cannot be listed.
     """
@@ -115,6 +117,13 @@ def load_latest(folder: Path) -> Checkpoint | None:
         try:
             state = _load_checkpoint(path, step)
             return Checkpoint(step=step, state=state, damaged=tuple(damaged))
+        except RunError as error:
+            damaged.append(error)
+    best = folder / _BEST  # all that a run has, if it was killed before the first of the others
+    if best.is_file():
+        try:
+            state = _load_checkpoint(best, None)
+            return Checkpoint(step=state["step"], state=state, damaged=tuple(damaged))
         except RunError as error:
             damaged.append(error)
     if damaged:

@@ -59,9 +59,8 @@ def finish(
         RunError: something cannot be written.
         TrainingError: a reconstruction is not finite.
     """
-    recordings = corpus.train.recordings
     if on_progress is not None:
-        on_progress(0, len(recordings))
+        on_progress(0, len(corpus.train.recordings))
     if not run.start.exists():
         calibrate(vae, representation, corpus.train, settings)
     retention = _retain(run, vae, representation, corpus, settings.keep)

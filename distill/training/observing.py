@@ -10,8 +10,8 @@ from distill.errors import InputError
 from distill.model import VAE
 from distill.recipe import Draft, Recipe
 from distill.storage.run import Run
+from distill.training.record import Record
 from distill.training.retention import Retention
-from distill.training.trainer import Record
 
 
 @frozen(kw_only=True)
@@ -96,7 +96,7 @@ class Summary:
         )
 
 
-About: TypeAlias = Literal["recipe", "checkpoint", "lock", "overfitting", "metrics", "tensorboard"]
+About: TypeAlias = Literal["recipe", "checkpoint", "corpus", "lock", "overfitting", "metrics", "tensorboard"]
 
 
 @frozen(kw_only=True)
@@ -106,7 +106,8 @@ class TrainingWarning:
     `about` is one of these:
 
     - `"recipe"`: options of older versions
-    - `"checkpoint"`: a damaged checkpoint
+    - `"checkpoint"`: a damaged checkpoint, or one of another version or device
+    - `"corpus"`: recordings that have changed since a run was trained
     - `"lock"`: the lock that a killed process left behind
     - `"overfitting"`: a held-out loss that keeps rising
     - `"metrics"`: damaged lines of `metrics.jsonl`

@@ -110,7 +110,17 @@ class Optimization:
         return {"optimizer": self.optimizer.state_dict(), "own_optimizers": own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that `state_dict` returned."""
+        """Restore the state that `state_dict` returned.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is that of other parameters, or lacks something.
+        """
         self.optimizer.load_state_dict(state["optimizer"])
         for name, own in state.get("own_optimizers", {}).items():
             self.own_optimizers[name].load_state_dict(own)
+        # torch compares the number of parameters only.
+        for optimizer in self._all:
+            for parameter, moments in optimizer.state.items():
+                shapes = [moments[name].shape for name in ("exp_avg", "exp_avg_sq")]
+                if shapes != [parameter.shape] * 2 or moments["step"].numel() != 1:
+                    raise ValueError(f"moments of shape {shapes} for a parameter of {parameter.shape}")

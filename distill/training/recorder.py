@@ -14,7 +14,7 @@ from distill.loss.components import weight_name
 from distill.storage.run import Run
 from distill.training.events import EventFile, Scalars, read_scalars
 from distill.training.observing import About
-from distill.training.trainer import Record
+from distill.training.record import Record
 
 _TRAIN, _HELDOUT = "train", "heldout"
 

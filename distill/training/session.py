@@ -1,6 +1,6 @@
 """A training run from its recipe to its results: the one place where its parts are assembled."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
-from distill.storage.checkpoints import load_latest, save_state, write_text
+from distill.storage.checkpoints import save_state, write_text
 from distill.storage.locking import Held
 from distill.storage.run import Run
 from distill.training.batches import begin
@@ -26,9 +26,11 @@ from distill.training.finishing import finish
 from distill.training.interruption import Interrupted, Signals, Stopped
 from distill.training.observing import About, Observer, Outcome, Silent, Summary, TrainingWarning
 from distill.training.reached import Reached
+from distill.training.record import Record
 from distill.training.recorder import Recorder, Reported
+from distill.training.resuming import Resuming, earlier_membership, made_with
 from distill.training.starting import Start, start
-from distill.training.trainer import Record, Trainer
+from distill.training.trainer import Trainer
 
 
 @frozen(kw_only=True)
@@ -59,7 +61,7 @@ def carry_out(
     draft: Draft,
     run: Run,
     *,
-    resume: bool,
+    resuming: Resuming | None,
     audience: Audience,
     signals: Signals,
     arrays: Iterable[NamedArray] | None = None,
@@ -67,8 +69,9 @@ def carry_out(
 ) -> Run:
     """Train as a recipe describes, write the results to `run`, and return it.
 
-    In distributed training, only the main process reports to the audience, and `run` is that of the main
-    process. `arrays` is the corpus if it was passed as arrays, `lock` that of the run folder.
+    `resuming` says how an existing run is resumed, None for a new run. In distributed training, only the main
+    process reports to the audience, and `run` is that of the main process. `arrays` is the corpus if it was
+    passed as arrays, `lock` that of the run folder.
 
     Raises:
         DistillError: the recipe, the corpus or the run folder is not valid, or the loss is not finite.
@@ -83,7 +86,7 @@ def carry_out(
     reached = Reached(run=run, recipe=draft.recipe)
     try:
         signals.check()
-        outcome = _carry_out(reached, draft, accelerator, resume, audience, signals, arrays, lock)
+        outcome = _carry_out(reached, draft, accelerator, resuming, audience, signals, arrays, lock)
     except (Interrupted, Stopped):
         signals.note()
         if main:
@@ -112,7 +115,7 @@ def _carry_out(
     reached: Reached,
     draft: Draft,
     accelerator: Accelerator,
-    resume: bool,  # noqa: FBT001  # as in `carry_out`
+    resuming: Resuming | None,
     audience: Audience,
     signals: Signals,
     arrays: Iterable[NamedArray] | None,
@@ -131,15 +134,19 @@ def _carry_out(
     representation = make_representation(draft.recipe.representation)
     model = make_model(draft.recipe.model, representation, seed)
     loss = make_loss(draft, seed)
-    state = _latest_state(run, audience) if resume else None
+    state = resuming.find_state(run, partial(audience.warn, "checkpoint")) if resuming else None
     begun = Start.recorded(run) if state else start(model, draft.recipe)
     draft = _settled(draft, begun, model)
+    if resuming:
+        resuming.require_unchanged(draft, run, state)
     corpus = _open_corpus(draft.recipe, run, accelerator, audience, arrays)
+    if resuming:
+        corpus, state = resuming.continued(corpus, draft, run, state, partial(audience.warn, "corpus"))
     # A run that was killed before its first checkpoint is resumed at step 0.
-    reached.resumed_at = (state["step"] if state else 0) if resume else None
+    reached.resumed_at = (state["step"] if state else 0) if resuming else None
     reached.corpus = corpus
     if main:
-        _write_what_is_trained(run, draft.recipe, corpus, resume=resume)
+        _write_what_is_trained(run, draft.recipe, corpus, resuming, state)
         reached.note_descriptions()
     precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
     audience.observer.summary(
@@ -154,7 +161,7 @@ def _carry_out(
         )
     )
     settings = draft.recipe.training
-    resumed = Reported.of(state) if resume else None
+    resumed = Reported.of(state) if resuming else None
     recorder = Recorder(run, resumed=resumed, warn=audience.warn) if main else None
     trainer = Trainer(
         settings,
@@ -168,6 +175,7 @@ def _carry_out(
         warn=partial(audience.warn, "overfitting"),
         signals=signals,
         require_lock=require_lock,
+        made_with=made_with(draft.recipe, corpus),
     )
     if state is None:
         begin(model, representation, corpus.train, settings, begun.codes)
@@ -186,14 +194,6 @@ def _carry_out(
     finished = finish(run, model, representation, corpus, settings, audience.encoded, reached.now_usable)
     signals.check()
     return reached.outcome(retention=finished.retention, pairs=finished.pairs)
-
-
-def _latest_state(run: Run, audience: Audience) -> dict[str, Any] | None:
-    """Load the newest undamaged checkpoint of a run; return None if there is no checkpoint."""
-    checkpoint = load_latest(run.checkpoints)
-    for damaged in checkpoint.damaged if checkpoint else ():
-        audience.warn("checkpoint", str(damaged))
-    return checkpoint.state if checkpoint else None
 
 
 def _settled(draft: Draft, begun: Start, model: VAE) -> Draft:
@@ -229,15 +229,18 @@ def _open_corpus(
         )
 
 
-def _write_what_is_trained(run: Run, recipe: Recipe, corpus: Corpus, *, resume: bool) -> None:
+def _write_what_is_trained(
+    run: Run, recipe: Recipe, corpus: Corpus, resuming: Resuming | None, state: Mapping[str, Any] | None
+) -> None:
     """Write the recipe, and the lists of training, held-out and unusable recordings."""
+    if resuming:
+        resuming.adopt(run, state, keep=recipe.training.checkpoints)
     write_text(run.recipe, recipe.to_toml())
     if corpus.skipped:
         write_text(run.skipped, "".join(f"{each.path}: {each.reason}\n" for each in corpus.skipped))
     membership = Membership.of(corpus)
-    if resume and run.split.exists():
-        membership = membership.after(Membership.read(run.split))
-    membership.write(run.split)
+    earlier = earlier_membership(run) if resuming else None
+    (membership.after(earlier) if earlier else membership).write(run.split)
 
 
 def _reporting(

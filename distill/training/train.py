@@ -8,18 +8,19 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from distill.arguments import optional_callable, options_by_address, path_like
+from distill.arguments import checkpoint_like, optional_callable, options_by_address, path_like
 from distill.config import load_toml, unstructure
 from distill.errors import ConfigError, InputError, RunError
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
-from distill.recipe import Draft, Recipe, Terms, differences, read_recipe
+from distill.recipe import Draft, Recipe, Terms, read_recipe
 from distill.settings import ARRAYS
 from distill.storage.reserving import Reserved, reserved, reserved_free
 from distill.storage.run import Run
+from distill.training.changing import require_same_options
 from distill.training.interruption import Signals, Stopped
 from distill.training.memory import keep_freed_memory
 
@@ -32,9 +33,6 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 _RUNS = Path("runs")
 _SHOWN = 5
-
-_MAY_CHANGE = "steps", "minutes", "device", "keep", "learning_rate"
-"""The options of `training` that may change when a run is resumed."""
 
 
 def train(
@@ -50,6 +48,8 @@ def train(
     device: str | None = None,
     out: StrPath | None = None,
     resume: bool = False,
+    checkpoint: int | str | None = None,
+    accept_changes: bool = False,
     observer: "Observer | None" = None,
     on_progress: "Callable[[Progress], None] | None" = None,
     registry: Registry | None = None,
@@ -85,6 +85,10 @@ def train(
         resume: continue the run in `out`. Its recipe is kept; only weights and, of `training`, `minutes`,
             `steps`, `device`, `keep` and `learning_rate` may change. A corpus of arrays and each `TermSpec`
             must be passed again.
+        checkpoint: the checkpoint to continue from: `"best"` by held-out loss, `"last"`, or the step of one.
+            Later checkpoints are removed, and their steps are repeated. Default: the last.
+        accept_changes: continue although the recordings or the recipe have changed since the run was
+            trained last. Recordings that were held out stay held out.
         observer: receives the reports of the run; see `Observer`.
         on_progress: called while recordings are decoded before the training and encoded after it.
         registry: where to look up terms and the balancer. Default: all installed ones.
@@ -103,6 +107,10 @@ def train(
         Interrupted: SIGINT, SIGTERM or SIGHUP was received. What there is of the run is saved.
     """
     on_progress = optional_callable(on_progress, culprit="on_progress")
+    which = None if checkpoint is None else checkpoint_like(checkpoint, culprit="checkpoint")
+    if (checkpoint is not None or accept_changes) and not resume:
+        name = "accept_changes" if accept_changes else "checkpoint"
+        raise InputError("only a resumed run has one: resume=True", culprit=name)
     given = _Corpus.of(corpus)
     if given.recipe is not None:
         if recipe is not None:
@@ -122,22 +130,25 @@ def train(
                 training={"steps": steps, "minutes": minutes, "seed": seed, "device": device},
                 options=options,
                 resume=resume,
+                accept_changes=accept_changes,
             )
             _require_arrays(draft, given, run, resume=resume)
             # Errors in the recipe are raised before the slow import of torch.
             from torch import enable_grad, inference_mode  # noqa: PLC0415
 
             from distill.training.observing import require_observer  # noqa: PLC0415
+            from distill.training.resuming import Resuming  # noqa: PLC0415
             from distill.training.session import Audience, carry_out  # noqa: PLC0415
 
             audience = Audience(observer=require_observer(observer), on_progress=on_progress)
+            resuming = Resuming(checkpoint=which, accept_changes=accept_changes) if resume else None
             keep_freed_memory()
         # Also where gradients are switched off around the call, in a notebook for one.
         with inference_mode(mode=False), enable_grad():
             return carry_out(
                 draft,
                 run,
-                resume=resume,
+                resuming=resuming,
                 audience=audience,
                 signals=signals,
                 arrays=given.arrays,
@@ -209,6 +220,7 @@ def _draft(
     training: Mapping[str, Any],
     options: Mapping[str, Any] | Iterable[tuple[str, Any]],
     resume: bool,
+    accept_changes: bool,
 ) -> Draft:
     """Read the recipe of a new run, or of a run to resume, in which only a few options may change."""
     base = run.read_recipe() if resume else {}
@@ -230,8 +242,18 @@ def _draft(
     assignments += given_options
     draft = read_recipe(tree, registry, loss=terms, balance=balance, assignments=assignments, specs=specs)
     if resume:
-        _require_same(draft, read_recipe(base, registry, specs=specs).recipe, run)
-    return draft
+        recorded = read_recipe(base, registry, specs=specs).recipe
+        require_same_options(draft, recorded, run, accept=accept_changes)
+    return _with_place(draft)
+
+
+def _with_place(draft: Draft) -> Draft:
+    """Return a draft with the absolute path of its corpus, so that it is found from any working folder."""
+    path = draft.recipe.corpus.path
+    if path is None or path == ARRAYS or "://" in path or not path or "\0" in path:
+        return draft
+    corpus = evolve(draft.recipe.corpus, path=str(Path(path).resolve()))
+    return evolve(draft, recipe=evolve(draft.recipe, corpus=corpus))
 
 
 def _tree(recipe: Recipe | Mapping[str, Any] | StrPath) -> dict[str, Any]:
@@ -263,24 +285,6 @@ def _require_set_once(arguments: Mapping[str, Any], options: Mapping[str, Any]) 
                 f"{address}: is set twice, as {name}={value!r} and as {options[address]!r} in options; "
                 "set it once"
             )
-
-
-def _require_same(draft: Draft, recorded: Recipe, run: Run) -> None:
-    """Check that a resumed run keeps its recipe, apart from options that may change.
-
-    Raises:
-        ConfigError: another option differs.
-    """
-    may_change = {f"training.{name}" for name in _MAY_CHANGE}
-    may_change |= {f"loss.{term.name}.{term.spec.config.weight_option}" for term in draft.terms}
-    changed = [path for path in differences(draft.recipe, recorded) if path not in may_change]
-    if changed:
-        raise ConfigError(
-            f"a resumed run keeps its recipe, and this differs: {', '.join(changed)}",
-            culprit=str(run.folder),
-            remedy="Leave it out, or start a new run. "
-            f"The weights may change, and of training the {', '.join(_MAY_CHANGE)}.",
-        )
 
 
 def _require_arrays(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> None:

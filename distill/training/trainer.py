@@ -6,13 +6,11 @@ Shapes: `B` clips in a batch, `N` samples.
 import math
 import time
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import attrs
 import torch
 from accelerate import Accelerator
-from attrs import frozen
 from torch import Tensor
 
 from distill.audio.corpus import Corpus
@@ -22,36 +20,18 @@ from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.storage.checkpoints import save_checkpoint, save_state
+from distill.storage.checkpoints import save_best, save_checkpoint, save_state
 from distill.storage.run import Run
 from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
+from distill.training.heldout import HeldoutLosses
 from distill.training.interruption import Interrupted, Signals
 from distill.training.optimization import Optimization
+from distill.training.record import Record
 from distill.training.window import Window
 
-_RISES_THAT_WARN = 5
 _CLIPS_TO_EVALUATE = 16
 
 T = TypeVar("T")
-
-
-@frozen(kw_only=True)
-class Record:
-    """A line of `metrics.jsonl`.
-
-    For the split `train`, components are means over the steps since the last record. For `heldout`, they are
-    measured on the same clips each time, with the weights of the end of the training, so that they are
-    comparable. `seconds` is the training time so far, `audio_rate` the seconds of audio trained on per
-    second.
-    """
-
-    step: int
-    split: str
-    seconds: float
-    components: dict[str, float]
-    weights: dict[str, float]
-    progress: float
-    audio_rate: float
 
 
 class Trainer:
@@ -59,8 +39,8 @@ class Trainer:
 
     `report` is called with each `Record`, `warn` with each warning. If they raise an exception, a checkpoint
     is saved and the training ends. Before anything is saved, `require_lock` is called, which raises an
-    exception if another process has taken the run folder over. Processes started by torchrun split a batch
-    evenly, and their gradients are averaged.
+    exception if another process has taken the run folder over. `made_with` is saved in each checkpoint.
+    Processes started by torchrun split a batch evenly, and their gradients are averaged.
     """
 
     def __init__(
@@ -77,10 +57,11 @@ class Trainer:
         warn: Callable[[str], None],
         signals: Signals | None = None,
         require_lock: Callable[[], None] = lambda: None,
+        made_with: Mapping[str, Any] | None = None,
     ) -> None:
         self.require_lock = require_lock
         self.settings, self.accelerator, self.corpus, self.run = settings, accelerator, corpus, run
-        self.report, self.warn = report, warn
+        self.report, self.warn, self.made_with = report, warn, made_with or {}
         self.signals = signals or Signals()
         device = accelerator.device
         self.vae, self.representation, self.loss = (
@@ -94,7 +75,7 @@ class Trainer:
         self.noise = torch.Generator().manual_seed(settings.seed)
         self.optimization = Optimization(settings, accelerator, self.vae, self.loss)
         self.step, self.seconds, self.evaluations = 0, 0.0, 0
-        self.heldout_totals: list[float] = []
+        self.heldout = HeldoutLosses()
         self._window = Window(0, 0.0, device)
         self._unsaved: list[dict[str, Any]] = []  # the records since the last checkpoint
 
@@ -269,15 +250,13 @@ class Trainer:
         self.evaluations += 1
         if not means:
             return
-        self.heldout_totals.append(means[TOTAL])
-        self._report(self._record("heldout", means, step=self.step, audio_rate=0.0))
-        last = self.heldout_totals[-_RISES_THAT_WARN - 1 :]
-        if len(last) > _RISES_THAT_WARN and all(before < after for before, after in pairwise(last)):
-            self._tell(
-                self.warn,
-                f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
-                f"{last[-1]:.4g}: the model overfits its training recordings. Stop here, or add recordings.",
-            )
+        record = self._record("heldout", means, step=self.step, audio_rate=0.0)
+        if self.heldout.add(means[TOTAL], self.step):
+            self._save_best(record)
+        self._report(record)
+        warning = self.heldout.warning(self.run.folder)
+        if warning is not None:
+            self._tell(self.warn, warning)
 
     @torch.no_grad()
     def _measure(self) -> dict[str, float]:
@@ -331,9 +310,18 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         self.require_lock()
-        save_checkpoint(self.run.checkpoints, self.step, self.state_dict())
+        keep = self.settings.checkpoints
+        save_checkpoint(self.run.checkpoints, self.step, self.state_dict(), keep=keep)
         self._unsaved.clear()
         save_state(self.run.model, self.vae.state_dict())
+
+    def _save_best(self, record: Record) -> None:
+        """Save the best checkpoint so far, which counts its measurement as reported."""
+        if self.accelerator.is_main_process:
+            self.require_lock()
+            state = self.state_dict()
+            records = [*state["records"], attrs.asdict(record)]
+            save_best(self.run.checkpoints, self.step, state | {"records": records})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of a checkpoint, from which the training continues exactly.
@@ -345,7 +333,7 @@ class Trainer:
             "seconds": self.seconds,
             "evaluations": self.evaluations,
             "evaluation_due": self._evaluation_is_due,
-            "heldout_totals": self.heldout_totals,
+            **self.heldout.state_dict(),
             "weights": self.loss.weights_at(1.0),
             "model": self.vae.state_dict(),
             "loss": self.loss.state_dict(),
@@ -353,6 +341,7 @@ class Trainer:
             **self._drawn(),
             "window": self._window.state_dict(),
             "records": list(self._unsaved),
+            "made_with": self.made_with,
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -369,7 +358,7 @@ class Trainer:
             self._restore_progress(state)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise RunError(
-                "its checkpoint does not hold the whole state of a training run",
+                f"its checkpoint of step {state['step']} does not hold the whole state of a training run",
                 culprit=str(self.run.folder),
                 remedy="Restore it from a copy, or train again.",
             ) from error
@@ -379,7 +368,8 @@ class Trainer:
         self.evaluations = state["evaluations"]
         # Totals are comparable only with equal weights.
         weights = self.loss.weights_at(1.0)
-        self.heldout_totals = [*state["heldout_totals"]] if state.get("weights", weights) == weights else []
+        if state.get("weights", weights) == weights:
+            self.heldout.load_state_dict(state)
         self.optimization.load_state_dict(state)
         self._restore_drawn(state)
         device = self.accelerator.device

@@ -18,8 +18,8 @@ from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
 from distill.storage.run import Run
 from distill.training.observing import Extent, Outcome, Summary, TrainingWarning
+from distill.training.record import Record
 from distill.training.retention import Retention
-from distill.training.trainer import Record
 
 TRAIN = Record(
     step=1234,

@@ -201,3 +201,15 @@ class TestARunThatCannotBeUsed:
             "Error: run/model.safetensors: the file is cut short, damaged, or not a safetensors file\n"
             "Restore it from a copy, or train again.\n"
         )
+
+
+def test_a_checkpoint_is_used_if_it_is_asked_for(distill, trained, here):
+    """Its sound is not that of the finished model, which is calibrated."""
+    file = write(here / "a.wav", 1600)
+    for words in ((), ("--checkpoint", "best"), ("--checkpoint", 4)):
+        out = f"made-{words[-1]}" if words else "made"
+        result = distill("reconstruct", trained.folder, file, "--out", out, *words)
+        assert (result.status, result.err) == (0, "")
+    sounds = {path.parent.name: path.read_bytes() for path in here.glob("made*/a.wav")}
+    assert sounds["made-best"] == sounds["made-4"]  # of four steps, the last is the best
+    assert sounds["made"] != sounds["made-4"]

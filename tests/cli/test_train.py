@@ -295,11 +295,27 @@ class TestResuming:
 
     def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(self, distill, run):
         """No step is recorded twice."""
-        for path in (run / "checkpoints").iterdir():
-            path.unlink()
+        shutil.rmtree(run / "checkpoints")
+        for name in ("model.safetensors", "latents.safetensors"):
+            (run / name).unlink()
         result = distill("train", "--resume", "--out", "run", "--steps", 3)
         assert (result.status, result.err) == (0, "")
         assert self.steps(run) == [1, 2, 3]
+
+    @pytest.mark.parametrize("kept", ["model.safetensors", "latents.safetensors"])
+    def test_a_trained_run_without_checkpoints_is_not_begun_anew(self, distill, run, kept):
+        """The whole message; what was trained stays as it is."""
+        shutil.rmtree(run / "checkpoints")
+        (run / ({"model.safetensors", "latents.safetensors"} - {kept}).pop()).unlink()
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        result = distill("train", "--resume", "--out", "run", "--steps", 3)
+        assert (result.status, result.out) == (2, "")
+        assert result.err == (
+            f"Error: run: holds {kept}, and no checkpoint to go on from\n"
+            "Restore checkpoints/ from a copy, or begin a new run with its model: "
+            "distill train CORPUS --set training.start=run\n"
+        )
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
     def test_a_damaged_checkpoint_is_passed_over(self, distill, run):
         """The one before it counts, and a warning names the damaged one."""
@@ -332,17 +348,17 @@ class TestResuming:
         weights = {r["step"]: r["weights"]["reconstruction"] for r in records if r["split"] == "train"}
         assert weights == pytest.approx({1: 0.1, 2: 0.1, 3: 0.75, 4: 0.75})
 
-    def test_another_recipe_is_another_run(self, distill, here, run):
+    def test_another_recipe_is_another_run(self, distill, run):
         """The whole message, with every path that differs, and the run stays as it is."""
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
         words = ("--seed", 5, "--set", "loss.kl.free_bits=3", "--steps", 9)
-        result = distill("train", str(here), "--resume", "--out", "run", *words)
+        result = distill("train", "--resume", "--out", "run", *words)
         assert (result.status, result.out) == (2, "")
         assert result.err == (
             "Error: run: a resumed run keeps its recipe, and this differs: "
-            "corpus.path, loss.kl.free_bits, training.seed\n"
-            "Leave it out, or start a new run. "
-            "The weights may change, and of training the steps, minutes, device, keep, learning_rate.\n"
+            "loss.kl.free_bits, training.seed\n"
+            "Leave it out, or start a new run. The weights may change, and of training the steps, minutes, "
+            "device, keep, learning_rate, checkpoints, checkpoint_minutes.\n"
         )
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -351,6 +367,92 @@ class TestResuming:
         result = distill("train", "--resume", "--out", run, "--loss", "stft,recon,kl")
         assert result.status == 2
         assert "and this differs: loss.stft.engine, loss.stft.fft_sizes, " in result.err
+
+    def test_a_recipe_that_was_edited_is_said(self, distill, run):
+        """As on the command line; with --accept-changes the run goes on, and the next time without it."""
+        recipe = run / "recipe.toml"
+        recipe.write_text(recipe.read_text().replace("seed = 0", "seed = 5"))
+        words = ("train", "--resume", "--out", "run", "--steps", 3)
+        result = distill(*words)
+        assert (result.status, result.out) == (2, "")
+        assert result.err == (
+            "Error: run/recipe.toml: is not the recipe that the run was trained with, and this differs: "
+            "training.seed\n"
+            "Restore the file as the training wrote it, or start a new run. To go on with these options, "
+            "add --accept-changes (accept_changes=True in Python).\n"
+        )
+        assert distill(*words, "--accept-changes").status == 0
+        assert distill(*words[:-1], 4).status == 0
+        assert self.steps(run) == [1, 2, 3, 4]
+
+    @pytest.mark.parametrize(
+        ("option", "changed", "path"),
+        [
+            ("sample_rate = 8000", "sample_rate = 8001", "representation.sample_rate"),
+            ("width = 16", "width = 24", "model.width"),
+        ],
+    )
+    def test_a_model_is_not_changed_by_an_edited_recipe(self, distill, run, option, changed, path):
+        """Not even with --accept-changes."""
+        recipe = run / "recipe.toml"
+        assert option in recipe.read_text()
+        recipe.write_text(recipe.read_text().replace(option, changed))
+        result = distill("train", "--resume", "--out", "run", "--accept-changes")
+        assert result.status == 2
+        assert result.err == (
+            "Error: run/recipe.toml: is not the recipe that the run was trained with, and this differs: "
+            f"{path}\nRestore the file as the training wrote it, or start a new run.\n"
+        )
+
+    def test_an_option_may_be_changed_if_that_is_accepted(self, distill, run):
+        """One that is refused otherwise."""
+        words = ("train", "--resume", "--out", "run", "--steps", 3, "--set", "training.gain_db=3")
+        assert distill(*words).status == 2
+        assert distill(*words, "--accept-changes").status == 0
+        assert read_recipe(run)["training"]["gain_db"] == 3
+
+    @pytest.mark.parametrize("which", ["best", "last", 3])
+    def test_a_run_may_go_on_from_another_checkpoint(self, distill, run, which):
+        """Later steps are repeated, and are in the metrics once."""
+        words = ("train", "--resume", "--out", "run", "--steps")
+        assert distill(*words, 4, "--set", "training.checkpoint_minutes=1e-9").status == 0
+        result = distill(*words, 5, "--from", which)
+        assert (result.status, result.err) == (0, "")
+        assert self.steps(run) == [1, 2, 3, 4, 5]
+        assert max(path.name for path in (run / "checkpoints").iterdir()) == "step-00000005.safetensors"
+
+    def test_a_run_is_finished_with_its_best_checkpoint(self, distill, run):
+        """As the warning about a rising loss says: with its step as the length, nothing is trained."""
+        assert distill("train", "--resume", "--out", "run", "--steps", 4).status == 0
+        result = distill("train", "--resume", "--out", "run", "--from", 2, "--steps", 2)
+        assert (result.status, result.err) == (0, "")
+        assert "finished already, at step 2" in result.out
+        assert self.steps(run) == [1, 2]
+        assert [path.name for path in (run / "checkpoints").glob("step-*")] == ["step-00000002.safetensors"]
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--from", "best"], "Error: --from needs --resume.\n"),
+            (["--accept-changes"], "Error: --accept-changes needs --resume.\n"),
+            (
+                ["--resume", "--from", "worst"],
+                "Error: checkpoint: expected 'best', 'last' or the step of a checkpoint, got 'worst'\n",
+            ),
+            (
+                ["--resume", "--from", "7"],
+                (
+                    "Error: run/checkpoints: there is no checkpoint of step 7\n"
+                    "Give the step of another one, 2, or 'last'.\n"
+                ),
+            ),
+        ],
+    )
+    def test_a_checkpoint_that_cannot_be_chosen(self, distill, run, words, message):
+        """The whole messages."""
+        result = distill("train", "--out", run.name, *words)
+        assert (result.status, result.out) == (2, "")
+        assert result.err.endswith(message)
 
 
 def test_balanced_weights_are_logged(distill, recordings, tiny, tmp_path):

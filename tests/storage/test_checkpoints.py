@@ -489,6 +489,15 @@ def test_a_checkpoint_that_is_not_there(which, problem, tmp_path):
     assert str(caught.value) == f"{tmp_path}: {problem}\nTrain the run on."
 
 
+def test_the_best_checkpoint_is_one_to_go_on_from(tmp_path):
+    """If there is no other, or none that is whole."""
+    save_best(tmp_path, 1, {"at": 1})
+    assert load_latest(tmp_path).state == {"step": 1, "at": 1}
+    (tmp_path / "step-00000002.safetensors").touch()
+    latest = load_latest(tmp_path)
+    assert (latest.step, len(latest.damaged)) == (1, 1)
+
+
 def test_a_damaged_best_checkpoint_is_said(tmp_path):
     """There is no other one to fall back on."""
     path = save_best(tmp_path, 1, {})

@@ -16,8 +16,8 @@ from tensorboardX.record_writer import masked_crc32c
 
 from distill.errors import RunError
 from distill.storage.run import Run
+from distill.training.record import Record
 from distill.training.recorder import Recorder, Reported
-from distill.training.trainer import Record
 
 TRAIN = Record(
     step=1,

@@ -53,22 +53,6 @@ def test_a_run_tells_what_it_was_trained_on(trained, recordings):
     assert {each["name"] for each in (*told["train"], *told["heldout"])} == names
 
 
-def test_what_was_trained_on_before_a_resume_stays_trained_on(distill, recordings, tiny, tmp_path):
-    """Though the corpus has lost it, and other recordings are held out by then."""
-    corpus = tmp_path / "corpus"
-    shutil.copytree(recordings, corpus)
-    out = tmp_path / "run"
-    words = ("--loss", "recon,kl", *tiny, "--set", "training.pairs=0", "--out", out)
-    assert distill("train", corpus, *words, "--steps", 1).status == 0
-    before = json.loads((out / "split.json").read_text())
-    (corpus / before["train"][0]["name"]).unlink()
-    assert distill("train", "--resume", "--out", out, "--steps", 2).status == 0
-    after = json.loads((out / "split.json").read_text())
-    digests = {each["digest"] for each in after["train"]}
-    assert {each["digest"] for each in before["train"]} <= digests
-    assert not digests & {each["digest"] for each in after["heldout"]}
-
-
 def test_metrics_are_for_programs(trained):
     """Every step and every held-out measurement, under the keys of the design."""
     told = records(trained.folder)

@@ -3,7 +3,7 @@
 Shapes: `B` clips, `S` samples of a clip, `C` channels, `N` samples of a recording's channel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,10 @@ class Split:
     def seconds(self) -> float:
         """The total length of all recordings, in seconds."""
         return sum(recording.samples for recording in self.recordings) / self.sample_rate
+
+    def with_recordings(self, recordings: Iterable[Recording]) -> "Split":
+        """Return a split of other recordings of the same corpus."""
+        return Split(tuple(recordings), self.sample_rate, self._samples)
 
     def read(self, recording: Recording, start: int = 0, stop: int | None = None) -> Tensor:
         """Return a recording `[C, N]`, or its samples from `start` to `stop` without reading the others."""

@@ -32,12 +32,16 @@ class Member:
 
 @frozen(kw_only=True)
 class Membership:
-    """The training and held-out recordings of `corpus`."""
+    """The training and held-out recordings of `corpus`, in the order in which clips are drawn from them.
+
+    `former` are recordings that the run was trained on and that have left the corpus since.
+    """
 
     corpus: str
     sharded: bool
     train: tuple[Member, ...]
     heldout: tuple[Member, ...]
+    former: tuple[Member, ...] = ()
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Membership":
@@ -79,19 +83,20 @@ class Membership:
         write_text(path, json.dumps(attrs.asdict(self), indent=1) + "\n")
 
     def after(self, earlier: "Membership") -> "Membership":
-        """Return the membership of a resumed run, with the training recordings of the earlier run."""
-        now, before = ({each.key for each in one.train} for one in (self, earlier))
+        """Return the membership of a resumed run, which remembers what the earlier run was trained on."""
+        now = {each.key for each in self.train}
+        gone = {each.key: each for each in (*earlier.former, *earlier.train) if each.key not in now}
         return attrs.evolve(
             self,
-            train=(*self.train, *(each for each in earlier.train if each.key not in now)),
-            heldout=tuple(each for each in self.heldout if each.key not in before),
+            heldout=tuple(each for each in self.heldout if each.key not in gone),
+            former=tuple(gone.values()),
         )
 
     def trained_on(self, digest: str) -> bool | None:
         """Return whether a recording with this digest was trained on, or None if unknown."""
         if self.sharded or not digest:
             return None
-        return any(member.digest == digest for member in self.train)
+        return any(member.digest == digest for member in (*self.train, *self.former))
 
     def held_out(self, digest: str) -> bool:
         """Return whether a recording with this digest was held out."""

@@ -26,7 +26,8 @@ class Stream:
     `pool_shards` shards, from which clips are drawn as from a `Split`. When the drawn clips amount to the
     average length of a shard, the oldest shard in the pool is replaced by the next, which a thread reads in
     advance. Draws depend only on the seed, the generator and the number of clips drawn before, so the state
-    consists of this number.
+    consists of this number, and of the position of the pool, from which recordings are read after the
+    training.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Stream:
         self._held: list[tuple[int, list[Recording]]] = [(-1, [])] * len(self._slots)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._reading: Future[None] | None = None
-        self._drawn, self._position = 0, -1
+        self._drawn, self._position = 0, 0
         self._pool: Split | None = None
 
     @property
@@ -61,11 +62,11 @@ class Stream:
     @property
     def recordings(self) -> tuple[Recording, ...]:
         """The pieces of recordings in the pool."""
-        return self._hold(max(self._position, 0)).recordings
+        return self._hold(self._position).recordings
 
     def read(self, recording: Recording, start: int = 0, stop: int | None = None) -> Tensor:
         """Return one of `recordings`, `[C, N]`, or its samples from `start` to `stop`."""
-        return self._hold(max(self._position, 0)).read(recording, start, stop)
+        return self._hold(self._position).read(recording, start, stop)
 
     def draw(
         self, clips: int, samples: int, generator: torch.Generator, rows: Sequence[int] | None = None
@@ -86,7 +87,7 @@ class Stream:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the stream, which is equal in all processes."""
-        return {"drawn": self._drawn, "processes": self.processes}
+        return {"drawn": self._drawn, "position": self._position, "processes": self.processes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the position that `state_dict` returned.
@@ -102,6 +103,7 @@ class Stream:
                 remedy=f"Go on with as many: torchrun with {state['processes']} processes in all.",
             )
         self._drawn = state["drawn"]
+        self._pool, self._position = None, state.get("position", 0)  # Distill 0.2.0 saved none
 
     def _hold(self, position: int) -> Split:
         """Fill the pool with the shards from `position` on, and start reading the next one."""

@@ -24,6 +24,7 @@ def test_it_is_read_as_it_was_written(tmp_path):
         "sharded": False,
         "train": [{"name": "a.wav", "digest": "aa"}],
         "heldout": [{"name": "b.wav", "digest": "bb"}],
+        "former": [],
     }
 
 
@@ -66,8 +67,11 @@ def test_what_was_trained_on_once_stays_trained_on():
     other = Member("c.wav", "cc")
     later = attrs.evolve(MEMBERSHIP, train=(HELD_OUT, other), heldout=(Member("renamed.wav", "aa"),))
     both = later.after(MEMBERSHIP)
-    assert both.train == (HELD_OUT, other, TRAINED)
-    assert both.heldout == ()
+    assert (both.train, both.heldout, both.former) == ((HELD_OUT, other), (), (TRAINED,))
+    assert both.trained_on("aa")
+    assert not both.held_out("aa")
+    assert attrs.evolve(both, train=(other,)).after(both).former == (TRAINED, HELD_OUT)
+    assert both.after(both) == both
     assert MEMBERSHIP.after(MEMBERSHIP) == MEMBERSHIP
 
 

@@ -203,7 +203,7 @@ def test_a_held_out_loss_that_keeps_rising_is_warned_of(make, monkeypatch, total
 def test_the_warning_tells_what_happens_and_what_to_do(make, monkeypatch):
     """The whole text."""
     trainer = make(steps=8)
-    trainer.heldout_totals = [3.0, 1.0, 1.5, 2.0, 2.5, 3.0]
+    trainer.heldout.totals = [3.0, 1.0, 1.5, 2.0, 2.5, 3.0]
     monkeypatch.setattr(trainer, "_compute", lambda *_, **__: {"total": torch.tensor(3.25)})
     trainer._evaluate()  # noqa: SLF001  # without training in between
     (warning,) = trainer.warnings

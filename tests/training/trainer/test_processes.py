@@ -305,7 +305,7 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     assert f"  distill train --resume --out {stopped}" in output
     state = load_latest(stopped / "checkpoints").state
     assert 0 < state["step"] < 60
-    assert state["corpus"] == {"drawn": 512 + 2 * state["step"], "processes": 2}
+    assert state["corpus"].items() >= {"drawn": 512 + 2 * state["step"], "processes": 2}.items()
     result = run("train", "--resume", "--out", stopped, status=2)
     assert result.stderr == (
         f"Error: {shards}: its shards were divided among 2 processes, and now there are 1\n"

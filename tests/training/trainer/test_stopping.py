@@ -12,8 +12,9 @@ from torch import nn
 
 from distill.audio.corpus import open_shards
 from distill.errors import RunError, TermError, TrainingError
-from distill.storage.checkpoints import load_latest, load_state
+from distill.storage.checkpoints import checkpoint_paths, load_checkpoint, load_latest, load_state
 from distill.training.interruption import Interrupted
+from distill.training.trainer import Trainer
 from distill.views import LogMagnitude
 
 
@@ -87,7 +88,7 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(make, number):
     assert_same(load_state(resumed.run.model), straight.model_state())
     for split in ("train", "heldout"):
         assert stopped.recorded(split) + resumed.recorded(split) == straight.recorded(split)
-    assert resumed.heldout_totals == straight.heldout_totals
+    assert resumed.heldout.totals == straight.heldout.totals
     states = [each.optimization.optimizer.state_dict()["state"] for each in (resumed, straight)]
     for one, other in zip(*(state.values() for state in states), strict=True):
         assert_same(one, other)
@@ -97,13 +98,13 @@ def test_totals_of_other_weights_are_forgotten(make):
     """What was measured held out is compared only with what the same weights give."""
     stopped = make(steps=4)
     stopped.train()
-    assert len(stopped.heldout_totals) == 2
+    assert len(stopped.heldout.totals) == 2
     state = load_latest(stopped.run.checkpoints).state
     heavier = make(steps=6)
     heavier.loss.config = evolve(heavier.loss.config, kl=evolve(heavier.loss.config.kl, weight_max=2.0))
-    for resumed, totals in ((make(steps=6), stopped.heldout_totals), (heavier, [])):
+    for resumed, totals in ((make(steps=6), stopped.heldout.totals), (heavier, [])):
         resumed._restore(state)  # noqa: SLF001  # without the training that follows
-        assert resumed.heldout_totals == totals
+        assert resumed.heldout.totals == totals
 
 
 def test_a_resumed_training_goes_on_in_the_middle_of_a_shard(make, shards):
@@ -119,7 +120,7 @@ def test_a_resumed_training_goes_on_in_the_middle_of_a_shard(make, shards):
         stopped.train()
     state = load_latest(stopped.run.checkpoints).state
     # Ten clips of 0.2 s to a shard of 2 s.
-    assert state["corpus"] == {"drawn": 5 * 2, "processes": 1}
+    assert state["corpus"] == {"drawn": 5 * 2, "position": 1, "processes": 1}
     resumed = trainer("run")
     resumed.train(state)
     assert_same(resumed.model_state(), straight.model_state())
@@ -160,6 +161,23 @@ def test_a_state_of_another_model_is_refused(make):
         f"{trainer.run.folder}: its checkpoint is of another model, or of another loss, than its recipe "
         "describes\n"
         "Restore recipe.toml as the training wrote it."
+    )
+
+
+@pytest.mark.parametrize("part", ["optimizer", "clips", "window"])
+def test_a_state_that_lacks_something_is_refused(make, part):
+    """The whole message, before a step is trained."""
+    trainer = make(steps=1)
+    trainer.train()
+    state = load_latest(trainer.run.checkpoints).state
+    for moments in state["optimizer"]["state"].values():
+        moments["exp_avg_sr"] = moments.pop("exp_avg_sq") if part == "optimizer" else moments["exp_avg_sq"]
+    changed = {"optimizer": state["optimizer"], "clips": torch.zeros(3), "window": {"first": 1}}
+    with pytest.raises(RunError) as caught:
+        make(steps=2).train(state | {part: changed[part]})
+    assert str(caught.value) == (
+        f"{trainer.run.folder}: its checkpoint of step 1 does not hold the whole state of a training run\n"
+        "Restore it from a copy, or train again."
     )
 
 
@@ -260,11 +278,40 @@ def test_an_error_is_told_where_the_state_cannot_be_saved(make):
 
 
 def test_checkpoints_are_taken_in_between(make):
-    """With next to no time between them there is one after every step, and the newest three stay."""
-    trainer = make(steps=6, checkpoint_minutes=1e-9)
-    trainer.train()
-    names = sorted(path.name for path in trainer.run.checkpoints.iterdir())
-    assert names == [f"step-0000000{step}.safetensors" for step in (4, 5, 6)]
+    """With next to no time between them there is one after every step, and the newest stay, with the best."""
+    for checkpoints, steps in ((3, (4, 5, 6)), (1, (6,))):
+        trainer = make(
+            steps=6, checkpoint_minutes=1e-9, checkpoints=checkpoints, folder=f"keep-{checkpoints}"
+        )
+        trainer.train()
+        names = sorted(path.name for path in trainer.run.checkpoints.iterdir())
+        assert names == ["best.safetensors", *(f"step-0000000{step}.safetensors" for step in steps)]
     rare = make(steps=6, folder="rare", checkpoint_minutes=10)
     rare.train()
-    assert [path.name for path in rare.run.checkpoints.iterdir()] == ["step-00000006.safetensors"]
+    assert list(checkpoint_paths(rare.run.checkpoints)) == [6]
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_held_out_loss(make, monkeypatch):
+    """It stays while the loss rises, is resumed as any other, and a resumed run compares with it."""
+    losses = iter([3.0, float("nan"), 2.0, 2.5, 1.9, 4.0])
+    compute = Trainer._compute  # noqa: SLF001  # whose held-out total is replaced
+
+    def measured(self, *arguments, noise=0, **options):
+        components = compute(self, *arguments, *([] if noise == 0 else [noise]), **options)
+        return components if noise is not None else components | {"total": torch.tensor(next(losses))}
+
+    monkeypatch.setattr(Trainer, "_compute", measured)
+    trainer = make(steps=6, evaluations=6, on_record=interrupt_at(3))
+    with pytest.raises(Interrupted):
+        trainer.train()
+    assert trainer.heldout.best == (2.0, 3)
+    resumed = make(steps=6, evaluations=6)
+    resumed.train(load_latest(trainer.run.checkpoints).state)
+    best = load_checkpoint(resumed.run.checkpoints, "best")
+    assert (best.step, best.state["best"]) == (5, (pytest.approx(1.9), 5))
+    assert [(each["split"], each["step"]) for each in best.state["records"]][-1] == ("heldout", 5)
+    assert not best.state["evaluation_due"]
+    again = make(steps=6, evaluations=6, folder="again")
+    monkeypatch.setattr(Trainer, "_compute", compute)
+    again.train(best.state)
+    assert_same(again.model_state(), resumed.model_state())
