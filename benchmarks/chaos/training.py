@@ -1,0 +1,149 @@
+"""A tiny training run in a forked process, so that neither Python nor torch is loaded again for each."""
+
+import contextlib
+import importlib
+import os
+import pkgutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+import distill
+from distill.cli import main
+from distill.storage.run import Run
+
+for module in pkgutil.walk_packages(distill.__path__, "distill."):
+    if not module.name.startswith(("distill.testing", "distill.__main__")):
+        importlib.import_module(module.name)
+importlib.import_module("torch._dynamo")  # which optimizers import
+importlib.import_module("rich.live")
+"".encode("utf-8-sig")  # another user may not be allowed to read the codec
+
+RATE = 8000
+STEPS = 12
+SECONDS = 120
+"""How long a training run may take before it counts as one that hangs."""
+
+OPTIONS = (
+    f"representation.sample_rate={RATE}",
+    "representation.n_fft=256",
+    "representation.hop=64",
+    "model.latents_per_second=250",
+    "model.width=16",
+    "model.fine_width=8",
+    "model.expansion=2",
+    "model.encoder_blocks=[1, 1]",
+    "model.decoder_blocks=[1, 1]",
+    "training.precision=float32",
+    "training.batch_size=2",
+    "training.clip_seconds=0.2",
+    "training.warmup_steps=2",
+    "training.log_every=2",
+    "training.evaluations=3",
+    "training.checkpoint_minutes=0.0002",
+    "training.pairs=1",
+    "training.device=cpu",
+)
+
+
+def write_corpus(folder: Path) -> None:
+    """Write five recordings of 0.4 s: decaying sines."""
+    folder.mkdir()
+    now = np.arange(round(0.4 * RATE)) / RATE
+    for number in range(5):
+        sine = 0.5 * np.sin(2 * np.pi * 200 * (number + 1) * now) * np.exp(-4 * now)
+        soundfile.write(folder / f"{number}.wav", sine, RATE)
+
+
+@dataclass
+class Training:
+    """A process that trains in `folder / "run"`, whose output is in files beside it."""
+
+    folder: Path
+    pid: int
+    began: float
+
+    @property
+    def run(self) -> Run:
+        """The run folder."""
+        return Run(self.folder / "run")
+
+    @property
+    def errors(self) -> str:
+        """What was written to standard error."""
+        return (self.folder / "stderr").read_text(errors="replace")
+
+    def send(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float = SECONDS) -> int | None:
+        """Return the exit status, negative for a signal; None if it takes longer, and kill it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.002)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        return None
+
+
+def begin(
+    folder: Path,
+    corpus: Path,
+    *,
+    resume: bool = False,
+    prepare: Callable[[], object] = lambda: None,
+    stdout: int | None = None,
+    paused: bool = False,
+) -> Training:
+    """Begin or resume a training run; `prepare` is called in its process, which `paused` stops first."""
+    words = ["train", "--resume"] if resume else ["train", str(corpus), "--loss", "stft,recon,kl"]
+    if not resume:
+        words += [word for option in OPTIONS for word in ("--set", option)]
+        words += ["--steps", str(STEPS), "--seed", "3"]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        if paused:
+            os.waitpid(pid, os.WUNTRACED)
+        return Training(folder, pid, time.monotonic())
+    status = 1
+    try:
+        os.setsid()
+        os.chdir(folder)
+        errors = os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        out = os.open("stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if stdout is None else stdout
+        os.dup2(out, 1)
+        os.dup2(errors, 2)
+        torch.set_num_threads(1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        prepare()
+        if paused:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        main([*words, "--out", "run"], prog_name="distill")
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001  # as Python shows it at the end of a process
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+    raise AssertionError
