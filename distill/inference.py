@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
@@ -17,6 +16,7 @@ from torch import Tensor
 from distill.arguments import checkpoint_like, finite_number, optional_callable, path_like, whole_number
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate, as_samples
+from distill.audio.corpus.places import temporary_cache
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, resample
 from distill.audio.streaming import open_audio, resampled, write_blocks
@@ -374,13 +374,13 @@ class Model:
         if isinstance(corpus, str | os.PathLike):
             path = os.fspath(corpus)
             corpus = path if "://" in path else str(Path(path).expanduser())
-        with TemporaryDirectory() as cache:
+        with temporary_cache() as cache:
             return evaluate_model(
                 self.vae,
                 self.representation,
                 self.run,
                 corpus,
-                cache=Path(cache),
+                cache=cache,
                 heldout=heldout,
                 loss=loss,
                 visqol=visqol,

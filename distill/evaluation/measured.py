@@ -74,7 +74,11 @@ def open_measured(
     location = _corpus_of(run, cache) if corpus is None else corpus
     if isinstance(location, str) and is_sharded(location):
         return _held_out_shards(location, membership if heldout else None, sample_rate)
-    opened = _open_whole(location, sample_rate, cache, on_progress)
+    # Another corpus than that of the run has a full scale of its own.
+    full_scale = 1.0
+    if run is not None and (corpus is None or heldout):
+        full_scale = _corpus_settings(run).full_scale
+    opened = _open_whole(location, sample_rate, cache, full_scale, on_progress)
     recordings, absent = opened.train.recordings, 0
     if heldout and membership is not None:
         recordings = tuple(each for each in recordings if membership.held_out(each.digest))
@@ -128,15 +132,17 @@ def _open_whole(
     location: str | Iterable[NamedArray],
     sample_rate: int,
     cache: Path,
+    full_scale: float,
     on_progress: Callable[[int, int], None] | None,
 ) -> Corpus:
     if not isinstance(location, str):
-        return open_arrays(location, sample_rate=sample_rate, heldout_fraction=0.0)
+        return open_arrays(location, sample_rate=sample_rate, heldout_fraction=0.0, full_scale=full_scale)
     return open_corpus(
         Path(location),
         sample_rate=sample_rate,
         cache=cache / "decoded",
         heldout_fraction=0.0,
+        full_scale=full_scale,
         on_progress=on_progress,
     )
 
@@ -148,7 +154,11 @@ def corpus_of(run: Run) -> str | None:
         RunError: the folder is not a run.
         ConfigError: the run's recipe is not valid.
     """
-    return structure(run.read_recipe().get("corpus", {}), CorpusSettings, at="corpus").path
+    return _corpus_settings(run).path
+
+
+def _corpus_settings(run: Run) -> CorpusSettings:
+    return structure(run.read_recipe().get("corpus", {}), CorpusSettings, at="corpus")
 
 
 def _corpus_of(run: Run | None, cache: Path) -> str:

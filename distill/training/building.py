@@ -13,6 +13,7 @@ from distill.audio.corpus import (
     open_shards,
     write_demo_corpus,
 )
+from distill.audio.corpus.places import cache_folder
 from distill.errors import CorpusError, RunError
 from distill.loss.composer import CombinedLoss
 from distill.model.building import seeded
@@ -20,8 +21,6 @@ from distill.recipe import Draft
 from distill.settings import ARRAYS, CorpusSettings
 from distill.storage.checkpoints import load_latest
 from distill.storage.run import Run
-
-_CACHE = ".distill"
 
 
 def make_loss(draft: Draft, seed: int) -> CombinedLoss:
@@ -67,7 +66,7 @@ def open_recipe_corpus(
     process: int = 0,
     processes: int = 1,
 ) -> Corpus:
-    """Open the corpus of a recipe, or the demo corpus, with a cache in the folder `runs`.
+    """Open the corpus of a recipe, or the demo corpus, with a cache beside the runs in the folder `runs`.
 
     A sharded corpus is streamed: `seed` determines the order of the shards, which are distributed over
     `processes`. A corpus of `arrays` stays in memory.
@@ -76,7 +75,12 @@ def open_recipe_corpus(
         CorpusError: the corpus does not exist, or holds no usable audio.
     """
     if arrays is not None:
-        return open_arrays(arrays, sample_rate=sample_rate, heldout_fraction=settings.heldout_fraction)
+        return open_arrays(
+            arrays,
+            sample_rate=sample_rate,
+            heldout_fraction=settings.heldout_fraction,
+            full_scale=settings.full_scale,
+        )
     if settings.path == ARRAYS:
         raise CorpusError(
             "the corpus was given as arrays, in Python, and is missing",
@@ -91,10 +95,11 @@ def open_recipe_corpus(
             process=process,
             processes=processes,
         )
-    folder = write_demo_corpus(runs / _CACHE / "demo") if settings.path is None else Path(settings.path)
+    caches = cache_folder(runs)
+    folder = write_demo_corpus(caches / "demo") if settings.path is None else Path(settings.path)
     # One cache per corpus, so that runs that alternate between corpora need not decode again.
     digest = hashlib.sha256(f"{folder.resolve()} {sample_rate}".encode()).hexdigest()[:12]
-    cache = runs / _CACHE / f"{folder.stem}-{digest}"
+    cache = caches / f"{folder.stem}-{digest}"
     return open_corpus(
         folder,
         sample_rate=sample_rate,

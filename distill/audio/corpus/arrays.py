@@ -37,8 +37,10 @@ _GIVE = "Give (name, waveform, sample_rate) for each recording, waveform being f
 _GIVE_FLOATS = "Give floats [N] or [C, N], 1 being full scale."
 
 
-def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fraction: float) -> Corpus:
-    """Open a corpus of arrays, as `open_corpus` opens a folder.
+def open_arrays(
+    arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fraction: float, full_scale: float = 1.0
+) -> Corpus:
+    """Open a corpus of arrays, as `open_corpus` opens a folder. They are divided by `full_scale`.
 
     Waveforms are resampled to `sample_rate` Hz and kept in memory as float32. Unusable ones, such as silence,
     are listed as skipped. A recording has the same digest as a file with the same samples.
@@ -58,9 +60,10 @@ def open_arrays(arrays: Iterable[NamedArray], *, sample_rate: int, heldout_fract
     skipped: list[Skipped] = []
     offset = 0
     for name, samples, rate in sorted(checked, key=lambda each: each[0]):
-        resampled = samples if rate == sample_rate else _resampled(samples, rate, sample_rate)
+        scaled = samples if full_scale == 1 else samples / np.float32(full_scale)
+        resampled = scaled if rate == sample_rate else _resampled(scaled, rate, sample_rate)
         try:
-            level = _level_of(samples, resampled, sample_rate)
+            level = _level_of(scaled, resampled, sample_rate)
         except UnusableError as error:
             skipped.append(Skipped(name, str(error)))
             continue

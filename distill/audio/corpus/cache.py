@@ -20,6 +20,7 @@ import soundfile
 from attrs import frozen
 
 from distill.audio.corpus.decoding import UnusableError, decode
+from distill.audio.corpus.places import REMEDY
 from distill.audio.corpus.samples import FileSamples
 from distill.audio.corpus.scanning import Found, Skipped, grouped
 from distill.audio.corpus.writing import writing_to
@@ -93,7 +94,7 @@ def open_cache(
     if contents is not None:
         return contents
     audio = folder / f"audio-{uuid4().hex}.f32"
-    with writing_to(folder, "the decoded audio", purpose="run"):
+    with writing_to(folder, "the decoded audio", remedy=REMEDY):
         try:
             return _build(audio, key, found, on_progress)
         except BaseException:

@@ -61,7 +61,7 @@ class Level:
         if bits and self.beyond > _SCALED * self.samples:
             raise UnusableError(
                 f"{what}: they seem to be in the range of {bits}-bit integers "
-                f"(corpus.full_scale={2 ** (bits - 1)} scales them)"
+                f"(to divide them: corpus.full_scale={2 ** (bits - 1)}, or --full-scale of distill shard)"
             )
         raise UnusableError(f"{what}: {self.beyond:,} of its {self.samples:,} samples exceed it")
 

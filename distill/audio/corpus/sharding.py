@@ -19,6 +19,7 @@ from distill.audio.corpus.shards import Manifest, Shard
 from distill.audio.corpus.writing import writing_to
 from distill.errors import CorpusError
 
+_REMEDY = "Make room there, or choose another folder for the shards."
 _DIGESTS = 16**32
 
 
@@ -55,7 +56,7 @@ def write_shards(
     skipped = [*found.skipped]
     limit = round(minutes * 60 * sample_rate)
     train, heldout = _Shards(out, "train", limit), _Shards(out, "heldout", limit)
-    with writing_to(out, "the shards", purpose="shards"), claim(out):
+    with writing_to(out, "the shards", remedy=_REMEDY), claim(out):
         encodings = _encode_all(found.candidates, sample_rate, full_scale)
         for done, (candidate, encoded) in enumerate(encodings, start=1):
             if isinstance(encoded, UnusableError):

@@ -8,12 +8,11 @@ from distill.errors import CorpusError
 
 
 @contextmanager
-def writing_to(folder: Path, what: str, *, purpose: str) -> Iterator[None]:
+def writing_to(folder: Path, what: str, *, remedy: str) -> Iterator[None]:
     """Create a folder for writing `what`. After an error, remove the created folders that are empty.
 
     Raises:
-        CorpusError: an OSError occurred. The message names `what`, and suggests another folder for the
-            `purpose`.
+        CorpusError: an OSError occurred. The message names `what`, and the `remedy`.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -27,6 +26,6 @@ def writing_to(folder: Path, what: str, *, purpose: str) -> Iterator[None]:
             raise CorpusError(
                 f"{what} cannot be written: {error.strerror}",
                 culprit=str(folder),
-                remedy=f"Make room there, or choose another folder for the {purpose}.",
+                remedy=remedy,
             ) from error
         raise

@@ -321,7 +321,7 @@ def test_a_full_disk(folder, monkeypatch):
         open_at(folder)
     assert str(error.value) == (
         f"{folder.parent / 'run' / 'cache'}: the decoded audio cannot be written: No space left on device\n"
-        "Make room there, or choose another folder for the run."
+        "Make room there, or set DISTILL_CACHE to another folder for decoded audio."
     )
     assert not (folder.parent / "run").exists()
 

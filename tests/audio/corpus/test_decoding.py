@@ -236,7 +236,9 @@ def test_the_value_of_full_scale(tmp_path):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (900, 1)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", 32768 * noise, 44100, subtype="FLOAT")
     soundfile.write(tmp_path / "b.wav", noise, 44100, subtype="PCM_16")
-    assert reason(tmp_path / "a.wav").endswith("(corpus.full_scale=32768 scales them)")
+    assert reason(tmp_path / "a.wav").endswith(
+        "(to divide them: corpus.full_scale=32768, or --full-scale of distill shard)"
+    )
     for name, tolerance in (("a.wav", 0), ("b.wav", 2**-15)):
         blocks = []
         decode(tmp_path / name, 44100, blocks.append, full_scale=32768)

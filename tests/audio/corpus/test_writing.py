@@ -8,7 +8,7 @@ from distill.errors import CorpusError
 
 def fail(folder, error, *, name="file"):
     """Write a file to a folder, none without a name, and fail."""
-    with writing_to(folder, "the sounds", purpose="run"):
+    with writing_to(folder, "the sounds", remedy="Make room."):
         assert folder.is_dir()
         if name:
             (folder / name).touch()
@@ -28,7 +28,6 @@ def test_what_is_not_empty_stays(tmp_path):
     with pytest.raises(CorpusError) as caught:
         fail(tmp_path / "folder", OSError(28, "No space left on device"))
     assert str(caught.value) == (
-        f"{tmp_path / 'folder'}: the sounds cannot be written: No space left on device\n"
-        "Make room there, or choose another folder for the run."
+        f"{tmp_path / 'folder'}: the sounds cannot be written: No space left on device\nMake room."
     )
     assert (tmp_path / "folder" / "file").exists()
