@@ -187,7 +187,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_encode(state, "", tensors), allow_nan=False)
-    write_atomically(path, sealed(save(tensors, {_STRUCTURE: structure})))
+    write_atomically(path, *sealed(save(tensors, {_STRUCTURE: structure})))
 
 
 def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
@@ -251,15 +251,15 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file atomically with `write_whole`. Missing folders are created.
+def write_atomically(path: Path, *content: bytes | memoryview) -> None:
+    """Write the parts of a file atomically with `write_whole`. Missing folders are created.
 
     Raises:
         RunError: the file cannot be written, for example because the disk is full.
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_whole(path, *content)
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401  # any state, any JSON

@@ -18,10 +18,14 @@ _ALIGNMENT = 8
 _BLOCK = 1 << 20
 
 
-def sealed(content: bytes) -> bytes:
-    """Return the content of a safetensors file that has metadata, with its checksum added to them."""
+def sealed(content: bytes) -> list[bytes | memoryview]:
+    """Return the content of a safetensors file that has metadata, with its checksum added to them.
+
+    It is returned in parts, without a copy of the tensors.
+    """
     length = int.from_bytes(content[:_LENGTH_BYTES], "little")
-    header, tensors = content[_LENGTH_BYTES:][:length], memoryview(content)[_LENGTH_BYTES + length :]
+    start = _LENGTH_BYTES + length
+    header, tensors = content[_LENGTH_BYTES:start], memoryview(content)[start:]
     before, metadata, after = header.rstrip(b" ").partition(_METADATA)
     padding = b" " * (-len(before + metadata + _BEFORE + _BLANK + b'",' + after) % _ALIGNMENT)
 
@@ -32,7 +36,7 @@ def sealed(content: bytes) -> bytes:
     hashed = hashlib.sha256()
     for part in with_checksum(_BLANK):
         hashed.update(part)
-    return b"".join(with_checksum(hashed.hexdigest().encode()))
+    return with_checksum(hashed.hexdigest().encode())
 
 
 def is_whole(path: Path) -> bool | None:

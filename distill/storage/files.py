@@ -45,8 +45,8 @@ def _kind(path: Path) -> str:
     return "is a link to nothing" if path.is_symlink() else "is not an ordinary file"
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file atomically: write a temporary file beside `path`, flush it to disk, and rename it.
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file atomically: write its content, in parts, beside `path`, flush it to disk, and rename it.
 
     After any interruption, `path` holds either the old content or the new. If the process is killed, a
     temporary file `.<number>.partial` may remain, which the search for recordings ignores. The number is
@@ -56,7 +56,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         OSError: the file cannot be written. `path` is unchanged.
     """
     with replacing(path) as file:
-        file.write(content)
+        file.writelines(content)
 
 
 @contextmanager

@@ -62,8 +62,16 @@ class Resuming:
 
         Raises:
             ConfigError: recipe.toml was changed by hand.
+            RunError: the model that the run began with is missing.
             CorpusError: the corpus was moved, renamed or removed.
         """
+        begun = draft.recipe.provenance.get("training.start", "none") != "none"
+        if state is not None and begun and not run.start.exists():
+            raise RunError(
+                "the model that the run began with is missing",
+                culprit=str(run.start),
+                remedy="Restore it from a copy, or start a new run.",
+            )
         if state is not None:
             require_recorded_options(draft, state, run, accept=self.accept_changes)
         path = draft.recipe.corpus.path

@@ -10,6 +10,8 @@ import soundfile
 import torch
 
 from distill.errors import CorpusError, InputError, RunError
+from distill.plugin.registry import Registry
+from distill.recipe import read_recipe
 from distill.storage.checkpoints import load_latest, load_state, save_checkpoint, save_state
 from distill.storage.run import Run
 from distill.training.resuming import Resuming
@@ -234,6 +236,21 @@ def test_a_state_that_is_not_whole_is_said(begun, tmp_path, name, others):
             f"{run.checkpoints}: the checkpoint of step 2 does not hold the whole state of a training run\n"
             "Restore it from a copy, or train again."
         )
+
+
+def test_the_model_that_a_run_began_with_is_needed(tmp_path, recordings):
+    """At its end, to choose how much of the training is kept: the whole message, before a step is trained."""
+    draft = read_recipe({"corpus": {"path": str(recordings)}}, Registry(discover=False), loss="recon,kl")
+    begun = attrs.evolve(draft, recipe=attrs.evolve(draft.recipe, provenance={"training.start": "base sha"}))
+    run = Run(tmp_path)
+    with pytest.raises(RunError) as caught:
+        Resuming().require_unchanged(begun, run, {"step": 1})
+    assert str(caught.value) == (
+        f"{run.start}: the model that the run began with is missing\n"
+        "Restore it from a copy, or start a new run."
+    )
+    Resuming().require_unchanged(begun, run, None)
+    Resuming().require_unchanged(draft, run, {"step": 1})
 
 
 def test_only_a_resumed_run_has_a_checkpoint():
