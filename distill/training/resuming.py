@@ -95,11 +95,14 @@ class Resuming:
         """Return the corpus in the order and split of the record, and the state.
 
         The recordings may have been moved or renamed. If others are there by now, and that is accepted, the
-        state has no held-out losses, which would not be comparable.
+        state has no held-out losses, which would not be comparable. A run without a state begins with what
+        is there.
 
         Raises:
             CorpusError: the recordings have changed, and that is not accepted.
         """
+        if state is None:
+            return corpus, None
         corpus, problem = _compared(corpus, draft, run, state)
         if not problem:
             return corpus, state
@@ -113,7 +116,7 @@ class Resuming:
         if not corpus.train.seconds:
             raise CorpusError("holds no recordings to train on", culprit=str(corpus.folder))
         warn(f"{corpus.folder}: {problem}")
-        return corpus, state and state | {"heldout_totals": [], "best": None}
+        return corpus, state | {"heldout_totals": [], "best": None}
 
     def adopt(self, run: Run, state: Mapping[str, Any] | None, *, keep: int) -> None:
         """Make the chosen checkpoint the newest. Later ones are of steps that will be repeated.
@@ -218,14 +221,14 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in _VERSIONS}
 
 
-def _compared(corpus: Corpus, draft: Draft, run: Run, state: Mapping[str, Any] | None) -> tuple[Corpus, str]:
+def _compared(corpus: Corpus, draft: Draft, run: Run, state: Mapping[str, Any]) -> tuple[Corpus, str]:
     """Return a corpus as recorded, and how it differs from what the run was trained with, if it does."""
     recorded = earlier_membership(run)
     if recorded is not None:
         corpus, changes = as_recorded(corpus, recorded, draft.recipe.corpus.heldout_fraction)
         if changes:
             return corpus, f"the recordings have changed since the run was trained: {changes}"
-    digests = {} if state is None else state.get("made_with", {}).get("corpus", {})
+    digests = state.get("made_with", {}).get("corpus", {})
     if digests and digests != attrs.asdict(Digests.of(corpus)):
         return corpus, "the recordings or their split are not those that the run was trained with"
     return corpus, ""

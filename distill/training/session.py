@@ -239,7 +239,7 @@ def _write_what_is_trained(
     if corpus.skipped:
         write_text(run.skipped, "".join(f"{each.path}: {each.reason}\n" for each in corpus.skipped))
     membership = Membership.of(corpus)
-    earlier = earlier_membership(run) if resuming else None
+    earlier = None if state is None else earlier_membership(run)
     (membership.after(earlier) if earlier else membership).write(run.split)
 
 

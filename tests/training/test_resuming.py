@@ -131,6 +131,15 @@ def test_a_changed_corpus_is_said_and_may_be_accepted(here):
     assert split() == [after, held_now, former]
 
 
+def test_a_run_without_a_checkpoint_begins_with_what_is_there(here):
+    """Nothing was trained on, so that nothing has changed."""
+    for path in (*Path("run/checkpoints").iterdir(), *Path("run").glob("*.safetensors")):
+        path.unlink()
+    next((here / "corpus").glob("*.wav")).unlink()
+    assert go_on(steps=1) == []
+    assert [len(each) for each in split()] == [2, 2, 0]
+
+
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{")])
 def test_without_the_record_of_the_split_the_digests_decide(here, damage):
     """The corpus is the same, or it is not, whose names are then unknown."""
