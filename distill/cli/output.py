@@ -14,12 +14,13 @@ class Output:
     """A text stream that calls `fail` for an `OSError` in writing.
 
     `fail` may raise another error, and does so again for what is written later. If it returns, text goes to
-    standard error from then on.
+    the stream `instead` from then on; without one, it is lost.
     """
 
-    def __init__(self, stream: TextIO, fail: Callable[[OSError], None]) -> None:
-        self.stream, self._fail = stream, fail
+    def __init__(self, stream: TextIO, fail: Callable[[OSError], None], instead: TextIO | None) -> None:
+        self.stream, self._fail, self._instead = stream, fail, instead
         self._error: OSError | None = None
+        self._lost = False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever a stream has
         return getattr(self.stream, name)
@@ -27,13 +28,15 @@ class Output:
     def write(self, text: str) -> int:
         """Write text."""
         with self._failing(text):
-            self.stream.write(text)
+            if not self._lost:
+                self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Write what is buffered."""
         with self._failing():
-            self.stream.flush()
+            if not self._lost:
+                self.stream.flush()
 
     @contextmanager
     def _failing(self, text: str = "") -> Iterator[None]:
@@ -43,13 +46,12 @@ class Output:
             yield
         except OSError as error:
             _empty(self.stream)
-            if self.stream is sys.stderr:
-                return
             self._error = error
             self._fail(error)
-            self._error, self.stream = None, sys.stderr
-            with suppress(OSError):
-                sys.stderr.write(text)
+            self._error, self._lost = None, self._instead is None
+            if self._instead is not None:
+                self.stream, self._instead = self._instead, None
+                self.write(text)
 
 
 def _empty(stream: TextIO) -> None:
@@ -86,26 +88,27 @@ def _hang_up(error: OSError) -> None:
 
 @contextmanager
 def checked_output() -> Iterator[None]:
-    """Make an error in writing standard output one message, in this context."""
-    with _output(_refuse):
+    """Make an error in writing standard output one message in this context; ignore one of standard error."""
+    with _replaced("stdout", _refuse), _replaced("stderr", lambda _: None):
         yield
 
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
     """Go on if standard output fails, in this context; stop the training as SIGHUP does if it was closed."""
-    with _output(_hang_up):
+    with _replaced("stdout", _hang_up, instead=sys.stderr):
         yield
 
 
 @contextmanager
-def _output(fail: Callable[[OSError], None]) -> Iterator[None]:
-    before = sys.stdout
-    sys.stdout = Output(before.stream if isinstance(before, Output) else before, fail)
+def _replaced(name: str, fail: Callable[[OSError], None], instead: TextIO | None = None) -> Iterator[None]:
+    before = getattr(sys, name)
+    stream = before.stream if isinstance(before, Output) else before
+    setattr(sys, name, Output(stream, fail, instead))
     try:
         yield
     finally:
-        sys.stdout = before
+        setattr(sys, name, before)
 
 
 def warn(message: str) -> None:

@@ -78,6 +78,17 @@ def test_other_commands_say_that_output_cannot_be_written(broken, capsys):
     )
 
 
+def test_a_message_that_cannot_be_written_changes_no_status(broken, monkeypatch):
+    """Where standard error is on the full disk, too, nothing can be said; the status says it."""
+    broken(errno.ENOSPC, lines=0)
+    monkeypatch.setattr(sys, "stderr", Broken(errno.ENOSPC, 0))
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 2
+    with lasting_output():
+        print("1\n2")  # noqa: T201  # as any code does
+
+
 def test_other_commands_end_where_nobody_reads(broken, capsys):
     """In silence, as commands do."""
     broken(errno.EPIPE, lines=0)
