@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from distill.training.observing import Summary as Summary
     from distill.training.observing import TrainingWarning as TrainingWarning
     from distill.training.record import Record as Record
+    from distill.training.repeating import RepeatedBatch as RepeatedBatch
+    from distill.training.repeating import repeat_batch as repeat_batch
     from distill.training.train import train as train
     from distill.views import LossInputs as LossInputs
     from distill.views import Posterior as Posterior
@@ -52,6 +54,7 @@ _HOME = {
     "Recipe": "recipe",
     "Record": "training.record",
     "Registry": "plugin.registry",
+    "RepeatedBatch": "training.repeating",
     "Run": "storage.run",
     "Signal": "views",
     "Summary": "training.observing",
@@ -62,6 +65,7 @@ _HOME = {
     "compose": "loss.composer",
     "hookimpl": "plugin.hookspecs",
     "load": "inference",
+    "repeat_batch": "training.repeating",
     "train": "training.train",
 }
 

@@ -267,6 +267,19 @@ class TrainingSettings:
     max_gradient_norm: float = field(
         default=1.0, validator=above(0, 1e30), metadata={"help": "norm to which gradients are clipped"}
     )
+    nonfinite: Literal["stop", "skip"] = field(
+        default="stop",
+        metadata={
+            "help": "at a step whose loss or gradient is not finite: stop, or skip that step and go on"
+        },
+    )
+    max_skipped: int = field(
+        default=10,
+        validator=within(1, 1_000_000),
+        metadata={
+            "help": "with nonfinite = skip: steps skipped in a row, after which one more stops the run"
+        },
+    )
     evaluations: int = field(
         default=20,
         validator=within(1, 10**6),

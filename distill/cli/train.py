@@ -41,6 +41,11 @@ _INTERRUPTED = 130
     is_flag=True,
     help="With --resume: go on although recordings or recipe.toml have changed.",
 )
+@click.option(
+    "--repeat-batch",
+    is_flag=True,
+    help="Train nothing: compute the step again at which the run in --out stopped, and show each term.",
+)
 @no_plugins_option
 def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the options above
     """Train a VAE on the recordings in the folder CORPUS, by default on a synthesized demo corpus.
@@ -52,6 +57,9 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
     """
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out with the run folder to go on with.")
+    if options.pop("repeat_batch"):
+        _repeat_batch(corpus, **options)
+        return
     for name, option in (("checkpoint", "--from"), ("accept_changes", "--accept-changes")):
         if options[name] and not options["resume"]:
             raise click.UsageError(f"{option} needs --resume.")
@@ -87,3 +95,16 @@ def _train(corpus: str | None, options: dict[str, Any]) -> None:
             registry=Registry(),
             **options,
         )
+
+
+def _repeat_batch(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # those of `train`
+    out, device = options.pop("out"), options.pop("device")
+    if out is None:
+        raise click.UsageError("--repeat-batch needs --out with the run folder that keeps the batch.")
+    if corpus is not None or any(options.values()):
+        raise click.UsageError("--repeat-batch takes the run as it is: give --out, and --device if need be.")
+
+    from distill.cli.repeating import show_repeated
+    from distill.training.repeating import repeat_batch
+
+    show_repeated(repeat_batch(out, device=device))

@@ -75,6 +75,11 @@ class ComponentName:
         return whole.get(self.kind, False)
 
     @property
+    def is_objective(self) -> bool:
+        """Whether the component is the whole objective of one trained term."""
+        return self.kind == OBJECTIVE and bool(self.term) and not self.part
+
+    @property
     def is_weighting(self) -> bool:
         """Whether the component is a weight or a weighted term."""
         return self.kind in (_WEIGHTED, _WEIGHT)

@@ -77,6 +77,14 @@ class CombinedLoss(nn.Module):
         """Return the weight of each term at a progress of 0..1, by name."""
         return {name: getattr(self.config, name).weight_at(progress) for name in self.origins}
 
+    def active_weights(self, progress: float) -> dict[str, float]:
+        """Return the weights of the terms that are computed at a progress of 0..1, by name."""
+        return {
+            name: weight
+            for name, weight in self.weights_at(progress).items()
+            if self._takes_part(name, progress)
+        }
+
     def trained_terms(self) -> dict[str, Any]:
         """Return the modules of the trained terms, by name."""
         return {name: self.terms[name] for name, term in self.origins.items() if term.spec.trained}
@@ -117,11 +125,7 @@ class CombinedLoss(nn.Module):
                 scalar or a dict of scalars, or has no gradient although the model is trained.
         """
         inputs = inputs.renewed()
-        weights = {
-            name: weight
-            for name, weight in self.weights_at(inputs.progress).items()
-            if self._takes_part(name, inputs.progress)
-        }
+        weights = self.active_weights(inputs.progress)
         with torch.autocast(inputs.device.type, enabled=False):
             results = self._results(inputs, weights)
             components = {key: value for name in weights for key, value in results[name].items()}
@@ -146,8 +150,13 @@ class CombinedLoss(nn.Module):
             TermError: The term raises an error, writes to its inputs in place, or returns something other
                 than a scalar or a dict of scalars.
         """
+        return self.unweighted_parts(name, inputs)[name]
+
+    @uncompiled
+    def unweighted_parts(self, name: str, inputs: LossInputs) -> dict[str, Tensor]:
+        """Return one unweighted term and its parts by component name, as `unweighted` does."""
         with torch.autocast(inputs.device.type, enabled=False):
-            return self._result(name, evolve(inputs.renewed(), last=True))[name]
+            return self._result(name, evolve(inputs.renewed(), last=True))
 
     def _takes_part(self, name: str, progress: float) -> bool:
         begun: bool = getattr(self.config, name).has_begun(progress)

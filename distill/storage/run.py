@@ -57,6 +57,11 @@ class Run:
         return self.folder / "baselines.safetensors"
 
     @property
+    def batch(self) -> Path:
+        """The batch of a step that was not finite, or at which a term failed, `batch.safetensors`."""
+        return self.folder / "batch.safetensors"
+
+    @property
     def split(self) -> Path:
         """The list of training and held-out recordings, `split.json`."""
         return self.folder / "split.json"

@@ -10,7 +10,10 @@ from distill.errors import ConfigError
 from distill.recipe import Draft, Recipe, differences
 from distill.storage.run import Run
 
-_TRAINING = ("steps", "minutes", "device", "keep", "learning_rate", "checkpoints", "checkpoint_minutes")
+_TRAINING = (
+    *("steps", "minutes", "device", "keep", "learning_rate", "nonfinite", "max_skipped"),
+    *("checkpoints", "checkpoint_minutes"),
+)
 _NEVER = ("model.", "representation.", "training.start")
 ACCEPT = "add --accept-changes (accept_changes=True in Python)"
 

@@ -1,7 +1,7 @@
 """The values that a training run reports, and the protocol of observers that receive them."""
 
 from pathlib import Path
-from typing import Literal, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from attrs import frozen
 
@@ -10,7 +10,7 @@ from distill.errors import InputError
 from distill.model import VAE
 from distill.recipe import Draft, Recipe
 from distill.storage.run import Run
-from distill.training.record import Record
+from distill.training.record import About, Record
 from distill.training.retention import Retention
 
 
@@ -96,9 +96,6 @@ class Summary:
         )
 
 
-About: TypeAlias = Literal["recipe", "checkpoint", "corpus", "lock", "overfitting", "metrics", "tensorboard"]
-
-
 @frozen(kw_only=True)
 class TrainingWarning:
     """A warning of a run that continues. `str()` returns the message.
@@ -109,9 +106,12 @@ class TrainingWarning:
     - `"checkpoint"`: a damaged checkpoint, or one of another version or device
     - `"corpus"`: recordings that have changed since a run was trained
     - `"lock"`: the lock that a killed process left behind
-    - `"overfitting"`: a held-out loss that keeps rising
     - `"metrics"`: damaged lines of `metrics.jsonl`
     - `"tensorboard"`: events that cannot be written
+    - `"overfitting"`: a held-out loss that keeps rising
+    - `"nonfinite"`: a step that was skipped, or a held-out loss that is not finite
+    - `"collapse"`, `"gradient"`, `"divergence"`, `"recordings"`, `"levels"`: signs of ill health, each told
+      once; `docs/reliability.md` has the rule of each
     """
 
     about: About

@@ -104,6 +104,16 @@ class Optimization:
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
         return warmup * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
 
+    def moments(self) -> dict[str, Tensor]:
+        """Return the moments of the gradients that the optimizers keep, by name."""
+        return {
+            f"{name} of weight {number} in optimizer {place}": moment
+            for place, optimizer in enumerate(self._all)
+            for number, kept in enumerate(optimizer.state.values())
+            for name, moment in kept.items()
+            if name in ("exp_avg", "exp_avg_sq")
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every optimizer."""
         own = {name: optimizer.state_dict() for name, optimizer in self.own_optimizers.items()}

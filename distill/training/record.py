@@ -1,6 +1,28 @@
-"""A record of a training run."""
+"""What a training run reports while it trains: records of the loss, and what warnings are about."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeAlias
 
 from attrs import frozen
+
+from distill.loss.components import ComponentName
+
+About: TypeAlias = Literal[
+    "recipe",
+    "checkpoint",
+    "corpus",
+    "lock",
+    "metrics",
+    "tensorboard",
+    "overfitting",
+    "nonfinite",
+    "collapse",
+    "gradient",
+    "divergence",
+    "recordings",
+    "levels",
+]
+"""What a warning is about."""
 
 
 @frozen(kw_only=True)
@@ -20,3 +42,14 @@ class Record:
     weights: dict[str, float]
     progress: float
     audio_rate: float
+
+    @classmethod
+    def of(cls, components: Mapping[str, float], **at: Any) -> Self:  # noqa: ANN401  # the other fields
+        """Return the record of components, among which are the weights of the terms."""
+        parsed = {name: ComponentName.parse(name) for name in components}
+        at |= {name: round(at[name], 3) for name in ("seconds", "audio_rate")}
+        return cls(
+            components={key: components[key] for key, name in parsed.items() if not name.is_weighting},
+            weights={name.term: components[key] for key, name in parsed.items() if name.kind == "weight"},
+            **at,
+        )

@@ -13,8 +13,7 @@ from attrs import frozen
 from distill.loss.components import weight_name
 from distill.storage.run import Run
 from distill.training.events import EventFile, Scalars, read_scalars
-from distill.training.observing import About
-from distill.training.record import Record
+from distill.training.record import About, Record
 
 _TRAIN, _HELDOUT = "train", "heldout"
 

@@ -24,9 +24,9 @@ from distill.training.building import make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
 from distill.training.finishing import finish
 from distill.training.interruption import Interrupted, Signals, Stopped
-from distill.training.observing import About, Observer, Outcome, Silent, Summary, TrainingWarning
+from distill.training.observing import Observer, Outcome, Silent, Summary, TrainingWarning
 from distill.training.reached import Reached
-from distill.training.record import Record
+from distill.training.record import About, Record
 from distill.training.recorder import Recorder, Reported
 from distill.training.resuming import Resuming, earlier_membership, made_with
 from distill.training.starting import Start, start
@@ -172,7 +172,7 @@ def _carry_out(
         corpus=corpus,
         run=run,
         report=_reporting(recorder, audience.observer, require_lock),
-        warn=partial(audience.warn, "overfitting"),
+        warn=audience.warn,
         signals=signals,
         require_lock=require_lock,
         made_with=made_with(draft.recipe, corpus),

@@ -14,27 +14,31 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from distill.audio.corpus import Corpus
-from distill.errors import DistillError, RunError, TrainingError
-from distill.loss.components import TOTAL, ComponentName
+from distill.errors import DistillError, RunError
+from distill.loss.components import TOTAL
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import save_best, save_checkpoint, save_state
 from distill.storage.run import Run
-from distill.training.batches import clip_samples, draw_clips, draw_noise, predict
+from distill.training.batches import predict
+from distill.training.breaking import break_off, require_finite_weights, skipped_in_words, stop_for
+from distill.training.drawing import Drawing
+from distill.training.health import Health
 from distill.training.heldout import HeldoutLosses
 from distill.training.interruption import Interrupted, Signals
+from distill.training.measuring import HeldoutClips
+from distill.training.nonfinite import Before, Buffers, Watch, is_finite
 from distill.training.optimization import Optimization
-from distill.training.record import Record
+from distill.training.record import About, Record
 from distill.training.window import Window
-
-_CLIPS_TO_EVALUATE = 16
+from distill.views import LossInputs
 
 T = TypeVar("T")
 
 
-class Trainer:
+class Trainer(Drawing):
     """Train a VAE on a corpus with a combined loss.
 
     `report` is called with each `Record`, `warn` with each warning. If they raise an exception, a checkpoint
@@ -54,28 +58,25 @@ class Trainer:
         corpus: Corpus,
         run: Run,
         report: Callable[[Record], None],
-        warn: Callable[[str], None],
+        warn: Callable[[About, str], None],
         signals: Signals | None = None,
         require_lock: Callable[[], None] = lambda: None,
         made_with: Mapping[str, Any] | None = None,
     ) -> None:
         self.require_lock = require_lock
-        self.settings, self.accelerator, self.corpus, self.run = settings, accelerator, corpus, run
-        self.report, self.warn, self.made_with = report, warn, made_with or {}
+        super().__init__(settings, accelerator, model, representation, corpus)
+        self.run, self.report, self.warn, self.made_with = run, report, warn, made_with or {}
         self.signals = signals or Signals()
         device = accelerator.device
-        self.vae, self.representation, self.loss = (
-            model.to(device),
-            representation.to(device),
-            loss.to(device),
-        )
-        self.clip_samples = clip_samples(settings, representation, model)
-        self.clips = torch.Generator().manual_seed(settings.seed)
-        # On the CPU, so that a run can go on with another device, and its noise is the same on each.
-        self.noise = torch.Generator().manual_seed(settings.seed)
+        self.loss = loss.to(device)
         self.optimization = Optimization(settings, accelerator, self.vae, self.loss)
         self.step, self.seconds, self.evaluations = 0, 0.0, 0
         self.heldout = HeldoutLosses()
+        self.heldout_clips = HeldoutClips(corpus.heldout, self.clip_samples, settings.seed, device)
+        self.before: Before | None = None  # of the step under way
+        self._watch = Watch(settings, device)
+        self._buffers = Buffers(self.vae, self.loss)
+        self.health = Health(self.loss, corpus, self._warn)
         self._window = Window(0, 0.0, device)
         self._unsaved: list[dict[str, Any]] = []  # the records since the last checkpoint
 
@@ -85,7 +86,9 @@ class Trainer:
         Raises:
             RunError: the state belongs to another model or loss.
             CorpusError: a shard cannot be read, or the state is from another number of processes.
-            TrainingError: the loss is not finite. The state before that step is saved.
+            TrainingError: the loss or the weights are not finite. The state before that step is saved if its
+                weights are sound, and the batch is kept.
+            TermError: a term raised an error. The state before that step is saved, and the batch kept.
             Interrupted: SIGINT, SIGTERM or SIGHUP was received. The state is saved.
             Stopped: one of them was received after the last step. The state is saved.
         """
@@ -98,12 +101,14 @@ class Trainer:
             if state is not None:
                 self._catch_up(evaluation_due=state.get("evaluation_due", False))
             while self.progress < 1:
-                self._take_step()
+                self._try_step()
                 window_ends = self.step % self.settings.log_every == 0
                 if window_ends or self.accelerator.num_processes == 1:
                     self.seconds, interrupted = self._agreed(self._elapsed, self.signals.received)
                 if window_ends or self.progress >= 1:
                     self._log(self._next_window())
+                elif self._watch.is_full:
+                    self.look()
                 if self._evaluation_is_due:
                     self._evaluate()
                 if interrupted:
@@ -140,162 +145,124 @@ class Trainer:
         if evaluation_due:
             self._evaluate()
 
+    def _try_step(self) -> None:
+        try:
+            self._take_step()
+        except Exception as error:  # noqa: BLE001  # of any term
+            break_off(self, error)
+
     def _take_step(self) -> None:
         """Train on one batch, without synchronizing with the device."""
-        drawn = self._drawn()
-        try:
-            components = self._differentiate()
-        except Exception as error:  # of a term or a shard; the model has not changed
-            self._restore_drawn(drawn)
-            self._save_after(error)
-            raise
-        ended = None if self._window.fits(components) else self._next_window(self._window.bad)
-        self._add_to_window(components)
-        self.optimization.step(self.step, self.progress, self._window.bad)
+        self.vae.train()
+        self.loss.train()
+        self.before = Before(step=self.step, progress=self.progress, **self._drawn())
+        inputs = self._predict(self.model, self.draw_clips(), self.draw_noise(), self.progress)
+        components = self.health.components(inputs)
+        components = components | self.optimization.differentiate(components)
+        ended = None if self._window.fits(components) else self._next_window()
+        skipped = self._note(self.before, components)
+        self._buffers.settle(skipped)
+        self.optimization.step(self.step, self.progress, skipped)
         self.step += 1
+        self.before = None
         if ended is not None:  # logged after the step, since a listener that raises saves a checkpoint
             self._log(ended)
 
-    def _differentiate(self) -> dict[str, Tensor]:
-        """Draw a batch and compute its gradients; return the components of the loss and the norms."""
-        self.vae.train()
-        self.loss.train()
-        waveform = self._draw_clips()
-        components = self._compute(self.model, waveform, self._draw_noise(), self.progress)
-        return components | self.optimization.differentiate(components)
-
-    def _compute(
+    def _predict(
         self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
-    ) -> dict[str, Tensor]:
-        """Reconstruct waveforms `[B, N]` and return the components of the loss."""
+    ) -> LossInputs:
+        """Reconstruct waveforms `[B, N]` and return the inputs of the loss."""
         iterations = self.settings.griffin_lim_iterations
-        inputs = predict(
-            model, self.representation, waveform, noise, iterations=iterations, progress=progress
-        )
-        return self.loss(inputs)
+        return predict(model, self.representation, waveform, noise, iterations=iterations, progress=progress)
 
-    def _draw_clips(self) -> Tensor:
-        """Draw the clips of a step that belong to this process: `[B, N]`."""
-        rows = self._share(torch.arange(self.settings.batch_size)).tolist()
-        clips = draw_clips(self.corpus.train, self.settings, self.clip_samples, self.clips, rows)
-        return self._moved(clips)
+    def _compute(self, waveform: Tensor) -> dict[str, Tensor]:
+        """Return the components of the loss of held-out clips `[B, N]`."""
+        components: dict[str, Tensor] = self.loss(self._predict(self.vae, waveform, None, 1.0))
+        return components
 
-    def _draw_noise(self) -> Tensor:
-        clips = self.settings.batch_size
-        noise = draw_noise(self.vae, self.representation, clips, self.clip_samples, self.noise)
-        return self._moved(self._share(noise))
-
-    def _moved(self, batch: Tensor) -> Tensor:
-        device = self.accelerator.device
-        # Only copies from pinned memory to CUDA are asynchronous.
-        batch = batch.pin_memory() if device.type == "cuda" else batch
-        return batch.to(device, non_blocking=True)
-
-    def _share(self, batch: Tensor) -> Tensor:
-        return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
-
-    def _next_window(self, bad: Tensor | None = None) -> Window:
+    def _next_window(self) -> Window:
         """Begin another window of steps between two records, and return the one that ends."""
         ended, device = self._window, self.accelerator.device
-        self._window = Window(self.step, self._elapsed, device, bad)
+        self._window = Window(self.step, self._elapsed, device)
         return ended
 
-    def _add_to_window(self, components: dict[str, Tensor]) -> None:
-        """Add a step to the window. From the first non-finite step on, optimizer steps are skipped."""
-        bad = (~self._window.is_finite(components)).float()
-        if self.accelerator.num_processes > 1:  # a non-finite value in one process stops all
-            bad = self.accelerator.reduce(bad, reduction="sum")
-        self._window.add(components, bad)
+    def _note(self, before: Before, components: dict[str, Tensor]) -> Tensor:
+        """Note the components of a step, and return 1 on the device if the optimizers have to skip it."""
+        bad = (~is_finite(components)).float()
+        if self.accelerator.num_processes > 1:  # a non-finite value in one process counts for all
+            bad = self.accelerator.reduce(bad, reduction="sum").clamp(max=1)
+        skipped = self._watch.add(before, components, bad)
+        self._window.add(components, skipped)
+        return skipped
+
+    def look(self) -> None:
+        """Look at the steps since the last look, and warn of skipped ones. The host waits for the device.
+
+        Raises:
+            TrainingError: a step was not finite, and may not be skipped.
+        """
+        for found in self._watch.look():
+            if found.stops:
+                stop_for(self, found)
+            if self._watch.is_told(found):
+                self._warn("nonfinite", skipped_in_words(self, found))
 
     def _log(self, window: Window) -> None:
-        """Report the means of a window. Only here does the host wait for the device."""
-        reduced = self.accelerator.reduce(window.packed(), reduction="mean")
-        bad, means, last = window.unpack(reduced.tolist())
-        if bad:
-            self._next_window()  # a run that goes on with other weights begins a new window
-            self._stop_for(last, window.first)
+        """Report the means of a window. The host waits for the device."""
+        self.look()
+        means = self.accelerator.reduce(window.means(), reduction="mean").tolist()
+        components = dict(zip(window.names, means, strict=True))
         clips = window.steps * self.settings.batch_size
         seconds_of_audio = clips * self.clip_samples / self.representation.sample_rate
-        seconds = max(self._elapsed - window.seconds, 1e-6)
-        self._report(self._record("train", means, step=window.end, audio_rate=seconds_of_audio / seconds))
-
-    def _stop_for(self, components: dict[str, float], window: int) -> None:
-        self.save()
-        culprits = [
-            f"{name}{self._origin(name)} is {value}"
-            for name, value in components.items()
-            if name != TOTAL and not math.isfinite(value) and not ComponentName.parse(name).is_weighting
-        ]
-        raise TrainingError(
-            f"the loss is not finite: {', '.join(culprits) or 'total'}",
-            culprit=f"steps {window + 1}..{self.step}",
-            remedy="The model is saved as it was before that step. Lower training.learning_rate or the "
-            "weight of that term, and go on with --resume.",
-        )
-
-    def _origin(self, component: str) -> str:
-        """Return the distribution that provides a component's term, in parentheses, or an empty string."""
-        term = ComponentName.parse(component).term
-        return f" ({self.loss.origins[term].origin})" if term in self.loss.origins else ""
+        rate = seconds_of_audio / max(self._elapsed - window.seconds, 1e-6)
+        self._report(self._record("train", components, step=window.end, audio_rate=rate))
+        self.health.recorded(components, self.progress)
 
     def _evaluate(self) -> None:
-        """Measure the loss on the same held-out clips each time, and warn if it keeps rising."""
-        means = {}
-        if self.corpus.heldout.recordings:
-            try:
-                means = self._measure()
-            except Exception as error:
-                self._save_after(error)
-                raise
-        self.evaluations += 1
-        if not means:
-            return
-        record = self._record("heldout", means, step=self.step, audio_rate=0.0)
-        if self.heldout.add(means[TOTAL], self.step):
-            self._save_best(record)
-        self._report(record)
-        warning = self.heldout.warning(self.run.folder)
-        if warning is not None:
-            self._tell(self.warn, warning)
-
-    @torch.no_grad()
-    def _measure(self) -> dict[str, float]:
-        """Return the components of the loss on held-out clips."""
+        """Measure the held-out loss, and warn if it keeps rising."""
+        self.look()
         self.vae.eval()
         self.loss.eval()
-        clips = torch.Generator().manual_seed(self.settings.seed)
-        waveform = self.corpus.heldout.draw(_CLIPS_TO_EVALUATE, self.clip_samples, clips)
-        waveform = waveform.to(self.accelerator.device)
-        components = self._compute(self.vae, waveform, noise=None, progress=1.0)
-        values = torch.stack(list(components.values())).tolist()
-        return dict(zip(components, values, strict=True))
+        try:
+            means = self.heldout_clips.measure(self._compute)
+        except Exception as error:
+            self.save_after(error)
+            raise
+        self.evaluations += 1
+        self.health.evaluated(self.evaluations)
+        if not means:
+            return
+        if self.heldout_clips.problem:
+            require_finite_weights(self)
+            self._warn("nonfinite", self.heldout_clips.problem)
+        record = self._record("heldout", means, step=self.step, audio_rate=0.0)
+        if math.isfinite(means[TOTAL]) and self.heldout.add(means[TOTAL], self.step):
+            self._save_best(record)
+        self._report(record)
+        if warning := self.heldout.warning(self.run.folder):
+            self._warn("overfitting", warning)
 
     def _record(self, split: str, components: dict[str, float], *, step: int, audio_rate: float) -> Record:
-        parsed = {name: ComponentName.parse(name) for name in components}
-        return Record(
-            step=step,
-            split=split,
-            seconds=round(self.seconds, 3),
-            components={key: components[key] for key, name in parsed.items() if not name.is_weighting},
-            weights={name.term: components[key] for key, name in parsed.items() if name.kind == "weight"},
-            progress=self._progress_at(step),
-            audio_rate=round(audio_rate, 3),
-        )
+        at = {"step": step, "split": split, "seconds": self.seconds, "progress": self._progress_at(step)}
+        return Record.of(components, **at, audio_rate=audio_rate)
 
     def _report(self, record: Record) -> None:
         if self.accelerator.is_main_process:
             self._unsaved.append(attrs.asdict(record))
             self._tell(self.report, record)
 
+    def _warn(self, about: About, message: str) -> None:
+        self._tell(lambda said: self.warn(about, said), message)
+
     def _tell(self, listener: Callable[[T], None], message: T) -> None:
         """Call a listener. If it raises an exception, save a checkpoint and raise the exception again."""
         try:
             listener(message)
         except BaseException as error:
-            self._save_after(error)
+            self.save_after(error)
             raise
 
-    def _save_after(self, error: BaseException) -> None:
+    def save_after(self, error: BaseException) -> None:
         """Save a checkpoint after an error that ends the training. If that fails, too, the error says so."""
         try:
             self.save()
@@ -306,7 +273,13 @@ class Trainer:
                 error.remedy = f"{error.remedy}\n{problem}"
 
     def save(self) -> None:
-        """Save the model, and a checkpoint from which the training continues exactly."""
+        """Save the model, and a checkpoint from which the training continues exactly.
+
+        Raises:
+            TrainingError: the loss or the weights are not finite. Nothing is written over what is there.
+        """
+        self.look()
+        require_finite_weights(self)
         if not self.accelerator.is_main_process:
             return
         self.require_lock()
@@ -322,6 +295,12 @@ class Trainer:
             state = self.state_dict()
             records = [*state["records"], attrs.asdict(record)]
             save_best(self.run.checkpoints, self.step, state | {"records": records})
+
+    def rewind(self, before: Before) -> None:
+        """Go back to the state before a step, from which on no optimizer has taken a step."""
+        self.step = before.step
+        self._restore_drawn(before.drawn())
+        self._window.rewind(before.step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of a checkpoint, from which the training continues exactly.
@@ -376,19 +355,6 @@ class Trainer:
         # Distill 0.2.0 saved no window.
         saved = state.get("window")
         self._window = Window.restored(saved, device) if saved else Window(self.step, self.seconds, device)
-
-    def _drawn(self) -> dict[str, Any]:
-        """Return the state of what random batches are drawn from."""
-        return {
-            "clips": self.clips.get_state(),
-            "noise": self.noise.get_state(),
-            "corpus": self.corpus.train.state_dict(),
-        }
-
-    def _restore_drawn(self, state: Mapping[str, Any]) -> None:
-        self.clips.set_state(state["clips"])
-        self.noise.set_state(state["noise"])
-        self.corpus.train.load_state_dict(state.get("corpus", {}))
 
     def _agreed(self, seconds: float, received: bool) -> tuple[float, bool]:  # noqa: FBT001  # of a pair
         """Return the longest time of all processes, and whether any of them received a signal."""

@@ -1,6 +1,7 @@
 """Tests of distill.training.window: means over the steps between two records."""
 
-import pytest
+import math
+
 import torch
 
 from distill.training.window import Window
@@ -14,33 +15,40 @@ def components(total, norm=1.0):
     return {"total": torch.tensor(total), "gradient_norm": torch.tensor(norm)}
 
 
+def means(window):
+    """Return the means of a window by name."""
+    return dict(zip(window.names, window.means().tolist(), strict=True))
+
+
 def test_a_window_holds_means():
-    """Of each component over its steps, without a step no number."""
+    """Of each component over its steps."""
     window = Window(4, 1.5, CPU)
     for total in (1.0, 2.0, 6.0):
         window.add(components(total), GOOD)
     assert (window.first, window.end) == (4, 7)
-    bad, means, last = window.unpack(window.packed().tolist())
-    assert (bad, means["total"], last["total"]) == (False, 3.0, 6.0)
+    assert means(window) == {"total": 3.0, "gradient_norm": 1.0}
 
 
-def test_the_first_bad_step_is_kept():
-    """What came after it is not: those steps were not taken."""
+def test_what_is_not_finite_or_skipped_is_not_in_the_mean():
+    """A monitored term may overflow now and then; a skipped step was not taken."""
     window = Window(0, 0.0, CPU)
-    for total in (1.0, float("nan"), float("inf")):
-        window.add(components(total), GOOD if total == 1 else BAD * 2)
-    bad, _, last = window.unpack(window.packed().tolist())
-    assert (bad, float(window.bad)) == (True, 1.0)
-    assert last["total"] != last["total"]
+    steps = ((1.0, math.nan, GOOD), (math.inf, math.nan, GOOD), (50.0, 2.0, BAD), (3.0, math.inf, GOOD))
+    for total, norm, skipped in steps:
+        window.add(components(total, norm), skipped)
+    assert means(window)["total"] == 2.0
+    assert math.isnan(means(window)["gradient_norm"])
+    assert window.end == 4
 
 
-@pytest.mark.parametrize(
-    ("step", "finite"),
-    [(components(1.0), True), (components(float("nan")), False), (components(1.0, float("inf")), False)],
-)
-def test_totals_and_norms_decide(step, finite):
-    """A component that is not finite makes the total so, and a gradient has a norm of its own."""
-    assert bool(Window(0, 0.0, CPU).is_finite(step)) == finite
+def test_a_window_is_wound_back():
+    """To a step after which all were skipped."""
+    window = Window(3, 0.0, CPU)
+    for total, skipped in ((1.0, GOOD), (3.0, GOOD), (math.nan, BAD), (5.0, BAD)):
+        window.add(components(total), skipped)
+    window.rewind(5)
+    assert (window.end, means(window)["total"]) == (5, 2.0)
+    window.rewind(1)
+    assert window.steps == 0
 
 
 def test_a_window_has_one_set_of_components():
@@ -64,4 +72,4 @@ def test_a_restored_window_goes_on():
     for value in values[4:]:
         restored.add(components(value), GOOD)
     assert (restored.first, restored.end, restored.seconds) == (2, 9, 1.0)
-    assert torch.equal(restored.packed(), straight.packed())
+    assert torch.equal(restored.means(), straight.means())

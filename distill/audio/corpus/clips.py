@@ -17,6 +17,21 @@ from distill.audio.corpus.samples import Samples
 
 
 @frozen(eq=False)
+class Heard:
+    """How many clips were drawn of each recording of a split, and the largest magnitude in these."""
+
+    clips: NDArray[np.int64]
+    peaks: NDArray[np.float32]
+
+    def add(self, index: int, clip: NDArray[np.float32]) -> None:
+        """Count a clip of the recording at `index`."""
+        self.clips[index] += 1
+        peak = max(clip.max(initial=0), -clip.min(initial=0))
+        if not peak <= self.peaks[index]:  # NaN, too
+            self.peaks[index] = peak
+
+
+@frozen(eq=False)
 class Split:
     """A subset of a corpus's recordings, possibly empty. `samples` is the cache of the whole corpus."""
 
@@ -25,6 +40,8 @@ class Split:
     _samples: Samples = field(repr=False)
     _lengths: Tensor = field(init=False, repr=False)
     _channels: Tensor = field(init=False, repr=False)
+    heard: "Heard" = field(init=False, repr=False)
+    """What was drawn so far."""
 
     @_lengths.default
     def _measure_lengths(self) -> Tensor:
@@ -33,6 +50,11 @@ class Split:
     @_channels.default
     def _measure_channels(self) -> Tensor:
         return torch.tensor([recording.channels for recording in self.recordings], dtype=torch.int64)
+
+    @heard.default
+    def _hear_nothing(self) -> "Heard":
+        count = len(self.recordings)
+        return Heard(np.zeros(count, np.int64), np.zeros(count, np.float32))
 
     @property
     def seconds(self) -> float:
@@ -59,6 +81,23 @@ class Split:
         clip is placed at a random position among zeros. Clips of longer recordings may extend beyond either
         end by up to a quarter, so that starts and ends are learnt, too.
         """
+        drawn = self._choose(clips, samples, generator)
+        wanted = drawn.tolist() if rows is None else drawn[list(rows)].tolist()
+        out = np.zeros((len(wanted), samples), np.float32)
+        for row, (index, channel, start) in zip(out, wanted, strict=True):
+            recording = self.recordings[index]
+            begin, end = max(start, 0), min(start + samples, recording.samples)
+            row[begin - start : end - start] = self._read(recording, begin, end)[:, channel]
+            self.heard.add(index, row)
+        return torch.from_numpy(out)
+
+    def names_of(self, clips: int, samples: int, generator: torch.Generator) -> list[str]:
+        """Return the recording of each clip that `draw` would return, without reading it."""
+        indices = self._choose(clips, samples, generator)[:, 0].tolist()
+        return [self.recordings[index].name for index in indices]
+
+    def _choose(self, clips: int, samples: int, generator: torch.Generator) -> Tensor:
+        """Draw recording, channel and start of each clip: `[B, 3]`."""
         chosen = torch.multinomial(
             self._lengths.double() ** 0.25, clips, replacement=True, generator=generator
         )
@@ -68,14 +107,7 @@ class Split:
         first = (lengths - samples).clamp(max=0) - over
         last = (lengths - samples).clamp(min=0) + over
         starts = first + _draw_below(last - first + 1, generator)
-        drawn = torch.stack([chosen, channels, starts], dim=1)
-        wanted = drawn.tolist() if rows is None else drawn[list(rows)].tolist()
-        out = np.zeros((len(wanted), samples), np.float32)
-        for row, (index, channel, start) in zip(out, wanted, strict=True):
-            recording = self.recordings[index]
-            begin, end = max(start, 0), min(start + samples, recording.samples)
-            row[begin - start : end - start] = self._read(recording, begin, end)[:, channel]
-        return torch.from_numpy(out)
+        return torch.stack([chosen, channels, starts], dim=1)
 
     def state_dict(self) -> dict[str, Any]:
         """Return an empty state, since draws depend only on the generator."""

@@ -79,11 +79,21 @@ class Stream:
             CorpusError: a shard cannot be read, or is truncated or damaged.
         """
         count = clips if rows is None else len(rows)
+        pool, own = self._pool_for(samples, generator)
+        self._drawn += count
+        return pool.draw(count, samples, own)
+
+    def names_of(self, clips: int, samples: int, generator: torch.Generator) -> list[str]:
+        """Return the recording of each clip that `draw` would return in this process."""
+        pool, own = self._pool_for(samples, generator)
+        return pool.names_of(-(-clips // self.processes), samples, own)
+
+    def _pool_for(self, samples: int, generator: torch.Generator) -> tuple[Split, torch.Generator]:
+        """Return the pool of the next clips of `samples`, and the generator for this process."""
         stay = sum(shard.frames for shard in self.shards) / len(self.shards) / samples
         pool = self._hold(int(self._drawn / max(stay, 1)))
         seed = int(torch.randint(2**62, (), generator=generator)) + self.process
-        self._drawn += count
-        return pool.draw(count, samples, torch.Generator().manual_seed(seed))
+        return pool, torch.Generator().manual_seed(seed)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the stream, which is equal in all processes."""

@@ -18,7 +18,11 @@ class RememberingTrainer(Trainer):
 
     def __init__(self, *arguments, on_record, **options):
         self.records, self.warnings, self.on_record = [], [], on_record
-        super().__init__(*arguments, **options, report=self.remember, warn=self.warnings.append)
+        super().__init__(*arguments, **options, report=self.remember, warn=self.be_warned)
+
+    def be_warned(self, _, message):
+        """Keep a warning."""
+        self.warnings.append(message)
 
     def remember(self, record):
         """Keep a record, and let the test see it as it comes."""

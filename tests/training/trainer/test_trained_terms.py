@@ -125,8 +125,7 @@ def test_an_objective_that_is_not_finite_stops_the_training(make):
     with pytest.raises(TrainingError) as caught:
         trainer.train()
     assert str(caught.value).startswith(
-        "steps 6..6: the loss is not finite: objective is nan, "
-        "objective/stumbling (stumbling-losses 1) is nan, "
+        "step 6: the loss is not finite: objective is nan, objective/stumbling (stumbling-losses 1) is nan, "
     )
     (own,) = trainer.optimization.own_optimizers.values()
     assert {float(state["step"]) for state in own.state.values()} == {1.0}

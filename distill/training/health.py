@@ -1,0 +1,239 @@
+"""The health of a training run: signs that it does not learn what it should, each told once with a remedy.
+
+Shapes: `B` clips in a batch, `D` numbers per latent frame, `T'` latent frames.
+
+Everything is measured on the device or on the host's side of a step, and looked at where a record is made, so
+that no step waits. `docs/reliability.md` lists the rules.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from distill.audio.corpus import Corpus, Split
+from distill.audio.corpus.clips import Heard
+from distill.loss.components import weighted_name
+from distill.loss.composer import CombinedLoss
+from distill.training.record import About
+from distill.training.words import listed
+from distill.views import LossInputs
+
+ACTIVE_VARIANCE = 0.01
+"""The variance of a latent number's mean from which it counts as active (Burda et al., 2016)."""
+
+COLLAPSED_SHARE = 0.05
+"""A posterior has collapsed if a smaller share of its numbers is active."""
+
+DOMINANT_SHARE = 0.95
+"""The share of the gradient from which a term leaves next to nothing to the others."""
+
+DIVERGED = 4.0
+"""The loss diverges if it is this many times as high as it was, each time over `RECORDS` records."""
+
+RECORDS = 5
+"""The number of records in a row that a rule looks at."""
+
+QUIET = 1e-4
+"""The peak, -80 dB, below which a clip is next to silent."""
+
+CLIPS_HEARD = 8
+"""The number of clips of a recording from which its peak is judged."""
+
+OVER_FULL_SCALE = 1.5
+"""The peak above which samples are scaled by mistake. Decoded MP3s exceed full scale by less."""
+
+NEVER_DRAWN_SHARE = 0.5
+"""The share of recordings that may be left out at the end without a warning."""
+
+MEASUREMENTS = 1, 2, 4, 8, 16
+"""The held-out evaluations after which the gradients of the terms are measured, as in the first step."""
+
+
+class Health:
+    """Follows a training run, and calls `warn` with each sign of ill health once."""
+
+    def __init__(self, loss: CombinedLoss, corpus: Corpus, warn: Callable[[About, str], None]) -> None:
+        self.loss, self.corpus, self._warn = loss, corpus, warn
+        self._told: set[str] = set()
+        self._collapsed = 0
+        self._latest: deque[float] = deque(maxlen=RECORDS)
+        self._lowest = math.inf
+        self._norms: dict[str, Tensor] = {}
+        self._reaching: tuple[str, ...] = ()
+        self._measured: dict[str, int] = {}
+        self._mu: Tensor | None = None
+        self._measures = True
+
+    def components(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Return the components of the loss in a training step, and measure now and then what they do."""
+        self._mu = inputs.posterior.mu.detach()
+        if not self._measures:
+            components: dict[str, Tensor] = self.loss(inputs)
+            return components
+        self._measures = False
+        components = self.loss.differentiable(inputs)
+        self._measure(components, inputs)
+        return components
+
+    def _measure(self, components: Mapping[str, Tensor], inputs: LossInputs) -> None:
+        """Measure the gradients of the weighted terms of a step, whose components have gradients.
+
+        They are taken with respect to the decoder's output and the posterior, on the graph of the step, so
+        that no term is called again.
+        """
+        outputs = tuple(each for each in inputs.prediction.sources if each.requires_grad)
+        latents = tuple(each for each in (inputs.posterior.mu, inputs.posterior.logvar) if each.requires_grad)
+        reaching = []
+        for name in self.loss.origins:
+            value = components.get(weighted_name(name))
+            if value is None or not value.requires_grad or not (outputs or latents):
+                continue
+            found = torch.autograd.grad(value, (*outputs, *latents), retain_graph=True, allow_unused=True)
+            there = [each.detach().float() for each in found if each is not None]
+            if there:
+                self._norms[name] = torch.stack([torch.linalg.vector_norm(each) for each in there]).norm()
+            if any(each is not None for each in found[: len(outputs)]):
+                reaching.append(name)
+        self._reaching = tuple(reaching)
+
+    def recorded(self, components: Mapping[str, float], progress: float) -> None:
+        """Look at what was measured since the last record. The components are means over its steps."""
+        self._look_at_loss(components)
+        self._look_at_gradients()
+        self._look_at_posterior(progress)
+        self._look_at_levels()
+
+    def evaluated(self, evaluations: int) -> None:
+        """Look at the recordings, after a number of held-out evaluations."""
+        self._measures = evaluations in MEASUREMENTS
+        train = self.corpus.train
+        if not isinstance(train, Split):
+            return
+        heard = train.heard
+        silent = (heard.clips >= CLIPS_HEARD) & (heard.peaks < QUIET)
+        if silent.any():
+            names = [train.recordings[index].name for index in silent.nonzero()[0].tolist()]
+            self._tell(
+                "recordings",
+                f"Recordings to train on that are next to silent, below -80 dB in each of at least "
+                f"{CLIPS_HEARD} clips, and so contribute nothing: {listed(names)}.\n"
+                "Take them out of the corpus, or amplify them.",
+            )
+
+    def finished(self) -> None:
+        """Look at the recordings after the last step."""
+        train = self.corpus.train
+        if not isinstance(train, Split):
+            return
+        never = (train.heard.clips == 0).nonzero()[0].tolist()
+        if len(never) > NEVER_DRAWN_SHARE * len(train.recordings):
+            names = [train.recordings[index].name for index in never]
+            self._tell(
+                "recordings",
+                f"No clip of {len(never)} of the {len(train.recordings)} recordings to train on was drawn in "
+                f"this run, and so they teach nothing: {listed(names)}.\n"
+                "Train for longer, with larger batches, or on fewer recordings.",
+                key="never drawn",
+            )
+
+    def _look_at_loss(self, components: Mapping[str, float]) -> None:
+        """Compare the loss with the weights of the end, since these may rise during the training."""
+        weights = self.loss.weights_at(1.0)
+        trained = self.loss.trained_terms()
+        value = math.fsum(
+            weights[name] * components[name]
+            for name in components
+            if name in weights and weights[name] and name not in trained and math.isfinite(components[name])
+        )
+        self._latest.append(value)
+        if len(self._latest) < RECORDS:
+            return
+        mean = math.fsum(self._latest) / RECORDS
+        if 0 < DIVERGED * self._lowest < mean:
+            self._tell(
+                "divergence",
+                f"The loss diverges: its mean over {RECORDS} records, {mean:.4g}, is more than {DIVERGED:g} "
+                f"times the lowest such mean, {self._lowest:.4g}.\n"
+                "Stop, and go on from an earlier checkpoint with a lower training.learning_rate.",
+            )
+        self._lowest = min(self._lowest, mean)
+
+    def _look_at_gradients(self) -> None:
+        if not self._norms:
+            return
+        names = [*self._norms]
+        norms = dict(zip(names, torch.stack([*self._norms.values()]).tolist(), strict=True))
+        self._norms = {}
+        for name in names:
+            if self._twice(f"none {name}", norms[name] == 0):
+                self._tell(
+                    "gradient",
+                    f"The term '{name}' has a weight and no gradient: it does not change the training.\n"
+                    f"Leave it out, or look whether its options let it: distill losses show {name}",
+                    key=f"none {name}",
+                )
+        whole = math.fsum(norms[name] for name in self._reaching)
+        if self.loss.balancer is not None or len(self._reaching) < 2 or not 0 < whole < math.inf:
+            return
+        for name in self._reaching:
+            share = norms[name] / whole
+            if self._twice(f"most {name}", share > DOMINANT_SHARE):
+                others = ", ".join(other for other in self._reaching if other != name)
+                self._tell(
+                    "gradient",
+                    f"The term '{name}' has {share:.1%} of the gradient at the decoder's output: the others "
+                    f"({others}) change next to nothing.\n"
+                    "Lower its weight, or let weights be shares: --balance gradient. To find weights for "
+                    "shares: distill losses profile",
+                    key=f"most {name}",
+                )
+
+    def _look_at_posterior(self, progress: float) -> None:
+        """Count the numbers of a latent frame whose mean varies, after the first tenth of the training."""
+        if self._mu is None or progress < 0.1:
+            return
+        mu = self._mu.float()
+        by_number = mu.transpose(0, 1).flatten(1)
+        if by_number.shape[1] < 2:
+            return
+        active = int((by_number.var(dim=1) > ACTIVE_VARIANCE).sum())
+        size = len(by_number)
+        self._collapsed = self._collapsed + 1 if active < COLLAPSED_SHARE * size else 0
+        if self._collapsed >= RECORDS:
+            self._tell(
+                "collapse",
+                f"The posterior has collapsed: {active} of {size} numbers in a latent frame vary, so that "
+                "the latents say next to nothing about a recording.\n"
+                "Lower loss.kl.weight_max, or raise loss.kl.free_bits or loss.kl.warmup_fraction.",
+            )
+
+    def _look_at_levels(self) -> None:
+        for split in (self.corpus.train, self.corpus.heldout):
+            if isinstance(split, Split):
+                self._look_at_levels_of(split, split.heard)
+
+    def _look_at_levels_of(self, split: Split, heard: Heard) -> None:
+        loud = heard.peaks > OVER_FULL_SCALE
+        if not loud.any():
+            return
+        index = int(heard.peaks.argmax())
+        self._tell(
+            "levels",
+            f"{int(loud.sum())} of the {int((heard.clips > 0).sum())} recordings heard so far exceed full "
+            f"scale, with a peak of up to {heard.peaks[index]:,.6g} in {split.recordings[index].name}. Their "
+            "clips are scaled down to a peak of 1, so that nothing is learnt of their levels.\n"
+            "Scale the recordings: divide samples in the range of 16-bit integers by 32768.",
+        )
+
+    def _twice(self, key: str, sign: bool) -> bool:  # noqa: FBT001  # the sign that is counted
+        """Return whether a sign was there in this measurement and in the one before."""
+        self._measured[key] = self._measured.get(key, 0) + 1 if sign else 0
+        return self._measured[key] >= 2
+
+    def _tell(self, sign: About, message: str, *, key: str = "") -> None:
+        if (key or sign) not in self._told:
+            self._told.add(key or sign)
+            self._warn(sign, message)
