@@ -306,10 +306,10 @@ class TrainingSettings:
 
     def rates(self, *, begun: bool) -> tuple[float, float]:
         """Return the learning rate and the encoder's factor. `begun`: the run starts from a model."""
-        rate, share = (3e-4, 0.0) if begun else (1e-3, 1.0)
+        rate, factor = (3e-4, 0.0) if begun else (1e-3, 1.0)
         return (
             rate if self.learning_rate is None else self.learning_rate,
-            share if self.encoder_rate is None else self.encoder_rate,
+            factor if self.encoder_rate is None else self.encoder_rate,
         )
 
     def augmentation(self, *, begun: bool) -> tuple[float, float]:
@@ -335,8 +335,8 @@ class TrainingSettings:
             new_code: Whether the model has smaller latents than the one it starts from. These have to be
                 learnt, so that clips are augmented.
         """
-        rate, share = self.rates(begun=begun)
+        rate, factor = self.rates(begun=begun)
         speed, mix = self.augmentation(begun=begun and not new_code)
         return evolve(
-            self, minutes=self.time_limit, learning_rate=rate, encoder_rate=share, speed=speed, mix=mix
+            self, minutes=self.time_limit, learning_rate=rate, encoder_rate=factor, speed=speed, mix=mix
         )

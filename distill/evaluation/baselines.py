@@ -170,9 +170,9 @@ def ceiling(vae: VAE, representation: MagnitudeIF) -> Answer:
 def _share(lengths: Sequence[int], budget: float) -> int:
     """Return the length to which all must be cut so that their sum does not exceed the budget."""
     for done, length in enumerate(sorted(lengths)):
-        share = budget / (len(lengths) - done)
-        if length > share:
-            return max(1, int(share))
+        allowance = budget / (len(lengths) - done)
+        if length > allowance:
+            return max(1, int(allowance))
         budget -= length
     return max(lengths, default=1)
 

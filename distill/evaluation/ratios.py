@@ -24,8 +24,8 @@ def si_sdr(reconstruction: Tensor, original: Tensor) -> Tensor:
     original gets the lower bound. The result is nan if the original is 0 throughout.
     """
     reconstruction, original = reconstruction.double(), original.double()
-    share = (reconstruction * original).sum(-1, keepdim=True) / original.square().sum(-1, keepdim=True)
-    return _decibels(share * original, reconstruction - share * original)
+    gain = (reconstruction * original).sum(-1, keepdim=True) / original.square().sum(-1, keepdim=True)
+    return _decibels(gain * original, reconstruction - gain * original)
 
 
 def level_difference(reconstruction: Tensor, original: Tensor) -> Tensor:

@@ -57,17 +57,17 @@ def mix(
     95th percentile of the `bank`.
 
     Returns:
-        The latents `[C, D, length]`, and the share `[Q, length]` of the second of the pair in each band.
+        The latents `[C, D, length]`, and the part `[Q, length]` of the second of the pair in each band.
     """
     device, amplitude = vae.device, vae.levels.amplitude
 
     def drawn(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(device)
 
-    share = _shares(vae, length, generator).to(device)
+    mixture = _mixture(vae, length, generator).to(device)
     (level_a, shape_a), (level_b, shape_b) = (vae.bands_of(_stretched(each, length)) for each in pair)
-    power = torch.lerp(amplitude(level_a).square(), amplitude(level_b).square(), share)
-    shapes = torch.lerp(shape_a, shape_b, share[..., None])
+    power = torch.lerp(amplitude(level_a).square(), amplitude(level_b).square(), mixture)
+    shapes = torch.lerp(shape_a, shape_b, mixture[..., None])
 
     level_deviation, shape_deviation = _deviations(vae, bank)
     turns = max(2, length // _TURN)
@@ -83,14 +83,14 @@ def mix(
     limits = torch.stack([_loudness(vae, each) for each in bank]).quantile(
         torch.tensor([_EXTREMES, 1 - _EXTREMES], device=device)
     )
-    wanted = torch.lerp(ends[0], ends[1], share.mean()).clamp(limits[0], limits[1])
+    wanted = torch.lerp(ends[0], ends[1], mixture.mean()).clamp(limits[0], limits[1])
     gain = wanted.exp() / (wandered.mean() + _QUIETEST)
     levels = torch.log1p((wandered * gain).sqrt() / vae.levels.floor)
-    return vae.from_bands(levels, shapes), share.cpu()
+    return vae.from_bands(levels, shapes), mixture.cpu()
 
 
-def _shares(vae: VAE, length: int, generator: torch.Generator) -> Tensor:
-    """Return the share `[Q, length]` of the second recording, which has either the low or the high bands."""
+def _mixture(vae: VAE, length: int, generator: torch.Generator) -> Tensor:
+    """Return the part `[Q, length]` of the second recording, which has either the low or the high bands."""
     numbers = torch.tensor(vae.code.counts).cumsum(0)
     places = numbers / numbers[-1].clamp(min=1)
     low, high = _CROSSINGS

@@ -243,7 +243,7 @@ def generate(
         samples = int(seconds * representation.sample_rate)
         length = vae.latent_frames(representation.frames(samples))
     channels = max(len(each.latents) for each in pair)
-    latents, share = mix(
+    latents, mixture = mix(
         vae,
         [each.latents.expand(channels, -1, -1).to(vae.device) for each in pair],
         [each.latents.to(vae.device) for each in bank],
@@ -253,6 +253,6 @@ def generate(
     )
     # A mean of two coherences is a coherence. A mono recording is expanded to fully coherent channels.
     first, second = (each.coherence.expand(channels, channels, -1) for each in pair)
-    bands = (torch.arange(representation.bins) // BAND).clamp(max=len(share) - 1)
-    coherence = torch.lerp(first, second, share.mean(dim=1)[bands].to(first.dtype))
+    bands = (torch.arange(representation.bins) // BAND).clamp(max=len(mixture) - 1)
+    coherence = torch.lerp(first, second, mixture.mean(dim=1)[bands].to(first.dtype))
     return decode(vae, representation, latents, samples, coherence)

@@ -25,8 +25,8 @@ def factor_at(points: Points, progress: float) -> float:
     for (start, before), (end, after) in pairwise(points):
         if progress < start:
             break
-        share = 1.0 if progress >= end else (progress - start) / (end - start)
-        factor = before + share * (after - before)
+        fraction = 1.0 if progress >= end else (progress - start) / (end - start)
+        factor = before + fraction * (after - before)
     return factor
 
 

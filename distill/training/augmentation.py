@@ -50,7 +50,7 @@ def augment(
         The augmented clips `[B, samples]`.
     """
     drawn = torch.rand(5, of or len(clips), 1, generator=generator)
-    turn, place, chance, share, level = drawn if rows is None else drawn[:, list(rows)]
+    turn, place, chance, amount, level = drawn if rows is None else drawn[:, list(rows)]
     if speed:
         whole = _fast_length(samples)
         lengths = [_fast_length(whole * (1 + speed) ** (2 * t - 1)) for t in turn[:, 0].tolist()]
@@ -63,7 +63,7 @@ def augment(
             clip[start : start + length] for clip, start, length in zip(clips, starts, lengths, strict=True)
         ]
         clips = _resample(parts, whole)[:, :samples]
-    mixed = clips + (chance < mix) * share * clips.roll(1, dims=0)
+    mixed = clips + (chance < mix) * amount * clips.roll(1, dims=0)
     louder = mixed * 10 ** ((2 * level - 1) * gain_db / 20)
     return louder / louder.abs().amax(dim=1, keepdim=True).clamp(min=1)
 
