@@ -15,6 +15,10 @@ from click.testing import CliRunner
 from distill.audio.corpus import write_shards
 from distill.cli import main
 from distill.config import assign, parse_assignment
+from distill.model.building import make_model, make_representation
+from distill.storage.run import Run
+from distill.training.building import make_loss
+from distill.training.devices import make_accelerator
 
 RATE = 8000
 TINY = (
@@ -150,6 +154,27 @@ def trained(tmp_path_factory, recordings, tiny, distill):
     result = distill(*words)
     assert (result.status, result.err) == (0, "")
     return SimpleNamespace(folder=folder, out=result.out)
+
+
+@pytest.fixture(scope="session")
+def assemble():
+    """Return a function that makes a trainer, of a class, from a draft, as a training run does."""
+
+    def assemble(trainer, draft, corpus, folder, **options):
+        recipe = draft.recipe
+        representation = make_representation(recipe.representation)
+        return trainer(
+            recipe.training,
+            make_accelerator(recipe.training),
+            model=make_model(recipe.model, representation, recipe.training.seed),
+            representation=representation,
+            loss=make_loss(draft, recipe.training.seed),
+            corpus=corpus,
+            run=Run(folder),
+            **options,
+        )
+
+    return assemble
 
 
 @pytest.fixture(scope="session")

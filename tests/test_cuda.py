@@ -16,7 +16,7 @@ from distill.audio.corpus import open_corpus
 from distill.cli import main
 from distill.functional import create_stft_loss
 from distill.loss.composer import compose
-from distill.model.building import make_model, make_representation
+from distill.model.building import make_model
 from distill.model.sounds import reconstruct
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -24,10 +24,7 @@ from distill.settings import ModelSettings
 from distill.spectral import transforms
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_latest
-from distill.storage.run import Run
 from distill.testing.inputs import material
-from distill.training.building import make_loss
-from distill.training.devices import make_accelerator
 from distill.training.trainer import Trainer
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -199,26 +196,15 @@ class UnwaitingTrainer(Trainer):
 
 
 @pytest.fixture
-def make(tiny_tree, recordings, tmp_path):
+def make(tiny_tree, recordings, tmp_path, assemble):
     """Make a trainer on CUDA with the tiny recipe."""
 
     def make(folder, *, precision="bfloat16", **training):
         given = {"device": "cuda", "precision": precision, "log_every": 2, **training}
         tree = {**tiny_tree, "training": tiny_tree["training"] | given}
         draft = read_recipe(tree, Registry(discover=False), loss="stft,recon,kl,waveform", balance="gradient")
-        recipe = draft.recipe
-        representation = make_representation(recipe.representation)
-        return UnwaitingTrainer(
-            recipe.training,
-            make_accelerator(recipe.training),
-            model=make_model(recipe.model, representation, recipe.training.seed),
-            representation=representation,
-            loss=make_loss(draft, recipe.training.seed),
-            corpus=open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2),
-            run=Run(tmp_path / folder),
-            report=records.append,
-            warn=print,
-        )
+        corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
+        return assemble(UnwaitingTrainer, draft, corpus, tmp_path / folder, report=records.append, warn=print)
 
     records = []
     make.records = records

@@ -4,12 +4,8 @@ import pytest
 
 from distill import TermConfig, TermSpec, hookimpl
 from distill.audio.corpus import open_corpus
-from distill.model.building import make_model, make_representation
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.storage.run import Run
-from distill.training.building import make_loss
-from distill.training.devices import make_accelerator
 from distill.training.trainer import Trainer
 
 
@@ -64,7 +60,7 @@ def corpus(recordings, cache):
 
 
 @pytest.fixture
-def make(tiny_tree, corpus, tmp_path):
+def make(tiny_tree, corpus, tmp_path, assemble):
     """Make a trainer with the tiny recipe, `recon,kl` and terms given as classes."""
 
     def make(
@@ -77,17 +73,6 @@ def make(tiny_tree, corpus, tmp_path):
         tree = {**tiny_tree, "training": tiny_tree["training"] | training}
         tree["model"] = tree["model"] | dict(model)
         draft = read_recipe(tree, registry, loss=",".join(names), balance=balance)
-        recipe = draft.recipe
-        representation = make_representation(recipe.representation)
-        return RememberingTrainer(
-            recipe.training,
-            make_accelerator(recipe.training),
-            model=make_model(recipe.model, representation, recipe.training.seed),
-            representation=representation,
-            loss=make_loss(draft, recipe.training.seed),
-            corpus=corpus,
-            run=Run(tmp_path / folder),
-            on_record=on_record,
-        )
+        return assemble(RememberingTrainer, draft, corpus, tmp_path / folder, on_record=on_record)
 
     return make
