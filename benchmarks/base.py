@@ -10,7 +10,7 @@ the learning rate falls over the last quarter of the minutes. `--write` writes t
 statistics of the code to `distill/base`.
 
 A batch of 8 clips does not keep a GPU busy; use `--batch 64`. Schedules depend on the amount of audio, not on
-the batch size. On a CPU, a training that is resumed with the same options equals an uninterrupted one.
+the batch size. On a CPU, a training run that is resumed with the same options equals an uninterrupted one.
 """
 
 import math

@@ -42,7 +42,7 @@ class Sounds:
     """A pool of synthetic sounds, `fresh` of which are replaced in each step, and all recordings.
 
     Drawing does not synchronize with the device. The content of the pool and the draws depend only on the
-    step, so that a resumed training draws the same clips as an uninterrupted one.
+    step, so that a resumed training run draws the same clips as an uninterrupted one.
     """
 
     def __init__(

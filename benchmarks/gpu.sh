@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that a machine with a GPU can tell about Distill, in one command of at most ten minutes: its tests, what
-# a step costs, a training by the command line, and for the rest of the time the training of the base model.
+# a step costs, a training run by the command line, and for the rest of the time the training of the base model.
 #
 #   benchmarks/gpu.sh --wheels               fill wheels/, here, for a machine without a network (6 MB)
 #   benchmarks/gpu.sh [options]              run, there: torch with CUDA, accelerate, attrs, click, numpy and

@@ -15,7 +15,7 @@ from distill.model import VAE, sounds
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.run import Run
 
-_NO_STATISTICS = "the run has no baselines.safetensors, which the end of a training writes"
+_NO_STATISTICS = "the run has no baselines.safetensors, which the end of a training run writes"
 _NO_RUN = "they are made of the recordings of a run, and the base model has none"
 
 

@@ -171,7 +171,7 @@ def test_a_run_without_baselines(distill, trained, corpus, tmp_path):
     ]  # fmt: skip
     assert (
         "linear code and mean spectrum: left out, since the run has no baselines.safetensors, "
-        "which the end of a training writes"
+        "which the end of a training run writes"
     ) in result.out.splitlines()
     told = json.loads(distill("evaluate", run, corpus, "--json").out)
     assert (told["linear_code"], told["mean_spectrum"]) == (None, None)

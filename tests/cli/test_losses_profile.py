@@ -180,7 +180,7 @@ def test_a_run_with_a_balancer_has_no_weights_to_be_found(
         ("stft=nan,kl=inf", "'stft' needs a share above 0, got 'nan'\n'kl' needs a share above 0, got 'inf'"),
         ("recon=1,reconstruction=2", "'reconstruction' is given twice"),
         ("kl=1", "shares need two terms or more"),
-        ("stft=1,kl=1", "'stft' has no weight at the end of a training, whatever loss.stft.weight is"),
+        ("stft=1,kl=1", "'stft' has no weight at the end of a training run, whatever loss.stft.weight is"),
         ("", "'' is no term of this loss; expected {}"),
     ],
 )

@@ -39,7 +39,7 @@ def parse_target(text: str, draft: "Draft") -> dict[str, float]:
             problems.append(f"'{terms[name].name}' is given twice")
         elif weight_per_unit(draft, terms[name].name) == 0:
             address = address_of(draft, terms[name].name)
-            problems.append(f"'{name}' has no weight at the end of a training, whatever {address} is")
+            problems.append(f"'{name}' has no weight at the end of a training run, whatever {address} is")
         else:
             shares[terms[name].name] = share
     if len(shares) < 2 and not problems:
@@ -65,7 +65,7 @@ def address_of(draft: "Draft", name: str) -> str:
 
 
 def weight_per_unit(draft: "Draft", name: str) -> float:
-    """Return the weight that a term has at the end of a training if the option that sets it is 1."""
+    """Return the weight that a term has at the end of a training run if the option that sets it is 1."""
     config = getattr(draft.recipe.loss, name)
     value = getattr(config, config.weight_option)
     if value == 0:
