@@ -28,7 +28,8 @@ class HeldoutLosses:
     def warning(self, folder: Path) -> str | None:
         """Return a warning if the losses keep rising. It offers the best checkpoint of the run folder."""
         last = self.totals[-_RISES_THAT_WARN - 1 :]
-        if len(last) <= _RISES_THAT_WARN or any(before >= after for before, after in pairwise(last)):
+        # NaN has not risen, and nothing has risen from it.
+        if len(last) <= _RISES_THAT_WARN or not all(before < after for before, after in pairwise(last)):
             return None
         return (
             f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
