@@ -52,6 +52,18 @@ class CorpusError(DistillError):
     """A corpus that does not exist, has no readable audio, or changed while it was read."""
 
 
+class UnaskedError(CorpusError):
+    """A corpus at a URL that a recipe names, and that the user did not give.
+
+    `url` is the URL. A recipe may be a stranger's, and does not decide what this machine fetches.
+    """
+
+    def __init__(self, url: str, *, culprit: str, remedy: str) -> None:
+        problem = f"its corpus is at {url}, which the recipe names and you did not give"
+        super().__init__(problem, culprit=culprit, remedy=remedy)
+        self.url = url
+
+
 class RunError(DistillError):
     """A folder that is not a run, already is a run, or cannot be written or read."""
 

@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from distill.cli import completion
-from distill.cli.options import checkpoint_option, no_plugins_option, refine_option
+from distill.cli.options import agrees_to_fetch, checkpoint_option, no_plugins_option, refine_option
+
+if TYPE_CHECKING:
+    from distill.evaluation.table import Table
 
 
 @click.command(short_help="Measure a model and baselines.")
@@ -52,19 +56,29 @@ def evaluate(
     from rich.console import Console
 
     from distill.cli.measurements import evaluation_progress
+    from distill.errors import UnaskedError
     from distill.inference import load
     from distill.storage.run import Run
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
     model = load(Run(run), checkpoint=checkpoint)
-    with evaluation_progress(Console(stderr=True)) as on_progress:
-        table = model.evaluate(
-            corpus,
-            heldout=heldout,
-            loss=loss,
-            visqol=not no_visqol,
-            refinements=refinements,
-            on_progress=on_progress,
-        )
+
+    def measure(corpus: str | None) -> "Table":
+        with evaluation_progress(Console(stderr=True)) as on_progress:
+            return model.evaluate(
+                corpus,
+                heldout=heldout,
+                loss=loss,
+                visqol=not no_visqol,
+                refinements=refinements,
+                on_progress=on_progress,
+            )
+
+    try:
+        table = measure(corpus)
+    except UnaskedError as error:
+        if not agrees_to_fetch(error.url):
+            raise
+        table = measure(error.url)
     click.echo(json.dumps(table.to_dict(), indent=1) if as_json else table.as_text(files))

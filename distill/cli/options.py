@@ -1,6 +1,8 @@
 """Options shared by several commands."""
 
 import math
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,18 @@ no_plugins_option = click.option(
     callback=_leave_plugins_out,
     help="Load no installed plugins, only built-in terms.",
 )
+
+
+def agrees_to_fetch(url: str) -> bool:
+    """Return whether the user, asked on a terminal, agrees to a URL that a recipe names."""
+    return _on_a_terminal() and click.confirm(
+        f"The recipe names a corpus at {url!r}. Fetch it from there?", err=True
+    )
+
+
+def _on_a_terminal() -> bool:
+    launched = "LOCAL_RANK" in os.environ  # by torchrun, as one of several processes
+    return not launched and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def corpus_path(corpus: str) -> str:

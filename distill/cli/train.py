@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from distill.cli import completion
-from distill.cli.options import balance_option, corpus_path, loss_option, no_plugins_option, set_option
+from distill.cli.options import (
+    agrees_to_fetch,
+    balance_option,
+    corpus_path,
+    loss_option,
+    no_plugins_option,
+    set_option,
+)
 from distill.cli.output import lasting_output
 from distill.settings import DEFAULT_MINUTES
 
@@ -78,6 +85,17 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
 
 
 def _train(corpus: str | None, options: dict[str, Any]) -> None:
+    from distill.errors import UnaskedError
+
+    try:
+        _train_once(corpus, dict(options))
+    except UnaskedError as error:
+        if not agrees_to_fetch(error.url):
+            raise
+        _train_once(error.url, dict(options))
+
+
+def _train_once(corpus: str | None, options: dict[str, Any]) -> None:
     from rich.console import Console
 
     from distill.cli.display import Display

@@ -21,7 +21,7 @@ from distill.audio.corpus import (
 )
 from distill.audio.corpus.membership import Membership
 from distill.config import structure
-from distill.errors import CorpusError, RunError
+from distill.errors import CorpusError, RunError, UnaskedError
 from distill.settings import ARRAYS, CorpusSettings
 from distill.storage.run import Run
 
@@ -171,6 +171,12 @@ def _corpus_of(run: Run | None, cache: Path) -> str:
             "the corpus of the run was given as arrays, in Python, and is missing",
             culprit=str(run.folder) if run else "",
             remedy=_OTHERS_OR_ARRAYS,
+        )
+    if "://" in location:
+        raise UnaskedError(
+            location,
+            culprit=str(run.folder) if run else "",
+            remedy=f"If you trust it, give it yourself: distill evaluate RUN {location}",
         )
     if not is_sharded(location) and not Path(location).exists():
         raise CorpusError(

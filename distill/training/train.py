@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from distill.arguments import checkpoint_like, optional_callable, options_by_address, path_like
 from distill.config import load_toml, unstructure
-from distill.errors import ConfigError, InputError, RunError
+from distill.errors import ConfigError, InputError, RunError, UnaskedError
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
@@ -99,7 +99,8 @@ def train(
     Raises:
         ConfigError: an option is unknown or its value is not valid.
         TermError: a term or the balancer is unknown, ambiguous or broken, or does not return a loss.
-        CorpusError: the corpus does not exist, or holds no usable audio.
+        CorpusError: the corpus does not exist, holds no usable audio, or is at a URL that only the recipe
+            names.
         RunError: `out` is not empty, or is not a run that can be resumed; another process is training in it;
             something that was passed in Python must be passed again; or the folder cannot be written.
         InputError: the arguments contradict each other.
@@ -244,6 +245,8 @@ def _draft(
     if resume:
         recorded = read_recipe(base, registry, specs=specs).recipe
         require_same_options(draft, recorded, run, accept=accept_changes)
+    if not any(address == "corpus.path" for address, _ in assignments):
+        _require_no_url(draft.recipe.corpus.path, str(run.folder) if resume else "recipe")
     return _with_place(draft)
 
 
@@ -254,6 +257,17 @@ def _with_place(draft: Draft) -> Draft:
         return draft
     corpus = evolve(draft.recipe.corpus, path=str(Path(path).resolve()))
     return evolve(draft, recipe=evolve(draft.recipe, corpus=corpus))
+
+
+def _require_no_url(path: str | None, culprit: str) -> None:
+    """Check that a corpus that only a recipe names is on this machine.
+
+    Raises:
+        UnaskedError: it is at a URL.
+    """
+    if path is not None and "://" in path:
+        remedy = f"If you trust it, give it yourself as the corpus: {path}"
+        raise UnaskedError(path, culprit=culprit, remedy=remedy)
 
 
 def _tree(recipe: Recipe | Mapping[str, Any] | StrPath) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _draft(
 ) -> "Draft":
     """Return the recipe to measure: that of the run, restricted to the given terms, or a new one."""
     from distill.config import parse_assignment
-    from distill.errors import ConfigError
+    from distill.errors import ConfigError, UnaskedError
     from distill.recipe import differences, read_recipe
 
     tree = run.read_recipe() if run else {}
@@ -80,6 +80,10 @@ def _draft(
     given = [] if corpus is None else [("corpus.path", corpus_path(corpus))]
     given += map(parse_assignment, assignments)
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
+    path = draft.recipe.corpus.path
+    if run and path is not None and "://" in path and all(address != "corpus.path" for address, _ in given):
+        remedy = f"If you trust it, give it yourself: distill losses profile {path} --run ..."
+        raise UnaskedError(path, culprit=str(run.folder), remedy=remedy)
     if run:
         changed = differences(draft.recipe, read_recipe(tree, registry, loss=loss).recipe)
         changed = [path for path in changed if path.startswith(("model.", "representation."))]
