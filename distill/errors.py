@@ -84,6 +84,14 @@ class InputError(DistillError):
     """An argument of a type or value that a function does not accept."""
 
 
+class InvalidValueError(InputError, ValueError):
+    """A value that a class or function does not accept. It is a `ValueError`, too."""
+
+
+class InvalidTypeError(InputError, TypeError):
+    """An argument of a type that a class or function does not accept. It is a `TypeError`, too."""
+
+
 class TrainingError(DistillError):
     """A training run with valid input that cannot continue: for example, the loss is not finite."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import Attribute, evolve, field, frozen, validators
 
 from distill.config.bounds import above, within
+from distill.config.validated import Validated
 
 DEFAULT_MINUTES = 10.0
 """The default length of a training run, if neither minutes nor steps are set."""
@@ -31,15 +32,16 @@ _MOST_WIDTH, _MOST_EXPANSION, _MOST_BLOCKS = 4096, 16, 64
 _MOST_OVERLAP = 64
 """The largest n_fft / hop: how many frames hold each sample."""
 
-_MOST_PHASES = 8192 * 4097
-"""The most phases of bins' centres until these repeat, which the representation holds: 134 MB."""
+MOST_FFT = 65_536
+MOST_PHASES = 8192 * 4097
+"""Bounds of n_fft, and of the phases of bins' centres until these repeat, which take 134 MB."""
 
 _TEN_YEARS = 5_260_000.0
 """In minutes."""
 
 
 @frozen(kw_only=True)
-class RepresentationSettings:
+class RepresentationSettings(metaclass=Validated):
     """How a waveform is turned into magnitude and instantaneous frequency."""
 
     sample_rate: int = field(
@@ -49,7 +51,7 @@ class RepresentationSettings:
     )
     n_fft: int = field(
         default=2048,
-        validator=within(16, 65_536),
+        validator=within(16, MOST_FFT),
         metadata={"help": "samples in a frame; an even number"},
     )
     hop: int = field(
@@ -72,7 +74,7 @@ class RepresentationSettings:
             raise ValueError(
                 f"n_fft must be at most {_MOST_OVERLAP} times the hop: n_fft = {self.n_fft}, hop = {self.hop}"
             )
-        if self.n_fft // math.gcd(self.n_fft, self.hop) * (self.n_fft // 2 + 1) > _MOST_PHASES:
+        if self.n_fft // math.gcd(self.n_fft, self.hop) * (self.n_fft // 2 + 1) > MOST_PHASES:
             raise ValueError(
                 "n_fft above 8192 must share a larger factor with the hop, such as a power of 2: "
                 f"n_fft = {self.n_fft}, hop = {self.hop}"
@@ -88,7 +90,7 @@ def _block_counts(_: object, attribute: "Attribute[tuple[int, ...]]", counts: tu
 
 
 @frozen(kw_only=True)
-class ModelSettings:
+class ModelSettings(metaclass=Validated):
     """The size of the VAE and of its latents."""
 
     code: Literal["rich", "compact"] = field(
@@ -128,7 +130,7 @@ class ModelSettings:
 
 
 @frozen(kw_only=True)
-class CorpusSettings:
+class CorpusSettings(metaclass=Validated):
     """The recordings, and the share of them that is held out."""
 
     path: str | None = field(
@@ -161,7 +163,7 @@ class CorpusSettings:
 
 
 @frozen(kw_only=True)
-class TrainingSettings:
+class TrainingSettings(metaclass=Validated):
     """The options of the training run."""
 
     minutes: float | None = field(

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +11,7 @@ import attrs
 import pluggy
 from attrs import field, frozen, validators
 
+from distill.config.validated import Validated
 from distill.plugin import schedules
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @frozen(kw_only=True)
-class BaseTermConfig(ABC):
+class BaseTermConfig(metaclass=Validated):
     """The options of a term whose weight has a name of its own, such as `weight_max` of `kl`.
 
     `weight_option` is the name of that option. `weight_at` must be proportional to its value.
@@ -132,7 +133,7 @@ def _have_reasons(_: object, attribute: "attrs.Attribute[Any]", waivers: Mapping
 
 
 @frozen(kw_only=True)
-class TermSpec:
+class TermSpec(metaclass=Validated):
     """The specification of a loss term, as a plugin registers it.
 
     Attributes:
@@ -184,12 +185,12 @@ class TermSpec:
 
 
 @frozen(kw_only=True)
-class BalancerConfig:
+class BalancerConfig(metaclass=Validated):
     """The options of a balancer: subclass it as `TermConfig` is subclassed."""
 
 
 @frozen(kw_only=True)
-class BalancerSpec:
+class BalancerSpec(metaclass=Validated):
     """The specification of a balancer, as a plugin registers it. It is chosen with `--balance`.
 
     `build` is called with the config and the names of the terms; it may be an import string. It returns an

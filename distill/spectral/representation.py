@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.errors import ShapeError
+from distill.arguments import finite_number, whole_number
+from distill.errors import InvalidValueError, ShapeError
+from distill.settings import MOST_FFT, MOST_PHASES
 from distill.spectral.plain import at_least_float32
 from distill.spectral.transforms import analyse, angle, floored_magnitude, magnitude, synthesize
 
@@ -36,6 +38,9 @@ class MagnitudeIF(nn.Module):
         n_fft: The samples in a frame.
         hop: The samples between frames, at most n_fft / 2.
         floor: The amplitude below which the log-magnitude becomes linear.
+
+    Raises:
+        InvalidValueError: An argument is out of bounds.
     """
 
     _turns: Tensor
@@ -44,8 +49,7 @@ class MagnitudeIF(nn.Module):
         self, sample_rate: int = 44_100, n_fft: int = 2048, hop: int = 512, floor: float = 1e-6
     ) -> None:
         super().__init__()
-        if not 0 < 2 * hop <= n_fft:
-            raise ValueError(f"hop must be within 1..n_fft / 2 = {n_fft // 2} for an exact inverse: {hop}")
+        _require_valid(sample_rate, n_fft, hop, floor)
         self.sample_rate, self.n_fft, self.hop, self.floor = sample_rate, n_fft, hop, floor
         self.bins = n_fft // 2 + 1
         # The sum of a Hann window is n_fft / 2; a sine of amplitude 1 splits it between bins k and -k.
@@ -105,7 +109,7 @@ class MagnitudeIF(nn.Module):
             )
         held = self.samples(spectrogram.shape[-1])
         length = held if length is None else length
-        if length > held:
+        if not 0 <= length <= held:
             raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
         centres = self._centres(spectrogram.shape[-1], spectrogram.device)
         return self._in_parts(
@@ -176,8 +180,10 @@ class MagnitudeIF(nn.Module):
         when a module that contains this one is cast.
         """
         frames = torch.arange(self.n_fft // math.gcd(self.n_fft, self.hop), device=device)
-        turns = frames[:, None] * torch.arange(self.bins, device=device) * (2 * self.hop)
-        return ((turns + self.n_fft) % (2 * self.n_fft) - self.n_fft).int()
+        advances = (frames * self.hop) % self.n_fft
+        turns = advances[:, None] * torch.arange(self.bins, device=device)
+        # In place, since the integers of 64 bits are most of the memory.
+        return turns.mul_(2).add_(self.n_fft).remainder_(2 * self.n_fft).sub_(self.n_fft).int()
 
     def _centres(self, frames: int, device: torch.device) -> Tensor:
         """Return the phase of each bin's centre at each frame, in units of pi, in [-1, 1): `[T, F]`."""
@@ -187,6 +193,27 @@ class MagnitudeIF(nn.Module):
         wide = torch.float32 if device.type == "mps" else torch.float64
         period = self._turns.to(wide) / self.n_fft
         return period.repeat(-(-frames // len(period)), 1)[:frames]
+
+
+def _require_valid(sample_rate: int, n_fft: int, hop: int, floor: float) -> None:
+    """Require the parameters of a representation that has an inverse and fits into memory.
+
+    Raises:
+        InputError: A parameter is not a number of its kind.
+        InvalidValueError: A parameter is out of bounds.
+    """
+    whole_number(sample_rate, culprit="sample_rate", least=1)
+    whole_number(n_fft, culprit="n_fft", least=2, below=MOST_FFT + 1)
+    whole_number(hop, culprit="hop")
+    if not 0 < 2 * hop <= n_fft:
+        raise InvalidValueError(f"hop must be within 1..n_fft / 2 = {n_fft // 2} for an exact inverse: {hop}")
+    if n_fft // math.gcd(n_fft, hop) * (n_fft // 2 + 1) > MOST_PHASES:
+        raise InvalidValueError(
+            "n_fft above 8192 must share a larger factor with the hop, such as a power of 2: "
+            f"{n_fft} and {hop}"
+        )
+    if finite_number(floor, culprit="floor") <= 0:
+        raise InvalidValueError(f"floor must be above 0: {floor}")
 
 
 def wrapped(difference: Tensor) -> Tensor:

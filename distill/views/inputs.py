@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from attrs import evolve, field, frozen, validators
+from attrs import Attribute, evolve, field, frozen
 from torch import Tensor
 
 from distill.config import suggest
-from distill.errors import InputError, ShapeError, TermError
+from distill.errors import InputError, InvalidValueError, ShapeError, TermError
 from distill.views.posterior import Posterior
 from distill.views.signal import Signal, View, version
 from distill.views.uncompiled import made_uncompiled, uncompiled
@@ -24,6 +24,11 @@ def _mapping_of_names(extras: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(extras, Mapping) and all(isinstance(name, str) for name in extras):
         return dict(extras)
     raise InputError(f"extras must be a mapping of names to values: got {extras!r}", culprit="LossInputs")
+
+
+def _is_share(_: object, attribute: "Attribute[float]", progress: float) -> None:
+    if not 0 <= progress <= 1:
+        raise InvalidValueError(f"'{attribute.name}' must be within 0..1: {progress!r}")
 
 
 @made_uncompiled
@@ -47,7 +52,7 @@ class LossInputs:
     prediction: Signal
     target: Signal
     _posterior: Posterior | None = None
-    progress: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+    progress: float = field(default=0.0, validator=_is_share)
     extras: Mapping[str, Any] = field(factory=dict, converter=_mapping_of_names)
     last: bool = False
     _channels: int = 1

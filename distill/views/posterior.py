@@ -5,10 +5,10 @@ Shapes: `B` batch, `D` latent size, `T'` latent frames.
 
 from typing import Literal
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen
 from torch import Tensor
 
-from distill.errors import InputError, ShapeError
+from distill.errors import InputError, InvalidValueError, ShapeError
 from distill.spectral.plain import at_least_float32
 from distill.views.uncompiled import made_uncompiled
 
@@ -23,6 +23,11 @@ def _to_float(parameter: Tensor) -> Tensor:
         remedy="Codes of a quantizer have no mean and no variance: leave out terms of the posterior, and "
         'pass them to a term that uses them: LossInputs(..., extras={"codes": codes}).',
     )
+
+
+def _is_layout(_: object, attribute: "Attribute[str | None]", layout: str | None) -> None:
+    if layout not in {None, "BDT", "BTD"}:
+        raise InvalidValueError(f"'{attribute.name}' must be in [None, 'BDT', 'BTD'] (got {layout!r})")
 
 
 @made_uncompiled
@@ -46,7 +51,7 @@ class Posterior:
 
     mu: Tensor = field(converter=_to_float)
     logvar: Tensor = field(converter=_to_float)
-    layout: Literal["BDT", "BTD"] | None = field(default=None, validator=validators.in_([None, "BDT", "BTD"]))
+    layout: Literal["BDT", "BTD"] | None = field(default=None, validator=_is_layout)
 
     def __attrs_post_init__(self) -> None:
         if self.logvar.shape != self.mu.shape or self.mu.ndim not in (2, 3):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from distill.errors import InputError, ShapeError
+from distill.settings import HIGHEST_RATE
 from distill.spectral.representation import MagnitudeIF
 
 SAMPLE_RATE = 44_100
@@ -50,9 +51,11 @@ def representation_at(sample_rate: int, device: torch.device) -> MagnitudeIF:
     scale) at other rates. The hop is a quarter of a frame.
 
     Raises:
-        InputError: The rate is not a whole number of Hz, 1000 or more.
+        InputError: The rate is not a whole number of Hz, 1000 to 768000.
     """
-    if not isinstance(sample_rate, int) or sample_rate < _SLOWEST:
-        raise InputError(f"sample_rate must be a whole number of Hz, {_SLOWEST} or more: got {sample_rate!r}")
+    if not isinstance(sample_rate, int) or not _SLOWEST <= sample_rate <= HIGHEST_RATE:
+        raise InputError(
+            f"sample_rate must be a whole number of Hz, {_SLOWEST} to {HIGHEST_RATE}: got {sample_rate!r}"
+        )
     n_fft = 2 ** round(math.log2(_N_FFT * sample_rate / SAMPLE_RATE))
     return MagnitudeIF(sample_rate, n_fft, n_fft // 4).to(device)

@@ -55,7 +55,9 @@ class Recipe:
 
 
 numbers = st.floats(allow_nan=False)
-views = st.builds(View, n_fft=st.integers(-(2**63), 2**63 - 1), window=st.none() | st.integers())
+views = st.builds(
+    View, n_fft=st.integers(-(2**63), 2**63 - 1), window=st.none() | st.integers(-(2**63), 2**63 - 1)
+)
 terms = st.builds(
     Term,
     weight=numbers,

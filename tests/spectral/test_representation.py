@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.errors import ShapeError
+from distill.errors import DistillError, ShapeError
 from distill.spectral.representation import MagnitudeIF, wrapped
 
 SIZES = [(2048, 512), (1024, 256), (512, 256), (300, 100), (64, 16), (37, 11), (2, 1)]
@@ -367,6 +367,30 @@ def test_a_hop_that_loses_samples_is_refused(hop):
         ValueError, match=f"^hop must be within 1..n_fft / 2 = 32 for an exact inverse: {hop}$"
     ):
         MagnitudeIF(44_100, 64, hop)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"n_fft": 2**30, "hop": 2**28}, f"n_fft: must be below 65537, got {2**30}"),
+        ({"n_fft": 64.0}, "n_fft: expected a whole number, got 64.0"),
+        (
+            {"n_fft": 65_536, "hop": 16_383},
+            (
+                "n_fft above 8192 must share a larger factor with the hop, such as a power of 2: "
+                "65536 and 16383"
+            ),
+        ),
+        ({"sample_rate": 0}, "sample_rate: must be at least 1, got 0"),
+        ({"floor": 0.0}, "floor must be above 0: 0.0"),
+        ({"floor": float("nan")}, "floor: expected a finite number, got nan"),
+    ],
+)
+def test_what_is_no_representation_is_refused(arguments, problem):
+    """The whole message, as of every error that can be corrected, before anything is allocated."""
+    with pytest.raises(DistillError) as caught:
+        MagnitudeIF(**arguments)
+    assert str(caught.value) == problem
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (1, 0), (1, 1, 5)])

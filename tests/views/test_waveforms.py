@@ -130,5 +130,5 @@ def test_what_is_no_waveform_is_refused():
     )
     for rate in (44_100.0, 999, "44100"):
         assert refused(InputError, loss, prediction, target, sample_rate=rate) == (
-            f"sample_rate must be a whole number of Hz, 1000 or more: got {rate!r}"
+            f"sample_rate must be a whole number of Hz, 1000 to 768000: got {rate!r}"
         )
