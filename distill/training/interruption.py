@@ -11,6 +11,9 @@ from typing import Any, Self
 from distill.storage.run import Run
 
 _ONE_SIGNAL_SECONDS = 1.0
+_SECONDS_FOR_A_STEP = 4.0
+"""So long after a signal, the step under way is cut short, if that is possible."""
+
 _SECONDS_TO_FINISH = 7.0
 """So long after a signal, results are still computed. To write them and to end takes the rest of 10 s."""
 
@@ -40,8 +43,9 @@ class Stopped(KeyboardInterrupt):
 class Signals:
     """The receipt of SIGINT, SIGTERM and SIGHUP, as a context manager.
 
-    The first signal raises `Stopped` at once or, within `noting`, is noted. A later one is treated as it
-    would be outside this context. Signals within one second count as one, since a launcher and its cluster
+    The first signal raises `Stopped` at once or, within `noting`, is noted. Within `cuttable`, it is raised
+    after a few seconds, so that a step that hangs cannot swallow it. A later signal is treated as it would be
+    outside this context. Signals within one second count as one, since a launcher and its cluster
     may both forward the same signal. A SIGHUP that the process ignores, as under nohup, stays ignored.
 
     Outside the main thread, where Python handles no signals, this context does nothing.
@@ -50,6 +54,7 @@ class Signals:
     def __init__(self) -> None:
         self._first: float | None = None
         self._raising = True
+        self._cuttable = self._late = False
         self._before: dict[int, Any] = {}
 
     @property
@@ -85,7 +90,25 @@ class Signals:
             self._raising = True
         self.check()
 
+    @contextmanager
+    def cuttable(self) -> Iterator[None]:
+        """Cut this context short, within `noting`, if it goes on for seconds after a signal.
+
+        Raises:
+            Stopped: it was cut short.
+        """
+        self._cuttable = True
+        try:
+            yield
+        finally:
+            self._cuttable = False
+
     def _receive(self, number: int, _: FrameType | None) -> None:
+        if self._late:
+            self._late = False
+            if self._cuttable:
+                raise Stopped
+            return
         now = time.monotonic()
         if self._first is not None:
             if now - self._first > _ONE_SIGNAL_SECONDS:
@@ -95,6 +118,15 @@ class Signals:
         self._first = now
         if self._raising:
             raise Stopped
+        timer = threading.Timer(_SECONDS_FOR_A_STEP, self._remind, [number])
+        timer.daemon = True
+        timer.start()
+
+    def _remind(self, number: int) -> None:
+        """Have the main thread receive a signal again, unless the context has ended."""
+        if self._before:
+            self._late = True
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

@@ -6,7 +6,8 @@ Shapes: `B` clips in a batch, `N` samples.
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NoReturn, TypeVar
 
 import attrs
 import torch
@@ -27,7 +28,7 @@ from distill.training.breaking import break_off, require_finite_weights, skipped
 from distill.training.drawing import Drawing
 from distill.training.health import Health
 from distill.training.heldout import HeldoutLosses
-from distill.training.interruption import Interrupted, Signals
+from distill.training.interruption import Interrupted, Signals, Stopped
 from distill.training.measuring import HeldoutClips
 from distill.training.nonfinite import Before, Buffers, Watch, is_finite
 from distill.training.optimization import Optimization
@@ -112,8 +113,7 @@ class Trainer(Drawing):
                 if self._evaluation_is_due:
                     self._evaluate()
                 if interrupted:
-                    self.save()
-                    raise Interrupted(self.run, self.step)
+                    self._end_interrupted()
                 if self.seconds - saved > 60 * self.settings.checkpoint_minutes:
                     saved = self.seconds
                     self.save()
@@ -148,6 +148,8 @@ class Trainer(Drawing):
     def _try_step(self) -> None:
         try:
             self._take_step()
+        except Stopped:
+            self._end_interrupted()
         except Exception as error:  # noqa: BLE001  # of any term
             break_off(self, error)
 
@@ -156,9 +158,10 @@ class Trainer(Drawing):
         self.vae.train()
         self.loss.train()
         self.before = Before(step=self.step, progress=self.progress, **self._drawn())
-        inputs = self._predict(self.model, self.draw_clips(), self.draw_noise(), self.progress)
-        components = self.health.components(inputs)
-        components = components | self.optimization.differentiate(components)
+        with self._cuttable():
+            inputs = self._predict(self.model, self.draw_clips(), self.draw_noise(), self.progress)
+            components = self.health.components(inputs)
+            components = components | self.optimization.differentiate(components)
         ended = None if self._window.fits(components) else self._next_window()
         skipped = self._note(self.before, components)
         self._buffers.settle(skipped)
@@ -167,6 +170,18 @@ class Trainer(Drawing):
         self.before = None
         if ended is not None:  # logged after the step, since a listener that raises saves a checkpoint
             self._log(ended)
+
+    def _cuttable(self) -> AbstractContextManager[None]:
+        """Return a context that a signal cuts short, unless other processes would wait for this one."""
+        return self.signals.cuttable() if self.accelerator.num_processes == 1 else nullcontext()
+
+    def _end_interrupted(self) -> NoReturn:
+        """Save the state, without the step that was cut short, if one was."""
+        if self.before is not None:
+            self.rewind(self.before)
+            self._buffers.settle(torch.ones((), device=self.accelerator.device))
+        self.save()
+        raise Interrupted(self.run, self.step)
 
     def _predict(
         self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
@@ -224,7 +239,10 @@ class Trainer(Drawing):
         self.vae.eval()
         self.loss.eval()
         try:
-            means = self.heldout_clips.measure(self._compute)
+            with self._cuttable():
+                means = self.heldout_clips.measure(self._compute)
+        except Stopped:
+            self._end_interrupted()
         except Exception as error:
             self.save_after(error)
             raise

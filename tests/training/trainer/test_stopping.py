@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -264,6 +265,42 @@ def test_a_term_that_raises_loses_no_step(make):
     assert trainer.recorded() + resumed.recorded() == straight.recorded()
 
 
+class Hanging(nn.Module):
+    """A term that hangs in its third call, and is 0 otherwise."""
+
+    calls = 0
+
+    def __init__(self, _):
+        super().__init__()
+
+    def forward(self, inputs):
+        """Count the calls of all terms of this class."""
+        Hanging.calls += 1
+        if Hanging.calls == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return 0 * inputs.view(LogMagnitude())[0].mean()
+
+
+@pytest.mark.parametrize("evaluations", [1, 5])
+def test_a_step_that_hangs_is_cut_short(make, monkeypatch, evaluations):
+    """So is a measurement. What is saved is the state before, and a resumed run equals a straight one."""
+    monkeypatch.setattr("distill.training.interruption._SECONDS_FOR_A_STEP", 0.05)
+    Hanging.calls = 5
+    straight = make(Hanging, steps=5, folder="straight", evaluations=evaluations)
+    straight.train()
+    Hanging.calls = 0 if evaluations == 1 else -1
+    trainer = make(Hanging, steps=5, evaluations=evaluations)
+    with pytest.raises(Interrupted) as caught:
+        trainer.train()
+    assert caught.value.step == 2
+    resumed = make(Hanging, steps=5, evaluations=evaluations)
+    resumed.train(load_latest(resumed.run.checkpoints).state)
+    assert_same(resumed.model_state(), straight.model_state())
+    for split in ("train", "heldout"):
+        assert trainer.recorded(split) + resumed.recorded(split) == straight.recorded(split)
+
+
 def test_an_error_is_told_where_the_state_cannot_be_saved(make):
     """The first error counts, and says that nothing could be saved."""
 
@@ -299,12 +336,11 @@ def test_checkpoints_are_taken_in_between(make):
 
 def test_the_best_checkpoint_is_that_of_the_lowest_held_out_loss(make, monkeypatch):
     """It stays while the loss rises, is resumed as any other, and a resumed run compares with it."""
-    losses = iter([3.0, float("nan"), 2.0, 2.5, 1.9, 4.0])
+    losses = [3.0, float("nan"), 2.0, 2.5, 1.9, 4.0]
     compute = Trainer._compute  # noqa: SLF001  # whose held-out total is replaced
 
-    def measured(self, *arguments, noise=0, **options):
-        components = compute(self, *arguments, *([] if noise == 0 else [noise]), **options)
-        return components if noise is not None else components | {"total": torch.tensor(next(losses))}
+    def measured(self, waveform):
+        return compute(self, waveform) | {"total": torch.tensor(losses[self.evaluations])}
 
     monkeypatch.setattr(Trainer, "_compute", measured)
     trainer = make(steps=6, evaluations=6, on_record=interrupt_at(3))
