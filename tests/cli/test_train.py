@@ -407,12 +407,12 @@ class TestResuming:
 
     def test_an_option_may_be_changed_if_that_is_accepted(self, distill, run):
         """One that is refused otherwise."""
-        words = ("train", "--resume", "--out", "run", "--steps", 3, "--set", "training.gain_db=3")
+        words = ("train", "--resume", "--out", "run", "--set", "training.gain_db=3")
         assert distill(*words).status == 2
         assert distill(*words, "--accept-changes").status == 0
         assert read_recipe(run)["training"]["gain_db"] == 3
 
-    @pytest.mark.parametrize("which", ["best", "last", 3])
+    @pytest.mark.parametrize("which", ["best", 3])
     def test_a_run_may_go_on_from_another_checkpoint(self, distill, run, which):
         """Later steps are repeated, and are in the metrics once."""
         words = ("train", "--resume", "--out", "run", "--steps")
@@ -424,12 +424,10 @@ class TestResuming:
 
     def test_a_run_is_finished_with_its_best_checkpoint(self, distill, run):
         """As the warning about a rising loss says: with its step as the length, nothing is trained."""
-        assert distill("train", "--resume", "--out", "run", "--steps", 4).status == 0
         result = distill("train", "--resume", "--out", "run", "--from", 2, "--steps", 2)
         assert (result.status, result.err) == (0, "")
         assert "finished already, at step 2" in result.out
         assert self.steps(run) == [1, 2]
-        assert [path.name for path in (run / "checkpoints").glob("step-*")] == ["step-00000002.safetensors"]
 
     @pytest.mark.parametrize(
         ("words", "message"),
