@@ -292,6 +292,7 @@ class TrainingSettings(metaclass=Validated):
         validator=within(0, 10_000),
         metadata={"help": "originals and reconstructions written at the end, to listen to"},
     )
+    page: bool = field(default=True, metadata={"help": "write report.html, the page of the run, at the end"})
     log_every: int = field(default=10, validator=within(1, 10**9), metadata={"help": "steps between records"})
     checkpoints: int = field(
         default=3,

@@ -12,6 +12,8 @@ from distill.cli.options import no_plugins_option
 from distill.cli.output import checked_output
 from distill.cli.recipe import recipe
 from distill.cli.reconstruct import reconstruct
+from distill.cli.report import report
+from distill.cli.runs import runs
 from distill.cli.shard import shard
 from distill.cli.train import train
 from distill.errors import DistillError
@@ -44,5 +46,5 @@ def main() -> None:
     """Train audio VAEs on your own recordings, with a loss composed of plugins."""
 
 
-for command in (train, reconstruct, generate, evaluate, losses, recipe, shard):
+for command in (train, report, runs, reconstruct, generate, evaluate, losses, recipe, shard):
     main.add_command(command)

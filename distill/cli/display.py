@@ -189,6 +189,8 @@ class Display:
         audio = outcome.run.audio
         hear = f" Originals and reconstructions to listen to: {audio}" if audio.exists() else ""
         say(self.console, f"Done.{hear}")
+        if outcome.run.page.exists():
+            say(self.console, f"Look at the run, and listen: {outcome.run.page}")
         say(self.console, "Next:")
         self._print_command("reconstruct", folder, "FILE...", "--out", "DIR")
         self._print_command("generate", folder, "-n", "8", "--out", "DIR")

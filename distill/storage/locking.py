@@ -7,6 +7,7 @@ seconds. Ages are differences of times that the file system has set, so that mac
 """
 
 import os
+import socket
 import stat
 import threading
 import time
@@ -98,6 +99,35 @@ class Held:
         if self.is_ours():
             with suppress(FileNotFoundError):  # the folder was removed
                 _touch(self.folder / BEAT)
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a process seems to hold the lock of a folder. Nothing is written.
+
+    A process of this machine holds it as long as it runs, one elsewhere as long as it shows signs of life.
+    The clocks of both machines count for that, unlike for `locked`.
+    """
+    try:
+        since, _, record = _status(folder / LOCK)
+    except OSError:
+        return False
+    process, host = [*record.split("\n"), "", ""][:2]
+    # On Windows, `os.kill` ends any process.
+    if os.name != "nt" and process.isascii() and process.isdigit() and host == socket.gethostname():
+        return _runs(int(process))
+    with suppress(OSError):
+        since = max(since, _status(folder / BEAT)[0])
+    return time.time() - since < STALE_SECONDS
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 @contextmanager

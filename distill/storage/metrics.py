@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,22 @@ def read_metrics(path: Path) -> Metrics:
         records=tuple(record for record in parsed.values() if record is not None),
         damaged=tuple(number for number, record in parsed.items() if record is None),
     )
+
+
+def last_records(path: Path, *, tail: int = 65_536) -> dict[str, dict[str, Any]]:
+    """Return the last record of each split, of those in the last `tail` bytes of a file.
+
+    A file that is missing or cannot be read has none.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - tail))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return {}
+    records = (_parse(line) for line in lines)
+    return {str(record.get("split")): record for record in records if record is not None}
 
 
 def rewind_metrics(

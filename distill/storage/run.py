@@ -77,6 +77,16 @@ class Run:
         return self.folder / "audio"
 
     @property
+    def page(self) -> Path:
+        """The page of the run, `report.html`."""
+        return self.folder / "report.html"
+
+    @property
+    def outcome(self) -> Path:
+        """How the run ended, `outcome.json`."""
+        return self.folder / "outcome.json"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's event files."""
         return self.folder / "tensorboard"

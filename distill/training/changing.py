@@ -11,7 +11,7 @@ from distill.recipe import Draft, Recipe, differences
 from distill.storage.run import Run
 
 _TRAINING = (
-    *("steps", "minutes", "device", "keep", "learning_rate", "nonfinite", "max_skipped"),
+    *("steps", "minutes", "device", "keep", "learning_rate", "page", "nonfinite", "max_skipped"),
     *("checkpoints", "checkpoint_minutes"),
 )
 _NEVER = ("model.", "representation.", "training.start")

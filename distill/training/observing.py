@@ -112,6 +112,7 @@ class TrainingWarning:
     - `"nonfinite"`: a step that was skipped, or a held-out loss that is not finite
     - `"collapse"`, `"gradient"`, `"divergence"`, `"recordings"`, `"levels"`: signs of ill health, each told
       once; `docs/reliability.md` has the rule of each
+    - `"page"`: a page of the run that cannot be made
     """
 
     about: About

@@ -1,13 +1,17 @@
 """What a training run has reached, and what is left of it when a signal stops it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
 
 from distill.audio.corpus import Corpus, Stream
+from distill.errors import DistillError, RunError
 from distill.recipe import Recipe
 from distill.storage.checkpoints import write_atomically, write_text
+from distill.storage.ending import Ending
+from distill.storage.files import naming
 from distill.storage.run import Run
 from distill.training.finishing import finish_early
 from distill.training.observing import Extent, Outcome
@@ -79,6 +83,33 @@ class Reached:
         for path, text in missing.items():
             write_atomically(path, text)
         return bool(missing)
+
+    def begin(self, trainer: Trainer) -> None:
+        """Note that the training begins. What the folder says of an earlier end is removed.
+
+        Raises:
+            RunError: the file cannot be removed.
+        """
+        self.trainer = trainer
+        if not trainer.accelerator.is_main_process:
+            return
+        with naming(self.run.outcome):
+            self.run.outcome.unlink(missing_ok=True)
+
+    def end(self, ending: Ending) -> None:
+        """Write how the training ended, if it has begun.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        if self.trainer is not None:
+            ending.write(self.run)
+
+    def end_with(self, error: Exception) -> None:
+        """Write that the training failed, as far as that is possible. The error is raised in any case."""
+        message = str(error) if isinstance(error, DistillError) else f"{type(error).__name__}: {error}"
+        with suppress(RunError):
+            self.end(Ending(state="failed", message=message))
 
     def leave_usable(self, seconds_left: Callable[[], float]) -> None:
         """Write what makes a stopped run one that can be resumed and, after the first step, used.

@@ -14,6 +14,7 @@ About: TypeAlias = Literal[
     "lock",
     "metrics",
     "tensorboard",
+    "page",
     "overfitting",
     "nonfinite",
     "collapse",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from accelerate import Accelerator
@@ -16,13 +17,16 @@ from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
+from distill.reporting.making import report
+from distill.settings import TrainingSettings
 from distill.storage.checkpoints import save_state, write_text
+from distill.storage.ending import Ending
 from distill.storage.locking import Held
 from distill.storage.run import Run
 from distill.training.batches import begin
 from distill.training.building import make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
-from distill.training.finishing import finish
+from distill.training.finishing import Finished, finish
 from distill.training.interruption import Interrupted, Signals, Stopped
 from distill.training.observing import Observer, Outcome, Silent, Summary, TrainingWarning
 from distill.training.reached import Reached
@@ -91,9 +95,14 @@ def carry_out(
         signals.note()
         if main:
             reached.leave_usable(signals.seconds_left)
+            reached.end(Ending(state="interrupted"))
         accelerator.wait_for_everyone()
         audience.observer.done(reached.outcome(interrupted=True))
         raise Interrupted(run, reached.step) from None
+    except Exception as error:
+        if main:
+            reached.end_with(error)
+        raise
     if main:
         audience.observer.done(outcome)
     return run
@@ -181,7 +190,7 @@ def _carry_out(
         begin(model, representation, corpus.train, settings, begun.codes)
         if main and begun.origin != "none":
             save_state(run.start, model.state_dict())
-    reached.trainer = trainer
+    reached.begin(trainer)
     trainer.train(state)
     signals.check()
     if not main:
@@ -193,7 +202,24 @@ def _carry_out(
         )
     finished = finish(run, model, representation, corpus, settings, audience.encoded, reached.now_usable)
     signals.check()
+    _end(reached, finished, settings, audience)
     return reached.outcome(retention=finished.retention, pairs=finished.pairs)
+
+
+def _end(reached: Reached, finished: Finished, settings: TrainingSettings, audience: Audience) -> None:
+    """Write that a run is finished, and its page. All results are there already, and no error hides them."""
+    run = reached.run
+    reached.end(Ending(state="finished", kept=finished.retention.share if finished.retention else None))
+    if not settings.page:
+        return
+    try:
+        report(run)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the run is complete
+        audience.warn(
+            "page",
+            f"The page of the run cannot be made: {error}\n"
+            f"The run is complete. Try again with: distill report {quote(str(run.folder))}",
+        )
 
 
 def _settled(draft: Draft, begun: Start, model: VAE) -> Draft:

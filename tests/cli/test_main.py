@@ -11,7 +11,9 @@ import distill as package
 from distill.cli import main
 from distill.errors import DistillError, TrainingError
 
-COMMANDS = ["evaluate", "generate", "losses", "recipe", "reconstruct", "shard", "train"]
+COMMANDS = [
+    "evaluate", "generate", "losses", "recipe", "reconstruct", "report", "runs", "shard", "train",
+]  # fmt: skip
 
 
 def test_help_lists_the_commands(distill):

@@ -358,7 +358,7 @@ class TestResuming:
             "Error: run: a resumed run keeps its recipe, and this differs: "
             "loss.kl.free_bits, training.seed\n"
             "Leave it out, or start a new run. The weights may change, and of training the steps, minutes, "
-            "device, keep, learning_rate, nonfinite, max_skipped, checkpoints, "
+            "device, keep, learning_rate, page, nonfinite, max_skipped, checkpoints, "
             "checkpoint_minutes.\n"
         )
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

@@ -12,7 +12,7 @@ import pytest
 
 from distill.errors import LockError
 from distill.storage import locking
-from distill.storage.locking import BEAT, LOCK, STALE_SECONDS, locked
+from distill.storage.locking import BEAT, LOCK, STALE_SECONDS, is_held, locked
 
 WORDS = {"doing": "is training in it", "remedy": "Wait."}
 WHEN = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
@@ -166,3 +166,29 @@ def test_a_folder_removed_meanwhile_is_no_error(tmp_path):
         held.beat()
         held.require()
     assert not folder.exists()
+
+
+def test_a_lock_is_held_as_long_as_its_process_runs(tmp_path, holder):
+    """Also one that shows no sign of life, such as a suspended one; looking writes nothing."""
+    os.utime(tmp_path / LOCK, (0, 0))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != BEAT}
+    assert is_held(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != BEAT} == before
+    holder.kill()
+    holder.communicate()
+    assert not is_held(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "silent", "held"), [("elsewhere", 5, True), ("elsewhere", STALE_SECONDS + 5, False)]
+)
+def test_a_lock_elsewhere_is_held_by_its_signs_of_life(tmp_path, host, silent, held):
+    """A process there cannot be seen."""
+    write_lock(tmp_path, host, silent=silent)
+    assert is_held(tmp_path) == held
+
+
+def test_a_folder_without_a_lock_is_not_held(tmp_path):
+    """Nor is one that is missing."""
+    assert not is_held(tmp_path)
+    assert not is_held(tmp_path / "none")

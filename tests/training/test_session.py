@@ -36,7 +36,7 @@ def test_a_run_holds_what_the_design_says(trained):
     """Recipe, metrics, checkpoints, model, latents, sounds and events; nothing half-written, no pickle."""
     assert {path.name for path in trained.folder.iterdir()} == {
         *("recipe.toml", "metrics.jsonl", "checkpoints", "model.safetensors", "latents.safetensors"),
-        *("audio", "tensorboard", "baselines.safetensors", "split.json"),
+        *("audio", "tensorboard", "baselines.safetensors", "split.json", "outcome.json"),
     }
     files = [path for path in trained.folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files if path.parent.name != "tensorboard"} == {

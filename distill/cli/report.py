@@ -1,0 +1,43 @@
+"""`distill report`: write the page of a training run."""
+
+import time
+from pathlib import Path
+
+import click
+
+_SECONDS = 15
+
+
+@click.command(short_help="Write the page of a run, to look at and listen to.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--watch",
+    is_flag=True,
+    help=f"Write the page again every {_SECONDS} seconds while the run is training.",
+)
+def report(run: Path, *, watch: bool) -> None:
+    """Write report.html to the run folder RUN: one file, which opens in a browser without a network.
+
+    It has a verdict in words, held-out originals and reconstructions to compare, all curves, statistics of
+    the latents, and the recipe. RUN need not be finished. With --watch, an open page loads itself again,
+    until the run ends or Ctrl-C is pressed.
+    """
+    from distill.reporting.making import report as write_report
+    from distill.storage.ending import ending_of
+    from distill.storage.run import Run
+
+    folder = Run(run)
+    watched = watch and _may_go_on(ending_of(folder).state)
+    click.echo(write_report(folder, refresh=_SECONDS if watched else None))
+    try:
+        while watched:
+            time.sleep(_SECONDS)
+            watched = _may_go_on(ending_of(folder).state)
+            write_report(folder, refresh=_SECONDS if watched else None)
+    except KeyboardInterrupt:
+        write_report(folder)
+
+
+def _may_go_on(state: str) -> bool:
+    """Return whether there may be more records: a run that was interrupted may go on at any time."""
+    return state in ("running", "interrupted")

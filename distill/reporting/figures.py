@@ -1,0 +1,336 @@
+"""The figures of a page, as data for Plotly: `{"data": [...], "layout": {...}}`. Loads no torch.
+
+Colours of text and grid are set in the page, which knows whether it is light or dark.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from distill.loss.components import GRADIENT_NORM, OBJECTIVE, TOTAL, ComponentName
+from distill.reporting.history import History, Series
+from distill.reporting.shares import Shares
+
+Trace: TypeAlias = dict[str, Any]
+
+_COLOURS = ("#3b82d6", "#e07a1f", "#2a9d6f", "#c2549b", "#8a6fd1", "#b59410", "#1aa3b8", "#d0524a")
+_TOTAL_COLOUR = "#7d8794"
+_MOST_POINTS = 1000
+_MAGMA = (
+    "#000004", "#1c1044", "#4f127b", "#812581", "#b5367a", "#e55064", "#fb8761", "#fec287", "#fcfdbf",
+)  # fmt: skip
+_PITCHES = 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000
+
+
+@frozen(kw_only=True)
+class Figure:
+    """A figure: its key in the page, title, the text that describes it, and its data for Plotly.
+
+    `term` is the loss term that it is of, empty if of several. `rows` is a table with the same content in
+    short, the first row being the heads.
+    """
+
+    key: str
+    title: str
+    description: str
+    data: list[Trace]
+    layout: dict[str, Any]
+    term: str = ""
+    height: int = 300
+    rows: tuple[tuple[str, ...], ...] = ()
+    terms: tuple[str, ...] = field(factory=tuple)
+
+    def plotly(self) -> dict[str, Any]:
+        """Return what Plotly draws."""
+        return {"data": self.data, "layout": {"height": self.height, **self.layout}}
+
+
+def colours_of(terms: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each term."""
+    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(terms)}
+
+
+def component_figures(history: History, colours: Mapping[str, str]) -> list[Figure]:
+    """Return a figure for each component, the total first."""
+    names = [*dict.fromkeys((*history.train, *history.heldout))]
+    figures = [_component_figure(name, history, colours) for name in sorted(names, key=_rank)]
+    return [figure for figure in figures if figure is not None]
+
+
+def _rank(name: str) -> tuple[int, ...]:
+    parsed = ComponentName.parse(name)
+    kinds = {TOTAL: 0, "term": 1, OBJECTIVE: 2, GRADIENT_NORM: 3}
+    return (kinds.get(parsed.kind, 4),)
+
+
+def _component_figure(name: str, history: History, colours: Mapping[str, str]) -> Figure | None:
+    parsed = ComponentName.parse(name)
+    if parsed.is_weighting:
+        return None
+    colour = colours.get(parsed.term, _TOTAL_COLOUR)
+    trained, held = history.train.get(name), history.heldout.get(name)
+    data: list[Trace] = []
+    told: list[str] = []
+    rows: list[tuple[str, ...]] = [("", "records", "first", "last", "least", "at step")]
+    for series, label, style in (
+        (trained, "trained", {"width": 1.5, "color": colour}),
+        (held, "held out", {"width": 2, "color": colour, "dash": "dot"}),
+    ):
+        if series is None:
+            continue
+        dots = "lines+markers" if label == "held out" or len(series) == 1 else "lines"
+        data.append(_line(series, label, dots, style, parsed.term))
+        rows.append((label, *_summary(series)))
+        told.append(f"{label} from {_number(series.values[0])} to {_number(series.values[-1])}")
+    return Figure(
+        key=f"component-{name}",
+        title=name,
+        description=f"{name}: {'; '.join(told)}.",
+        data=data,
+        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": {"type": _scale(trained, held)}},
+        term=parsed.term,
+        height=230,
+        rows=tuple(rows),
+    )
+
+
+def share_figure(shares: Shares, colours: Mapping[str, str]) -> Figure:
+    """Return the stacked shares of the weighted terms."""
+    ends = shares.at_the_end()
+    data = [
+        {
+            "type": "scatter", "mode": "lines", "stackgroup": "shares", "name": _plain(name),
+            "x": shares.steps.tolist(), "y": _listed(100 * values),
+            "line": {"width": 0.5, "color": colours[name]},
+            "hovertemplate": "%{y:.1f} %", "meta": {"term": name},
+        }
+        for name, values in shares.terms.items()
+    ]  # fmt: skip
+    told = ", ".join(f"{name} {share:.1%}" for name, share in ends.items())
+    return Figure(
+        key="shares",
+        title="What each term adds to the loss",
+        description=f"Weighted values as shares of their sum. In the last quarter: {told}.",
+        data=data,
+        layout={
+            "xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": "%"}, "range": [0, 100]},
+            "hovermode": "x unified",
+        },
+        rows=(
+            ("term", "share in the last quarter"),
+            *((name, f"{share:.1%}") for name, share in ends.items()),
+        ),
+        terms=tuple(shares.terms),
+    )  # fmt: skip
+
+
+def weighted_figure(history: History, colours: Mapping[str, str]) -> Figure:
+    """Return the weighted terms over each other."""
+    data, rows = [], [("term", "first", "last")]
+    for name, weight in history.weights.items():
+        series = history.train.get(name)
+        if series is None:
+            continue
+        weights = np.interp(series.steps, weight.steps, np.nan_to_num(weight.values))
+        weighted = Series(steps=series.steps, values=series.values * weights)
+        style = {"width": 1.5, "color": colours[name]}
+        data.append(_line(weighted, name, "lines+markers" if len(weighted) == 1 else "lines", style, name))
+        rows.append((name, _number(weighted.values[0]), _number(weighted.values[-1])))
+    return Figure(
+        key="weighted",
+        title="Weighted terms",
+        description="Each term times its weight, as the optimizer sees it.",
+        data=data,
+        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": {"type": "log"}, "hovermode": "x unified"},
+        rows=tuple(rows),
+        terms=tuple(history.weights),
+    )
+
+
+def setting_figures(history: History, colours: Mapping[str, str]) -> list[Figure]:
+    """Return the weights and, where it is recorded, the learning rate over time."""
+    figures = []
+    if history.learning_rate is not None:
+        series = history.learning_rate
+        figures.append(
+            Figure(
+                key="learning-rate", title="Learning rate",
+                description=f"From {_number(series.values[0])} to {_number(series.values[-1])}.",
+                data=[_line(series, "learning rate", "lines", {"width": 1.5, "color": _TOTAL_COLOUR})],
+                layout={"xaxis": {"title": {"text": "step"}}}, height=230,
+                rows=(("", "records", "first", "last", "least", "at step"), ("rate", *_summary(series))),
+            )
+        )  # fmt: skip
+    if history.weights:
+        told = ", ".join(
+            f"{name} from {_number(series.values[0])} to {_number(series.values[-1])}"
+            for name, series in history.weights.items()
+        )
+        figures.append(
+            Figure(
+                key="weights", title="Weights", description=f"{told}.",
+                data=[
+                    _line(series, name, "lines", {"width": 1.5, "color": colours[name]}, name)
+                    for name, series in history.weights.items()
+                ],
+                layout={"xaxis": {"title": {"text": "step"}}, "hovermode": "x unified"}, height=230,
+                rows=(
+                    ("term", "records", "first", "last", "least", "at step"),
+                    *((name, *_summary(series)) for name, series in history.weights.items()),
+                ),
+                terms=tuple(history.weights),
+            )
+        )  # fmt: skip
+    return figures
+
+
+def spectrogram_figure(
+    key: str, title: str, original: NDArray[np.int8], made: NDArray[np.int8], hertz: NDArray[np.float64],
+    seconds: float,
+) -> Figure:  # fmt: skip
+    """Return two mel spectrograms, one above the other, with a common axis of time."""
+    colours = [[number / (len(_MAGMA) - 1), colour] for number, colour in enumerate(_MAGMA)]
+    step = seconds / max(1, original.shape[1] - 1)
+    data = [
+        {
+            "type": "heatmap", "z": _packed(levels), "x0": 0, "dx": step, "zmin": -80, "zmax": 0,
+            "zsmooth": False, "colorscale": colours, "yaxis": axis, "name": name,
+            "showscale": name == "original",
+            "colorbar": {"title": {"text": "dB"}, "thickness": 8, "len": 1, "outlinewidth": 0},
+            "customdata": None, "hovertemplate": f"{name}<br>%{{x:.2f}} s<br>%{{z}} dB<extra></extra>",
+        }
+        for name, axis, levels in (("original", "y", original), ("reconstruction", "y2", made))
+    ]  # fmt: skip
+    ticks = [(float(np.argmin(np.abs(hertz - each))), each) for each in _PITCHES if each < hertz[-1] * 1.02]
+    pitch = {
+        "tickvals": [place for place, _ in ticks],
+        "ticktext": [f"{each / 1000:g}k" if each >= 1000 else str(each) for _, each in ticks],
+        "showgrid": False, "zeroline": False,
+    }  # fmt: skip
+    return Figure(
+        key=key,
+        title=title,
+        description=f"Mel spectrograms of {title}: the original above, the reconstruction below.",
+        data=data,
+        layout={
+            "xaxis": {"title": {"text": "seconds"}, "anchor": "y2", "showgrid": False, "zeroline": False},
+            "yaxis": {**pitch, "domain": [0.53, 1], "title": {"text": "original, Hz"}},
+            "yaxis2": {**pitch, "domain": [0, 0.47], "title": {"text": "made, Hz"}, "anchor": "x"},
+        },
+        height=330,
+    )
+
+
+def unit_figure(
+    variance: NDArray[np.float64], divergence: NDArray[np.float64] | None, active: float
+) -> Figure:
+    """Return the KL divergence of each latent unit or, without it, its variance."""
+    values = variance if divergence is None else divergence
+    used = variance > active
+    data = [
+        {
+            "type": "bar", "name": name,
+            "x": np.flatnonzero(chosen).tolist(), "y": _listed(values[chosen]),
+            "marker": {"color": colour}, "hovertemplate": "unit %{x}: %{y:.3g}",
+        }
+        for name, chosen, colour in (("active", used, _COLOURS[0]), ("not active", ~used, _COLOURS[1]))
+        if chosen.any()
+    ]  # fmt: skip
+    what = "variance" if divergence is None else "KL, nats"
+    return Figure(
+        key="units",
+        title="Variance per latent unit" if divergence is None else "KL divergence per latent unit",
+        description=f"{int(used.sum())} of {len(used)} units are active.",
+        data=data,
+        layout={
+            "xaxis": {"title": {"text": "unit"}}, "yaxis": {"title": {"text": what}},
+            "barmode": "overlay", "bargap": 0,
+        },
+        height=260,
+        rows=(
+            ("", "least", "median", "largest"),
+            (what, *(_number(value) for value in (values.min(), np.median(values), values.max()))),
+        ),
+    )  # fmt: skip
+
+
+def map_figure(
+    names: Sequence[str],
+    positions: NDArray[np.float64],
+    plays: Sequence[bool],
+    explained: tuple[float, float],
+) -> Figure:
+    """Return the map of the recordings. `plays` says which have a sound."""
+    return Figure(
+        key="map",
+        title="Map of the recordings",
+        description=f"{len(names)} training recordings; near each other where their mean latents are alike.",
+        data=[
+            {
+                "type": "scatter", "mode": "markers",
+                "x": _listed(positions[:, 0]), "y": _listed(positions[:, 1]),
+                "text": [_plain(name) for name in names], "customdata": list(range(len(names))),
+                "hovertemplate": "%{text}<extra></extra>",
+                "marker": {
+                    "size": 11, "color": [_COLOURS[0] if each else _TOTAL_COLOUR for each in plays],
+                    "line": {"width": 0},
+                },
+            }
+        ],
+        layout={
+            "xaxis": {"title": {"text": f"first axis ({explained[0]:.0%} of the variance)"}},
+            "yaxis": {"title": {"text": f"second axis ({explained[1]:.0%})"}},
+            "showlegend": False, "hovermode": "closest",
+        },
+        height=420,
+    )  # fmt: skip
+
+
+def _line(series: Series, name: str, mode: str, style: Mapping[str, Any], term: str = "") -> Trace:
+    thin = series.thinned(_MOST_POINTS)
+    return {
+        "type": "scatter", "mode": mode, "name": _plain(name), "x": thin.steps.tolist(),
+        "y": _listed(thin.values), "line": dict(style), "marker": {"size": 5, "color": style["color"]},
+        "hovertemplate": "%{y:.4g}", "meta": {"term": term},
+    }  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Return text of which Plotly, which knows some tags of HTML, makes nothing else."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _packed(values: NDArray[np.int8]) -> dict[str, str]:
+    """Return an array as Plotly reads it in a quarter of the space of a list."""
+    data = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+    return {"dtype": "i1", "bdata": data, "shape": ", ".join(map(str, values.shape))}
+
+
+def _listed(values: NDArray[np.float64]) -> list[float | None]:
+    """Return numbers with six digits, and None for those that are not finite."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
+
+
+def _scale(*several: Series | None) -> str:
+    """Return `log` if the values are positive and span more than a factor of 20, else `linear`."""
+    values = np.concatenate([each.finite for each in several if each is not None])
+    return "log" if values.min() > 0 and values.max() > 20 * values.min() else "linear"
+
+
+def _summary(series: Series) -> tuple[str, ...]:
+    least = int(np.nanargmin(series.values))
+    return (
+        f"{len(series)}",
+        _number(series.values[0]),
+        _number(series.values[-1]),
+        _number(series.values[least]),
+        str(series.steps[least]),
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "not finite"

@@ -1,0 +1,178 @@
+"""Lists of training runs. Loads no torch."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from distill.errors import DistillError, RunError
+from distill.loss.components import TOTAL
+from distill.storage.ending import State, ending_of
+from distill.storage.metrics import last_records
+from distill.storage.run import Run
+
+_DEEPEST = 4
+
+
+@frozen(kw_only=True)
+class Listed:
+    """A run in a list.
+
+    Attributes:
+        name: the path of its folder below the folder that is listed.
+        folder: the run folder.
+        state: its state.
+        terms: the names of its loss terms.
+        steps: the number of steps trained.
+        seconds: the training time.
+        metrics: the components of the loss in the last measurement of held-out recordings, or in the last
+            training record if there is none. None where a number was not finite.
+        split: `heldout` or `train`, which `metrics` are of, empty if there are none.
+        changed: the time of the last record or, without any, of the recipe.
+        problem: why the recipe cannot be read, empty if it can.
+    """
+
+    name: str
+    folder: Path
+    state: State
+    terms: tuple[str, ...]
+    steps: int
+    seconds: float
+    metrics: Mapping[str, float | None]
+    split: str
+    changed: float
+    problem: str = ""
+
+    @property
+    def loss(self) -> float | None:
+        """The total of `metrics`."""
+        return self.metrics.get(TOTAL)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as printed by `distill runs --json`."""
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "state": self.state,
+            "terms": list(self.terms),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "metrics": dict(self.metrics),
+            "split": self.split,
+            "changed": datetime.fromtimestamp(self.changed).astimezone().isoformat(timespec="seconds"),
+            "problem": self.problem,
+        }
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells of the run's line: name, state, steps, time, loss, last change, terms."""
+        loss = "-" if self.loss is None else f"{self.loss:.4g}"
+        minutes = self.seconds / 60
+        return (
+            _printable(self.name),
+            self.state,
+            str(self.steps),
+            f"{self.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min",
+            loss if self.split != "train" else f"{loss} (trained)",
+            datetime.fromtimestamp(self.changed).astimezone().strftime("%Y-%m-%d %H:%M"),
+            _printable(",".join(self.terms)) or (self.problem and "recipe.toml cannot be read"),
+        )
+
+
+def list_runs(folder: Path) -> list[Listed]:
+    """Return the runs in a folder and in its subfolders, four levels down; or the run that the folder is.
+
+    Raises:
+        RunError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise RunError(
+            "there is no such folder", culprit=str(folder), remedy="Give the folder that holds the runs."
+        )
+    return [_listed(found, folder) for found in _found(folder, _DEEPEST)]
+
+
+def sorted_runs(runs: Iterable[Listed], order: str) -> list[Listed]:
+    """Return runs in an order: `newest`, `name`, `state`, `steps`, `time` or `loss`.
+
+    Steps and time begin with the largest, the loss with the lowest; runs without one are last.
+    """
+    keys: dict[str, Callable[[Listed], Any]] = {
+        "newest": lambda run: -run.changed,
+        "name": lambda run: run.name,
+        "state": lambda run: run.state,
+        "steps": lambda run: -run.steps,
+        "time": lambda run: -run.seconds,
+        "loss": lambda run: (run.loss is None, run.loss),
+    }
+    by_name = sorted(runs, key=keys["name"])
+    return sorted(by_name, key=keys[order])
+
+
+def _found(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / "recipe.toml").is_file():
+        yield folder
+        return
+    try:
+        with os.scandir(folder) as entries:
+            below = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # a folder that may not be read holds no run of ours
+        return
+    if depth:
+        for each in below:
+            yield from _found(each, depth - 1)
+
+
+def _listed(folder: Path, root: Path) -> Listed:
+    run = Run(folder)
+    last = last_records(run.metrics)
+    split = next((name for name in ("heldout", "train") if name in last), "")
+    newest = max(last.values(), key=lambda record: record["step"], default={})
+    terms, problem = _terms(run)
+    return Listed(
+        name=folder.name if folder == root else folder.relative_to(root).as_posix(),
+        folder=folder,
+        state=ending_of(run).state,
+        terms=terms,
+        steps=newest.get("step", 0),
+        seconds=_number(newest.get("seconds")) or 0.0,
+        metrics=_numbers(last.get(split, {}).get("components")),
+        split=split,
+        changed=_changed(run),
+        problem=problem,
+    )
+
+
+def _terms(run: Run) -> tuple[tuple[str, ...], str]:
+    """Return the names of the terms of a run, and why they are unknown."""
+    try:
+        loss = run.read_recipe().get("loss")
+    except DistillError as error:
+        return (), str(error)
+    return tuple(map(str, loss)) if isinstance(loss, Mapping) else (), ""
+
+
+def _changed(run: Run) -> float:
+    for path in (run.metrics, run.recipe):
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def _numbers(components: object) -> dict[str, float | None]:
+    if not isinstance(components, Mapping):
+        return {}
+    return {str(name): _number(value) for name, value in components.items()}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)

@@ -1,0 +1,38 @@
+"""`distill.report`, which the command line also calls."""
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from distill.arguments import path_like
+from distill.reporting.facts import gather
+from distill.reporting.page import render
+from distill.storage.checkpoints import write_text
+from distill.storage.run import Run
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+
+def report(run: Run | StrPath, *, refresh: float | None = None) -> Path:
+    """Write the page of a training run, `report.html` in its folder, and return its path.
+
+        path = distill.report("runs/first")
+
+    The page is one file, which opens from disk without a network. It has a verdict in words, held-out
+    originals and reconstructions to compare, the curves of all components, statistics of the latents, and the
+    recipe. What a run does not have yet is left out, and the page says so. `docs/report.md` has the rules of
+    the verdict.
+
+    Args:
+        run: the value returned by `distill.train`, or the path of a run folder, whether finished or not.
+        refresh: the seconds after which an open page loads itself again, for a run that is training.
+
+    Raises:
+        RunError: the folder is not a run, its records cannot be read, or the page cannot be written.
+        ConfigError: the recipe of the run is not TOML.
+        InputError: `run` is not a run.
+    """
+    if not isinstance(run, Run):
+        run = Run(path_like(run, culprit="run", expected="a run or its folder"))
+    write_text(run.page, render(gather(run), refresh=refresh))
+    return run.page

@@ -1,0 +1,236 @@
+"""The page of a run as one HTML file, which opens from disk and asks nothing of a network.
+
+Whatever a run contains is data: text is escaped by the template, figures and sounds are JSON in a script of a
+type that no browser executes, and the policy of the page allows no scripts but the two of the page, by their
+digests, and no connections.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from attrs import frozen
+
+import distill
+from distill.evaluation.results import Metrics
+from distill.reporting.facts import Facts
+from distill.reporting.figures import (
+    Figure,
+    colours_of,
+    component_figures,
+    map_figure,
+    setting_figures,
+    share_figure,
+    spectrogram_figure,
+    unit_figure,
+    weighted_figure,
+)
+from distill.reporting.latents import ACTIVE, Latents
+from distill.reporting.shares import shares_of
+from distill.reporting.sounds import Pair, title_of
+from distill.reporting.verdict import LEVEL_DB, Evidence, judge
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+_POOR = 3.0
+"""The rating of a listener below which a sound is marked: 3 is fair (ITU-T P.800)."""
+
+
+@frozen(kw_only=True)
+class Score:
+    """A score of a sound: its name, its value in words, and whether it is far from what it should be."""
+
+    name: str
+    value: str
+    bad: bool = False
+
+
+@frozen(kw_only=True)
+class Card:
+    """A pair of sounds as the page shows it."""
+
+    key: str
+    title: str
+    files: tuple[str, str]
+    note: str
+    scores: tuple[Score, ...]
+    figure: Figure
+
+
+def evidence_of(facts: Facts) -> Evidence:
+    """Return what the rules of the verdict judge by."""
+    measured = facts.sounds.evaluation.measured
+    split, latents = facts.split, facts.latents
+    return Evidence(
+        folder=str(facts.run.folder),
+        state=facts.ending.state,
+        history=facts.history,
+        message=facts.ending.message,
+        kept=facts.ending.kept,
+        train=None if split is None or split.sharded else split.train,
+        heldout=None if split is None or split.sharded else split.heldout,
+        skipped=facts.skipped_count,
+        levels={title_of(name): metrics.level_difference for name, metrics in measured},
+        clipped=tuple(title_of(name) for name, metrics in measured if metrics.peak > 1),
+        active=0 if latents is None else latents.active,
+        units=0 if latents is None else len(latents.variance),
+    )
+
+
+def render(facts: Facts, *, refresh: float | None = None) -> str:
+    """Return the page of a run. With `refresh`, the page loads itself again after so many seconds."""
+    colours = colours_of([*facts.terms])
+    shares = shares_of(facts.history)
+    cards = [_card(number, pair) for number, pair in enumerate(facts.sounds.pairs)]
+    components = component_figures(facts.history, colours)
+    overview = [share_figure(shares, colours), weighted_figure(facts.history, colours)] if shares else []
+    settings = setting_figures(facts.history, colours)
+    latents = _latent_figures(facts.latents)
+    drawn = [*(card.figure for card in cards), *components, *overview, *settings, *latents]
+    points = facts.latents.points if facts.latents else ()
+    data = {
+        "figures": {figure.key: figure.plotly() for figure in drawn},
+        "sounds": {card.key: _audio(pair) for card, pair in zip(cards, facts.sounds.pairs, strict=True)},
+        "points": [point.sound and _encoded(point.sound) for point in points],
+        "refresh": refresh,
+    }
+    library, script = _library(), (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(
+        facts=facts,
+        name=facts.run.folder.resolve().name,
+        folder=str(facts.run.folder),
+        version=distill.__version__,
+        findings=judge(evidence_of(facts)),
+        cards=cards,
+        left_out=_left_out(facts),
+        ranked_by="Zimtohrli rating" if facts.sounds.evaluation.ranked_by == "zimtohrli" else "mel distance",
+        mean=_scores(facts.sounds.evaluation.mean) if facts.sounds.evaluation.mean else (),
+        components=components,
+        overview=overview,
+        settings=settings,
+        latents=latents,
+        colours=colours,
+        terms=[(name, colours[name], origin) for name, origin in facts.terms.items()],
+        duration=_duration(facts.history.seconds),
+        length=_length(facts.tree),
+        points=points,
+        data=_json(data),
+        library=library,
+        script=script,
+        style=(_TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        policy=_policy(library, script),
+    )
+
+
+def _card(number: int, pair: Pair) -> Card:
+    seen = pair.spectrograms
+    notes = [f"{seen.seconds:.1f} s, {pair.sample_rate / 1000:g} kHz"]
+    notes += [f"{pair.channels} channels"] if pair.channels > 1 else []
+    notes += [f"both turned down by {pair.attenuation:.1f} dB"] if pair.attenuation > 0 else []
+    notes += [pair.left_out] if pair.left_out else []
+    return Card(
+        key=f"sound-{number}",
+        title=pair.name,
+        files=pair.files,
+        note=", ".join(notes),
+        scores=_scores(pair.metrics) if pair.metrics else (),
+        figure=spectrogram_figure(
+            f"spectrogram-{number}", pair.name, seen.original, seen.reconstruction, seen.hertz, seen.seconds
+        ),
+    )
+
+
+def _scores(metrics: Metrics) -> tuple[Score, ...]:
+    scores = []
+    if metrics.zimtohrli is not None:
+        rating = metrics.zimtohrli
+        scores.append(Score(name="hearing", value=f"{rating:.2f} of 5", bad=rating < _POOR))
+    level = metrics.level_difference
+    scores.append(Score(name="level", value=f"{level:+.1f} dB", bad=abs(level) > LEVEL_DB))
+    if metrics.tones is not None:
+        scores.append(Score(name="tones kept", value=f"{metrics.tones:.0%}"))
+    scores.append(Score(name="mel distance", value=f"{metrics.mel:.1f} dB"))
+    if metrics.texture is not None and metrics.original_texture is not None:
+        scores.append(Score(name="texture", value=f"{metrics.texture - metrics.original_texture:+.1f} dB"))
+    return tuple(scores)
+
+
+def _left_out(facts: Facts) -> list[tuple[str, tuple[Score, ...], str]]:
+    """Return the sounds that have scores only: those beyond the worst ones."""
+    shown = len(facts.sounds.pairs)
+    ranking = facts.sounds.evaluation.ranking
+    return [(title_of(name), _scores(metrics), "") for name, metrics in ranking[shown:]]
+
+
+def _latent_figures(latents: Latents | None) -> list[Figure]:
+    if latents is None:
+        return []
+    positions = np.array([(point.x, point.y) for point in latents.points])
+    names = [point.name for point in latents.points]
+    plays = [point.sound is not None for point in latents.points]
+    return [
+        unit_figure(latents.variance, latents.divergence, ACTIVE),
+        map_figure(names, positions, plays, latents.explained),
+    ]
+
+
+def _audio(pair: Pair) -> dict[str, Any]:
+    return {"original": _encoded(pair.original), "reconstruction": _encoded(pair.reconstruction)}
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """Return JSON that cannot end the script that holds it, whatever the strings in it are."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+@cache
+def _library() -> str:
+    """Return Plotly's JavaScript, which its wheel brings."""
+    return files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
+
+
+def _policy(*scripts: str) -> str:
+    """Return the policy of the page, which allows these scripts and no connections."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "media-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _length(tree: Mapping[str, Any]) -> str:
+    """Return how long the run is to be, as its recipe says."""
+    training = tree.get("training")
+    training = training if isinstance(training, Mapping) else {}
+    steps, minutes = training.get("steps"), training.get("minutes")
+    if isinstance(steps, int):
+        return f"of {steps} steps"
+    return f"of {minutes:g} min" if isinstance(minutes, int | float) else ""

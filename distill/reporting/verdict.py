@@ -1,0 +1,377 @@
+"""The verdict on a run in words. Each rule is described in `docs/report.md`. Loads no torch.
+
+A rule takes facts and returns findings. Its numbers are the constants of this file.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+import numpy as np
+from attrs import evolve, field, frozen
+
+from distill.loss.components import TOTAL
+from distill.reporting.history import History, Series
+from distill.reporting.shares import Shares, shares_of
+
+Grade: TypeAlias = Literal["bad", "warning", "note", "good"]
+
+FEWEST_MEASUREMENTS = 6
+"""Held-out measurements, or stretches of training, below which a trend is not judged."""
+
+_STRETCHES = 20
+"""Stretches into which the records of training are divided where nothing is held out."""
+
+LAST_PART = 1 / 3
+"""The part of a run whose trend is judged."""
+
+IMPROVING = 0.01
+"""The fall of the loss over the last part, relative to its level, from which a run still improves."""
+
+RISEN = 0.1
+"""The rise of the held-out loss above its minimum, relative to its whole fall, that shows overfitting."""
+
+RISEN_OF_LEVEL = 0.01
+"""That rise relative to the minimum itself, at the least."""
+
+SCATTER = 4.0
+"""That rise relative to the scatter of single measurements, at the least."""
+
+DEAD, DOMINANT = 0.001, 0.9
+"""The shares in the loss below which a term has no influence, and above which it dominates."""
+
+FEW_RECORDINGS = 20
+"""Recordings below which a corpus is called small."""
+
+LEVEL_DB = 3.0
+"""The change of a recording's level that is named."""
+
+UNUSED = 0.1
+"""The share of active units below which latents are called unused."""
+
+LITTLE_KEPT = 0.05
+"""The share of the training that is kept below which the run is said to have changed nothing."""
+
+
+@frozen(kw_only=True)
+class Finding:
+    """A statement of the verdict.
+
+    `rule` is its name in `docs/report.md`, `because` the numbers that it follows from, `advice` what to do
+    next, and `command` a command for that, empty if there is none.
+    """
+
+    rule: str
+    grade: Grade
+    title: str
+    because: str
+    advice: str = ""
+    command: str = ""
+
+
+@frozen(kw_only=True)
+class Evidence:
+    """What the rules judge by: a part of `Facts`, without sounds and files.
+
+    `train` and `heldout` are numbers of recordings, None for shards or if unknown; `levels` the change of
+    level of each measured recording in dB; `clipped` those whose reconstruction exceeds full scale; `active`
+    and `units` the numbers of active and of all latent units.
+    """
+
+    folder: str
+    state: str
+    history: History = field(factory=History)
+    message: str = ""
+    kept: float | None = None
+    train: int | None = None
+    heldout: int | None = None
+    skipped: int = 0
+    levels: dict[str, float] = field(factory=dict)
+    clipped: tuple[str, ...] = ()
+    active: int = 0
+    units: int = 0
+
+
+def judge(evidence: Evidence) -> tuple[Finding, ...]:
+    """Return the findings on a run: the state first, then the trend, then what is wrong, then notes."""
+    found = [finding for rule in _RULES for finding in rule(evidence)]
+    first = [each for each in found if each.rule in _FIRST]
+    rest = [each for each in found if each.rule not in _FIRST]
+    return (*first, *sorted(rest, key=lambda each: _ORDER.index(each.grade)))
+
+
+def _state(evidence: Evidence) -> Iterator[Finding]:
+    step = f"step {evidence.history.step}"
+    resume = f"distill train --resume --out {shlex.quote(evidence.folder)}"
+    if evidence.state == "failed":
+        yield Finding(
+            rule="failed",
+            grade="bad",
+            title="The run has failed",
+            because=evidence.message or f"It ended with an error at {step}.",
+            advice="Mend the cause, then go on from the last checkpoint:",
+            command=resume,
+        )
+    elif evidence.state == "interrupted":
+        yield Finding(
+            rule="interrupted",
+            grade="warning",
+            title="The run was interrupted",
+            because=f"Its last record is of {step}, at {evidence.history.progress:.0%} of the training.",
+            advice="Go on with it:",
+            command=resume,
+        )
+    elif evidence.state == "running":
+        yield Finding(
+            rule="running",
+            grade="note",
+            title="The run is still training",
+            because=f"Its last record is of {step}, at {evidence.history.progress:.0%} of the training.",
+        )
+
+
+def _trend(evidence: Evidence) -> Iterator[Finding]:
+    held = evidence.history.heldout.get(TOTAL)
+    trained = evidence.history.train.get(TOTAL)
+    if trained is None or not len(trained):
+        yield Finding(
+            rule="no records",
+            grade="note",
+            title="There are no records yet",
+            because="metrics.jsonl holds no component of the loss.",
+            advice="Records are written every training.log_every steps.",
+        )
+        return
+    judged, of = (held, "held-out loss") if held is not None else (_stretches(trained), "training loss")
+    judged = _only_finite(judged)
+    if len(judged) < FEWEST_MEASUREMENTS:
+        yield Finding(
+            rule="too early",
+            grade="note",
+            title="It is too early for a trend",
+            because=f"There are {len(judged)} values of the {of}, and a trend takes {FEWEST_MEASUREMENTS}.",
+            advice="Train for longer, or set training.evaluations higher.",
+        )
+        return
+    overfits = _overfitting(judged, trained) if held is not None else None
+    if overfits is not None:
+        yield overfits
+        return
+    fall, spread = _fall(judged.last(LAST_PART))
+    level = float(np.abs(judged.last(LAST_PART).values).mean()) or 1.0
+    share = f"{abs(fall) / level:.1%}"
+    end = f"over the last third of the run, to {judged.values[-1]:.4g}"
+    unseen = "" if held is not None else " Nothing is held out, so learning by heart cannot be seen."
+    if fall > IMPROVING * level and fall > 2 * spread:
+        yield Finding(
+            rule="improving",
+            grade="note",
+            title="Still improving",
+            because=f"The {of} has fallen by {share} {end}.{unseen}",
+            advice="Train for longer:",
+            command=f"distill train --resume --out {shlex.quote(evidence.folder)} --minutes M",
+        )
+    elif -fall > IMPROVING * level and -fall > 2 * spread:
+        yield Finding(
+            rule="rising",
+            grade="warning",
+            title="Getting worse",
+            because=f"The {of} has risen by {share} {end}.{unseen}",
+            advice="Lower training.learning_rate, or use the best checkpoint.",
+        )
+    else:
+        yield Finding(
+            rule="converged",
+            grade="good",
+            title="Converged",
+            because=f"The {of} has changed by {share} {end}.{unseen}",
+            advice="More steps of the same kind will bring little. Listen to the worst recordings below; "
+            "change the weights, the terms or the recordings.",
+        )
+
+
+def _overfitting(held: Series, trained: Series) -> Finding | None:
+    best = int(np.argmin(held.values))
+    least, last = float(held.values[best]), float(held.values[-3:].mean())
+    fall = float(held.values[0]) - least
+    if last - least <= max(RISEN * fall, RISEN_OF_LEVEL * abs(least), SCATTER * _scatter(held)):
+        return None
+    step = int(held.steps[best])
+    later = trained.values[trained.steps > step]
+    before = trained.values[trained.steps <= step][-max(1, len(later)) :]
+    if not len(later) or np.nanmean(later[-max(1, len(later) // 4) :]) >= np.nanmean(before):
+        return None
+    return Finding(
+        rule="overfitting",
+        grade="bad",
+        title="Learning by heart",
+        because=f"The held-out loss was lowest at step {step}, {least:.4g}, and has risen to "
+        f"{last:.4g} since, while the training loss has fallen.",
+        advice=f"Stop at about step {step}, add recordings, or lower training.keep.",
+    )
+
+
+def _terms(evidence: Evidence) -> Iterator[Finding]:
+    shares = shares_of(evidence.history)
+    if shares is None or len(shares.steps) < FEWEST_MEASUREMENTS:
+        return
+    yield from _shares(shares, evidence.history)
+
+
+def _shares(shares: Shares, history: History) -> Iterator[Finding]:
+    ends = shares.at_the_end()
+    for name, share in ends.items():
+        weight = history.weights[name]
+        if not weight.finite.any():
+            yield Finding(
+                rule="switched off",
+                grade="note",
+                title=f"{name} is only watched",
+                because="Its weight is 0 in every record.",
+            )
+        elif share < DEAD:
+            yield Finding(
+                rule="dead term",
+                grade="warning",
+                title=f"{name} has almost no part in the loss",
+                because=f"Its weighted value is {share:.2%} of the sum in the last quarter, less than "
+                f"{DEAD:.1%}.",
+                advice="Raise its weight, or leave it out. Its share of the gradient may be larger than its "
+                "share of the value:",
+                command="distill losses profile --run RUN",
+            )
+        elif share > DOMINANT and len(ends) > 1:
+            yield Finding(
+                rule="dominant term",
+                grade="warning",
+                title=f"{name} dominates the loss",
+                because=f"Its weighted value is {share:.0%} of the sum in the last quarter, more than "
+                f"{DOMINANT:.0%}.",
+                advice="Lower its weight, or ask for shares of the gradient with --balance gradient. See "
+                "what each term contributes to the gradient:",
+                command="distill losses profile --run RUN",
+            )
+        values = history.train[name].finite
+        if len(values) >= FEWEST_MEASUREMENTS and np.ptp(values) == 0:
+            yield Finding(
+                rule="constant term",
+                grade="warning",
+                title=f"{name} never changes",
+                because=f"It is {values[0]:.4g} in all of {len(values)} records.",
+                advice="Check the term on sounds:",
+                command=f"distill losses check {shlex.quote(name)}",
+            )
+
+
+def _recordings(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.train is not None and evidence.train < FEW_RECORDINGS:
+        yield Finding(
+            rule="few recordings",
+            grade="note",
+            title="There are few recordings",
+            because=f"The model is trained on {evidence.train}, fewer than {FEW_RECORDINGS}.",
+            advice="More recordings of the kind that you want to hear help more than more steps.",
+        )
+    if evidence.heldout == 0:
+        yield Finding(
+            rule="nothing held out",
+            grade="note",
+            title="No recording is held out",
+            because="All scores are of recordings that the model was trained on.",
+            advice="Add recordings, or raise corpus.heldout_fraction.",
+        )
+    if evidence.skipped and evidence.train is not None and evidence.skipped > evidence.train / 10:
+        yield Finding(
+            rule="skipped files",
+            grade="note",
+            title="Many files are not used",
+            because=f"{evidence.skipped} files of the corpus are skipped; the reasons are listed below.",
+        )
+
+
+def _sounds(evidence: Evidence) -> Iterator[Finding]:
+    far = {name: level for name, level in evidence.levels.items() if abs(level) > LEVEL_DB}
+    if far:
+        named = ", ".join(f"{name} ({level:+.1f} dB)" for name, level in [*far.items()][:3])
+        yield Finding(
+            rule="level",
+            grade="warning",
+            title="Levels are not kept",
+            because=f"{len(far)} of {len(evidence.levels)} reconstructions differ by more than "
+            f"{LEVEL_DB:g} dB: {named}{', ...' if len(far) > 3 else ''}.",
+            advice="Train for longer, or give reconstruction or stft a larger weight.",
+        )
+    if evidence.clipped:
+        yield Finding(
+            rule="clipping",
+            grade="note",
+            title="Reconstructions exceed full scale",
+            because=f"{len(evidence.clipped)} of them; they are turned down on this page.",
+        )
+
+
+def _latents(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.units and evidence.active < UNUSED * evidence.units:
+        yield Finding(
+            rule="unused latents",
+            grade="warning",
+            title="Most of the latents are not used",
+            because=f"{evidence.active} of {evidence.units} units are active.",
+            advice="Lower loss.kl.weight_max, or raise loss.kl.free_bits.",
+        )
+
+
+def _kept(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.kept is not None and evidence.kept < LITTLE_KEPT:
+        yield Finding(
+            rule="little kept",
+            grade="note",
+            title="The training has hardly changed the model",
+            because=f"{evidence.kept:.0%} of it is kept, since more would measure worse.",
+            advice="What you hear is the base model. Train for longer, on more recordings, or keep all with "
+            "--set training.keep=1.",
+        )
+
+
+_RULES: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
+    _state, _trend, _terms, _recordings, _sounds, _latents, _kept,
+)  # fmt: skip
+_ORDER: tuple[Grade, ...] = ("bad", "warning", "good", "note")
+_FIRST = (
+    "failed", "interrupted", "running", "no records", "too early", "overfitting", "improving", "rising",
+    "converged",
+)  # fmt: skip
+
+
+def _only_finite(series: Series) -> Series:
+    finite = np.isfinite(series.values)
+    return Series(steps=series.steps[finite], values=series.values[finite])
+
+
+def _stretches(series: Series) -> Series:
+    """Return the means of stretches of equal length, since values of single batches scatter."""
+    series = _only_finite(series)
+    count = min(_STRETCHES, len(series) // 3)
+    if count < 1:
+        return evolve(series, steps=series.steps[:0], values=series.values[:0])
+    parts = zip(np.array_split(series.steps, count), np.array_split(series.values, count), strict=True)
+    steps, values = zip(*((steps[-1], values.mean()) for steps, values in parts), strict=True)
+    return Series(steps=np.array(steps), values=np.array(values))
+
+
+def _scatter(series: Series) -> float:
+    """Return the standard deviation of values around their trend, from their differences."""
+    steps = np.diff(series.values)
+    return 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / 2**0.5
+
+
+def _fall(series: Series) -> tuple[float, float]:
+    """Return the fall of a straight line through a series over its length, and its standard error."""
+    time = np.linspace(-0.5, 0.5, len(series)) if len(series) > 1 else np.zeros(1)
+    power = float(np.square(time).sum())
+    if power == 0:
+        return 0.0, 0.0
+    slope = float((time * series.values).sum()) / power
+    residual = series.values - series.values.mean() - slope * time
+    freedom = max(1, len(series) - 2)
+    return -slope, float(np.sqrt(np.square(residual).sum() / freedom / power))

@@ -1,0 +1,64 @@
+"""How a training run ended: `outcome.json` in its folder. Loads no torch."""
+
+import json
+from typing import Any, Literal, TypeAlias
+
+from attrs import frozen
+
+from distill.storage.files import naming, write_whole
+from distill.storage.locking import is_held
+from distill.storage.metrics import last_records
+from distill.storage.run import Run
+
+State: TypeAlias = Literal["running", "finished", "interrupted", "failed"]
+
+
+@frozen(kw_only=True)
+class Ending:
+    """How a run ended, or that it is running.
+
+    `kept` is the share of the training that is kept, None if unknown; `message` the error of a failed run.
+    """
+
+    state: State
+    kept: float | None = None
+    message: str = ""
+
+    def write(self, run: Run) -> None:
+        """Write how a run ended to its folder.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        content = {"state": self.state, "kept": self.kept, "message": self.message}
+        with naming(run.outcome):
+            write_whole(run.outcome, json.dumps(content).encode() + b"\n")
+
+
+def ending_of(run: Run) -> Ending:
+    """Return how a run ended, or that it is running.
+
+    A run that says nothing of its end, and that no process is training, was killed. Runs of Distill 0.2.0 say
+    nothing either: they are finished if their last record is that of the end and their latents are there.
+    """
+    told = _told(run)
+    state, kept, message = (told.get(key) for key in ("state", "kept", "message"))
+    if state in ("finished", "interrupted", "failed"):
+        return Ending(
+            state=state,
+            kept=float(kept) if isinstance(kept, int | float) and not isinstance(kept, bool) else None,
+            message=message if isinstance(message, str) else "",
+        )
+    if is_held(run.folder):
+        return Ending(state="running")
+    last = last_records(run.metrics).get("train", {})
+    done = last.get("progress") == 1 and run.latents.exists()
+    return Ending(state="finished" if done else "interrupted")
+
+
+def _told(run: Run) -> dict[str, Any]:
+    try:
+        told = json.loads(run.outcome.read_bytes())
+    except (OSError, ValueError, RecursionError):  # missing, or damaged
+        return {}
+    return told if isinstance(told, dict) else {}

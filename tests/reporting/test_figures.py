@@ -1,0 +1,81 @@
+"""Tests of figures: Plotly itself takes them as they are."""
+
+import json
+
+import numpy as np
+import plotly.graph_objects
+import pytest
+
+from distill.reporting import figures
+from distill.reporting.history import History
+from distill.reporting.shares import shares_of
+
+NAME = '<b onmouseover="x">&'
+
+
+@pytest.fixture
+def history(bare, records):
+    """Return a history with a term of a hostile name, and a learning rate."""
+    lines = records([(step, 100.0 / step, 100.0 / step) for step in range(10, 100, 10)])
+    for line in lines:
+        line["components"] |= {NAME: 1.0, f"{NAME}/part": None, "gradient_norm": 2.0}
+        line["weights"] |= {NAME: 1.0} if line["weights"] else {}
+        line["learning_rate"] = 1e-3
+    return History.read(bare(lines))
+
+
+def every(history):
+    """Return one figure of each kind."""
+    colours = figures.colours_of([*history.weights])
+    levels = np.zeros((4, 7), np.int8)
+    return [
+        *figures.component_figures(history, colours),
+        figures.share_figure(shares_of(history), colours),
+        figures.weighted_figure(history, colours),
+        *figures.setting_figures(history, colours),
+        figures.spectrogram_figure("s", NAME, levels, levels, np.array([30.0, 200, 900, 3000]), 1.0),
+        figures.unit_figure(np.array([0.0, 1.0]), np.array([0.1, np.inf]), 0.01),
+        figures.unit_figure(np.array([0.0, 1.0]), None, 0.01),
+        figures.map_figure([NAME, "b"], np.zeros((2, 2)), [True, False], (0.5, 0.25)),
+    ]
+
+
+def test_plotly_takes_every_figure(history):
+    """Its own validation knows each trace and each option, and the figures are JSON."""
+    for figure in every(history):
+        told = json.loads(json.dumps(figure.plotly(), allow_nan=False))
+        plotly.graph_objects.Figure(told)
+        assert figure.description
+        assert len({len(row) for row in figure.rows}) <= 1, figure.key
+
+
+def test_names_are_text_to_plotly(history):
+    """It reads some tags of HTML in names and labels."""
+    for figure in every(history):
+        for trace in figure.data:
+            assert "<b" not in trace.get("name", "")
+            assert all("<b" not in text for text in trace.get("text", ()))
+            assert "<b" not in trace.get("hovertemplate", "").replace("<br>", "")
+
+
+def test_the_total_comes_first_and_every_curve_is_of_its_term(history):
+    """So that a term can be hidden with its parts."""
+    found = figures.component_figures(history, figures.colours_of([*history.weights]))
+    assert [(figure.title, figure.term) for figure in found] == [
+        ("total", ""), ("mel", "mel"), ("kl", "kl"), (NAME, NAME), ("gradient_norm", ""),
+    ]  # fmt: skip
+    assert [trace["name"] for trace in found[0].data] == ["trained", "held out"]
+
+
+@pytest.mark.parametrize(("top", "scale"), [(19.0, "linear"), (21.0, "log")])
+def test_a_wide_range_has_a_logarithmic_scale(bare, records, top, scale):
+    """Where a linear one would show a line at the bottom."""
+    history = History.read(bare(records([(1, top, None), (2, 1.0, None)])))
+    assert figures.component_figures(history, {})[0].layout["yaxis"]["type"] == scale
+
+
+def test_a_long_curve_has_few_points(bare, records):
+    """A thousand show what a screen can."""
+    history = History.read(bare(records([(step, 1.0 + step % 7, None) for step in range(5000)])))
+    (trace,) = figures.component_figures(history, {})[0].data
+    assert len(trace["x"]) == len(trace["y"]) == 1000

@@ -1,0 +1,72 @@
+"""Tests of lists of runs."""
+
+import json
+import os
+
+import pytest
+
+from distill.errors import RunError
+from distill.reporting.listing import list_runs, sorted_runs
+
+
+@pytest.fixture
+def folder(tmp_path, records):
+    """Return a folder of three runs: two with records, and one below the others with a damaged recipe."""
+    for age, (name, totals, seconds) in enumerate(
+        [("b", [(10, 3.0, 2.5)], 90), ("a", [(5, 1.0, None)], 300), ("deep/er/c", [], 0)]
+    ):
+        run = tmp_path / name
+        run.mkdir(parents=True)
+        (run / "recipe.toml").write_text("[loss.mel]\n[loss.kl]\n" if totals else "[loss")
+        lines = [line | {"seconds": seconds} for line in records(totals)]
+        for path in ("metrics.jsonl", "recipe.toml")[not totals :]:
+            if path == "metrics.jsonl":
+                (run / path).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+            os.utime(run / path, (1e9 - age, 1e9 - age))
+    (tmp_path / "no-run").mkdir()
+    return tmp_path
+
+
+def test_a_run_is_listed_with_what_its_records_say(folder):
+    """The held-out loss where there is one, else that of training."""
+    listed = {run.name: run for run in list_runs(folder)}
+    assert listed.keys() == {"a", "b", "deep/er/c"}
+    assert listed["b"].to_dict() | {"changed": ""} == {
+        "name": "b", "folder": str(folder / "b"), "state": "interrupted", "terms": ["mel", "kl"],
+        "steps": 10, "seconds": 90.0, "loss": 2.5, "metrics": {"total": 2.5, "mel": 2.5, "kl": 1e-9},
+        "split": "heldout", "changed": "", "problem": "",
+    }  # fmt: skip
+    assert (listed["a"].loss, listed["a"].split) == (1.0, "train")
+    assert (listed["deep/er/c"].loss, listed["deep/er/c"].terms) == (None, ())
+    assert str(folder / "deep/er/c" / "recipe.toml") in listed["deep/er/c"].problem
+
+
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ("newest", ["b", "a", "deep/er/c"]),
+        ("name", ["a", "b", "deep/er/c"]),
+        ("state", ["a", "b", "deep/er/c"]),
+        ("steps", ["b", "a", "deep/er/c"]),
+        ("time", ["a", "b", "deep/er/c"]),
+        ("loss", ["a", "b", "deep/er/c"]),
+    ],
+)
+def test_the_order_is_as_asked(folder, order, names):
+    """The newest first by default; what has no loss is last."""
+    assert [run.name for run in sorted_runs(list_runs(folder), order)] == names
+
+
+def test_a_run_itself_is_a_list_of_one(folder):
+    """Its name is that of its folder."""
+    assert [run.name for run in list_runs(folder / "b")] == ["b"]
+
+
+def test_a_folder_that_is_missing_is_one_message(tmp_path):
+    """With what to give."""
+    with pytest.raises(RunError) as caught:
+        list_runs(tmp_path / "none")
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'none'}: there is no such folder\nGive the folder that holds the runs."
+    )

@@ -1,0 +1,188 @@
+"""Tests of the verdict: each rule says what it is to say, and nothing where it does not apply."""
+
+import numpy as np
+import pytest
+
+from distill.reporting.history import History, Series
+from distill.reporting.verdict import Evidence, judge
+
+
+def series(values, every=10):
+    """Return a series of a value every ten steps."""
+    values = np.array(values, float)
+    return Series(steps=every * np.arange(1, len(values) + 1), values=values)
+
+
+def history(heldout=None, train=None, **others):
+    """Return a history of totals."""
+    train = np.linspace(2, 1, 40) if train is None else train
+    return History(
+        step=400,
+        progress=0.5,
+        train={"total": series(train)},
+        heldout={} if heldout is None else {"total": series(heldout, every=20)},
+        **others,
+    )
+
+
+def rules(**evidence):
+    """Return the findings by their rule."""
+    found = judge(Evidence(folder="runs/a b", **{"state": "finished", **evidence}))
+    return {each.rule: each for each in found}
+
+
+FALLING = 1 + np.exp(-np.arange(20) / 20)
+FLAT = 1 + np.exp(-np.arange(20) * 2.0)
+TURNING = np.concatenate([np.linspace(2, 1, 8), np.linspace(1.02, 1.4, 12)])
+
+
+@pytest.mark.parametrize(
+    ("heldout", "rule"),
+    [(FALLING, "improving"), (FLAT, "converged"), (TURNING, "overfitting"), (FALLING[:5], "too early")],
+)
+def test_the_trend_is_that_of_the_heldout_loss(heldout, rule):
+    """It comes first, and only one trend is told."""
+    found = rules(history=history(heldout))
+    assert [*found] == [rule]
+
+
+def test_overfitting_names_the_step_to_stop_at():
+    """The one where the held-out loss was lowest."""
+    finding = rules(history=history(TURNING))["overfitting"]
+    assert finding.title == "Learning by heart"
+    assert finding.because == (
+        "The held-out loss was lowest at step 160, 1, and has risen to 1.365 since, "
+        "while the training loss has fallen."
+    )
+    assert finding.advice == "Stop at about step 160, add recordings, or lower training.keep."
+
+
+def test_a_rise_of_both_losses_is_no_overfitting():
+    """The training itself goes wrong then."""
+    found = rules(history=history(TURNING, train=[*np.linspace(2, 1, 16), *np.linspace(1, 3, 24)]))
+    assert [*found] == ["rising"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_scatter_is_no_trend(seed):
+    """Values that scatter as much as they like neither fall nor rise, whichever of them is the lowest."""
+    scatter = 1 + 0.3 * np.random.default_rng(seed).standard_normal(30)
+    assert rules(history=history(scatter)).keys() & {"overfitting"} == set()
+
+
+def test_without_heldout_recordings_the_training_loss_is_judged():
+    """And it is said what it cannot show."""
+    finding = rules(history=history(None), heldout=0)
+    assert [*finding] == ["improving", "nothing held out"]
+    assert finding["improving"].because == (
+        "The training loss has fallen by 26.1% over the last third of the run, to 1.026. "
+        "Nothing is held out, so learning by heart cannot be seen."
+    )
+    assert finding["improving"].command == "distill train --resume --out 'runs/a b' --minutes M"
+
+
+def test_a_run_without_records_says_so():
+    """And nothing else."""
+    assert [*rules()] == ["no records"]
+
+
+@pytest.mark.parametrize(
+    ("state", "title"),
+    [
+        ("failed", "The run has failed"),
+        ("interrupted", "The run was interrupted"),
+        ("running", "The run is still training"),
+    ],
+)
+def test_the_state_comes_first(state, title):
+    """Unless the run is finished, which needs no words."""
+    found = judge(Evidence(folder="r", state=state, history=history(FLAT), message="NaN"))
+    assert [each.title for each in found] == [title, "Converged"]
+    assert state != "failed" or found[0].because == "NaN"
+
+
+def terms(**weighted):
+    """Return a history of terms with a weight of 1, each with its values."""
+    ones = series(np.ones(20))
+    return History(
+        train={"total": series(FLAT), **{name: series(values) for name, values in weighted.items()}},
+        heldout={"total": series(FLAT)},
+        weights=dict.fromkeys(weighted, ones),
+    )
+
+
+def test_a_term_that_adds_nothing_is_dead():
+    """By its share in the last quarter."""
+    found = rules(history=terms(mel=FALLING, stft=FALLING, kl=1e-5 * FALLING))
+    assert [*found] == ["converged", "dead term"]
+    assert found["dead term"].title == "kl has almost no part in the loss"
+    assert found["dead term"].because == (
+        "Its weighted value is 0.00% of the sum in the last quarter, less than 0.1%."
+    )
+
+
+def test_a_term_that_is_nearly_all_dominates():
+    """Beside others; alone it is what was asked for."""
+    found = rules(history=terms(mel=FALLING, stft=0.05 * FALLING))
+    assert found["dominant term"].title == "mel dominates the loss"
+    assert [*rules(history=terms(mel=FALLING))] == ["converged"]
+
+
+def test_a_term_that_never_changes_is_named():
+    """Its value is the same in every record."""
+    found = rules(history=terms(mel=FALLING, stft=np.ones(20)))
+    assert found["constant term"].because == "It is 1 in all of 20 records."
+    assert found["constant term"].command == "distill losses check stft"
+
+
+def test_a_term_of_weight_0_is_only_watched():
+    """That is no fault."""
+    watched = terms(mel=FALLING, stft=FALLING)
+    watched.weights["stft"] = series(np.zeros(20))
+    assert rules(history=watched)["switched off"].title == "stft is only watched"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "rule", "because"),
+    [
+        ({"train": 19}, "few recordings", "The model is trained on 19, fewer than 20."),
+        (
+            {"train": 30, "skipped": 4},
+            "skipped files",
+            "4 files of the corpus are skipped; the reasons are listed below.",
+        ),
+        (
+            {"levels": {"a": -3.4, "b": 1.0}},
+            "level",
+            "1 of 2 reconstructions differ by more than 3 dB: a (-3.4 dB).",
+        ),
+        ({"clipped": ("a",)}, "clipping", "1 of them; they are turned down on this page."),
+        ({"active": 3, "units": 40}, "unused latents", "3 of 40 units are active."),
+        ({"kept": 0.02}, "little kept", "2% of it is kept, since more would measure worse."),
+    ],
+)
+def test_what_else_is_said(evidence, rule, because):
+    """Each beside the trend, with its numbers."""
+    found = rules(history=history(FLAT), **evidence)
+    assert [*found] in (["converged", rule], [rule, "converged"])
+    assert found[rule].because == because
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {"train": 20},
+        {"train": 30, "skipped": 3},
+        {"levels": {"a": 3.0}},
+        {"active": 4, "units": 40},
+        {"kept": 0.05},
+    ],
+)
+def test_nothing_is_said_at_the_limit(evidence):
+    """The limits themselves are in order."""
+    assert [*rules(history=history(FLAT), **evidence)] == ["converged"]
+
+
+def test_values_that_are_not_finite_are_left_out():
+    """A run that was mended goes on to be judged."""
+    assert [*rules(history=history([*FALLING[:10], np.nan, *FALLING[10:]]))] == ["improving"]

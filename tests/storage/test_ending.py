@@ -1,0 +1,58 @@
+"""Tests of how a run ended, as its folder says."""
+
+import json
+
+import pytest
+
+from distill.storage.ending import Ending, ending_of
+from distill.storage.run import Run
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        Ending(state="finished", kept=0.25),
+        Ending(state="interrupted"),
+        Ending(state="failed", message="the loss is not finite"),
+    ],
+)
+def test_an_ending_is_read_as_it_was_written(tmp_path, ending):
+    """A lock that is left does not make it a running one."""
+    run = Run(tmp_path)
+    ending.write(run)
+    (tmp_path / ".lock").touch()
+    assert ending_of(run) == ending
+
+
+def test_a_run_that_a_process_trains_is_running(tmp_path):
+    """It has a lock, and says nothing of its end yet."""
+    (tmp_path / ".lock").touch()
+    assert ending_of(Run(tmp_path)) == Ending(state="running")
+
+
+@pytest.mark.parametrize(
+    ("progress", "latents", "state"),
+    [(1.0, True, "finished"), (1.0, False, "interrupted"), (0.9, True, "interrupted")],
+)
+def test_a_run_that_says_nothing_is_judged_by_its_records(tmp_path, progress, latents, state):
+    """As one of Distill 0.2.0, or one that was killed."""
+    run = Run(tmp_path)
+    run.metrics.write_text(json.dumps({"step": 1, "split": "train", "progress": progress}) + "\n")
+    if latents:
+        run.latents.touch()
+    assert ending_of(run).state == state
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"state": "asleep"}', "[" * 100_000, '{"state": []}'])
+def test_what_is_no_outcome_says_nothing(tmp_path, text):
+    """A damaged file, or one of another version."""
+    run = Run(tmp_path)
+    run.outcome.write_text(text)
+    assert ending_of(run).state == "interrupted"
+
+
+def test_numbers_and_words_of_another_kind_are_left_out(tmp_path):
+    """They are shown on a page."""
+    run = Run(tmp_path)
+    run.outcome.write_text('{"state": "failed", "kept": "x", "message": 3}')
+    assert ending_of(run) == Ending(state="failed")
