@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from distill.audio.corpus import Corpus
-from distill.errors import DistillError, RunError
+from distill.errors import DistillError, LockError, RunError
 from distill.loss.components import TOTAL
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
@@ -281,7 +281,12 @@ class Trainer(Drawing):
             raise
 
     def save_after(self, error: BaseException) -> None:
-        """Save a checkpoint after an error that ends the training. If that fails, too, the error says so."""
+        """Save a checkpoint after an error that ends the training. If that fails, too, the error says so.
+
+        A run folder that another process has taken over is left alone.
+        """
+        if isinstance(error, LockError):
+            return
         try:
             self.save()
         except RunError as another:
