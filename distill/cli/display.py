@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 
+_WHILE_IT_TRAINS = ("overfitting", "nonfinite", "collapse", "gradient", "divergence", "recordings")
+"""What warnings are about that come while the live display is shown."""
+
 
 @contextmanager
 def corpus_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
@@ -165,8 +168,8 @@ class Display:
 
     def warning(self, warning: "observing.TrainingWarning") -> None:
         """Show a warning: in a panel during the training, on stderr before it."""
-        if warning.about == "overfitting":
-            self.console.print(Panel(warning.message, title="Warning", border_style="bold yellow"))
+        if warning.about in _WHILE_IT_TRAINS:
+            self.console.print(Panel(Text(warning.message), title="Warning", border_style="bold yellow"))
         else:
             warn(str(warning))
 

@@ -8,14 +8,12 @@ that no step waits. `docs/reliability.md` lists the rules.
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from distill.audio.corpus import Corpus, Split
-from distill.audio.corpus.clips import Heard
-from distill.loss.components import weighted_name
 from distill.loss.composer import CombinedLoss
 from distill.training.record import About
 from distill.training.words import listed
@@ -36,14 +34,8 @@ DIVERGED = 4.0
 RECORDS = 5
 """The number of records in a row that a rule looks at."""
 
-QUIET = 1e-4
-"""The peak, -80 dB, below which a clip is next to silent."""
-
-CLIPS_HEARD = 8
-"""The number of clips of a recording from which its peak is judged."""
-
-OVER_FULL_SCALE = 1.5
-"""The peak above which samples are scaled by mistake. Decoded MP3s exceed full scale by less."""
+MANY = 20
+"""The number of recordings from which the share of those never drawn says something."""
 
 NEVER_DRAWN_SHARE = 0.5
 """The share of recordings that may be left out at the end without a warning."""
@@ -62,7 +54,7 @@ class Health:
         self._latest: deque[float] = deque(maxlen=RECORDS)
         self._lowest = math.inf
         self._norms: dict[str, Tensor] = {}
-        self._reaching: tuple[str, ...] = ()
+        self._joint = torch.zeros(2)
         self._measured: dict[str, int] = {}
         self._mu: Tensor | None = None
         self._measures = True
@@ -79,64 +71,55 @@ class Health:
         return components
 
     def _measure(self, components: Mapping[str, Tensor], inputs: LossInputs) -> None:
-        """Measure the gradients of the weighted terms of a step, whose components have gradients.
+        """Measure the gradients of the terms of a step, whose components have gradients.
 
-        They are taken with respect to the decoder's output and the posterior, on the graph of the step, so
-        that no term is called again.
+        They are taken on the graph of the step, so that no term is called again, and compared as `Gradients`
+        does: at the decoder's output or, of terms that do not reach it, at the posterior.
         """
         outputs = tuple(each for each in inputs.prediction.sources if each.requires_grad)
         latents = tuple(each for each in (inputs.posterior.mu, inputs.posterior.logvar) if each.requires_grad)
-        reaching = []
-        for name in self.loss.origins:
-            value = components.get(weighted_name(name))
+        weights = self.loss.weights_at(1.0)
+        joint: list[Tensor] | None = None
+        for name, weight in weights.items():
+            value = components.get(name)
             if value is None or not value.requires_grad or not (outputs or latents):
                 continue
-            found = torch.autograd.grad(value, (*outputs, *latents), retain_graph=True, allow_unused=True)
-            there = [each.detach().float() for each in found if each is not None]
-            if there:
-                self._norms[name] = torch.stack([torch.linalg.vector_norm(each) for each in there]).norm()
-            if any(each is not None for each in found[: len(outputs)]):
-                reaching.append(name)
-        self._reaching = tuple(reaching)
+            found = torch.autograd.grad(
+                value, (*outputs, *latents), retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            here = [weight * each.detach() for each in found]
+            at_output, at_posterior = here[: len(outputs)], here[len(outputs) :]
+            self._norms[name] = torch.stack([_size(at_output), _size(at_posterior)])
+            joint = at_output if joint is None else [a + b for a, b in zip(joint, at_output, strict=True)]
+        if joint and latents:
+            carried = torch.autograd.grad(
+                outputs, latents, joint, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            self._joint = torch.stack([_size(joint), _size(carried)])
 
     def recorded(self, components: Mapping[str, float], progress: float) -> None:
         """Look at what was measured since the last record. The components are means over its steps."""
         self._look_at_loss(components)
         self._look_at_gradients()
         self._look_at_posterior(progress)
-        self._look_at_levels()
 
     def evaluated(self, evaluations: int) -> None:
-        """Look at the recordings, after a number of held-out evaluations."""
+        """Measure the gradients of the terms again after some of the held-out evaluations."""
         self._measures = evaluations in MEASUREMENTS
-        train = self.corpus.train
-        if not isinstance(train, Split):
-            return
-        heard = train.heard
-        silent = (heard.clips >= CLIPS_HEARD) & (heard.peaks < QUIET)
-        if silent.any():
-            names = [train.recordings[index].name for index in silent.nonzero()[0].tolist()]
-            self._tell(
-                "recordings",
-                f"Recordings to train on that are next to silent, below -80 dB in each of at least "
-                f"{CLIPS_HEARD} clips, and so contribute nothing: {listed(names)}.\n"
-                "Take them out of the corpus, or amplify them.",
-            )
 
-    def finished(self) -> None:
-        """Look at the recordings after the last step."""
+    def finished(self, *, resumed: bool) -> None:
+        """Look at the recordings after the last step, unless some were drawn before the run was resumed."""
         train = self.corpus.train
-        if not isinstance(train, Split):
+        if resumed or not isinstance(train, Split):
             return
-        never = (train.heard.clips == 0).nonzero()[0].tolist()
-        if len(never) > NEVER_DRAWN_SHARE * len(train.recordings):
+        never = (train.heard == 0).nonzero()[0].tolist()
+        if len(train.recordings) >= MANY and len(never) > NEVER_DRAWN_SHARE * len(train.recordings):
             names = [train.recordings[index].name for index in never]
             self._tell(
                 "recordings",
                 f"No clip of {len(never)} of the {len(train.recordings)} recordings to train on was drawn in "
                 f"this run, and so they teach nothing: {listed(names)}.\n"
                 "Train for longer, with larger batches, or on fewer recordings.",
-                key="never drawn",
             )
 
     def _look_at_loss(self, components: Mapping[str, float]) -> None:
@@ -164,28 +147,35 @@ class Health:
     def _look_at_gradients(self) -> None:
         if not self._norms:
             return
-        names = [*self._norms]
-        norms = dict(zip(names, torch.stack([*self._norms.values()]).tolist(), strict=True))
+        names, weights = [*self._norms], self.loss.weights_at(1.0)
+        *norms, (output, carried) = torch.stack([*self._norms.values(), self._joint]).tolist()
         self._norms = {}
-        for name in names:
-            if self._twice(f"none {name}", norms[name] == 0):
+        rate = output / carried if output and carried else 1.0
+        sizes = {
+            name: at_output or rate * at_posterior
+            for name, (at_output, at_posterior) in zip(names, norms, strict=True)
+        }
+        for name, size in sizes.items():
+            if self._twice(f"none {name}", size == 0 != weights[name]):
                 self._tell(
                     "gradient",
                     f"The term '{name}' has a weight and no gradient: it does not change the training.\n"
                     f"Leave it out, or look whether its options let it: distill losses show {name}",
                     key=f"none {name}",
                 )
-        whole = math.fsum(norms[name] for name in self._reaching)
-        if self.loss.balancer is not None or len(self._reaching) < 2 or not 0 < whole < math.inf:
+        whole = math.fsum(sizes.values())
+        reaching = [name for name, (at_output, _) in zip(names, norms, strict=True) if at_output]
+        begun = {name for name, weight in weights.items() if weight} <= {*names}
+        if self.loss.balancer is not None or not begun or len(reaching) < 2 or not 0 < whole < math.inf:
             return
-        for name in self._reaching:
-            share = norms[name] / whole
+        for name in reaching:
+            share = sizes[name] / whole
             if self._twice(f"most {name}", share > DOMINANT_SHARE):
-                others = ", ".join(other for other in self._reaching if other != name)
+                others = ", ".join(other for other in sizes if other != name)
                 self._tell(
                     "gradient",
-                    f"The term '{name}' has {share:.1%} of the gradient at the decoder's output: the others "
-                    f"({others}) change next to nothing.\n"
+                    f"The term '{name}' has {share:.1%} of the gradient: the others ({others}) change next "
+                    "to nothing.\n"
                     "Lower its weight, or let weights be shares: --balance gradient. To find weights for "
                     "shares: distill losses profile",
                     key=f"most {name}",
@@ -210,24 +200,6 @@ class Health:
                 "Lower loss.kl.weight_max, or raise loss.kl.free_bits or loss.kl.warmup_fraction.",
             )
 
-    def _look_at_levels(self) -> None:
-        for split in (self.corpus.train, self.corpus.heldout):
-            if isinstance(split, Split):
-                self._look_at_levels_of(split, split.heard)
-
-    def _look_at_levels_of(self, split: Split, heard: Heard) -> None:
-        loud = heard.peaks > OVER_FULL_SCALE
-        if not loud.any():
-            return
-        index = int(heard.peaks.argmax())
-        self._tell(
-            "levels",
-            f"{int(loud.sum())} of the {int((heard.clips > 0).sum())} recordings heard so far exceed full "
-            f"scale, with a peak of up to {heard.peaks[index]:,.6g} in {split.recordings[index].name}. Their "
-            "clips are scaled down to a peak of 1, so that nothing is learnt of their levels.\n"
-            "Scale the recordings: divide samples in the range of 16-bit integers by 32768.",
-        )
-
     def _twice(self, key: str, sign: bool) -> bool:  # noqa: FBT001  # the sign that is counted
         """Return whether a sign was there in this measurement and in the one before."""
         self._measured[key] = self._measured.get(key, 0) + 1 if sign else 0
@@ -237,3 +209,11 @@ class Health:
         if (key or sign) not in self._told:
             self._told.add(key or sign)
             self._warn(sign, message)
+
+
+def _size(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the norm of gradients `[B, ...]` in each example, averaged over the examples."""
+    if not gradients:
+        return torch.zeros(())
+    squares = [each.float().flatten(1).square().sum(dim=1) for each in gradients]
+    return torch.stack(squares).sum(dim=0).sqrt().mean()

@@ -110,8 +110,8 @@ class TrainingWarning:
     - `"tensorboard"`: events that cannot be written
     - `"overfitting"`: a held-out loss that keeps rising
     - `"nonfinite"`: a step that was skipped, or a held-out loss that is not finite
-    - `"collapse"`, `"gradient"`, `"divergence"`, `"recordings"`, `"levels"`: signs of ill health, each told
-      once; `docs/reliability.md` has the rule of each
+    - `"collapse"`, `"gradient"`, `"divergence"`, `"recordings"`: signs of ill health, each told once;
+      `docs/reliability.md` has the rule of each
     - `"page"`: a page of the run that cannot be made
     """
 

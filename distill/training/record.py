@@ -21,7 +21,6 @@ About: TypeAlias = Literal[
     "gradient",
     "divergence",
     "recordings",
-    "levels",
 ]
 """What a warning is about."""
 

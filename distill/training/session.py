@@ -192,6 +192,7 @@ def _carry_out(
             save_state(run.start, model.state_dict())
     reached.begin(trainer)
     trainer.train(state)
+    trainer.health.finished(resumed=state is not None)
     signals.check()
     if not main:
         return reached.outcome()

@@ -117,7 +117,7 @@ class Trainer(Drawing):
                 if self.seconds - saved > 60 * self.settings.checkpoint_minutes:
                     saved = self.seconds
                     self.save()
-            self.save()
+        self.save()
 
     @property
     def _elapsed(self) -> float:

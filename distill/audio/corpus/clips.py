@@ -17,21 +17,6 @@ from distill.audio.corpus.samples import Samples
 
 
 @frozen(eq=False)
-class Heard:
-    """How many clips were drawn of each recording of a split, and the largest magnitude in these."""
-
-    clips: NDArray[np.int64]
-    peaks: NDArray[np.float32]
-
-    def add(self, index: int, clip: NDArray[np.float32]) -> None:
-        """Count a clip of the recording at `index`."""
-        self.clips[index] += 1
-        peak = max(clip.max(initial=0), -clip.min(initial=0))
-        if not peak <= self.peaks[index]:  # NaN, too
-            self.peaks[index] = peak
-
-
-@frozen(eq=False)
 class Split:
     """A subset of a corpus's recordings, possibly empty. `samples` is the cache of the whole corpus."""
 
@@ -40,8 +25,8 @@ class Split:
     _samples: Samples = field(repr=False)
     _lengths: Tensor = field(init=False, repr=False)
     _channels: Tensor = field(init=False, repr=False)
-    heard: "Heard" = field(init=False, repr=False)
-    """What was drawn so far."""
+    heard: NDArray[np.int64] = field(init=False, repr=False)
+    """The number of clips that were drawn of each recording so far."""
 
     @_lengths.default
     def _measure_lengths(self) -> Tensor:
@@ -52,9 +37,8 @@ class Split:
         return torch.tensor([recording.channels for recording in self.recordings], dtype=torch.int64)
 
     @heard.default
-    def _hear_nothing(self) -> "Heard":
-        count = len(self.recordings)
-        return Heard(np.zeros(count, np.int64), np.zeros(count, np.float32))
+    def _hear_nothing(self) -> NDArray[np.int64]:
+        return np.zeros(len(self.recordings), np.int64)
 
     @property
     def seconds(self) -> float:
@@ -88,7 +72,7 @@ class Split:
             recording = self.recordings[index]
             begin, end = max(start, 0), min(start + samples, recording.samples)
             row[begin - start : end - start] = self._read(recording, begin, end)[:, channel]
-            self.heard.add(index, row)
+            self.heard[index] += 1
         return torch.from_numpy(out)
 
     def names_of(self, clips: int, samples: int, generator: torch.Generator) -> list[str]:
