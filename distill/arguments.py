@@ -46,11 +46,35 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
     """Return a path, with `~` replaced by the home folder.
 
     Raises:
-        InputError: the value is neither a `str` nor a path.
+        InputError: the value is neither a `str` nor a path, or is not valid text.
     """
-    if not isinstance(value, str | os.PathLike):
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise InputError(f"expected {expected}, got {_shown(value)}", culprit=culprit)
-    return Path(value).expanduser()
+    path = Path(value)
+    if not is_text(path):
+        remedy = "Rename it. Recipes and other files of a run can name only what is valid text."
+        raise InputError(f"its path is not valid text (UTF-8): {path}", culprit=culprit, remedy=remedy)
+    with suppress(RuntimeError):  # no user of that name, so the name is that of a folder
+        path = path.expanduser()
+    return path
+
+
+def corpus_location(value: Any, *, culprit: str = "corpus") -> str:  # noqa: ANN401  # anything
+    """Return the location of a corpus in the form that recipes use: a URL unchanged, a path made absolute.
+
+    Raises:
+        InputError: the value is neither a `str` nor a path, or is not valid text.
+    """
+    path = path_like(value, culprit=culprit, expected="a path or a URL")
+    return os.fspath(value) if "://" in os.fspath(value) else os.path.realpath(path)
+
+
+def is_text(path: object) -> bool:
+    """Return whether a path is valid text: encodable as UTF-8, and without zero bytes."""
+    try:
+        return b"\0" not in str(path).encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def checkpoint_like(value: Any, *, culprit: str) -> int | Literal["last", "best"]:  # noqa: ANN401  # anything

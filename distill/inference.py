@@ -6,14 +6,20 @@ Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent fra
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 import torch
 from torch import Tensor
 
-from distill.arguments import checkpoint_like, finite_number, optional_callable, path_like, whole_number
+from distill.arguments import (
+    checkpoint_like,
+    corpus_location,
+    finite_number,
+    optional_callable,
+    path_like,
+    whole_number,
+)
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.corpus.places import temporary_cache
@@ -372,8 +378,7 @@ class Model:
         refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         on_progress = optional_callable(on_progress, culprit="on_progress")
         if isinstance(corpus, str | os.PathLike):
-            path = os.fspath(corpus)
-            corpus = path if "://" in path else str(Path(path).expanduser())
+            corpus = corpus_location(corpus)
         with temporary_cache() as cache:
             return evaluate_model(
                 self.vae,

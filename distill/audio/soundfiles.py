@@ -15,7 +15,8 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.audio.corpus.decoding import UnusableError, decode_whole
+from distill.arguments import is_text
+from distill.audio.corpus.decoding import MADE, UnusableError, decode_whole
 from distill.errors import CorpusError, TrainingError
 from distill.storage.checkpoints import write_atomically
 
@@ -38,7 +39,7 @@ class Written:
 
 
 def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool = False) -> Written:
-    """Write a waveform `[C, N]` as WAV, atomically.
+    """Write a waveform `[C, N]` as WAV, atomically, with a comment that says that Distill made it.
 
     With `limit`, a sound with a peak above 1 is scaled to a peak of 1. This changes only its level: spectrum,
     envelope and channel balance are kept. Sounds usually exceed full scale at their attacks, which a limiter
@@ -57,7 +58,9 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool =
     subtype = "FLOAT" if written.exceeds_full_scale else "PCM_24"
     # Encoded in memory, since soundfile does not report the cause of disk errors.
     file = io.BytesIO()
-    soundfile.write(file, samples.T.numpy(), sample_rate, subtype, format="WAV")
+    with soundfile.SoundFile(file, "w", sample_rate, len(samples), subtype, format="WAV") as sound:
+        sound.comment = MADE
+        sound.write(samples.T.numpy())
     write_atomically(path, file.getbuffer())
     return written
 
@@ -89,6 +92,8 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     """
     if not path.is_file():
         raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
+    if not is_text(path):
+        raise CorpusError("its path is not valid text (UTF-8)", culprit=str(path), remedy="Rename it.")
     try:
         samples, sample_rate = decode_whole(path)
     except UnusableError as error:

@@ -18,12 +18,13 @@ from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distill.audio.corpus.decoding import UnusableError, blocks_of, survey
+from distill.audio.corpus.decoding import MADE, UnusableError, blocks_of, survey
 from distill.audio.soundfiles import Written, require_finite, unusable
 from distill.storage.files import naming, replacing
 
 _BLOCK_SAMPLES = 2**16
 _UNKNOWN = 2**32 - 1
+_COMMENT = MADE.encode() + bytes(2 - len(MADE) % 2)
 _LARGEST = 2**32 - 2**16
 """The largest size of a WAV file; larger ones are written as RF64."""
 
@@ -149,6 +150,8 @@ def _header(samples: int, sample_rate: int, channels: int, width: int) -> bytes:
     content = b"fmt " + struct.pack("<IHHIIHH", 16, *form)
     if width == 4:
         content += b"fact" + struct.pack("<II", 4, min(samples, _UNKNOWN))
+    content += b"LIST" + struct.pack("<I", 12 + len(_COMMENT)) + b"INFO"
+    content += b"ICMT" + struct.pack("<I", len(_COMMENT)) + _COMMENT
     large = size > _LARGEST
     content += b"data" + struct.pack("<I", _UNKNOWN if large else size)
     whole = 4 + len(content) + size + size % 2

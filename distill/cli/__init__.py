@@ -10,6 +10,7 @@ from distill.cli.generate import generate
 from distill.cli.losses import losses
 from distill.cli.options import no_plugins_option
 from distill.cli.output import checked_output
+from distill.cli.product import write_any_name
 from distill.cli.recipe import recipe
 from distill.cli.reconstruct import reconstruct
 from distill.cli.report import report
@@ -29,6 +30,7 @@ class _Group(click.Group):
     """A group that prints a `DistillError` as a message. Other errors keep their traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as click has it
+        write_any_name()
         with checked_output():
             return super().main(*args, **kwargs)
 

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from distill.cli.product import foreign_output
+
 if TYPE_CHECKING:
     from distill.plugin.registered import Balancer, Term
 
 
+@foreign_output()
 def terms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
     """Return completions of the last name in a comma-separated list of terms, without listed terms."""
     from distill.plugin.registry import Registry
@@ -24,6 +27,7 @@ def terms(context: click.Context, parameter: click.Parameter, incomplete: str) -
     ]
 
 
+@foreign_output()
 def balancers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
     """Return completions of a balancer's name."""
     from distill.plugin.registry import Registry
@@ -43,6 +47,7 @@ def terms_and_balancers(
     return [*terms(context, parameter, incomplete), *balancers(context, parameter, incomplete)]
 
 
+@foreign_output()
 def addresses(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
     """Return completions of the address of an option: of the term NAME, or of a recipe with the given loss.
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.cli.output import warn
+from distill.errors import printable
 from distill.loss.components import ComponentName
 
 if TYPE_CHECKING:
@@ -129,23 +130,25 @@ class Display:
             weight = f"{end:g}" if start == end else f"{start:g} rising to {end:g}"
             table.add_row("loss", f"{term.name}, weight {weight}", Text(term.origin, "dim"))
         # `Text` prints paths without parsing markup, since they may contain brackets.
-        table.add_row("corpus", Text(summary.corpus), "")
+        table.add_row("corpus", Text(printable(summary.corpus)), "")
         table.add_row("", f"{_extent(summary.train)}, to train on", "")
         table.add_row("", f"{_extent(summary.heldout)}, held out", "")
         from distill.audio.corpus.scanning import grouped  # loads torch, as does a summary
 
         skipped = grouped(summary.skipped)
         for each in skipped[:_SHOWN]:
-            table.add_row("skipped", Text(each.path), Text(each.reason, "yellow"))
+            table.add_row("skipped", Text(printable(each.path)), Text(printable(each.reason), "yellow"))
         if len(skipped) > _SHOWN:
-            table.add_row("", Text(f"and {len(skipped) - _SHOWN} more, in {summary.run.skipped}"), "")
+            table.add_row(
+                "", Text(f"and {len(skipped) - _SHOWN} more, in {printable(summary.run.skipped)}"), ""
+            )
         for remark in summary.remarks[:_SHOWN]:
-            table.add_row("note", Text(remark.path), Text(remark.text, "yellow"))
+            table.add_row("note", Text(printable(remark.path)), Text(printable(remark.text), "yellow"))
         if len(summary.remarks) > _SHOWN:
             table.add_row("", f"and {len(summary.remarks) - _SHOWN} more", "")
         size = f"{summary.parameters / 1e6:.1f} million parameters"
         table.add_row("model", f"{size}, {summary.latents_per_second:.0f} latents per second", "")
-        table.add_row("begins", Text(f"with {summary.start}"), "")
+        table.add_row("begins", Text(printable(f"with {summary.start}")), "")
         table.add_row("device", f"{summary.device}, {summary.precision}", "")
         self.console.print(table)
         if self.console.is_terminal:
@@ -168,10 +171,11 @@ class Display:
 
     def warning(self, warning: "observing.TrainingWarning") -> None:
         """Show a warning: in a panel during the training, on stderr before it."""
+        text = "\n".join(map(printable, warning.message.split("\n")))
         if warning.about in _WHILE_IT_TRAINS:
-            self.console.print(Panel(Text(warning.message), title="Warning", border_style="bold yellow"))
+            self.console.print(Panel(Text(text), title="Warning", border_style="bold yellow"))
         else:
-            warn(str(warning))
+            warn(text)
 
     def done(self, outcome: "observing.Outcome") -> None:
         """Print the result of the run, and the next commands to run."""
@@ -235,8 +239,8 @@ def in_words(retention: "Retention") -> str:
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line without markup and without line breaks, so that a path in it can be copied."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Print a line as it is, without line breaks, so that a path in it can be copied."""
+    console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def say_written(written: "Written") -> None:
@@ -246,4 +250,4 @@ def say_written(written: "Written") -> None:
         note = f"  (peak {written.peak:.2f}, kept as 32-bit float)"
     elif written.attenuation:
         note = f"  (turned down by {written.attenuation:.1f} dB)"
-    click.echo(f"{written.path}{note}")
+    click.echo(f"{printable(written.path)}{note}")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from distill.cli import completion
-from distill.cli.options import agrees_to_fetch, checkpoint_option, no_plugins_option, refine_option
+from distill.cli.options import (
+    agrees_to_fetch,
+    checkpoint_option,
+    json_option,
+    no_plugins_option,
+    refine_option,
+)
+from distill.cli.product import print_product
 
 if TYPE_CHECKING:
     from distill.evaluation.table import Table
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("corpus", required=False)
 @click.option("--heldout", is_flag=True, help="Measure only the recordings held out by the run.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
+@json_option
 @click.option(
     "--files", type=click.IntRange(0, 10**9), default=10, show_default=True,
     help="Number of recordings to list, worst first.",
@@ -81,4 +88,4 @@ def evaluate(
         if not agrees_to_fetch(error.url):
             raise
         table = measure(error.url)
-    click.echo(json.dumps(table.to_dict(), indent=1) if as_json else table.as_text(files))
+    print_product(json.dumps(table.to_dict(), indent=1) if as_json else table.as_text(files))

@@ -3,12 +3,12 @@
 import math
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from distill.cli import completion
+from distill.cli.product import reserve_output
 from distill.settings import MOST_REFINEMENTS
 
 
@@ -66,6 +66,21 @@ overwrite_option = click.option(
 )
 
 
+def _reserve_output(context: click.Context, _: click.Parameter, value: bool) -> bool:  # noqa: FBT001  # as click calls it
+    if value:
+        reserve_output(context)
+    return value
+
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_reserve_output,
+    help="Print JSON for other programs to read.",
+)
+
+
 def _leave_plugins_out(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  # as click calls it
     from distill.plugin.selection import no_plugins  # slow, and not needed for `distill --help`
 
@@ -93,8 +108,3 @@ def agrees_to_fetch(url: str) -> bool:
 def _on_a_terminal() -> bool:
     launched = "LOCAL_RANK" in os.environ  # by torchrun, as one of several processes
     return not launched and sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def corpus_path(corpus: str) -> str:
-    """Return CORPUS in the form that recipes use: a URL unchanged, a path made absolute."""
-    return corpus if "://" in corpus else str(Path(corpus).resolve())

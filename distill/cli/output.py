@@ -93,6 +93,11 @@ def checked_output() -> Iterator[None]:
         yield
 
 
+def refusing(stream: TextIO) -> "Output":
+    """Return a stream that makes an error in writing one message."""
+    return Output(stream, _refuse, None)
+
+
 @contextmanager
 def lasting_output() -> Iterator[None]:
     """Go on if standard output fails, in this context; stop the training as SIGHUP does if it was closed."""

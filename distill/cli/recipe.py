@@ -3,6 +3,7 @@
 import click
 
 from distill.cli.options import balance_option, loss_option, no_plugins_option, set_option
+from distill.cli.product import print_product, reserve_output
 
 
 @click.command(short_help="Print a complete recipe as commented TOML.")
@@ -10,8 +11,12 @@ from distill.cli.options import balance_option, loss_option, no_plugins_option, 
 @balance_option
 @set_option
 @no_plugins_option
-def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) -> None:
+@click.pass_context
+def recipe(
+    context: click.Context, loss: str | None, balance: str | None, assignments: tuple[str, ...]
+) -> None:
     """Print the recipe of a training run for `distill train --config`: all options with their help."""
+    reserve_output(context)
     from distill.config import parse_assignment
     from distill.plugin.registry import Registry
     from distill.recipe import read_recipe
@@ -19,4 +24,4 @@ def recipe(loss: str | None, balance: str | None, assignments: tuple[str, ...]) 
     draft = read_recipe(
         {}, Registry(), loss=loss, balance=balance, assignments=map(parse_assignment, assignments)
     )
-    click.echo(draft.recipe.to_toml(), nl=False)
+    print_product(draft.recipe.to_toml(), nl=False)

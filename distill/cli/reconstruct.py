@@ -1,11 +1,18 @@
 """`distill reconstruct`: encode and decode recordings with a trained model."""
 
-from collections.abc import Sequence
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from distill.cli.options import checkpoint_option, overwrite_option, refine_option
+from distill.errors import printable
+
+if TYPE_CHECKING:
+    from distill.audio.soundfiles import Written
 
 
 @click.command(short_help="Encode and decode recordings with a model.")
@@ -26,6 +33,7 @@ def reconstruct(
 ) -> None:
     """Encode and decode each of FILES with the model of the run folder RUN; write it to OUT/<stem>.wav.
 
+    A folder among FILES stands for the recordings in it and in its subfolders, which OUT then has as well.
     The output has the length, sample rate and channels of the file, and the correlation of its channels.
     """
     from distill.storage.files import require_writable
@@ -33,29 +41,56 @@ def reconstruct(
     targets = _targets(files, out)
     require_writable([target for _, target in targets], overwrite=overwrite)
 
-    from distill.cli.display import say_written
     from distill.inference import load
     from distill.storage.run import Run
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
     model = load(Run(run), checkpoint=checkpoint)
+
+    def make(file: Path, target: Path) -> "Written":
+        return model.reconstruct_file(file, target, refinements=refinements, overwrite=overwrite)
+
+    _reconstruct_each(targets, make)
+
+
+def _reconstruct_each(targets: Sequence[tuple[Path, Path]], make: Callable[[Path, Path], "Written"]) -> None:
+    """Reconstruct each file. One that cannot be reconstructed is told of at once, and the others are made.
+
+    Raises:
+        DistillError: the only file, or any of several, is not reconstructed.
+    """
+    from distill.cli.display import say_written
+    from distill.cli.output import warn
+    from distill.errors import CorpusError, InputError, TrainingError
+
+    failed = 0
     for file, target in targets:
-        say_written(model.reconstruct_file(file, target, refinements=refinements, overwrite=overwrite))
+        try:
+            say_written(make(file, target))
+        except (CorpusError, InputError, TrainingError) as error:  # of this file, not of the disk
+            if len(targets) == 1:
+                raise
+            failed += 1
+            warn(str(error))
+    if failed:
+        raise CorpusError(f"{failed} of the {len(targets)} files could not be reconstructed, see above")
 
 
 def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
     """Return each file with the path of its reconstruction, which is never the file itself."""
     from distill.errors import CorpusError
+    from distill.storage.files import file_name
 
-    targets: dict[Path, Path] = {}
-    for file in files:
-        if not file.is_file():
-            raise CorpusError("there is no such file", culprit=str(file), remedy="Check the path.")
-        target = out / f"{file.stem}.wav"
-        if target in targets:
+    targets: dict[str, tuple[Path, Path]] = {}
+    for file, folder in _expanded(files):
+        place = out / folder
+        target = place / file_name(file.stem, ".wav", place)
+        # As file systems compare names that ignore case, or that store them in another form.
+        key = unicodedata.normalize("NFC", str(target)).casefold()
+        if key in targets:
             raise CorpusError(
-                f"would be written to {target}, as {targets[target]} would",
+                f"would be written to {target}, as {targets[key][0]} would",
                 culprit=str(file),
                 remedy="Reconstruct them one after the other, with another --out each.",
             )
@@ -66,5 +101,25 @@ def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
                 culprit=str(file),
                 remedy="Give another folder with --out.",
             )
-        targets[target] = file
-    return [(file, target) for target, file in targets.items()]
+        targets[key] = file, target
+    return [*targets.values()]
+
+
+def _expanded(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yield each file, and those of each folder, with its folder below that folder."""
+    from distill.errors import CorpusError
+
+    for path in paths:
+        if os.path.isdir(path):  # noqa: PTH112  # where looking is forbidden, no error
+            from distill.audio.corpus.opening import require_audio  # loads numpy
+            from distill.audio.corpus.scanning import grouped
+
+            found = require_audio(path)
+            for skipped in grouped(found.skipped):
+                click.echo(f"skipped: {printable(skipped.path)}: {printable(skipped.reason)}", err=True)
+            for candidate in found.candidates:
+                yield candidate.path, candidate.path.parent.relative_to(path)
+        elif os.path.isfile(path):  # noqa: PTH113  # as above
+            yield path, Path()
+        else:
+            raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")

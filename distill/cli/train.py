@@ -11,7 +11,6 @@ from distill.cli import completion
 from distill.cli.options import (
     agrees_to_fetch,
     balance_option,
-    corpus_path,
     loss_option,
     no_plugins_option,
     set_option,
@@ -105,7 +104,7 @@ def _train_once(corpus: str | None, options: dict[str, Any]) -> None:
 
     with Display(Console()) as display:
         train_model(
-            None if corpus is None else corpus_path(corpus),
+            corpus,
             recipe=options.pop("config"),
             options=[parse_assignment(text) for text in options.pop("assignments")],
             observer=display,

@@ -6,12 +6,15 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from distill.errors import OutputError, RunError
+from distill.errors import OutputError, RunError, printable
 
 PARTIAL = ".partial"
+
+_LONGEST_NAME = 255
 _PARTIAL_NAME = re.compile(rf"\.(lock\.)?[0-9a-f]+{re.escape(PARTIAL)}")
 
 
@@ -35,6 +38,28 @@ def require_writable(paths: Sequence[Path], *, overwrite: bool) -> None:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
         remedy = "Add --overwrite to replace what is there, or give another folder with --out."
         raise OutputError(f"exists already{more}", culprit=str(taken[0]), remedy=remedy)
+
+
+def file_name(stem: str, suffix: str, folder: Path) -> str:
+    """Return `stem` and `suffix` as the name of a file in `folder`, which need not exist.
+
+    Control characters and bytes that are no text are replaced by `_`. A stem that is too long is cut, and
+    ends in a digest of the whole, so that different stems keep different names.
+    """
+    kept = "".join("_" if printable(letter) != letter or letter in "/\\" else letter for letter in stem)
+    room = _longest_name(folder) - len(suffix.encode())
+    if len(kept.encode()) > room:
+        digest = f"~{blake2b(stem.encode(errors='surrogateescape'), digest_size=4).hexdigest()}"
+        kept = kept.encode()[: room - len(digest)].decode(errors="ignore") + digest
+    return f"{kept}{suffix}"
+
+
+def _longest_name(folder: Path) -> int:
+    """Return the largest number of bytes that a name in a folder may have."""
+    with suppress(OSError, ValueError, AttributeError, StopIteration):  # unknown, or on Windows
+        nearest = next(above for above in (folder, *folder.parents) if above.exists())
+        return min(os.pathconf(nearest, "PC_NAME_MAX"), _LONGEST_NAME)
+    return _LONGEST_NAME
 
 
 def _kind(path: Path) -> str:
@@ -123,6 +148,8 @@ def remedy_of(error: OSError) -> str:
     """Return what to do about an error in writing a file."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Make room on that disk."
+    if error.errno == errno.ENAMETOOLONG:
+        return "Give a folder with a shorter path, or shorter names."
     if error.errno == errno.EFBIG:
         return "Raise the limit on the size of files (ulimit -f)."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

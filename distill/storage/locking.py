@@ -6,6 +6,7 @@ known; a process elsewhere, or in another container, shows that it does by touch
 seconds. Ages are differences of times that the file system has set, so that machines' clocks may differ.
 """
 
+import errno
 import os
 import socket
 import stat
@@ -31,6 +32,7 @@ STALE_SECONDS = 120.0
 """How long a process elsewhere may show no sign of life. Clients of NFS cache attributes for up to 60 s."""
 
 _LONGEST_RECORD = 1024
+_TRIES = 10
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
 
 
@@ -198,13 +200,7 @@ def _read(folder: Path) -> Holder | None:
         since, identity, record = _status(folder / LOCK)
     except FileNotFoundError:
         return None
-    probe = folder / f".lock.{token_hex(8)}.partial"
-    own = SoftFileLock(probe)
-    own.acquire(blocking=False)
-    try:  # a lock made now, which names this machine as others see it, with the time of the file system
-        now, _, mine = _status(probe)
-    finally:
-        own.release()
+    now, mine = _probe(folder)
     last = since
     with suppress(FileNotFoundError):
         last = max(last, _status(folder / BEAT)[0])
@@ -218,6 +214,21 @@ def _read(folder: Path) -> Holder | None:
         here=known and names[1] == mine.split("\n")[1],
         identity=identity,
     )
+
+
+def _probe(folder: Path) -> tuple[float, str]:
+    """Return the time of the file system, and the text of a lock that this process would write."""
+    for _ in range(_TRIES):
+        lock = SoftFileLock(folder / f".lock.{token_hex(8)}.partial")
+        # The process that holds the lock may sweep the file at once, as one that a killed process left.
+        with suppress(FileNotFoundError):
+            lock.acquire(blocking=False)
+            try:
+                now, _, text = _status(Path(lock.lock_file))
+            finally:
+                lock.release()
+            return now, text
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
 
 
 def _status(path: Path) -> tuple[float, tuple[int, int], str]:

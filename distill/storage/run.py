@@ -142,13 +142,18 @@ class Run:
             RunError: a link in the folder leads out of it.
         """
         root = self.folder.resolve()
-        for path in _below(self.folder):
-            if path.is_symlink() and root not in Path(os.path.realpath(path)).parents:
-                raise RunError(
-                    f"is a link that leads out of the run folder, to {os.path.realpath(path)}",
-                    culprit=str(path),
-                    remedy="Replace it by what it leads to, if you trust it, or remove it.",
-                )
+        links = [
+            path
+            for path in _below(self.folder)
+            if path.is_symlink() and root not in Path(os.path.realpath(path)).parents
+        ]
+        if links:
+            more = f" (and {len(links) - 1} more)" if len(links) > 1 else ""
+            raise RunError(
+                f"is a link that leads out of the run folder, to {os.path.realpath(links[0])}{more}",
+                culprit=str(links[0]),
+                remedy="Replace it by what it leads to, if you trust it, or remove it.",
+            )
 
     def sweep(self) -> None:
         """Remove files that killed processes left unfinished."""
@@ -163,7 +168,13 @@ class Run:
         Nothing is removed if there are records, checkpoints or files that a run does not begin with.
         """
         files = [path for path in _below(self.folder) if not path.is_dir() or path.is_symlink()]
-        begun = {self.recipe, self.split, self.start, *(self.folder / name for name in LOCK_FILES)}
+        begun = {
+            self.recipe,
+            self.split,
+            self.skipped,
+            self.start,
+            *(self.folder / name for name in LOCK_FILES),
+        }
         events = [path for path in files if path.parent == self.tensorboard and ".tfevents." in path.name]
         empty = [path for path in files if path == self.metrics and not path.stat().st_size]
         if not {*files} <= {*begun, *events, *empty}:

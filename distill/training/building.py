@@ -20,6 +20,7 @@ from distill.model.building import seeded
 from distill.recipe import Draft
 from distill.settings import ARRAYS, CorpusSettings
 from distill.storage.checkpoints import load_latest
+from distill.storage.files import file_name
 from distill.storage.run import Run
 
 
@@ -99,7 +100,7 @@ def open_recipe_corpus(
     folder = write_demo_corpus(caches / "demo") if settings.path is None else Path(settings.path)
     # One cache per corpus, so that runs that alternate between corpora need not decode again.
     digest = hashlib.sha256(f"{folder.resolve()} {sample_rate}".encode()).hexdigest()[:12]
-    cache = caches / f"{folder.stem}-{digest}"
+    cache = caches / file_name(folder.stem, f"-{digest}", caches)
     return open_corpus(
         folder,
         sample_rate=sample_rate,

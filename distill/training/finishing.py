@@ -8,6 +8,7 @@ from attrs import frozen
 
 from distill.audio.corpus import Corpus, Recording
 from distill.audio.soundfiles import write_audio
+from distill.errors import RunError
 from distill.evaluation.baselines import components_per_frame, measure_recordings, save_statistics
 from distill.model import VAE
 from distill.model.loading import require_weights, save_latents
@@ -15,6 +16,7 @@ from distill.model.sounds import Encoded, encode, encode_all, reconstruct
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
+from distill.storage.files import file_name
 from distill.storage.run import Run
 from distill.training.batches import calibrate
 from distill.training.retention import Retention, interpolate, retain
@@ -44,6 +46,7 @@ def finish(
     settings: TrainingSettings,
     on_progress: Callable[[int, int], None] | None = None,
     on_usable: Callable[[], None] = lambda: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Finished:
     """Complete a training run and write its results to the run folder.
 
@@ -53,7 +56,7 @@ def finish(
     the statistics of the recordings for the baselines, and pairs of originals and reconstructions.
 
     `on_progress` is called with the number of recordings encoded, at first 0, and their total; `on_usable`
-    when the model and the latents are saved.
+    when the model and the latents are saved; and `warn` with a message if the pairs cannot be written.
 
     Raises:
         RunError: something cannot be written.
@@ -68,7 +71,7 @@ def finish(
     save_latents(run, _encode(vae, representation, corpus, on_progress))
     on_usable()
     save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
-    pairs = _write_pairs(run, vae, representation, corpus, settings.pairs)
+    pairs = _write_pairs(run, vae, representation, corpus, settings.pairs, warn=warn)
     return Finished(retention=retention, pairs=pairs)
 
 
@@ -148,8 +151,12 @@ def _write_pairs(
     corpus: Corpus,
     count: int,
     go_on: Callable[[], bool] = lambda: True,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> tuple[tuple[Path, Path], ...]:
-    """Write originals and reconstructions of held-out recordings or, if none are, of training recordings."""
+    """Write originals and reconstructions of held-out recordings or, if none are, of training recordings.
+
+    A file that cannot be written is only a warning, since the model is complete without it.
+    """
     split = corpus.heldout if corpus.heldout.recordings else corpus.train
     pairs = []
     # Numbers keep names unique: recordings in two folders may share a name.
@@ -157,9 +164,14 @@ def _write_pairs(
         if not go_on():
             break
         original = split.read(recording, stop=_PAIR_SECONDS * corpus.sample_rate)
-        name = f"{number}-{PurePath(recording.name).stem}"
-        pair = run.audio / f"{name}.original.wav", run.audio / f"{name}.reconstruction.wav"
-        write_audio(pair[0], original, corpus.sample_rate)
-        write_audio(pair[1], reconstruct(vae, representation, original), corpus.sample_rate)
-        pairs.append(pair)
+        stem = f"{number}-{PurePath(recording.name).stem}"
+        first = run.audio / file_name(stem, ".original.wav", run.audio)
+        second = run.audio / file_name(stem, ".reconstruction.wav", run.audio)
+        try:
+            write_audio(first, original, corpus.sample_rate)
+            write_audio(second, reconstruct(vae, representation, original), corpus.sample_rate)
+        except RunError as error:
+            warn(f"The model is saved, and not all sounds to listen to: {error}")
+            break
+        pairs.append((first, second))
     return tuple(pairs)

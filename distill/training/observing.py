@@ -107,6 +107,7 @@ class TrainingWarning:
     - `"corpus"`: recordings that have changed since a run was trained
     - `"lock"`: the lock that a killed process left behind
     - `"metrics"`: damaged lines of `metrics.jsonl`
+    - `"pairs"`: originals and reconstructions that cannot be written
     - `"tensorboard"`: events that cannot be written
     - `"overfitting"`: a held-out loss that keeps rising
     - `"nonfinite"`: a step that was skipped, or a held-out loss that is not finite

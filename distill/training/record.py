@@ -13,6 +13,7 @@ About: TypeAlias = Literal[
     "corpus",
     "lock",
     "metrics",
+    "pairs",
     "tensorboard",
     "page",
     "overfitting",

@@ -201,7 +201,16 @@ def _carry_out(
         audience.warn(
             "recipe", f"{run.folder}: files were removed during the training. Its recipe is there again."
         )
-    finished = finish(run, model, representation, corpus, settings, audience.encoded, reached.now_usable)
+    finished = finish(
+        run,
+        model,
+        representation,
+        corpus,
+        settings,
+        audience.encoded,
+        reached.now_usable,
+        partial(audience.warn, "pairs"),
+    )
     signals.check()
     _end(reached, finished, settings, audience)
     return reached.outcome(retention=finished.retention, pairs=finished.pairs)

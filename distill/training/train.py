@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import evolve, frozen
 
-from distill.arguments import checkpoint_like, optional_callable, options_by_address, path_like
+from distill.arguments import (
+    checkpoint_like,
+    corpus_location,
+    optional_callable,
+    options_by_address,
+    path_like,
+)
 from distill.config import load_toml, unstructure
 from distill.errors import ConfigError, InputError, RunError, UnaskedError
 from distill.loss.config import terms_of
@@ -18,6 +24,7 @@ from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
 from distill.recipe import Draft, Recipe, Terms, read_recipe
 from distill.settings import ARRAYS
+from distill.storage.files import file_name
 from distill.storage.reserving import Reserved, reserved, reserved_free
 from distill.storage.run import Run
 from distill.training.changing import require_same_options
@@ -33,6 +40,7 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 _RUNS = Path("runs")
 _SHOWN = 5
+_LONGEST_NAME = 60  # characters of a name that is derived, and may get a number
 
 
 def train(
@@ -175,7 +183,7 @@ class _Corpus:
             path = os.fspath(corpus)
             if path.endswith(".toml"):
                 return cls(recipe=path)
-            return cls(path=path if "://" in path else str(Path(path).expanduser().resolve()))
+            return cls(path=corpus_location(path))
         if isinstance(corpus, Mapping) or not isinstance(corpus, Iterable):
             raise InputError(
                 f"a corpus is a path, a URL or arrays: got a {type(corpus).__name__}",
@@ -189,7 +197,7 @@ class _Corpus:
         """The name for a new run folder."""
         if self.arrays is not None:
             return "arrays"
-        return Path(self.path).stem if self.path else "demo"
+        return file_name(Path(self.path).stem, "", _RUNS)[:_LONGEST_NAME] if self.path else "demo"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.audio import streaming
+from distill.audio.corpus import open_corpus
 from distill.audio.soundfiles import Written, read_audio, resample, write_audio
 from distill.audio.streaming import open_audio, resampled, write_blocks
 from distill.errors import CorpusError, RunError, TrainingError
@@ -106,5 +107,23 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
 def test_a_file_of_integers_is_that_of_libsndfile(tmp_path):
     """Byte for byte."""
     write_blocks(tmp_path / "a.wav", [NOISE[:1, :6]], 8000, 1)
-    soundfile.write(tmp_path / "b.wav", NOISE[:1, :6].T.numpy(), 8000, "PCM_24")
+    write_audio(tmp_path / "b.wav", NOISE[:1, :6], 8000)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize("level", [0.5, 2.0])
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_what_distill_makes_is_no_recording(tmp_path, level, in_blocks):
+    """Neither integers nor floats become part of a corpus beside them; they can be read."""
+    recording, made = tmp_path / "recording.wav", tmp_path / "made.wav"
+    sound = level * torch.linspace(-1, 1, 999).sin()[None]
+    if in_blocks:
+        write_blocks(made, iter([sound]), 8000, 1)
+    else:
+        write_audio(made, sound, 8000)
+    soundfile.write(recording, sound[0].numpy(), 8000, "FLOAT")
+    corpus = open_corpus(tmp_path, sample_rate=8000, cache=tmp_path / ".cache", heldout_fraction=0)
+    assert [each.name for each in corpus.train.recordings] == ["recording.wav"]
+    reasons = {each.path: each.reason for each in corpus.skipped}
+    assert reasons["made.wav"] == "was made by Distill, and is no recording"
+    assert torch.allclose(read_audio(made)[0], sound, atol=1e-6)

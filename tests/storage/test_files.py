@@ -4,11 +4,14 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from distill.errors import OutputError
-from distill.storage.files import require_writable, write_whole
+from distill.errors import OutputError, printable
+from distill.storage.files import append_whole, file_name, require_writable, write_whole
 
 
 def refused(paths, *, overwrite=False):
@@ -136,3 +139,34 @@ def test_threads_write_to_one_folder(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(write_whole, contents.keys(), contents.values()))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_a_name_is_kept_where_it_fits(tmp_path):
+    """Letters of any script, dots and spaces."""
+    assert file_name("鐘 a.b", ".wav", tmp_path) == "鐘 a.b.wav"
+    assert file_name("a" * 251, ".wav", tmp_path / "new" / "below") == "a" * 251 + ".wav"
+
+
+@given(st.text(min_size=1), st.text(min_size=1), st.sampled_from(["", ".wav", ".reconstruction.wav"]))
+@example("鐘" * 100, "鐘" * 99 + "鼓", ".wav")
+@example("a\udcff\x1b\n/\\" * 60, "a" * 300, ".reconstruction.wav")
+def test_any_stem_makes_a_name_that_can_be_written(one, other, suffix):
+    """On the disk, as one file, and different long stems make different names."""
+    with TemporaryDirectory() as folder:
+        names = [file_name(stem, suffix, Path(folder)) for stem in (one, other)]
+        for name in names:
+            write_whole(Path(folder, f"1-{name}") if name in ("", ".", "..") else Path(folder, name), b"")
+            assert name.encode()
+            assert printable(name) == name
+            assert name.endswith(suffix)
+    if one != other and min(len(stem.encode(errors="replace")) for stem in (one, other)) > 255:
+        assert names[0] != names[1]
+
+
+def test_a_link_is_not_appended_to(tmp_path):
+    """What it leads to stays as it is."""
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "metrics.jsonl").symlink_to("victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        append_whole(tmp_path / "metrics.jsonl", b"record")
+    assert (tmp_path / "victim").read_text() == "mine"

@@ -23,8 +23,9 @@ from distill.audio.corpus.decoding import UnusableError, decode
 from distill.audio.corpus.places import REMEDY
 from distill.audio.corpus.samples import FileSamples
 from distill.audio.corpus.scanning import Found, Skipped, grouped
-from distill.audio.corpus.writing import writing_to
-from distill.errors import CorpusError
+from distill.audio.corpus.sharing import Decoding, decoding_alone
+from distill.audio.corpus.writing import require_no_link, writing_to
+from distill.errors import CorpusError, printable
 from distill.storage.files import write_whole
 
 Progress = Callable[[int, int], None]
@@ -77,7 +78,8 @@ def open_cache(
     """Open the cache in `folder`. If it is out of date, decode the files of `found` first.
 
     The cache is up to date if the source, the sample rate, the value of full scale, libsndfile's version and
-    the name, size and modification time of every file are unchanged. Unusable files are recorded, too.
+    the name, size and modification time of every file are unchanged. Unusable files are recorded, too. Of
+    several processes that want the same cache at the same time, one decodes, and the others wait for it.
 
     Raises:
         CorpusError: none of the files can be used, or the cache cannot be written. Partial files are removed.
@@ -93,10 +95,17 @@ def open_cache(
     contents = _load(folder, key)
     if contents is not None:
         return contents
+    require_no_link(folder)
     audio = folder / f"audio-{uuid4().hex}.f32"
-    with writing_to(folder, "the decoded audio", remedy=REMEDY):
+    with (
+        writing_to(folder, "the decoded audio", remedy=REMEDY),
+        decoding_alone(folder, on_progress) as decoding,
+    ):
+        contents = _load(folder, key)  # that another process has decoded meanwhile
+        if contents is not None:
+            return contents
         try:
-            return _build(audio, key, found, on_progress)
+            return _build(audio, key, found, decoding)
         except BaseException:
             with suppress(OSError):
                 audio.unlink()
@@ -135,7 +144,7 @@ def _lies_in(recording: Recording, total: int) -> bool:
     )
 
 
-def _build(audio: Path, key: dict[str, Any], found: Found, on_progress: Progress | None) -> Contents:
+def _build(audio: Path, key: dict[str, Any], found: Found, decoding: Decoding) -> Contents:
     recordings: list[Recording] = []
     skipped: list[Skipped] = []
     with audio.open("x+b") as file:
@@ -164,8 +173,7 @@ def _build(audio: Path, key: dict[str, Any], found: Found, on_progress: Progress
                         highest=decoded.highest,
                     )
                 )
-            if on_progress is not None:
-                on_progress(done, len(found.candidates))
+            decoding.show(done, len(found.candidates))
         if not recordings:
             raise CorpusError(
                 f"no audio file here can be used:\n{describe([*found.skipped, *skipped])}",
@@ -183,7 +191,8 @@ def _build(audio: Path, key: dict[str, Any], found: Found, on_progress: Progress
         }
         contents = _contents(manifest, file)
     write_whole(audio.parent / _MANIFEST, json.dumps(manifest).encode())
-    for old in set(audio.parent.glob("audio-*.f32")) - {audio}:
+    # Another process that decodes may be about to name its own file in the manifest.
+    for old in set(audio.parent.glob("audio-*.f32")) - {audio} if decoding.alone else ():
         with suppress(OSError):
             old.unlink()
     return contents
@@ -200,5 +209,5 @@ def _contents(manifest: dict[str, Any], file: IO[bytes]) -> Contents:
 def describe(skipped: list[Skipped]) -> str:
     """Return a list of the first skipped files, one per line, and the number of the remaining ones."""
     told = grouped(skipped)
-    lines = [f"  {skip.path}: {skip.reason}" for skip in told[:_SHOWN]]
+    lines = [f"  {printable(skip.path)}: {skip.reason}" for skip in told[:_SHOWN]]
     return "\n".join([*lines, *([f"  and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else [])])

@@ -32,6 +32,9 @@ __all__ = [
 _BLOCK_SAMPLES = 2**18
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a streamed FLAC
 _FLOATS = {"FLOAT", "DOUBLE"}
+MADE = "Made by Distill"
+"""The comment in sound files that Distill writes, so that they do not become part of a corpus."""
+
 LOWEST_RATE = 1000  # Hz; a lower rate comes from a broken header, and resampling would fill the disk
 
 
@@ -62,13 +65,15 @@ def decode(
     floats, `full_scale` is the value of full scale; it is 1 unless the floats were scaled to integers.
 
     Raises:
-        UnusableError: the file is not audio, is damaged or incomplete, or holds more than would be decoded;
-            or it holds no samples, non-finite or impossible ones, or the same one throughout. Blocks may have
-            been written before.
+        UnusableError: the file is not audio, is damaged or incomplete, was made by Distill, or holds more
+            than would be decoded; or it holds no samples, non-finite or impossible ones, or the same one
+            throughout. Blocks may have been written before.
     """
     samples, digest = 0, hashlib.blake2b(digest_size=16)
     level = Level()
     with _open(path) as sound:
+        if sound.comment == MADE:
+            raise UnusableError("was made by Distill, and is no recording")
         channels = sound.channels
         blocks = _read(sound, path, level, see=digest.update, full_scale=full_scale)
         if sound.samplerate != sample_rate:

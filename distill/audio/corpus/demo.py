@@ -10,7 +10,7 @@ import soundfile
 
 from distill.audio.corpus.places import REMEDY
 from distill.audio.corpus.synthesis import Clock, Drum, Sound, bell, drum, pad, pluck
-from distill.audio.corpus.writing import writing_to
+from distill.audio.corpus.writing import require_no_link, writing_to
 from distill.storage.files import write_whole
 
 _SECONDS = 2.0
@@ -66,6 +66,7 @@ def write_demo_corpus(folder: Path, sample_rate: int = 44100) -> Path:
     Raises:
         CorpusError: the folder cannot be written.
     """
+    require_no_link(folder)
     with writing_to(folder, "the demo corpus", remedy=REMEDY):
         for seed, (name, play) in enumerate(_SOUNDS.items()):
             content = _render(play, seed, sample_rate)

@@ -8,6 +8,8 @@ from pathlib import Path
 import soundfile
 from attrs import frozen
 
+from distill.errors import printable
+
 _READABLE = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     *(".8svx", ".aif", ".aifc", ".bwf", ".iff", ".mat", ".mp1", ".mp2", ".oga", ".opus", ".sf", ".snd"),
     *(".sph", ".wave"),
@@ -81,7 +83,7 @@ def find_audio(source: Path) -> Found:
     skipped: list[Skipped] = []
 
     def skip(path: Path, reason: str) -> None:
-        skipped.append(Skipped(_printable(_name(path, source)), reason))
+        skipped.append(Skipped(printable(_name(path, source)), reason))
 
     return _sort(source, source, list(_walk(source, skip)), skipped)
 
@@ -140,7 +142,7 @@ def _sort(source: Path, root: Path, paths: list[Path], skipped: list[Skipped]) -
             name.encode()
             status = path.stat()
         except UnicodeEncodeError:
-            skipped.append(Skipped(_printable(name), "has a name that is not valid text"))
+            skipped.append(Skipped(printable(name), "has a name that is not valid text"))
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be read: {error.strerror}"))
         else:
@@ -153,7 +155,3 @@ def _sort(source: Path, root: Path, paths: list[Path], skipped: list[Skipped]) -
 
 def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def _printable(name: str) -> str:
-    return name.encode(errors="replace").decode()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import tarfile
 from collections.abc import Mapping
@@ -75,7 +76,8 @@ class Manifest:
 
 def is_sharded(location: str) -> bool:
     """Return whether a corpus is sharded: a URL, or a folder with a manifest."""
-    return is_url(location) or Path(location, MANIFEST).is_file()
+    # Of `os.path`, which takes what may not be looked at for no file.
+    return is_url(location) or os.path.isfile(Path(location, MANIFEST))  # noqa: PTH113  # as above
 
 
 def read_manifest(location: str) -> Manifest:

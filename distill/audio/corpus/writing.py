@@ -29,3 +29,17 @@ def writing_to(folder: Path, what: str, *, remedy: str) -> Iterator[None]:
                 remedy=remedy,
             ) from error
         raise
+
+
+def require_no_link(folder: Path) -> None:
+    """Check that a folder of Distill's own is no link, through which files elsewhere would be replaced.
+
+    Raises:
+        CorpusError: it is one.
+    """
+    if folder.is_symlink():
+        raise CorpusError(
+            f"is a link, to {folder.readlink()}, and nothing is written through it",
+            culprit=str(folder),
+            remedy="Remove it.",
+        )

@@ -8,8 +8,8 @@ from distill.cli.losses.check import check
 from distill.cli.losses.new import new
 from distill.cli.losses.profile import profile
 from distill.cli.losses.show import show
-from distill.cli.losses.words import json_option, names, print_indented, print_json, record
-from distill.cli.options import no_plugins_option
+from distill.cli.losses.words import names, print_indented, print_json, record
+from distill.cli.options import json_option, no_plugins_option
 
 if TYPE_CHECKING:
     from distill.plugin.broken import Broken

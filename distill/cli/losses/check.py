@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distill.cli import completion
-from distill.cli.losses.words import json_option, print_json, record
-from distill.cli.options import no_plugins_option
+from distill.cli.losses.words import print_json, record
+from distill.cli.options import json_option, no_plugins_option
 
 if TYPE_CHECKING:
     from distill.plugin.registered import Term

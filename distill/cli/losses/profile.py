@@ -9,8 +9,8 @@ import click
 from distill.cli import completion
 from distill.cli.losses.report import print_record, record_of
 from distill.cli.losses.target import parse_target
-from distill.cli.losses.words import json_option, print_json
-from distill.cli.options import corpus_path, no_plugins_option, set_option
+from distill.cli.losses.words import print_json
+from distill.cli.options import json_option, no_plugins_option, set_option
 
 if TYPE_CHECKING:
     from distill.plugin.registry import Registry
@@ -69,6 +69,7 @@ def _draft(
     registry: "Registry", run: "Run | None", corpus: str | None, loss: str | None, assignments: Sequence[str]
 ) -> "Draft":
     """Return the recipe to measure: that of the run, restricted to the given terms, or a new one."""
+    from distill.arguments import corpus_location
     from distill.config import parse_assignment
     from distill.errors import ConfigError, UnaskedError
     from distill.recipe import differences, read_recipe
@@ -77,7 +78,7 @@ def _draft(
     if loss is not None and isinstance(tree.get("loss"), dict):
         names = {name for term in registry.choose(loss) for name in term.names}
         tree["loss"] = {name: table for name, table in tree["loss"].items() if name in names}
-    given = [] if corpus is None else [("corpus.path", corpus_path(corpus))]
+    given = [] if corpus is None else [("corpus.path", corpus_location(corpus))]
     given += map(parse_assignment, assignments)
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
     path = draft.recipe.corpus.path

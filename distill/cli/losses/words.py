@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.cli.product import print_product
+
 if TYPE_CHECKING:
     from distill.plugin.registered import Balancer, Term
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
 
 
 def names(found: "Term | Balancer") -> str:
@@ -32,7 +32,7 @@ def record(found: "Term | Balancer") -> dict[str, Any]:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """Print data as indented JSON."""
-    click.echo(json.dumps(data, indent=2))
+    print_product(json.dumps(data, indent=2))
 
 
 def print_indented(text: str) -> None:

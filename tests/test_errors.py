@@ -1,0 +1,34 @@
+"""Tests of distill.errors: names from outside in lines of text."""
+
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill.errors import DistillError, printable
+
+
+def test_letters_of_any_script_are_kept():
+    """Also combined ones, and the wide space of Japanese names."""
+    name = "鐘/ä b\N{IDEOGRAPHIC SPACE}e\N{COMBINING ACUTE ACCENT}.wav"
+    assert printable(name) == name
+
+
+def test_what_controls_a_terminal_is_replaced():
+    """Escapes, line ends, a change of the direction of writing, and bytes that are no text."""
+    assert printable("a\x1b[2J\n\x9b\u2028\u202e\udcff.wav") == "a�[2J�����.wav"
+
+
+@given(st.text())
+def test_a_printable_name_is_one_line_that_controls_nothing(name):
+    """And can be encoded."""
+    shown = printable(name)
+    assert len(shown.encode().decode().splitlines()) <= 1
+    assert not [letter for letter in shown if unicodedata.category(letter)[0] == "C" and letter not in name]
+    assert not [letter for letter in shown if unicodedata.category(letter) in ("Cc", "Cs")]
+
+
+def test_an_error_keeps_its_lines_and_escapes_names():
+    """A name in the culprit cannot add a line."""
+    error = DistillError("holds no audio:\n  b\x1b]0;title\x07", culprit="a\nb", remedy="Give \x1b another.")
+    assert str(error) == "a�b: holds no audio:\n  b�]0;title�\nGive � another."
