@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from distill.audio.corpus.shards import MANIFEST
-from distill.errors import CorpusError
+from distill.errors import CorpusError, LockError
 from distill.storage.files import PARTIAL
+from distill.storage.locking import LOCK_FILES, locked
 
 # A file that exists while shards are written, so that those of a killed process can be recognized.
 _MARKER = f".shards{PARTIAL}"
@@ -27,10 +27,11 @@ def claim(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     marker = folder / _MARKER
-    if not marker.is_file() and any(folder.iterdir()):
+    if not marker.is_file() and any(path.name not in LOCK_FILES for path in folder.iterdir()):
         raise _not_empty(folder)
-    with marker.open("ab") as file:
-        _lock(file, folder)
+    with _locked(folder):
+        with marker.open("ab"):
+            pass
         # Another process may have finished just now, or have been killed before it removed its marker.
         if (folder / MANIFEST).exists():
             raise _not_empty(folder)
@@ -42,23 +43,18 @@ def claim(folder: Path) -> Iterator[None]:
                 _remove_written(folder)
                 marker.unlink()
             raise
-    marker.unlink()
+        marker.unlink()
 
 
-def _lock(file: IO[bytes], folder: Path) -> None:
-    """Lock a file until it is closed or the process ends. Without support for locks, do nothing."""
-    try:
-        import fcntl  # noqa: PLC0415  # not on Windows
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise CorpusError(
-            "another process is writing shards to it",
-            culprit=str(folder),
-            remedy="Wait for it, or give another folder for the shards.",
-        ) from error
-    except (ImportError, OSError):
-        return
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    remedy = "Wait for it, or give another folder for the shards."
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder, doing="is writing shards to it", remedy=remedy))
+        except LockError as error:
+            raise CorpusError(error.problem, culprit=error.culprit, remedy=error.remedy) from error
+        yield
 
 
 def _remove_written(folder: Path) -> None:

@@ -15,6 +15,7 @@ import soundfile
 
 from distill.audio.corpus import Skipped, is_sharded, open_corpus, open_shards, write_shards
 from distill.errors import CorpusError
+from distill.storage.locking import LOCK_FILES
 
 RATE = 8000
 
@@ -187,8 +188,8 @@ def test_progress_counts_files(tmp_path):
 
 
 def entries(folder):
-    """Name what lies in the folder of the shards, hidden or not."""
-    return sorted(path.name for path in (folder.parent / "shards").iterdir())
+    """Name what lies in the folder of the shards, hidden or not, without its lock."""
+    return sorted({path.name for path in (folder.parent / "shards").iterdir()} - LOCK_FILES)
 
 
 def killed(folder):
