@@ -164,10 +164,12 @@ class Model:
     def latents(self) -> dict[str, Encoded]:
         """The latents of the training recordings, by name. `generate` mixes these.
 
-        Each entry has `latents` `[C, D, T']` and the `coherence` of its channels; `decode` accepts it.
+        Each entry has `latents` `[C, D, T']` and the `coherence` of its channels; `decode` accepts it. Those
+        of a checkpoint are computed from the recordings.
 
         Raises:
-            RunError: the training run is not finished; or this is the base model, or that of a checkpoint.
+            RunError: the training run is not finished; this is the base model; or the recordings of a
+                checkpoint's run are no longer there.
         """
         if self.run is None:
             raise RunError(
@@ -176,12 +178,11 @@ class Model:
                 remedy="Train it on recordings of your own, for a minute at least: distill.train(...)",
             )
         if self._checkpoint is not None:
-            raise RunError(
-                "the latents of the recordings are those of the finished model, not of this checkpoint",
-                culprit=str(self.run.folder),
-                remedy="Finish the run with the checkpoint at step N: distill train --resume "
-                f"--out {self.run.folder} --from {self._checkpoint} --steps N",
-            )
+            from distill.evaluation.encoding import encode_trained  # noqa: PLC0415  # imports metrics
+
+            vae, which = self.vae, self._checkpoint
+            with temporary_cache() as cache:
+                return encode_trained(vae, self.representation, self.run, which, cache=cache)
         return load_latents(self.run, self.representation, self.vae.latent_size)
 
     @torch.no_grad()

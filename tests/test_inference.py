@@ -50,15 +50,28 @@ def test_a_checkpoint_can_be_loaded(trained):
         assert loaded.reconstruct(noise(2000)).shape == (1, 2000)
 
 
-def test_a_checkpoint_has_no_latents(trained):
-    """The whole message: those of the run belong to another model."""
+def test_the_latents_of_a_checkpoint_are_computed(trained, model):
+    """From the recordings that were trained on: of the last checkpoint, those that the run has."""
+    loaded = distill.load(trained.folder, checkpoint="last")
+    assert loaded.latents.keys() == model.latents.keys()
+    for name, entry in model.latents.items():
+        torch.testing.assert_close(loaded.latents[name].latents, entry.latents, atol=1e-5, rtol=1e-4)
+    assert len(loaded.generate(2, seconds=0.2)) == 2
+
+
+def test_a_checkpoint_without_its_recordings_has_no_latents(trained, tmp_path):
+    """The whole message, with the command that finishes the run."""
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    recipe = folder / "recipe.toml"
+    place = distill.load(folder).recipe.corpus.path
+    recipe.write_text(recipe.read_text().replace(place, "/nowhere"))
     with pytest.raises(RunError) as caught:
-        distill.load(trained.folder, checkpoint="best").generate()
+        distill.load(folder, checkpoint="best").generate()
     assert str(caught.value) == (
-        f"{trained.folder}: the latents of the recordings are those of the finished model, not of this "
-        "checkpoint\n"
-        f"Finish the run with the checkpoint at step N: distill train --resume --out {trained.folder} "
-        "--from best --steps N"
+        f"{folder}: the checkpoint of step 4 has no latents to make sounds of, and the recordings that it "
+        "was trained on cannot be opened again: the corpus of the run is no longer there\n"
+        f"Finish the run with that checkpoint: distill train CORPUS --resume --out {folder} "
+        "--from best --steps 4"
     )
 
 

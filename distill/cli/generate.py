@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from distill.cli.options import Number, overwrite_option
+from distill.cli.options import Number, checkpoint_option, overwrite_option
 from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
 
 
@@ -29,6 +29,7 @@ from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
     is_flag=True,
     help="Keep peaks above full scale, as 32-bit float, instead of lowering the level.",
 )
+@checkpoint_option
 @overwrite_option
 def generate(
     run: Path,
@@ -39,6 +40,7 @@ def generate(
     temperature: float,
     seconds: float | None,
     no_limit: bool,
+    checkpoint: str | None,
     overwrite: bool,
 ) -> None:
     """Generate new sounds with the model of the run folder RUN and write them to OUT/sound-001.wav etc.
@@ -56,7 +58,7 @@ def generate(
     from distill.inference import load
     from distill.storage.run import Run
 
-    model = load(Run(run))
+    model = load(Run(run), checkpoint=checkpoint)
     sounds = model.iter_generate(count, seed=seed, temperature=temperature, seconds=seconds)
     for target, sound in zip(targets, sounds, strict=True):
         say_written(write_audio(target, sound, model.sample_rate, limit=not no_limit))

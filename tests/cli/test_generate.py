@@ -144,3 +144,11 @@ def test_what_cannot_be_made(distill, trained, tmp_path, words):
     assert result.status == 2
     assert f"Invalid value for '{words[0]}': {words[1]} is not in the range " in result.err
     assert not (tmp_path / "out").exists()
+
+
+def test_sounds_of_a_checkpoint(distill, trained, tmp_path):
+    """Its latents are computed from the recordings of the run."""
+    words = ("-n", 1, "--seconds", 0.1, "--checkpoint", "best", "--out", tmp_path / "new")
+    result = distill("generate", trained.folder, *words)
+    assert (result.status, result.err) == (0, "")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["sound-001.wav"]
