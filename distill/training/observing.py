@@ -114,6 +114,7 @@ class TrainingWarning:
     - `"collapse"`, `"gradient"`, `"divergence"`, `"recordings"`: signs of ill health, each told once;
       `docs/reliability.md` has the rule of each
     - `"page"`: a page of the run that cannot be made
+    - `"progress"`: nothing has moved for a minute. This warning alone comes from a thread of its own
     """
 
     about: About

@@ -22,6 +22,7 @@ About: TypeAlias = Literal[
     "gradient",
     "divergence",
     "recordings",
+    "progress",
 ]
 """What a warning is about."""
 

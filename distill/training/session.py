@@ -29,6 +29,7 @@ from distill.training.devices import make_accelerator
 from distill.training.finishing import Finished, finish
 from distill.training.interruption import Interrupted, Signals, Stopped
 from distill.training.observing import Observer, Outcome, Silent, Summary, TrainingWarning
+from distill.training.pulse import Pulse
 from distill.training.reached import Reached
 from distill.training.record import About, Record
 from distill.training.recorder import Recorder, Reported
@@ -39,10 +40,14 @@ from distill.training.trainer import Trainer
 
 @frozen(kw_only=True)
 class Audience:
-    """The recipients of reports: an observer, and a callback for progress before and after the training."""
+    """The recipients of reports: an observer, and a callback for progress before and after the training.
+
+    `moved` is told of every progress.
+    """
 
     observer: Observer = field(factory=Silent)
     on_progress: Callable[[Progress], None] | None = None
+    moved: Callable[[str], None] = field(default=lambda _: None)
 
     def warn(self, about: About, message: str) -> None:
         """Send a warning to the observer."""
@@ -50,10 +55,12 @@ class Audience:
 
     def decoded(self, done: int, total: int) -> None:
         """Report how many recordings are decoded."""
+        self.moved(f"recording {done} of {total} was decoded")
         self._progress(Progress(stage="decoding", done=done, total=total))
 
     def encoded(self, done: int, total: int) -> None:
         """Report how many recordings are encoded after the training."""
+        self.moved(f"recording {done} of {total} was encoded" if done else "the last step ended")
         self._progress(Progress(stage="finishing", done=done, total=total))
 
     def _progress(self, progress: Progress) -> None:
@@ -90,7 +97,9 @@ def carry_out(
     reached = Reached(run=run, recipe=draft.recipe)
     try:
         signals.check()
-        outcome = _carry_out(reached, draft, accelerator, resuming, audience, signals, arrays, lock)
+        with Pulse(partial(audience.warn, "progress")) as pulse:
+            audience = evolve(audience, moved=pulse.moved)
+            outcome = _carry_out(reached, draft, accelerator, resuming, audience, signals, arrays, lock)
     except (Interrupted, Stopped):
         signals.note()
         if main:
@@ -185,6 +194,7 @@ def _carry_out(
         signals=signals,
         require_lock=require_lock,
         made_with=made_with(draft.recipe, corpus),
+        moved=audience.moved,
     )
     if state is None:
         begin(model, representation, corpus.train, settings, begun.codes)

@@ -45,6 +45,7 @@ class Trainer(Drawing):
     `report` is called with each `Record`, `warn` with each warning. If they raise an exception, a checkpoint
     is saved and the training ends. Before anything is saved, `require_lock` is called, which raises an
     exception if another process has taken the run folder over. `made_with` is saved in each checkpoint.
+    `moved` is told of each step.
     Processes started by torchrun split a batch evenly, and their gradients are averaged.
     """
 
@@ -63,10 +64,12 @@ class Trainer(Drawing):
         signals: Signals | None = None,
         require_lock: Callable[[], None] = lambda: None,
         made_with: Mapping[str, Any] | None = None,
+        moved: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.require_lock = require_lock
         super().__init__(settings, accelerator, model, representation, corpus)
         self.run, self.report, self.warn, self.made_with = run, report, warn, made_with or {}
+        self.moved = moved
         self.signals = signals or Signals()
         device = accelerator.device
         self.loss = loss.to(device)
@@ -168,6 +171,7 @@ class Trainer(Drawing):
         self.optimization.step(self.step, self.progress, skipped)
         self.step += 1
         self.before = None
+        self.moved(f"step {self.step} ended")
         if ended is not None:  # logged after the step, since a listener that raises saves a checkpoint
             self._log(ended)
 
