@@ -92,6 +92,12 @@ class InvalidTypeError(InputError, TypeError):
     """An argument of a type that a class or function does not accept. It is a `TypeError`, too."""
 
 
+class MemoryShortageError(DistillError):
+    """The memory of this machine or of its GPU was not enough."""
+
+    exit_status = 1
+
+
 class TrainingError(DistillError):
     """A training run with valid input that cannot continue: for example, the loss is not finite."""
 

@@ -130,6 +130,7 @@ def read_recipe(
         name, dot, option = address.partition(".")
         canonical = f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
         assign(tables, canonical, value)
+    _table(tables, "loss")  # an assignment may have replaced the whole
     problems: list[str] = []
     warnings += _move_renamed(tables, names, problems)
     for name, options in defaults.items():

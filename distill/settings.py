@@ -5,7 +5,7 @@ trains with; whether a model and its batches fit into a machine is checked by `d
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import Attribute, evolve, field, frozen, validators
 
@@ -129,12 +129,18 @@ class ModelSettings(metaclass=Validated):
     )
 
 
+def _is_place(_: object, attribute: "Attribute[Any]", place: str | None) -> None:
+    if place is not None and (not place.strip() or "\0" in place):
+        raise ValueError(f"'{attribute.name}' must be the name of a file or folder, or a URL: {place!r}")
+
+
 @frozen(kw_only=True)
 class CorpusSettings(metaclass=Validated):
     """The recordings, and the share of them that is held out."""
 
     path: str | None = field(
         default=None,
+        validator=_is_place,
         metadata={
             "help": "folder of recordings, one recording, or shards (folder or URL); unset: the demo corpus; "
             f"{ARRAYS}: arrays passed in Python"
@@ -178,7 +184,7 @@ class TrainingSettings(metaclass=Validated):
     )
     start: str = field(
         default="base",
-        validator=validators.min_len(1),
+        validator=_is_place,
         metadata={"help": "model to start from: base (in the package), none, or the folder of a run"},
     )
     seed: int = field(

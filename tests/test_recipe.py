@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 import distill
 from distill import BalancerConfig, BalancerSpec, TermConfig, TermSpec, hookimpl
+from distill.config import parse_assignment
 from distill.errors import ConfigError, RunError, TermError
 from distill.plugin.registry import Registry
 from distill.recipe import DEFAULT_LOSS, differences, move_renamed, read_recipe
@@ -396,3 +397,12 @@ def test_an_address_may_leave_out_the_section_of_the_loss(registry):
             "training, balancing, provenance"
         )
     ]
+
+
+@pytest.mark.parametrize(("written", "loss"), [("loss=1", None), ("loss=[1]", "stft"), ("loss=", "stft")])
+def test_an_assignment_to_the_whole_loss(written, loss):
+    """It is a table of terms, and nothing else: the whole message."""
+    with pytest.raises(ConfigError) as caught:
+        read_recipe({}, Registry(), loss=loss, assignments=[parse_assignment(written)])
+    value = {"loss=1": "1", "loss=[1]": "[1]", "loss=": '""'}[written]
+    assert str(caught.value) == f"loss: expected a table, got {value}"

@@ -182,6 +182,14 @@ def test_the_largest_frames_are_allowed():
     assert (read.n_fft, structure({"n_fft": 65536, "hop": 1024}, RepresentationSettings).hop) == (8192, 1024)
 
 
+@pytest.mark.parametrize("place", ["", "  ", "a\0b"])
+def test_a_place_has_a_name(place):
+    """Nothing is not the current folder, and no file has a name with a zero byte."""
+    said = 'must be the name of a file or folder, or a URL, got "'
+    assert problem(CorpusSettings, path=place).startswith(f"here.path: {said}")
+    assert problem(TrainingSettings, start=place).startswith(f"here.start: {said}")
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1, 1.5])
 def test_something_is_left_to_train_on(fraction):
     """All recordings cannot be held out."""

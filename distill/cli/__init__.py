@@ -35,8 +35,11 @@ class _Group(click.Group):
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
+        from distill.storage.memory import naming_shortage
+
         try:
-            return super().invoke(ctx)
+            with naming_shortage():
+                return super().invoke(ctx)
         except DistillError as error:
             raise _Mistake(error) from error
 

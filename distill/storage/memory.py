@@ -1,9 +1,12 @@
 """The memory of this machine, against which sizes in files are checked. Imports no torch."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+from distill.errors import MemoryShortageError
 
 _ASSUMED = 8 * 2**30
 """The memory that is assumed where the system does not tell, in bytes."""
@@ -30,3 +33,33 @@ def in_words(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.3g} TB" if size < 1000 else f"{size:,.0f} TB"
+
+
+@contextmanager
+def naming_shortage() -> Iterator[None]:
+    """Turn an allocation that failed, of Python, NumPy or torch, into a `DistillError`.
+
+    Raises:
+        MemoryShortageError: the memory was not enough.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_shortage(error):
+            raise
+        raise MemoryShortageError(
+            f"the memory is not enough: {str(error).splitlines()[0] if str(error) else 'MemoryError'}",
+            remedy="End other programs, use a smaller model, or lower training.batch_size or "
+            "training.clip_seconds.",
+        ) from error
+
+
+def _is_shortage(error: BaseException) -> bool:
+    # torch raises a plain RuntimeError on a CPU; its class for GPUs is not imported here.
+    said = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in said
+        or "not enough memory" in said
+    )

@@ -25,6 +25,7 @@ from distill.plugin.registry import Registry, one_by_one
 from distill.recipe import Draft, Recipe, Terms, read_recipe
 from distill.settings import ARRAYS
 from distill.storage.files import file_name
+from distill.storage.memory import naming_shortage
 from distill.storage.reserving import Reserved, reserved, reserved_free
 from distill.storage.run import Run
 from distill.training.changing import require_same_options
@@ -153,7 +154,7 @@ def train(
             resuming = Resuming(checkpoint=which, accept_changes=accept_changes) if resume else None
             keep_freed_memory()
         # Also where gradients are switched off around the call, in a notebook for one.
-        with inference_mode(mode=False), enable_grad():
+        with naming_shortage(), inference_mode(mode=False), enable_grad():
             return carry_out(
                 draft,
                 run,

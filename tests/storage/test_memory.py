@@ -1,8 +1,11 @@
 """Tests of distill.storage.memory: the memory of the machine, and sizes in words."""
 
+import numpy as np
 import pytest
+import torch
 
-from distill.storage.memory import in_words, machine_memory
+from distill.errors import MemoryShortageError
+from distill.storage.memory import in_words, machine_memory, naming_shortage
 
 
 def test_the_memory_is_that_of_the_machine():
@@ -19,3 +22,20 @@ def test_the_memory_is_that_of_the_machine():
 def test_sizes_in_words(size, words):
     """Three digits are enough."""
     assert in_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("allocate", "said"),
+    [
+        (lambda: np.empty(2**58), "the memory is not enough: Unable to allocate 2.00 EiB"),
+        (lambda: torch.empty(2**60), "the memory is not enough: "),
+        (lambda: bytearray(2**62), "the memory is not enough: MemoryError"),
+    ],
+)
+def test_an_allocation_that_fails_is_named(allocate, said):
+    """Whichever library it is of; other errors pass."""
+    with pytest.raises(MemoryShortageError) as caught, naming_shortage():
+        allocate()
+    assert caught.value.problem.startswith(said)
+    with pytest.raises(RuntimeError, match="other"), naming_shortage():
+        raise RuntimeError("other")
