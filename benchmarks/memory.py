@@ -1,45 +1,176 @@
-"""Memory use of opening a corpus and drawing from it, for corpora of various sizes.
+"""Memory use of long recordings, of many, and of the beginning of a training run.
 
-Run: python benchmarks/memory.py, on Linux. Each size runs in its own process; the corpora are noise. Only the
-process's anonymous memory is measured: what the system caches of files is reclaimed when needed.
+Run: python benchmarks/memory.py [PART ...], on Linux. The parts are:
+
+    corpus       open 2, 20 and 120 minutes of noise, and draw clips
+    files        open a corpus of 100,000 files of 0.1 s (--files N), twice: decoded, and from the cache
+    compact      initialize a compact code, before the first step
+    encode       encode a minute of stereo, as at the end of a training run
+    piece        reconstruct 35 s of stereo with the base model (two pieces)
+    reconstruct  reconstruct 2 and 60 minutes of stereo with a tiny model, from file to file
+
+Each measurement runs in its own process. Anonymous memory is what the process holds; the peak also counts the
+program's code. What the system caches of files is reclaimed when needed.
 """
 
+import argparse
 import multiprocessing
 import re
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-MINUTES = (2, 20, 120)
 RATE = 44_100
+SMALL_RATE = 8000
 
 
-def measure(minutes: int, folder: Path) -> float:
-    """Write noise, open it as a corpus, draw 200 batches; return the MB of anonymous memory."""
+def megabytes(name: str) -> float:
+    """Return a figure of this process in MB: `RssAnon`, or its largest resident size, `VmHWM`."""
+    (kilobytes,) = re.findall(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(kilobytes) / 1e3
+
+
+def write_noise(path: Path, seconds: float, rate: int, channels: int = 1) -> None:
+    """Write noise to a file, part by part."""
     import numpy as np
     import soundfile
+
+    random = np.random.default_rng(0)
+    left = round(seconds * rate)
+    with soundfile.SoundFile(path, "w", rate, channels, "PCM_16") as file:
+        while left:
+            file.write(random.normal(0, 0.1, (min(left, rate), channels)).astype(np.float32))
+            left -= min(left, rate)
+
+
+def corpus(minutes: int, folder: Path) -> None:
+    """Open a corpus, and draw 200 batches."""
     import torch
 
     from distill.audio.corpus import open_corpus
 
-    random = np.random.default_rng(0)
     for minute in range(minutes):
-        noise = random.normal(0, 0.1, 60 * RATE).astype(np.float32)
-        soundfile.write(folder / f"{minute}.wav", noise, RATE)
-    corpus = open_corpus(folder, sample_rate=RATE, cache=folder / "cache", heldout_fraction=0.1)
+        write_noise(folder / f"{minute}.wav", 60, RATE)
+    opened = open_corpus(folder, sample_rate=RATE, cache=folder / "cache", heldout_fraction=0.1)
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
-        corpus.train.draw(16, 33_000, generator)
-    (kilobytes,) = re.findall(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(kilobytes) / 1e3
+        opened.train.draw(16, 33_000, generator)
+
+
+def files(count: int, folder: Path) -> None:
+    """Open a corpus of many short files, twice."""
+    import numpy as np
+    import soundfile
+
+    from distill.audio.corpus import open_corpus
+
+    random = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / f"{number // 1000:03}" / f"{number:06}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, random.normal(0, 0.1, int(random.integers(400, 3000))), 16_000)
+    for what in ("decoded", "from the cache"):
+        began, used = time.monotonic(), time.process_time()
+        open_corpus(folder, sample_rate=16_000, cache=folder / ".cache", heldout_fraction=0.1)
+        took, used = time.monotonic() - began, time.process_time() - used
+        print(f"    {what}: {took:.0f} s, {used:.0f} s of processor time", flush=True)
+
+
+def compact(folder: Path) -> None:
+    """Initialize the axes of a compact code."""
+    from distill.audio.corpus import open_corpus
+    from distill.model.building import make_model, make_representation
+    from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
+    from distill.training.batches import begin
+    from distill.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    write_noise(folder / "a.wav", 10, RATE)
+    opened = open_corpus(folder, sample_rate=RATE, cache=folder / "cache", heldout_fraction=0.0)
+    representation = make_representation(RepresentationSettings())
+    vae = make_model(ModelSettings(code="compact"), representation, 0)
+    begin(vae, representation, opened.train, TrainingSettings())
+
+
+def encode(folder: Path) -> None:
+    """Encode a minute of stereo with the base model."""
+    import torch
+
+    import distill
+    from distill.model.sounds import encode as encoded
+
+    del folder
+    model = distill.load("base")
+    encoded(model.vae, model.representation, 0.1 * torch.randn(2, 60 * RATE))
+
+
+def piece(folder: Path) -> None:
+    """Reconstruct 35 seconds of stereo with the base model."""
+    import distill
+
+    write_noise(folder / "a.wav", 35, RATE, 2)
+    distill.load("base").reconstruct_file(folder / "a.wav", folder / "b.wav")
+
+
+def reconstruct(minutes: int, folder: Path) -> None:
+    """Reconstruct a file of stereo with a tiny model at 8 kHz, so that reading and writing are most of it."""
+    from distill.inference import Model
+    from distill.model.building import make_model, make_representation
+    from distill.settings import ModelSettings, RepresentationSettings
+
+    representation = make_representation(RepresentationSettings(sample_rate=SMALL_RATE, n_fft=256, hop=128))
+    size = ModelSettings(
+        width=8, fine_width=8, latents_per_second=300, encoder_blocks=(0, 0), decoder_blocks=(0, 0)
+    )
+    vae = make_model(size, representation, 0).eval()
+    vae.iterations = 1
+    write_noise(folder / "a.wav", 60 * minutes, RATE, 2)
+    Model(vae, representation, recipe={}).reconstruct_file(folder / "a.wav", folder / "b.wav")
+
+
+def parts(count: int) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
+    """Yield each measurement: its part, a description, and the function that does it in a folder."""
+    for minutes in (2, 20, 120):
+        yield "corpus", f"a corpus of {minutes} minutes", partial(corpus, minutes)
+    yield "files", f"a corpus of {count:,} files", partial(files, count)
+    yield "compact", "the beginning of a compact code", compact
+    yield "encode", "encoding of a minute of stereo", encode
+    yield "piece", "reconstruction of 35 s of stereo, base model", piece
+    for minutes in (2, 60):
+        yield (
+            "reconstruct",
+            f"reconstruction of {minutes} minutes of stereo, tiny model",
+            partial(reconstruct, minutes),
+        )
+
+
+def measured(function: Callable[[Path], None], folder: Path) -> tuple[float, float]:
+    """Run a function; return the MB of anonymous memory at its end, and the largest resident size."""
+    import torch
+
+    torch.set_num_threads(1)
+    function(folder)
+    return megabytes("RssAnon"), megabytes("VmHWM")
 
 
 def main() -> None:
-    """Print the table."""
-    for minutes in MINUTES:
-        with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as pool:
-            own = pool.apply(measure, (minutes, Path(folder)))
-        decoded = minutes * 60 * RATE * 4 / 1e6
-        print(f"{minutes:5} minutes of audio, {decoded:7.0f} MB decoded: {own:5.0f} MB of memory")
+    """Print a line for each measurement."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", nargs="*", help="all if none is given")
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="where to write; by default a temporary folder")
+    options = parser.parse_args()
+    for part, what, function in parts(options.files):
+        if options.part and part not in options.part:
+            continue
+        with (
+            tempfile.TemporaryDirectory(dir=options.folder) as folder,
+            multiprocessing.get_context("spawn").Pool(1) as pool,
+        ):
+            own, peak = pool.apply(measured, (function, Path(folder)))
+        print(f"{what}: {own:.0f} MB of memory at the end, {peak:.0f} MB at most", flush=True)
 
 
 if __name__ == "__main__":

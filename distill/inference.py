@@ -22,6 +22,7 @@ from distill.arguments import (
 )
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate, as_samples
+from distill.audio.corpus.levels import LOUDEST
 from distill.audio.corpus.places import temporary_cache
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, resample
@@ -427,4 +428,10 @@ def _checked(waveform: object) -> Tensor:
     checked = torch.from_numpy(as_samples(waveform, culprit="waveform")).T.contiguous()
     if not checked.isfinite().all():
         raise InputError("contains NaN or infinite samples", culprit="waveform")
+    if checked.abs().max() > LOUDEST:
+        raise InputError(
+            f"has samples of up to {checked.abs().max():,.6g}, and 1 is full scale",
+            culprit="waveform",
+            remedy="Divide it by its full scale, 32768 for the range of 16-bit integers.",
+        )
     return checked

@@ -15,6 +15,11 @@ from distill.model.loading import load_model
 from distill.storage.checkpoints import load_checkpoint
 from distill.storage.run import Run
 
+TOO_LOUD = (
+    "waveform: has samples of up to 26,275, and 1 is full scale\n"
+    "Divide it by its full scale, 32768 for the range of 16-bit integers."
+)
+
 
 @pytest.fixture(scope="module")
 def model(trained):
@@ -250,6 +255,11 @@ def test_a_term_that_is_not_installed_is_not_needed(trained, tmp_path):
         (np.zeros((4000, 2)), None, "waveform: expected the shape [C, N], got [4000, 2]: more channels"),
         (np.zeros(9, np.int16), None, "waveform: expected floats, 1 being full scale, got int16"),
         (np.full(9, np.nan), None, "waveform: contains NaN or infinite samples"),
+        (
+            np.full(9, 26_275.0),
+            None,
+            TOO_LOUD,
+        ),
         (np.zeros(9), 10, "sample_rate: expected a sample rate in Hz, 1000 to 100000000, got 10"),
         (np.zeros(9), float("inf"), "sample_rate: expected a sample rate in Hz, 1000 to 100000000, got inf"),
         (

@@ -4,6 +4,8 @@ Shapes: `C` channels, `N` samples, `F` = n_fft // 2 + 1 bins, `T` frames. Covari
 moments, since a sound has no mean. Matrices are float64 or complex128, waveforms float32.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +13,8 @@ from torch.nn import functional as F
 _SMOOTHED_BINS = 9
 """The number of bins over which coherence is averaged (odd). In a short sound, the coherence of a single bin
 is high by chance."""
+
+_FRAMES_AT_A_TIME = 256
 
 _SILENCE = 1e-20
 """The power of a bin, summed over frames, below which its coherence is set to 0."""
@@ -37,8 +41,9 @@ def coherence_of(waveform: Tensor, n_fft: int) -> Tensor:
     """
     if len(waveform) == 1:
         return torch.ones(1, 1, n_fft // 2 + 1, dtype=torch.complex64)
-    spectrum = _stft(waveform.double(), n_fft)
-    cross = torch.einsum("aft,bft->abf", spectrum, spectrum.conj())
+    cross = torch.zeros(len(waveform), len(waveform), n_fft // 2 + 1, dtype=torch.complex128)
+    for spectrum in _stft_in_parts(waveform, n_fft):
+        cross += torch.einsum("aft,bft->abf", spectrum, spectrum.conj())
     flat = torch.view_as_real(cross).movedim(2, 3).flatten(0, 2)
     smooth = F.avg_pool1d(flat, _SMOOTHED_BINS, 1, _SMOOTHED_BINS // 2, count_include_pad=False)
     cross = torch.view_as_complex(smooth.unflatten(0, (*cross.shape[:2], 2)).movedim(2, 3).contiguous())
@@ -87,6 +92,17 @@ def with_correlation(waveform: Tensor, covariance: Tensor) -> Tensor:
     mixing = mixing / (mixing @ have @ mixing.T).diagonal().sqrt()[:, None]
     gain, inverse_gain = (torch.where(heard, each, 0.0) for each in (level, 1 / level))
     return (gain[:, None] * mixing * inverse_gain).float() @ waveform
+
+
+def _stft_in_parts(waveform: Tensor, n_fft: int) -> Iterator[Tensor]:
+    """Yield the frames of the complex STFT in double precision, a few at a time: `[C, F, T]`."""
+    hop, frames = n_fft // 4, waveform.shape[-1] // (n_fft // 4) + 1
+    window = torch.hann_window(n_fft, dtype=torch.float64)
+    padded = F.pad(waveform, (n_fft // 2, n_fft // 2))
+    for start in range(0, frames, _FRAMES_AT_A_TIME):
+        stop = min(start + _FRAMES_AT_A_TIME, frames)
+        part = padded[:, start * hop : (stop - 1) * hop + n_fft].double()
+        yield torch.stft(part, n_fft, hop, window=window, center=False, return_complex=True)
 
 
 def _stft(waveform: Tensor, n_fft: int) -> Tensor:

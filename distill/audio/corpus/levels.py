@@ -6,7 +6,7 @@ from attrs import define, frozen
 
 from distill.audio.corpus.blocks import Block, UnusableError
 
-_LOUDEST = 100.0
+LOUDEST = 100.0
 """40 dB above full scale. A louder recording is damaged or is not scaled to 1."""
 
 _BEYOND = 2.0
@@ -54,7 +54,7 @@ class Level:
         Raises:
             UnusableError: the samples are scaled to integers, or some of them are too large to be sound.
         """
-        if self.peak <= _LOUDEST:
+        if self.peak <= LOUDEST:
             return
         what = f"has samples of up to {self.peak:,.6g}, and 1 is full scale"
         bits = next((bits for bits in (8, 16, 24, 32) if self.peak <= 1.5 * 2 ** (bits - 1)), 0)
