@@ -26,7 +26,8 @@ from distill.storage.run import Run
 
 _MOST_CHANNELS = 64
 _LONGEST_SECONDS = 600
-"""Bounds of the recordings whose latents a run may hold. Training keeps 10 seconds of at most two."""
+_LARGEST = 1000
+"""Bounds of the recordings whose latents a run may hold, and of these, whose variance is about 1."""
 
 _SPARE = 2**20
 """The bytes of a file besides its tensors: their names, and the structure of the state."""
@@ -169,8 +170,8 @@ def _checked(value: object, shape: tuple[int | None, ...], representation: Magni
     most = math.ceil(_LONGEST_SECONDS * representation.sample_rate / representation.hop / VAE.stride)
     if shape[-1] is None and value.shape[-1] > most:
         raise ValueError(f"expected at most {most} latent frames, got {value.shape[-1]}")
-    if value.dtype != torch.float32 or not value.isfinite().all():
-        raise ValueError("expected finite values in float32")
+    if value.dtype != torch.float32 or not value.abs().amax() <= _LARGEST:
+        raise ValueError(f"expected values within -{_LARGEST}..{_LARGEST}, in float32")
     return value
 
 

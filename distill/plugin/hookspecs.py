@@ -170,7 +170,7 @@ class TermSpec(metaclass=Validated):
                 f"TermSpec(last=True) of the term '{self.name}' is deprecated and will be removed in 0.4.0; "
                 "leave it out, the composer orders the terms",
                 DeprecationWarning,
-                stacklevel=3,
+                stacklevel=4,  # this, `__init__`, and the metaclass
             )
 
     @property

@@ -45,7 +45,8 @@ class LossInputs:
         last: Set by the composer for the last term that it calls.
 
     Raises:
-        InputError: The posterior is not a `Posterior`, or the extras are not a mapping of names.
+        InputError: A side is not a `Signal`, the posterior is not a `Posterior`, or the extras are not a
+            mapping of names.
         ShapeError: The posterior has another number of examples than the target, or looks like `[B, T', D]`.
     """
 
@@ -59,6 +60,14 @@ class LossInputs:
     """The number of consecutive examples of the signals that are one example of the posterior."""
 
     def __attrs_post_init__(self) -> None:
+        for name, signal in (("prediction", self.prediction), ("target", self.target)):
+            if not isinstance(signal, Signal):
+                raise InputError(
+                    f"the {name} must be a Signal: got a {type(signal).__name__}",
+                    culprit="LossInputs",
+                    remedy="Make one: Signal.from_waveform(waveform, representation), or "
+                    "LossInputs.from_waveforms(prediction, target).",
+                )
         posterior = self._posterior
         if posterior is None:
             return

@@ -42,6 +42,11 @@ def waveforms(**options):
             ValueError,
             "'layout' must be in",
         ),
+        (
+            lambda: LossInputs(prediction=3, target=4),
+            DistillError,
+            "prediction must be a Signal: got a int",
+        ),
         (lambda: waveforms(progress=float("nan")), ValueError, "'progress' must be within 0..1: nan"),
     ],
 )
