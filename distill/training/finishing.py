@@ -165,8 +165,9 @@ def _write_pairs(
             break
         original = split.read(recording, stop=_PAIR_SECONDS * corpus.sample_rate)
         stem = f"{number}-{PurePath(recording.name).stem}"
-        first = run.audio / file_name(stem, ".original.wav", run.audio)
-        second = run.audio / file_name(stem, ".reconstruction.wav", run.audio)
+        # Cut alike, so that one name follows from the other.
+        name = file_name(stem, ".reconstruction.wav", run.audio).removesuffix(".reconstruction.wav")
+        first, second = run.audio / f"{name}.original.wav", run.audio / f"{name}.reconstruction.wav"
         try:
             write_audio(first, original, corpus.sample_rate)
             write_audio(second, reconstruct(vae, representation, original), corpus.sample_rate)

@@ -121,6 +121,7 @@ def test_any_name_can_be_trained_on(show, corpus, tiny, tmp_path, monkeypatch):
     assert len(pairs) == 8
     assert "3-line_break.original.wav" in pairs
     assert max(len(name.encode()) for name in pairs) == 255
+    assert {name.replace(".original", ".reconstruction") for name in pairs} <= pairs
     assert "holds a run already" in show("train", corpus, "--out", run, status=2)
     shows = show("shard", corpus, "shards\x1b", "--rate", 8000, "--heldout", 0)
     assert "skipped: broken\\ufffd]0;title\\ufffd.wav" in shows
