@@ -214,9 +214,14 @@ def test_a_loss_that_is_not_finite_ends_with_status_1(distill, recordings, tiny,
     result = distill("train", recordings, *words)
     assert result.status == 1
     assert result.err == (
-        "Error: steps 3..3: the loss is not finite: breaking (breaking-losses 1) is inf\n"
-        "The model is saved as it was before that step. Lower training.learning_rate or the "
-        "weight of that term, and go on with --resume.\n"
+        "Error: step 3: the loss is not finite: breaking (breaking-losses 1) is inf\n"
+        "Its clips are of a.wav, below/a.wav.\n"
+        "The term breaking (breaking-losses 1) is inf.\n"
+        "Mend or leave out the term, or skip such steps: --set training.nonfinite=skip\n"
+        f"The state before that step is saved. distill train --resume --out {tmp_path / 'run'} goes on from "
+        "there, with such a change.\n"
+        f"distill train --repeat-batch --out {tmp_path / 'run'} computes the step again, and shows each "
+        "term.\n"
     )
     assert steps(tmp_path / "run") == [1, 2]
     state = load_state(tmp_path / "run" / "model.safetensors")
