@@ -109,7 +109,9 @@ def encode(folder: Path) -> None:
 def piece(folder: Path) -> None:
     """Reconstruct 35 seconds of stereo with the base model."""
     import distill
+    from distill.training.memory import keep_freed_memory
 
+    keep_freed_memory()  # as `distill reconstruct` does
     write_noise(folder / "a.wav", 35, RATE, 2)
     distill.load("base").reconstruct_file(folder / "a.wav", folder / "b.wav")
 

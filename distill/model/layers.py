@@ -39,7 +39,7 @@ class ConvNeXtBlock(nn.Module):
             reach = _FREQUENCY_KERNEL // 2
             y = F.pad(at_least_float32(x).permute(0, 3, 1, 2), (*self.padding, reach, reach))
             y = self.depthwise(y).permute(0, 2, 3, 1)
-        return x + self.scale * self.narrow(F.relu(self.widen(self.norm(y))))
+        return x + self.scale * self.narrow(F.relu(self.widen(self.norm(y)), inplace=True))
 
 
 class Grid(nn.Module):
