@@ -144,17 +144,15 @@ def train(
             )
             _require_arrays(draft, given, run, resume=resume)
             # Errors in the recipe are raised before the slow import of torch.
-            from torch import enable_grad, inference_mode  # noqa: PLC0415
-
             from distill.training.observing import require_observer  # noqa: PLC0415
             from distill.training.resuming import Resuming  # noqa: PLC0415
             from distill.training.session import Audience, carry_out  # noqa: PLC0415
+            from distill.training.surroundings import own_surroundings  # noqa: PLC0415
 
             audience = Audience(observer=require_observer(observer), on_progress=on_progress)
             resuming = Resuming(checkpoint=which, accept_changes=accept_changes) if resume else None
             keep_freed_memory()
-        # Also where gradients are switched off around the call, in a notebook for one.
-        with naming_shortage(), inference_mode(mode=False), enable_grad():
+        with naming_shortage(), own_surroundings():
             return carry_out(
                 draft,
                 run,

@@ -1,0 +1,60 @@
+"""What a notebook sets around a training run does not change its result."""
+
+import contextlib
+
+import torch
+
+import distill
+from distill.storage.checkpoints import load_state
+from distill.training.surroundings import own_surroundings
+
+
+@contextlib.contextmanager
+def default_dtype():
+    """Have float64 as the default."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_training_run_is_the_same(arrays, tiny_options, tmp_path):
+    """Bit for bit, whatever is set around it, and that is afterwards as it was."""
+
+    def weights(name):
+        options = tiny_options | {"training.start": "none"}
+        run = distill.train(arrays, loss="recon", steps=1, out=tmp_path / name, options=options)
+        return {key: value.tolist() for key, value in load_state(run.model).items()}
+
+    def settings():
+        return (
+            torch.get_default_dtype(),
+            torch.get_default_device(),
+            torch.is_autocast_enabled("cpu"),
+            torch.is_inference_mode_enabled(),
+        )
+
+    plain = weights("plain")
+    with (
+        default_dtype(),
+        torch.device("meta"),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        torch.inference_mode(),
+    ):
+        before = settings()
+        surrounded = weights("surrounded")
+        assert settings() == before
+    assert surrounded == plain
+
+
+def test_the_dtype_comes_back_when_the_last_run_ends():
+    """Several runs of a process overlap."""
+    with default_dtype():
+        first, second = own_surroundings(), own_surroundings()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert torch.get_default_dtype() == torch.float32
+        second.__exit__(None, None, None)
+        assert torch.get_default_dtype() == torch.float64
