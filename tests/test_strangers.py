@@ -55,7 +55,7 @@ class Evil:
 
 
 @pytest.fixture
-def stranger(trained, tmp_path):
+def stranger(trained, recordings, tmp_path):
     """Return a copy of a run with code in every form that a loader might run."""
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     for name in ("model.pt", "model.pkl", "pytorch_model.bin", "checkpoints/last.pt", "latents.npy"):
@@ -63,6 +63,7 @@ def stranger(trained, tmp_path):
     for name in ("distill.py", "sitecustomize.py", "conftest.py", "torch.py", "__init__.py", "setup.py"):
         (folder / name).write_text("import os\nos.system('touch hacked')\n")
     (folder / "audio").mkdir(exist_ok=True)
+    shutil.copy(recordings / "a.wav", folder / "audio")
     (folder / "audio" / "code.wav").write_bytes(pickle.dumps(Evil()))
     shutil.copy(folder / "audio" / "code.wav", folder / "audio" / "code.py")
     return folder
