@@ -1,8 +1,9 @@
 """Writing of a folder's recordings to shards: tar files of FLAC pieces."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,10 @@ def write_shards(
     skipped = [*found.skipped]
     limit = round(minutes * 60 * sample_rate)
     train, heldout = _Shards(out, "train", limit), _Shards(out, "heldout", limit)
-    with writing_to(out, "the shards", remedy=_REMEDY), claim(out):
-        encodings = _encode_all(found.candidates, sample_rate, full_scale)
+    encodings = _encode_all(found.candidates, sample_rate, full_scale)
+    # Closed here after an error. Collected as garbage, it would wait for its threads in whichever thread runs
+    # then, and for ever in one that is just starting.
+    with writing_to(out, "the shards", remedy=_REMEDY), claim(out), closing(encodings):
         for done, (candidate, encoded) in enumerate(encodings, start=1):
             if isinstance(encoded, UnusableError):
                 skipped.append(Skipped(candidate.name, str(encoded)))
@@ -118,7 +121,7 @@ class _Shards:
 
 def _encode_all(
     candidates: tuple[Candidate, ...], sample_rate: int, full_scale: float
-) -> Iterator[tuple[Candidate, Encoded | UnusableError]]:
+) -> Generator[tuple[Candidate, Encoded | UnusableError], None, None]:
     """Encode the files in shuffled order on all cores, one file per core at a time."""
 
     def attempt(candidate: Candidate) -> tuple[Candidate, Encoded | UnusableError]:

@@ -142,7 +142,7 @@ def test_what_cannot_be_looked_at_is_skipped(tmp_path):
     found = find_audio(tmp_path)
     assert found.candidates == ()
     assert sorted(found.skipped, key=lambda skip: skip.path) == [
-        Skipped("bad?.wav", "has a name that is not valid text"),
+        Skipped("bad\N{REPLACEMENT CHARACTER}.wav", "has a name that is not valid text"),
         Skipped("gone.wav", "cannot be read: No such file or directory"),
         Skipped("pipe.wav", "is not a file"),
     ]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 
 import numpy as np
 import pytest
@@ -244,6 +245,7 @@ def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch, error, there):
     with pytest.raises((KeyboardInterrupt, CorpusError)) as caught:
         written(folder, minutes=0.01)
     assert calls[1] == [".shards.partial", "train-000000.tar", "train-000001.tar"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
     if error is not KeyboardInterrupt:
         assert str(caught.value) == (
             f"{tmp_path / 'shards'}: the shards cannot be written: No space left on device\n"
