@@ -244,7 +244,10 @@ def _how_to_go_on(trainer: "Trainer", *, saved: bool) -> str:
     earlier = [step for step in checkpoint_paths(trainer.run.checkpoints) if step <= trainer.step]
     if not earlier:
         return "No checkpoint is of an earlier step: begin again, with such a change."
-    return f"Nothing is written over the checkpoint of step {earlier[-1]}. {again}, with such a change."
+    there = f"Nothing is written over the checkpoint of step {earlier[-1]}. {again}, with such a change."
+    if trainer.heldout.best is None or trainer.heldout.best[1] == earlier[-1]:
+        return there
+    return f"{there} --from best goes on from step {trainer.heldout.best[1]}, the best one."
 
 
 def _command(trainer: "Trainer", option: str) -> str:
