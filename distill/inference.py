@@ -350,6 +350,7 @@ class Model:
         heldout: bool = False,
         loss: str | None = None,
         visqol: bool = True,
+        speech: bool = False,
         refinements: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> "Table":
@@ -367,6 +368,7 @@ class Model:
             heldout: measure only the recordings that the run held out.
             loss: additional loss terms to measure, comma-separated, with their default options.
             visqol: compute ViSQOL, if it is installed. It takes most of the time.
+            speech: compute PESQ and STOI, for recordings of speech.
             refinements: as in `reconstruct`.
             on_progress: called while recordings are decoded and measured.
 
@@ -374,6 +376,7 @@ class Model:
             RunError: the run does not record what it held out, or held out nothing.
             CorpusError: the corpus does not exist, or holds none of the recordings to measure.
             TermError: a term is unknown, or cannot be measured.
+            InputError: `speech` is given, and the extra `distill[speech]` is not installed.
         """
         from distill.evaluation.contest import evaluate_model  # noqa: PLC0415  # making sounds needs no metrics
 
@@ -391,6 +394,7 @@ class Model:
                 heldout=heldout,
                 loss=loss,
                 visqol=visqol,
+                speech=speech,
                 refinements=refinements,
                 on_progress=on_progress,
             )

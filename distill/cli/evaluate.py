@@ -12,6 +12,7 @@ from distill.cli.options import (
     checkpoint_option,
     json_option,
     no_plugins_option,
+    overwrite_option,
     refine_option,
 )
 from distill.cli.product import print_product
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 @click.option("--heldout", is_flag=True, help="Measure only the recordings held out by the run.")
 @json_option
 @click.option(
+    "--csv", type=click.Path(path_type=Path), help="Write a table of all measures to this CSV file."
+)
+@click.option(
+    "--columns",
+    help="Measures to show, comma-separated by their names in the JSON, such as mel,si_sdr; or all.",
+)
+@click.option(
     "--files", type=click.IntRange(0, 10**9), default=10, show_default=True,
     help="Number of recordings to list, worst first.",
 )  # fmt: skip
@@ -34,9 +42,11 @@ if TYPE_CHECKING:
     shell_complete=completion.terms,
     help="Loss terms to use as additional measures, comma-separated, such as mel.",
 )
+@click.option("--speech", is_flag=True, help="Compute PESQ and STOI, for recordings of speech.")
 @click.option("--no-visqol", is_flag=True, help="Skip ViSQOL, which takes most of the time.")
 @checkpoint_option
 @refine_option
+@overwrite_option
 @no_plugins_option
 def evaluate(
     run: Path,
@@ -44,11 +54,15 @@ def evaluate(
     *,
     heldout: bool,
     as_json: bool,
+    csv: Path | None,
+    columns: str | None,
     files: int,
     loss: str | None,
+    speech: bool,
     no_visqol: bool,
     checkpoint: str | None,
     refinements: int,
+    overwrite: bool,
 ) -> None:
     """Measure the model of the run folder RUN on all recordings in CORPUS, at the model's sample rate.
 
@@ -60,14 +74,24 @@ def evaluate(
     reconstructed as in the model. Only the first minute of a long recording is measured. With --loss, terms
     that depend on waveforms only are additional measures, with their default options.
     """
+    from distill.storage.files import require_writable
+
+    if csv is not None:
+        require_writable([csv], overwrite=overwrite, instead="file with --csv")
+
     from rich.console import Console
 
     from distill.cli.measurements import evaluation_progress
     from distill.errors import UnaskedError
+    from distill.evaluation.columns import parse_columns
+    from distill.evaluation.speech import SPEECH
     from distill.inference import load
     from distill.storage.run import Run
     from distill.training.memory import keep_freed_memory
 
+    chosen = None if columns is None else parse_columns(columns)
+    asked = chosen if columns != "all" else ()
+    speech = speech or not SPEECH.keys().isdisjoint(asked or ())
     keep_freed_memory()
     model = load(Run(run), checkpoint=checkpoint)
 
@@ -78,6 +102,7 @@ def evaluate(
                 heldout=heldout,
                 loss=loss,
                 visqol=not no_visqol,
+                speech=speech,
                 refinements=refinements,
                 on_progress=on_progress,
             )
@@ -88,4 +113,6 @@ def evaluate(
         if not agrees_to_fetch(error.url):
             raise
         table = measure(error.url)
-    print_product(json.dumps(table.to_dict(), indent=1) if as_json else table.as_text(files))
+    print_product(json.dumps(table.to_dict(), indent=1) if as_json else table.as_text(files, chosen))
+    if csv is not None:
+        table.write_csv(csv, overwrite=overwrite)

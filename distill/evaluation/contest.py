@@ -10,6 +10,7 @@ from distill.evaluation import baselines
 from distill.evaluation.listeners import LISTENERS, installed_listeners
 from distill.evaluation.measured import open_measured
 from distill.evaluation.measuring import Reconstruct, evaluate_all, term_values
+from distill.evaluation.speech import speech_listeners
 from distill.evaluation.table import LABELS, Table
 from distill.model import VAE, sounds
 from distill.spectral.representation import MagnitudeIF
@@ -29,6 +30,7 @@ def evaluate_model(
     heldout: bool = False,
     loss: str | None = None,
     visqol: bool = True,
+    speech: bool = False,
     refinements: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Table:
@@ -45,6 +47,8 @@ def evaluate_model(
     missing = tuple(name for name in LISTENERS if name not in listeners)
     if not visqol:
         listeners.pop("visqol", None)
+    if speech:
+        listeners |= speech_listeners()
     measured = open_measured(
         run,
         corpus,

@@ -62,9 +62,13 @@ def log_mel(signal: Tensor, sample_rate: int) -> Tensor:
 
     The powers are computed as in `mel_distance` (n_fft 2048), but with a floor of -80 dB.
     """
-    n_fft, bands = _MEL_RESOLUTIONS[0]
-    power = _magnitude(signal, n_fft, n_fft // 4).square() @ mel_filterbank(sample_rate, n_fft, bands).mT
-    return 10 * (power / (n_fft / 4) ** 2).clamp(min=1e-8).log10()
+    power = mel_powers(signal, sample_rate)
+    return 10 * (power / (_MEL_RESOLUTIONS[0][0] / 4) ** 2).clamp(min=1e-8).log10()
+
+
+def mel_powers(signal: Tensor, sample_rate: int, n_fft: int = 2048, bands: int = 80) -> Tensor:
+    """Return the powers `[T, bands]` of a signal `[N]` in mel bands, with a hop of a quarter of `n_fft`."""
+    return _magnitude(signal, n_fft, n_fft // 4).square() @ mel_filterbank(sample_rate, n_fft, bands).mT
 
 
 def texture(signal: Tensor) -> float | None:
@@ -97,11 +101,7 @@ def mel_distance(reconstruction: Tensor, original: Tensor, sample_rate: int) -> 
     """
     distances = []
     for n_fft, bands in _MEL_RESOLUTIONS:
-        filterbank = mel_filterbank(sample_rate, n_fft, bands)
-        powers = [
-            _magnitude(signal, n_fft, n_fft // 4).square() @ filterbank.mT
-            for signal in (reconstruction, original)
-        ]
+        powers = [mel_powers(signal, sample_rate, n_fft, bands) for signal in (reconstruction, original)]
         peak = (n_fft / 4) ** 2 if is_silent(original) else float(powers[1].amax())
         first, second = (10 * power.clamp(min=1e-8 * peak).log10() for power in powers)
         distances.append(float((first - second).abs().mean()))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from distill.errors import ShapeError, TermError
+from distill.evaluation.frechet import FrechetDistance
 from distill.evaluation.hearing import mel_distance, texture, tones_kept
 from distill.evaluation.listeners import Listener
 from distill.evaluation.ratios import level_difference, si_sdr, signal_to_noise
@@ -95,8 +96,8 @@ def evaluate_all(
         recordings: pairs of name and waveform.
         measure: additional measures.
         sample_rate: the sample rate in Hz.
-        listeners: models of listeners by the names of their fields in `Metrics`. They rate the mean of the
-            channels.
+        listeners: models of listeners, and measures of speech, by the names of their fields in `Metrics`.
+            They rate the mean of the channels.
         on_progress: called with the names of contender and recording after each measurement.
 
     Returns:
@@ -106,15 +107,28 @@ def evaluate_all(
         ShapeError: a reconstruction differs in shape from its recording.
     """
     results: dict[str, list[Result]] = {contender: [] for contender in contenders}
+    distances = {contender: FrechetDistance() for contender in contenders}
     with torch.no_grad():
         for name, waveform in recordings:
             original = waveform.cpu()  # for float64, which not all devices have
             for contender, reconstruct in contenders.items():
                 made = reconstruct(waveform).cpu()
-                results[contender].append(_measure(name, made, original, sample_rate, listeners, measure))
+                result = _measure(name, made, original, sample_rate, listeners, measure)
+                results[contender].append(result)
+                if result.metrics is not None:
+                    _add(distances[contender], made, original, sample_rate)
                 if on_progress is not None:
                     on_progress(contender, name)
-    return {contender: Evaluation(tuple(found)) for contender, found in results.items()}
+    return {
+        contender: Evaluation(tuple(found), distance.value, distance.frames)
+        for (contender, found), distance in zip(results.items(), distances.values(), strict=True)
+    }
+
+
+def _add(distance: FrechetDistance, reconstruction: Tensor, original: Tensor, sample_rate: int) -> None:
+    for one, other in zip(reconstruction, original, strict=True):
+        if not is_silent(other):
+            distance.add(one, other, sample_rate)
 
 
 def _measure(
@@ -143,8 +157,7 @@ def _measure(
         return Result(name=name, metrics=None, left_out=_NOT_FINITE)
     mixes = reconstruction.mean(dim=0), original.mean(dim=0)
     ratings = {listener: rate(*mixes, sample_rate) for listener, rate in listeners.items()}
-    metrics = attrs.evolve(metrics, zimtohrli=ratings.get("zimtohrli"), visqol=ratings.get("visqol"))
-    return Result(name=name, metrics=metrics)
+    return Result(name=name, metrics=attrs.evolve(metrics, **ratings))  # type: ignore[arg-type]
 
 
 def _metrics(

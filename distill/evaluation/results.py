@@ -28,6 +28,8 @@ class Metrics:
         original_texture: the roughness of the original's spectrum, which `texture` should match.
         zimtohrli: the rating by Zimtohrli, 1..5, None if it was not computed.
         visqol: the rating by ViSQOL, 1..5, None if it was not computed.
+        pesq: the rating of speech by PESQ, 1..4.64, None if it was not computed.
+        stoi: the intelligibility of speech by STOI, up to 1, None if it was not computed.
         terms: the values of additional loss terms, by name.
     """
 
@@ -43,6 +45,8 @@ class Metrics:
     original_texture: float | None
     zimtohrli: float | None = None
     visqol: float | None = None
+    pesq: float | None = None
+    stoi: float | None = None
     terms: dict[str, float] = field(factory=dict)
 
     @classmethod
@@ -72,9 +76,15 @@ class Result:
 
 @frozen
 class Evaluation:
-    """The results of all recordings, and their mean."""
+    """The results of all recordings, and their mean.
+
+    `frechet` is the Fréchet distance of all reconstructions from all originals in dB, None if they have too
+    few frames (`frechet_frames`).
+    """
 
     results: tuple[Result, ...]
+    frechet: float | None = None
+    frechet_frames: int = 0
 
     @property
     def measured(self) -> tuple[tuple[str, Metrics], ...]:
@@ -94,7 +104,7 @@ class Evaluation:
     @property
     def counts(self) -> dict[str, int]:
         """The number of recordings that have each of the optional measures."""
-        names = ("tones", "texture", "zimtohrli", "visqol")
+        names = ("tones", "texture", "zimtohrli", "visqol", "pesq", "stoi")
         return {
             name: sum(getattr(metrics, name) is not None for _, metrics in self.measured) for name in names
         }
@@ -131,6 +141,8 @@ class Evaluation:
         return {
             "mean": self.mean and attrs.asdict(self.mean),
             "mean_absolute_level": self.mean_absolute_level,
+            "frechet": self.frechet,
+            "frechet_frames": self.frechet_frames,
             "worst": _of(self.ranking[:1], self.ranked_by),
             "worst_level": _of(self.by_level[:1], "level_difference"),
             "measured": len(self.measured),

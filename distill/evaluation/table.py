@@ -1,6 +1,8 @@
 """The table of an evaluation: measures of a model and of baselines, as data and as text."""
 
-from collections.abc import Collection, Mapping
+import textwrap
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -8,8 +10,24 @@ from attrs import frozen
 from distill.audio.corpus import Skipped
 from distill.audio.corpus.scanning import grouped
 from distill.errors import printable
+from distill.evaluation.columns import (
+    COLUMNS,
+    FRECHET,
+    LEVEL,
+    TEXTURE,
+    best_values,
+    computed_columns,
+    default_columns,
+    parse_columns,
+    shorter,
+)
+from distill.evaluation.frechet import FEWEST_FRAMES
 from distill.evaluation.listeners import LISTENERS
 from distill.evaluation.results import Evaluation, Metrics
+from distill.evaluation.speech import SPEECH
+from distill.evaluation.spreadsheet import csv_text
+from distill.storage.checkpoints import write_atomically
+from distill.storage.files import require_writable
 
 LABELS = {
     "model": "model",
@@ -22,6 +40,12 @@ _LABEL = max(map(len, LABELS.values()))
 
 _Cell: TypeAlias = tuple[str, int]
 """The text of a cell, and the width of its column."""
+
+_LEVELS: list[_Cell] = [("mean", 6), ("abs", 5), ("worst", 6)]
+"""The heads of the three columns of a contender's level."""
+
+_FEWER = ("tones", *SPEECH)
+"""The measures that many recordings lack."""
 
 
 @frozen(kw_only=True)
@@ -48,7 +72,7 @@ class Table:
         trained_on: whether the model was trained on a recording, by name; None if unknown.
         skipped: files that could not be decoded.
         absent: the number of held-out recordings of the run that are not in the corpus.
-        listeners: the models of listeners that were used.
+        listeners: the models of listeners, and the measures of speech, that were used.
         missing: the models of listeners that are not installed.
         without_baselines: the reason why two baselines are missing, else empty.
     """
@@ -95,20 +119,41 @@ class Table:
         told["skipped"] = [{"path": each.path, "reason": each.reason} for each in self.skipped]
         return told
 
+    def to_csv(self) -> str:
+        """Return comma-separated values: a line for each recording and contender, and for each mean."""
+        return csv_text(self.contenders, self.trained_on)
+
+    def write_csv(self, file: Path | str, *, overwrite: bool = False) -> None:
+        """Write `to_csv` to a file.
+
+        Raises:
+            OutputError: the file exists and `overwrite` is not set, or its path is no file's.
+            RunError: the file cannot be written.
+        """
+        path = Path(file).expanduser()
+        require_writable([path], overwrite=overwrite, instead="file with --csv")
+        write_atomically(path, self.to_csv().encode(errors="backslashreplace"))
+
     def __str__(self) -> str:
         return self.as_text()
 
-    def as_text(self, files: int | None = None) -> str:
+    def as_text(self, files: int | None = None, columns: str | Iterable[str] | None = None) -> str:
         """Return the table as text: the contenders, the recordings, and notes on what is missing.
 
         Args:
             files: the number of recordings to list, worst first. Default: all.
+            columns: the measures to show by their names in `to_dict`, such as `"mel,si_sdr"`, or `"all"`.
+                Default: what fits in 80 characters.
+
+        Raises:
+            InputError: a column is unknown.
         """
         shown = len(self.model.ranking) if files is None else files
+        chosen = None if columns is None else parse_columns(columns)
         lines = [
-            *contender_lines(self.contenders, self.listeners),
-            *recording_lines(self.model, self.trained_on, self.listeners, shown),
-            f"\n{mean_note(self.model, self.trained_on)}",
+            *contender_lines(self.contenders, self.listeners, chosen),
+            *recording_lines(self.model, self.trained_on, self.listeners, shown, chosen),
+            f"\n{mean_note(self.model, self.trained_on, chosen or default_columns(self.listeners))}",
         ]
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
@@ -122,85 +167,105 @@ class Table:
         return "\n".join(lines)
 
 
-def contender_lines(results: Mapping[str, Evaluation], listeners: Collection[str]) -> list[str]:
+def contender_lines(
+    results: Mapping[str, Evaluation], listeners: Collection[str], columns: Sequence[str] | None = None
+) -> list[str]:
     """Return a row of means for each contender, and one for the originals."""
+    shown = computed_columns(columns or default_columns(listeners), listeners)
     terms = next((result.mean.terms for result in results.values() if result.mean), {})
     original = next((result.mean.original_texture for result in results.values() if result.mean), None)
-    groups = [("", _LABEL), *_listeners(listeners, "", ""), ("", 14), ("level dB", 17)]
-    lines = [_line(groups).rstrip()]
-    heads = [("", _LABEL), *_listeners(listeners, "Zimtohrli", "ViSQOL"), ("tones", 6), ("texture", 8)]
-    heads += [("mean", 6), ("abs", 5), ("worst", 6), ("mel", 5), ("LSD", 6), ("MR-STFT", 8)]
-    lines.append(_line(heads + [(name, len(name) + 2) for name in terms]))
+    heads: list[_Cell] = [("", _LABEL)]
+    groups = heads.copy()
+    for name in shown:
+        heads += _heads(name)
+        groups.append(("level dB" if name == LEVEL else "", sum(width for _, width in _heads(name))))
+    lines = [_line(groups).rstrip(), _line(heads + [(name, len(name) + 2) for name in terms])]
     for name, result in results.items():
         mean = result.mean
         if mean is None:
             lines.append(f"{LABELS[name]:{_LABEL}}nothing could be measured")
             continue
-        worst = result.by_level[0][1].level_difference
-        cells = [
-            *_listeners(listeners, _number(mean.zimtohrli, 2), _number(mean.visqol, 2)),
-            (_number(mean.tones, 2), 6),
-            (_number(mean.texture, 1), 8),
-            (_number(mean.level_difference, 1), 6),
-            (_number(result.mean_absolute_level, 1), 5),
-            (_number(worst, 1), 6),
-            (_number(mean.mel, 1), 5),
-            (_number(mean.log_spectral_distance, 2), 6),
-            (_number(mean.multi_resolution_stft, 2), 8),
-            *((f"{value:.3g}", len(term) + 2) for term, value in mean.terms.items()),
-        ]
+        cells = [cell for column in shown for cell in _mean_cells(column, result, mean)]
+        cells += [(f"{value:.3g}", len(term) + 2) for term, value in mean.terms.items()]
         lines.append(f"{LABELS[name]:{_LABEL}}{_line(cells)}")
-    if original is not None:
-        cells = [*_listeners(listeners, "", ""), ("", 6), (_number(original, 1), 8)]
-        lines.append(f"{'originals':{_LABEL}}{_line(cells)}")
+    if original is not None and TEXTURE in shown:
+        before = shown[: shown.index(TEXTURE)]
+        texture = (_number(original, 1), COLUMNS[TEXTURE].width)
+        cells = [("", sum(width for _, width in _heads(name))) for name in before]
+        lines.append(f"{'originals':{_LABEL}}{_line([*cells, texture])}")
     return lines
 
 
 def recording_lines(
-    result: Evaluation, trained_on: Mapping[str, bool | None], listeners: Collection[str], most: int
+    result: Evaluation,
+    trained_on: Mapping[str, bool | None],
+    listeners: Collection[str],
+    most: int,
+    columns: Sequence[str] | None = None,
 ) -> list[str]:
     """Return a row for each of the `most` worst recordings of the model."""
     ranking = result.ranking
     if not ranking or not most:
         return []
-    zimtohrli = [name for name in listeners if name == "zimtohrli"]
-    heads = [*_listeners(zimtohrli, "Zimtohrli", ""), ("tones", 6), ("texture", 8), ("original's", 11)]
-    heads += [("level", 6), ("mel", 5), ("LSD", 6), ("trained on", 11)]
-    lines = ["", f"{_line(heads)}  worst first"]
+    shown = computed_columns(columns or shorter(default_columns(listeners)), listeners)
+    shown = tuple(name for name in shown if name != FRECHET)  # which a recording has not
+    heads: list[_Cell] = []
+    for name in shown:
+        heads.append((COLUMNS[name].head, COLUMNS[name].width))
+        if name == TEXTURE:
+            heads.append(("original's", 11))
+    lines = ["", f"{_line([*heads, ('trained on', 11)])}  worst first"]
     for name, metrics in ranking[:most]:
         known = {True: "yes", False: "no", None: "?"}[trained_on.get(name)]
-        cells = [
-            *_listeners(zimtohrli, _number(metrics.zimtohrli, 2), ""),
-            (_number(metrics.tones, 2), 6),
-            (_number(metrics.texture, 1), 8),
-            (_number(metrics.original_texture, 1), 11),
-            (_number(metrics.level_difference, 1), 6),
-            (_number(metrics.mel, 1), 5),
-            (_number(metrics.log_spectral_distance, 2), 6),
-            (known, 11),
-        ]
-        lines.append(f"{_line(cells)}  {printable(name)}")
+        cells = [cell for column in shown for cell in _recording_cells(column, metrics)]
+        lines.append(f"{_line([*cells, (known, 11)])}  {printable(name)}")
     if len(ranking) > most:
         lines.append(f"and {len(ranking) - most} more: --files {len(ranking)}")
     return lines
 
 
-def mean_note(result: Evaluation, trained_on: Mapping[str, bool | None]) -> str:
+def mean_note(result: Evaluation, trained_on: Mapping[str, bool | None], columns: Sequence[str]) -> str:
     """Return a note on the recordings in the means, and on the best values."""
     measured = [name for name, _ in result.measured]
     known = [trained_on.get(name) for name in measured]
     note = f"Mean over {len(measured)} of {len(result.results)} recordings"
     if True in known:
         note += f", {known.count(True)} of them trained on"
-    if result.counts["tones"] < len(measured):
-        note += f" (tones: over {result.counts['tones']})"
-    return f"{note}. Best: Zimtohrli 5, ViSQOL 4.73, tones 1,\ntexture as the originals', everything else 0."
+    fewer = [
+        f"{COLUMNS[name].head}: over {result.counts[name]}"
+        for name in columns
+        if name in _FEWER and result.counts[name] < len(measured)
+    ]
+    if fewer:
+        note += f" ({', '.join(fewer)})"
+    note += "."
+    if FRECHET in columns:
+        needed = "" if result.frechet_frames >= FEWEST_FRAMES else f", and needs {FEWEST_FRAMES}"
+        note += f" Frechet is over {result.frechet_frames} frames{needed}."
+    return textwrap.fill(f"{note} {best_values(columns)}", 80)
 
 
-def _listeners(names: Collection[str], zimtohrli: str, visqol: str) -> list[_Cell]:
-    """Return the cells of the listeners that were used."""
-    cells = {"zimtohrli": (zimtohrli, 10), "visqol": (visqol, 7)}
-    return [cells[name] for name in cells if name in names]
+def _heads(column: str) -> list[_Cell]:
+    """Return the heads of a column in the rows of contenders."""
+    return _LEVELS if column == LEVEL else [(COLUMNS[column].head, COLUMNS[column].width)]
+
+
+def _mean_cells(column: str, result: Evaluation, mean: Metrics) -> list[_Cell]:
+    """Return the cells of a column in the row of a contender."""
+    if column == LEVEL:
+        worst = result.by_level[0][1].level_difference
+        values = mean.level_difference, result.mean_absolute_level, worst
+        return [(_number(value, 1), width) for value, (_, width) in zip(values, _LEVELS, strict=True)]
+    value = result.frechet if column == FRECHET else getattr(mean, column)
+    return [(_number(value, COLUMNS[column].digits), COLUMNS[column].width)]
+
+
+def _recording_cells(column: str, metrics: Metrics) -> list[_Cell]:
+    """Return the cells of a column in the row of a recording."""
+    cells = [(_number(getattr(metrics, column), COLUMNS[column].digits), COLUMNS[column].width)]
+    if column == TEXTURE:
+        cells.append((_number(metrics.original_texture, 1), 11))
+    return cells
 
 
 def _line(cells: list[_Cell]) -> str:

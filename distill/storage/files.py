@@ -18,8 +18,10 @@ _LONGEST_NAME = 255
 _PARTIAL_NAME = re.compile(rf"\.(lock\.)?[0-9a-f]+{re.escape(PARTIAL)}")
 
 
-def require_writable(paths: Sequence[Path], *, overwrite: bool) -> None:
+def require_writable(paths: Sequence[Path], *, overwrite: bool, instead: str = "folder with --out") -> None:
     """Check that files can be written, before computing their content. Missing folders are allowed.
+
+    `instead` is what the messages tell to give instead.
 
     Raises:
         OutputError: a file exists and `overwrite` is not set; or its path, or that of a parent folder, is
@@ -28,15 +30,15 @@ def require_writable(paths: Sequence[Path], *, overwrite: bool) -> None:
     for folder in dict.fromkeys(path.parent for path in paths):
         nearest = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
         if not nearest.is_dir():
-            raise OutputError(_kind(nearest), culprit=str(nearest), remedy="Give a folder with --out.")
+            raise OutputError(_kind(nearest), culprit=str(nearest), remedy=f"Give a {instead}.")
     taken = [path for path in paths if os.path.lexists(path)]  # `exists` is False for a broken link
     for path in taken:
         if not path.is_file():
-            remedy = "Remove it, or give another folder with --out."
+            remedy = f"Remove it, or give another {instead}."
             raise OutputError(_kind(path), culprit=str(path), remedy=remedy)
     if taken and not overwrite:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        remedy = "Add --overwrite to replace what is there, or give another folder with --out."
+        remedy = f"Add --overwrite to replace what is there, or give another {instead}."
         raise OutputError(f"exists already{more}", culprit=str(taken[0]), remedy=remedy)
 
 

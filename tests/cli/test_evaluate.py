@@ -1,5 +1,6 @@
 """Tests of `distill evaluate`."""
 
+import csv
 import json
 import shutil
 import sys
@@ -22,7 +23,7 @@ ROWS = ["model", "linear_code", "mean_spectrum", "silence", "ceiling"]
 LABELS = {name: name.replace("_", " ") for name in ROWS}
 METRICS = {
     *("log_spectral_distance", "multi_resolution_stft", "snr", "si_sdr", "level_difference", "peak", "terms"),
-    *("mel", "tones", "texture", "original_texture", "zimtohrli", "visqol"),
+    *("mel", "tones", "texture", "original_texture", "zimtohrli", "visqol", "pesq", "stoi"),
 }
 
 
@@ -120,8 +121,8 @@ def test_a_table_for_people(distill, trained, corpus):
     ]
     assert lines[11:] == [
         "",
-        "Mean over 1 of 2 recordings (tones: over 0). Best: Zimtohrli 5, ViSQOL 4.73, tones 1,",
-        "texture as the originals', everything else 0.",
+        "Mean over 1 of 2 recordings (tones: over 0). Best: Zimtohrli 5, ViSQOL 4.73,",
+        "tones 1, texture as the originals', everything else 0.",
         "left out: silence.wav: the recording is silent",
         "skipped: text.wav: is not audio that libsndfile reads",
         'ViSQOL: pip install "distill[hearing]"',
@@ -195,7 +196,7 @@ def test_nothing_to_measure(distill, trained, corpus):
     assert result.out.splitlines()[2:7] == [f"{LABELS[name]:13}nothing could be measured" for name in ROWS]
     assert result.out.splitlines()[7:9] == [
         "",
-        "Mean over 0 of 1 recordings. Best: Zimtohrli 5, ViSQOL 4.73, tones 1,",
+        "Mean over 0 of 1 recordings. Best: Zimtohrli 5, ViSQOL 4.73, tones 1, texture as",
     ]
     told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
     assert told["model"]["mean"] is None
@@ -244,7 +245,7 @@ def test_of_shards_those_held_out_are_measured(distill, trained, sharded):
     for each in whole["model"]["recordings"]:
         if each["name"] in heldout:
             one, other = (dict(metrics) for metrics in (heldout[each["name"]], each["metrics"]))
-            for missing in ("tones", "visqol"):
+            for missing in ("tones", "visqol", "pesq", "stoi"):
                 assert one.pop(missing) is other.pop(missing) is None
             assert one.pop("terms") == other.pop("terms") == {}
             assert one == pytest.approx(other, rel=1e-3)
@@ -366,3 +367,53 @@ def test_it_is_not_known_what_was_trained_on(distill, trained, corpus, tmp_path)
     assert distill("evaluate", run, corpus).out.splitlines()[10].split()[-2:] == [
         *("?", "noise.wav")
     ]  # fmt: skip
+
+
+def test_speech_is_measured_where_it_is_asked_for(distill, trained, tmp_path):
+    """In columns of their own and in the JSON; the file holds every measure of every row."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 4000)
+    soundfile.write(tmp_path / "noise.wav", noise, 8000, "FLOAT")
+    file = tmp_path / "table.csv"
+    words = ("evaluate", trained.folder, tmp_path / "noise.wav", "--csv", file)
+    told = json.loads(distill(*words, "--speech", "--json").out)
+    _, heads, model, *_ = distill(*words, "--columns", "stoi,si_sdr", "--overwrite").out.splitlines()
+    mean = told["model"]["mean"]
+    vae, representation = load_model(Run(trained.folder))
+    original = torch.from_numpy(noise).float()
+    made = reconstruct(vae, representation, original[None])[0]
+    assert mean["pesq"] == pytest.approx(evaluation.Pesq()(made, original, 8000), rel=1e-3)
+    assert mean["stoi"] == pytest.approx(evaluation.Stoi()(made, original, 8000), abs=1e-3)
+    assert heads.split() == ["STOI", "SI-SDR"]
+    assert model.split() == ["model", f"{mean['stoi']:.2f}", f"{mean['si_sdr']:.1f}"]
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(row["row"], row["contender"]) for row in rows] == [
+        (row, contender) for contender in ROWS for row in ("mean", "recording")
+    ]
+    assert float(rows[1]["stoi"]) == pytest.approx(mean["stoi"])
+
+
+def test_what_cannot_be_shown_or_written_is_said_first(distill, trained, corpus, monkeypatch):
+    """Before anything is measured: one message, status 2."""
+    words = ("evaluate", trained.folder, corpus)
+    result = distill(*words, "--columns", "mel,nothing")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "Error: columns: there is no measure 'nothing'; expected all, or some of zimtohrli, visqol, pesq, "
+        "stoi, tones, texture, level_difference, mel, log_spectral_distance, multi_resolution_stft, snr, "
+        "si_sdr, peak, frechet\nGive them comma-separated, such as mel,si_sdr.\n"
+    )
+    result = distill(*words, "--csv", corpus / "text.wav")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {corpus / 'text.wav'}: exists already\n"
+        "Add --overwrite to replace what is there, or give another file with --csv.\n"
+    )
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    result = distill(*words, "--speech")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "Error: speech: PESQ and STOI need the packages pesq and pystoi, which cannot be imported: "
+        "import of pesq halted; None in sys.modules\n"
+        'Install them: pip install "distill[speech]"\n'
+    )

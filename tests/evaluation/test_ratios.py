@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,3 +30,13 @@ def test_ratios_are_bounded():
     assert si_sdr(torch.tensor([1.0, -1.0]), original) == -200
     assert level_difference(torch.zeros(2), original) == -200
     assert signal_to_noise(torch.zeros(2), original) == 0
+
+
+def test_si_sdr_is_that_of_its_authors():
+    """The formula of Le Roux et al. (2019), in NumPy on signals that are not orthogonal."""
+    random = np.random.default_rng(0)
+    target, estimate = random.normal(0, 1, (2, 1000))
+    estimate += 2 * target
+    scaled = (estimate @ target) / (target @ target) * target
+    expected = 10 * np.log10((scaled @ scaled) / ((scaled - estimate) @ (scaled - estimate)))
+    assert float(si_sdr(torch.from_numpy(estimate), torch.from_numpy(target))) == pytest.approx(expected)

@@ -39,7 +39,7 @@ def test_a_measure_is_averaged_over_those_that_have_it():
     assert some.mean.tones == pytest.approx(0.4)
     assert some.mean.visqol is None
     assert some.mean.zimtohrli == pytest.approx(3.5)
-    assert some.counts == {"tones": 2, "texture": 3, "zimtohrli": 2, "visqol": 0}
+    assert some.counts == {"tones": 2, "texture": 3, "zimtohrli": 2, "visqol": 0, "pesq": 0, "stoi": 0}
 
 
 def test_the_mean_of_metrics():
@@ -83,10 +83,12 @@ def test_nothing_has_no_worst():
     assert Evaluation(()).as_json() == {
         "mean": None,
         "mean_absolute_level": None,
+        "frechet": None,
+        "frechet_frames": 0,
         "worst": None,
         "worst_level": None,
         "measured": 0,
-        "counts": {"tones": 0, "texture": 0, "zimtohrli": 0, "visqol": 0},
+        "counts": {"tones": 0, "texture": 0, "zimtohrli": 0, "visqol": 0, "pesq": 0, "stoi": 0},
         "left_out": 0,
         "recordings": [],
     }

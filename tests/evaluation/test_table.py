@@ -1,9 +1,12 @@
 """Tests of distill.evaluation.table: numbers that keep their columns, names as data, and the data itself."""
 
 import attrs
+import pytest
 
 from distill.audio.corpus import Skipped
+from distill.errors import InputError, OutputError
 from distill.evaluation import Evaluation, Metrics, Result
+from distill.evaluation.columns import default_columns
 from distill.evaluation.table import (
     Row,
     Table,
@@ -64,13 +67,50 @@ def test_recordings_are_listed_the_worst_first():
     ]
 
 
+def test_columns_can_be_chosen():
+    """In the order given; what was not computed, and what a recording has not, is left out."""
+    model = Evaluation(evaluation(METRICS).results, frechet=1.234, frechet_frames=500)
+    chosen = ["si_sdr", "level_difference", "frechet", "pesq", "texture", "peak"]
+    assert contender_lines({"model": model}, [], chosen) == [
+        "                             level dB",
+        "              SI-SDR  mean  abs worst Frechet texture  peak",
+        "model          -10.0  -3.0  3.0  -3.0    1.23     4.0  0.50",
+        "originals                                         6.0",
+    ]
+    assert recording_lines(model, {}, [], 1, chosen) == [
+        "",
+        " SI-SDR level texture original's  peak trained on  worst first",
+        "  -10.0  -3.0     4.0        6.0  0.50          ?  a",
+    ]
+    assert contender_lines({"model": model}, [], ["mel"])[1:] == ["               mel", "model          3.0"]
+
+
+@pytest.mark.parametrize("speech", [(), ("pesq", "stoi")])
+@pytest.mark.parametrize("models", [(), ("zimtohrli",), ("zimtohrli", "visqol")])
+def test_the_table_fits_80_columns(models, speech):
+    """Whatever is computed, if no columns are chosen and the name of the recording is short."""
+    result = evaluation(attrs.evolve(METRICS, pesq=1.5, stoi=0.5))
+    lines = contender_lines({"model": result}, (*models, *speech))
+    rows = recording_lines(result, {}, (*models, *speech), 1)
+    assert (
+        max(map(len, [*lines, rows[-1], *mean_note(result, {}, default_columns(speech)).split("\n")])) <= 80
+    )
+    assert ("PESQ" in lines[1].split()) == bool(speech)
+    assert ("MR-STFT" in lines[1].split()) == (not speech)
+
+
 def test_the_note_tells_what_the_mean_is_of():
     """How many recordings, how many of them trained on, and how few have tones."""
     result = evaluation(METRICS, attrs.evolve(METRICS, tones=None))
-    assert mean_note(result, {"a": True}).startswith(
-        "Mean over 2 of 2 recordings, 1 of them trained on (tones: over 1). Best: "
+    assert mean_note(result, {"a": True}, ["tones", "snr"]) == (
+        "Mean over 2 of 2 recordings, 1 of them trained on (tones: over 1). Best: tones\n1, SNR 200."
     )
-    assert mean_note(evaluation(METRICS), {"a": False}).startswith("Mean over 1 of 1 recordings. Best: ")
+    assert mean_note(result, {"a": False}, ["mel"]) == "Mean over 2 of 2 recordings. Best: 0."
+    spoken = evaluation(METRICS, attrs.evolve(METRICS, pesq=2.0))
+    assert mean_note(spoken, {}, ["pesq", "mel", "frechet"]).replace("\n", " ") == (
+        "Mean over 2 of 2 recordings (PESQ: over 1). Frechet is over 0 frames, and needs 400. "
+        "Best: PESQ 4.64, everything else 0."
+    )
 
 
 def table(**changes):
@@ -104,8 +144,8 @@ def test_a_table_can_be_read():
         *contender_lines(parts.contenders, ["zimtohrli"]),
         *recording_lines(parts.model, {"a": True}, ["zimtohrli"], 1),
         "",
-        "Mean over 1 of 2 recordings, 1 of them trained on. Best: Zimtohrli 5, ViSQOL 4.73, tones 1,",
-        "texture as the originals', everything else 0.",
+        "Mean over 1 of 2 recordings, 1 of them trained on. Best: Zimtohrli 5, ViSQOL",
+        "4.73, tones 1, texture as the originals', everything else 0.",
         "not in the corpus: 2 of the recordings that the run held out",
         "left out: b: the recording is silent",
         "skipped: c.wav: is empty",
@@ -115,6 +155,31 @@ def test_a_table_can_be_read():
     assert "worst first" not in parts.as_text(files=0)
     whole = table(absent=0, missing=(), without_baselines="", skipped=())
     assert str(whole).splitlines()[-1] == "left out: b: the recording is silent"
+
+
+def test_a_table_chooses_columns():
+    """By names in a list or comma-separated; an unknown one is an error."""
+    parts = table()
+    lines = parts.as_text(columns="mel, si_sdr").splitlines()
+    assert lines[1].split() == ["mel", "SI-SDR"]
+    assert parts.as_text(columns=["mel", "si_sdr"]).splitlines() == lines
+    with pytest.raises(InputError, match="there is no measure 'me'"):
+        parts.as_text(columns="me")
+
+
+def test_a_table_is_written_as_csv(tmp_path):
+    """Once; a second time only if that is asked for."""
+    file = tmp_path / "new" / "table.csv"
+    table().write_csv(file)
+    assert file.read_text() == table().to_csv()
+    with pytest.raises(OutputError) as caught:
+        table().write_csv(str(file))
+    assert str(caught.value) == (
+        f"{file}: exists already\nAdd --overwrite to replace what is there, or give another file with --csv."
+    )
+    file.write_text("")
+    table().write_csv(file, overwrite=True)
+    assert file.read_text() == table().to_csv()
 
 
 def test_a_table_is_data():
