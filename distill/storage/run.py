@@ -1,6 +1,7 @@
 """The run folder: the paths of a training run's files, its recipe and its metrics. Imports no torch."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,11 @@ from distill.config import load_toml
 from distill.errors import RunError
 from distill.storage.files import append_whole, is_partial, naming
 from distill.storage.locking import LOCK_FILES
+from distill.storage.memory import in_words
 from distill.storage.metrics import line_of, read_metrics, rewind_metrics
+
+_LARGEST_TEXT = 2**29
+"""The largest size of a file besides those of tensors, in bytes: a million records of metrics have half."""
 
 
 @frozen
@@ -92,10 +97,10 @@ class Run:
         return self.folder / "tensorboard"
 
     def require(self) -> None:
-        """Check that the folder is a run.
+        """Check that the folder is a run, and that no file in it makes a reader wait or fills the memory.
 
         Raises:
-            RunError: the folder is not a run.
+            RunError: the folder is not a run, or a file in it is a pipe, a device, or far too large.
         """
         if not self.folder.is_dir():
             raise RunError(
@@ -109,6 +114,10 @@ class Run:
                 culprit=str(self.folder),
                 remedy="Give the folder that `distill train --out` wrote.",
             )
+        for folder in (self.folder, self.checkpoints, self.tensorboard):
+            with suppress(OSError):  # no folder, or none that can be listed
+                for path in folder.iterdir():
+                    _require_ordinary(path)
 
     def require_new(self) -> None:
         """Check that a new run can be written to the folder, in which only what a killed process left may be.
@@ -234,6 +243,25 @@ class Run:
         """
         with naming(self.metrics):
             return rewind_metrics(self.metrics, reported, step, records)
+
+
+def _require_ordinary(path: Path) -> None:
+    """Check that a file of a run can be read at once and as a whole. Tensors are measured by their readers.
+
+    Raises:
+        RunError: it cannot.
+    """
+    try:
+        status = path.stat()
+    except OSError:  # a link to nothing, which is missing
+        return
+    problem = ""
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        problem = "is not an ordinary file"
+    elif path.suffix != ".safetensors" and stat.S_ISREG(status.st_mode) and status.st_size > _LARGEST_TEXT:
+        problem = f"has {in_words(status.st_size)}, and {in_words(_LARGEST_TEXT)} at most are expected"
+    if problem:
+        raise RunError(problem, culprit=str(path), remedy="Remove it, or restore the run from a copy.")
 
 
 def free_run(parent: Path, name: str) -> Run:

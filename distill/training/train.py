@@ -318,7 +318,7 @@ def _require_arrays(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> 
         return
     held = ""
     if resume and run.split.exists():
-        with suppress(ValueError, TypeError, KeyError):  # of a damaged file, which adds nothing
+        with suppress(ValueError, TypeError, KeyError, RecursionError):  # a damaged file
             split = json.loads(run.split.read_bytes())
             names = [str(member["name"]) for member in (*split["train"], *split["heldout"])]
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

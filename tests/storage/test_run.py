@@ -1,5 +1,7 @@
 """Tests of distill.storage.run: the run folder and what is written to it line by line."""
 
+import os
+
 import pytest
 
 from distill.errors import ConfigError, RunError
@@ -22,6 +24,33 @@ def test_a_run_folder_is_accepted(run):
     """A folder with a recipe is a run, and its recipe is plain data."""
     run.require()
     assert run.read_recipe() == {"training": {"steps": 3}}
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "split.json", "model.safetensors", "tensorboard/events"])
+def test_a_pipe_in_a_run_is_not_waited_for(run, name):
+    """Its reader would wait for ever: the whole message."""
+    path = run.folder / name
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(RunError) as caught:
+        run.read_recipe()
+    assert str(caught.value) == (
+        f"{path}: is not an ordinary file\nRemove it, or restore the run from a copy."
+    )
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "metrics.jsonl", "split.json"])
+def test_a_file_of_holes_is_not_read(run, name):
+    """A terabyte of nothing costs nothing: the whole message. A link to nothing is a missing file."""
+    path = run.folder / name
+    with path.open("ab") as file:
+        file.truncate(2**40)
+    (run.folder / "a link").symlink_to("nowhere")
+    with pytest.raises(RunError) as caught:
+        run.read_recipe()
+    assert str(caught.value) == (
+        f"{path}: has 1.1 TB, and 537 MB at most are expected\nRemove it, or restore the run from a copy."
+    )
 
 
 def test_a_folder_that_is_not_there(tmp_path):

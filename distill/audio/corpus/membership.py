@@ -70,7 +70,7 @@ class Membership:
         except FileNotFoundError as error:
             problem = "there is no record of which recordings the run trained on, and which it held out"
             raise RunError(problem, culprit=str(path), remedy=remedy) from error
-        except (OSError, ValueError, ConfigError) as error:
+        except (OSError, ValueError, RecursionError, ConfigError) as error:
             problem = "the record of which recordings the run trained on is damaged"
             raise RunError(problem, culprit=str(path), remedy=remedy) from error
 

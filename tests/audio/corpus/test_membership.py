@@ -85,7 +85,7 @@ def test_there_is_no_record(tmp_path):
     )
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"corpus": "a"}', '{"corpus": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"corpus": "a"}', '{"corpus": 1}'])
 def test_a_damaged_record(tmp_path, text):
     """The whole message."""
     path = tmp_path / "split.json"
