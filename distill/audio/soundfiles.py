@@ -72,7 +72,10 @@ def require_finite(samples: Tensor, path: Path) -> None:
         TrainingError: some are NaN or infinite.
     """
     if not samples.isfinite().all():
-        remedy = "The model that made it has diverged; train again with a lower learning rate."
+        remedy = (
+            "Look at the recording that it was made from. If others give no sound either, the model has "
+            "diverged: train again with a lower learning rate."
+        )
         raise TrainingError("the sound is not finite, and was not written", culprit=str(path), remedy=remedy)
 
 

@@ -91,7 +91,8 @@ def test_a_sound_that_is_not_finite_is_not_written(value, tmp_path):
         write_audio(path, torch.tensor([[0.0, value]]), 8000)
     assert str(caught.value) == (
         f"{path}: the sound is not finite, and was not written\n"
-        "The model that made it has diverged; train again with a lower learning rate."
+        "Look at the recording that it was made from. If others give no sound either, the model has "
+        "diverged: train again with a lower learning rate."
     )
     assert list(tmp_path.iterdir()) == []
 
