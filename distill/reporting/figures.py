@@ -20,6 +20,7 @@ Trace: TypeAlias = dict[str, Any]
 _COLOURS = ("#3b82d6", "#e07a1f", "#2a9d6f", "#c2549b", "#8a6fd1", "#b59410", "#1aa3b8", "#d0524a")
 _TOTAL_COLOUR = "#7d8794"
 _MOST_POINTS = 1000
+_WIDE = 20
 _MAGMA = (
     "#000004", "#1c1044", "#4f127b", "#812581", "#b5367a", "#e55064", "#fb8761", "#fec287", "#fcfdbf",
 )  # fmt: skip
@@ -91,7 +92,7 @@ def _component_figure(name: str, history: History, colours: Mapping[str, str]) -
         title=name,
         description=f"{name}: {'; '.join(told)}.",
         data=data,
-        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": {"type": _scale(trained, held)}},
+        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": _axis(_scale(trained, held))},
         term=parsed.term,
         height=230,
         rows=tuple(rows),
@@ -145,7 +146,7 @@ def weighted_figure(history: History, colours: Mapping[str, str]) -> Figure:
         title="Weighted terms",
         description="Each term times its weight, as the optimizer sees it.",
         data=data,
-        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": {"type": "log"}, "hovermode": "x unified"},
+        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": _axis("log"), "hovermode": "x unified"},
         rows=tuple(rows),
         terms=tuple(history.weights),
     )
@@ -177,7 +178,11 @@ def setting_figures(history: History, colours: Mapping[str, str]) -> list[Figure
                     _line(series, name, "lines", {"width": 1.5, "color": colours[name]}, name)
                     for name, series in history.weights.items()
                 ],
-                layout={"xaxis": {"title": {"text": "step"}}, "hovermode": "x unified"}, height=230,
+                layout={
+                    "xaxis": {"title": {"text": "step"}}, "hovermode": "x unified",
+                    "yaxis": _axis(_scale(*history.weights.values())),
+                },
+                height=260,
                 rows=(
                     ("term", "records", "first", "last", "least", "at step"),
                     *((name, *_summary(series)) for name, series in history.weights.items()),
@@ -205,7 +210,11 @@ def spectrogram_figure(
         }
         for name, axis, levels in (("original", "y", original), ("reconstruction", "y2", made))
     ]  # fmt: skip
-    ticks = [(float(np.argmin(np.abs(hertz - each))), each) for each in _PITCHES if each < hertz[-1] * 1.02]
+    ticks: list[tuple[float, int]] = []
+    for each in _PITCHES:  # the lowest ones share a band
+        place = float(np.argmin(np.abs(hertz - each)))
+        if each < 1.02 * hertz[-1] and (not ticks or place - ticks[-1][0] > len(hertz) / 12):
+            ticks.append((place, each))
     pitch = {
         "tickvals": [place for place, _ in ticks],
         "ticktext": [f"{each / 1000:g}k" if each >= 1000 else str(each) for _, each in ticks],
@@ -226,18 +235,26 @@ def spectrogram_figure(
 
 
 def unit_figure(
-    variance: NDArray[np.float64], divergence: NDArray[np.float64] | None, active: float
+    variance: NDArray[np.float64], divergence: NDArray[np.float64] | None, active: float, levels: int
 ) -> Figure:
-    """Return the KL divergence of each latent unit or, without it, its variance."""
+    """Return the KL divergence of each latent unit or, without it, its variance.
+
+    The first `levels` units are levels, which are measured and not learned.
+    """
     values = variance if divergence is None else divergence
-    used = variance > active
-    data = [
+    used, level = variance > active, np.arange(len(variance)) < levels
+    kinds = (
+        ("levels, measured", level, _TOTAL_COLOUR),
+        ("active", used & ~level, _COLOURS[0]),
+        ("not active", ~used & ~level, _COLOURS[1]),
+    )
+    data: list[Trace] = [
         {
             "type": "bar", "name": name,
             "x": np.flatnonzero(chosen).tolist(), "y": _listed(values[chosen]),
             "marker": {"color": colour}, "hovertemplate": "unit %{x}: %{y:.3g}",
         }
-        for name, chosen, colour in (("active", used, _COLOURS[0]), ("not active", ~used, _COLOURS[1]))
+        for name, chosen, colour in kinds
         if chosen.any()
     ]  # fmt: skip
     what = "variance" if divergence is None else "KL, nats"
@@ -315,10 +332,17 @@ def _listed(values: NDArray[np.float64]) -> list[float | None]:
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
 
 
+def _axis(scale: str) -> dict[str, Any]:
+    """Return an axis; a logarithmic one has ticks at 1, 2 and 5 in a decade."""
+    return {"type": scale, "dtick": "D2", "tickformat": "~g"} if scale == "log" else {"type": scale}
+
+
 def _scale(*several: Series | None) -> str:
-    """Return `log` if the values are positive and span more than a factor of 20, else `linear`."""
+    """Return `log` if the values are at least 0 and those above it span more than a factor of 20."""
     values = np.concatenate([each.finite for each in several if each is not None])
-    return "log" if values.min() > 0 and values.max() > 20 * values.min() else "linear"
+    above = values[values > 0]
+    wide = values.min() >= 0 and len(above) and above.max() > _WIDE * above.min()
+    return "log" if wide else "linear"
 
 
 def _summary(series: Series) -> tuple[str, ...]:

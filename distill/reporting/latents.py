@@ -45,6 +45,8 @@ class Latents:
         recordings: the number of recordings.
         explained: the share of the variance between recordings that each axis of the map shows.
         per_second: latent numbers per second of sound and channel.
+        levels: the number of units, the first ones, that are levels: measured and not learned, with a
+            posterior of fixed width.
     """
 
     variance: NDArray[np.float64]
@@ -53,6 +55,7 @@ class Latents:
     recordings: int
     explained: tuple[float, float]
     per_second: float
+    levels: int
 
     @property
     def active(self) -> int:
@@ -93,6 +96,7 @@ def measure_latents(model: "Model", originals: list[torch.Tensor]) -> Latents | 
         ),
         recordings=len(names),
         explained=explained,
+        levels=1 if model.vae.axes is not None else 1 + model.vae.bands,
         per_second=model.vae.latent_size * model.sample_rate / model.representation.hop / model.vae.stride,
     )
 

@@ -60,6 +60,7 @@ class Card:
     title: str
     files: tuple[str, str]
     note: str
+    seconds: float
     scores: tuple[Score, ...]
     figure: Figure
 
@@ -147,6 +148,7 @@ def _card(number: int, pair: Pair) -> Card:
         title=pair.name,
         files=pair.files,
         note=", ".join(notes),
+        seconds=seen.seconds,
         scores=_scores(pair.metrics) if pair.metrics else (),
         figure=spectrogram_figure(
             f"spectrogram-{number}", pair.name, seen.original, seen.reconstruction, seen.hertz, seen.seconds
@@ -160,13 +162,18 @@ def _scores(metrics: Metrics) -> tuple[Score, ...]:
         rating = metrics.zimtohrli
         scores.append(Score(name="hearing", value=f"{rating:.2f} of 5", bad=rating < _POOR))
     level = metrics.level_difference
-    scores.append(Score(name="level", value=f"{level:+.1f} dB", bad=abs(level) > LEVEL_DB))
+    scores.append(Score(name="level", value=_decibels(level), bad=abs(level) > LEVEL_DB))
     if metrics.tones is not None:
         scores.append(Score(name="tones kept", value=f"{metrics.tones:.0%}"))
     scores.append(Score(name="mel distance", value=f"{metrics.mel:.1f} dB"))
     if metrics.texture is not None and metrics.original_texture is not None:
-        scores.append(Score(name="texture", value=f"{metrics.texture - metrics.original_texture:+.1f} dB"))
+        scores.append(Score(name="texture", value=_decibels(metrics.texture - metrics.original_texture)))
     return tuple(scores)
+
+
+def _decibels(value: float) -> str:
+    """Return a difference with its sign; what is nearly 0 has none."""
+    return f"{value:+.1f} dB" if abs(value) >= 0.05 else "0.0 dB"
 
 
 def _left_out(facts: Facts) -> list[tuple[str, tuple[Score, ...], str]]:
@@ -183,7 +190,7 @@ def _latent_figures(latents: Latents | None) -> list[Figure]:
     names = [point.name for point in latents.points]
     plays = [point.sound is not None for point in latents.points]
     return [
-        unit_figure(latents.variance, latents.divergence, ACTIVE),
+        unit_figure(latents.variance, latents.divergence, ACTIVE, latents.levels),
         map_figure(names, positions, plays, latents.explained),
     ]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from distill.audio.soundfiles import read_audio, resample
 from distill.errors import CorpusError
 from distill.evaluation.hearing import mel_filterbank
-from distill.evaluation.listeners import installed_listeners
+from distill.evaluation.listeners import Listener, Zimtohrli
 from distill.evaluation.measuring import evaluate
 from distill.evaluation.results import Evaluation, Metrics
 from distill.storage.run import Run
@@ -92,8 +92,7 @@ def read_sounds(run: Run) -> Sounds:
             waveforms[stem] = _read(path, path.with_name(f"{stem}{_RECONSTRUCTION}"))
         except CorpusError as error:
             unreadable.append(f"{Path(error.culprit).name}: {error.problem}")
-    listeners = installed_listeners()
-    listeners.pop("visqol", None)  # which takes longer than the sound lasts
+    listeners = _listeners()
     results = [
         result
         for stem, (original, made, rate) in waveforms.items()
@@ -116,6 +115,14 @@ def read_sounds(run: Run) -> Sounds:
         files=len(originals),
         unreadable=tuple(unreadable),
     )
+
+
+def _listeners() -> dict[str, Listener]:
+    """Return Zimtohrli, if it is installed. ViSQOL takes longer than a sound lasts, and long to import."""
+    try:
+        return {"zimtohrli": Zimtohrli()}
+    except ImportError:
+        return {}
 
 
 def title_of(stem: str) -> str:

@@ -51,6 +51,10 @@ async function draw(element) {
   if (element.dataset.figure === "map") {
     element.on("plotly_click", (event) => playPoint(event.points[0].customdata));
   }
+  const card = element.closest(".card");
+  if (card) {
+    element.on("plotly_click", (event) => players.find((player) => player.card === card).jump(event.points[0].x));
+  }
 }
 
 const plots = [...document.querySelectorAll(".plot")];
@@ -157,7 +161,7 @@ class Player {
   }
 
   get length() {
-    return this.buffers ? this.buffers.original.duration : 1;
+    return this.buffers ? this.buffers.original.duration : Number(this.card.dataset.seconds);
   }
 
   let() {
@@ -193,8 +197,7 @@ class Player {
     return this.loop.checked ? passed % this.length : Math.min(passed, this.length);
   }
 
-  jump() {
-    const to = (this.seek.value / 1000) * this.length;
+  jump(to = (this.seek.value / 1000) * this.length) {
     const playing = this.playing;
     this.stop();
     this.position = to;
@@ -216,10 +219,23 @@ class Player {
       this.button.setAttribute("aria-label", `${this.playing ? "Pause" : "Play"} ${name}`);
     }
     this.card.dataset.heard = this.heard;
-    const share = this.buffers ? this.now / this.length : this.seek.value / 1000;
-    this.seek.value = 1000 * share;
+    this.seek.value = (1000 * this.now) / this.length;
     this.seek.setAttribute("aria-valuetext", `${this.now.toFixed(1)} seconds`);
     this.time.textContent = `${this.now.toFixed(1)} s`;
+    this.mark();
+  }
+
+  // A line on the spectrograms shows what is heard.
+  mark() {
+    const plot = this.card.querySelector(".plot");
+    const axes = plot._fullLayout;
+    if (!axes?.xaxis || !(this.playing || this.position)) return this.head?.remove();
+    this.head ||= Object.assign(document.createElement("div"), { className: "head" });
+    if (!this.head.isConnected) plot.append(this.head);
+    const [top, bottom] = [axes.yaxis._offset, axes.yaxis2._offset + axes.yaxis2._length];
+    const place = axes.xaxis.d2p(this.now);
+    this.head.hidden = place < 0 || place > axes.xaxis._length;
+    this.head.style.cssText = `left: ${axes.xaxis._offset + place}px; top: ${top}px; height: ${bottom - top}px`;
   }
 }
 
