@@ -215,10 +215,12 @@ def _terms(evidence: Evidence) -> Iterator[Finding]:
     shares = shares_of(evidence.history)
     if shares is None or len(shares.steps) < FEWEST_MEASUREMENTS:
         return
-    yield from _shares(shares, evidence.history)
+    profile = f"distill losses profile --run {shlex.quote(evidence.folder)}"
+    yield from _shares(shares, evidence.history, profile)
 
 
-def _shares(shares: Shares, history: History) -> Iterator[Finding]:
+def _shares(shares: Shares, history: History, profile: str) -> Iterator[Finding]:
+    """Judge each term; `profile` is the command that measures gradients."""
     ends = shares.at_the_end()
     for name, share in ends.items():
         weight = history.weights[name]
@@ -238,7 +240,7 @@ def _shares(shares: Shares, history: History) -> Iterator[Finding]:
                 f"{DEAD:.1%}.",
                 advice="Raise its weight, or leave it out. Its share of the gradient may be larger than its "
                 "share of the value:",
-                command="distill losses profile --run RUN",
+                command=profile,
             )
         elif share > DOMINANT and len(ends) > 1:
             yield Finding(
@@ -249,7 +251,7 @@ def _shares(shares: Shares, history: History) -> Iterator[Finding]:
                 f"{DOMINANT:.0%}.",
                 advice="Lower its weight, or ask for shares of the gradient with --balance gradient. See "
                 "what each term contributes to the gradient:",
-                command="distill losses profile --run RUN",
+                command=profile,
             )
         values = history.train[name].finite
         if len(values) >= FEWEST_MEASUREMENTS and np.ptp(values) == 0:

@@ -116,6 +116,7 @@ def test_a_term_that_adds_nothing_is_dead():
     found = rules(history=terms(mel=FALLING, stft=FALLING, kl=1e-5 * FALLING))
     assert [*found] == ["converged", "dead term"]
     assert found["dead term"].title == "kl has almost no part in the loss"
+    assert found["dead term"].command == "distill losses profile --run 'runs/a b'"
     assert found["dead term"].because == (
         "Its weighted value is 0.00% of the sum in the last quarter, less than 0.1%."
     )

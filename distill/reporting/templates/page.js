@@ -53,7 +53,9 @@ async function draw(element) {
   }
   const card = element.closest(".card");
   if (card) {
-    element.on("plotly_click", (event) => players.find((player) => player.card === card).jump(event.points[0].x));
+    const player = players.find((each) => each.card === card);
+    element.on("plotly_click", (event) => player.jump(event.points[0].x));
+    element.on("plotly_afterplot", () => player.mark()); // zoomed, or of another width
   }
 }
 
@@ -67,7 +69,7 @@ addEventListener("beforeprint", () => plots.forEach(draw));
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const plot of plots.filter((each) => each.dataset.drawn === "yes")) {
-    Plotly.relayout(plot, themed(data.figures[plot.dataset.figure].layout));
+    Plotly.react(plot, plot.data, themed(data.figures[plot.dataset.figure].layout), options);
   }
 });
 
