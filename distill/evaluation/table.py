@@ -179,7 +179,8 @@ def contender_lines(
     for name in shown:
         heads += _heads(name)
         groups.append(("level dB" if name == LEVEL else "", sum(width for _, width in _heads(name))))
-    lines = [_line(groups).rstrip(), _line(heads + [(name, len(name) + 2) for name in terms])]
+    lines = [_line(groups).rstrip()] if LEVEL in shown else []
+    lines.append(_line(heads + [(name, len(name) + 2) for name in terms]))
     for name, result in results.items():
         mean = result.mean
         if mean is None:

@@ -376,7 +376,7 @@ def test_speech_is_measured_where_it_is_asked_for(distill, trained, tmp_path):
     file = tmp_path / "table.csv"
     words = ("evaluate", trained.folder, tmp_path / "noise.wav", "--csv", file)
     told = json.loads(distill(*words, "--speech", "--json").out)
-    _, heads, model, *_ = distill(*words, "--columns", "stoi,si_sdr", "--overwrite").out.splitlines()
+    heads, model, *_ = distill(*words, "--columns", "stoi,si_sdr", "--overwrite").out.splitlines()
     mean = told["model"]["mean"]
     vae, representation = load_model(Run(trained.folder))
     original = torch.from_numpy(noise).float()
