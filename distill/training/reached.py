@@ -106,10 +106,14 @@ class Reached:
             ending.write(self.run)
 
     def end_with(self, error: Exception) -> None:
-        """Write that the training failed, as far as that is possible. The error is raised in any case."""
+        """Write that an error ended the training, as far as that is possible. It is raised in any case.
+
+        With a `StopIteration`, an observer stops a run that is in order.
+        """
         message = str(error) if isinstance(error, DistillError) else f"{type(error).__name__}: {error}"
+        stopped = isinstance(error, StopIteration)
         with suppress(RunError):
-            self.end(Ending(state="failed", message=message))
+            self.end(Ending(state="interrupted") if stopped else Ending(state="failed", message=message))
 
     def leave_usable(self, seconds_left: Callable[[], float]) -> None:
         """Write what makes a stopped run one that can be resumed and, after the first step, used.

@@ -17,7 +17,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-DRAW = "Promise.all(plots.map(draw))"
 
 
 def until(page, condition):
@@ -26,6 +25,12 @@ def until(page, condition):
     while not page.evaluate(condition):
         assert time.monotonic() < end, condition
         time.sleep(0.02)
+
+
+def draw_all(page):
+    """Draw the plots that are out of sight, too, and wait for all of them."""
+    page.evaluate("Promise.all(plots.map(draw))")
+    until(page, "plots.every((plot) => plot.dataset.drawn === 'yes')")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def opened(browser):
 def page(opened, reported):
     """Return the page of a trained run with all its plots drawn."""
     page = opened(reported)
-    page.evaluate(DRAW)
+    draw_all(page)
     return page
 
 
@@ -82,7 +87,7 @@ def test_every_plot_draws(page):
 
 
 def test_plots_are_drawn_when_they_come_into_view(opened, reported):
-    """Not before, so that a page opens at once."""
+    """Not before, and Plotly is compiled after the page is there, so that it opens at once."""
     page = opened(reported)
     last = page.locator(".plot").last
     assert not last.get_attribute("data-drawn")
@@ -163,6 +168,6 @@ def test_nothing_of_a_run_is_executed(opened, bare, records):
     run = bare(lines, recipe=f"[loss.{json.dumps(hostile)}]\n")
     distill.report(Run(run.folder))
     page = opened(run)
-    page.evaluate(DRAW)
+    draw_all(page)
     assert page.wrong == []
     assert page.locator("img").count() == 0

@@ -6,6 +6,21 @@ const hidden = new Set();
 
 // Figures
 
+// Plotly is large: the page is read and heard before it is compiled.
+let library = null;
+
+function loadPlotly() {
+  library ||= new Promise((done) => {
+    setTimeout(() => {
+      const script = document.createElement("script");
+      script.textContent = document.getElementById("library").textContent;
+      document.head.append(script);
+      done();
+    });
+  });
+  return library;
+}
+
 function theme() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
@@ -41,6 +56,7 @@ function visibilities(figure) {
 async function draw(element) {
   if (element.dataset.drawn) return;
   element.dataset.drawn = "drawing";
+  await loadPlotly();
   const figure = data.figures[element.dataset.figure];
   const seen = visibilities(figure);
   const traces = figure.data.map((trace, index) => ({ ...trace, visible: seen[index] }));
