@@ -156,14 +156,14 @@ def cases(random: np.random.Generator) -> Iterator[Case]:
 
 
 def outcome(path: Path) -> str:
-    """Return what becomes of a file: "used", or the reason why not; "TRACEBACK" for any other error."""
+    """Return what becomes of a file: "used", "noted", or the reason why not; "TRACEBACK" for other errors."""
     try:
-        decode(path, RATE, lambda _: None)
+        note = decode(path, RATE, lambda _: None).note
     except UnusableError as error:
         return str(error)
     except BaseException as error:  # noqa: BLE001  # what is looked for
         return f"TRACEBACK {type(error).__name__}: {error}"
-    return "used"
+    return "noted" if note else "used"
 
 
 def decoded(folder: Path, names: list[str]) -> dict[str, str]:
@@ -207,7 +207,7 @@ def main() -> None:
     failures = [f"{name}: {each}" for name, each in outcomes.items() if re.match("TRACEBACK|HANG", each)]
     silent = [name for name, each in outcomes.items() if each == "used" and not wanted[name]]
     unlisted = [name for name in wanted if (name in used) == (name in listed)]
-    differing = [name for name in wanted if (outcomes[name] == "used") != (name in used)]
+    differing = [name for name in wanted if (outcomes[name] in {"used", "noted"}) != (name in used)]
     lost = [name for name in wanted if name.startswith("whole") and name not in used]
     seconds = time.monotonic() - began
     print(f"{len(wanted)} files, {len(used)} used, {len(listed)} listed with a reason, {seconds:.0f} s")
@@ -215,7 +215,8 @@ def main() -> None:
     for reason, count in kinds.most_common():
         print(f"{count:6} {reason}")
     for what, names in (
-        ("ended in a traceback, a hang or a crash", failures), ("used though not whole", silent),
+        ("ended in a traceback, a hang or a crash", failures),
+        ("used without a note though not whole", silent),
         ("neither used nor listed", unlisted), ("other in a corpus than alone", differing),
         ("whole, and not used", lost),
     ):  # fmt: skip

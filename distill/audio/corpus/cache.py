@@ -30,7 +30,7 @@ from distill.storage.files import write_whole
 
 Progress = Callable[[int, int], None]
 
-_FORMAT = 2
+_FORMAT = 3
 _MANIFEST = "manifest.json"
 _AUDIO = re.compile(r"audio-[0-9a-f]{32}\.f32")
 _SHOWN = 10
@@ -47,6 +47,7 @@ class Recording:
         offset: its position in the cache, in samples.
         digest: a digest of the samples in its file, equal for files with equal samples.
         lowest, highest: the range of these samples, 1 being full scale.
+        note: a note on its file, or empty.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Recording:
     digest: str
     lowest: float = -1.0
     highest: float = 1.0
+    note: str = ""
 
 
 @frozen(eq=False)
@@ -139,6 +141,7 @@ def _lies_in(recording: Recording, total: int) -> bool:
         all(type(count) is int for count in counts)
         and all(type(level) is float for level in (recording.lowest, recording.highest))
         and type(recording.digest) is str
+        and type(recording.note) is str
         and min(recording.channels, recording.samples) > 0
         and 0 <= recording.offset <= total - recording.samples * recording.channels
     )
@@ -171,6 +174,7 @@ def _build(audio: Path, key: dict[str, Any], found: Found, decoding: Decoding) -
                         digest=decoded.digest,
                         lowest=decoded.lowest,
                         highest=decoded.highest,
+                        note=decoded.note,
                     )
                 )
             decoding.show(done, len(found.candidates))

@@ -10,14 +10,15 @@ from typing import BinaryIO
 
 from attrs import frozen
 
-_STREAMED = 2**31 - 2**12
+from distill.audio.corpus.tags import INAUDIBLE, tag_at
+
+_STREAMED = 2**31 - 2**16
 """Sizes from here on stand for unknown ones in files that were written to a pipe, as is 0."""
 
 _PADDING = 2**16
 """As many zero bytes at the end of a file are padding."""
 
 _MOST_CHUNKS = 10_000
-_TAG = b"TAG", 128  # ID3v1
 
 
 @frozen
@@ -74,6 +75,34 @@ def samples_of(file: BinaryIO) -> Extent | None:
     return None if layout is None else _walk(file, layout, _rf64_size(start))
 
 
+def unknown_size(file: BinaryIO) -> tuple[int, str, int] | None:
+    """Return where an unknown size of the samples stands, its struct format, and what the size is.
+
+    None if the size is known, or if libsndfile takes it for what it is. A size of 0 is right where chunks
+    follow.
+    """
+    file.seek(0)
+    start = file.read(40)
+    layout, end = _layout(start), _length(file)
+    if layout is None:
+        return None
+    place = layout.first
+    for _ in range(_MOST_CHUNKS):
+        identifier, size = _chunk(file, layout, place)
+        content = place + layout.header
+        if size is None or identifier == layout.samples:
+            break
+        place = _aligned(content + max(size, 0), layout)
+    else:
+        return None
+    if size is None or size > 0 or content >= end or (size < 0 and not layout.wide):
+        return None
+    if not size and (layout.wide or not _left_over(file, content, end, layout)):
+        return None
+    rest = end - content
+    return place + layout.identifier, layout.size, rest if layout.wide else min(rest, 2**32 - 1)
+
+
 def _layout(start: bytes) -> _Layout | None:
     kind = start[:4], start[8:12]
     if start.startswith(b"caff"):
@@ -115,7 +144,9 @@ def _walk(file: BinaryIO, layout: _Layout, rf64_size: int | None) -> Extent | No
                 known = size > 0 if layout.wide else 0 < size < _STREAMED
             if not known:
                 return Extent(content, end - content)
-            following = _aligned(content + size, layout)
+            following = content + size  # a tag may begin there, with or without the byte that aligns chunks
+            if not tag_at(file, following, end):
+                following = _aligned(following, layout)
             problem = _cut(size, end - content) or _left_over(file, following, end, layout)
             return Extent(content, size, problem)
         place = _aligned(content + max(size, 0), layout)
@@ -141,8 +172,11 @@ def _cut(wanted: int, there: int) -> str:
 def _left_over(file: BinaryIO, place: int, end: int, layout: _Layout | None) -> str:
     """Return a problem if bytes from `place` on are neither chunks without samples nor padding."""
     for _ in range(_MOST_CHUNKS):
-        if place >= end or _is_padding(file, place, end):
+        if end - place <= INAUDIBLE or _is_padding(file, place, end):
             return ""
+        if tag := tag_at(file, place, end):
+            place += tag
+            continue
         identifier, size = _chunk(file, layout, place) if layout is not None else (b"", None)
         content = place + (layout.header if layout is not None else 0)
         if layout is None or size is None or not _is_harmless(identifier, layout):
@@ -168,9 +202,7 @@ def _is_padding(file: BinaryIO, place: int, end: int) -> bool:
     if end - place > _PADDING:
         return False
     file.seek(place)
-    rest = file.read(end - place)
-    tag, size = _TAG
-    return not rest.strip(b"\0") or (rest.startswith(tag) and len(rest) == size)
+    return not file.read(end - place).strip(b"\0")
 
 
 def _aligned(place: int, layout: _Layout) -> int:
@@ -178,4 +210,4 @@ def _aligned(place: int, layout: _Layout) -> int:
 
 
 def _length(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+    return file.seek(0, os.SEEK_END)

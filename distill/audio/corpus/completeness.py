@@ -5,8 +5,9 @@ another recording (two files joined), or samples that a header of 32 bits cannot
 """
 
 import os
-from pathlib import Path
 from typing import BinaryIO
+
+from attrs import frozen
 
 from distill.audio.corpus.chunks import samples_of
 from distill.audio.corpus.mpeg import mpeg_problem
@@ -18,11 +19,22 @@ _FLAC = b"fLaC\0\0\0\x22"
 _BLOCK = 2**20
 
 
-def incompleteness(path: Path, container: str, coding: str, decoded: int) -> str:
-    """Return why a file was not decoded as a whole, worded to follow its name, or an empty string.
+@frozen
+class Completeness:
+    """Why a file was not decoded as a whole, and a note if it is used all the same, or empty strings.
+
+    Both are worded to follow the name of the file.
+    """
+
+    problem: str = ""
+    note: str = ""
+
+
+def completeness(file: BinaryIO, container: str, coding: str, decoded: int) -> Completeness:
+    """Return whether a file was decoded as a whole.
 
     Args:
-        path: the file.
+        file: the file, as libsndfile has read it.
         container: libsndfile's name of its format, such as `"WAV"`.
         coding: libsndfile's name of its samples' format, such as `"PCM_16"`.
         decoded: the number of samples per channel that were decoded.
@@ -30,25 +42,26 @@ def incompleteness(path: Path, container: str, coding: str, decoded: int) -> str
     Raises:
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        if container == "OGG":
-            return ogg_problem(file)
-        if container == "FLAC":
-            return _flac_problem(file)
-        end = os.fstat(file.fileno()).st_size
-        if container == "MP3":
-            return mpeg_problem(file, 0, end, decoded)
-        samples = samples_of(file)
-        if samples is None or samples.problem:
-            return samples.problem if samples else ""
-        if coding.startswith("MPEG"):
-            return mpeg_problem(file, samples.start, min(end, samples.start + samples.size), decoded)
-        return ""
+    if container == "OGG":
+        return Completeness(ogg_problem(file))
+    if container == "FLAC":
+        return Completeness(_flac_problem(file))
+    end = file.seek(0, os.SEEK_END)
+    if container == "MP3":
+        return Completeness(*mpeg_problem(file, 0, end, decoded))
+    samples = samples_of(file)
+    if samples is None or samples.problem:
+        return Completeness(samples.problem if samples else "")
+    if coding.startswith("MPEG"):
+        return Completeness(
+            *mpeg_problem(file, samples.start, min(end, samples.start + samples.size), decoded)
+        )
+    return Completeness()
 
 
 def _flac_problem(file: BinaryIO) -> str:
     """Look for the beginning of another file, since a FLAC file does not say where it ends."""
-    place, end = 4, os.fstat(file.fileno()).st_size
+    place, end = 4, file.seek(0, os.SEEK_END)
     while place < end:
         file.seek(place)
         block = file.read(_BLOCK)

@@ -4,9 +4,11 @@ Shapes: `N` samples per channel, `C` channels.
 """
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -15,8 +17,9 @@ from attrs import frozen
 
 from distill.audio.corpus.blocks import Block, UnusableError
 from distill.audio.corpus.chunks import samples_of
-from distill.audio.corpus.completeness import incompleteness
+from distill.audio.corpus.completeness import completeness
 from distill.audio.corpus.levels import Level
+from distill.audio.corpus.presenting import present
 
 __all__ = [
     "LOWEST_RATE",
@@ -47,6 +50,7 @@ class Decoded:
         samples: the number of samples per channel.
         digest: a digest of the samples in the file.
         lowest, highest: their range, 1 being full scale.
+        note: what is remarkable about the file, worded to follow its name, or empty.
     """
 
     channels: int
@@ -54,6 +58,7 @@ class Decoded:
     digest: str
     lowest: float
     highest: float
+    note: str = ""
 
 
 def decode(
@@ -70,12 +75,12 @@ def decode(
             throughout. Blocks may have been written before.
     """
     samples, digest = 0, hashlib.blake2b(digest_size=16)
-    level = Level()
+    level, notes = Level(), list[str]()
     with _open(path) as sound:
         if sound.comment == MADE:
             raise UnusableError("was made by Distill, and is no recording")
         channels = sound.channels
-        blocks = _read(sound, path, level, see=digest.update, full_scale=full_scale)
+        blocks = _read(sound, level, see=digest.update, note=notes.append, full_scale=full_scale)
         if sound.samplerate != sample_rate:
             blocks = _resample(blocks, channels, sound.samplerate, sample_rate)
         for block in blocks:
@@ -84,7 +89,7 @@ def decode(
     level.require_usable()
     if not samples:
         raise UnusableError(f"is shorter than one sample at {sample_rate} Hz")
-    return Decoded(channels, samples, digest.hexdigest(), level.lowest, level.highest)
+    return Decoded(channels, samples, digest.hexdigest(), level.lowest, level.highest, *notes)
 
 
 @frozen
@@ -104,7 +109,7 @@ def survey(path: Path) -> Survey:
     """
     level = Level()
     with _open(path) as sound:
-        samples = sum(len(block) for block in _read(sound, path, level))
+        samples = sum(len(block) for block in _read(sound, level))
         level.require_possible()
         return Survey(sound.samplerate, sound.channels, samples)
 
@@ -116,7 +121,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
         UnusableError: as in `decode`, apart from silence and impossible levels.
     """
     with _open(path) as sound:
-        yield from _read(sound, path, Level())
+        yield from _read(sound, Level())
 
 
 def decode_whole(path: Path) -> tuple[Block, int]:
@@ -127,7 +132,7 @@ def decode_whole(path: Path) -> tuple[Block, int]:
     """
     level = Level()
     with _open(path) as sound:
-        samples = np.concatenate([*_read(sound, path, level)])
+        samples = np.concatenate([*_read(sound, level)])
         level.require_possible()
         return samples, sound.samplerate
 
@@ -138,8 +143,21 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries n
     `SoundFile` seeks after every block, which fails at the end of streamed and of damaged files.
     """
 
+    def __init__(self, path: Path, presented: BinaryIO) -> None:
+        self.presented = presented
+        plain = isinstance(presented, io.BufferedReader)  # which libsndfile reads faster by its name
+        try:
+            super().__init__(path if plain else presented)
+        except BaseException:
+            presented.close()
+            raise
+
     def seekable(self) -> bool:
         return False
+
+    def close(self) -> None:
+        super().close()
+        self.presented.close()
 
 
 def _open(path: Path) -> _Stream:
@@ -147,19 +165,27 @@ def _open(path: Path) -> _Stream:
         with path.open("rb") as file:
             if not file.read(1):
                 raise UnusableError("is empty")
-        sound = _Stream(path)
+        sound = _Stream(path, present(path))
     except OSError as error:
         raise UnusableError(f"cannot be read: {error.strerror}") from error
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a `.raw` has no header
         raise UnusableError(_unopened(path)) from error
-    # libsndfile reads a .au or .snd file without a header as raw samples.
-    if sound.format == "RAW":
-        raise UnusableError("is not audio that libsndfile reads")
-    if sound.format == "SDS":
-        raise UnusableError("is a MIDI sample dump, which libsndfile does not check")
-    if sound.samplerate < LOWEST_RATE:
-        raise UnusableError(f"has a sample rate of {sound.samplerate} Hz")
+    problem = _unsupported(sound)
+    if problem:
+        sound.close()
+        raise UnusableError(problem)
     return sound
+
+
+def _unsupported(sound: _Stream) -> str:
+    """Return why a file is not read although libsndfile opens it, or an empty string."""
+    if sound.format == "RAW":  # so libsndfile reads a .au or .snd file without a header
+        return "is not audio that libsndfile reads"
+    if sound.format == "SDS":
+        return "is a MIDI sample dump, which libsndfile does not check"
+    if sound.samplerate < LOWEST_RATE:
+        return f"has a sample rate of {sound.samplerate} Hz"
+    return ""
 
 
 def _unopened(path: Path) -> str:
@@ -173,10 +199,10 @@ def _unopened(path: Path) -> str:
 
 def _read(
     sound: _Stream,
-    path: Path,
     level: Level,
     *,
     see: Callable[[memoryview], object] = lambda _: None,
+    note: Callable[[str], object] = lambda _: None,
     full_scale: float = 1.0,
 ) -> Iterator[Block]:
     samples, damage = 0, ""
@@ -192,14 +218,17 @@ def _read(
     except soundfile.LibsndfileError as error:
         damage = f"is damaged: {error.error_string.removeprefix('Error : ').rstrip('.')}"
     try:
-        problem = incompleteness(path, sound.format, sound.subtype, samples) or damage
+        complete = completeness(sound.presented, sound.format, sound.subtype, samples)
     except OSError as error:
         raise UnusableError(f"cannot be read: {error.strerror}") from error
+    problem = complete.problem or damage
     # For an MP3 without a table of contents, libsndfile estimates the length.
     if not problem and samples < sound.frames < _UNKNOWN_FRAMES and not sound.subtype.startswith("MPEG"):
         problem = f"is damaged: {samples} of its {sound.frames} samples can be decoded"
     if problem or not samples:
         raise UnusableError(problem or "holds no samples")
+    if complete.note:
+        note(complete.note)
 
 
 def _resample(blocks: Iterator[Block], channels: int, source_rate: int, sample_rate: int) -> Iterator[Block]:

@@ -84,8 +84,8 @@ class Remark:
     text: str
 
 
-def remark_on(name: str, lowest: float, highest: float, seconds: float) -> Remark | None:
-    """Return a remark on a recording that contributes little or exceeds full scale, otherwise None.
+def remark_on(name: str, lowest: float, highest: float, seconds: float, note: str = "") -> Remark | None:
+    """Return a remark on a recording that contributes little or exceeds full scale, or has a note, or None.
 
     Its samples are between `lowest` and `highest`.
     """
@@ -99,4 +99,4 @@ def remark_on(name: str, lowest: float, highest: float, seconds: float) -> Remar
         return Remark(name, f"has the same value throughout, {lowest:g}, and contributes no sound")
     if seconds < _SHORTEST:
         return Remark(name, f"lasts {1000 * seconds:.2g} ms, too short to contribute much")
-    return None
+    return Remark(name, note) if note else None

@@ -5,7 +5,9 @@ Decoders skip what is not a frame, and stop where a table of contents ends. Here
 
 from typing import BinaryIO
 
-from attrs import frozen
+from attrs import define, frozen
+
+from distill.audio.corpus.tags import INAUDIBLE, tag_at, untagged
 
 _LAYERS = {3: 1, 2: 2, 1: 3}
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
@@ -61,10 +63,11 @@ def _frame(header: bytes) -> _Frame | None:
 
 @frozen
 class _Reader:
-    """The bytes of a file up to `end`."""
+    """The bytes of a file up to `end`, where the sound ends at `sound` and tags may follow."""
 
     file: BinaryIO
     end: int
+    sound: int
 
     def at(self, place: int, size: int) -> bytes:
         self.file.seek(place)
@@ -81,22 +84,7 @@ class _Reader:
 
     def tag(self, place: int) -> int:
         """Return the size of the tag at `place`, 0 if there is none."""
-        start = self.at(place, 32)
-        if start.startswith(b"ID3") and len(start) >= 10:
-            size = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
-            return 10 + size + (10 if start[5] & 16 else 0)
-        if start.startswith(b"TAG+"):
-            return 227
-        if start.startswith(b"TAG"):
-            return 128
-        if start.startswith(b"APETAGEX") and len(start) == 32:
-            header = 32 if start[23] & 0x80 else 0
-            return int.from_bytes(start[12:16], "little") + header if start[23] & 0x20 else 32
-        if start.startswith(b"LYRICSBEGIN"):
-            rest = self.at(place, min(_BLOCK, self.end - place))
-            stop = max(rest.find(b"LYRICS200"), rest.find(b"LYRICSEND"))
-            return stop + 9 if stop > 0 else 0
-        return 0
+        return tag_at(self.file, place, self.end)
 
     def search(self, place: int) -> int | None:
         """Return the position of the next frame from `place` on."""
@@ -115,8 +103,10 @@ class _Reader:
         return self.end - place <= _BLOCK and not self.at(place, _BLOCK).strip(b"\0")
 
 
-def mpeg_problem(file: BinaryIO, start: int, end: int, decoded: int) -> str:
-    """Return why a stream of MPEG audio in a file is incomplete, or an empty string.
+def mpeg_problem(file: BinaryIO, start: int, end: int, decoded: int) -> tuple[str, str]:
+    """Return why a stream of MPEG audio in a file is incomplete, and a note on it if it is used.
+
+    A recording of a broadcast ends within a frame. Nothing is lost then but the rest of this frame.
 
     Args:
         file: the file.
@@ -124,46 +114,102 @@ def mpeg_problem(file: BinaryIO, start: int, end: int, decoded: int) -> str:
         end: the end of the stream.
         decoded: the number of samples per channel that were decoded.
     """
-    reader = _Reader(file, end)
-    place = start
+    reader = _reader(file, end)
+    begun = _begin(reader, start)
+    if begun is None:
+        return "", ""  # in free format, or not as described here: left to the decoder
+    first, head = begun
+    walked = _walk(reader, first, head)
+    frames, announced = walked.frames, _table(reader.at(first, 64), head)
+    if walked.problem:
+        return walked.problem, ""
+    if announced is not None:
+        frames -= 1  # the table itself
+        if announced and frames < announced - 1:
+            return f"is cut short: {frames:,} of its {announced:,} frames are there", ""
+        if announced and frames > announced + 1:
+            return _second(end - first), ""
+    problem = _undecoded(frames * head.samples, decoded)
+    if problem or not walked.partial:
+        return problem, ""
+    lost = 1000 * head.samples / head.kind[2]
+    return "", f"ends within a frame, of which {lost:.0f} ms are not decoded"
+
+
+def table_for(file: BinaryIO, end: int) -> bytes | None:
+    """Return a frame with a table of contents for a stream of frames of several sizes that has none.
+
+    Without one, decoders estimate the length of the stream from its first frame, and stop there.
+    """
+    reader = _reader(file, end)
+    begun = _begin(reader, 0)
+    if begun is None:
+        return None
+    place, head = begun
+    header = reader.at(place, 4)
+    if head.kind[1] != 3 or _table(reader.at(place, 64), head) is not None:
+        return None
+    walked = _walk(reader, place, head)
+    if walked.problem or walked.largest - walked.smallest <= 1:  # of a constant rate, apart from padding
+        return None
+    most = header[:2] + bytes([header[2] & 0x0F | 0x90]) + header[3:]
+    frame = _frame(most)
+    if frame is None:
+        return None
+    table = b"Xing" + (1).to_bytes(4, "big") + walked.frames.to_bytes(4, "big")
+    return (most + bytes(frame.table - 4) + table).ljust(frame.size, b"\0")
+
+
+def _reader(file: BinaryIO, end: int) -> _Reader:
+    return _Reader(file, end, min(end, untagged(file)[1]))
+
+
+def _begin(reader: _Reader, place: int) -> tuple[int, _Frame] | None:
+    """Return the position of the first frame after the tags at `place`, and the frame, if there is one."""
     while size := reader.tag(place):
         place += size
     first = reader.search(place)
     if first is None or first - place > _LEADING:
-        return ""  # in free format, or not as described here: left to the decoder
+        return None
     head = reader.frame(first)
-    if head is None:
-        return ""
-    frames, problem = _walk(reader, first, head)
-    announced = _table(reader.at(first, 64), head)
-    if problem or announced is None:
-        return problem or _undecoded(frames * head.samples, decoded)
-    frames -= 1  # the table itself
-    if announced and frames < announced - 1:
-        return f"is cut short: {frames:,} of its {announced:,} frames are there"
-    if announced and frames > announced + 1:
-        return _second(end - first)
-    return _undecoded(frames * head.samples, decoded)
+    return None if head is None else (first, head)
 
 
-def _walk(reader: _Reader, place: int, head: _Frame) -> tuple[int, str]:
-    """Return the number of frames from `place` on, and the problem that ends them, if any."""
-    frames, tagged = 0, False
+@define
+class _Walked:
+    """The whole frames of a stream: their number and sizes; whether a part of one follows, or a problem."""
+
+    frames: int = 0
+    smallest: int = 2**31
+    largest: int = 0
+    partial: bool = False
+    problem: str = ""
+
+
+def _walk(reader: _Reader, place: int, head: _Frame) -> _Walked:
+    """Count the frames from `place` on, up to the problem that ends them, if any."""
+    walked, tagged = _Walked(), False
     while place < reader.end:
         frame = _frame(reader.at(place, 4))
-        if frame is not None and frame.kind == head.kind and not tagged:
-            if place + frame.size > reader.end:
-                return frames, "is cut short: its last frame is incomplete"
-            if frames and _table(reader.at(place, 64), frame) is not None:
-                return frames, _second(reader.end - place)
-            frames, place = frames + 1, place + frame.size
+        if frame is not None and frame.kind == head.kind and not tagged and not walked.partial:
+            if place + frame.size > reader.sound:
+                walked.partial, place = True, reader.sound
+                continue
+            if walked.frames and _table(reader.at(place, 64), frame) is not None:
+                walked.problem = _second(reader.end - place)
+                break
+            walked.frames += 1
+            walked.smallest = min(walked.smallest, frame.size)
+            walked.largest = max(walked.largest, frame.size)
+            place += frame.size
         elif size := reader.tag(place):
             place, tagged = place + size, True
-        elif reader.is_padding(place):
+        elif reader.is_padding(place) or reader.end - place <= INAUDIBLE:
             break
         else:
-            return frames, _lost(reader, place, head, tagged=tagged)
-    return frames, ""
+            walked.problem = _lost(reader, place, head, tagged=tagged)
+            break
+    return walked
 
 
 def _undecoded(samples: int, decoded: int) -> str:
@@ -190,6 +236,6 @@ def _second(size: int) -> str:
 def _table(frame: bytes, head: _Frame) -> int | None:
     """Return the number of frames in the table of contents that a frame holds, None if it holds no table."""
     at = head.table
-    if frame[at : at + 4] not in {b"Xing", b"Info"}:
+    if frame[at : at + 4] not in {b"Xing", b"Info"} or len(frame) < at + 12:
         return None
     return int.from_bytes(frame[at + 8 : at + 12], "big") if frame[at + 7] & 1 else 0

@@ -6,6 +6,8 @@ from typing import BinaryIO
 
 from attrs import frozen
 
+from distill.audio.corpus.tags import INAUDIBLE
+
 _HEADER = 27
 _FIRST, _LAST = 2, 4
 _PADDING = 2**16
@@ -24,7 +26,7 @@ class _Page:
 
 def ogg_problem(file: BinaryIO) -> str:
     """Return why an Ogg file is incomplete, or holds more than a decoder reads; or an empty string."""
-    end, place = os.fstat(file.fileno()).st_size, 0
+    end, place = file.seek(0, os.SEEK_END), 0
     latest: dict[int, _Page] = {}
     begun, problem = False, ""
     while not problem and (page := _page(file, place)) is not None:
@@ -61,6 +63,6 @@ def _rest_problem(file: BinaryIO, place: int, end: int) -> str:
     rest = file.read(_PADDING + 1)
     if rest.startswith(b"OggS"):
         return "is cut short: its last page is incomplete"
-    if len(rest) > _PADDING or rest.strip(b"\0"):
+    if len(rest) > INAUDIBLE and (len(rest) > _PADDING or rest.strip(b"\0")):
         return f"is damaged: {end - place:,} bytes are not part of its stream"
     return ""

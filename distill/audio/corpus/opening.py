@@ -111,7 +111,8 @@ def open_shards(
 def remarks_on(recordings: Iterable[Recording], sample_rate: int) -> tuple[Remark, ...]:
     """Return the remarks on recordings that contribute little or exceed full scale."""
     remarks = (
-        remark_on(each.name, each.lowest, each.highest, each.samples / sample_rate) for each in recordings
+        remark_on(each.name, each.lowest, each.highest, each.samples / sample_rate, each.note)
+        for each in recordings
     )
     return tuple(remark for remark in remarks if remark is not None)
 

@@ -46,6 +46,11 @@ def outcome(path, data):
         return str(error)
 
 
+def told(path):
+    """Return what is noted about a file that is used."""
+    return decode(path, 48_000, lambda _: None).note
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_each_byte_counts(tmp_path, suffix):
     """A whole file is used; cut at any place, joined with another, or with bytes in it, it is not."""
@@ -53,7 +58,8 @@ def test_each_byte_counts(tmp_path, suffix):
     assert outcome(path, data) >= 15_000  # libsndfile decodes less of an Opus file than was encoded
     middle = len(data) // 2
     for cut in (1, 7, 1000, middle, *RANDOM.integers(1, len(data) - 1, 3).tolist()):
-        assert isinstance(outcome(path, data[:-cut]), str), f"cut by {cut}"
+        found = outcome(path, data[:-cut])
+        assert isinstance(found, str) or told(path), f"cut by {cut}"
     changed = {
         "joined": data + data,
         "joined with another rate": data + content(suffix, 24_000),
@@ -69,9 +75,9 @@ def test_each_byte_counts(tmp_path, suffix):
     [
         ("wav", lambda data: data[:-9], "is cut short: 39,991 of the 40,000 bytes of its samples are there"),
         ("aiff", lambda data: data[:-9], "is cut short: 39,999 of the 40,008 bytes of its samples are there"),
-        ("au", lambda data: data + b"junk", "holds 4 bytes after its samples, which would not be read"),
+        ("au", lambda data: data + b"junk" * 9, "holds 36 bytes after its samples, which would not be read"),
         ("wav", lambda data: data + data, "holds 40,044 bytes after its samples, which would not be read"),
-        ("mp3", lambda data: data[:-9], "is cut short: its last frame is incomplete"),
+        ("mp3", lambda data: data[:-1400], "is cut short: 12 of its 19 frames are there"),
         ("ogg", lambda data: data[:-9], "is cut short: its last page is incomplete"),
     ],
 )
@@ -113,25 +119,79 @@ def test_padding_is_no_loss(tmp_path, suffix):
         assert isinstance(outcome(tmp_path / f"a.{suffix}", content(suffix) + bytes(512)), int)
 
 
-def test_tags_are_no_loss(tmp_path):
-    """Tags before or after the samples, in chunks or without, are left aside."""
-    tag = b"TAG" + bytes(125)
-    text = b"ID3\4\0\0\0\0\2\1" + bytes(257)
-    ape = b"APETAGEX" + struct.pack("<IIII", 2000, 32, 0, 0) + bytes(8)
+TAG = b"TAG" + bytes(125)
+TEXT = b"ID3\4\0\0\0\0\2\1" + bytes(257)
+APE = b"APETAGEX" + struct.pack("<IIII", 2000, 32, 0, 0) + bytes(8)
+LYRICS = b"LYRICSBEGININD0000200000021LYRICS200"
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize(
+    "tags",
+    [TAG, TEXT, APE, LYRICS, TEXT + TAG, APE + TAG, LYRICS + TAG],
+    ids=["ID3v1", "ID3v2", "APE", "Lyrics3", "ID3v2 and v1", "APE and ID3v1", "Lyrics3 and ID3v1"],
+)
+def test_tags_are_no_loss(tmp_path, suffix, tags):
+    """Tags that a program appends to a file of any format are left aside, and the samples are the same."""
+    data = content(suffix)
+    whole = outcome(tmp_path / f"a.{suffix}", data)
+    assert outcome(tmp_path / f"a.{suffix}", data + tags) == whole
+
+
+def test_tags_in_other_places_are_no_loss(tmp_path):
+    """Chunks after the samples, and tags before a file, are left aside, but no recording behind them."""
     chunk = b"LIST" + struct.pack("<I", 10) + b"INFOjunk!!"
-    wav, mp3 = content("wav"), content("mp3")
-    for data in (wav + chunk, wav + chunk + chunk, wav + tag):
+    wav = content("wav")
+    for data in (wav + chunk, wav + chunk + chunk, wav + chunk + TEXT, TEXT + wav, wav + b"\r\n"):
         assert outcome(tmp_path / "a.wav", data) == 20_000
-    for data in (text + mp3, text + mp3 + tag, mp3 + ape + tag, mp3 + text):
-        assert isinstance(outcome(tmp_path / "a.mp3", data), int)
+    for suffix in ("mp3", "flac", "ogg", "opus"):
+        assert isinstance(outcome(tmp_path / f"a.{suffix}", TEXT + content(suffix)), int)
+        assert isinstance(outcome(tmp_path / f"a.{suffix}", TEXT + content(suffix) * 2), str)
+    assert isinstance(outcome(tmp_path / "a.wav", wav + TEXT + wav), str)
 
 
-@pytest.mark.parametrize("size", [2**32 - 1, 2**31 - 2**12])
-def test_a_wav_that_was_streamed(tmp_path, size):
+def test_an_mp3_that_ends_within_a_frame(tmp_path):
+    """A recording of a broadcast, with or without a table of contents and tags, is used with a note."""
+    file = io.BytesIO()
+    soundfile.write(file, NOISE, 48_000, format="MP3", bitrate_mode="CONSTANT")
+    data, path = file.getvalue(), tmp_path / "a.mp3"
+    bare = data[data.index(data[:2], 2) :]
+    for cut in (data[:-9], bare[:-9], bare[100:-50], bare[:-50] + TAG):
+        assert isinstance(outcome(path, cut), int)
+        assert told(path) == "ends within a frame, of which 24 ms are not decoded"
+    outcome(path, data)
+    assert not told(path)
+    for end in range(1, 64):  # also within a header or the table
+        outcome(path, data[:end])
+
+
+def test_an_mp3_of_a_variable_rate_without_a_table(tmp_path):
+    """All of it is decoded, although its length cannot be estimated from its first frame."""
+    loud = np.concatenate([np.zeros(48_000), RANDOM.uniform(-0.5, 0.5, 96_000)])
+    file = io.BytesIO()
+    soundfile.write(file, loud, 48_000, format="MP3", bitrate_mode="VARIABLE")
+    data = file.getvalue()
+    bare = data[data.index(data[:2], 2) :]
+    assert outcome(tmp_path / "a.mp3", bare) >= len(loud)
+
+
+@pytest.mark.parametrize("size", [0, 2**32 - 1, 2**32 - 37, 2**31 - 2**12, 2**31 - 2**12 - 36, 2**31])
+@pytest.mark.parametrize("whole", [0, 36, 40_036, 2**31 - 2**12, 2**32 - 1])
+def test_a_wav_that_was_streamed(tmp_path, size, whole):
     """A size that a program could not know when it wrote the header is that of the rest of the file."""
     data = bytearray(content("wav"))
-    data[4:8] = data[40:44] = struct.pack("<I", size)
+    data[4:8], data[40:44] = struct.pack("<I", whole), struct.pack("<I", size)
     assert outcome(tmp_path / "a.wav", data) == 20_000
+
+
+def test_other_files_that_were_streamed(tmp_path):
+    """In CAF, -1 stands for an unknown size; a WAV that holds no samples has none, whatever follows."""
+    data = bytearray(content("caf"))
+    place = data.index(b"data") + 4
+    data[place : place + 8] = b"\xff" * 8
+    assert outcome(tmp_path / "a.caf", data) == 20_000
+    empty = content("wav")[:40] + bytes(4) + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    assert outcome(tmp_path / "a.wav", empty) == "holds no samples"
 
 
 def test_a_wav_whose_sizes_wrapped(tmp_path):
