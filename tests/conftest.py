@@ -1,6 +1,7 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
 import os
+import signal
 import sys
 import tomllib
 from importlib.metadata import Distribution
@@ -49,6 +50,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses: tiny models are slowed d
 def _without_visqol(monkeypatch):
     """Hide ViSQOL as if it were not installed: it takes a second and more for each second of sound."""
     monkeypatch.setitem(sys.modules, "visqol", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hang_up_ends():
+    """Let SIGHUP do what it does by default, also where the tests run under nohup, which ignores it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

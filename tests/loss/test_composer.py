@@ -328,7 +328,8 @@ def test_the_order_of_the_terms():
 
     names = ["a", "b", "c", "d"]
     options = {"b.weight": 0.0, "d.weight": 0.0}
-    loss = composed(*map(noting, names), names=names, last=["a", "b"], options=options)
+    with pytest.warns(DeprecationWarning, match="last=True"):
+        loss = composed(*map(noting, names), names=names, last=["a", "b"], options=options)
     assert list(loss(Step().inputs))[1:5] == names
     assert order == [("c", False), ("a", False), ("d", False), ("b", True)]
 

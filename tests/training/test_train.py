@@ -101,7 +101,7 @@ def test_a_run_is_returned_and_nothing_is_printed(train, recordings, tmp_path, c
     assert run == Run(out)
     assert {path.name for path in out.iterdir()} == {
         *("recipe.toml", "metrics.jsonl", "checkpoints", "model.safetensors", "latents.safetensors"),
-        *("tensorboard", "baselines.safetensors", "split.json"),
+        *("tensorboard", "baselines.safetensors", "split.json", "outcome.json"),
     }
     recipe = read(run)
     assert recipe["loss"]["stft"]["weight"] == 2.0

@@ -67,10 +67,13 @@ class AdamW(torch.optim.AdamW):
 
 torch.optim.AdamW = AdamW
 
+from contextlib import nullcontext
+
 from distill.cli import main
-from distill.training import batches
+from distill.training import batches, surroundings
 
 batches._CALIBRATIONS = 2
+surroundings._float32 = nullcontext  # else a run sets the default dtype itself
 main()
 '''
 """Distill in float64."""
