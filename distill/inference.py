@@ -15,14 +15,12 @@ from torch import Tensor
 from distill.arguments import (
     checkpoint_like,
     corpus_location,
-    finite_number,
     optional_callable,
     path_like,
     whole_number,
 )
 from distill.audio.corpus import NamedArray
-from distill.audio.corpus.arrays import as_rate, as_samples
-from distill.audio.corpus.levels import LOUDEST
+from distill.audio.corpus.arrays import as_rate
 from distill.audio.corpus.places import temporary_cache
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, resample
@@ -31,10 +29,11 @@ from distill.base import load_base
 from distill.config import structure, unstructure
 from distill.errors import InputError, RunError, ShapeError, TermError
 from distill.model import VAE, sounds
+from distill.model.arguments import device_like, latents_like, seconds_like, temperature_like, waveform_like
 from distill.model.building import make_model, make_representation
 from distill.model.loading import load_latents, load_model
 from distill.model.sounds import Encoded
-from distill.settings import MOST_REFINEMENTS, MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
+from distill.settings import MOST_REFINEMENTS, MOST_SEED, MOST_SOUNDS
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import Which
 from distill.storage.files import require_writable
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
     from distill.recipe import Recipe
 
 StrPath: TypeAlias = str | os.PathLike[str]
-
-_SHORTEST, _LONGEST = 0.05, 600
-"""Bounds of the length of a generated sound, in seconds."""
 
 BASE = "base"
 """The argument of `load` that selects the base model shipped with the package."""
@@ -137,7 +133,7 @@ class Model:
         Raises:
             InputError: the device is not available.
         """
-        device = _require_device(device)
+        device = device_like(device)
         self.vae.to(device)
         self.representation.to(device)
         return self
@@ -213,20 +209,12 @@ class Model:
             ShapeError: the latents have another shape, or hold fewer samples.
             InputError: the latents are not finite floats, or `samples` is not a whole number.
         """
-        entry, coherence = latents, None
-        if isinstance(latents, Encoded):
-            entry, coherence = latents.latents, latents.coherence
-        size = self.vae.latent_size
-        if not isinstance(entry, Tensor) or entry.ndim != 3 or entry.shape[1] != size or not entry.numel():
-            got = list(entry.shape) if isinstance(entry, Tensor) else f"a {type(entry).__name__}"
-            raise ShapeError(f"latents must have the shape [C, {size}, T']: got {got}")
-        if not entry.is_floating_point() or not entry.isfinite().all():
-            kind = "NaN or infinite ones" if entry.is_floating_point() else entry.dtype
-            raise InputError(f"latents must be finite floats: got {kind}")
-        held = self.representation.samples(entry.shape[-1] * self.vae.stride)
+        entry, coherence = latents_like(latents, self.vae.latent_size)
+        frames = entry.shape[-1]
+        held = self.representation.samples(frames * self.vae.stride)
         samples = held if samples is None else whole_number(samples, culprit="samples")
         if not 0 < samples <= held:
-            raise ShapeError(f"{entry.shape[-1]} latents hold 1 to {held} samples: {samples} were asked for")
+            raise ShapeError(f"{frames} latents hold 1 to {held} samples: {samples} were asked for")
         sound = sounds.decode(self.vae, self.representation, entry.float(), samples, coherence)
         return sound.to(entry.device)
 
@@ -256,7 +244,7 @@ class Model:
                 is out of bounds.
         """
         refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
-        length = _checked(waveform).shape[-1]
+        length = waveform_like(waveform).shape[-1]
         prepared, device = self._prepared(waveform, sample_rate)
         made = sounds.reconstruct(self.vae, self.representation, prepared, refinements=refinements)
         if sample_rate is not None:
@@ -320,15 +308,8 @@ class Model:
         """Return an iterator over the sounds that `generate` returns. Arguments are checked at once."""
         count = whole_number(count, culprit="count", least=1, below=MOST_SOUNDS + 1)
         seed = whole_number(seed, culprit="seed", least=0, below=MOST_SEED + 1)
-        temperature = finite_number(temperature, culprit="temperature")
-        if not 0 <= temperature <= MOST_TEMPERATURE:
-            problem = f"must be within 0..{MOST_TEMPERATURE:g}, got {temperature!r}"
-            raise InputError(problem, culprit="temperature")
-        if seconds is not None:
-            seconds = finite_number(seconds, culprit="seconds")
-            if not _SHORTEST <= seconds <= _LONGEST:
-                problem = f"must be within {_SHORTEST}..{_LONGEST}, got {seconds!r}"
-                raise InputError(problem, culprit="seconds")
+        temperature = temperature_like(temperature)
+        seconds = None if seconds is None else seconds_like(seconds)
         bank = [*self.latents.values()]
         generator = torch.Generator().manual_seed(seed)
         return (
@@ -401,41 +382,9 @@ class Model:
 
     def _prepared(self, waveform: Any, sample_rate: int | None) -> tuple[Tensor, torch.device]:  # noqa: ANN401  # an array
         """Return the waveform `[C, N]` at the model's sample rate on the CPU, and its original device."""
-        checked = _checked(waveform)
+        checked = waveform_like(waveform)
         if sample_rate is not None:
             rate = as_rate(sample_rate, culprit="sample_rate")
             checked = resample(checked, rate, self.sample_rate)
         device = waveform.device if isinstance(waveform, Tensor) else torch.device("cpu")
         return checked, device
-
-
-def _require_device(device: object) -> torch.device:
-    """Return a device that this machine has.
-
-    Raises:
-        InputError: it has none of this name.
-    """
-    try:
-        place = torch.device(device)  # type: ignore[call-overload]  # what it cannot take, it refuses
-        torch.empty(0, device=place)
-    except (AssertionError, ImportError, RuntimeError, TypeError) as error:
-        raise InputError(
-            f"cannot be used on this machine: {device!r}",
-            culprit="device",
-            remedy="Give a device that torch has here: 'cpu', or 'cuda' or 'mps' where there is one.",
-        ) from error
-    return place
-
-
-def _checked(waveform: object) -> Tensor:
-    """Return the waveform as a float32 tensor `[C, N]` on the CPU, after checking it."""
-    checked = torch.from_numpy(as_samples(waveform, culprit="waveform")).T.contiguous()
-    if not checked.isfinite().all():
-        raise InputError("contains NaN or infinite samples", culprit="waveform")
-    if checked.abs().max() > LOUDEST:
-        raise InputError(
-            f"has samples of up to {checked.abs().max():,.6g}, and 1 is full scale",
-            culprit="waveform",
-            remedy="Divide it by its full scale, 32768 for the range of 16-bit integers.",
-        )
-    return checked
