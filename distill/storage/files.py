@@ -14,6 +14,21 @@ from distill.errors import OutputError, RunError, printable
 
 PARTIAL = ".partial"
 
+_REMEDIES = (
+    ((errno.ENOSPC, errno.EDQUOT), "Make room on that disk."),
+    ((errno.ENAMETOOLONG,), "Give a folder with a shorter path, or shorter names."),
+    ((errno.EFBIG,), "Raise the limit on the size of files (ulimit -f)."),
+    (
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "Make sure that you may write to that folder, or give another one.",
+    ),
+    (
+        (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP, errno.ENXIO),
+        "Remove what is in its place, or give another path.",
+    ),
+    ((errno.ENOENT,), "Make sure that the folder is still there."),
+    ((errno.EIO,), "Check the disk, and the connection to it."),
+)
 _LONGEST_NAME = 255
 _PARTIAL_NAME = re.compile(rf"\.(lock\.)?[0-9a-f]+{re.escape(PARTIAL)}")
 
@@ -148,14 +163,9 @@ def naming(path: Path) -> Iterator[None]:
 
 def remedy_of(error: OSError) -> str:
     """Return what to do about an error in writing a file."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "Make room on that disk."
-    if error.errno == errno.ENAMETOOLONG:
-        return "Give a folder with a shorter path, or shorter names."
-    if error.errno == errno.EFBIG:
-        return "Raise the limit on the size of files (ulimit -f)."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "Make sure that you may write to that folder, or give another one."
+    for codes, remedy in _REMEDIES:
+        if error.errno in codes:
+            return remedy
     return "Make sure that the disk has free space and that you may write to the folder."
 
 

@@ -83,6 +83,7 @@ class Trainer(Drawing):
         self.health = Health(self.loss, corpus, self._warn)
         self._window = Window(0, 0.0, device)
         self._unsaved: list[dict[str, Any]] = []  # the records since the last checkpoint
+        self._evaluated_at = -1  # the step of the last evaluation
 
     def train(self, state: dict[str, Any] | None = None) -> None:
         """Train for the number of steps or minutes in the settings, from a checkpoint's state if given.
@@ -129,7 +130,9 @@ class Trainer(Drawing):
 
     @property
     def _evaluation_is_due(self) -> bool:
-        return self.progress * self.settings.evaluations >= self.evaluations + 1
+        # Short runs have fewer steps than evaluations: one for each step.
+        due = self.progress * self.settings.evaluations >= self.evaluations + 1
+        return due and self._evaluated_at < self.step
 
     @property
     def progress(self) -> float:
@@ -251,6 +254,7 @@ class Trainer(Drawing):
             self.save_after(error)
             raise
         self.evaluations += 1
+        self._evaluated_at = self.step
         self.health.evaluated(self.evaluations)
         if not means:
             return

@@ -400,7 +400,7 @@ def test_a_file_in_the_place_of_the_folder_is_said(tmp_path):
         write_text(tmp_path / "run" / "a", "")
     assert str(caught.value) == (
         f"{tmp_path / 'run' / 'a'}: cannot be written: File exists\n"
-        "Make sure that the disk has free space and that you may write to the folder."
+        "Remove what is in its place, or give another path."
     )
 
 

@@ -149,5 +149,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         reserved_free(tmp_path / "file", "run").__enter__()
     assert str(caught.value) == (
         f"{tmp_path / 'file'}: the run folder cannot be written: File exists\n"
-        "Make sure that the disk has free space and that you may write to the folder."
+        "Remove what is in its place, or give another path."
     )

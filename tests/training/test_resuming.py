@@ -72,6 +72,16 @@ def model():
     return load_state(Path("run/model.safetensors"))
 
 
+def test_each_record_of_a_short_run_is_there_once(recordings, tiny_options, tmp_path):
+    """Also where the run has fewer steps than evaluations, one for each step, and is resumed for more."""
+    options = tiny_options | {"training.evaluations": 20, "corpus.heldout_fraction": 0.4}
+    train(recordings, loss="recon,kl", options=options, steps=2, out=tmp_path / "run")
+    train(resume=True, steps=3, out=tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    records = [(each["step"], each["split"]) for each in map(json.loads, lines)]
+    assert [step for step, split in records if split == "heldout"] == [1, 2, 3]
+
+
 def test_a_corpus_that_was_moved_and_renamed_goes_on_exactly(here, begun, tmp_path):
     """Given where it is now, with other names and formats, the weights are those of the first place."""
     shutil.copytree(begun / "run", tmp_path / "first")

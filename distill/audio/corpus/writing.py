@@ -1,10 +1,14 @@
 """Creation of folders for output, and their error messages."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from distill.errors import CorpusError
+from distill.storage.files import remedy_of
+
+_ROOM_OR_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
@@ -12,7 +16,8 @@ def writing_to(folder: Path, what: str, *, remedy: str) -> Iterator[None]:
     """Create a folder for writing `what`. After an error, remove the created folders that are empty.
 
     Raises:
-        CorpusError: an OSError occurred. The message names `what`, and the `remedy`.
+        CorpusError: an OSError occurred. The message names `what`, and the `remedy`, which is about room and
+            permissions: where something else is wrong, it says what to do about that.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -26,7 +31,7 @@ def writing_to(folder: Path, what: str, *, remedy: str) -> Iterator[None]:
             raise CorpusError(
                 f"{what} cannot be written: {error.strerror}",
                 culprit=str(folder),
-                remedy=remedy,
+                remedy=remedy if error.errno in _ROOM_OR_PLACE else remedy_of(error),
             ) from error
         raise
 

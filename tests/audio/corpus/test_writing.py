@@ -31,3 +31,15 @@ def test_what_is_not_empty_stays(tmp_path):
         f"{tmp_path / 'folder'}: the sounds cannot be written: No space left on device\nMake room."
     )
     assert (tmp_path / "folder" / "file").exists()
+
+
+def test_what_is_in_the_way_is_not_a_matter_of_room(tmp_path):
+    """A file in the place of the folder, or of one of its parents, is told, and what to do about it."""
+    (tmp_path / "file").touch()
+    for folder, problem in (("file", "File exists"), ("file/below", "Not a directory")):
+        with pytest.raises(CorpusError) as caught:
+            fail(tmp_path / folder, AssertionError)
+        assert str(caught.value) == (
+            f"{tmp_path / folder}: the sounds cannot be written: {problem}\n"
+            "Remove what is in its place, or give another path."
+        )
