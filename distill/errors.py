@@ -5,9 +5,12 @@ only the message. Any other exception is a bug in Distill and keeps its tracebac
 """
 
 import unicodedata
+from collections.abc import Sequence
 
 _CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories of characters that control a terminal or the layout, and of bytes that are no text."""
+
+_LISTED = 5
 
 
 class DistillError(Exception):
@@ -113,3 +116,9 @@ def printable(name: object) -> str:
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in _CONTROL else letter
         for letter in str(name)
     )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return names for a message, comma-separated: the first few, and the number of the others."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

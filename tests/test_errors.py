@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.errors import DistillError, printable
+from distill.errors import DistillError, printable, shortened
 
 
 def test_letters_of_any_script_are_kept():
@@ -32,3 +32,9 @@ def test_an_error_keeps_its_lines_and_escapes_names():
     """A name in the culprit cannot add a line."""
     error = DistillError("holds no audio:\n  b\x1b]0;title\x07", culprit="a\nb", remedy="Give \x1b another.")
     assert str(error) == "a�b: holds no audio:\n  b�]0;title�\nGive � another."
+
+
+def test_a_list_of_many_names_is_shortened():
+    """Five names and the number of the others; five are listed whole."""
+    assert shortened("abcde") == "a, b, c, d, e"
+    assert shortened("abcdefg") == "a, b, c, d, e and 2 more"

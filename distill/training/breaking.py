@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 from torch import Tensor
 
-from distill.errors import DistillError, TermError, TrainingError
+from distill.errors import DistillError, TermError, TrainingError, shortened
 from distill.loss.components import TOTAL, ComponentName
 from distill.loss.faults import described
 from distill.storage.checkpoints import checkpoint_paths
@@ -17,7 +17,6 @@ from distill.training.batches import predict
 from distill.training.examining import Examination, examine, nonfinite_names
 from distill.training.nonfinite import Before, Nonfinite, set_torch_states
 from distill.training.repeating import keep_batch
-from distill.training.words import listed
 
 if TYPE_CHECKING:
     from distill.training.trainer import Trainer
@@ -40,7 +39,9 @@ def stop_for(trainer: "Trainer", found: Nonfinite) -> NoReturn:
     sound = not examination.has_diverged
     if damaged := _damaged_files(trainer, found.before):
         problem = "recordings hold samples that are not finite"
-        cause = f"Look at {listed(damaged)}, or at the cache of the corpus: it is made anew if it is removed."
+        cause = (
+            f"Look at {shortened(damaged)}, or at the cache of the corpus: it is made anew if it is removed."
+        )
     elif not sound:
         peak = f"has a peak of {examination.peak:.3g}" if examination.peak > 0 else "is not finite"
         problem += f"; the model has diverged, its output {peak}"
@@ -52,7 +53,7 @@ def stop_for(trainer: "Trainer", found: Nonfinite) -> NoReturn:
     raise TrainingError(
         problem,
         culprit=f"step {found.before.step + 1}",
-        remedy=f"Its clips are of {listed(files)}.\n{cause}\n{_how_to_go_on(trainer, saved=sound)}\n"
+        remedy=f"Its clips are of {shortened(files)}.\n{cause}\n{_how_to_go_on(trainer, saved=sound)}\n"
         f"{_command(trainer, '--repeat-batch')} computes the step again, and shows each term.",
     )
 
@@ -113,7 +114,7 @@ def _error_of_a_term(trainer: "Trainer", before: Before, error: Exception) -> Te
     return TermError(
         problem,
         culprit=f"step {before.step + 1}: {culprit}",
-        remedy=f"Its clips are of {listed(files)}.\n"
+        remedy=f"Its clips are of {shortened(files)}.\n"
         f"{_command(trainer, '--repeat-batch')} computes the step again, and shows each term.",
     )
 
@@ -167,7 +168,7 @@ def skipped_in_words(trainer: "Trainer", found: Nonfinite) -> str:
     keep(trainer, found.before, problem, files)
     so_far = f" So far {found.count} steps were skipped." if found.count > 1 else ""
     return (
-        f"Step {found.before.step + 1} is skipped: {problem}. Its clips are of {listed(files)}.{so_far}\n"
+        f"Step {found.before.step + 1} is skipped: {problem}. Its clips are of {shortened(files)}.{so_far}\n"
         f"{_command(trainer, '--repeat-batch')} computes it again, and shows each term."
     )
 

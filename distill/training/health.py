@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from distill.audio.corpus import Corpus, Split
+from distill.errors import shortened
 from distill.loss.composer import CombinedLoss
 from distill.training.record import About
-from distill.training.words import listed
 from distill.views import LossInputs
 
 ACTIVE_VARIANCE = 0.01
@@ -118,7 +118,7 @@ class Health:
             self._tell(
                 "recordings",
                 f"No clip of {len(never)} of the {len(train.recordings)} recordings to train on was drawn in "
-                f"this run, and so they teach nothing: {listed(names)}.\n"
+                f"this run, and so they teach nothing: {shortened(names)}.\n"
                 "Train for longer, with larger batches, or on fewer recordings.",
             )
 

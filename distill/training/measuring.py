@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from distill.audio.corpus import Split
+from distill.errors import shortened
 from distill.loss.components import TOTAL
-from distill.training.words import listed
 
 _CLIPS = 16
 
@@ -71,7 +71,7 @@ def _in_words(components: Mapping[str, float], names: Sequence[str], clips: Tens
         return f"{said}No clip is the cause by itself.\nLower training.learning_rate."
     peak = float(clips.abs().max())
     return (
-        f"{said}The cause is {listed(list(dict.fromkeys(names)))}, with samples of up to {peak:.3g}; such "
+        f"{said}The cause is {shortened(list(dict.fromkeys(names)))}, with samples of up to {peak:.3g}; such "
         "clips are left out of the held-out loss from here on.\n"
         "Take the recording out of the corpus, or scale it to a peak of 1."
     )

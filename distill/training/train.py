@@ -18,7 +18,7 @@ from distill.arguments import (
     path_like,
 )
 from distill.config import load_toml, unstructure
-from distill.errors import ConfigError, InputError, RunError, UnaskedError
+from distill.errors import ConfigError, InputError, RunError, UnaskedError, shortened
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 StrPath: TypeAlias = str | os.PathLike[str]
 
 _RUNS = Path("runs")
-_SHOWN = 5
 _LONGEST_NAME = 60  # characters of a name that is derived, and may get a number
 
 
@@ -321,8 +320,7 @@ def _require_arrays(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> 
         with suppress(ValueError, TypeError, KeyError, RecursionError):  # a damaged file
             split = json.loads(run.split.read_bytes())
             names = [str(member["name"]) for member in (*split["train"], *split["heldout"])]
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            held = f": {', '.join(names[:_SHOWN])}{more}"
+            held = f": {shortened(names)}"
     raise RunError(
         f"its corpus was given as arrays, in Python, and is missing{held}",
         culprit=str(run.folder) if resume else "recipe",

@@ -13,8 +13,7 @@ from distill.audio.corpus.membership import Member, Membership
 from distill.audio.corpus.opening import Corpus
 from distill.audio.corpus.splitting import split_recordings
 from distill.audio.corpus.stream import Stream
-
-_SHOWN = 5
+from distill.errors import shortened
 
 
 @frozen(kw_only=True)
@@ -57,7 +56,7 @@ class Changes:
             "missing that were held out": self.missing_heldout,
             "new": self.added,
         }
-        return "; ".join(f"{len(names)} {what}: {_listed(names)}" for what, names in parts.items() if names)
+        return "; ".join(f"{len(names)} {what}: {shortened(names)}" for what, names in parts.items() if names)
 
 
 def as_recorded(corpus: Corpus, recorded: Membership, heldout_fraction: float) -> tuple[Corpus, Changes]:
@@ -123,11 +122,6 @@ def _changed_shards(corpus: Corpus, recorded: Membership) -> Changes:
         missing=tuple(each.name for each in recorded.train if each.name not in names),
         missing_heldout=tuple(each.name for each in recorded.heldout if each.name not in names),
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _digest(parts: object) -> str:
