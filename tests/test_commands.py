@@ -19,6 +19,7 @@ SMALL = [
     "--set=training.precision=float32",
     "--set=training.clip_seconds=0.2",
     "--set=training.pairs=0",
+    "--set=training.page=false",  # which takes longer than such a training
     "--set=model.width=8",
     "--set=model.fine_width=8",
 ]

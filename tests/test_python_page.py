@@ -76,16 +76,18 @@ def test_the_page_runs_from_top_to_bottom_in_another_thread(names, capsys):
 
 
 KERNEL = """
-import itertools, torch
+import itertools, sys, torch
 from pathlib import Path
 from types import SimpleNamespace
 import distill.training.trainer
+distill.training.batches._CALIBRATIONS = 2
+sys.modules["visqol"] = None
 clock = itertools.count(step=450)
 distill.training.trainer.time = SimpleNamespace(monotonic=lambda: next(clock))
 waveform = 0.1 * torch.randn(2, 8820, generator=torch.Generator().manual_seed(0))
 N = 8820
 """
-"""The first cell: the names that the page takes for granted, and minutes that pass in seconds."""
+"""The first cell: what the fixtures do, and the names that the page takes for granted."""
 
 QUIET = ("status", "execute_input")
 """The messages of a kernel that runs a cell and prints nothing."""

@@ -201,15 +201,6 @@ def run(server, tmp_path):
     return run
 
 
-def launched(*words, code):
-    """Run a script in two processes of torchrun, to their end, and return what they printed."""
-    result = subprocess.run(
-        [*TORCHRUN, code, *map(str, words)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
 def settings(*texts):
     """Return the words that set options."""
     return [word for text in texts for word in ("--set", text)]
@@ -282,31 +273,29 @@ def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, trained,
     assert (difference(one, two) < 1e-5) == per_example
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
-def test_two_processes_of_torchrun_write_one_run(recordings, tiny, tmp_path):
-    """They share each step, leave the files that one process leaves, and end with no thread of their group.
+def assert_that_their_group_ended(printed):
+    """Require that two processes left no thread of their group.
 
     A thread that lets go of a tensor while the interpreter ends would abort a process that is done.
     """
-    (tmp_path / "threads.py").write_text(THREADS)
-    words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 3, "--out", tmp_path / "run")
-    printed = launched(*words, code=str(tmp_path / "threads.py"))
-    assert printed.count("device") == printed.count("Done.") == 1
-    assert len(losses(tmp_path / "run")) == 3
-    assert (tmp_path / "run" / "latents.safetensors").exists()
     threads = [line for line in printed.splitlines() if line.startswith("threads:")]
     assert len(threads) == 2
     assert "gloo" not in "".join(threads)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
 def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
-    """Stopped by a signal to torchrun, and resumed, it ends as it would have: weights to the bit."""
+    """Stopped by a signal to torchrun, and resumed, it ends as it would have: weights to the bit.
+
+    Two processes write one run, with the files that one process leaves.
+    """
+    (tmp_path / "threads.py").write_text(THREADS)
     words = ("train", shards, "--loss", "recon,kl", *tiny, "--set", "corpus.pool_shards=2")
     words = (*words, "--steps", 60, "--out")
     run(*words, tmp_path / "straight", processes=2)
     stopped = tmp_path / "stopped"
     with subprocess.Popen(
-        [*TORCHRUN, "-m", "distill", *map(str, words), stopped],
+        [*TORCHRUN, str(tmp_path / "threads.py"), *map(str, words), stopped],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
@@ -314,7 +303,9 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=60)[0].decode()
-    assert f"  distill train --resume --out {stopped}" in output
+    assert output.count(f"  distill train --resume --out {stopped}") == output.count("device") == 1
+    assert_that_their_group_ended(output)
+    assert (stopped / "latents.safetensors").exists()
     state = load_latest(stopped / "checkpoints").state
     assert 0 < state["step"] < 60
     assert state["corpus"].items() >= {"drawn": 512 + 2 * state["step"], "processes": 2}.items()
@@ -323,6 +314,8 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
         f"Error: {shards}: its shards were divided among 2 processes, and now there are 1\n"
         "Go on with as many: torchrun with 2 processes in all.\n"
     )
-    run("train", "--resume", "--out", stopped, processes=2)
+    result = run("train", "--resume", "--out", stopped, processes=2, program=THREADS)
+    assert result.stdout.count("Done.") == 1
+    assert_that_their_group_ended(result.stdout)
     assert difference(stopped, tmp_path / "straight") == 0
     assert losses(stopped) == losses(tmp_path / "straight")
