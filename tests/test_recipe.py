@@ -91,7 +91,7 @@ def test_a_list_of_terms_goes_before_tables(registry):
 def test_a_table_of_a_term_that_is_not_chosen_is_an_error(registry):
     """A term which was not chosen has no address."""
     assert problems({"loss": {"stft": {"weight": 1.0}}}, registry, loss="waveform,kl") == [
-        "loss.stft: unknown option, got a table; expected one of waveform, kl"
+        "loss.stft: the loss has waveform, kl; add this term with --loss"
     ]
 
 

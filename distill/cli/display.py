@@ -158,6 +158,9 @@ class Display:
         """Show a record."""
         if record.split == "heldout":
             self.heldout.plain = f"held-out  {_components(record)}"
+            self.bar.update(self.task, completed=record.progress)
+            if self.latest is None:
+                self.bar.update(self.task, description=f"step {record.step}")
             if not self.console.is_terminal:
                 trained = f", trained {_components(self.latest)}" if self.latest else ""
                 say(self.console, f"step {record.step}: held-out {_components(record)}{trained}")

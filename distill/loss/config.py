@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from distill.config import structure
+from distill.config import structure, suggest
+from distill.config.words import join
 from distill.errors import ConfigError
 from distill.plugin.registered import Term
 
@@ -85,10 +86,22 @@ def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa
     names = {name: term.name for term in terms for name in term.names}
     tables: dict[str, Any] = {term.name: {} for term in terms}
     given: dict[str, str] = {}
+    problems: list[str] = []
     for name, table in options.items():
         canonical = names.get(name, name)
         if canonical in given:
             raise ConfigError(f"loss.{name}: is set as loss.{given[canonical]} too; set it once")
         given[canonical] = name
-        tables[canonical] = table
-    return structure(tables, loss_config_class(terms), at="loss")
+        if canonical in tables or suggest(name, names):
+            tables[canonical] = table
+        else:
+            problems.append(
+                f"{join('loss', name)}: the loss has {', '.join(tables)}; add this term with --loss"
+            )
+    try:
+        configs: Any = structure(tables, loss_config_class(terms), at="loss")
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    if problems:
+        raise ConfigError(*problems)
+    return configs

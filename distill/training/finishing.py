@@ -47,6 +47,7 @@ def finish(
     on_progress: Callable[[int, int], None] | None = None,
     on_usable: Callable[[], None] = lambda: None,
     warn: Callable[[str], None] = lambda _: None,
+    moved: Callable[[str], None] = lambda _: None,
 ) -> Finished:
     """Complete a training run and write its results to the run folder.
 
@@ -56,7 +57,8 @@ def finish(
     the statistics of the recordings for the baselines, and pairs of originals and reconstructions.
 
     `on_progress` is called with the number of recordings encoded, at first 0, and their total; `on_usable`
-    when the model and the latents are saved; and `warn` with a message if the pairs cannot be written.
+    when the model and the latents are saved; `warn` with a message if the pairs cannot be written; and
+    `moved` with what has just been done.
 
     Raises:
         RunError: something cannot be written.
@@ -66,7 +68,7 @@ def finish(
         on_progress(0, len(corpus.train.recordings))
     if not run.start.exists():
         calibrate(vae, representation, corpus.train, settings)
-    retention = _retain(run, vae, representation, corpus, settings.keep)
+    retention = _retain(run, vae, representation, corpus, settings.keep, moved)
     save_state(run.model, vae.state_dict())
     save_latents(run, _encode(vae, representation, corpus, on_progress))
     on_usable()
@@ -133,13 +135,18 @@ def _encode(
 
 
 def _retain(
-    run: Run, vae: VAE, representation: MagnitudeIF, corpus: Corpus, keep: float | None
+    run: Run,
+    vae: VAE,
+    representation: MagnitudeIF,
+    corpus: Corpus,
+    keep: float | None,
+    moved: Callable[[str], None],
 ) -> Retention | None:
     if not run.start.exists():
         return None
     start = require_weights(load_state(run.start), vae.state_dict(), run)
     if keep is None:
-        return retain(vae, start, representation, corpus)
+        return retain(vae, start, representation, corpus, moved)
     interpolate(vae, start, vae.state_dict(), keep)
     return Retention(share=keep)
 

@@ -41,6 +41,6 @@ class Pulse:
                 continue
             self._told = True
             self._warn(
-                f"Nothing has moved for a minute, since {self._since}. If it stays so, look at the disk or "
-                "network that holds the recordings, or take a smaller model or batch. Ctrl-C saves and stops."
+                f"No progress for a minute, since {self._since}. If this continues, check the disk or "
+                "network that holds the recordings, or use a smaller model or batch. Ctrl-C saves and stops."
             )

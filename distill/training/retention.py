@@ -7,7 +7,7 @@ Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, variance
 
 import torch
@@ -15,7 +15,7 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.audio.corpus import Corpus, Split, Stream
-from distill.evaluation import Metrics, evaluate
+from distill.evaluation import Metrics, evaluate_all
 from distill.model import VAE
 from distill.model.sounds import reconstruct
 from distill.spectral.representation import MagnitudeIF
@@ -51,21 +51,28 @@ def interpolate(vae: VAE, start: Mapping[str, Tensor], end: Mapping[str, Tensor]
     )
 
 
-def retain(vae: VAE, start: Mapping[str, Tensor], representation: MagnitudeIF, corpus: Corpus) -> Retention:
+def retain(
+    vae: VAE,
+    start: Mapping[str, Tensor],
+    representation: MagnitudeIF,
+    corpus: Corpus,
+    moved: Callable[[str], None] = lambda _: None,
+) -> Retention:
     """Leave in a trained model the share of the training with the best measures.
 
     The mel distance, the share of tones and the texture (`distill.evaluation`) are compared with those of the
     `start`, on held-out recordings and on those that the model was trained on. A share that makes one of them
-    worse is not kept; see `score`.
+    worse is not kept; see `score`. `moved` is told of each measured recording.
     """
     heldout, trained = (_some(split, corpus.sample_rate) for split in (corpus.heldout, corpus.train))
 
     def heard(recordings: Iterable[tuple[str, Tensor]]) -> list[Metrics | None]:
-        found = evaluate(
-            lambda waveform: reconstruct(vae, representation, waveform),
+        (found,) = evaluate_all(
+            {"": lambda waveform: reconstruct(vae, representation, waveform)},
             recordings,
             sample_rate=corpus.sample_rate,
-        )
+            on_progress=lambda _, name: moved(f"{name} was measured"),
+        ).values()
         return [result.metrics for result in found.results]
 
     end = {name: tensor.clone() for name, tensor in vae.state_dict().items()}

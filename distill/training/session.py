@@ -26,7 +26,7 @@ from distill.storage.run import Run
 from distill.training.batches import begin
 from distill.training.building import make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
-from distill.training.finishing import Finished, finish
+from distill.training.finishing import finish
 from distill.training.interruption import Interrupted, Signals, Stopped
 from distill.training.observing import Observer, Outcome, Silent, Summary, TrainingWarning
 from distill.training.pulse import Pulse
@@ -34,6 +34,7 @@ from distill.training.reached import Reached
 from distill.training.record import About, Record
 from distill.training.recorder import Recorder, Reported
 from distill.training.resuming import Resuming, earlier_membership, made_with
+from distill.training.retention import Retention
 from distill.training.starting import Start, start
 from distill.training.trainer import Trainer
 
@@ -100,6 +101,8 @@ def carry_out(
         with Pulse(partial(audience.warn, "progress")) as pulse:
             audience = evolve(audience, moved=pulse.moved)
             outcome = _carry_out(reached, draft, accelerator, resuming, audience, signals, arrays, lock)
+        if main:
+            _end(reached, outcome.retention, draft.recipe.training, audience)
     except (Interrupted, Stopped):
         signals.note()
         if main:
@@ -220,16 +223,18 @@ def _carry_out(
         audience.encoded,
         reached.now_usable,
         partial(audience.warn, "pairs"),
+        audience.moved,
     )
     signals.check()
-    _end(reached, finished, settings, audience)
     return reached.outcome(retention=finished.retention, pairs=finished.pairs)
 
 
-def _end(reached: Reached, finished: Finished, settings: TrainingSettings, audience: Audience) -> None:
+def _end(
+    reached: Reached, retention: Retention | None, settings: TrainingSettings, audience: Audience
+) -> None:
     """Write that a run is finished, and its page. All results are there already, and no error hides them."""
     run = reached.run
-    reached.end(Ending(state="finished", kept=finished.retention.share if finished.retention else None))
+    reached.end(Ending(state="finished", kept=retention.share if retention else None))
     if not settings.page:
         return
     try:

@@ -210,6 +210,17 @@ def test_written_files_are_named(capsys):
     )
 
 
+def test_a_measurement_before_the_first_record_moves_the_bar():
+    """The bar does not stand at its start when steps are slow."""
+    display = Display(console(terminal=False))
+    display.record(attrs.evolve(HELDOUT, step=3, progress=0.3))
+    assert (display.bar.tasks[0].completed, display.bar.tasks[0].description) == (0.3, "step 3")
+    display.record(attrs.evolve(TRAIN, step=4))
+    display.record(attrs.evolve(HELDOUT, step=5, progress=0.5))
+    assert display.bar.tasks[0].completed == 0.5
+    assert display.bar.tasks[0].description.startswith("step 4, ")
+
+
 PART = "which measured best on 1 recording. --set training.keep=1 keeps all."
 
 

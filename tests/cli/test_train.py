@@ -45,7 +45,7 @@ def read_recipe(folder):
         (["--loss", ""], "no loss term is chosen\n" + LISTING),
         (
             ["--set", f"loss.{OTHER}.weight=2"],
-            f"loss.{OTHER}: unknown option, got a table; expected one of {', '.join(DEFAULT_LOSS)}\n",
+            f"loss.{OTHER}: the loss has {', '.join(DEFAULT_LOSS)}; add this term with --loss\n",
         ),
         (
             ["--loss", "stft", "--set", "loss.stft.wieght=2", "--set", "training.seed=2.5"],

@@ -71,7 +71,7 @@ def test_every_problem_at_once_with_its_path():
     """A term that was not chosen has no address; wrong types and bounds are refused where they stand."""
     options = {"kl": {"free_bits": -1.0}, "stft": {"weight": "2"}, "waveform": {"weight": 1.0}}
     assert problems_of("stft,kl", options) == (
-        "loss.waveform: unknown option, got a table; expected one of stft, kl",
+        "loss.waveform: the loss has stft, kl; add this term with --loss",
         'loss.stft.weight: expected a number, got "2"',
         "loss.kl.free_bits: must be >= 0, got -1.0",
     )

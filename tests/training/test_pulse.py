@@ -10,8 +10,8 @@ from distill import Observer
 from distill.training.pulse import Pulse
 
 MESSAGE = (
-    "Nothing has moved for a minute, since {}. If it stays so, look at the disk or network that holds the "
-    "recordings, or take a smaller model or batch. Ctrl-C saves and stops."
+    "No progress for a minute, since {}. If this continues, check the disk or network that holds the "
+    "recordings, or use a smaller model or batch. Ctrl-C saves and stops."
 )
 
 

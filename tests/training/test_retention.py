@@ -56,9 +56,11 @@ def test_what_is_an_improvement_is_kept_whole(base, corpus):
 
 
 def test_what_is_nothing_but_harm_is_undone(base, corpus):
-    """The model is the one that the training began with."""
-    vae = trained(base, -1.5)
-    assert retain(vae, base, REPRESENTATION, corpus) == Retention(share=0.0, recordings=5)
+    """The model is the one that the training began with. Each of the six measurements is told."""
+    vae, told = trained(base, -1.5), []
+    assert retain(vae, base, REPRESENTATION, corpus, told.append) == Retention(share=0.0, recordings=5)
+    assert len(told) == 6 * 5
+    assert all(each.endswith(" was measured") for each in told)
     assert all(torch.equal(tensor, base[name]) for name, tensor in vae.state_dict().items())
 
 
