@@ -10,6 +10,8 @@ from distill.storage.locking import is_held
 from distill.storage.metrics import last_records
 from distill.storage.run import Run
 
+_LONGEST = 2**20
+
 State: TypeAlias = Literal["running", "finished", "interrupted", "failed"]
 
 
@@ -58,7 +60,10 @@ def ending_of(run: Run) -> Ending:
 
 def _told(run: Run) -> dict[str, Any]:
     try:
-        told = json.loads(run.outcome.read_bytes())
+        if not run.outcome.is_file():  # a pipe would be waited for
+            return {}
+        with run.outcome.open("rb") as file:
+            told = json.loads(file.read(_LONGEST))
     except (OSError, ValueError, RecursionError):  # missing, or damaged
         return {}
     return told if isinstance(told, dict) else {}

@@ -55,8 +55,10 @@ def read_metrics(path: Path) -> Metrics:
 def last_records(path: Path, *, tail: int = 65_536) -> dict[str, dict[str, Any]]:
     """Return the last record of each split, of those in the last `tail` bytes of a file.
 
-    A file that is missing or cannot be read has none.
+    A file that is missing or cannot be read has none. So has a pipe, which would be waited for.
     """
+    if not path.is_file():
+        return {}
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -70,3 +70,11 @@ def test_a_folder_that_is_missing_is_one_message(tmp_path):
         str(caught.value)
         == f"{tmp_path / 'none'}: there is no such folder\nGive the folder that holds the runs."
     )
+
+
+@pytest.mark.parametrize("name", ["outcome.json", "metrics.jsonl", "recipe.toml", ".lock", ".lock.alive"])
+def test_a_pipe_in_a_run_is_not_waited_for(folder, name):
+    """It tells nothing, and a list of the other runs is shown."""
+    (folder / "b" / name).unlink(missing_ok=True)
+    os.mkfifo(folder / "b" / name)
+    assert "a" in {run.name for run in list_runs(folder)}
