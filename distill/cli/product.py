@@ -15,7 +15,13 @@ _PRODUCT = "distill.product"
 
 
 def write_any_name() -> None:
-    """Let standard output and error escape characters that their encoding lacks."""
+    """Let standard output and error escape characters that their encoding lacks.
+
+    Where one of them is closed, as `>&-` does, what is written to it is lost.
+    """
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their descriptors, which are taken again
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

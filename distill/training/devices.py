@@ -17,13 +17,23 @@ from distill.settings import TrainingSettings
 _SURROUNDINGS = "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_"
 """The prefixes of environment variables in which Accelerate finds what it is not passed."""
 
+_PROCESSES = (
+    "WORLD_SIZE",
+    "RANK",
+    "LOCAL_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "PMI_SIZE",
+    "OMPI_COMM_WORLD_SIZE",
+)
+
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
     """Return an accelerator with the device and precision of the settings, in torchrun's process group.
 
     Raises:
-        ConfigError: the requested device is not available, or the batch size is not a multiple of the number
-            of processes.
+        ConfigError: the requested device is not available, the batch size is not a multiple of the number of
+            processes, or the environment describes processes that are not there.
     """
     there = {
         "auto": True,
@@ -46,8 +56,8 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         importlib.import_module("torch._dynamo")
     else:
         _let_choose_again(on_cpu=on_cpu, precision=precision)
-    with _without_surroundings():
-        accelerator = Accelerator(cpu=on_cpu, mixed_precision=precision)
+    with without_surroundings():
+        accelerator = _accelerator(on_cpu=on_cpu, precision=precision)
     if accelerator.num_processes > 1:
         atexit.register(_end_process_group, accelerator.state)
     # The mean of the processes' means is the mean over the batch only if they have equally many clips.
@@ -59,8 +69,23 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     return accelerator
 
 
+def _accelerator(*, on_cpu: bool, precision: str) -> Accelerator:
+    before = [name for name in _PROCESSES if name in os.environ]
+    try:
+        return Accelerator(cpu=on_cpu, mixed_precision=precision)
+    except (ValueError, RuntimeError) as error:
+        for name in {*_PROCESSES} - {*before}:  # which Accelerate has set meanwhile
+            os.environ.pop(name, None)
+        if not before:
+            raise
+        raise ConfigError(
+            f"the environment describes several processes, and they cannot be joined: {error}\n"
+            f"Start them with torchrun, or unset {', '.join(before)} to train in one process."
+        ) from error
+
+
 @contextmanager
-def _without_surroundings() -> Iterator[None]:
+def without_surroundings() -> Iterator[None]:
     """Hide the environment variables of Accelerate in the context: the recipe alone decides what is computed.
 
     With ACCELERATE_GRADIENT_ACCUMULATION_STEPS=4, for one, gradients would be a quarter of what they are.

@@ -25,6 +25,7 @@ from distill.storage.checkpoints import save_best, save_checkpoint, save_state
 from distill.storage.run import Run
 from distill.training.batches import predict
 from distill.training.breaking import break_off, require_finite_weights, skipped_in_words, stop_for
+from distill.training.devices import without_surroundings
 from distill.training.drawing import Drawing
 from distill.training.health import Health
 from distill.training.heldout import HeldoutLosses
@@ -99,7 +100,8 @@ class Trainer(Drawing):
         """
         if state is not None:
             self._restore(state)
-        self.model = self.accelerator.prepare_model(self.vae)
+        with without_surroundings():
+            self.model = self.accelerator.prepare_model(self.vae)
         self._started = time.monotonic() - self.seconds
         saved, interrupted = self.seconds, False
         with self.signals.noting():

@@ -63,12 +63,17 @@ class Signal:
             iterations: The number of Griffin-Lim iterations, as in `MagnitudeIF.inverse`.
 
         Raises:
-            ShapeError: The spectrogram does not have the representation's shape.
+            ShapeError: The spectrogram does not have the representation's shape, or is complex.
         """
         if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, representation.bins):
             raise ShapeError(
                 f"a spectrogram must have the shape [B, 2, {representation.bins}, T] of its representation: "
                 f"got {list(spectrogram.shape)}"
+            )
+        if not spectrogram.is_floating_point():
+            raise ShapeError(
+                f"a spectrogram must hold log-magnitude and IF, as floats: got {spectrogram.dtype}",
+                remedy="Compute it with representation(waveform), or use Signal.from_waveform.",
             )
         held = representation.samples(spectrogram.shape[-1])
         return cls(

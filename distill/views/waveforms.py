@@ -26,7 +26,7 @@ def folded(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
 
     Raises:
         InputError: One of them is not a floating-point tensor.
-        ShapeError: They do not share one of the shapes, or have no samples.
+        ShapeError: They do not share one of the shapes, or have no samples, or fewer than channels.
     """
     for side in (prediction, target):
         if not (isinstance(side, Tensor) and side.is_floating_point()):
@@ -41,6 +41,12 @@ def folded(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
             f"got {list(prediction.shape)} and {list(target.shape)}"
         )
     channels = prediction.shape[1] if prediction.ndim == 3 else 1
+    if channels > prediction.shape[-1]:
+        raise ShapeError(
+            f"prediction and target must have the shape [B, C, N]: got {list(prediction.shape)}, "
+            "with more channels than samples",
+            remedy="Transpose them: waveform.transpose(1, 2). soundfile.read, for one, gives [N, C].",
+        )
     return prediction.reshape(-1, prediction.shape[-1]), target.reshape(-1, target.shape[-1]), channels
 
 

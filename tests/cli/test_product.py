@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from distill.cli import main
 from distill.cli.completion import terms
+from distill.cli.product import write_any_name
 
 LOUD = """
 import os
@@ -133,3 +134,11 @@ def test_any_name_can_be_reconstructed(show, corpus, trained, tmp_path):
     assert len(list((tmp_path / "made\x1b").iterdir())) == len(NAMES)
     assert "is not audio that libsndfile reads" in shows
     assert shows.endswith("Error: 1 of the 6 files could not be reconstructed, see above\n")
+
+
+def test_a_stream_that_is_closed_is_written_to_all_the_same(monkeypatch):
+    """As `>&-` closes it, so that Python has none; the command is not the worse for it."""
+    monkeypatch.setattr(sys, "stdout", None)
+    write_any_name()
+    with sys.stdout as stream:
+        assert stream.write("lost") == 4

@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 
 from distill.errors import ConfigError
 from distill.settings import TrainingSettings
-from distill.training.devices import make_accelerator
+from distill.training.devices import make_accelerator, without_surroundings
 
 
 @pytest.fixture
@@ -52,12 +52,30 @@ def test_the_environment_changes_no_gradient(monkeypatch):
     for name, value in surroundings.items():
         monkeypatch.setenv(name, value)
     accelerator = make_accelerator(TrainingSettings(device="cpu", precision="float32"))
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "neither true nor false")
+    with without_surroundings():
+        accelerator.prepare_model(torch.nn.Linear(1, 1))
     weight = torch.ones((), requires_grad=True)
     accelerator.backward(3 * weight)
     assert weight.grad == 3
     assert (accelerator.device.type, accelerator.mixed_precision) == ("cpu", "no")
     assert accelerator.state.dynamo_plugin.backend.value == "NO"
     assert {name: os.environ[name] for name in surroundings} == surroundings
+
+
+@pytest.mark.usefixtures("_fresh_process")
+def test_processes_that_are_not_there(monkeypatch):
+    """The whole message where a scheduler or another program has left a part of what torchrun sets."""
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError) as caught:
+        make_accelerator(TrainingSettings(device="cpu"))
+    assert str(caught.value) == (
+        "the environment describes several processes, and they cannot be joined: Tried to launch on "
+        "distributed with multinode, but `MASTER_ADDR` env was not set, please try exporting rank 0's "
+        "hostname as `MASTER_ADDR`\nStart them with torchrun, or unset WORLD_SIZE to train in one process."
+    )
 
 
 def test_a_device_that_is_not_there(monkeypatch):

@@ -112,6 +112,22 @@ def test_shapes_that_are_no_pair_of_waveforms_are_refused(prediction, target):
     )
 
 
+def test_channels_that_are_last_are_not_taken_for_samples():
+    """The whole message, and one for a spectrogram that is complex, as torch.stft returns."""
+    swapped = torch.zeros(2, 100, 3)
+    assert refused(ShapeError, compose("waveform"), swapped, swapped) == (
+        "prediction and target must have the shape [B, C, N]: got [2, 100, 3], "
+        "with more channels than samples\n"
+        "Transpose them: waveform.transpose(1, 2). soundfile.read, for one, gives [N, C]."
+    )
+    representation = MagnitudeIF(sample_rate=8000, n_fft=64, hop=16)
+    spectrum = torch.zeros(2, 2, 33, 4, dtype=torch.complex64)
+    assert refused(ShapeError, Signal.from_spectrogram, spectrum, representation) == (
+        "a spectrogram must hold log-magnitude and IF, as floats: got torch.complex64\n"
+        "Compute it with representation(waveform), or use Signal.from_waveform."
+    )
+
+
 def test_what_is_no_waveform_is_refused():
     """Whole messages, for integers, one tensor, something else, and more than the inputs."""
     loss, (prediction, target) = compose("waveform"), pair(2, 500)
