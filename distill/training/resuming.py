@@ -228,7 +228,4 @@ def _compared(corpus: Corpus, draft: Draft, run: Run, state: Mapping[str, Any]) 
         corpus, changes = as_recorded(corpus, recorded, draft.recipe.corpus.heldout_fraction)
         if changes:
             return corpus, f"the recordings have changed since the run was trained: {changes}"
-    digests = state.get("made_with", {}).get("corpus", {})
-    if digests and digests != attrs.asdict(Digests.of(corpus)):
-        return corpus, "the recordings or their split are not those that the run was trained with"
-    return corpus, ""
+    return corpus, Digests.of(corpus).difference(state.get("made_with", {}).get("corpus", {}))

@@ -281,3 +281,17 @@ def test_only_a_resumed_run_has_a_checkpoint():
 def test_the_default_is_the_newest_and_no_changes():
     """What `distill train --resume` does."""
     assert attrs.asdict(Resuming()) == {"checkpoint": None, "accept_changes": False}
+
+
+def test_another_sample_rate_in_a_header_is_a_change(here):
+    """The samples are the same, and do not sound the same."""
+    path = next(path for path in sorted((here / "corpus").rglob("*.wav")) if path.is_file())
+    samples, rate = soundfile.read(path, dtype="int16")
+    soundfile.write(path, samples, 2 * rate, subtype="PCM_16")
+    with pytest.raises(CorpusError) as caught:
+        go_on()
+    assert str(caught.value).startswith(
+        f"{here / 'corpus'}: recordings have another sample rate or number of channels, with the same "
+        "samples, than when the run was trained\nRestore them, or "
+    )
+    assert go_on(accept_changes=True)

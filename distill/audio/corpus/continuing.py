@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 from attrs import frozen
@@ -20,23 +20,47 @@ from distill.errors import shortened
 class Digests:
     """Digests of the recordings of a corpus, in any order and by any name, and of their split, in order.
 
-    For a sharded corpus, they are digests of its list of shards.
+    `shapes` is one of their lengths and channels, too: the same samples sound otherwise at another rate. For
+    a sharded corpus, all are digests of its list of shards.
     """
 
     recordings: str
     split: str
+    shapes: str
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Digests":
         """Return the digests of a corpus."""
         if isinstance(corpus.train, Stream):
             manifest = corpus.train.manifest
+            shapes = [list(attrs.astuple(s)) for s in (*manifest.train, *manifest.heldout)]
             parts = [
                 [list(attrs.astuple(s)) for s in shards] for shards in (manifest.train, manifest.heldout)
             ]
         else:
+            shapes = [[each.digest, each.samples, each.channels] for each in _all_recordings(corpus)]
             parts = [[[each.digest] for each in split.recordings] for split in (corpus.train, corpus.heldout)]
-        return cls(recordings=_digest(sorted([*parts[0], *parts[1]])), split=_digest(parts))
+        return cls(
+            recordings=_digest(sorted([*parts[0], *parts[1]])),
+            split=_digest(parts),
+            shapes=_digest(sorted(shapes)),
+        )
+
+    def difference(self, recorded: Mapping[str, str]) -> str:
+        """Return how a corpus differs from one with recorded digests, or an empty string.
+
+        A checkpoint of Distill 0.2.0 or of a development version lacks some of them.
+        """
+        now = attrs.asdict(self)
+        differing = {name for name, digest in now.items() if recorded.get(name, digest) != digest}
+        if differing == {"shapes"}:
+            return (
+                "recordings have another sample rate or number of channels, with the same samples, than when "
+                "the run was trained"
+            )
+        if differing:
+            return "the recordings or their split are not those that the run was trained with"
+        return ""
 
 
 @frozen(kw_only=True)
