@@ -1,6 +1,7 @@
 """Tests of `distill losses new`: what it writes works as it stands, and nothing is overwritten."""
 
 import os
+import resource
 import subprocess
 import sys
 import tomllib
@@ -191,4 +192,20 @@ def test_a_name_that_cannot_be(distill, here, monkeypatch, name, message):
     result = distill("losses", "new", name)
     assert (result.status, result.out) == (2, "")
     assert result.err == f"Error: {message}".format(version=__version__)
+    assert not [*here.glob("distill*")]
+
+
+def test_a_disk_that_becomes_full(distill, here):
+    """One message names the file; nothing of the plugin is left in the way of another attempt."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+    try:
+        result = distill("losses", "new", "spark")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {Path('distill-spark', 'pyproject.toml')}: cannot be written: File too large\n"
+        "Raise the limit on the size of files (ulimit -f).\n"
+    )
     assert not [*here.glob("distill*")]

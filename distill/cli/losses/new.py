@@ -1,6 +1,7 @@
 """`distill losses new`: write a complete plugin as a starting point for a new term."""
 
 import shlex
+import shutil
 from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
@@ -83,8 +84,10 @@ def _write(folder: Path, names: Mapping[str, str]) -> None:
 
     Raises:
         TermError: the folder exists already, or cannot be created.
+        RunError: a file cannot be written. The folder is removed.
     """
     from distill.errors import TermError
+    from distill.storage.files import naming
 
     templates = resources.files("distill.cli.losses") / "templates" / "term"
     try:
@@ -101,9 +104,17 @@ def _write(folder: Path, names: Mapping[str, str]) -> None:
             culprit=str(folder),
             remedy="Give another folder with --out.",
         ) from None
-    for template, place in _FILES.items():
-        path = folder / Template(place).substitute(names)
-        path.parent.mkdir(exist_ok=True)
-        text = (templates / f"{template}.template").read_text(encoding="utf-8")
-        path.write_text(Template(text).substitute(names), encoding="utf-8")
+    paths = []
+    try:
+        for template, place in _FILES.items():
+            path = folder / Template(place).substitute(names)
+            text = (templates / f"{template}.template").read_text(encoding="utf-8")
+            paths.append(path)
+            with naming(path):
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(Template(text).substitute(names), encoding="utf-8")
+    except BaseException:  # a half-made plugin would hinder the next attempt
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for path in paths:
         click.echo(path)
