@@ -86,9 +86,10 @@ class _Reader:
         """Return the size of the tag at `place`, 0 if there is none."""
         return tag_at(self.file, place, self.end)
 
-    def search(self, place: int) -> int | None:
-        """Return the position of the next frame from `place` on."""
-        while place < self.end:
+    def search(self, place: int, most: int | None = None) -> int | None:
+        """Return the position of the next frame from `place` on, at most about `most` bytes later."""
+        stop = self.end if most is None else min(self.end, place + most)
+        while place < stop:
             block = self.at(place, _BLOCK)
             at = block.find(b"\xff")
             while at >= 0:
@@ -168,7 +169,7 @@ def _begin(reader: _Reader, place: int) -> tuple[int, _Frame] | None:
     """Return the position of the first frame after the tags at `place`, and the frame, if there is one."""
     while size := reader.tag(place):
         place += size
-    first = reader.search(place)
+    first = reader.search(place, _LEADING)
     if first is None or first - place > _LEADING:
         return None
     head = reader.frame(first)
