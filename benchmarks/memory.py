@@ -6,8 +6,9 @@ Run: python benchmarks/memory.py [PART ...], on Linux. The parts are:
     files        open a corpus of 100,000 files of 0.1 s (--files N), twice: decoded, and from the cache
     compact      initialize a compact code, before the first step
     encode       encode a minute of stereo, as at the end of a training run
-    piece        reconstruct 35 s of stereo with the base model (two pieces)
+    piece        reconstruct 50 s of stereo with the base model (three pieces)
     reconstruct  reconstruct 2 and 60 minutes of stereo with a tiny model, from file to file
+    steps        train a tiny model for 10,000 steps
 
 Each measurement runs in its own process. Anonymous memory is what the process holds; the peak also counts the
 program's code. What the system caches of files is reclaimed when needed.
@@ -37,6 +38,7 @@ def write_noise(path: Path, seconds: float, rate: int, channels: int = 1) -> Non
     import numpy as np
     import soundfile
 
+    path.parent.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
     left = round(seconds * rate)
     with soundfile.SoundFile(path, "w", rate, channels, "PCM_16") as file:
@@ -107,12 +109,12 @@ def encode(folder: Path) -> None:
 
 
 def piece(folder: Path) -> None:
-    """Reconstruct 35 seconds of stereo with the base model."""
+    """Reconstruct 50 seconds of stereo with the base model."""
     import distill
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()  # as `distill reconstruct` does
-    write_noise(folder / "a.wav", 35, RATE, 2)
+    write_noise(folder / "a.wav", 50, RATE, 2)
     distill.load("base").reconstruct_file(folder / "a.wav", folder / "b.wav")
 
 
@@ -132,6 +134,39 @@ def reconstruct(minutes: int, folder: Path) -> None:
     Model(vae, representation, recipe={}).reconstruct_file(folder / "a.wav", folder / "b.wav")
 
 
+def steps(folder: Path) -> None:
+    """Train a tiny model for 10,000 steps, and print the resident size on the way."""
+    import distill
+
+    class Sizes(distill.Observer):
+        def record(self, record: distill.Record) -> None:
+            if record.split == "train" and record.step in (1000, 2000, 5000, 10_000):
+                print(f"    after {record.step:,} steps: {megabytes('VmRSS'):.0f} MB", flush=True)
+
+    for number in range(4):
+        write_noise(folder / "corpus" / f"{number}.wav", 1, SMALL_RATE)
+    tiny = {
+        "width": 8,
+        "fine_width": 8,
+        "latents_per_second": 300,
+        "encoder_blocks": (0, 0),
+        "decoder_blocks": (0, 0),
+    }
+    options = {f"model.{name}": value for name, value in tiny.items()} | {
+        "representation.sample_rate": SMALL_RATE,
+        "representation.n_fft": 256,
+        "representation.hop": 128,
+        "training.batch_size": 2,
+        "training.clip_seconds": 0.2,
+        "training.precision": "float32",
+        "training.page": False,
+    }
+    out = folder / "run"
+    distill.train(
+        folder / "corpus", loss="stft,recon,kl", steps=10_000, options=options, out=out, observer=Sizes()
+    )
+
+
 def parts(count: int) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     """Yield each measurement: its part, a description, and the function that does it in a folder."""
     for minutes in (2, 20, 120):
@@ -139,13 +174,14 @@ def parts(count: int) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     yield "files", f"a corpus of {count:,} files", partial(files, count)
     yield "compact", "the beginning of a compact code", compact
     yield "encode", "encoding of a minute of stereo", encode
-    yield "piece", "reconstruction of 35 s of stereo, base model", piece
+    yield "piece", "reconstruction of 50 s of stereo, base model", piece
     for minutes in (2, 60):
         yield (
             "reconstruct",
             f"reconstruction of {minutes} minutes of stereo, tiny model",
             partial(reconstruct, minutes),
         )
+    yield "steps", "a tiny training of 10,000 steps", steps
 
 
 def measured(function: Callable[[Path], None], folder: Path) -> tuple[float, float]:

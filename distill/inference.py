@@ -227,7 +227,7 @@ class Model:
     ) -> Tensor:
         """Encode and decode a waveform.
 
-        The correlation of the channels is kept. A long waveform is processed in pieces of 30 seconds, so that
+        The correlation of the channels is kept. A long waveform is processed in pieces of 20 seconds, so that
         memory use does not grow with its length.
 
         Args:

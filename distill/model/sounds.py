@@ -23,7 +23,7 @@ from distill.model.refinement import refine
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
 
-_PIECE_SECONDS = 30.0
+_PIECE_SECONDS = 20.0
 _OVERLAP_SECONDS = 0.1
 _LEAST_SHARE = 1 / 30
 """A long recording is reconstructed in pieces. Those of more than two channels are shorter, at least 1 s."""
@@ -53,7 +53,7 @@ def reconstruct(vae: VAE, representation: MagnitudeIF, waveform: Tensor, *, refi
     """Encode and decode a waveform `[C, N]` of any length.
 
     Each channel is encoded independently, and the coherence of the channels is measured on `waveform`. The
-    latents are refined in `refinements` steps. A long waveform is processed in pieces of 30 seconds with
+    latents are refined in `refinements` steps. A long waveform is processed in pieces of 20 seconds with
     cross-fades, so that memory use does not grow with its length.
     """
     result, start = torch.zeros(waveform.shape), 0
@@ -69,7 +69,7 @@ def reconstruct_blocks(
     """Yield the reconstruction of a waveform `[C, N]` that is given in blocks `[C, n]` of any lengths.
 
     The blocks that are yielded are together what `reconstruct` returns for the whole waveform. Only a piece
-    of 30 seconds is held in memory, or less if it has more than two channels.
+    of 20 seconds is held in memory, or less if it has more than two channels.
     """
     vae.eval()
     overlap = int(_OVERLAP_SECONDS * representation.sample_rate)
