@@ -192,7 +192,7 @@ class Display:
             return
         if outcome.was_finished:
             finished = f"The training was finished already, at step {outcome.step}."
-            say(self.console, f"{finished} Go on with it for longer:")
+            say(self.console, f"{finished} To train for longer, give the time in all:")
             self._print_command(*resume, "--minutes", "M")
         if outcome.retention is not None:
             say(self.console, in_words(outcome.retention))

@@ -19,6 +19,9 @@ Grade: TypeAlias = Literal["bad", "warning", "note", "good"]
 FEWEST_MEASUREMENTS = 6
 """Held-out measurements, or stretches of training, below which a trend is not judged."""
 
+FEWEST_STEPS = 100
+"""Steps below which a trend is not judged: twice those of the learning rate's warm-up."""
+
 _STRETCHES = 20
 """Stretches into which the records of training are divided where nothing is held out."""
 
@@ -151,6 +154,15 @@ def _trend(evidence: Evidence) -> Iterator[Finding]:
             title="It is too early for a trend",
             because=f"There are {len(judged)} values of the {of}, and a trend takes {FEWEST_MEASUREMENTS}.",
             advice="Train for longer, or set training.evaluations higher.",
+        )
+        return
+    if judged.steps[-1] < FEWEST_STEPS:
+        yield Finding(
+            rule="too early",
+            grade="note",
+            title="It is too early for a trend",
+            because=f"There are {judged.steps[-1]} steps, and a trend takes {FEWEST_STEPS}.",
+            advice="Train for longer.",
         )
         return
     overfits = _overfitting(judged, trained) if held is not None else None

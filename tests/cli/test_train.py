@@ -272,7 +272,7 @@ class TestResuming:
         result = distill("train", "--resume", "--out", "run")
         assert (result.status, result.err) == (0, "")
         assert (
-            "The training was finished already, at step 2. Go on with it for longer:\n"
+            "The training was finished already, at step 2. To train for longer, give the time in all:\n"
             "  distill train --resume --out run --minutes M\n"
         ) in result.out
         assert {path: (run / path).read_bytes() for path in before} == before

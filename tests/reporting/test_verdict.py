@@ -1,5 +1,6 @@
 """Tests of the verdict: each rule says what it is to say, and nothing where it does not apply."""
 
+import attrs
 import numpy as np
 import pytest
 
@@ -44,6 +45,13 @@ def test_the_trend_is_that_of_the_heldout_loss(heldout, rule):
     """It comes first, and only one trend is told."""
     found = rules(history=history(heldout))
     assert [*found] == [rule]
+
+
+def test_few_steps_have_no_trend_however_often_they_are_measured():
+    """A slow machine may measure the held-out loss after every step; the learning rate still rises."""
+    few = attrs.evolve(history(FLAT), heldout={"total": series(FLAT, every=4)})
+    finding = rules(history=few)["too early"]
+    assert finding.because == "There are 80 steps, and a trend takes 100."
 
 
 def test_overfitting_names_the_step_to_stop_at():
