@@ -1,6 +1,7 @@
 """Writing of a folder's recordings to shards: tar files of FLAC pieces."""
 
 import os
+import re
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +23,8 @@ from distill.errors import CorpusError
 
 _REMEDY = "Make room there, or choose another folder for the shards."
 _DIGESTS = 16**32
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""The beginning of a URL as a path, which has no second slash. A drive of Windows has one letter."""
 
 
 def write_shards(
@@ -50,9 +53,15 @@ def write_shards(
 
     Raises:
         CorpusError: WebDataset is not installed; `source` holds no usable audio, or none to train on; or
-            `out` is not empty, is in use by another process, or cannot be written.
+            `out` is a URL, is not empty, is in use by another process, or cannot be written.
     """
     webdataset()  # fails before anything is decoded
+    if _URL.match(str(out)):
+        raise CorpusError(
+            "is a URL, and shards are written to a folder",
+            culprit=str(out),
+            remedy="Give a folder, copy it to the server, and train on its URL.",
+        )
     found = require_audio(source)
     skipped = [*found.skipped]
     limit = round(minutes * 60 * sample_rate)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,6 +299,18 @@ def test_a_folder_that_is_not_empty(tmp_path):
     assert [path.name for path in (tmp_path / "shards").iterdir()] == ["mine.txt"]
 
 
+def test_a_url_is_no_folder(tmp_path, monkeypatch):
+    """The whole message; no folder of that name is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CorpusError) as caught:
+        write_shards(tmp_path, Path("https://host/x"), sample_rate=8000, heldout_fraction=0, minutes=1)
+    assert str(caught.value) == (
+        "https:/host/x: is a URL, and shards are written to a folder\n"
+        "Give a folder, copy it to the server, and train on its URL."
+    )
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     """The whole message."""
     folder = tmp_path / "corpus"
@@ -305,5 +318,5 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "shards").touch()
     assert refusal(folder) == (
         f"{tmp_path / 'shards'}: the shards cannot be written: File exists\n"
-        "Make room there, or choose another folder for the shards."
+        "Remove what is in its place, or give another path."
     )
