@@ -27,7 +27,7 @@ from torch import Tensor
 from distill.audio.corpus import write_demo_corpus
 from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import log_mel, tonal_peaks
-from distill.evaluation.measured import corpus_of
+from distill.evaluation.recordings import corpus_of
 from distill.model.loading import load_model
 from distill.model.sounds import reconstruct
 from distill.storage.checkpoints import load_state

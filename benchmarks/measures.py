@@ -9,7 +9,7 @@ from torch import Tensor
 from distill.audio.corpus.scanning import find_audio
 from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import Evaluation, evaluate, installed_listeners
-from distill.evaluation.measuring import Reconstruct
+from distill.evaluation.contenders import Reconstruct
 
 MEASURES = ("Zimtohrli", "tones", "texture", "abs. level dB", "worst level dB", "mel dB", "LSD dB")
 

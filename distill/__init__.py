@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from distill.plugin.hookspecs import hookimpl as hookimpl
     from distill.plugin.registry import Registry as Registry
     from distill.recipe import Recipe as Recipe
-    from distill.reporting.making import report as report
+    from distill.reporting.report import report as report
     from distill.spectral.representation import MagnitudeIF as MagnitudeIF
     from distill.storage.run import Run as Run
     from distill.training.interruption import Interrupted as Interrupted
@@ -67,7 +67,7 @@ _HOME = {
     "hookimpl": "plugin.hookspecs",
     "load": "inference",
     "repeat_batch": "training.repeating",
-    "report": "reporting.making",
+    "report": "reporting.report",
     "train": "training.train",
 }
 

@@ -22,7 +22,7 @@ def report(run: Path, *, watch: bool) -> None:
     the latents, and the recipe. RUN need not be finished. With --watch, an open page loads itself again,
     until the run ends or Ctrl-C is pressed.
     """
-    from distill.reporting.making import report as write_report
+    from distill.reporting.report import report as write_report
     from distill.storage.ending import ending_of
     from distill.storage.run import Run
 

@@ -4,10 +4,10 @@
 """
 
 from distill.evaluation.baselines import mean_spectrum_baseline, silence
+from distill.evaluation.contenders import Measure, Reconstruct, evaluate, evaluate_all, term_values
 from distill.evaluation.frechet import FrechetDistance, frechet_distance
 from distill.evaluation.hearing import log_mel, mel_distance, texture, tonal_peaks, tones_kept
 from distill.evaluation.listeners import LISTENERS, Listener, Visqol, Zimtohrli, installed_listeners
-from distill.evaluation.measuring import Measure, Reconstruct, evaluate, evaluate_all, term_values
 from distill.evaluation.ratios import level_difference, si_sdr, signal_to_noise
 from distill.evaluation.results import Evaluation, Metrics, Result
 from distill.evaluation.speech import SPEECH, Pesq, Stoi

@@ -7,9 +7,9 @@ from pathlib import Path
 from distill.audio.corpus import NamedArray
 from distill.audio.progress import Progress
 from distill.evaluation import baselines
+from distill.evaluation.contenders import Reconstruct, evaluate_all, term_values
 from distill.evaluation.listeners import LISTENERS, installed_listeners
-from distill.evaluation.measured import open_measured
-from distill.evaluation.measuring import Reconstruct, evaluate_all, term_values
+from distill.evaluation.recordings import open_measured
 from distill.evaluation.speech import speech_listeners
 from distill.evaluation.table import LABELS, Table
 from distill.model import VAE, sounds

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from distill.errors import CorpusError, RunError
-from distill.evaluation.measured import open_measured
+from distill.evaluation.recordings import open_measured
 from distill.model import VAE
 from distill.model.sounds import Encoded, encode
 from distill.spectral.representation import MagnitudeIF

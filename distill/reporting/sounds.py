@@ -16,9 +16,9 @@ from torch import Tensor
 
 from distill.audio.soundfiles import read_audio, resample
 from distill.errors import CorpusError
+from distill.evaluation.contenders import evaluate
 from distill.evaluation.hearing import mel_filterbank
 from distill.evaluation.listeners import Listener, Zimtohrli
-from distill.evaluation.measuring import evaluate
 from distill.evaluation.results import Evaluation, Metrics
 from distill.storage.run import Run
 

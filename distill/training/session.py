@@ -17,7 +17,7 @@ from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
-from distill.reporting.making import report
+from distill.reporting.report import report
 from distill.settings import TrainingSettings
 from distill.storage.checkpoints import save_state, write_text
 from distill.storage.ending import Ending

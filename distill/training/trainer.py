@@ -29,8 +29,8 @@ from distill.training.devices import without_surroundings
 from distill.training.drawing import Drawing
 from distill.training.health import Health
 from distill.training.heldout import HeldoutLosses
+from distill.training.heldout_clips import HeldoutClips
 from distill.training.interruption import Interrupted, Signals, Stopped
-from distill.training.measuring import HeldoutClips
 from distill.training.nonfinite import Before, Buffers, Watch, is_finite
 from distill.training.optimization import Optimization
 from distill.training.record import About, Record

@@ -6,9 +6,9 @@ import click
 
 from distill.cli.losses.check import check
 from distill.cli.losses.new import new
+from distill.cli.losses.printing import names, print_indented, print_json, record
 from distill.cli.losses.profile import profile
 from distill.cli.losses.show import show
-from distill.cli.losses.words import names, print_indented, print_json, record
 from distill.cli.options import json_option, no_plugins_option
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distill.cli import completion
-from distill.cli.losses.words import print_json, record
+from distill.cli.losses.printing import print_json, record
 from distill.cli.options import json_option, no_plugins_option
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distill.cli import completion
+from distill.cli.losses.printing import print_json
 from distill.cli.losses.report import print_record, record_of
 from distill.cli.losses.target import parse_target
-from distill.cli.losses.words import print_json
 from distill.cli.options import json_option, no_plugins_option, set_option
 
 if TYPE_CHECKING:

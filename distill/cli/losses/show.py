@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distill.cli import completion
-from distill.cli.losses.words import names, print_indented, print_json, record
+from distill.cli.losses.printing import names, print_indented, print_json, record
 from distill.cli.options import json_option, no_plugins_option
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 from distill.audio.corpus import write_shards
 from distill.errors import CorpusError, RunError
-from distill.evaluation.measured import corpus_of, open_measured
+from distill.evaluation.recordings import corpus_of, open_measured
 from distill.storage.run import Run
 
 
