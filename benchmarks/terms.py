@@ -102,6 +102,8 @@ def main(
     torch.set_num_threads(1)
     trials = Trials(train, heldout, steps, out, most=max(counts))
     choices = [Choice(*each) for each in product(counts, losses, seeds)]
+    for count in counts:  # before two threads make the same folder
+        trials.corpus(count)
     with ThreadPoolExecutor(jobs) as pool:
         found = dict(zip(choices, pool.map(trials.found, choices), strict=True))
     command = f"python benchmarks/terms.py TRAIN HELDOUT --steps {steps}"
@@ -148,7 +150,7 @@ class Trials:
         return found
 
     def _found(self, choice: Choice) -> dict[str, Any]:
-        run, corpus = self.out / choice.name, self._corpus(choice.files)
+        run, corpus = self.out / choice.name, self.corpus(choice.files)
         shutil.rmtree(run, ignore_errors=True)
         terms = () if choice.loss == "default" else ("--loss", choice.loss)
         told = distill("train", corpus, *terms, "--steps", self.steps, "--seed", choice.seed,
@@ -170,7 +172,7 @@ class Trials:
         shutil.rmtree(run / "checkpoints")
         return result
 
-    def _corpus(self, count: int) -> Path:
+    def corpus(self, count: int) -> Path:
         """Return a folder of `count` recordings, evenly spaced in the sorted list of all."""
         folder = self.out / f"corpus-{count}"
         if not folder.exists():
