@@ -14,7 +14,8 @@ from auraloss.freq import MultiResolutionSTFTLoss
 
 from distill import evaluation
 from distill.audio.corpus import open_corpus, write_shards
-from distill.evaluation import baselines, measured
+from distill.evaluation import baselines
+from distill.evaluation import recordings as measured
 from distill.evaluation.baselines import load_statistics
 from distill.model.loading import load_model
 from distill.model.sounds import reconstruct
