@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from distill.arguments import is_text
 from distill.audio.corpus.decoding import MADE, UnusableError, decode_whole
 from distill.errors import CorpusError, TrainingError
-from distill.storage.checkpoints import write_atomically
+from distill.storage.files import write_atomically
 
 
 @frozen(kw_only=True)

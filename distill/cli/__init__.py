@@ -9,13 +9,13 @@ from distill.cli.evaluate import evaluate
 from distill.cli.generate import generate
 from distill.cli.losses import losses
 from distill.cli.options import no_plugins_option
-from distill.cli.output import checked_output
-from distill.cli.product import write_any_name
 from distill.cli.recipe import recipe
 from distill.cli.reconstruct import reconstruct
 from distill.cli.report import report
 from distill.cli.runs import runs
 from distill.cli.shard import shard
+from distill.cli.stdout import write_any_name
+from distill.cli.streams import checked_output
 from distill.cli.train import train
 from distill.errors import DistillError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from distill.cli.product import foreign_output
+from distill.cli.stdout import foreign_output
 
 if TYPE_CHECKING:
     from distill.plugin.registered import Balancer, Term

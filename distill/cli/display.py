@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
-from distill.cli.output import warn
+from distill.cli.streams import warn
 from distill.errors import printable
 from distill.loss.components import ComponentName
 

@@ -15,7 +15,7 @@ from distill.cli.options import (
     overwrite_option,
     refine_option,
 )
-from distill.cli.product import print_product
+from distill.cli.stdout import print_product
 
 if TYPE_CHECKING:
     from distill.evaluation.table import Table

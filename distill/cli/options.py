@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from distill.cli import completion
-from distill.cli.product import reserve_output
+from distill.cli.stdout import reserve_output
 from distill.settings import MOST_REFINEMENTS
 
 

@@ -3,7 +3,7 @@
 import click
 
 from distill.cli.options import balance_option, loss_option, no_plugins_option, set_option
-from distill.cli.product import print_product, reserve_output
+from distill.cli.stdout import print_product, reserve_output
 
 
 @click.command(short_help="Print a complete recipe as commented TOML.")

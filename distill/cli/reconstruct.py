@@ -61,7 +61,7 @@ def _reconstruct_each(targets: Sequence[tuple[Path, Path]], make: Callable[[Path
         DistillError: the only file, or any of several, is not reconstructed.
     """
     from distill.cli.display import say_written
-    from distill.cli.output import warn
+    from distill.cli.streams import warn
     from distill.errors import CorpusError, InputError, TrainingError
 
     failed = 0

@@ -15,7 +15,7 @@ from distill.cli.options import (
     no_plugins_option,
     set_option,
 )
-from distill.cli.output import lasting_output
+from distill.cli.streams import lasting_output
 from distill.settings import DEFAULT_MINUTES
 
 _INTERRUPTED = 130

@@ -26,8 +26,7 @@ from distill.evaluation.listeners import LISTENERS
 from distill.evaluation.results import Evaluation, Metrics
 from distill.evaluation.speech import SPEECH
 from distill.evaluation.spreadsheet import csv_text
-from distill.storage.checkpoints import write_atomically
-from distill.storage.files import require_writable
+from distill.storage.files import require_writable, write_atomically
 
 LABELS = {
     "model": "model",

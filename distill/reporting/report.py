@@ -7,7 +7,7 @@ from typing import TypeAlias
 from distill.arguments import path_like
 from distill.reporting.facts import gather
 from distill.reporting.page import render
-from distill.storage.checkpoints import write_text
+from distill.storage.files import write_text
 from distill.storage.run import Run
 
 StrPath: TypeAlias = str | os.PathLike[str]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from distill.errors import RunError
 from distill.storage.checksums import CHECKSUM, is_whole, sealed
-from distill.storage.files import PARTIAL, naming, write_whole
+from distill.storage.files import PARTIAL, write_atomically
 from distill.storage.memory import in_words, machine_memory
 
 _STRUCTURE = "distill_state"
@@ -240,26 +240,6 @@ def _structure_of(metadata: Mapping[str, str]) -> Any:  # noqa: ANN401  # any JS
         msg = "the structure of the state is too long"
         raise ValueError(msg)
     return json.loads(text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, atomically.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    write_atomically(path, text.encode())
-
-
-def write_atomically(path: Path, *content: bytes | memoryview) -> None:
-    """Write the parts of a file atomically with `write_whole`. Missing folders are created.
-
-    Raises:
-        RunError: the file cannot be written, for example because the disk is full.
-    """
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, *content)
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401  # any state, any JSON

@@ -101,6 +101,26 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
         file.writelines(content)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file with `write_atomically`.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, *content: bytes | memoryview) -> None:
+    """Write the parts of a file atomically with `write_whole`. Missing folders are created.
+
+    Raises:
+        RunError: the file cannot be written, for example because the disk is full.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, *content)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a temporary file beside `path`, which replaces `path` at the end, as in `write_whole`.

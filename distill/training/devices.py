@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState, PartialState
 from distill.errors import ConfigError
 from distill.settings import TrainingSettings
 
-_SURROUNDINGS = "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_"
+_LAUNCHER_VARIABLES = "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_"
 """The prefixes of environment variables in which Accelerate finds what it is not passed."""
 
 _PROCESSES = (
@@ -56,7 +56,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         importlib.import_module("torch._dynamo")
     else:
         _let_choose_again(on_cpu=on_cpu, precision=precision)
-    with without_surroundings():
+    with without_launcher_environment():
         accelerator = _accelerator(on_cpu=on_cpu, precision=precision)
     if accelerator.num_processes > 1:
         atexit.register(_end_process_group, accelerator.state)
@@ -85,12 +85,12 @@ def _accelerator(*, on_cpu: bool, precision: str) -> Accelerator:
 
 
 @contextmanager
-def without_surroundings() -> Iterator[None]:
+def without_launcher_environment() -> Iterator[None]:
     """Hide the environment variables of Accelerate in the context: the recipe alone decides what is computed.
 
     With ACCELERATE_GRADIENT_ACCUMULATION_STEPS=4, for one, gradients would be a quarter of what they are.
     """
-    hidden = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(_SURROUNDINGS)}
+    hidden = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(_LAUNCHER_VARIABLES)}
     try:
         yield
     finally:

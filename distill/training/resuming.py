@@ -20,7 +20,7 @@ from distill.recipe import Draft, Recipe
 from distill.settings import ARRAYS
 from distill.storage.checkpoints import Checkpoint, Which, load_checkpoint, load_latest, save_checkpoint
 from distill.storage.run import Run
-from distill.training.changing import ACCEPT, options_of, require_recorded_options
+from distill.training.changed_options import ACCEPT, options_of, require_recorded_options
 
 _VERSIONS = "distill", "torch"
 

@@ -19,8 +19,9 @@ from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
 from distill.reporting.report import report
 from distill.settings import TrainingSettings
-from distill.storage.checkpoints import save_state, write_text
+from distill.storage.checkpoints import save_state
 from distill.storage.ending import Ending
+from distill.storage.files import write_text
 from distill.storage.locking import Held
 from distill.storage.run import Run
 from distill.training.batches import begin
@@ -29,8 +30,8 @@ from distill.training.devices import make_accelerator
 from distill.training.finishing import finish
 from distill.training.interruption import Interrupted, Signals, Stopped
 from distill.training.observing import Observer, Outcome, Silent, Summary, TrainingWarning
+from distill.training.partial_run import PartialRun
 from distill.training.pulse import Pulse
-from distill.training.reached import Reached
 from distill.training.record import About, Record
 from distill.training.recorder import Recorder, Reported
 from distill.training.resuming import Resuming, earlier_membership, made_with
@@ -95,25 +96,25 @@ def carry_out(
     main = accelerator.is_main_process
     run = _of_the_main_process(run, accelerator)
     audience = audience if main else Audience()
-    reached = Reached(run=run, recipe=draft.recipe)
+    partial_run = PartialRun(run=run, recipe=draft.recipe)
     try:
         signals.check()
         with Pulse(partial(audience.warn, "progress")) as pulse:
             audience = evolve(audience, moved=pulse.moved)
-            outcome = _carry_out(reached, draft, accelerator, resuming, audience, signals, arrays, lock)
+            outcome = _carry_out(partial_run, draft, accelerator, resuming, audience, signals, arrays, lock)
         if main:
-            _end(reached, outcome.retention, draft.recipe.training, audience)
+            _end(partial_run, outcome.retention, draft.recipe.training, audience)
     except (Interrupted, Stopped):
         signals.note()
         if main:
-            reached.leave_usable(signals.seconds_left)
-            reached.end(Ending(state="interrupted"))
+            partial_run.leave_usable(signals.seconds_left)
+            partial_run.end(Ending(state="interrupted"))
         accelerator.wait_for_everyone()
-        audience.observer.done(reached.outcome(interrupted=True))
-        raise Interrupted(run, reached.step) from None
+        audience.observer.done(partial_run.outcome(interrupted=True))
+        raise Interrupted(run, partial_run.step) from None
     except Exception as error:
         if main:
-            reached.end_with(error)
+            partial_run.end_with(error)
         raise
     if main:
         audience.observer.done(outcome)
@@ -133,7 +134,7 @@ def _none_to_require() -> None:
 
 
 def _carry_out(
-    reached: Reached,
+    partial_run: PartialRun,
     draft: Draft,
     accelerator: Accelerator,
     resuming: Resuming | None,
@@ -142,8 +143,8 @@ def _carry_out(
     arrays: Iterable[NamedArray] | None,
     lock: Held | None,
 ) -> Outcome:
-    """Train and finish; keep in `reached` what a signal would leave."""
-    run, main = reached.run, accelerator.is_main_process
+    """Train and finish; keep in `partial_run` what a signal would leave."""
+    run, main = partial_run.run, accelerator.is_main_process
     for message in draft.warnings:
         audience.warn("recipe", message)
     sizes = Sizes(draft.recipe.model, draft.recipe.representation)
@@ -164,11 +165,11 @@ def _carry_out(
     if resuming:
         corpus, state = resuming.continued(corpus, draft, run, state, partial(audience.warn, "corpus"))
     # A run that was killed before its first checkpoint is resumed at step 0.
-    reached.resumed_at = (state["step"] if state else 0) if resuming else None
-    reached.corpus = corpus
+    partial_run.resumed_at = (state["step"] if state else 0) if resuming else None
+    partial_run.corpus = corpus
     if main:
         _write_what_is_trained(run, draft.recipe, corpus, resuming, state)
-        reached.note_descriptions()
+        partial_run.note_descriptions()
     precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
     audience.observer.summary(
         Summary.of(
@@ -203,14 +204,14 @@ def _carry_out(
         begin(model, representation, corpus.train, settings, begun.codes)
         if main and begun.origin != "none":
             save_state(run.start, model.state_dict())
-    reached.begin(trainer)
+    partial_run.begin(trainer)
     trainer.train(state)
     trainer.health.finished(resumed=state is not None)
     signals.check()
     if not main:
-        return reached.outcome()
+        return partial_run.outcome()
     require_lock()
-    if reached.restore_descriptions():
+    if partial_run.restore_descriptions():
         audience.warn(
             "recipe", f"{run.folder}: files were removed during the training. Its recipe is there again."
         )
@@ -221,20 +222,20 @@ def _carry_out(
         corpus,
         settings,
         audience.encoded,
-        reached.now_usable,
+        partial_run.now_usable,
         partial(audience.warn, "pairs"),
         audience.moved,
     )
     signals.check()
-    return reached.outcome(retention=finished.retention, pairs=finished.pairs)
+    return partial_run.outcome(retention=finished.retention, pairs=finished.pairs)
 
 
 def _end(
-    reached: Reached, retention: Retention | None, settings: TrainingSettings, audience: Audience
+    partial_run: PartialRun, retention: Retention | None, settings: TrainingSettings, audience: Audience
 ) -> None:
     """Write that a run is finished, and its page. All results are there already, and no error hides them."""
-    run = reached.run
-    reached.end(Ending(state="finished", kept=retention.share if retention else None))
+    run = partial_run.run
+    partial_run.end(Ending(state="finished", kept=retention.share if retention else None))
     if not settings.page:
         return
     try:

@@ -28,7 +28,7 @@ from distill.storage.files import file_name
 from distill.storage.memory import naming_shortage
 from distill.storage.reserving import Reserved, reserved, reserved_free
 from distill.storage.run import Run
-from distill.training.changing import require_same_options
+from distill.training.changed_options import require_same_options
 from distill.training.interruption import Signals, Stopped
 from distill.training.memory import keep_freed_memory
 
@@ -146,12 +146,12 @@ def train(
             from distill.training.observing import require_observer  # noqa: PLC0415
             from distill.training.resuming import Resuming  # noqa: PLC0415
             from distill.training.session import Audience, carry_out  # noqa: PLC0415
-            from distill.training.surroundings import own_surroundings  # noqa: PLC0415
+            from distill.training.torch_state import isolated_torch_state  # noqa: PLC0415
 
             audience = Audience(observer=require_observer(observer), on_progress=on_progress)
             resuming = Resuming(checkpoint=which, accept_changes=accept_changes) if resume else None
             keep_freed_memory()
-        with naming_shortage(), own_surroundings():
+        with naming_shortage(), isolated_torch_state():
             return carry_out(
                 draft,
                 run,

@@ -23,10 +23,10 @@ from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import save_best, save_checkpoint, save_state
 from distill.storage.run import Run
+from distill.training.batch_sampler import BatchSampler
 from distill.training.batches import predict
-from distill.training.breaking import break_off, require_finite_weights, skipped_in_words, stop_for
-from distill.training.devices import without_surroundings
-from distill.training.drawing import Drawing
+from distill.training.devices import without_launcher_environment
+from distill.training.failure import break_off, require_finite_weights, skipped_in_words, stop_for
 from distill.training.health import Health
 from distill.training.heldout import HeldoutLosses
 from distill.training.heldout_clips import HeldoutClips
@@ -40,7 +40,7 @@ from distill.views import LossInputs
 T = TypeVar("T")
 
 
-class Trainer(Drawing):
+class Trainer(BatchSampler):
     """Train a VAE on a corpus with a combined loss.
 
     `report` is called with each `Record`, `warn` with each warning. If they raise an exception, a checkpoint
@@ -100,7 +100,7 @@ class Trainer(Drawing):
         """
         if state is not None:
             self._restore(state)
-        with without_surroundings():
+        with without_launcher_environment():
             self.model = self.accelerator.prepare_model(self.vae)
         self._started = time.monotonic() - self.seconds
         saved, interrupted = self.seconds, False

@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 
 from distill.errors import ConfigError
 from distill.settings import TrainingSettings
-from distill.training.devices import make_accelerator, without_surroundings
+from distill.training.devices import make_accelerator, without_launcher_environment
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_environment_changes_no_gradient(monkeypatch):
         monkeypatch.setenv(name, value)
     accelerator = make_accelerator(TrainingSettings(device="cpu", precision="float32"))
     monkeypatch.setenv("ACCELERATE_USE_CPU", "neither true nor false")
-    with without_surroundings():
+    with without_launcher_environment():
         accelerator.prepare_model(torch.nn.Linear(1, 1))
     weight = torch.ones((), requires_grad=True)
     accelerator.backward(3 * weight)

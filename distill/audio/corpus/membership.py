@@ -10,7 +10,7 @@ from attrs import frozen
 from distill.audio.corpus import Corpus, Recording, Stream
 from distill.config import structure
 from distill.errors import ConfigError, RunError
-from distill.storage.checkpoints import write_text
+from distill.storage.files import write_text
 
 
 @frozen

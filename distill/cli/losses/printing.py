@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distill.cli.product import print_product
+from distill.cli.stdout import print_product
 
 if TYPE_CHECKING:
     from distill.plugin.registered import Balancer, Term

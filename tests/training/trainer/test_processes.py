@@ -70,10 +70,10 @@ torch.optim.AdamW = AdamW
 from contextlib import nullcontext
 
 from distill.cli import main
-from distill.training import batches, surroundings
+from distill.training import batches, torch_state
 
 batches._CALIBRATIONS = 2
-surroundings._float32 = nullcontext  # else a run sets the default dtype itself
+torch_state._float32 = nullcontext  # else a run sets the default dtype itself
 main()
 '''
 """Distill in float64."""

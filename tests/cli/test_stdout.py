@@ -1,4 +1,4 @@
-"""Tests of distill.cli.product: any name on any terminal, and nothing but the product for other programs."""
+"""Tests of distill.cli.stdout: any name on any terminal, and nothing but the product for other programs."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from distill.cli import main
 from distill.cli.completion import terms
-from distill.cli.product import write_any_name
+from distill.cli.stdout import write_any_name
 
 LOUD = """
 import os

@@ -12,7 +12,7 @@ _inside: list[torch.dtype] = []
 
 
 @contextmanager
-def own_surroundings() -> Iterator[None]:
+def isolated_torch_state() -> Iterator[None]:
     """Compute in float32, on the CPU by default, with gradients and without autocast, inside the context.
 
     Otherwise `torch.set_default_dtype`, `torch.set_default_device`, `torch.autocast`, `torch.no_grad` and

@@ -19,7 +19,7 @@ from distill.training.batches import clip_samples, draw_clips, draw_noise
 from distill.training.nonfinite import Before
 
 
-class Drawing:
+class BatchSampler:
     """Draws clips and noise for the steps of a run: in each process of a group, its share of them."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Tests of distill.training.reached: what a run that was stopped by a signal holds, in every phase."""
+"""Tests of distill.training.partial_run: what a run that was stopped by a signal holds, in every phase."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Tests of distill.cli.output: standard output on a full disk, through a closed pipe, without a terminal."""
+"""Tests of distill.cli.streams: standard output on a full disk, through a closed pipe, without a terminal."""
 
 import errno
 import io
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from distill.cli import main
-from distill.cli.output import checked_output, lasting_output
+from distill.cli.streams import checked_output, lasting_output
 from distill.training.interruption import Signals, Stopped
 
 

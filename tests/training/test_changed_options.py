@@ -1,4 +1,4 @@
-"""Tests of distill.training.changing: which options of a resumed run may differ from its checkpoint's."""
+"""Tests of distill.training.changed_options: what may differ from the checkpoint when a run is resumed."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from distill.errors import ConfigError
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
 from distill.storage.run import Run
-from distill.training.changing import options_of, require_recorded_options
+from distill.training.changed_options import options_of, require_recorded_options
 
 
 def draft(*options, loss="recon,kl"):

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from distill.cli.output import Output, refusing
+from distill.cli.streams import Output, refusing
 
 _PRODUCT = "distill.product"
 

@@ -9,9 +9,8 @@ from attrs import define, field
 from distill.audio.corpus import Corpus, Stream
 from distill.errors import DistillError, RunError
 from distill.recipe import Recipe
-from distill.storage.checkpoints import write_atomically, write_text
 from distill.storage.ending import Ending
-from distill.storage.files import naming
+from distill.storage.files import naming, write_atomically, write_text
 from distill.storage.run import Run
 from distill.training.finishing import finish_early
 from distill.training.observing import Extent, Outcome
@@ -20,7 +19,7 @@ from distill.training.trainer import Trainer
 
 
 @define(kw_only=True)
-class Reached:
+class PartialRun:
     """The parts of a training run that exist so far: None for those that do not.
 
     `descriptions` are the recipe and the lists of recordings in the run folder, with their content.

@@ -6,7 +6,7 @@ import torch
 
 import distill
 from distill.storage.checkpoints import load_state
-from distill.training.surroundings import own_surroundings
+from distill.training.torch_state import isolated_torch_state
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def test_a_training_run_is_the_same(arrays, tiny_options, tmp_path):
 def test_the_dtype_comes_back_when_the_last_run_ends():
     """Several runs of a process overlap."""
     with default_dtype():
-        first, second = own_surroundings(), own_surroundings()
+        first, second = isolated_torch_state(), isolated_torch_state()
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
