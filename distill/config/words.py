@@ -81,7 +81,7 @@ def _tuple_in_words(arguments: tuple[Any, ...]) -> tuple[str, str]:
     return f"list of {length}{many}", f"lists of {length}{many}"
 
 
-def show(value: object) -> str:
+def show(value: Any) -> str:  # noqa: ANN401 - tomlkit takes any value, and its versions type that differently
     """Return a value as TOML text, for error messages."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{join('', key)} = {show(item)}" for key, item in value.items()) + "}"
