@@ -7,6 +7,7 @@ Run: python benchmarks/memory.py [PART ...], on Linux. The parts are:
     compact      initialize a compact code, before the first step
     encode       encode a minute of stereo, as at the end of a training run
     piece        reconstruct 50 s of stereo with the base model (three pieces)
+    hour         reconstruct 60 minutes of stereo with the base model, from file to file
     reconstruct  reconstruct 2 and 60 minutes of stereo with a tiny model, from file to file
     steps        train a tiny model for 10,000 steps
 
@@ -108,13 +109,13 @@ def encode(folder: Path) -> None:
     encoded(model.vae, model.representation, 0.1 * torch.randn(2, 60 * RATE))
 
 
-def piece(folder: Path) -> None:
-    """Reconstruct 50 seconds of stereo with the base model."""
+def piece(seconds: int, folder: Path) -> None:
+    """Reconstruct stereo with the base model."""
     import distill
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()  # as `distill reconstruct` does
-    write_noise(folder / "a.wav", 50, RATE, 2)
+    write_noise(folder / "a.wav", seconds, RATE, 2)
     distill.load("base").reconstruct_file(folder / "a.wav", folder / "b.wav")
 
 
@@ -174,7 +175,8 @@ def parts(count: int) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     yield "files", f"a corpus of {count:,} files", partial(files, count)
     yield "compact", "the beginning of a compact code", compact
     yield "encode", "encoding of a minute of stereo", encode
-    yield "piece", "reconstruction of 50 s of stereo, base model", piece
+    yield "piece", "reconstruction of 50 s of stereo, base model", partial(piece, 50)
+    yield "hour", "reconstruction of 60 minutes of stereo, base model", partial(piece, 3600)
     for minutes in (2, 60):
         yield (
             "reconstruct",

@@ -1,5 +1,7 @@
 """The command line. Heavy imports are inside the functions, so that `--help` does not import torch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -18,6 +20,7 @@ from distill.cli.stdout import write_any_name
 from distill.cli.streams import checked_output
 from distill.cli.train import train
 from distill.errors import DistillError
+from distill.stopping import INTERRUPTED, Stopping
 
 
 class _Mistake(click.ClickException):
@@ -26,19 +29,40 @@ class _Mistake(click.ClickException):
         self.exit_code = error.exit_status  # type: ignore[misc]  # click's own way to set it
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """End a command that is stopped by a signal with one line and the exit status 130."""
+    with Stopping() as stopping:
+        try:
+            yield
+        except SystemExit:
+            raise
+        except BaseException as error:
+            # After a signal, whatever ends the command is its consequence: a prompt has an error of its own.
+            if stopping.received is None and not isinstance(error, KeyboardInterrupt):
+                raise
+            with suppress(OSError):  # of a terminal that is gone
+                click.echo(stopping.line, err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
 class _Group(click.Group):
-    """A group that prints a `DistillError` as a message. Other errors keep their traceback."""
+    """A group that prints a `DistillError` as a message, and ends by signals. Faults keep their traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as click has it
         write_any_name()
         with checked_output():
             return super().main(*args, **kwargs)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401  # as click has it
+        with _stoppable():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
         from distill.storage.memory import naming_shortage
 
         try:
-            with naming_shortage():
+            with _stoppable(), naming_shortage():
                 return super().invoke(ctx)
         except DistillError as error:
             raise _Mistake(error) from error

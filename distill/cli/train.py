@@ -17,9 +17,7 @@ from distill.cli.options import (
 )
 from distill.cli.streams import lasting_output
 from distill.settings import DEFAULT_MINUTES
-
-_INTERRUPTED = 130
-"""The exit status of a process ended by SIGINT, as in shells, and of one ended by SIGTERM or SIGHUP."""
+from distill.stopping import INTERRUPTED
 
 
 @click.command(short_help="Train a model on a folder of recordings.")
@@ -76,11 +74,11 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
         with lasting_output(), Signals():
             _train(corpus, options)
     except Interrupted:  # reported by the display
-        sys.exit(_INTERRUPTED)
-    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort):  # a prompt turns one into the other
         with suppress(OSError):
             click.echo("Stopped at once. --resume goes on from what is saved.", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 def _train(corpus: str | None, options: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The end of a training run: choose how much of the training to keep, and write the results."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 from attrs import frozen
@@ -24,6 +24,7 @@ from distill.training.retention import Retention, interpolate, retain
 _LATENT_SECONDS = 60
 _FRAMES_AT_A_TIME = 2048
 _PAIR_SECONDS = 10
+_LEAST_SECONDS = 2
 
 
 @frozen(kw_only=True)
@@ -84,32 +85,44 @@ def finish_early(
     corpus: Corpus,
     settings: TrainingSettings,
     seconds_left: Callable[[], float],
+    within_time: Callable[[Callable[[], None]], bool],
 ) -> None:
     """Write the results of a run that was stopped, as far as time allows, from its saved model.
 
-    Latents are written in any case: those of one recording at least. They come before the statistics and the
-    pairs, and half of the time may be spent on the calibration.
+    Latents are written in any case: those of the first seconds of a recording at least. They come before the
+    statistics and the pairs, and half of the time may be spent on the calibration. `within_time` calls a
+    function, cuts it short when the time is over, and returns whether it was completed.
 
     Raises:
         RunError: something cannot be written, or the saved model cannot be read.
+        TrainingError: a result is not finite.
     """
     vae.load_state_dict(load_state(run.model))
     if not run.start.exists():
         half = seconds_left() / 2
-        calibrate(vae, representation, corpus.train, settings, go_on=lambda: seconds_left() > half)
+        within_time(
+            lambda: calibrate(
+                vae, representation, corpus.train, settings, go_on=lambda: seconds_left() > half
+            )
+        )
         save_state(run.model, vae.state_dict())
-    began = seconds_left()
-    longest = _LATENT_SECONDS * corpus.sample_rate
     bank: dict[str, Encoded] = {}
-    for recording in corpus.train.recordings:
-        if bank and seconds_left() <= 0:
-            break
-        bank[recording.name] = encode(vae, representation, corpus.train.read(recording, stop=longest))
+
+    def encode_first(seconds: int, recordings: Sequence[Recording]) -> None:
+        for recording in recordings:
+            waveform = corpus.train.read(recording, stop=seconds * corpus.sample_rate)
+            bank[recording.name] = encode(vae, representation, waveform)
+
+    recordings = corpus.train.recordings
+    encode_first(_LEAST_SECONDS, recordings[:1])
+    within_time(lambda: encode_first(_LATENT_SECONDS, recordings))
     save_latents(run, bank)
-    # Statistics cannot be stopped halfway; they take less time than the latents.
-    if seconds_left() > began / 2:
+
+    def complete() -> None:
         save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
-    _write_pairs(run, vae, representation, corpus, settings.pairs, go_on=lambda: seconds_left() > began / 2)
+        _write_pairs(run, vae, representation, corpus, settings.pairs)
+
+    within_time(complete)
 
 
 def _encode(
@@ -157,7 +170,6 @@ def _write_pairs(
     representation: MagnitudeIF,
     corpus: Corpus,
     count: int,
-    go_on: Callable[[], bool] = lambda: True,
     warn: Callable[[str], None] = lambda _: None,
 ) -> tuple[tuple[Path, Path], ...]:
     """Write originals and reconstructions of held-out recordings or, if none are, of training recordings.
@@ -168,8 +180,6 @@ def _write_pairs(
     pairs = []
     # Numbers keep names unique: recordings in two folders may share a name.
     for number, recording in enumerate(split.recordings[:count], 1):
-        if not go_on():
-            break
         original = split.read(recording, stop=_PAIR_SECONDS * corpus.sample_rate)
         stem = f"{number}-{PurePath(recording.name).stem}"
         # Cut alike, so that one name follows from the other.

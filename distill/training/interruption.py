@@ -1,9 +1,10 @@
 """Stopping a training run by SIGINT (Ctrl-C), SIGTERM or SIGHUP without losing a step."""
 
+import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ _ONE_SIGNAL_SECONDS = 1.0
 _SECONDS_FOR_A_STEP = 4.0
 """So long after a signal, the step under way is cut short, if that is possible."""
 
-_SECONDS_TO_FINISH = 7.0
+_SECONDS_TO_FINISH = 6.0
 """So long after a signal, results are still computed. To write them and to end takes the rest of 10 s."""
 
 _HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # None on Windows
@@ -103,6 +104,25 @@ class Signals:
         finally:
             self._cuttable = False
 
+    def within_time(self, compute: Callable[[], None]) -> bool:
+        """Call a function in the time that is left after a signal, and return whether it was completed.
+
+        It is cut short between two instructions of Python, or not called at all if no time is left.
+        """
+        left = self.seconds_left()
+        if left <= 0:
+            return False
+        timer = self._remind_after(left) if math.isfinite(left) else None
+        try:
+            with self.cuttable():
+                compute()
+        except Stopped:
+            return False
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return True
+
     def _receive(self, number: int, _: FrameType | None) -> None:
         if self._late:
             self._late = False
@@ -118,15 +138,19 @@ class Signals:
         self._first = now
         if self._raising:
             raise Stopped
-        timer = threading.Timer(_SECONDS_FOR_A_STEP, self._remind, [number])
+        self._remind_after(_SECONDS_FOR_A_STEP)
+
+    def _remind_after(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._remind)
         timer.daemon = True
         timer.start()
+        return timer
 
-    def _remind(self, number: int) -> None:
+    def _remind(self) -> None:
         """Have the main thread receive a signal again, unless the context has ended."""
         if self._before:
             self._late = True
-            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            signal.pthread_kill(threading.main_thread().ident or 0, next(iter(self._before)))
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

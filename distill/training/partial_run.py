@@ -1,6 +1,5 @@
 """What a training run has reached, and what is left of it when a signal stops it."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from distill.storage.ending import Ending
 from distill.storage.files import naming, write_atomically, write_text
 from distill.storage.run import Run
 from distill.training.finishing import finish_early
+from distill.training.interruption import Signals
 from distill.training.observing import Extent, Outcome
 from distill.training.retention import Retention
 from distill.training.trainer import Trainer
@@ -114,7 +114,7 @@ class PartialRun:
         with suppress(RunError):
             self.end(Ending(state="interrupted") if stopped else Ending(state="failed", message=message))
 
-    def leave_usable(self, seconds_left: Callable[[], float]) -> None:
+    def leave_usable(self, signals: Signals) -> None:
         """Write what makes a stopped run one that can be resumed and, after the first step, used.
 
         Raises:
@@ -131,5 +131,6 @@ class PartialRun:
             self.trainer.representation,
             self.corpus,
             self.trainer.settings,
-            seconds_left,
+            signals.seconds_left,
+            signals.within_time,
         )

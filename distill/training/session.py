@@ -107,7 +107,7 @@ def carry_out(
     except (Interrupted, Stopped):
         signals.note()
         if main:
-            partial_run.leave_usable(signals.seconds_left)
+            partial_run.leave_usable(signals)
             partial_run.end(Ending(state="interrupted"))
         accelerator.wait_for_everyone()
         audience.observer.done(partial_run.outcome(interrupted=True))

@@ -127,8 +127,10 @@ def train(
         recipe = given.recipe
     with Signals() as signals, _reserved(out, given, resume=resume) as place:
         run = place.run
-        # An import that a signal breaks off may leave a module that cannot be imported again.
-        with suppress(Stopped), signals.noting():
+        prepared = False
+        # An import that a signal breaks off may leave a module that cannot be imported again. A file that is
+        # read may be a pipe that nobody writes to.
+        with suppress(Stopped), signals.noting(), signals.cuttable():
             draft = _draft(
                 run,
                 given,
@@ -151,6 +153,9 @@ def train(
             audience = Audience(observer=require_observer(observer), on_progress=on_progress)
             resuming = Resuming(checkpoint=which, accept_changes=accept_changes) if resume else None
             keep_freed_memory()
+            prepared = True
+        if not prepared:
+            raise Stopped
         with naming_shortage(), isolated_torch_state():
             return carry_out(
                 draft,

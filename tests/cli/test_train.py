@@ -1,7 +1,10 @@
 """Tests of `distill train`: what it reads, what it refuses, and which run it goes on with."""
 
 import json
+import os
 import shutil
+import signal
+import threading
 import tomllib
 
 import numpy as np
@@ -163,6 +166,18 @@ def test_a_run_folder_that_is_wrong(distill, recordings, here, words, message):
     assert (result.status, result.out) == (2, "")
     assert result.err == f"Error: {message}"
     assert tree(here) == before
+
+
+def test_a_recipe_that_nobody_writes_can_be_stopped(distill, recordings, here, monkeypatch):
+    """A pipe is waited for, as after `--config <(distill recipe)`, and a signal ends that, with no folder."""
+    monkeypatch.setattr("distill.training.interruption._SECONDS_FOR_A_STEP", 0.1)
+    os.mkfifo(here / "pipe.toml")
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    timer.start()
+    result = distill("train", recordings, "--config", "pipe.toml", "--out", "run")
+    assert (result.status, result.out) == (130, "")
+    assert result.err == "Stopped at once. --resume goes on from what is saved.\n"
+    assert not (here / "run").exists()
 
 
 def test_resume_needs_a_run(distill):

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,7 +102,21 @@ def test_time_is_counted_from_the_first_signal(monkeypatch):
     signals.note()
     now += 3
     signals.note()
-    assert signals.seconds_left() == 4
+    assert signals.seconds_left() == 3
+
+
+def test_what_takes_too_long_after_a_signal_is_cut_short(monkeypatch):
+    """A long computation holds up no end; a short one is completed, and one that is too late not begun."""
+    with handled(signal.SIGTERM, signal.SIG_DFL), Signals() as signals:
+        assert signals.within_time(lambda: None)
+        with pytest.raises(Stopped):
+            send(signal.SIGTERM)
+        monkeypatch.setattr("distill.training.interruption._SECONDS_TO_FINISH", 0.2)
+        assert signals.within_time(lambda: None)
+        began = time.monotonic()
+        assert not signals.within_time(lambda: time.sleep(60))
+        assert time.monotonic() - began < 10
+        assert not signals.within_time(lambda: pytest.fail("begun"))
 
 
 def test_another_thread_handles_nothing():

@@ -1,0 +1,129 @@
+"""Stopping a command by SIGINT (Ctrl-C), SIGTERM or SIGHUP: one line, and the exit status 130.
+
+A training run handles its signals itself, see `distill.training.interruption`. Imports only the standard
+library, since signals may arrive while the rest is imported.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn, Self
+
+INTERRUPTED = 130
+"""The exit status of a process ended by SIGINT, as in shells, and of one ended by SIGTERM or SIGHUP."""
+
+_ONE_SIGNAL_SECONDS = 1.0
+_SECONDS_TO_END = 8.0
+"""So long after a signal, a command may remove what it has not finished. Then the process ends at once."""
+
+_SECONDS_TO_IMPORT = 2.0
+"""So long after a signal, an import may go on. What is imported writes no files."""
+
+_SECONDS_TO_LOOK = 0.05
+_IMPORT = "<frozen importlib._bootstrap>"
+
+_STOPPING = tuple(
+    number
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if (number := getattr(signal, name, None)) is not None  # Windows has no SIGHUP
+)
+
+
+def end_at_once() -> None:
+    """Let the signals end this process at once with one line, while it has no unfinished files.
+
+    An exception would end in a traceback, or be lost in a destructor, while modules are imported. Signals
+    that the process ignores, as SIGHUP under nohup, stay ignored.
+    """
+    for number in _STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: _exit(f"Stopped by {_name(number)}."))
+
+
+class Stopping:
+    """The receipt of the signals while a command is carried out, as a context manager.
+
+    The first signal raises a `KeyboardInterrupt`, so that unfinished files are removed on its way; during an
+    import, it is raised after it, if that takes no more than two seconds. Signals within one second count as
+    one. A later one, or eight seconds without an end, end the process at once. Outside the main thread, this
+    context does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._first, self._reminded = 0.0, False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _STOPPING:
+                handler = signal.getsignal(number)
+                # A handler that was not installed from Python is None and could not be restored.
+                if handler is not None and handler is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    @property
+    def line(self) -> str:
+        """What is said about a command that was stopped."""
+        return f"Stopped by {_name(self.received or signal.SIGINT)}. No file is left unfinished."
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received, self._first = number, time.monotonic()
+            _later(_SECONDS_TO_END, self._give_up)
+        elif not self._reminded:
+            if time.monotonic() - self._first > _ONE_SIGNAL_SECONDS:
+                self._give_up()
+            return
+        self._reminded = False
+        if not _imports(frame):
+            raise KeyboardInterrupt
+        if time.monotonic() - self._first > _SECONDS_TO_IMPORT:
+            _exit(self.line)
+        _later(_SECONDS_TO_LOOK, self._remind)
+
+    def _remind(self) -> None:
+        """Have the main thread receive a signal again, unless the context has ended."""
+        if self._before:
+            self._reminded = True
+            signal.pthread_kill(threading.main_thread().ident or 0, self.received or signal.SIGINT)
+
+    def _give_up(self) -> None:
+        if self._before:
+            _exit(
+                f"Stopped by {_name(self.received or signal.SIGINT)} at once. Unfinished files may be left."
+            )
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Return whether a frame is part of an import, which may not be broken off halfway."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _later(seconds: float, function: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
+
+
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def _exit(line: str) -> NoReturn:
+    with suppress(OSError):  # of a terminal that is gone
+        os.write(2, f"{line}\n".encode())
+    os._exit(INTERRUPTED)

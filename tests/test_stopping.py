@@ -1,0 +1,136 @@
+"""Tests of distill.stopping: what ends a command by a signal, from the first import on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from distill.cli import main
+from distill.storage.files import replacing
+
+STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+HANGING = """
+import time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("raised", flush=True)
+    time.sleep(60)
+"""
+HANGING_WITHIN = HANGING.replace("\n", "\n    ")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start code in a process of its own, and wait for what it prints first."""
+    started = []
+
+    def start(code):
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"import signal\nsignal.signal(2, signal.default_int_handler)\n{code}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([*filter(None, sys.path), str(tmp_path)])},
+        )
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def end(process):
+    """Return what a process printed besides, and its status."""
+    out, errors = process.communicate(timeout=20)
+    return out, errors, process.returncode
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_while_modules_are_imported_ends_with_one_line(start, number):
+    """No traceback, which an exception in an import would end in."""
+    process = start(f"from distill.stopping import end_at_once\nend_at_once(){HANGING}")
+    process.send_signal(number)
+    assert end(process) == ("", f"Stopped by {STOPPING[number]}.\n", 130)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_command_that_is_stopped_says_so(monkeypatch, tmp_path, number):
+    """With status 130, and without the file that it was writing; handlers are put back."""
+
+    @click.command()
+    def stopped():
+        with replacing(tmp_path / "file") as file:
+            file.write(b"half")
+            assert len([*tmp_path.iterdir()]) == 1
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setitem(main.commands, "recipe", stopped)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = CliRunner().invoke(main, ["recipe"])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == f"Stopped by {STOPPING[number]}. No file is left unfinished.\n"
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_prompt_that_is_stopped_says_so(monkeypatch):
+    """It turns the interruption into an error of its own, which click ends with status 1."""
+
+    @click.command()
+    def asking():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+    monkeypatch.setitem(main.commands, "recipe", asking)
+    result = CliRunner().invoke(main, ["recipe"])
+    assert (result.exit_code, result.stderr) == (130, "Stopped by SIGTERM. No file is left unfinished.\n")
+
+
+def test_a_second_signal_ends_at_once(start):
+    """Unless it comes within a second: a launcher and its cluster may both forward the same one."""
+    process = start(f"from distill.stopping import Stopping\nwith Stopping():{HANGING_WITHIN}")
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "raised\n"
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    assert end(process) == ("", "Stopped by SIGTERM at once. Unfinished files may be left.\n", 130)
+
+
+def test_a_command_that_does_not_end_is_ended(start):
+    """A library that swallows the exception, or a thread that is waited for, holds it up for seconds only."""
+    code = f"stopping._SECONDS_TO_END = 0.1\nwith stopping.Stopping():{HANGING_WITHIN}"
+    process = start(f"from distill import stopping\n{code}")
+    process.send_signal(signal.SIGTERM)
+    assert end(process) == ("raised\n", "Stopped by SIGTERM at once. Unfinished files may be left.\n", 130)
+
+
+def test_an_import_is_not_broken_off(start, tmp_path):
+    """What is half imported may raise anything; the interruption waits for its end, but not for ever."""
+    slow = "import time\nprint('ready', flush=True)\ntime.sleep(0.3)\nprint('imported', flush=True)"
+    (tmp_path / "slow.py").write_text(slow)
+    code = "from distill import stopping\nstopping._SECONDS_TO_IMPORT = {}\n"
+    code += "with stopping.Stopping():\n    import slow"
+    process = start(f"{code.format(60)}\n    slow.time.sleep(60)")
+    process.send_signal(signal.SIGINT)
+    out, errors, _ = end(process)
+    assert (out, errors.splitlines()[-1]) == ("imported\n", "KeyboardInterrupt")
+    process = start(code.format(0.1))
+    process.send_signal(signal.SIGINT)
+    assert end(process) == ("", "Stopped by Ctrl-C. No file is left unfinished.\n", 130)
