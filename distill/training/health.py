@@ -78,8 +78,9 @@ class Health:
         """
         outputs = tuple(each for each in inputs.prediction.sources if each.requires_grad)
         latents = tuple(each for each in (inputs.posterior.mu, inputs.posterior.logvar) if each.requires_grad)
-        weights = self.loss.weights_at(1.0)
+        weights, device = self.loss.weights_at(1.0), inputs.device
         joint: list[Tensor] | None = None
+        self._joint = torch.zeros(2, device=device)
         for name, weight in weights.items():
             value = components.get(name)
             if value is None or not value.requires_grad or not (outputs or latents):
@@ -89,13 +90,13 @@ class Health:
             )
             here = [weight * each.detach() for each in found]
             at_output, at_posterior = here[: len(outputs)], here[len(outputs) :]
-            self._norms[name] = torch.stack([_size(at_output), _size(at_posterior)])
+            self._norms[name] = torch.stack([_size(at_output, device), _size(at_posterior, device)])
             joint = at_output if joint is None else [a + b for a, b in zip(joint, at_output, strict=True)]
         if joint and latents:
             carried = torch.autograd.grad(
                 outputs, latents, joint, retain_graph=True, allow_unused=True, materialize_grads=True
             )
-            self._joint = torch.stack([_size(joint), _size(carried)])
+            self._joint = torch.stack([_size(joint, device), _size(carried, device)])
 
     def recorded(self, components: Mapping[str, float], progress: float) -> None:
         """Look at what was measured since the last record. The components are means over its steps."""
@@ -211,9 +212,9 @@ class Health:
             self._warn(sign, message)
 
 
-def _size(gradients: Sequence[Tensor]) -> Tensor:
+def _size(gradients: Sequence[Tensor], device: torch.device) -> Tensor:
     """Return the norm of gradients `[B, ...]` in each example, averaged over the examples."""
     if not gradients:
-        return torch.zeros(())
+        return torch.zeros((), device=device)
     squares = [each.float().flatten(1).square().sum(dim=1) for each in gradients]
     return torch.stack(squares).sum(dim=0).sqrt().mean()
