@@ -98,6 +98,14 @@ def installed_listeners() -> dict[str, Listener]:
     return listeners
 
 
+def quick_listeners() -> dict[str, Listener]:
+    """Return Zimtohrli, if it is installed. ViSQOL takes longer than a sound lasts, and long to import."""
+    try:
+        return {"zimtohrli": Zimtohrli()}
+    except ImportError:
+        return {}
+
+
 def _at_48_khz(signal: Tensor, sample_rate: int) -> NDArray[np.float32]:
     """Resample a signal `[N]` to 48 kHz and pad it to at least one second."""
     samples: NDArray[np.float32] = resample(signal[None], sample_rate, _RATE)[0].numpy()

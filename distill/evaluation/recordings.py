@@ -1,6 +1,7 @@
 """The recordings on which a model is evaluated, and whether the model was trained on them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from attrs import field, frozen
@@ -46,8 +47,14 @@ class Measured:
 
     def recordings(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the name and the waveform `[C, N]` of each recording, cut to the first minute."""
+        for recording, read in self.entries():
+            yield recording.name, read()
+
+    def entries(self) -> Iterator[tuple[Recording, Callable[[], Tensor]]]:
+        """Yield each recording and a function that reads its waveform `[C, N]`, cut to the first minute."""
         for split, recording in self.sources:
-            yield recording.name, split.read(recording, stop=_LONGEST_SECONDS * split.sample_rate)
+            stop = _LONGEST_SECONDS * split.sample_rate
+            yield recording, partial(split.read, recording, stop=stop)
 
 
 def open_measured(
@@ -77,7 +84,7 @@ def open_measured(
     # Another corpus than that of the run has a full scale of its own.
     full_scale = 1.0
     if run is not None and (corpus is None or heldout):
-        full_scale = _corpus_settings(run).full_scale
+        full_scale = corpus_settings(run).full_scale
     opened = _open_whole(location, sample_rate, cache, full_scale, on_progress)
     recordings, absent = opened.train.recordings, 0
     if heldout and membership is not None:
@@ -154,10 +161,16 @@ def corpus_of(run: Run) -> str | None:
         RunError: the folder is not a run.
         ConfigError: the run's recipe is not valid.
     """
-    return _corpus_settings(run).path
+    return corpus_settings(run).path
 
 
-def _corpus_settings(run: Run) -> CorpusSettings:
+def corpus_settings(run: Run) -> CorpusSettings:
+    """Return the options of a run's corpus.
+
+    Raises:
+        RunError: the folder is not a run.
+        ConfigError: the run's recipe is not valid.
+    """
     return structure(run.read_recipe().get("corpus", {}), CorpusSettings, at="corpus")
 
 

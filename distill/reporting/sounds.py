@@ -18,7 +18,7 @@ from distill.audio.soundfiles import read_audio, resample
 from distill.errors import CorpusError
 from distill.evaluation.contenders import evaluate
 from distill.evaluation.hearing import mel_filterbank
-from distill.evaluation.listeners import Listener, Zimtohrli
+from distill.evaluation.listeners import quick_listeners
 from distill.evaluation.results import Evaluation, Metrics
 from distill.storage.run import Run
 
@@ -92,7 +92,7 @@ def read_sounds(run: Run) -> Sounds:
             waveforms[stem] = _read(path, path.with_name(f"{stem}{_RECONSTRUCTION}"))
         except CorpusError as error:
             unreadable.append(f"{Path(error.culprit).name}: {error.problem}")
-    listeners = _listeners()
+    listeners = quick_listeners()
     results = [
         result
         for stem, (original, made, rate) in waveforms.items()
@@ -115,14 +115,6 @@ def read_sounds(run: Run) -> Sounds:
         files=len(originals),
         unreadable=tuple(unreadable),
     )
-
-
-def _listeners() -> dict[str, Listener]:
-    """Return Zimtohrli, if it is installed. ViSQOL takes longer than a sound lasts, and long to import."""
-    try:
-        return {"zimtohrli": Zimtohrli()}
-    except ImportError:
-        return {}
 
 
 def title_of(stem: str) -> str:

@@ -92,6 +92,11 @@ class Run:
         return self.folder / "outcome.json"
 
     @property
+    def measures(self) -> Path:
+        """The measures of recordings that `distill compare` keeps, `measures.json`."""
+        return self.folder / "measures.json"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's event files."""
         return self.folder / "tensorboard"

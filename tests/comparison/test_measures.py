@@ -1,0 +1,108 @@
+"""Tests of the measures of a run's recordings, and of the file in which the run keeps them."""
+
+import json
+import math
+import shutil
+import tomllib
+
+import pytest
+
+from distill.comparison import measures
+from distill.comparison.measures import heldout_measures
+from distill.errors import CorpusError, RunError
+from distill.inference import load
+from distill.storage.run import Run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Return a copy of the trained run."""
+    copy = Run(tmp_path / "run")
+    shutil.copytree(trained.folder, copy.folder)
+    return copy
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Return the names of the recordings that are measured from now on."""
+    names = []
+
+    def evaluate(reconstruct, recordings, **options):
+        recordings = list(recordings)
+        names.extend(name for name, _ in recordings)
+        return original(reconstruct, recordings, **options)
+
+    original = measures.evaluate
+    monkeypatch.setattr(measures, "evaluate", evaluate)
+    return names
+
+
+def test_measures_are_those_of_an_evaluation(run):
+    """File by file, of what the run held out."""
+    (found,) = heldout_measures(run.folder).files
+    (row,) = load(run).evaluate(heldout=True, visqol=False).rows
+    assert (found.name, found.trained_on, found.left_out) == (row.name, False, "")
+    assert found.metrics == row.metrics
+
+
+def test_measuring_twice_measures_once(run, measured):
+    """The second time, the corpus is not even opened."""
+    first = heldout_measures(run)
+    assert len(measured) == 1
+    recipe = tomllib.loads(run.recipe.read_text())
+    gone = run.recipe.read_text().replace(recipe["corpus"]["path"], str(run.folder / "gone"))
+    run.recipe.write_text(gone)
+    assert heldout_measures(run) == first
+    assert len(measured) == 1
+
+
+def test_other_recordings_are_measured_as_well(run, recordings, measured):
+    """Of a folder, whether trained on or not; what was measured already is not measured again."""
+    heldout_measures(run)
+    found = heldout_measures(run, recordings)
+    assert sorted(each.trained_on for each in found.files) == [False, True, True, True, True]
+    assert sorted(measured) == sorted(each.name for each in found.files)
+    assert set(found.values("mel")) == {each.digest for each in found.files}
+    assert all(map(math.isnan, found.values("pesq").values()))
+
+
+def test_what_is_kept_is_measured_again_where_it_is_damaged_or_old(run, measured):
+    """Cut short, of another form, or of another model than the run has now."""
+    heldout_measures(run)
+    whole = run.measures.read_text()
+    for damaged in (
+        whole[:-9],
+        "[" * 100_000,
+        whole.replace('"mel": ', '"mel": NaN, "unknown": '),
+        json.dumps(json.loads(whole) | {"recordings": []}),
+    ):
+        measured.clear()
+        run.measures.write_text(damaged)
+        heldout_measures(run)
+        assert len(measured) == 1
+        assert run.measures.read_text() == whole
+    run.model.unlink()  # the model is now that of the newest checkpoint
+    heldout_measures(run)
+    assert len(measured) == 2
+
+
+def test_progress_is_told(run):
+    """Of decoding, then of measuring."""
+    told = []
+    heldout_measures(run, on_progress=told.append)
+    assert [each.stage for each in told][-1] == "measuring"
+    assert (told[-1].done, told[-1].total) == (1, 1)
+
+
+def test_a_run_that_held_out_nothing_is_one_message(run):
+    """As is one without a model, and a corpus that is not there."""
+    split = json.loads(run.split.read_text())
+    run.split.write_text(json.dumps(split | {"heldout": []}))
+    with pytest.raises(RunError, match="the run held out no recordings"):
+        heldout_measures(run)
+    with pytest.raises(CorpusError, match="gone"):
+        heldout_measures(run, run.folder / "gone")
+    shutil.rmtree(run.checkpoints)
+    run.model.unlink()
+    with pytest.raises(RunError, match="holds no trained model yet"):
+        heldout_measures(run)
