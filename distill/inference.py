@@ -4,7 +4,7 @@ Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent fra
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -27,13 +27,14 @@ from distill.audio.soundfiles import Written, resample
 from distill.audio.streaming import open_audio, resampled, write_blocks
 from distill.base import load_base
 from distill.config import structure, unstructure
+from distill.controls.generating import SoundGenerator
 from distill.errors import InputError, RunError, ShapeError, TermError
 from distill.model import VAE, sounds
-from distill.model.arguments import device_like, latents_like, seconds_like, temperature_like, waveform_like
+from distill.model.arguments import device_like, latents_like, waveform_like
 from distill.model.building import make_model, make_representation
 from distill.model.loading import load_latents, load_model
 from distill.model.sounds import Encoded
-from distill.settings import MOST_REFINEMENTS, MOST_SEED, MOST_SOUNDS
+from distill.settings import MOST_REFINEMENTS
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import Which
 from distill.storage.files import require_writable
@@ -89,7 +90,7 @@ def load(
     return Model(vae, representation, recipe=folder.read_recipe(), run=folder, checkpoint=which).to(device)
 
 
-class Model:
+class Model(SoundGenerator):
     """A trained model that encodes, decodes, reconstructs, generates and evaluates.
 
     `vae` and `representation` are torch modules: `representation` maps waveforms `[B, N]` to spectrograms
@@ -157,8 +158,11 @@ class Model:
             return structure(move_renamed(self._tree), Recipe)
         return attrs.evolve(recipe, provenance=recipe.provenance | recorded)
 
+    def _axes_run(self) -> Run | None:
+        return self.run if self._checkpoint is None else None
+
     @cached_property
-    def latents(self) -> dict[str, Encoded]:
+    def latents(self) -> dict[str, Encoded]:  # type: ignore[override]  # computed at first use
         """The latents of the training recordings, by name. `generate` mixes these.
 
         Each entry has `latents` `[C, D, T']` and the `coherence` of its channels; `decode` accepts it. Those
@@ -281,48 +285,6 @@ class Model:
         made = sounds.reconstruct_blocks(self.vae, self.representation, waveform, refinements=refinements)
         output = resampled(made, self.sample_rate, file.sample_rate, file.samples)
         return write_blocks(place, output, file.sample_rate, file.channels)
-
-    def generate(
-        self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, seconds: float | None = None
-    ) -> list[Tensor]:
-        """Generate new sounds as a list of waveforms `[C, N]` at the model's sample rate.
-
-        Each sound combines the low bands of one training recording with the high bands of another. It is
-        stereo if either of them is. The first sounds do not depend on `count`. A peak may exceed 1.
-
-        Args:
-            count: the number of sounds.
-            seed: the random seed.
-            temperature: the scale of the random deviation from the recordings; 0 only mixes them.
-            seconds: the length of each sound. Default: the mean length of the two recordings.
-
-        Raises:
-            InputError: an argument is out of bounds.
-            RunError: the training run is not finished, or this is the base model.
-        """
-        return list(self.iter_generate(count, seed=seed, temperature=temperature, seconds=seconds))
-
-    def iter_generate(
-        self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, seconds: float | None = None
-    ) -> Iterator[Tensor]:
-        """Return an iterator over the sounds that `generate` returns. Arguments are checked at once."""
-        count = whole_number(count, culprit="count", least=1, below=MOST_SOUNDS + 1)
-        seed = whole_number(seed, culprit="seed", least=0, below=MOST_SEED + 1)
-        temperature = temperature_like(temperature)
-        seconds = None if seconds is None else seconds_like(seconds)
-        bank = [*self.latents.values()]
-        generator = torch.Generator().manual_seed(seed)
-        return (
-            sounds.generate(
-                self.vae,
-                self.representation,
-                bank,
-                generator=generator,
-                temperature=temperature,
-                seconds=seconds,
-            )
-            for _ in range(count)
-        )
 
     def evaluate(
         self,

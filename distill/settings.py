@@ -19,6 +19,7 @@ ARRAYS = "<arrays>"
 """The path of a corpus that was passed as arrays in Python."""
 
 MOST_SOUNDS = 100_000
+MOST_STEPS_BETWEEN = 1000
 MOST_TEMPERATURE = 100.0
 MOST_REFINEMENTS = 100_000
 MOST_SEED = 2**63 - 1

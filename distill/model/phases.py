@@ -24,16 +24,20 @@ _CERTAIN, _UNCERTAIN = 0.3, (0.55, 0.75)
 a tone of uncertain position, beside which added noise would be audible. `docs/sound.md` has the measurements.
 """
 
+_MOST_ROWS = 2**16
+"""Seeds of the noise are so far apart that no two rows are drawn with the same."""
+
 _SILENCE = 1e-16
 """The energy below which a sound counts as silent: one bin of amplitude 1e-8."""
 
 
-def draw_noise(representation: MagnitudeIF, rows: int, samples: int) -> Tensor:
+def draw_noise(representation: MagnitudeIF, rows: int, samples: int, seed: int = 0) -> Tensor:
     """Return uncorrelated Gaussian white noise `[rows, samples]` of unit power in each bin.
 
-    Each row depends only on its index and length.
+    Each row depends only on its index, its length and `seed`.
     """
-    drawn = [torch.randn(samples, generator=torch.Generator().manual_seed(row)) for row in range(rows)]
+    seeds = [(seed * _MOST_ROWS + row) % 2**63 for row in range(rows)]
+    drawn = [torch.randn(samples, generator=torch.Generator().manual_seed(each)) for each in seeds]
     # The amplitude of a bin is 4 / n_fft times that of the Fourier transform. The power of the latter is
     # the sum of the squared Hann window, 3 / 8 n_fft.
     return math.sqrt(representation.n_fft / 6) * torch.stack(drawn)

@@ -113,9 +113,11 @@ def _reconstruct_piece(vae: VAE, representation: MagnitudeIF, waveform: Tensor, 
     return _sound(vae, representation, latents, noise, samples, lambda _: wide @ wide.T)
 
 
-def _noise(representation: MagnitudeIF, coherence: Tensor, samples: int, device: torch.device) -> Tensor:
+def _noise(
+    representation: MagnitudeIF, coherence: Tensor, samples: int, device: torch.device, seed: int = 0
+) -> Tensor:
     """Return the spectrogram `[C, 2, F, T]` of white noise with the coherence `[C, C, F]`."""
-    drawn = draw_noise(representation, len(coherence), samples)
+    drawn = draw_noise(representation, len(coherence), samples, seed)
     return representation(coherent(drawn, coherence, representation.n_fft).to(device))
 
 
@@ -126,6 +128,7 @@ def _sound(
     noise: Tensor,
     samples: int,
     covariance_of: Callable[[Tensor], Tensor],
+    adjust: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Decode latents `[C, D, T']` into a waveform `[C, N]` with a given correlation of channels.
 
@@ -140,17 +143,21 @@ def _sound(
         noise: the spectrogram `[C, 2, F, T]` that provides the initial phases.
         samples: N.
         covariance_of: maps the power of the channels `[C, F]` to the covariance `[C, C]` they shall have.
+        adjust: changes the log-magnitudes `[C, F, T]` before phases are reconstructed.
     """
-    if len(latents) == 1:
+    if len(latents) == 1 and adjust is None:
         return vae.sound(latents, representation, samples, noise=noise).cpu()
-    log_magnitude = _by_rows(vae.log_magnitude, latents, noise)
-    power = representation.amplitude(log_magnitude).square().sum(dim=-1)
+    decoded = _by_rows(vae.log_magnitude, latents, noise)
+    decoded = decoded if adjust is None else adjust(decoded)
+    if len(latents) == 1:
+        return with_phases(decoded, noise, representation, samples, vae.iterations).cpu()
+    power = representation.amplitude(decoded).square().sum(dim=-1)
     covariance = covariance_of(power.cpu())
     for turn in range(_ROUNDS):
         iterations = vae.iterations * (turn + 1) // _ROUNDS - vae.iterations * turn // _ROUNDS
         made = _by_rows(
             partial(with_phases, representation=representation, samples=samples, iterations=iterations),
-            log_magnitude,
+            decoded,
             noise,
         )
         made = with_correlation(made.cpu(), covariance)
@@ -199,22 +206,43 @@ def decode(
     latents: Tensor,
     samples: int,
     coherence: Tensor | None = None,
+    *,
+    adjust: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Decode latents `[C, D, T']` into a waveform `[C, N]` with N = `samples`.
 
     Without `coherence`, each channel is decoded independently. With `coherence` `[C, C, F]`, the channels are
-    mixed to the correlation that follows from it and from their magnitudes.
+    mixed to the correlation that follows from it and from their magnitudes, and `adjust` may change their
+    log-magnitudes `[C, F, T]` before phases are reconstructed. Noise is drawn with `seed`.
     """
     latents = latents.to(vae.device)
-    # Noise is drawn for as many frames as the latents have, also where fewer are asked for.
-    frames = latents.shape[-1] * vae.stride
-    fit = vae.latent_frames(representation.frames(samples)) == latents.shape[-1]
-    made = samples if fit else representation.samples(frames)
+    made = _whole_samples(vae, representation, latents, samples)
     if coherence is None:
         return vae.sound(latents, representation, made).cpu()[..., :samples]
-    noise = _noise(representation, coherence, made, vae.device)
+    noise = _noise(representation, coherence, made, vae.device, seed)
     covariance_of = partial(covariance_from, coherence)
-    return _sound(vae, representation, latents, noise, made, covariance_of)[..., :samples]
+    return _sound(vae, representation, latents, noise, made, covariance_of, adjust)[..., :samples]
+
+
+@torch.no_grad()
+def log_magnitude(
+    vae: VAE, representation: MagnitudeIF, latents: Tensor, samples: int, coherence: Tensor
+) -> Tensor:
+    """Return the log-magnitudes `[C, F, T]` from which `decode` synthesizes latents `[C, D, T']`."""
+    latents = latents.to(vae.device)
+    made = _whole_samples(vae, representation, latents, samples)
+    return _by_rows(vae.log_magnitude, latents, _noise(representation, coherence, made, vae.device))
+
+
+def _whole_samples(vae: VAE, representation: MagnitudeIF, latents: Tensor, samples: int) -> int:
+    """Return how many samples to decode, of which `samples` are asked for.
+
+    Noise is drawn for as many frames as the latents have, also where fewer are asked for.
+    """
+    if vae.latent_frames(representation.frames(samples)) == latents.shape[-1]:
+        return samples
+    return representation.samples(latents.shape[-1] * vae.stride)
 
 
 @torch.no_grad()
@@ -227,7 +255,24 @@ def generate(
     temperature: float = 1.0,
     seconds: float | None = None,
 ) -> Tensor:
-    """Generate a new sound `[C, N]` from the latents of two recordings. It is stereo if one of them is.
+    """Generate a new sound `[C, N]` from the latents that `draw` returns."""
+    drawn, samples = draw(
+        vae, representation, bank, generator=generator, temperature=temperature, seconds=seconds
+    )
+    return decode(vae, representation, drawn.latents, samples, drawn.coherence)
+
+
+@torch.no_grad()
+def draw(
+    vae: VAE,
+    representation: MagnitudeIF,
+    bank: list[Encoded],
+    *,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    seconds: float | None = None,
+) -> tuple[Encoded, int]:
+    """Draw a new sound, and return its latents and its length in samples. It is stereo if one of two is.
 
     Two different entries of `bank` are drawn at random, resized to one length, and mixed band by band (see
     `mix`). `temperature` scales the random deviation from them. The loudness is their average, limited to
@@ -255,4 +300,4 @@ def generate(
     first, second = (each.coherence.expand(channels, channels, -1) for each in pair)
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(mixture) - 1)
     coherence = torch.lerp(first, second, mixture.mean(dim=1)[bands].to(first.dtype))
-    return decode(vae, representation, latents, samples, coherence)
+    return Encoded(latents, coherence), samples

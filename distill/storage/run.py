@@ -57,6 +57,11 @@ class Run:
         return self.folder / "latents.safetensors"
 
     @property
+    def axes(self) -> Path:
+        """The axes of generated sounds and what they change, `axes.safetensors`, written at first use."""
+        return self.folder / "axes.safetensors"
+
+    @property
     def baselines(self) -> Path:
         """The statistics of the training recordings for baselines, `baselines.safetensors`."""
         return self.folder / "baselines.safetensors"

@@ -1,0 +1,1 @@
+"""Controls of generated sounds: descriptors, axes measured by them, morphs and variations."""

@@ -1,0 +1,227 @@
+"""The axes along which sounds can be moved, each measured on generated sounds.
+
+Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `A` axes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from distill.arguments import finite_number
+from distill.controls.descriptors import DESCRIPTORS, Descriptor, describe
+from distill.controls.directions import Directions, find_directions
+from distill.controls.steering import sound_of
+from distill.errors import InputError
+from distill.model.sounds import Encoded, draw
+from distill.model.vae import VAE
+from distill.spectral.representation import MagnitudeIF
+
+FOLLOWS = 0.7
+"""The correlation with a descriptor from which an axis is named by it."""
+
+_SEEDS, _SECONDS = 4, 1.0
+_STEPS = (-2.0, -1.0, 1.0, 2.0)
+_FARTHEST = 3.0
+"""Sounds of a second from so many seeds are measured at these positions, in standard deviations."""
+
+_ASKED: Mapping[str, Sequence[float]] = {
+    "brightness": (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0),
+    "noisiness": (-6.0, -3.0, 3.0, 6.0),
+    "attack": (-2.0, -1.0, 1.0, 2.0),
+    "loudness": (-24.0, 12.0),
+}
+_TOLERANCE = 0.2
+"""Descriptors are measured at these differences. One is offered if the mean is within this share of it."""
+
+
+@frozen(kw_only=True)
+class Axis:
+    """An axis along which sounds are moved, and what a step along it changes, measured on generated sounds.
+
+    Attributes:
+        name: a descriptor, such as `brightness`, or `axis 1` etc. for the principal axes of the latents.
+        unit: the unit of `effect`; empty if no descriptor follows the axis.
+        effect: the change of the descriptor per step. A step is one unit of a descriptor, and one standard
+            deviation of the recordings along a principal axis.
+        correlation: Pearson's correlation between the position and the descriptor that follows the axis, or
+            the descriptor nearest to that, over sounds that differ in the position only.
+        description: what the axis changes, in words.
+        lowest: the smallest position.
+        highest: the largest position.
+    """
+
+    name: str
+    unit: str
+    effect: float
+    correlation: float
+    description: str
+    lowest: float = field(default=-_FARTHEST)
+    highest: float = field(default=_FARTHEST)
+
+
+@frozen(kw_only=True, eq=False)
+class Axes:
+    """The axes of a run, and the directions that they move along."""
+
+    axes: tuple[Axis, ...]
+    directions: Directions
+
+
+@torch.no_grad()
+def measure_axes(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> Axes:
+    """Find the axes of a run's latents, and measure them on generated sounds of a second."""
+    directions = find_directions(vae, representation, bank)
+    seeds: list[tuple[Encoded, int]] = []
+    for seed in range(_SEEDS):
+        generator = torch.Generator().manual_seed(seed)
+        drawn, samples = draw(vae, representation, [*bank], generator=generator, seconds=_SECONDS)
+        seeds.append((Encoded.mono(drawn.latents[0], representation.bins), samples))
+
+    def described(seed: int, values: Mapping[str, float]) -> dict[str, float]:
+        made = sound_of(vae, representation, *seeds[seed], directions, values)
+        return describe(made, representation.sample_rate)
+
+    centre = [described(seed, {}) for seed in range(_SEEDS)]
+
+    def differences(name: str, positions: Sequence[float]) -> dict[str, Tensor]:
+        """Return the changes `[seeds, positions]` of each descriptor."""
+        made = [[described(seed, {name: position}) for position in positions] for seed in range(_SEEDS)]
+        return {
+            each: torch.tensor(
+                [[one[each] - centre[seed][each] for one in row] for seed, row in enumerate(made)]
+            ).double()
+            for each in DESCRIPTORS
+        }
+
+    named = [_named(each, differences) for each in DESCRIPTORS.values() if _moves(each.name, directions)]
+    principal = [
+        _principal(f"axis {number}", float(share), differences)
+        for number, share in enumerate(directions.shares, 1)
+    ]
+    return Axes(axes=(*(axis for axis in named if axis), *principal), directions=directions)
+
+
+def _moves(name: str, directions: Directions) -> bool:
+    missing = {"brightness": directions.tilt, "noisiness": directions.noisy}
+    return name not in missing or missing[name] is not None
+
+
+_Differences = Callable[[str, Sequence[float]], dict[str, Tensor]]
+
+
+def _named(descriptor: Descriptor, differences: _Differences) -> Axis | None:
+    """Return the axis of a descriptor, or None if sounds do not follow it."""
+    asked = _ASKED[descriptor.name]
+    got = differences(descriptor.name, asked)[descriptor.name]
+    means = got.mean(0).tolist()
+    near = [
+        position
+        for position, mean in zip(asked, means, strict=True)
+        if abs(mean - position) <= max(_TOLERANCE * abs(position), descriptor.noticeable)
+    ]
+    lowest = min([0.0, *_reached(near, [each for each in asked[::-1] if each < 0])])
+    highest = max([0.0, *_reached(near, [each for each in asked if each > 0])])
+    if lowest == highest:
+        return None
+    within = [lowest <= each <= highest for each in asked]
+    slope, correlation = _line(
+        [position for position, kept in zip(asked, within, strict=True) if kept], got[:, within]
+    )
+    return Axis(
+        name=descriptor.name,
+        unit=descriptor.unit,
+        effect=slope,
+        correlation=correlation,
+        description=f"{descriptor.name}: {slope:+.2f} {descriptor.unit} per step",
+        lowest=lowest,
+        highest=highest,
+    )
+
+
+def _reached(near: Sequence[float], outwards: Sequence[float]) -> list[float]:
+    """Return the positions that are near, from the centre outwards, up to the first that is not."""
+    reached: list[float] = []
+    for position in outwards:
+        if position not in near:
+            break
+        reached.append(position)
+    return reached
+
+
+def _principal(name: str, share: float, differences: _Differences) -> Axis:
+    """Return a principal axis, named by the descriptor that follows it."""
+    changes = differences(name, _STEPS)
+    lines = {each: _line(_STEPS, change) for each, change in changes.items()}
+    part = f"{share:.0%} of what recordings differ in"
+    follows = {
+        each: line
+        for each, line in lines.items()
+        if abs(line[1]) >= FOLLOWS and abs(line[0]) >= DESCRIPTORS[each].noticeable
+    }
+    if follows:
+        best = max(follows, key=lambda each: abs(follows[each][1]))
+        slope, correlation = follows[best]
+        unit = DESCRIPTORS[best].unit
+        text = ", ".join(
+            f"{each}: {follows[each][0]:+.2f} {DESCRIPTORS[each].unit} per step"
+            for each in sorted(follows, key=lambda each: -abs(follows[each][1]))
+        )
+        return Axis(
+            name=name, unit=unit, effect=slope, correlation=correlation, description=f"{text}; {part}"
+        )
+    nearest = max(lines, key=lambda each: abs(lines[each][1]))
+    correlation = lines[nearest][1]
+    text = f"follows no descriptor (nearest: {nearest}, correlation {correlation:+.2f}); {part}"
+    return Axis(name=name, unit="", effect=0.0, correlation=correlation, description=text)
+
+
+def _line(positions: Sequence[float], changes: Tensor) -> tuple[float, float]:
+    """Return the slope and the correlation of changes `[seeds, positions]`, 0 at the position 0."""
+    centre = torch.zeros(len(changes), 1, dtype=torch.float64)
+    y = torch.cat([centre, changes], dim=1)
+    x = torch.tensor([0.0, *positions], dtype=torch.float64).expand_as(y)
+    # Each sound is compared with itself.
+    x, y = (each - each.mean(1, keepdim=True) for each in (x, y))
+    both, own, other = (x * y).sum(), x.square().sum(), y.square().sum()
+    correlation = float(both / (own * other).sqrt()) if other > 0 else 0.0
+    return float(both / own), correlation
+
+
+def axis_values(values: object, axes: Axes) -> dict[str, float]:
+    """Return positions by the name of an axis, after checking them.
+
+    Raises:
+        InputError: they are no numbers by name, there is no such axis, or a position is out of its range.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(
+            f"expected numbers by the name of an axis, got a {type(values).__name__}",
+            culprit="axes",
+            remedy='Give a dict, such as {"brightness": 0.5}.',
+        )
+    known = {axis.name: axis for axis in axes.axes}
+    checked: dict[str, float] = {}
+    for name, value in values.items():
+        axis = known.get(name)
+        if axis is None and name in DESCRIPTORS:
+            raise InputError(
+                f"{name} cannot be changed with this model: its recordings do not differ in it enough, or "
+                "generated sounds do not follow",
+                culprit="axes",
+                remedy=f"Choose among: {', '.join(known)}.",
+            )
+        if axis is None:
+            raise InputError(
+                f"there is no axis {name!r}", culprit="axes", remedy=f"Choose among: {', '.join(known)}."
+            )
+        number = finite_number(value, culprit=f"axes: {name}")
+        if not axis.lowest <= number <= axis.highest:
+            raise InputError(
+                f"must be within {axis.lowest:g}..{axis.highest:g}, got {number:g}",
+                culprit=f"axes: {name}",
+                remedy="Farther than that, generated sounds do not follow.",
+            )
+        checked[name] = number
+    return checked

@@ -1,0 +1,143 @@
+"""Directions of the latents in which the recordings of a run differ.
+
+Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `Q` bands, `P` pieces, `A` axes.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from distill.controls.descriptors import DESCRIPTORS, brightness, noisiness
+from distill.model.sounds import Encoded, log_magnitude
+from distill.model.vae import VAE
+from distill.spectral.representation import MagnitudeIF
+
+MOST_AXES = 6
+_LEAST_SHARE = 0.01
+"""The most principal axes, and the least share of the variance that each has."""
+
+_PIECE_SECONDS = 1.0
+_MOST_PIECES, _MOST_DECODED = 2000, 96
+_FEWEST_PIECES = 4
+"""Recordings are cut into pieces, so that few long ones are as good as many short ones; some are decoded."""
+
+RANGE = 6.9 / 3
+"""Latent frames this far below the loudest count as silence: 60 dB, in the code's units of 3 nepers."""
+
+
+@frozen(kw_only=True, eq=False)
+class Directions:
+    """Directions of the latents.
+
+    Attributes:
+        principal: the principal axes `[A, D]` of the means of pieces, each one standard deviation long. They
+            leave the overall level alone.
+        shares: the share of the variance that each of these has `[A]`.
+        tilt: the change of band levels `[Q]` per octave of brightness, in nepers, or None if the pieces do
+            not differ in brightness.
+        noisy: the change of latents `[D]` per dB of noisiness, or None likewise.
+    """
+
+    principal: Tensor
+    shares: Tensor
+    tilt: Tensor | None
+    noisy: Tensor | None
+
+
+def heard(latents: Tensor) -> Tensor:
+    """Return which latent frames `[C, T']` of latents `[C, D, T']` are audible beside the loudest one."""
+    level = latents[:, 0]
+    return level >= level.amax() - RANGE
+
+
+@torch.no_grad()
+def find_directions(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> Directions:
+    """Find the directions in which the latents of recordings differ."""
+    pieces = _pieces(bank, representation)
+    means = torch.stack([_mean(piece) for piece in pieces]).double()
+    principal, shares = _principal(means - means.mean(0))
+    some = torch.linspace(0, len(pieces) - 1, min(len(pieces), _MOST_DECODED)).round().long().unique()
+    powers = [_power(vae, representation, pieces[index]) for index in some.tolist()]
+    rate = representation.sample_rate
+    bright = torch.tensor([brightness(power, rate) for power in powers]).double()
+    noise = torch.tensor([noisiness(power, rate) for power in powers]).double()
+    levels = torch.stack([_levels(vae, pieces[index]) for index in some.tolist()]).double()
+    tilt = _slope(levels - levels.mean(1, keepdim=True), bright, DESCRIPTORS["brightness"].noticeable)
+    noisy = _slope(means[some], noise, DESCRIPTORS["noisiness"].noticeable)
+    if noisy is not None:
+        # Levels are left to brightness and loudness.
+        noisy[: 1 + (vae.bands if vae.axes is None else 0)] = 0
+    return Directions(
+        principal=principal.float(),
+        shares=shares.float(),
+        tilt=None if tilt is None else tilt.float(),
+        noisy=None if noisy is None else noisy.float(),
+    )
+
+
+def spread_of(representation: MagnitudeIF, bank: Sequence[Encoded]) -> Tensor:
+    """Return the means of pieces `[P, D]` of recordings, centred and divided by the square root of P.
+
+    A standard normal vector `[P]` times these has the covariance of the pieces.
+    """
+    means = torch.stack([_mean(piece) for piece in _pieces(bank, representation)])
+    return (means - means.mean(0)) / math.sqrt(len(means))
+
+
+def _pieces(bank: Sequence[Encoded], representation: MagnitudeIF) -> list[Tensor]:
+    """Cut latents into pieces `[C, D, T']` of about a second, at most 2000 of them, evenly from all."""
+    length = max(1, round(_PIECE_SECONDS * representation.sample_rate / representation.hop / VAE.stride))
+    pieces = [
+        piece
+        for entry in bank
+        for piece in entry.latents.split(length, dim=-1)
+        if float(piece[:, 0].amax()) >= float(entry.latents[:, 0].amax()) - RANGE
+    ]
+    return pieces[:: -(-len(pieces) // _MOST_PIECES)]
+
+
+def _mean(latents: Tensor) -> Tensor:
+    """Return the mean `[D]` over the audible latent frames of latents `[C, D, T']`."""
+    return latents.mT[heard(latents)].mean(0)
+
+
+def _levels(vae: VAE, latents: Tensor) -> Tensor:
+    """Return the mean levels `[Q]` of bands, in nepers, over the audible latent frames."""
+    levels = vae.bands_of(latents.to(vae.device))[0].cpu()
+    return levels.mT[heard(latents)].mean(0)
+
+
+def _power(vae: VAE, representation: MagnitudeIF, latents: Tensor) -> Tensor:
+    """Return the decoded power spectrogram `[F, T]` of the first channel."""
+    samples = representation.samples(latents.shape[-1] * vae.stride)
+    mono = Encoded.mono(latents[0], representation.bins)
+    decoded = log_magnitude(vae, representation, mono.latents, samples, mono.coherence)
+    return representation.amplitude(decoded).square().sum(0)
+
+
+def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the principal axes `[A, D]` of centred means `[P, D]` without their levels, and their shares."""
+    timbre = centred.clone()
+    timbre[:, 0] = 0
+    _, sizes, axes = torch.linalg.svd(timbre, full_matrices=False)
+    shares = sizes.square() / sizes.square().sum().clamp(min=1e-12)
+    kept = int((shares[:MOST_AXES] >= _LEAST_SHARE).sum())
+    axes, sizes = axes[:kept], sizes[:kept]
+    # The sign of a singular vector is arbitrary.
+    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    return axes * (sizes / math.sqrt(len(centred)))[:, None], shares[:kept]
+
+
+def _slope(values: Tensor, descriptor: Tensor, noticeable: float) -> Tensor | None:
+    """Return the regression `[K]` of values `[P, K]` on a descriptor `[P]`, or None if it hardly varies.
+
+    The regression of the latents on the descriptor says how sounds that differ in it differ. The weights of
+    the inverse regression, which predict it, would not (Haufe et al., 2014).
+    """
+    deviation = descriptor - descriptor.mean()
+    if len(descriptor) < _FEWEST_PIECES or deviation.square().mean().sqrt() < noticeable:
+        return None
+    return deviation @ (values - values.mean(0)) / deviation.square().sum()

@@ -1,0 +1,229 @@
+"""The methods of a trained model that make new sounds, with controls.
+
+Shapes: `C` channels, `N` samples. Full scale is 1.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distill.arguments import finite_number, whole_number
+from distill.audio.corpus.arrays import as_rate
+from distill.audio.soundfiles import resample
+from distill.controls.axes import Axes, Axis, axis_values
+from distill.controls.morphing import Sound, morph, vary
+from distill.controls.steering import sound_of
+from distill.controls.stored import axes_of, checksum_of
+from distill.errors import InputError, shortened
+from distill.model import VAE, sounds
+from distill.model.arguments import seconds_like, temperature_like, waveform_like
+from distill.model.sounds import Encoded
+from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
+from distill.spectral.representation import MagnitudeIF
+from distill.storage.run import Run
+
+_LONGEST_SECONDS = 60
+"""The longest sound to start from, whose latents are held as a whole."""
+
+
+class SoundGenerator:
+    """The base class of `distill.Model` that makes new sounds of the latents of a run."""
+
+    vae: VAE
+    representation: MagnitudeIF
+    run: Run | None
+    latents: dict[str, Encoded]
+
+    def _axes_run(self) -> Run | None:
+        """Return the run in whose folder axes are stored, if any."""
+        return self.run
+
+    @cached_property
+    def _axes(self) -> Axes:
+        return axes_of(self._axes_run(), self.vae, self.representation, self.latents)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes along which `generate` moves sounds, each measured on generated sounds.
+
+        The first ones are descriptors, as far as generated sounds follow them: brightness, loudness,
+        noisiness, attack. The others are the principal axes of the latents. They are measured at first use,
+        which takes about 20 seconds on a CPU core, and stored in the run folder.
+
+        Raises:
+            RunError: the training run is not finished, or this is the base model.
+        """
+        return self._axes.axes
+
+    @property
+    def checksum(self) -> str:
+        """The checksum of the model and of its latents, 32 hexadecimal digits."""
+        return checksum_of(self.vae, self.latents)
+
+    def generate(
+        self,
+        count: int = 1,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        seconds: float | None = None,
+        axes: Mapping[str, float] | None = None,
+    ) -> list[Tensor]:
+        """Generate new sounds as a list of waveforms `[C, N]` at the model's sample rate.
+
+        Each sound combines the low bands of one training recording with the high bands of another. It is
+        stereo if either of them is. The first sounds do not depend on `count`. A peak may exceed 1.
+
+        Args:
+            count: the number of sounds.
+            seed: the random seed.
+            temperature: the scale of the random deviation from the recordings; 0 only mixes them.
+            seconds: the length of each sound. Default: the mean length of the two recordings.
+            axes: positions along `axes` by name, such as `{"brightness": 0.5, "axis 2": -1}`, relative to the
+                sound without them: descriptors in their units, principal axes in standard deviations.
+
+        Raises:
+            InputError: an argument is out of bounds, or there is no such axis.
+            RunError: the training run is not finished, or this is the base model.
+        """
+        return list(self.iter_generate(count, seed=seed, temperature=temperature, seconds=seconds, axes=axes))
+
+    def iter_generate(
+        self,
+        count: int = 1,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        seconds: float | None = None,
+        axes: Mapping[str, float] | None = None,
+    ) -> Iterator[Tensor]:
+        """Return an iterator over the sounds that `generate` returns. Arguments are checked at once."""
+        count = whole_number(count, culprit="count", least=1, below=MOST_SOUNDS + 1)
+        seed = whole_number(seed, culprit="seed", least=0, below=MOST_SEED + 1)
+        temperature = temperature_like(temperature)
+        seconds = None if seconds is None else seconds_like(seconds)
+        bank = [*self.latents.values()]
+        values = {} if axes is None else axis_values(axes, self._axes)
+        generator = torch.Generator().manual_seed(seed)
+
+        def make() -> Tensor:
+            drawn, samples = sounds.draw(
+                self.vae,
+                self.representation,
+                bank,
+                generator=generator,
+                temperature=temperature,
+                seconds=seconds,
+            )
+            if not any(values.values()):
+                return sounds.decode(self.vae, self.representation, drawn.latents, samples, drawn.coherence)
+            return sound_of(self.vae, self.representation, drawn, samples, self._axes.directions, values)
+
+        return (make() for _ in range(count))
+
+    def between(
+        self,
+        a: Any,  # noqa: ANN401  # a name or an array
+        b: Any,  # noqa: ANN401  # as above
+        steps: int = 8,
+        *,
+        sample_rate: int | None = None,
+        seed: int = 0,
+    ) -> list[Tensor]:
+        """Morph from one sound to another: return `steps` waveforms `[C, N]` at the model's sample rate.
+
+        The first and the last are the reconstructions of `a` and `b`. In between, the latents of both are
+        resized to a common length by linear interpolation, and then interpolated, which interpolates levels
+        in decibels. The length goes from that of `a` to that of `b`. A peak may exceed 1.
+
+        Args:
+            a: a waveform `[N]` or `[C, N]` of one or two channels and at most a minute; or the name of a
+                training recording, a key of `latents`, of which the first minute is taken.
+            b: another one.
+            steps: the number of sounds.
+            sample_rate: the sample rate of the waveforms in Hz. Default: that of the model.
+            seed: the random seed of the noise in the sounds between the ends.
+
+        Raises:
+            InputError: an argument is out of bounds, or there is no recording of that name.
+            RunError: a name is given, and the training run is not finished, or this is the base model.
+        """
+        steps = whole_number(steps, culprit="steps", least=2, below=MOST_STEPS_BETWEEN + 1)
+        seed = whole_number(seed, culprit="seed", least=0, below=MOST_SEED + 1)
+        first, second = (self._sound(each, sample_rate, culprit=name) for each, name in ((a, "a"), (b, "b")))
+        shares = [step / (steps - 1) for step in range(steps)]
+        return [morph(self.vae, self.representation, first, second, share, seed) for share in shares]
+
+    def near(
+        self,
+        sound: Any,  # noqa: ANN401  # a name or an array
+        amount: float = 0.5,
+        count: int = 1,
+        *,
+        seed: int = 0,
+        sample_rate: int | None = None,
+    ) -> list[Tensor]:
+        """Vary a sound: return `count` waveforms `[C, N]` at the model's sample rate.
+
+        The latents are moved at random. The level over time remains. A peak may exceed 1.
+
+        Args:
+            sound: a waveform or the name of a training recording, as in `between`.
+            amount: how far the latents are moved, from 0 for the reconstruction to 1 for a spread as that of
+                the training recordings.
+            count: the number of variations. The first ones do not depend on it.
+            seed: the random seed.
+            sample_rate: the sample rate of the waveform in Hz. Default: that of the model.
+
+        Raises:
+            InputError: an argument is out of bounds, or there is no recording of that name.
+            RunError: the training run is not finished, or this is the base model.
+        """
+        count = whole_number(count, culprit="count", least=1, below=MOST_SOUNDS + 1)
+        seed = whole_number(seed, culprit="seed", least=0, below=MOST_SEED + 1)
+        amount = finite_number(amount, culprit="amount")
+        if not 0 <= amount <= 1:
+            raise InputError(f"must be within 0..1, got {amount:g}", culprit="amount")
+        bank = [*self.latents.values()]
+        start = self._sound(sound, sample_rate, culprit="sound")
+        generator = torch.Generator().manual_seed(seed)
+        return [
+            vary(self.vae, self.representation, start, bank, amount, generator=generator)
+            for _ in range(count)
+        ]
+
+    @torch.no_grad()
+    def _sound(self, given: Any, sample_rate: int | None, *, culprit: str) -> Sound:  # noqa: ANN401  # as above
+        """Return the sound that a waveform or the name of a recording stands for."""
+        vae, representation = self.vae, self.representation
+        if isinstance(given, str):
+            bank = self.latents
+            if given not in bank:
+                raise InputError(
+                    f"there is no training recording {given!r}",
+                    culprit=culprit,
+                    remedy=f"Give a waveform, or one of: {shortened([*bank])}.",
+                )
+            entry = bank[given]
+            samples = representation.samples(entry.latents.shape[-1] * vae.stride)
+            made = sounds.decode(vae, representation, entry.latents, samples, entry.coherence)
+            return Sound(encoded=entry, samples=samples, reconstruction=made)
+        waveform = waveform_like(given)
+        if sample_rate is not None:
+            rate = as_rate(sample_rate, culprit="sample_rate")
+            waveform = resample(waveform, rate, representation.sample_rate)
+        if len(waveform) > 2 or waveform.shape[-1] > _LONGEST_SECONDS * representation.sample_rate:
+            raise InputError(
+                f"expected one or two channels and at most {_LONGEST_SECONDS} s, got {len(waveform)} and "
+                f"{waveform.shape[-1] / representation.sample_rate:.0f} s",
+                culprit=culprit,
+                remedy="Cut it.",
+            )
+        return Sound(
+            encoded=sounds.encode(vae, representation, waveform),
+            samples=waveform.shape[-1],
+            reconstruction=sounds.reconstruct(vae, representation, waveform),
+        )

@@ -1,0 +1,86 @@
+"""Morphs between two sounds, and variations around one.
+
+Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent frames, `P` pieces.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.controls.directions import RANGE, spread_of
+from distill.controls.steering import moved
+from distill.model.sounds import Encoded, decode
+from distill.model.vae import VAE
+from distill.spectral.representation import MagnitudeIF
+
+
+@frozen(kw_only=True, eq=False)
+class Sound:
+    """A sound to start from: its latents, its length in samples, and its reconstruction `[C, N]`."""
+
+    encoded: Encoded
+    samples: int
+    reconstruction: Tensor
+
+
+@torch.no_grad()
+def morph(
+    vae: VAE, representation: MagnitudeIF, first: Sound, second: Sound, share: float, seed: int = 0
+) -> Tensor:
+    """Return a waveform `[C, N]` that is by `share`, from 0 to 1, on the way from one sound to another.
+
+    The ends are the reconstructions. In between, the latents of both sounds are resized to a common length by
+    linear interpolation, and interpolated; so are the length, and the coherence of the channels. Levels are
+    thus interpolated in decibels, from 60 dB below the loudest latent frame on, so that silence in one sound
+    does not silence the other.
+    """
+    if share <= 0:
+        return first.reconstruction
+    if share >= 1:
+        return second.reconstruction
+    samples = max(1, round(first.samples + share * (second.samples - first.samples)))
+    frames = vae.latent_frames(representation.frames(samples))
+    channels = max(len(first.encoded.latents), len(second.encoded.latents))
+    one, other = (
+        F.interpolate(_audible(each.encoded.latents), size=frames, mode="linear", align_corners=True).expand(
+            channels, -1, -1
+        )
+        for each in (first, second)
+    )
+    coherences = [each.encoded.coherence.expand(channels, channels, -1) for each in (first, second)]
+    latents = torch.lerp(one, other, share)
+    coherence = coherences[0] * (1 - share) + coherences[1] * share
+    return decode(vae, representation, latents, samples, coherence, seed=seed)
+
+
+def _audible(latents: Tensor) -> Tensor:
+    """Raise the level of latents `[C, D, T']` where it is more than 60 dB below that of the loudest frame."""
+    level = latents[:, :1]
+    return torch.cat([level.clamp(min=float(level.amax()) - RANGE), latents[:, 1:]], dim=1)
+
+
+@torch.no_grad()
+def vary(
+    vae: VAE,
+    representation: MagnitudeIF,
+    sound: Sound,
+    bank: Sequence[Encoded],
+    amount: float,
+    *,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return a variation `[C, N]` of a sound.
+
+    The latents are moved by a random offset, whose covariance at an `amount` of 1 is that of the recordings.
+    The overall level over time remains. With 0 the result is the reconstruction.
+    """
+    if amount <= 0:
+        return sound.reconstruction
+    spread = spread_of(representation, bank)
+    offset = torch.randn(len(spread), generator=generator) @ spread * amount
+    offset[0] = 0
+    latents = moved(vae, sound.encoded.latents, offset)
+    return decode(vae, representation, latents, sound.samples, sound.encoded.coherence)

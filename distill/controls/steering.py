@@ -1,0 +1,221 @@
+"""Making a sound from latents with controls: moves along axes, and changes of descriptors by given amounts.
+
+Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `Q` bands, `F` bins, `T` frames, `N`
+samples, `A` axes.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from distill.controls.descriptors import (
+    attack_of,
+    brightness,
+    envelope,
+    loudness,
+    noisiness,
+    octaves_of,
+    rise,
+    weighting,
+)
+from distill.controls.directions import Directions, heard
+from distill.model.code import BAND
+from distill.model.sounds import Encoded, decode, log_magnitude
+from distill.model.vae import VAE
+from distill.spectral.representation import MagnitudeIF
+
+_LEVEL_SCALE = 3.0
+"""Nepers per unit of the latents' levels."""
+
+_STEEPEST = 9.2
+"""The largest difference of gain between two bands, in nepers (80 dB)."""
+
+_NOTHING = 1e-30
+_HALVINGS = 40
+_TRIALS = 4
+_CLOSE = 0.1
+"""Noisiness is found within this many dB, in at most so many trials."""
+
+_FADE_MS = 3
+_LONGEST_FADE_MS = 20_000
+
+
+def moved(vae: VAE, latents: Tensor, offset: Tensor) -> Tensor:
+    """Add an offset `[D]` or `[D, T']` to the audible latent frames of latents `[C, D, T']`.
+
+    The overall level remains, apart from the first number of the offset.
+    """
+    offset = offset if offset.ndim == 2 else offset[:, None]
+    latents = latents.cpu()
+    changed = latents + heard(latents)[:, None] * offset
+    if vae.axes is None:  # a small code keeps the overall level by itself
+        excess = vae.levels.total(vae.bands_of(changed.to(vae.device))[0]).cpu() - vae.code.total(
+            changed[:, 0]
+        )
+        changed[:, 1 : 1 + vae.bands] -= excess[:, None] / _LEVEL_SCALE
+    return changed
+
+
+@torch.no_grad()
+def sound_of(
+    vae: VAE,
+    representation: MagnitudeIF,
+    encoded: Encoded,
+    samples: int,
+    directions: Directions,
+    values: Mapping[str, float],
+) -> Tensor:
+    """Decode latents into a waveform `[C, N]` with controls.
+
+    `values` maps principal axes, such as `axis 2`, to standard deviations of the recordings, and descriptors
+    to differences in their units: `brightness`, `noisiness`, `attack`, `loudness`. These differences are
+    relative to the same sound with the given moves along principal axes. A descriptor is changed as far as
+    possible if the sound does not allow the whole difference. Every axis but `loudness` keeps the loudness,
+    and `noisiness` the brightness.
+
+    - Noisiness: the latents move along the direction of the recordings, by an amount found in a few trials.
+    - Brightness: band levels change as between dark and bright recordings, by the amount that gives the
+      difference for the magnitudes of this sound.
+    - Attack: the level over time gets a linear fade-in of the length that gives the difference.
+    - Loudness: a gain.
+    """
+    latents = encoded.latents
+    quiet = values.keys() <= {"loudness", "attack"}
+    base = None if quiet else _power(vae, representation, encoded, latents, samples)
+    bright = base
+    for number, direction in enumerate(directions.principal, 1):
+        if value := values.get(f"axis {number}", 0.0):
+            latents, bright = moved(vae, latents, value * direction), None
+    if (wanted := values.get("noisiness", 0.0)) and directions.noisy is not None:
+        bright = _power(vae, representation, encoded, latents, samples) if bright is None else bright
+        latents = _noisier(vae, representation, encoded, latents, samples, directions.noisy, bright, wanted)
+    tilt = None
+    if "brightness" in values or "noisiness" in values:
+        tilt = directions.tilt
+    adjust = None
+    if base is not None:
+        adjust = _adjusted(representation, base, bright, tilt, values.get("brightness", 0.0))
+    made = decode(vae, representation, latents, samples, encoded.coherence, adjust=adjust)
+    if wanted := values.get("attack", 0.0):
+        made = with_attack(made, representation.sample_rate, wanted)
+    return made * 10 ** (values.get("loudness", 0.0) / 20)
+
+
+def _power(vae: VAE, representation: MagnitudeIF, encoded: Encoded, latents: Tensor, samples: int) -> Tensor:
+    """Return the power spectrogram `[F, T]`, summed over channels, of the sound that would be made."""
+    decoded = log_magnitude(vae, representation, latents, samples, encoded.coherence)
+    return representation.amplitude(decoded).square().sum(0)
+
+
+def _noisier(
+    vae: VAE,
+    representation: MagnitudeIF,
+    encoded: Encoded,
+    latents: Tensor,
+    samples: int,
+    direction: Tensor,
+    base: Tensor,
+    wanted: float,
+) -> Tensor:
+    """Return latents whose noisiness differs by `wanted` dB, found by the secant method."""
+    rate = representation.sample_rate
+    begin = noisiness(base, rate)
+    amount, before, best, nearest = wanted, (0.0, 0.0), latents, abs(wanted)
+    for _ in range(_TRIALS):
+        tried = moved(vae, latents, amount * direction)
+        got = noisiness(_power(vae, representation, encoded, tried, samples), rate) - begin
+        if abs(got - wanted) < nearest:
+            best, nearest = tried, abs(got - wanted)
+        if nearest < _CLOSE:
+            break
+        slope = (got - before[1]) / (amount - before[0]) if amount != before[0] else 0.0
+        before = amount, got
+        step = (wanted - got) / slope if slope > 0 else amount / 2
+        amount += max(-2 * abs(amount), min(2 * abs(amount), step))
+    return best
+
+
+def _adjusted(
+    representation: MagnitudeIF, base: Tensor, bright: Tensor | None, tilt: Tensor | None, wanted: float
+) -> Callable[[Tensor], Tensor]:
+    """Return a function that gives log-magnitudes `[C, F, T]` the loudness of `base`, and a brightness.
+
+    With `tilt`, the brightness shall differ by `wanted` octaves from that of the power spectrogram `bright`
+    `[F, T]`, by default that of the log-magnitudes.
+    """
+    rate, bins = representation.sample_rate, representation.bins
+    weights, loud = weighting(bins, rate), base.double().sum(-1).cpu()
+
+    def adjust(log_magnitudes: Tensor) -> Tensor:
+        amplitude = representation.amplitude(log_magnitudes)
+        spectrum = amplitude.double().square().sum((0, 2)).cpu()
+        gain = torch.ones_like(spectrum)
+        if tilt is not None:
+            before = spectrum if bright is None else bright.double().sum(-1).cpu()
+            curve = _over_bins(tilt.double(), bins)
+            target = brightness(before[:, None], rate) + wanted
+            gain = (_solve(spectrum, curve, octaves_of(bins, rate), target) * (curve - curve.mean())).exp()
+        ratio = (weights * loud).sum() / (weights * spectrum * gain.square()).sum().clamp(min=_NOTHING)
+        gain = (gain * ratio.sqrt()).to(amplitude)
+        return torch.log1p(amplitude * gain[:, None] / representation.floor)
+
+    return adjust
+
+
+def _over_bins(tilt: Tensor, bins: int) -> Tensor:
+    """Interpolate band levels `[Q]` over bins `[F]`, from the centre of each band to the next."""
+    place = ((torch.arange(bins) + 0.5) / BAND - 0.5).clamp(0, len(tilt) - 1)
+    low = place.floor().long().clamp(max=max(0, len(tilt) - 2))
+    high = (low + 1).clamp(max=len(tilt) - 1)
+    return torch.lerp(tilt[low], tilt[high], (place - low).double())
+
+
+def _solve(spectrum: Tensor, curve: Tensor, octaves: Tensor, wanted: float) -> float:
+    """Return how much of the gain `curve` `[F]`, in nepers, gives a power spectrum `[F]` a brightness."""
+    steep = float(curve.amax() - curve.amin())
+    if not steep > 0 or not spectrum.sum() > 0:
+        return 0.0
+
+    def centroid(amount: float) -> float:
+        tilted = (
+            spectrum * (2 * amount * (curve - curve.amax() if amount > 0 else curve - curve.amin())).exp()
+        )
+        return float((tilted * octaves).sum() / tilted.sum().clamp(min=_NOTHING))
+
+    low, high = -_STEEPEST / steep, _STEEPEST / steep
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if centroid(middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def with_attack(waveform: Tensor, sample_rate: int, wanted: float) -> Tensor:
+    """Change the attack time of a waveform `[C, N]` by a factor of 2 to the power of `wanted`.
+
+    The waveform is multiplied by a linear fade-in. For a longer attack, it begins where the attack begins,
+    and its length is searched for. For a shorter one, it is 3 ms long and begins within the attack. The
+    loudness is kept.
+    """
+    curve = envelope(waveform, sample_rate)
+    if not curve.amax() > 0:
+        return waveform
+    begin, end = rise(curve)
+    target = attack_of(curve) + wanted
+    time = torch.arange(len(curve), dtype=torch.float64)
+
+    def fade(amount: float, at: Tensor) -> Tensor:
+        if wanted > 0:
+            return ((at - begin) / max(amount, 1e-6)).clamp(0, 1)
+        return ((at - begin - amount) / _FADE_MS).clamp(0, 1)
+
+    low, high = 0.0, float(end - begin) if wanted < 0 else float(min(_LONGEST_FADE_MS, 4 * len(curve)))
+    for _ in range(_HALVINGS // 2):
+        middle = (low + high) / 2
+        longer = attack_of(curve * fade(middle, time)) > target
+        low, high = (middle, high) if longer == (wanted < 0) else (low, middle)
+    milliseconds = torch.arange(waveform.shape[-1], dtype=torch.float64) * 1000 / sample_rate
+    faded = waveform * fade((low + high) / 2, milliseconds).to(waveform)
+    gain = 10 ** ((loudness(waveform, sample_rate) - loudness(faded, sample_rate)) / 20)
+    return faded * gain if math.isfinite(gain) else waveform
