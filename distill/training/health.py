@@ -8,15 +8,15 @@ that no step waits. `docs/reliability.md` lists the rules.
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
 
 from distill.audio.corpus import Corpus, Split
 from distill.errors import shortened
 from distill.loss.composer import CombinedLoss
 from distill.training.record import About
+from distill.training.term_gradients import Measured
 from distill.views import LossInputs
 
 ACTIVE_VARIANCE = 0.01
@@ -53,50 +53,20 @@ class Health:
         self._collapsed = 0
         self._latest: deque[float] = deque(maxlen=RECORDS)
         self._lowest = math.inf
-        self._norms: dict[str, Tensor] = {}
-        self._joint = torch.zeros(2)
+        self._gradients: Measured | None = None
         self._measured: dict[str, int] = {}
         self._mu: Tensor | None = None
         self._measures = True
 
-    def components(self, inputs: LossInputs) -> dict[str, Tensor]:
-        """Return the components of the loss in a training step, and measure now and then what they do."""
-        self._mu = inputs.posterior.mu.detach()
-        if not self._measures:
-            components: dict[str, Tensor] = self.loss(inputs)
-            return components
-        self._measures = False
-        components = self.loss.differentiable(inputs)
-        self._measure(components, inputs)
-        return components
+    @property
+    def measures(self) -> bool:
+        """Whether the gradients of the next step are looked at."""
+        return self._measures
 
-    def _measure(self, components: Mapping[str, Tensor], inputs: LossInputs) -> None:
-        """Measure the gradients of the terms of a step, whose components have gradients.
-
-        They are taken on the graph of the step, so that no term is called again, and compared as `Gradients`
-        does: at the decoder's output or, of terms that do not reach it, at the posterior.
-        """
-        outputs = tuple(each for each in inputs.prediction.sources if each.requires_grad)
-        latents = tuple(each for each in (inputs.posterior.mu, inputs.posterior.logvar) if each.requires_grad)
-        weights, device = self.loss.weights_at(1.0), inputs.device
-        joint: list[Tensor] | None = None
-        self._joint = torch.zeros(2, device=device)
-        for name, weight in weights.items():
-            value = components.get(name)
-            if value is None or not value.requires_grad or not (outputs or latents):
-                continue
-            found = torch.autograd.grad(
-                value, (*outputs, *latents), retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            here = [weight * each.detach() for each in found]
-            at_output, at_posterior = here[: len(outputs)], here[len(outputs) :]
-            self._norms[name] = torch.stack([_size(at_output, device), _size(at_posterior, device)])
-            joint = at_output if joint is None else [a + b for a, b in zip(joint, at_output, strict=True)]
-        if joint and latents:
-            carried = torch.autograd.grad(
-                outputs, latents, joint, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            self._joint = torch.stack([_size(joint, device), _size(carried, device)])
+    def seen(self, inputs: LossInputs, gradients: Measured | None) -> None:
+        """Note the inputs of a training step, and the gradients of its terms if they were measured."""
+        self._mu, self._measures = inputs.posterior.mu.detach(), False
+        self._gradients = gradients or self._gradients
 
     def recorded(self, components: Mapping[str, float], progress: float) -> None:
         """Look at what was measured since the last record. The components are means over its steps."""
@@ -146,16 +116,11 @@ class Health:
         self._lowest = min(self._lowest, mean)
 
     def _look_at_gradients(self) -> None:
-        if not self._norms:
+        if self._gradients is None:
             return
-        names, weights = [*self._norms], self.loss.weights_at(1.0)
-        *norms, (output, carried) = torch.stack([*self._norms.values(), self._joint]).tolist()
-        self._norms = {}
-        rate = output / carried if output and carried else 1.0
-        sizes = {
-            name: at_output or rate * at_posterior
-            for name, (at_output, at_posterior) in zip(names, norms, strict=True)
-        }
+        gradients, self._gradients = self._gradients.gradients(), None
+        weights = self.loss.weights_at(1.0)
+        sizes = gradients.sizes(weights)
         for name, size in sizes.items():
             if self._twice(f"none {name}", size == 0 != weights[name]):
                 self._tell(
@@ -165,8 +130,8 @@ class Health:
                     key=f"none {name}",
                 )
         whole = math.fsum(sizes.values())
-        reaching = [name for name, (at_output, _) in zip(names, norms, strict=True) if at_output]
-        begun = {name for name, weight in weights.items() if weight} <= {*names}
+        reaching = gradients.reaching
+        begun = {name for name, weight in weights.items() if weight} <= {*sizes}
         if self.loss.balancer is not None or not begun or len(reaching) < 2 or not 0 < whole < math.inf:
             return
         for name in reaching:
@@ -210,11 +175,3 @@ class Health:
         if (key or sign) not in self._told:
             self._told.add(key or sign)
             self._warn(sign, message)
-
-
-def _size(gradients: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Return the norm of gradients `[B, ...]` in each example, averaged over the examples."""
-    if not gradients:
-        return torch.zeros((), device=device)
-    squares = [each.float().flatten(1).square().sum(dim=1) for each in gradients]
-    return torch.stack(squares).sum(dim=0).sqrt().mean()

@@ -90,7 +90,7 @@ class Optimization:
 
     def step(self, number: int, progress: float, bad: Tensor) -> None:
         """Take a step at the learning rate of its number and progress; skip it if `bad` is 1."""
-        factor = self._rate_factor(number, progress)
+        factor = self.rate_factor(number, progress)
         for optimizer, highest in zip(self._all, self._highest, strict=True):
             for group, rate in zip(optimizer.param_groups, highest, strict=True):
                 group["lr"] = rate * factor
@@ -98,7 +98,11 @@ class Optimization:
             optimizer.found_inf = bad  # type: ignore[attr-defined]  # as a gradient scaler sets it
             optimizer.step()
 
-    def _rate_factor(self, number: int, progress: float) -> float:
+    def learning_rate(self, number: int, progress: float) -> float:
+        """Return the learning rate of the model in a step, that of an encoder with a factor left out."""
+        return self._highest[0][0] * self.rate_factor(number, progress)
+
+    def rate_factor(self, number: int, progress: float) -> float:
         """Return the factor on learning rates: a linear warm-up, then cosine decay to 0.01."""
         warmup = min(1.0, (number + 1) / (self.settings.warmup_steps + 1))
         cosine = 0.5 * (1 + math.cos(math.pi * progress))

@@ -30,6 +30,7 @@ from distill.storage.run import Run
 from distill.training.batches import begin, clip_samples, draw_clips, draw_noise, predict
 from distill.training.building import load_terms, make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
+from distill.training.differentiating import Places, flat, inner_products
 from distill.training.gradients import Gradients
 from distill.training.starting import start
 from distill.views import LossInputs
@@ -152,48 +153,33 @@ def _measure(loss: CombinedLoss, inputs: LossInputs) -> tuple[dict[str, Cost], T
     """
     # Terms get detached copies, which separate gradients at the posterior from those through the decoder.
     seen = inputs.detached()
-    outputs = [output.requires_grad_() for output in seen.prediction.sources]
-    posterior = [parameter.requires_grad_() for parameter in (seen.posterior.mu, seen.posterior.logvar)]
+    places = Places(
+        outputs=tuple(output.requires_grad_() for output in seen.prediction.sources),
+        posterior=(seen.posterior.mu.requires_grad_(), seen.posterior.logvar.requires_grad_()),
+    )
     costs: dict[str, Cost] = {}
     at_output: list[Tensor] = []
     at_posterior: list[Tensor] = []
     for name, term in loss.origins.items():
         value, forward = _timed(inputs.device, partial(loss.unweighted, name, seen))
-        gradients, backward = _timed(inputs.device, partial(_gradients, value, (*outputs, *posterior)))
+        gradients, backward = _timed(inputs.device, partial(places.gradients_of, value))
         costs[name] = Cost(value=value.item(), forward=forward, backward=backward)
-        output, direct = gradients[: len(outputs)], gradients[len(outputs) :]
-        carried = _carried_back(inputs, output)
-        at_output.append(_flat(output))
-        at_posterior.append(_flat([one + other for one, other in zip(carried, direct, strict=True)]))
+        carried = _carried_back(inputs, gradients.outputs)
+        at_output.append(flat(gradients.outputs))
+        at_posterior.append(flat([a + b for a, b in zip(carried, gradients.posterior, strict=True)]))
         if not (value.isfinite() and at_output[-1].isfinite().all() and at_posterior[-1].isfinite().all()):
             raise TermError(
                 "its value or its gradient is not finite on clips of this corpus",
                 culprit=str(term),
                 remedy=f"See what breaks it: distill losses check {name}",
             )
-    return costs, _inner_products(at_output), _inner_products(at_posterior)
-
-
-def _gradients(value: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    if not value.requires_grad:  # a term without gradient, which can only be monitored
-        return tuple(map(torch.zeros_like, sources))
-    return torch.autograd.grad(value, sources, allow_unused=True, materialize_grads=True)
+    return costs, inner_products(at_output).cpu().double(), inner_products(at_posterior).cpu().double()
 
 
 def _carried_back(inputs: LossInputs, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Backpropagate gradients at the decoder's outputs to `mu` and `logvar`."""
     outputs, posterior = inputs.prediction.sources, (inputs.posterior.mu, inputs.posterior.logvar)
     return torch.autograd.grad(outputs, posterior, gradients, retain_graph=True)
-
-
-def _flat(gradients: Sequence[Tensor]) -> Tensor:
-    return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
-
-
-def _inner_products(gradients: list[Tensor]) -> Tensor:
-    """Return the inner products of K gradients `[B, ...]` in each example: `[B, K, K]` in float64."""
-    stacked = torch.stack(gradients)
-    return torch.einsum("ibn,jbn->bij", stacked, stacked).cpu().double()
 
 
 def _timed(device: torch.device, call: Callable[[], R]) -> tuple[R, float]:

@@ -35,6 +35,11 @@ class Record:
     measured on the same clips each time, with the weights of the end of the training, so that they are
     comparable. `seconds` is the training time so far, `audio_rate` the seconds of audio trained on per
     second.
+
+    A training record has the `learning_rate` of its last step and, where the gradients of the terms were
+    measured since the last record, `gradients`: `shares` of each term in the gradient at the decoder's
+    output, `parameter_shares` in that of the model's weights, and `cosines` between the gradients of two
+    terms, by the name of the one that is first in the loss and then of the other.
     """
 
     step: int
@@ -44,6 +49,8 @@ class Record:
     weights: dict[str, float]
     progress: float
     audio_rate: float
+    learning_rate: float | None = None
+    gradients: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, components: Mapping[str, float], **at: Any) -> Self:  # noqa: ANN401  # the other fields

@@ -84,6 +84,10 @@ def _scalars(record: Mapping[str, Any]) -> dict[str, float]:
     if record["split"] == _TRAIN:
         scalars["speed/seconds_of_audio_per_second"] = record["audio_rate"]
         scalars |= {weight_name(name): value for name, value in record["weights"].items()}
+        scalars["learning_rate"] = record.get("learning_rate")
+        gradients = record.get("gradients") or {}
+        shares = gradients.get("shares", {})
+        scalars |= {f"gradient_share/{name}": value for name, value in shares.items()}
     return {name: value for name, value in scalars.items() if value is not None and math.isfinite(value)}
 
 

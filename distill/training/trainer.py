@@ -34,6 +34,7 @@ from distill.training.interruption import Interrupted, Signals, Stopped
 from distill.training.nonfinite import Before, Buffers, Watch, is_finite
 from distill.training.optimization import Optimization
 from distill.training.record import About, Record
+from distill.training.term_gradients import Measured, TermGradients
 from distill.training.window import Window
 from distill.views import LossInputs
 
@@ -82,6 +83,7 @@ class Trainer(BatchSampler):
         self._watch = Watch(settings, device)
         self._buffers = Buffers(self.vae, self.loss)
         self.health = Health(self.loss, corpus, self._warn)
+        self.gradients = TermGradients(self.loss, self.vae, settings.gradient_every, self._warn)
         self._window = Window(0, 0.0, device)
         self._unsaved: list[dict[str, Any]] = []  # the records since the last checkpoint
         self._evaluated_at = -1  # the step of the last evaluation
@@ -131,8 +133,7 @@ class Trainer(BatchSampler):
         return time.monotonic() - self._started
 
     @property
-    def _evaluation_is_due(self) -> bool:
-        # Short runs have fewer steps than evaluations: one for each step.
+    def _evaluation_is_due(self) -> bool:  # once for each step in runs with fewer steps than evaluations
         due = self.progress * self.settings.evaluations >= self.evaluations + 1
         return due and self._evaluated_at < self.step
 
@@ -168,10 +169,10 @@ class Trainer(BatchSampler):
         self.before = Before(step=self.step, progress=self.progress, **self._drawn())
         with self._cuttable():
             inputs = self._predict(self.model, self.draw_clips(), self.draw_noise(), self.progress)
-            components = self.health.components(inputs)
+            components, gradients = self.gradients.components(inputs, self.step, self.health)
             components = components | self.optimization.differentiate(components)
         ended = None if self._window.fits(components) else self._next_window()
-        skipped = self._note(self.before, components)
+        skipped = self._note(self.before, components, gradients)
         self._buffers.settle(skipped)
         self.optimization.step(self.step, self.progress, skipped)
         self.step += 1
@@ -210,13 +211,14 @@ class Trainer(BatchSampler):
         self._window = Window(self.step, self._elapsed, device)
         return ended
 
-    def _note(self, before: Before, components: dict[str, Tensor]) -> Tensor:
+    def _note(self, before: Before, components: dict[str, Tensor], gradients: Measured | None) -> Tensor:
         """Note the components of a step, and return 1 on the device if the optimizers have to skip it."""
         bad = (~is_finite(components)).float()
         if self.accelerator.num_processes > 1:  # a non-finite value in one process counts for all
             bad = self.accelerator.reduce(bad, reduction="sum").clamp(max=1)
         skipped = self._watch.add(before, components, bad)
-        self._window.add(components, skipped)
+        rate = self.optimization.learning_rate(before.step, before.progress)
+        self._window.add(components, skipped, gradients, rate)
         return skipped
 
     def look(self) -> None:
@@ -239,7 +241,8 @@ class Trainer(BatchSampler):
         clips = window.steps * self.settings.batch_size
         seconds_of_audio = clips * self.clip_samples / self.representation.sample_rate
         rate = seconds_of_audio / max(self._elapsed - window.seconds, 1e-6)
-        self._report(self._record("train", components, step=window.end, audio_rate=rate))
+        more = window.more(self.accelerator) | {"audio_rate": rate}
+        self._report(self._record("train", components, window.end, **more))
         self.health.recorded(components, self.progress)
 
     def _evaluate(self) -> None:
@@ -263,16 +266,16 @@ class Trainer(BatchSampler):
         if self.heldout_clips.problem:
             require_finite_weights(self)
             self._warn("nonfinite", self.heldout_clips.problem)
-        record = self._record("heldout", means, step=self.step, audio_rate=0.0)
+        record = self._record("heldout", means, self.step, audio_rate=0.0)
         if math.isfinite(means[TOTAL]) and self.heldout.add(means[TOTAL], self.step):
             self._save_best(record)
         self._report(record)
         if warning := self.heldout.warning(self.run.folder):
             self._warn("overfitting", warning)
 
-    def _record(self, split: str, components: dict[str, float], *, step: int, audio_rate: float) -> Record:
+    def _record(self, split: str, components: dict[str, float], step: int, **more: Any) -> Record:  # noqa: ANN401  # fields
         at = {"step": step, "split": split, "seconds": self.seconds, "progress": self._progress_at(step)}
-        return Record.of(components, **at, audio_rate=audio_rate)
+        return Record.of(components, **at, **more)
 
     def _report(self, record: Record) -> None:
         if self.accelerator.is_main_process:

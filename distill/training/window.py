@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
+
+from distill.training.term_gradients import Measured
 
 
 class Window:
@@ -21,12 +24,16 @@ class Window:
         names: the names of the components, empty before the first step.
         sum: the sums of the components, on the device.
         counts: the number of values in each sum, on the device.
+        learning_rate: the learning rate of the last step, None before the first one.
+        gradients: the last measurement of the terms' gradients, None if there is none in the window.
     """
 
     def __init__(self, first: int, seconds: float, device: torch.device) -> None:
         self.first, self.steps, self.seconds = first, 0, seconds
         self.names: list[str] = []
         self.sum = self.counts = torch.zeros((), device=device)
+        self.learning_rate: float | None = None
+        self.gradients: Measured | None = None
 
     @property
     def end(self) -> int:
@@ -37,14 +44,26 @@ class Window:
         """Return whether a step with these components belongs to the window. A term may have started."""
         return self.names in ([], list(components))
 
-    def add(self, components: Mapping[str, Tensor], skipped: Tensor) -> None:
-        """Add the components of a step. `skipped` is 1 if the optimizers skip it, else 0."""
+    def add(
+        self,
+        components: Mapping[str, Tensor],
+        skipped: Tensor,
+        gradients: Measured | None = None,
+        learning_rate: float | None = None,
+    ) -> None:
+        """Add the components of a step. `skipped` is 1 if the optimizers skip it, else 0.
+
+        `gradients` are those of its terms if they were measured.
+        """
         values = torch.stack([value.detach().float() for value in components.values()])
         self.names = list(components)
         counted = values.isfinite() & (skipped == 0)
         self.sum = self.sum + torch.where(counted, values, 0.0)
         self.counts = self.counts + counted
         self.steps += 1
+        self.learning_rate = learning_rate
+        if gradients is not None:
+            self.gradients = gradients.unless(skipped, self.gradients)
 
     def rewind(self, step: int) -> None:
         """Forget the steps after `step`, all of which were skipped."""
@@ -53,6 +72,11 @@ class Window:
     def means(self) -> Tensor:
         """Return the mean of each component, NaN if no step had a finite value, on the device."""
         return self.sum / self.counts
+
+    def more(self, accelerator: Accelerator) -> dict[str, Any]:
+        """Return what the record of the window holds beside the means. The host waits for the device."""
+        gradients = self.gradients and self.gradients.record(accelerator)
+        return {"learning_rate": self.learning_rate, "gradients": gradients}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the window for a checkpoint."""
@@ -63,6 +87,8 @@ class Window:
             "names": self.names,
             "sum": self.sum,
             "counts": self.counts,
+            "learning_rate": self.learning_rate,
+            "gradients": self.gradients and self.gradients.state_dict(),
         }
 
     @classmethod
@@ -71,4 +97,7 @@ class Window:
         window = cls(state["first"], state["seconds"], device)
         window.steps, window.names = state["steps"], list(state["names"])
         window.sum, window.counts = state["sum"].to(device), state["counts"].to(device)
+        window.learning_rate = state.get("learning_rate")  # checkpoints of older versions have none of these
+        if gradients := state.get("gradients"):
+            window.gradients = Measured.restored(gradients, device)
         return window

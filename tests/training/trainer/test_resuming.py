@@ -44,7 +44,9 @@ def comparable(record):
 
 def test_a_listener_may_stop_it_at_every_record(make):
     """Each time a listener raises, and the run is resumed: every record comes once, and is equal."""
-    straight = make(Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3, folder="straight")
+    straight = make(
+        Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3, gradient_every=3, folder="straight"
+    )
     straight.train()
     told = []
     state = None
@@ -54,7 +56,9 @@ def test_a_listener_may_stop_it_at_every_record(make):
         raise StopError
 
     while True:
-        trainer = make(Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3, on_record=stop)
+        trainer = make(
+            Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3, gradient_every=3, on_record=stop
+        )
         try:
             trainer.train(state)
         except StopError:
@@ -63,11 +67,12 @@ def test_a_listener_may_stop_it_at_every_record(make):
         else:
             break
     assert told == [comparable(record) for record in straight.records]
+    assert [record.step for record in told if record.gradients] == [4, 6, 12]  # 6: where a term starts
 
 
 def test_a_checkpoint_within_a_window_continues_it(make):
     """A run killed after any checkpoint repeats the records after it, with the same means."""
-    killed = make(Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3)
+    killed = make(Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3, gradient_every=3)
     killed.settings = attrs.evolve(killed.settings, checkpoint_minutes=1e-9)
     states, save = {}, killed.save
 
@@ -78,7 +83,9 @@ def test_a_checkpoint_within_a_window_continues_it(make):
     killed.save = keep
     killed.train()
     for step in (1, 6, 8):
-        resumed = make(Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3, folder=f"resumed-{step}")
+        resumed = make(
+            Late, steps=STEPS, log_every=LOG_EVERY, evaluations=3, gradient_every=3, folder=f"resumed-{step}"
+        )
         resumed.train(states[step])
         reported = Reported.of(states[step])
         last = {"train": reported.train, "heldout": reported.heldout}
