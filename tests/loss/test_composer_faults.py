@@ -4,13 +4,14 @@ import sys
 
 import pytest
 import torch
+from attrs import evolve
 from torch import nn
 
 from distill import TermConfig, TermSpec
 from distill.errors import TermError
 from distill.loss.composer import compose
 from distill.testing import loss_inputs
-from distill.views import LogMagnitude, Waveform
+from distill.views import LogMagnitude, LossInputs, Waveform
 
 
 def message(fault, *, monitored=False):
@@ -103,3 +104,87 @@ def test_a_term_that_writes_in_place_is_named(fault, written, monitored):
         f"faulty (tests): the term writes in place to {written}, which other "
         "terms and the gradient use\nChange a copy: x = x * 2 instead of x *= 2, or x.clone() first."
     )
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [
+        (torch.zeros(2), "a torch.float32 tensor of shape [2]"),
+        (torch.zeros(1), "a torch.float32 tensor of shape [1]"),
+        (torch.tensor(1), "a torch.int64 tensor of shape []"),
+        (torch.tensor(1j), "a torch.complex64 tensor of shape []"),
+        (3, "3"),
+        (0.5, "0.5"),
+        (None, "None"),
+        ({}, "{}"),
+        (
+            {"fine": torch.tensor(1.0, requires_grad=True), "x": torch.zeros(2)},
+            "a torch.float32 tensor of shape [2] as part 'x'",
+        ),
+        ({"x": None}, "None as part 'x'"),
+    ],
+)
+def test_a_term_that_returns_no_loss_is_named(returned, shown, make_step, composed):
+    """The term, its distribution, what it returned, what was expected, and a remedy."""
+    with pytest.raises(TermError) as caught:
+        composed(lambda _: returned)(make_step().inputs)
+    assert str(caught.value) == (
+        f"a (my-loop 1): the term returned {shown}; expected a scalar float tensor or a dict of them\n"
+        "Reduce the loss to one number, with .mean() for example."
+    )
+
+
+def test_no_part_is_called_as_the_whole_is(make_step, composed):
+    """A part named `total` could be taken for the loss."""
+    with pytest.raises(TermError) as caught:
+        composed(lambda _: {"total": torch.tensor(1.0, requires_grad=True)})(make_step().inputs)
+    assert str(caught.value) == (
+        "a (my-loop 1): the term returned a part called 'total', which is the name of the whole loss\n"
+        "Call the part something else, or leave it out: a term is the sum of its parts."
+    )
+
+
+def test_a_missing_posterior_is_an_error_only_for_who_asks(make_step):
+    """`recon` does without; `kl` says what is missing."""
+    step = make_step()
+    inputs = LossInputs(prediction=step.inputs.prediction, target=step.inputs.target)
+    assert compose("recon")(inputs)["total"].isfinite()
+    with pytest.raises(TermError, match=r"^LossInputs: a chosen term needs the posterior"):
+        compose("kl")(inputs)
+
+
+def test_an_extra_is_given_to_the_term_that_asks(make_step, composed):
+    """A mask, say; where it is missing, the term is named with its distribution."""
+    loss = composed(lambda inputs: (inputs.view(LogMagnitude())[0] * inputs.extra("mask")).mean())
+    step = make_step()
+    masked = evolve(step.inputs, extras={"mask": torch.zeros(())})
+    assert loss(masked)["a"].item() == 0
+    with pytest.raises(TermError) as caught:
+        loss(step.inputs)
+    assert str(caught.value) == (
+        "a (my-loop 1): the term needs the extra 'mask', and the inputs have none\n"
+        "Pass LossInputs(..., extras={'mask': ...}), or leave the term out."
+    )
+
+
+def test_a_term_without_a_gradient_is_an_error(make_step, composed):
+    """What is detached would be weighed and learn nothing: one message with distribution, term and remedy."""
+    with pytest.raises(TermError) as caught:
+        composed(lambda inputs: inputs.view(LogMagnitude())[0].mean().detach())(make_step().inputs)
+    assert str(caught.value) == (
+        "a (my-loop 1): the term has no gradient: its result is detached from the prediction\n"
+        "Compute it from inputs.view(...) without detach(), item() or no_grad(), or monitor it with a weight "
+        "of 0: loss.a.weight = 0"
+    )
+
+
+def test_a_term_without_a_gradient_may_monitor(make_step, composed):
+    """With weight 0, without gradients, or of a prediction that nobody learns to make, it is fine."""
+    detached = composed(
+        lambda inputs: inputs.view(LogMagnitude())[0].mean().detach(), options={"a.weight": 0.0}
+    )
+    assert detached(make_step().inputs)["total"].item() == 0
+    loss, step = composed(lambda inputs: inputs.view(LogMagnitude())[0].mean().detach()), make_step()
+    with torch.no_grad():
+        assert loss(step.inputs)["total"].item() != 0
+    assert loss(step.inputs.detached())["total"].item() != 0

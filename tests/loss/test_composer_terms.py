@@ -10,7 +10,7 @@ from attrs import frozen
 from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
-from distill.errors import ConfigError, TermError
+from distill.errors import ConfigError, InputError, TermError
 from distill.loss.composer import compose
 from distill.testing import check_term, loss_inputs, registry_with
 from distill.views import LogMagnitude
@@ -144,3 +144,54 @@ def test_a_spec_trains():
     inputs = loss_inputs()
     compose([spec()])(inputs)["total"].backward()
     assert torch.isfinite(inputs.prediction.spectrogram.grad).all()
+
+
+def test_options_have_addresses(composed):
+    """By canonical name or by alias, in a user's own registry as well."""
+    assert compose("stft,recon", {"recon.weight": 1.0}).config.reconstruction.weight == 1.0
+    assert compose("recon", {"reconstruction.if_weight": 2.0}).config.reconstruction.if_weight == 2.0
+    assert composed(lambda _: torch.zeros(()), options={"aa.weight": 0.3}).config.a.weight == 0.3
+
+
+def test_an_unknown_option_is_an_error_with_a_suggestion():
+    """A misspelt weight is not ignored."""
+    with pytest.raises(ConfigError) as caught:
+        compose("stft,recon", {"recon.wieght": 1.0, "stft.hop": 3})
+    assert caught.value.problems == (
+        (
+            "loss.stft.hop: unknown option, got 3; expected one of "
+            "weight, schedule, fft_sizes, hop_sizes, win_lengths, per_example, engine"
+        ),
+        "loss.reconstruction.wieght: unknown option, got 1.0; did you mean 'weight'?",
+    )
+
+
+@pytest.mark.parametrize("options", ["stft.weight=2", 3, {1: 2}, [1]])
+@pytest.mark.parametrize("name", ["options", "balancer_options"])
+def test_what_are_no_options(options, name):
+    """One message for what is neither a mapping nor pairs."""
+    with pytest.raises(InputError) as caught:
+        compose("recon", balancer="gradient", **{name: options})
+    assert str(caught.value) == (
+        f"{name}: expected values by their address, got {options!r}\n"
+        'Give a dict, such as {"stft.weight": 2.0}.'
+    )
+
+
+def test_options_may_be_pairs():
+    """As `distill.train` takes them."""
+    assert compose("recon", [("recon.weight", 2.0)]).weights_at(0) == {"reconstruction": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("terms", "shown"),
+    [(None, "None"), (3, "3"), (nn.Identity(), "Identity()"), (nn.Linear, repr(nn.Linear))],
+)
+def test_what_are_no_terms(terms, shown):
+    """The whole message."""
+    with pytest.raises(TermError) as caught:
+        compose(terms)
+    assert str(caught.value) == (
+        f"expected the name of a loss term or a TermSpec, got {shown}\n"
+        "A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module."
+    )
