@@ -43,7 +43,9 @@ TINY = (
 )
 """What makes a recipe tiny, as `--set` takes it."""
 
-os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses: tiny models are slowed down by threads
+# Tiny models are slowed down by threads, and most of all where several processes test at once.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +63,15 @@ def _hang_up_ends():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _hardly_calibrated():
-    """Calibrate models in 2 steps instead of 60, which took longer than the training of a tiny model."""
+def _hardly_prepared():
+    """Calibrate in 2 steps instead of 60, and begin codes with 8 clips instead of 512.
+
+    Either took longer than the training of a tiny model.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distill.training.batches._CALIBRATIONS", 2)
+        patch.setattr("distill.training.batches._CLIPS_TO_BEGIN_WITH", 8)
+        patch.setattr("distill.training.batches._BEGUN_AT_A_TIME", 8)
         yield
 
 
