@@ -38,7 +38,7 @@ RATE_MAX, WARMUP, FALL = 2e-3, 200, 0.25
 AVERAGE = 0.999
 """Warm-up and decay of the averages are given for steps of 8 clips."""
 
-SAVE_SECONDS = 120
+SAVE_SECONDS = 60
 
 CODE_CLIPS = 2048
 """Clips from which the statistics of the code are computed: 25 minutes."""
