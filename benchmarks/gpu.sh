@@ -190,6 +190,7 @@ fi
 stage spectral 60 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" "${quick[@]}" --write "$page"
 stage compiled 100 "$python" benchmarks/compiled.py --device "$device" --batch "$batch" --runs "$runs" --write "$page"
 
+kept=0
 if [[ -z $recordings ]]; then
     recordings=$work/demo
     stage demo 30 "$python" -c "import sys, pathlib, distill.audio.corpus as c; c.write_demo_corpus(pathlib.Path(sys.argv[1]))" \
@@ -199,7 +200,6 @@ fi
 train_base() {
     local name=$1 rest
     shift
-    kept=0
     rest=$(($(left) - 20))
     if ((rest < base_least)); then
         failed=1

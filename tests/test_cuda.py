@@ -3,6 +3,8 @@
 They are skipped where there is no such device. `benchmarks/gpu.sh` runs them where there is one.
 """
 
+import json
+import math
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +13,28 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from click.testing import CliRunner
+from torch import nn
 
+import distill as api
+from distill import TermConfig, TermSpec
 from distill.audio.corpus import open_corpus
 from distill.cli import main
+from distill.errors import TrainingError
 from distill.functional import create_stft_loss
 from distill.loss.composer import compose
 from distill.model.building import make_model
+from distill.model.memory import Sizes
 from distill.model.sounds import reconstruct
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.settings import ModelSettings
+from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.spectral import transforms
 from distill.spectral.representation import MagnitudeIF
-from distill.storage.checkpoints import load_latest
+from distill.storage.checkpoints import load_latest, load_state
 from distill.testing.inputs import material
+from distill.training.batches import predict
 from distill.training.trainer import Trainer
+from distill.views import LogMagnitude
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -197,28 +206,118 @@ class UnwaitingTrainer(Trainer):
 
 @pytest.fixture
 def make(tiny_tree, recordings, tmp_path, assemble):
-    """Make a trainer on CUDA with the tiny recipe."""
+    """Make a trainer on CUDA with the tiny recipe, perhaps with a term that is not installed."""
 
-    def make(folder, *, precision="bfloat16", **training):
+    def make(folder, *, precision="bfloat16", balance="gradient", latents=250, term=None, **training):
         given = {"device": "cuda", "precision": precision, "log_every": 2, **training}
         tree = {**tiny_tree, "training": tiny_tree["training"] | given}
-        draft = read_recipe(tree, Registry(discover=False), loss="stft,recon,kl,waveform", balance="gradient")
+        tree["model"] = tree["model"] | {"latents_per_second": latents}
+        draft = read_recipe(
+            tree,
+            Registry(discover=False),
+            loss=["stft", "recon", "kl", "waveform", *([] if term is None else [term])],
+            balance=balance,
+        )
         corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
-        return assemble(UnwaitingTrainer, draft, corpus, tmp_path / folder, report=records.append, warn=print)
+        return assemble(
+            UnwaitingTrainer,
+            draft,
+            corpus,
+            tmp_path / folder,
+            report=make.records.append,
+            warn=lambda _, message: make.warnings.append(message),
+        )
 
-    records = []
-    make.records = records
+    make.records, make.warnings = [], []
     return make
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_step_does_not_wait_for_the_device(make, precision):
-    """Six steps of a training; only records may take values to the host."""
-    trainer = make("run", precision=precision, steps=6)
+@pytest.mark.parametrize(
+    ("precision", "options"),
+    [
+        ("float32", {}),
+        ("bfloat16", {}),
+        # As from the base model: the encoder is kept, and the posterior has no gradient.
+        ("bfloat16", {"latents": 10_000, "encoder_rate": 0.0, "balance": None}),
+    ],
+    ids=["float32", "bfloat16", "encoder kept"],
+)
+def test_a_step_does_not_wait_for_the_device(make, precision, options):
+    """Six steps of a training; only records may take values to the host.
+
+    After each evaluation, the next step measures the gradients of the terms.
+    """
+    trainer = make("run", precision=precision, steps=6, evaluations=4, **options)
     trainer.train()
     assert trainer.step == 6
     assert trainer.vae.device == CUDA
     assert all(torch.tensor(record.components["total"]).isfinite() for record in make.records)
+    assert make.warnings == []
+
+
+class Faulty(nn.Module):
+    """A term that is NaN in training in the third step of six."""
+
+    def __init__(self, _):
+        super().__init__()
+
+    def forward(self, inputs):
+        """Return it."""
+        value = inputs.view(LogMagnitude())[0].mean()
+        return value * math.nan if torch.is_grad_enabled() and round(6 * inputs.progress) == 2 else value
+
+
+FAULTY = TermSpec(name="faulty", config=TermConfig, build=Faulty, summary="")
+
+
+def test_a_step_that_is_not_finite_is_skipped_on_the_device(make):
+    """Without waiting for it: one warning, the batch kept with the state of the device, finite weights."""
+    trainer = make("run", steps=6, nonfinite="skip", balance=None, term=FAULTY)
+    trainer.train()
+    assert trainer.step == 6
+    assert [message.splitlines()[0].split(":")[0] for message in make.warnings] == ["Step 3 is skipped"]
+    assert all(value.isfinite().all() for value in trainer.vae.state_dict().values())
+    kept = load_state(trainer.run.batch)
+    assert kept["step"] == 3
+    assert kept["waveform"].shape == (2, trainer.clip_samples)
+    assert len(kept["torch"]) == 2  # the states of the CPU's generator and of the device's
+
+
+def test_a_kept_batch_is_computed_again_there(recordings, tiny_options, tmp_path):
+    """On CUDA and on the CPU, with the same values of each term; the one that is NaN is named."""
+    options = {**tiny_options, "training.nonfinite": "stop"}
+    with pytest.raises(TrainingError, match="faulty"):
+        api.train(
+            recordings, loss=["stft", "recon", "kl", FAULTY], options=options, steps=6, device="cuda",
+            out=tmp_path / "run",
+        )  # fmt: skip
+    found = [
+        api.repeat_batch(tmp_path / "run", loss=[FAULTY], device=device).examination
+        for device in ("cpu", "cuda")
+    ]
+    for one, other in zip(found[0].terms, found[1].terms, strict=True):
+        assert other.value == pytest.approx(one.value, rel=1e-2, abs=1e-5, nan_ok=True)
+        assert math.isnan(other.value) == (one.name == "faulty")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_memory_is_estimated_from_below(monkeypatch, precision):
+    """A recipe is not refused on a device that holds what a step needs there."""
+    representation = MagnitudeIF().to(CUDA)
+    vae = make_model(ModelSettings(), representation, 0).to(CUDA).requires_grad_()
+    optimizer = torch.optim.AdamW(vae.parameters(), fused=True)
+    waveform = 0.1 * noise(8, 40_000).to(CUDA)
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(2):  # the optimizer's averages are there from the second step on
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
+            inputs = predict(vae, representation, waveform, None, iterations=0, progress=0.0)
+        inputs.prediction.sources[0].square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    needed = torch.cuda.max_memory_allocated()
+    monkeypatch.setattr("distill.model.memory.machine_memory", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (needed, needed))
+    Sizes(ModelSettings(), RepresentationSettings()).require_training(TrainingSettings(batch_size=8))
 
 
 def test_a_resumed_training_equals_one_that_was_never_stopped(make):
@@ -250,7 +349,7 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(make):
 
 
 def test_a_run_goes_on_from_device_to_device(recordings, tiny, tmp_path):
-    """Trained on CUDA, trained on, reconstructed and made sounds of by the command line."""
+    """Trained on CUDA, trained on, measured, reconstructed and made sounds of, and there is a page of it."""
     folder = tmp_path / "run"
 
     def distill(*words):
@@ -262,11 +361,31 @@ def test_a_run_goes_on_from_device_to_device(recordings, tiny, tmp_path):
     device = "--set", "training.device=cuda"
     distill("train", recordings, "--loss", "stft,recon,kl", *tiny, *device, "--steps", 4, "--out", folder)
     distill("train", "--resume", "--out", folder, "--steps", 6, "--device", "cpu")
-    distill("train", "--resume", "--out", folder, "--steps", 8, "--device", "cuda")
+    page = "--set", "training.page=true"
+    distill("train", "--resume", "--out", folder, "--steps", 8, "--device", "cuda", *page)
+    assert (folder / "report.html").stat().st_size > 1e6
+    profiled = json.loads(distill("losses", "profile", "--run", folder, "--batches", 1, "--json").stdout)
+    assert profiled
+    distill("evaluate", folder, recordings / "a.wav", "--no-visqol")
     distill("reconstruct", folder, recordings / "a.wav", "--out", tmp_path / "made")
     distill("generate", folder, "-n", 1, "--out", tmp_path / "new")
     assert len(list((tmp_path / "made").rglob("*.wav"))) == 1
     assert len(list((tmp_path / "new").rglob("*.wav"))) == 1
+
+
+def test_a_loaded_model_is_used_there(recordings, tiny_options, tmp_path):
+    """What it makes on CUDA is what it makes on the CPU, and comes back to the device of its input."""
+    run = api.train(recordings, loss="stft,recon,kl", options=tiny_options, steps=2, device="cuda",
+                    out=tmp_path / "run")  # fmt: skip
+    there, here = (api.load(run, device=device) for device in ("cuda", "cpu"))
+    assert there.device == CUDA
+    waveform = 0.1 * noise(2, 4000)
+    assert_near(there.reconstruct(waveform), here.reconstruct(waveform), 1e-2)
+    assert there.reconstruct(waveform.to(CUDA)).device == CUDA
+    assert_near(there.encode(waveform), here.encode(waveform), 1e-3)
+    assert_near(there.generate(1, seed=0)[0], here.generate(1, seed=0)[0], 1e-2)
+    ratings = [model.evaluate(recordings / "a.wav", visqol=False).mean for model in (there, here)]
+    assert ratings[0].mel == pytest.approx(ratings[1].mel, abs=0.05)
 
 
 def test_the_base_training_does_not_wait(recordings, tmp_path):

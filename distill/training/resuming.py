@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+import distill
 from distill.audio.corpus import Corpus
 from distill.audio.corpus.continuing import Digests, as_recorded
 from distill.audio.corpus.membership import Membership
@@ -21,8 +21,6 @@ from distill.settings import ARRAYS
 from distill.storage.checkpoints import Checkpoint, Which, load_checkpoint, load_latest, save_checkpoint
 from distill.storage.run import Run
 from distill.training.changed_options import ACCEPT, options_of, require_recorded_options
-
-_VERSIONS = "distill", "torch"
 
 
 @frozen(kw_only=True)
@@ -218,7 +216,8 @@ def _portable(state: dict[str, Any], warn: Callable[[str], None]) -> dict[str, A
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in _VERSIONS}
+    # Not those of installed distributions: Distill may run from its sources.
+    return {"distill": distill.__version__, "torch": str(torch.__version__)}
 
 
 def _compared(corpus: Corpus, draft: Draft, run: Run, state: Mapping[str, Any]) -> tuple[Corpus, str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import attrs
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+import distill
 from distill.errors import CorpusError, InputError, RunError
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -205,6 +207,18 @@ def test_a_checkpoint_of_an_older_version_goes_on(here, begun):
     recipe.write_text(recipe.read_text().replace(str(begun), str(here)).replace("checkpoints = 3\n", ""))
     assert go_on() == []
     assert all(torch.equal(value, expected[name]) for name, value in model().items())
+
+
+def test_a_run_goes_on_with_sources_that_are_not_installed(here, monkeypatch):
+    """On a machine without a network, for one: the versions are those of the modules."""
+
+    def unknown(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.Distribution.from_name", unknown)
+    assert go_on() == []
+    versions = load_latest(here / "run" / "checkpoints").state["made_with"]["versions"]
+    assert versions == {"distill": distill.__version__, "torch": torch.__version__}
 
 
 def test_a_state_of_another_machine_goes_on(here):
