@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distill.ablation.ablate import ablate as ablate
+    from distill.ablation.ablate import plan_ablation as plan_ablation
+    from distill.ablation.search import search_weights as search_weights
     from distill.errors import DistillError as DistillError
     from distill.inference import Model as Model
     from distill.inference import load as load
@@ -63,11 +66,14 @@ _HOME = {
     "TermSpec": "plugin.hookspecs",
     "TrainedTermConfig": "plugin.hookspecs",
     "TrainingWarning": "training.observing",
+    "ablate": "ablation.ablate",
     "compose": "loss.composer",
     "hookimpl": "plugin.hookspecs",
     "load": "inference",
+    "plan_ablation": "ablation.ablate",
     "repeat_batch": "training.repeating",
     "report": "reporting.report",
+    "search_weights": "ablation.search",
     "train": "training.train",
 }
 

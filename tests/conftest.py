@@ -232,3 +232,35 @@ def install_only(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
 
     return install
+
+
+FRAGILE = """
+from attrs import frozen
+from torch import nn
+from distill import TermConfig, TermSpec, hookimpl
+
+@frozen(kw_only=True)
+class FragileConfig(TermConfig):
+    fail: bool = False
+
+class Fragile(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def forward(self, inputs):
+        if self.config.fail:
+            raise RuntimeError("out of luck")
+        return inputs.posterior.mu.square().mean()
+
+@hookimpl
+def distill_loss_terms():
+    yield TermSpec(name="fragile", config=FragileConfig, build=Fragile, summary="fails if told to")
+"""
+"""The module of a term that fails if it is told to."""
+
+
+@pytest.fixture
+def fragile(install_only):
+    """Install a term that fails if it is told to."""
+    install_only({"distill-fragile": ("fragile", FRAGILE)})

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import distill
+from distill.cli.ablate import ablate
 from distill.cli.evaluate import evaluate
 from distill.cli.generate import generate
 from distill.cli.losses import losses
@@ -75,5 +76,5 @@ def main() -> None:
     """Train audio VAEs on your own recordings, with a loss composed of plugins."""
 
 
-for command in (train, report, runs, reconstruct, generate, evaluate, losses, recipe, shard):
+for command in (train, ablate, report, runs, reconstruct, generate, evaluate, losses, recipe, shard):
     main.add_command(command)

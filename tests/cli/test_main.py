@@ -12,7 +12,7 @@ from distill.cli import main
 from distill.errors import DistillError, TrainingError
 
 COMMANDS = [
-    "evaluate", "generate", "losses", "recipe", "reconstruct", "report", "runs", "shard", "train",
+    "ablate", "evaluate", "generate", "losses", "recipe", "reconstruct", "report", "runs", "shard", "train",
 ]  # fmt: skip
 
 

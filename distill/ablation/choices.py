@@ -1,0 +1,142 @@
+"""What `--set` sets in an ablation: one value, several values, or a range. Loads no torch."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+from distill.arguments import options_by_address
+from distill.config import parse_assignment
+from distill.errors import ConfigError, InputError
+
+Options: TypeAlias = tuple[tuple[str, Any], ...]
+"""Values by address."""
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
+
+
+@frozen
+class Range:
+    """The numbers from `low` to `high`: drawn by their logarithm if both are positive, else evenly."""
+
+    low: float
+    high: float
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether numbers are drawn by their logarithm."""
+        return self.low > 0
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+@frozen(kw_only=True)
+class Choices:
+    """The options of an ablation: `fixed` ones, the `grid` of several values, and `ranges` to search."""
+
+    fixed: Options = ()
+    grid: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    ranges: tuple[tuple[str, Range], ...] = field(default=())
+
+
+def parse_choices(assignments: Iterable[str]) -> Choices:
+    """Return what `--set` words say.
+
+    `PATH=VALUE` is a fixed option, `PATH=A,B,C` several values, and `PATH=LOW..HIGH` a range. A list in
+    brackets is one value, and so is text in quotation marks.
+
+    Raises:
+        ConfigError: a word is not of this form, an address is set twice, a value is given twice, or a
+            range is empty.
+    """
+    fixed: list[tuple[str, Any]] = []
+    grid: dict[str, tuple[Any, ...]] = {}
+    ranges: dict[str, tuple[Any, Any]] = {}
+    for word in assignments:
+        address, value = parse_assignment(word)
+        unquoted = isinstance(value, str) and value == word.partition("=")[2].strip()
+        if unquoted and (found := _RANGE.fullmatch(value)):
+            ranges[address] = (float(found[1]), float(found[2]))
+        elif unquoted and len(parts := list(_parts(value))) > 1:
+            grid[address] = tuple(parse_assignment(f"{address}={part}")[1] for part in parts)
+        else:
+            fixed.append((address, value))
+    return choices_of(fixed, grid, ranges, culprit="--set")
+
+
+def choices_of(
+    options: Mapping[str, Any] | Iterable[tuple[str, Any]],
+    grid: Mapping[str, Sequence[Any]],
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    culprit: str = "",
+) -> Choices:
+    """Return options by address, values by address, and pairs of bounds by address, after checking them.
+
+    Raises:
+        ConfigError: an address is set twice, a value is given twice or missing, or a range is empty.
+        InputError: the arguments are of other types.
+    """
+    fixed = tuple(options_by_address(options, culprit="options"))
+    for name, given in (("grid", grid), ("ranges", ranges)):
+        if not isinstance(given, Mapping):
+            raise InputError(f"expected a dict by the address of an option, got {given!r}", culprit=name)
+    problems = [
+        f"{address}: is set twice; set it once"
+        for address in dict.fromkeys([*grid, *ranges])
+        if sum(address in each for each in (grid, ranges, dict(fixed))) > 1
+    ]
+    several = {address: _values(address, values, problems) for address, values in grid.items()}
+    bounds = {address: _bounds(address, pair, problems) for address, pair in ranges.items()}
+    if problems:
+        raise ConfigError(*problems, culprit=culprit)
+    return Choices(
+        fixed=fixed,
+        grid=tuple(several.items()),
+        ranges=tuple((address, pair) for address, pair in bounds.items() if pair is not None),
+    )
+
+
+def _values(address: str, values: Any, problems: list[str]) -> tuple[Any, ...]:  # noqa: ANN401  # anything
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        problems.append(f"{address}: expected several values, got {values!r}")
+        return ()
+    twice = [value for number, value in enumerate(values) if value in values[:number]]
+    if twice:
+        problems.append(f"{address}: {twice[0]!r} is given twice")
+    if "" in values:
+        problems.append(f"{address}: a value is empty")
+    return tuple(values)
+
+
+def _bounds(address: str, pair: Any, problems: list[str]) -> Range | None:  # noqa: ANN401  # anything
+    numbers = isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(each, Real) for each in pair)
+    if not numbers:
+        problems.append(f"{address}: expected the bounds of a range, (low, high), got {pair!r}")
+        return None
+    low, high = map(float, pair)
+    if not low < high or high == float("inf") or low == -float("inf"):
+        problems.append(f"{address}: a range goes from a lower number to a higher one, got {low:g}..{high:g}")
+    return Range(low, high)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield the parts of text between commas that are in no brackets and no quotation marks."""
+    depth, quote, start = 0, "", 0
+    for position, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+        elif letter == "," and not depth:
+            yield text[start:position].strip()
+            start = position + 1
+    yield text[start:].strip()

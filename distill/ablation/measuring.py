@@ -1,0 +1,81 @@
+"""The measures of the runs of an ablation, and what the runs have in common."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+
+from distill.ablation.effects import effects
+from distill.ablation.measured import MEASURES
+from distill.ablation.place import Place
+from distill.ablation.plan import Plan
+from distill.ablation.result import Ablation
+from distill.audio.corpus.membership import Membership
+from distill.comparison.measures import FileMeasures, heldout_measures
+from distill.errors import DistillError, RunError
+
+
+def measured(plan: Plan, place: Place, on: str | None, failed: Mapping[str, str]) -> Ablation:
+    """Return the result of an ablation from its runs, and write it to the folder.
+
+    Runs that have failed, or cannot be measured, are left out.
+    """
+    values: dict[str, dict[int, Mapping[str, Mapping[str, float]]]] = {v.name: {} for v in plan.variants}
+    failed, trained_on = dict(failed), set[str]()
+    for trial in plan.trials:
+        if trial.name in failed:
+            continue
+        try:
+            found = heldout_measures(place.run(trial.name), on).files
+        except DistillError as error:
+            failed[trial.name] = str(error)
+            continue
+        values[trial.variant][trial.seed] = {each.key: _values(each) for each in found}
+        trained_on |= {each.name for each in found if each.trained_on}
+    notes = []
+    if trained_on:
+        notes.append(f"{len(trained_on)} of the recordings were trained on: measure on others with --on.")
+    notes += _splits(plan, place, failed)
+    result = Ablation(
+        folder=place.folder,
+        plan=plan,
+        effects=effects(values, plan.reference.name),
+        values=values,
+        failed=failed,
+        notes=tuple(notes),
+    )
+    result.write()
+    return result
+
+
+def value_of(place: Place, name: str, on: str | None, measure: str) -> float:
+    """Return the mean of a measure over the recordings that have it, NaN if none has.
+
+    Raises:
+        DistillError: the run cannot be measured.
+    """
+    found = [MEASURES[measure].value(each.metrics) for each in heldout_measures(place.run(name), on).files]
+    there = [value for value in found if math.isfinite(value)]
+    return math.fsum(there) / len(there) if there else math.nan
+
+
+def _values(each: FileMeasures) -> Mapping[str, float]:
+    return {name: measure.value(each.metrics) for name, measure in MEASURES.items()}
+
+
+def _splits(plan: Plan, place: Place, failed: Mapping[str, str]) -> list[str]:
+    """Return a note if runs of a seed were not trained on the same recordings, or none if all were."""
+    different = []
+    for seed in plan.seeds:
+        splits = set()
+        for trial in plan.trials:
+            if trial.seed == seed and trial.name not in failed:
+                with suppress(RunError):  # without a split, which is told where it is needed
+                    held_out = Membership.read(place.run(trial.name).split).heldout
+                    splits.add(frozenset(member.digest for member in held_out))
+        if len(splits) > 1:
+            different.append(seed)
+    if not different:
+        return []
+    seeds = ", ".join(map(str, different))
+    told = f"The corpus has changed between runs of seed {seeds}, which held out different recordings"
+    return [f"{told}: do not trust their differences."]

@@ -1,0 +1,263 @@
+"""The plan of an ablation: which runs are trained, all validated before the first one. Loads no torch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from distill.ablation.choices import Choices, Options
+from distill.arguments import whole_number
+from distill.config import unstructure
+from distill.config.words import show
+from distill.errors import ConfigError, CorpusError, InputError
+from distill.plugin.hookspecs import TermSpec
+from distill.plugin.registry import Registry, one_by_one
+from distill.recipe import Draft, Terms, read_recipe
+from distill.settings import MOST_SEED
+from distill.storage.files import file_name
+
+ALL = "all"
+"""The name of the variant with the whole list of terms."""
+
+_MOST_RUNS = 10_000
+
+
+@frozen(kw_only=True)
+class Variant:
+    """One of the things that are compared: the whole loss, the loss less a term, or other options.
+
+    `loss` has its terms, `left_out` the term that it lacks, and `settings` the options of the grid.
+    """
+
+    name: str
+    loss: tuple[str, ...]
+    left_out: str = ""
+    settings: Options = ()
+
+    @property
+    def difference(self) -> str:
+        """In words, how it differs from the reference."""
+        if self.left_out:
+            return f"without {self.left_out}"
+        return ", ".join(f"{_short(address)}={show(value)}" for address, value in self.settings) or ALL
+
+
+@frozen(kw_only=True)
+class Trial:
+    """A training run of the plan: a variant and a seed, its recipe as plain data, and the run's name."""
+
+    name: str
+    variant: str
+    seed: int
+    recipe: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class Plan:
+    """The runs of an ablation. The first of the `variants` is the one that the others are compared with.
+
+    `corpus` is the location that the user gave, None if the recipe names it. `kept` names the term that is
+    not left out since it is the only one.
+    """
+
+    corpus: str | None
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    trials: tuple[Trial, ...]
+    kept: str = ""
+
+    @property
+    def reference(self) -> Variant:
+        """The variant that the others are compared with."""
+        return self.variants[0]
+
+    def trials_of(self, variant: Variant) -> tuple[Trial, ...]:
+        """Return the runs of a variant, one for each seed."""
+        return tuple(trial for trial in self.trials if trial.variant == variant.name)
+
+
+@frozen(kw_only=True)
+class Base:
+    """What all runs of an ablation have in common: a recipe to start from, and where terms are looked up."""
+
+    tree: Mapping[str, Any]
+    registry: Registry
+    loss: Terms | None
+    balance: str | None
+    common: Options
+    """The corpus, the length and the fixed options."""
+
+    def draft(self, settings: Options, seed: int) -> Draft:
+        """Return the recipe with these options.
+
+        Raises:
+            DistillError: a term or an option is unknown, or a value is not valid.
+        """
+        assignments = [*self.common, *settings, ("training.seed", seed)]
+        return read_recipe(
+            self.tree, self.registry, loss=self.loss, balance=self.balance, assignments=assignments
+        )
+
+
+def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, seeds: Sequence[int]) -> Plan:
+    """Return the plan of an ablation, after reading the recipe of every run.
+
+    With `each`, the terms are left out in turn. A grid makes a variant of each combination of its values, of
+    which the first ones are the reference. With both, terms are left out of the reference.
+
+    Raises:
+        ConfigError: nothing varies, an option is unknown or a value is not valid. All problems are listed.
+        TermError: a term is unknown, ambiguous or broken.
+        CorpusError: the corpus does not exist.
+    """
+    require_installed(base.loss)
+    if not each and not choices.grid:
+        raise ConfigError(
+            "nothing varies",
+            culprit="ablation",
+            remedy="Add --each to leave each term out in turn, or several values: "
+            "--set loss.stft.weight=0.5,1,2",
+        )
+    first = tuple((address, values[0]) for address, values in choices.grid)
+    whole = base.draft(first, seeds[0])
+    named = _names(base.loss, whole)
+    variants = [
+        Variant(name=_named(settings), loss=named, settings=settings)
+        for settings in (
+            tuple(zip((address for address, _ in choices.grid), values, strict=True))
+            for values in product(*(values for _, values in choices.grid))
+        )
+    ]
+    if each and len(named) > 1:
+        variants += [
+            Variant(
+                name=f"without-{_plain(name)}",
+                loss=tuple(other for other in named if other != name),
+                left_out=name,
+                settings=first,
+            )
+            for name in named
+        ]
+    if len(variants) * len(seeds) > _MOST_RUNS:
+        raise ConfigError(
+            f"these are {len(variants) * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made"
+        )
+    kept = named[0] if each and len(named) == 1 else ""
+    if kept and len(variants) == 1:
+        raise ConfigError(
+            f"'{kept}' is the only term, and is not left out: nothing varies",
+            culprit="ablation",
+            remedy="Give several terms: --loss stft,recon,kl",
+        )
+    trials = _trials(base, variants, whole, seeds)
+    require_corpus(whole.recipe.corpus.path)
+    return Plan(corpus=corpus, variants=tuple(variants), seeds=tuple(seeds), trials=trials, kept=kept)
+
+
+def _trials(base: Base, variants: Sequence[Variant], whole: Draft, seeds: Sequence[int]) -> tuple[Trial, ...]:
+    """Return the runs, in the order in which they are trained: all variants of a seed, then the next seed."""
+    terms = dict(zip(variants[0].loss, whole.terms, strict=True))
+    tree = unstructure(whole.recipe)
+    trees, problems = {}, list[str]()
+    for variant in variants:
+        own = {**tree, "loss": dict(tree["loss"])}
+        if variant.left_out:
+            del own["loss"][terms[variant.left_out].name]
+        settings = () if variant.left_out else variant.settings
+        try:
+            draft = read_recipe(own, base.registry, loss=variant.loss, assignments=settings)
+        except ConfigError as error:
+            problems += [each for each in error.problems if each not in problems]
+            continue
+        trees[variant.name] = unstructure(draft.recipe)
+    if problems:
+        raise ConfigError(*problems)
+    return tuple(trial_of(variant.name, seed, trees[variant.name]) for seed in seeds for variant in variants)
+
+
+def trial_of(variant: str, seed: int, tree: Mapping[str, Any]) -> Trial:
+    """Return the run of a variant and a seed, with the recipe `tree` apart from the seed."""
+    recipe = {**tree, "training": {**tree["training"], "seed": seed}}
+    name = file_name(variant, f"-seed{seed}", Path())
+    return Trial(name=name, variant=variant, seed=seed, recipe=recipe)
+
+
+def parse_seeds(seeds: object) -> tuple[int, ...]:
+    """Return seeds: so many from 0 on, or those of a sequence or of text with commas.
+
+    Raises:
+        InputError: they are neither, there is none, or one is given twice.
+    """
+    if isinstance(seeds, str):
+        words = [word.strip() for word in seeds.split(",")]
+        if not all(word.isascii() and word.isdigit() for word in words if word) or not any(words):
+            raise _not_seeds(seeds)
+        listed: object = [int(word) for word in words if word] if "," in seeds else int(seeds)
+    else:
+        listed = seeds
+    if isinstance(listed, Iterable):
+        found = tuple(whole_number(each, culprit="seeds", least=0, below=MOST_SEED + 1) for each in listed)
+    else:
+        found = tuple(range(whole_number(listed, culprit="seeds", least=1, below=_MOST_RUNS + 1)))
+    if not found:
+        raise _not_seeds(seeds)
+    if len(set(found)) < len(found):
+        raise InputError("a seed is given twice", culprit="seeds")
+    return found
+
+
+def _not_seeds(seeds: object) -> InputError:
+    return InputError(
+        f"expected the number of seeds, or seeds, got {seeds!r}",
+        culprit="seeds",
+        remedy="For example 3 for the seeds 0, 1 and 2, or 7,8,9 for these.",
+    )
+
+
+def require_installed(loss: Terms | None) -> None:
+    """Check that terms are given by name.
+
+    Raises:
+        InputError: one is a `TermSpec`.
+    """
+    if loss is not None and any(isinstance(each, TermSpec) for each in one_by_one(loss)):
+        raise InputError(
+            "the terms of an ablation have to be installed, since its runs are processes of their own",
+            culprit="loss",
+            remedy="Make a plugin of it: distill losses new NAME",
+        )
+
+
+def _names(loss: Terms | None, whole: Draft) -> tuple[str, ...]:
+    """Return the names of the terms as the user wrote them, or their own where the user wrote none."""
+    if loss is None:
+        return tuple(term.name for term in whole.terms)
+    return tuple(each.strip() for each in one_by_one(loss) if isinstance(each, str))
+
+
+def require_corpus(path: str | None) -> None:
+    """Check that a corpus exists, unless it is at a URL.
+
+    Raises:
+        CorpusError: it does not.
+    """
+    if path is not None and "://" not in path and not Path(path).exists():
+        raise CorpusError(
+            "there is no such file or folder", culprit=path, remedy="Give a folder of recordings."
+        )
+
+
+def _named(settings: Options) -> str:
+    return ",".join(f"{_short(address)}={_plain(value)}" for address, value in settings) or ALL
+
+
+def _short(address: str) -> str:
+    return address.removeprefix("loss.").removeprefix("training.")
+
+
+def _plain(value: object) -> str:
+    """Return a value for the name of a folder."""
+    text = value if isinstance(value, str) else show(value)
+    return "".join(letter if letter.isalnum() or letter in "+-_." else "_" for letter in text)

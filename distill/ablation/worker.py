@@ -1,0 +1,73 @@
+"""A process that trains runs of an ablation: `python -m distill.ablation.worker FOLDER [RECORDINGS]`.
+
+It reads a request as a line of JSON from standard input, the name of a run, and answers on standard output
+with a line: null when the run is trained and measured, or the message of the error. When its standard
+input ends, because the process that started it has stopped or was killed, it saves and ends.
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from distill.ablation.place import Place, note_failure, pending
+from distill.errors import DistillError
+
+
+def attempt(
+    place: Place, name: str, recordings: str | None, tick: Callable[[], None] = lambda: None
+) -> str | None:
+    """Train and measure a run; return None, or the message of the error, which is noted in the folder."""
+    if not pending([name], place):  # another job of a cluster has been at it
+        return None
+    from distill.ablation.trial import carry_out  # noqa: PLC0415  # torch
+
+    try:
+        carry_out(place, name, recordings, tick)
+    except DistillError as error:
+        note_failure(place, name, str(error))
+        return str(error)
+    except Exception as error:  # noqa: BLE001  # a bug of ours or of a plugin, which ends no other run
+        return note_bug(place, name, error)
+    return None
+
+
+def note_bug(place: Place, name: str, error: Exception) -> str:
+    """Note the traceback of an error in the folder, and return a message that names it."""
+    message = f"{type(error).__name__}: {error} (the traceback is in {place.log(name)})"
+    note_failure(place, name, message, "".join(traceback.format_exception(error)))
+    return message
+
+
+def main(folder: str, recordings: str | None = None) -> None:
+    """Answer requests until standard input ends."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)  # what plugins print is no answer
+        with suppress(KeyboardInterrupt):  # the run is saved
+            _answer(Place(Path(folder)), recordings, answers)
+
+
+def _answer(place: Place, recordings: str | None, answers: TextIO) -> None:
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    while True:
+        failure = attempt(place, requests.get(), recordings)
+        answers.write(f"{json.dumps(failure)}\n")
+        answers.flush()
+
+
+def _listen(requests: "queue.SimpleQueue[str]") -> None:
+    for line in sys.stdin:
+        requests.put(json.loads(line))
+    os.kill(os.getpid(), signal.SIGTERM)  # a training run saves; between runs, the process ends
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,132 @@
+"""`distill.ablate`, from a corpus to what each term is worth."""
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import distill
+from distill.ablation.place import Place
+from distill.comparison.measures import heldout_measures
+from distill.storage.ending import ending_of
+from distill.storage.run import Run
+
+
+def test_the_result_is_the_difference_of_the_measures_of_the_runs(shared):
+    """Of each variant from the reference, on the recordings held out."""
+    reference, other = (
+        [each.metrics.mel for each in heldout_measures(shared.folder / f"{name}-seed0").files]
+        for name in ("all", "without-stft")
+    )
+    (mel,) = (
+        each for each in shared.found.effects if (each.variant, each.measure) == ("without-stft", "mel")
+    )
+    differences = [two - one for one, two in zip(reference, other, strict=True)]
+    assert mel.difference.mean == pytest.approx(math.fsum(differences) / len(differences))
+    assert mel.reference == pytest.approx(math.fsum(reference) / len(reference))
+    assert shared.found.failed == {}
+
+
+def test_each_run_is_a_normal_run_folder_of_one_split(shared):
+    """Which `distill.load` opens; the same recordings are held out of all."""
+    names = ["all-seed0", "without-stft-seed0", "without-recon-seed0"]
+    for name in names:
+        assert distill.load(shared.folder / name).run.folder == shared.folder / name
+    assert len({(shared.folder / name / "split.json").read_text() for name in names}) == 1
+
+
+def test_files_have_the_result(shared):
+    """For programs, and for a spreadsheet."""
+    told = json.loads((shared.folder / "ablation.json").read_text())
+    assert [each["name"] for each in told["variants"]] == ["all", "without-stft", "without-recon"]
+    with (shared.folder / "ablation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(told["effects"]) == len(shared.found.effects)
+
+
+def test_progress_tells_of_each_run(shared):
+    """When it ends, and of the steps between."""
+    assert [each.last for each in shared.told if each.last] == [
+        *("all-seed0", "without-stft-seed0", "without-recon-seed0"),
+    ]
+    assert shared.told[-1].done == ("all-seed0", "without-stft-seed0", "without-recon-seed0")
+    assert shared.told[-1].seconds_left == 0
+    assert 1 in {run.step for each in shared.told for run in each.running}
+
+
+def test_what_is_done_is_not_done_again_and_a_run_that_was_stopped_goes_on(shared, tmp_path):
+    """The same call ends in the same weights, bit by bit; a run that is whole is kept as it is."""
+    folder = tmp_path / "out"
+
+    def stop(status):
+        if status.running and status.running[0].name == "without-stft-seed0" and status.running[0].step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill.ablate(**shared.call, out=folder, on_progress=stop)
+    assert ending_of(Run(folder / "without-stft-seed0")).state == "interrupted"
+    assert not (folder / "without-recon-seed0").exists()
+    first = (folder / "all-seed0" / "outcome.json").stat().st_mtime_ns
+    told = []
+    found = distill.ablate(**shared.call, out=folder, on_progress=told.append)
+    assert [each.last for each in told if each.last] == ["without-stft-seed0", "without-recon-seed0"]
+    assert (folder / "all-seed0" / "outcome.json").stat().st_mtime_ns == first
+    one, two = (
+        load_file(each / "without-stft-seed0" / "model.safetensors") for each in (folder, shared.folder)
+    )
+    assert all(torch.equal(one[name], two[name]) for name in two)
+    assert found.effects == shared.found.effects
+
+
+@pytest.mark.usefixtures("fragile")
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path, recordings, tiny_options):
+    """It is named with its error, left out of the result, and tried again by the same call."""
+    call = {
+        "corpus": recordings,
+        "loss": "stft,fragile",
+        "seeds": 1,
+        "steps": 1,
+        "out": tmp_path / "out",
+        "options": tiny_options,
+        "grid": {"fragile.fail": [True, False]},
+    }
+    told = []
+    found = distill.ablate(**call, on_progress=told.append)
+    assert [each.last for each in told if each.last] == [
+        "fragile.fail=true-seed0",
+        "fragile.fail=false-seed0",
+    ]
+    assert list(found.failed) == ["fragile.fail=true-seed0"]
+    assert "out of luck" in found.failed["fragile.fail=true-seed0"]
+    assert found.effects == ()
+    assert found.reading == "No run can be compared with the reference."
+    place = Place(tmp_path / "out")
+    assert ending_of(place.run("fragile.fail=true-seed0")).state == "failed"
+    assert "out of luck" in place.log("fragile.fail=true-seed0").read_text()
+    told.clear()
+    distill.ablate(**call, on_progress=told.append)
+    assert [each.last for each in told if each.last] == ["fragile.fail=true-seed0"]
+
+
+def test_other_recordings_can_be_measured(shared, recordings):
+    """Those that runs were trained on are told."""
+    found = distill.ablate(**shared.call, out=shared.folder, on=recordings / "below")
+    assert {each.recordings for each in found.effects} == {1}
+    assert found.notes == ("1 of the recordings were trained on: measure on others with --on.",)
+    distill.ablate(**shared.call, out=shared.folder)
+
+
+@pytest.mark.parametrize("out", [None, "chosen"])
+def test_without_a_folder_the_same_call_finds_its_own(shared, tmp_path, monkeypatch, out):
+    """In `runs/`, named for the corpus; another plan gets a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    planned = distill.plan_ablation(**shared.call, out=out)
+    stem = f"ablation-{shared.call['corpus'].name}"
+    assert str(planned.folder) == (out or f"runs/{stem}")
+    if out is None:
+        Place(planned.folder).write_plan(None, {each.name: each.recipe for each in planned.plan.trials})
+        assert distill.plan_ablation(**shared.call).folder == planned.folder
+        assert str(distill.plan_ablation(**{**shared.call, "steps": 3}).folder) == f"runs/{stem}-2"

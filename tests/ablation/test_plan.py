@@ -1,0 +1,160 @@
+"""Plans of ablations."""
+
+import pytest
+
+from distill.ablation.ablate import plan_ablation
+from distill.ablation.plan import parse_seeds
+from distill.errors import DistillError
+from distill.plugin.hookspecs import TermConfig, TermSpec
+
+NOT_INSTALLED = TermSpec(name="a", config=TermConfig, build=object, summary="")
+
+
+@pytest.fixture
+def plan(recordings, tmp_path):
+    """Return a function that plans an ablation."""
+
+    def plan(loss="stft,recon,kl", **options):
+        return plan_ablation(recordings, loss=loss, out=tmp_path / "out", **options).plan
+
+    return plan
+
+
+def test_each_term_is_left_out_in_turn(plan):
+    """For each seed, the whole list comes first; terms have the names that the user gave them."""
+    found = plan(each=True, seeds=2, steps=7)
+    assert [trial.name for trial in found.trials] == [
+        *("all-seed0", "without-stft-seed0", "without-recon-seed0", "without-kl-seed0"),
+        *("all-seed1", "without-stft-seed1", "without-recon-seed1", "without-kl-seed1"),
+    ]
+    assert found.reference.name == "all"
+    assert [list(trial.recipe["loss"]) for trial in found.trials[:3]] == [
+        ["stft", "reconstruction", "kl"],
+        ["reconstruction", "kl"],
+        ["stft", "kl"],
+    ]
+    assert {(trial.seed, trial.recipe["training"]["seed"]) for trial in found.trials} == {(0, 0), (1, 1)}
+    assert {trial.recipe["training"]["steps"] for trial in found.trials} == {7}
+
+
+def test_weights_of_the_remaining_terms_stay_as_they_are(plan):
+    """Those that the user sets, and those of the default loss, which its terms alone would not have."""
+    weighted = plan(each=True, seeds=1, options={"stft.weight": 3.0, "loss.kl.weight_max": 0.5})
+    assert [trial.recipe["loss"].get("stft", {}).get("weight") for trial in weighted.trials] == [
+        3,
+        None,
+        3,
+        3,
+    ]
+    default = plan(loss=None, each=True, seeds=1)
+    whole, *others = default.trials
+    assert whole.recipe["loss"]["waveform"]["weight"] == 0.25
+    assert len(others) == 3
+    for trial in others:
+        for name, options in trial.recipe["loss"].items():
+            assert options == whole.recipe["loss"][name]
+
+
+def test_a_grid_is_every_combination_and_its_first_values_are_the_reference(plan):
+    """With `each`, terms are left out of the reference."""
+    found = plan(grid={"stft.weight": [1, 2], "training.learning_rate": [1e-3, 1e-4]}, seeds=1)
+    assert [variant.name for variant in found.variants] == [
+        *("stft.weight=1,learning_rate=0.001", "stft.weight=1,learning_rate=0.0001"),
+        *("stft.weight=2,learning_rate=0.001", "stft.weight=2,learning_rate=0.0001"),
+    ]
+    assert [trial.recipe["loss"]["stft"]["weight"] for trial in found.trials] == [1, 1, 2, 2]
+    assert found.variants[1].difference == "stft.weight=1, learning_rate=0.0001"
+    both = plan(grid={"stft.weight": [5, 6]}, each=True, seeds=1)
+    assert [variant.name for variant in both.variants[2:]] == ["without-stft", "without-recon", "without-kl"]
+    assert both.trials[3].recipe["loss"]["stft"]["weight"] == 5
+
+
+def test_the_only_term_is_not_left_out(plan):
+    """A loss without terms is none; what is kept is said."""
+    found = plan(loss="stft", each=True, grid={"stft.weight": [1, 2]}, seeds=1)
+    assert found.kept == "stft"
+    assert [variant.left_out for variant in found.variants] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {},
+            (
+                "ablation: nothing varies\nAdd --each to leave each term out in turn, or several values: "
+                "--set loss.stft.weight=0.5,1,2"
+            ),
+        ),
+        (
+            {"loss": "stft", "each": True},
+            (
+                "ablation: 'stft' is the only term, and is not left out: nothing varies\n"
+                "Give several terms: --loss stft,recon,kl"
+            ),
+        ),
+        (
+            {"each": True, "options": {"loss.stft.wieght": 1}},
+            "loss.stft.wieght: unknown option, got 1; did you mean 'weight'?",
+        ),
+        (
+            {"grid": {"loss.stft.weight": [1, -1, "a"]}},
+            'loss.stft.weight: must be >= 0, got -1\nloss.stft.weight: expected a number, got "a"',
+        ),
+        (
+            {"each": True, "minutes": 1, "steps": 1},
+            "training: set either minutes or steps, not both: 1.0 and 1",
+        ),
+        ({"each": True, "seeds": [1, 1]}, "seeds: a seed is given twice"),
+        (
+            {"grid": {"training.seed": [1, 2]}},
+            "training.seed: each run has a seed of its own; give them with --seeds",
+        ),
+        (
+            {"grid": {"training.batch_size": range(1, 201)}, "seeds": 100},
+            "these are 20,000 runs, and 10,000 at most are made",
+        ),
+        (
+            {"loss": ["stft", NOT_INSTALLED], "each": True},
+            (
+                "loss: the terms of an ablation have to be installed, since its runs are processes "
+                "of their own\n"
+                "Make a plugin of it: distill losses new NAME"
+            ),
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_is_one_message(plan, options, message):
+    """Before anything is trained."""
+    with pytest.raises(DistillError) as caught:
+        plan(**options)
+    assert str(caught.value) == message
+
+
+def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
+    """They are looked for before the first run, not after the last."""
+    with pytest.raises(DistillError) as caught:
+        plan_ablation(tmp_path / "no", loss="stft,kl", each=True, out=tmp_path / "out")
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'no'}: there is no such file or folder\nGive a folder of recordings."
+    )
+    with pytest.raises(DistillError) as caught:
+        plan(each=True, on=tmp_path / "no")
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'no'}: there is no such file or folder\nGive recordings to measure."
+    )
+
+
+def test_seeds():
+    """A number counts from 0; a list is a list."""
+    assert parse_seeds(3) == parse_seeds("3") == (0, 1, 2)
+    assert parse_seeds("7,") == parse_seeds([7]) == (7,)
+    assert parse_seeds(" 4, 5") == (4, 5)
+    with pytest.raises(DistillError) as caught:
+        parse_seeds("many")
+    assert str(caught.value) == (
+        "seeds: expected the number of seeds, or seeds, got 'many'\n"
+        "For example 3 for the seeds 0, 1 and 2, or 7,8,9 for these."
+    )

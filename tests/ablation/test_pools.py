@@ -1,0 +1,115 @@
+"""Runs in processes, and as jobs of a cluster."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from distill.ablation.ablate import plan_ablation
+from distill.ablation.cluster import Cluster, ClusterSettings
+from distill.ablation.place import Place
+from distill.ablation.pools import Done, Processes, threads
+from distill.errors import DistillError
+
+
+@pytest.fixture
+def place(shared, tmp_path):
+    """Return the folder of an ablation whose runs have a thousand steps."""
+    planned = plan_ablation(**{**shared.call, "steps": 1000}, out=tmp_path / "out")
+    place = Place(planned.folder)
+    place.write_plan(planned.plan.corpus, {trial.name: trial.recipe for trial in planned.plan.trials})
+    return place
+
+
+def wait_for(condition, seconds=120):
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_process_saves_its_run_when_it_loses_the_one_that_started_it(place):
+    """As `kill -9` does to a whole ablation: the standard input of its processes ends."""
+    pool = Processes(place, None, 2)
+    assert pool.free == 2
+    pool.start("all-seed0")
+    assert pool.free == 1
+    run = place.run("all-seed0")
+    wait_for(lambda: run.metrics.exists() and run.metrics.stat().st_size > 0)
+    assert place.state("all-seed0") == "running"
+    pool.stop()
+    assert place.state("all-seed0") == "interrupted"
+    assert any(run.checkpoints.iterdir())
+
+
+def test_a_process_that_is_killed_is_a_run_that_has_failed(place):
+    """It is named, and its place is free again."""
+    pool, found = Processes(place, None, 1), []
+    pool.start("all-seed0")
+    os.kill(pool._workers[0].process.pid, signal.SIGKILL)  # noqa: SLF001  # from outside
+    wait_for(lambda: found.extend(pool.wait(1)) or found)
+    message = f"its process was killed by signal 9, perhaps for lack of memory (see {place.log('processes')})"
+    assert found == [Done("all-seed0", message)]
+    assert place.log("all-seed0").read_text() == f"{message}\n"
+    assert pool.free == 1
+    pool.stop()
+
+
+def test_processes_share_the_cores(monkeypatch):
+    """Each has its part of the threads, unless the user has said how many."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads(2)["OMP_NUM_THREADS"] == "4"
+    assert threads(20)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads(2)["OMP_NUM_THREADS"] == "3"
+
+
+def test_a_job_of_a_cluster_is_a_run(shared):
+    """Through submitit, here with its executor for this machine. A run that is done is not done again."""
+    pool = Cluster(Place(shared.folder), None, 1, ClusterSettings.of("local", {"cpus_per_task": 1}))
+    pool.start("all-seed0")
+    assert pool.free == 0
+    found = []
+    wait_for(lambda: found.extend(pool.wait(0.1)) or found)
+    assert found == [Done("all-seed0")]
+    pool.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "message"),
+    [
+        (None, {"partition": "gpu"}, "slurm: is for the jobs of a cluster\nAdd --cluster slurm."),
+        ("moon", {}, "cluster: expected 'slurm' or 'local', got 'moon'"),
+    ],
+)
+def test_a_cluster_that_makes_no_sense_is_one_message(kind, parameters, message):
+    """Before anything is trained."""
+    with pytest.raises(DistillError) as caught:
+        ClusterSettings.of(kind, parameters)
+    assert str(caught.value) == message
+
+
+def test_what_is_missing_is_told_with_how_to_install_it(monkeypatch):
+    """The extra is not needed otherwise."""
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(DistillError) as caught:
+        ClusterSettings.of("slurm", {})
+    assert str(caught.value) == (
+        "cluster: jobs of a cluster need submitit, which is not installed\n"
+        'Install it: pip install "distill[slurm]"'
+    )
+
+
+def test_without_a_slurm_on_this_machine_there_is_one_message(tmp_path, monkeypatch):
+    """With what to do."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DistillError) as caught:
+        Cluster(Place(tmp_path), None, 1, ClusterSettings.of("slurm", {}))
+    assert str(caught.value).startswith("--cluster: this machine has no SLURM")
+    with pytest.raises(DistillError) as caught:
+        Cluster(Place(tmp_path), None, 1, ClusterSettings.of("local", {"partition": 3, "nodes": "many"}))
+    assert caught.value.culprit == "--slurm"

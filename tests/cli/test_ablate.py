@@ -1,0 +1,158 @@
+"""`distill ablate`."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from distill.ablation.place import Place
+from distill.ablation.progress import Running, Status
+from distill.cli.ablating import AblationDisplay
+
+
+@pytest.fixture
+def words(recordings, tiny):
+    """Return the words of an ablation of tiny runs."""
+    return [
+        "ablate",
+        recordings,
+        "--loss",
+        "stft,recon",
+        "--seeds",
+        1,
+        "--steps",
+        1,
+        *tiny,
+        "--set",
+        "training.pairs=0",
+    ]
+
+
+def test_a_plan_is_printed_and_nothing_is_trained(distill, words, tmp_path):
+    """With the number of runs, and what is known of the time."""
+    result = distill(*words, "--each", "--seeds", 2, "--out", tmp_path / "out", "--dry-run")
+    assert (result.status, result.err) == (0, "")
+    assert [line.rstrip() for line in result.out.splitlines()] == [
+        f"folder     {tmp_path / 'out'}",
+        "runs       6: 3 variants, each with seed 0, 1",
+        "each       1 steps",
+        "reference  stft,recon",
+        "variant    without stft",
+        "variant    without recon",
+        "weights    those of the remaining terms stay as they are",
+        "time       not known before the first run, since there is none like these to go by",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_grid_is_trained_and_told(distill, words, tmp_path):
+    """Lines without a terminal, the table, and the files; the same command has nothing left to do."""
+    out = tmp_path / "out"
+    grid = (*words, "--set", "stft.weight=1,4", "--out", out)
+    result = distill(*grid)
+    assert result.status == 0, result.err
+    assert "stft.weight=1-seed0: done (1 of 2" in result.out
+    assert "stft.weight=4-seed0: done (2 of 2)" in result.out
+    assert "\nstft.weight=4\n" in result.out
+    assert "One seed says nothing" in result.out
+    assert f"Written: {out / 'ablation.json'}, {out / 'ablation.csv'}" in result.out
+    again = distill(*grid)
+    assert "done (" not in again.out
+    assert "2 of them are done already" in again.out
+    assert "time       nothing is left to train" in again.out
+    longer = distill(*grid, "--seeds", 2, "--dry-run")
+    assert f"as 2 runs in {out} took for each step" in longer.out
+
+
+@pytest.mark.usefixtures("fragile")
+def test_a_failed_run_is_named_with_status_1(distill, words, tmp_path):
+    """On standard error, with what to do."""
+    words[3] = "stft,fragile"
+    result = distill(*words, "--set", "fragile.fail=true,false", "--out", tmp_path / "out")
+    assert result.status == 1
+    assert result.err.startswith(
+        "1 run has failed. The same command tries again:\n  fragile.fail=true-seed0: "
+    )
+    assert "out of luck" in result.err
+
+
+def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
+    """Three trials by Optuna; the same command goes on, and more trials may be asked for."""
+    out = tmp_path / "out"
+    search = (*words, "--set", "stft.weight=0.1..10", "--measure", "mel", "--out", out, "--search")
+    assert distill(*search, 2).status == 0
+    first = json.loads((out / "ablation.json").read_text())["trials"]
+    result = distill(*search, 3)
+    assert (result.status, result.err) == (0, "")
+    told = json.loads((out / "ablation.json").read_text())["trials"]
+    assert [each["number"] for each in told] == [0, 1, 2]
+    assert told[:2] == first
+    assert all(0.1 <= each["options"]["stft.weight"] <= 10 for each in told)
+    best = min(told, key=lambda each: each["value"])
+    assert f"{best['number']:5}  {best['value']:10.4f}  stft.weight=" in result.out
+    assert result.out.endswith(f"The best recipe: distill train --config {out / 'best.toml'}\n")
+    recipe = Place(out).run("best.toml").folder.read_text()
+    assert f"weight = {best['options']['stft.weight']}" in recipe
+    other = distill(*search[:-1], "--set", "recon.weight=1..2", "--search", 3)
+    assert (other.status, other.err.splitlines()[:2]) == (
+        2,
+        [f"Error: {out}: holds another search:", "space.recon.weight: unset, now [1.0, 2.0]"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--set", "stft.weight=1..2"],
+            "Error: stft.weight: a range is searched\nAdd --search N for N trials, or give values: A,B,C\n",
+        ),
+        (
+            ["--search", 2],
+            "Error: search: no range is given\nGive one, such as: --set loss.stft.weight=0.1..10\n",
+        ),
+        (
+            ["--search", 2, "--set", "stft.weight=-1..2", "--set", "recon.wieght=1..2"],
+            (
+                "Error: loss.stft.weight: must be >= 0, got -1\n"
+                "loss.reconstruction.wieght: unknown option, got 1; did you mean 'weight'?\n"
+                "loss.reconstruction.wieght: unknown option, got 2; did you mean 'weight'?\n"
+            ),
+        ),
+        (["--each", "--measure", "mel"], "Error: --measure needs --search.\n"),
+        (["--each", "--slurm", "gpu"], "Error: --slurm takes KEY=VALUE, such as partition=gpu: got 'gpu'.\n"),
+        (
+            ["--each", "--search", 2],
+            "Error: --each leaves terms out, and --search searches weights: give one of them.\n",
+        ),
+        (["--search", 2, "--dry-run"], "Error: --dry-run prints a plan, and a search decides as it goes.\n"),
+    ],
+)
+def test_what_makes_no_sense_is_one_message(distill, words, tmp_path, more, message):
+    """With status 2, and nothing is written."""
+    result = distill(*words, *more, "--out", tmp_path / "out")
+    assert result.status == 2
+    assert result.err.endswith(message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_display_fits_80_columns():
+    """All runs in progress, with their names cut."""
+    console = Console(width=80, force_terminal=True, force_interactive=True, record=True)
+    display = AblationDisplay(console)
+    names = [f"without-a_term_with_a_name_that_is_long-seed{seed}" for seed in range(3)]
+    display.show(
+        Status(
+            total=18,
+            done=("all-seed0",),
+            failed={"all-seed1": "out of luck"},
+            running=tuple(Running(name=name, step=120, progress=0.5, loss=1.234567) for name in names),
+            seconds_left=1000.0,
+        )
+    )
+    console.print(display.live.renderable)
+    lines = console.export_text().splitlines()
+    assert "2 of 18 runs, 1 failed" in lines[0]
+    assert "17 min left" in lines[0]
+    assert [line.split()[-4:] for line in lines[1:4]] == [["step", "120,", "loss", "1.235"]] * 3
+    assert max(map(len, lines)) <= 80
