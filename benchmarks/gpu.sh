@@ -7,7 +7,8 @@
 #                                            safetensors must be installed; all else is taken from wheels/
 #   benchmarks/gpu.sh --rehearse [options]   the same on the CPU with small limits, in about five minutes
 #
-#   --base FOLDER         go on with the base training from FOLDER/checkpoint.safetensors (runs/base, say)
+#   --base FOLDER         go on with the base training from the checkpoint in FOLDER, whole or in parts as this
+#                         script leaves it (runs/base or runs/gpu/out, say)
 #   --recordings FOLDER   recordings to train on; by default the demo corpus, which a program makes
 #   --minutes M           of all stages together (default 9)
 #   --batch N             clips in a step of the base training (default 64)
@@ -74,7 +75,13 @@ else
 fi
 
 work=$repository/runs/gpu/work
-rm -rf "$work" && mkdir -p "$work/logs" "$out" || exit 1
+begun=''
+if [[ -n $base ]]; then # before anything is removed that it may be in
+    begun=$(mktemp) || exit 1
+    cat "$base"/checkpoint.safetensors >"$begun" 2>/dev/null || cat "$base"/checkpoint.safetensors.part-* >"$begun" || exit 1
+fi
+rm -rf "$work" && mkdir -p "$work/logs" "$work/base" "$out" || exit 1
+[[ -n $begun ]] && mv "$begun" "$work/base/checkpoint.safetensors"
 out=$(cd "$out" && pwd)
 rm -f "$out"/summary.md "$out"/logs.tar.gz "$out"/*.safetensors* "$out"/checkpoint.sha256
 summary=$out/summary.md
@@ -211,8 +218,6 @@ train_base() {
         --batch "$batch" --recordings "$recordings" --out "$work/base" --slots "$slots" --fresh "$fresh" \
         --workers "$workers" --minutes "$(awk "BEGIN { print $rest / 60 }")" ${hours:+--hours "$hours"} "$@"
 }
-mkdir -p "$work/base"
-if [[ -n $base ]]; then cp "$base/checkpoint.safetensors" "$work/base/" || failed=1; fi
 while sleep "$every"; do keep_base; done &
 keeper=$!
 if grep -q '^compile pays: yes' "$work/logs/compiled.log" 2>/dev/null; then
