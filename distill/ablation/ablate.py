@@ -142,8 +142,10 @@ class Planned:
         return tuple(pending([trial.name for trial in self.plan.trials], Place(self.folder)))
 
     def estimate(self, jobs: int = 1) -> str:
-        """Return in words how long the pending runs take, with so many of them at a time."""
-        return estimate(self.plan.trials[0].recipe, len(self.pending), jobs, self.folder)
+        """Return in words how long the training takes that is left, with so many runs at a time."""
+        place = Place(self.folder)
+        left = sum(place.state(trial.name) != "finished" for trial in self.plan.trials)
+        return estimate(self.plan.trials[0].recipe, left, jobs, self.folder)
 
 
 def plan_ablation(

@@ -13,8 +13,8 @@ from distill.ablation.plan import Plan, Trial
 from distill.config.words import show_briefly
 from distill.errors import RunError
 from distill.storage.ending import Ending, State, ending_of
-from distill.storage.files import is_partial, naming, remedy_of, write_whole
-from distill.storage.locking import LOCK_FILES, locked
+from distill.storage.files import naming, remedy_of, write_whole
+from distill.storage.locking import locked
 from distill.storage.run import Run
 
 _FORMAT = 1
@@ -188,7 +188,7 @@ def require_ours(place: Place, trials: Mapping[str, Trial]) -> None:
     others = [
         path.name
         for path in place.folder.iterdir()
-        if path.name not in LOCK_FILES and path.name not in trials and not is_partial(path)
+        if path.name not in trials and not path.name.startswith(".")  # a lock, decoded recordings
     ]
     if others:
         raise RunError(

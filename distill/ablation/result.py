@@ -144,10 +144,12 @@ def _block(variant: Variant, effects: Sequence[Effect]) -> str:
     for effect in effects:
         measure, change = MEASURES[effect.measure], effect.difference
         star = "*" if effect.beyond_chance else " "
-        word = {True: "worse", False: "better", None: ""}[effect.worse]
+        word = ("worse" if effect.worse else "better") if effect.beyond_chance else ""
+        known = math.isfinite(change.low)
+        interval = f"{change.low:+.3f} to {change.high:+.3f}" if known else "unknown, of one value"
         lines.append(
             f"  {measure.head:10}{measure.better:>8}{effect.reference:11.3f}{change.mean:+10.3f}{star}  "
-            f"{f'{change.low:+.3f} to {change.high:+.3f}':22}{word}".rstrip()
+            f"{interval:22}{word}".rstrip()
         )
     return "\n".join([*lines, ""])
 

@@ -50,7 +50,7 @@ def test_the_text_says_what_each_term_is_worth(found):
         "without stft\n"
         "              better  reference    change   95 % interval\n"
         "  mel dB       lower      1.500    +0.250*  +0.200 to +0.300      worse\n"
-        "  tones       higher      1.500    +0.013   -0.010 to +0.030      better\n"
+        "  tones       higher      1.500    +0.013   -0.010 to +0.030\n"
         "\n"
         "without kl\n"
         "  no run to compare\n"
