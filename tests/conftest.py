@@ -1,6 +1,7 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
 import os
+import shutil
 import signal
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from distill.audio.corpus import write_shards
 from distill.cli import main
 from distill.config import assign, parse_assignment
+from distill.inference import load
 from distill.model.building import make_model, make_representation
 from distill.storage.run import Run
 from distill.training.building import make_loss
@@ -171,6 +173,17 @@ def trained(tmp_path_factory, recordings, tiny, distill):
     result = distill(*words)
     assert (result.status, result.err) == (0, "")
     return SimpleNamespace(folder=folder, out=result.out)
+
+
+@pytest.fixture(scope="session")
+def measured(trained, tmp_path_factory):
+    """Copy the tiny run, and measure its axes on sounds of 0.2 s; not to be changed."""
+    folder = shutil.copytree(trained.folder, tmp_path_factory.mktemp("measured") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.controls.axes._SECONDS", 0.2)
+        patch.setattr("distill.controls.axes._SEEDS", 2)
+        assert load(folder).axes
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,9 @@ Shapes: `C` channels, `N` samples. Full scale is 1.
 """
 
 import io
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 
 from distill.arguments import is_text
 from distill.audio.corpus.decoding import MADE, UnusableError, decode_whole
-from distill.errors import CorpusError, TrainingError
+from distill.errors import CorpusError, InputError, TrainingError
 from distill.storage.files import write_atomically
 
 
@@ -38,8 +40,18 @@ class Written:
         return self.peak > 1
 
 
-def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool = False) -> Written:
-    """Write a waveform `[C, N]` as WAV, atomically, with a comment that says that Distill made it.
+def write_audio(
+    path: Path,
+    waveform: Tensor,
+    sample_rate: int,
+    *,
+    limit: bool = False,
+    made_with: Mapping[str, object] | None = None,
+) -> Written:
+    """Write a waveform `[C, N]`, atomically, with a comment that says that Distill made it.
+
+    The format is FLAC if the name of the file ends so, else WAV. `made_with`, plain data, follows in the
+    comment as JSON.
 
     With `limit`, a sound with a peak above 1 is scaled to a peak of 1. This changes only its level: spectrum,
     envelope and channel balance are kept. Sounds usually exceed full scale at their attacks, which a limiter
@@ -48,6 +60,7 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool =
     Raises:
         RunError: the file cannot be written.
         TrainingError: the waveform contains samples that are not finite.
+        InputError: its peak is above 1, without `limit`, in FLAC, which has no floats.
     """
     samples = waveform.detach().float().cpu()
     require_finite(samples, path)
@@ -55,11 +68,17 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, *, limit: bool =
     if limit and peak > 1:
         samples, peak, attenuation = samples / peak, 1.0, 20 * math.log10(peak)
     written = Written(path=path, peak=peak, attenuation=attenuation)
+    flac = path.suffix.lower() == ".flac"
+    if flac and written.exceeds_full_scale:
+        problem = f"has a peak of {peak:.2f}, and FLAC cannot hold more than full scale"
+        raise InputError(problem, culprit=str(path), remedy="Write WAV, or limit the level.")
     subtype = "FLOAT" if written.exceeds_full_scale else "PCM_24"
     # Encoded in memory, since soundfile does not report the cause of disk errors.
     file = io.BytesIO()
-    with soundfile.SoundFile(file, "w", sample_rate, len(samples), subtype, format="WAV") as sound:
-        sound.comment = MADE
+    with soundfile.SoundFile(
+        file, "w", sample_rate, len(samples), subtype, format="FLAC" if flac else "WAV"
+    ) as sound:
+        sound.comment = MADE if made_with is None else f"{MADE}: {json.dumps(made_with)}"
         sound.write(samples.T.numpy())
     write_atomically(path, file.getbuffer())
     return written

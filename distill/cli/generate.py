@@ -1,19 +1,59 @@
 """`distill generate`: generate new sounds with a trained model."""
 
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from distill.cli.options import Number, checkpoint_option, overwrite_option
-from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
+from distill.cli.options import Number, checkpoint_option, json_option, overwrite_option
+from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN, MOST_TEMPERATURE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distill.inference import Model
+
+_FORMATS = ("wav", "flac")
+
+_OPTIONS = {
+    "--axes": {"as_json"},
+    "--between": {"out", "seed", "no_limit", "form", "overwrite", "steps"},
+    "--near": {"out", "seed", "no_limit", "form", "overwrite", "count", "amount"},
+    "": {"out", "seed", "no_limit", "form", "overwrite", "count", "temperature", "seconds", "axis"},
+}
+"""The options that can be given beside `--axes` etc., and without any of these."""
+
+
+class _Position(click.ParamType[tuple[str, float]]):
+    """A position along an axis, `NAME=VALUE`."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        """Return the name and the number."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, number = str(value).rpartition("=")
+        if not sign:
+            self.fail(f"{value!r} is not NAME=VALUE.", param, ctx)
+        try:
+            return name.strip(), float(number)
+        except ValueError:
+            self.fail(f"{number!r} is not a number.", param, ctx)
 
 
 @click.command(short_help="Generate new sounds with a model.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "-n", "count", type=click.IntRange(1, MOST_SOUNDS), default=8, show_default=True, help="Number of sounds."
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+    "-n", "--count", "count", type=click.IntRange(1, MOST_SOUNDS), default=8, show_default=True,
+    help="Number of sounds.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Random seed.")
 @click.option(
     "--temperature", type=Number(0, MOST_TEMPERATURE), default=1.0, show_default=True,
@@ -25,40 +65,175 @@ from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_TEMPERATURE
     help="Length of each sound; by default the mean of the two recordings' lengths.",
 )
 @click.option(
+    "--axis", "axis", multiple=True, type=_Position(), metavar="NAME=VALUE",
+    help="Move the sounds along an axis, such as brightness=+0.5 (octaves). Repeatable; see --axes.",
+)  # fmt: skip
+@click.option("--axes", "list_axes", is_flag=True, help="List the axes of RUN, with what they change.")
+@click.option(
+    "--between", nargs=2, metavar="A B", help="Morph from A to B: files, or names of training recordings."
+)
+@click.option(
+    "--steps", type=click.IntRange(2, MOST_STEPS_BETWEEN), default=8, show_default=True,
+    help="Number of sounds of --between, with both ends.",
+)  # fmt: skip
+@click.option("--near", metavar="A", help="Vary a sound: a file, or the name of a training recording.")
+@click.option(
+    "--amount", type=Number(0, 1), default=0.5, show_default=True,
+    help="How far --near varies; 1 is as varied as the recordings.",
+)  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(_FORMATS), default="wav", show_default=True, help="File format."
+)
+@click.option(
     "--no-limit",
     is_flag=True,
     help="Keep peaks above full scale, as 32-bit float, instead of lowering the level.",
 )
 @checkpoint_option
+@json_option
 @overwrite_option
+@click.pass_context
 def generate(
+    context: click.Context,
     run: Path,
     *,
     count: int,
-    out: Path,
+    out: Path | None,
     seed: int,
     temperature: float,
     seconds: float | None,
+    axis: tuple[tuple[str, float], ...],
+    list_axes: bool,
+    between: tuple[str, str] | None,
+    steps: int,
+    near: str | None,
+    amount: float,
+    form: str,
     no_limit: bool,
     checkpoint: str | None,
+    as_json: bool,
     overwrite: bool,
 ) -> None:
     """Generate new sounds with the model of the run folder RUN and write them to OUT/sound-001.wav etc.
 
     Each sound combines the low bands of one training recording with the high bands of another, and is stereo
     if either of them is. The level of a sound whose peak exceeds full scale is lowered to a peak of 0 dBFS.
+    Each file says in its comment what it was made with.
     """
-    from distill.storage.files import require_writable
+    _require_sensible(context)
+    if list_axes:
+        _print_axes(run, checkpoint, as_json=as_json)
+        return
+    if out is None:
+        raise click.MissingParameter(ctx=context, param=_parameter(context, "out"))
 
-    targets = [out / f"sound-{number:03}.wav" for number in range(1, count + 1)]
+    from distill.storage.files import file_name, require_writable
+
+    number = steps if between else count
+    stem, digits = "sound", 3
+    if between:
+        stem, digits = "-to-".join(Path(name).stem for name in between), len(str(steps))
+    elif near:
+        stem = f"near-{Path(near).stem}"
+    moved = "".join(f"_{name.replace(' ', '-')}={value:+g}" for name, value in axis)
+    targets = [
+        out / file_name(f"{stem}-{each:0{digits}}{moved}", f".{form}", out) for each in range(1, number + 1)
+    ]
     require_writable(targets, overwrite=overwrite)
 
-    from distill.audio.soundfiles import write_audio
     from distill.cli.display import say_written
     from distill.inference import load
     from distill.storage.run import Run
 
     model = load(Run(run), checkpoint=checkpoint)
-    sounds = model.iter_generate(count, seed=seed, temperature=temperature, seconds=seconds)
-    for target, sound in zip(targets, sounds, strict=True):
-        say_written(write_audio(target, sound, model.sample_rate, limit=not no_limit))
+    controls: dict[str, object] = {"seed": seed}
+    sounds: Iterable[Tensor]
+    if between:
+        controls |= {"between": [Path(name).name for name in between], "steps": steps}
+        first, second = (_sound(model, name, "--between") for name in between)
+        sounds = model.between(first, second, steps, seed=seed)
+    elif near:
+        controls |= {"near": Path(near).name, "amount": amount}
+        sounds = model.near(_sound(model, near, "--near"), amount, count, seed=seed)
+    else:
+        controls |= {"temperature": temperature, "seconds": seconds, "axes": dict(axis)}
+        sounds = model.iter_generate(
+            count, seed=seed, temperature=temperature, seconds=seconds, axes=dict(axis) or None
+        )
+    for place, (target, sound) in enumerate(zip(targets, sounds, strict=True), 1):
+        made_with = controls | {"number": place}
+        say_written(model.write(sound, target, controls=made_with, limit=not no_limit, overwrite=overwrite))
+
+
+def _given(context: click.Context) -> Iterator[click.Parameter]:
+    """Yield the options that were given."""
+    for parameter in context.command.params:
+        if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
+            yield parameter
+
+
+def _parameter(context: click.Context, name: str) -> click.Parameter:
+    return next(each for each in context.command.params if each.name == name)
+
+
+def _require_sensible(context: click.Context) -> None:
+    """Check that the options that were given belong together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    given = {each.opts[-1]: str(each.name) for each in _given(context) if isinstance(each, click.Option)}
+    modes = [mode for mode in _OPTIONS if mode in given]
+    if len(modes) > 1:
+        raise click.UsageError(f"{modes[0]} and {modes[1]} cannot be given together.", context)
+    mode = modes[0] if modes else ""
+    for option, name in given.items():
+        if option == mode or name == "checkpoint" or name in _OPTIONS[mode]:
+            continue
+        others = [each for each, options in _OPTIONS.items() if each and name in options]
+        if mode:
+            raise click.UsageError(f"{option} has no effect with {mode}: leave it out.", context)
+        raise click.UsageError(f"{option} belongs to {' or '.join(others)}, which is not given.", context)
+    if context.params["no_limit"] and context.params["form"] == "flac":
+        raise click.UsageError("FLAC cannot hold peaks above full scale: leave out --no-limit.", context)
+    names = [name for name, _ in context.params["axis"]]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise click.UsageError(f"--axis {twice[0]} is given twice.", context)
+
+
+def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
+    """Return the waveform of a file at the model's rate, or the name of a training recording.
+
+    Raises:
+        CorpusError: it is neither, or the file cannot be decoded.
+    """
+    from distill.audio.soundfiles import read_audio, resample
+    from distill.errors import CorpusError, shortened
+
+    if Path(name).is_file():
+        return resample(*read_audio(Path(name)), model.sample_rate)
+    if name in model.latents:
+        return name
+    raise CorpusError(
+        "there is no such file, and no training recording of that name",
+        culprit=f"{option} {name}",
+        remedy=f"Give a file, or one of: {shortened([*model.latents])}.",
+    )
+
+
+def _print_axes(run: Path, checkpoint: str | None, *, as_json: bool) -> None:
+    from attrs import asdict
+
+    from distill.cli.stdout import print_product
+    from distill.errors import printable
+    from distill.inference import load
+    from distill.storage.run import Run
+
+    axes = load(Run(run), checkpoint=checkpoint).axes
+    if as_json:
+        print_product(json.dumps([asdict(axis) for axis in axes], indent=1))
+        return
+    width = max(len(axis.name) for axis in axes)
+    for axis in axes:
+        within = f"{axis.lowest:+g}..{axis.highest:+g}"
+        click.echo(f"{printable(axis.name):{width}}  {within:>9}  {printable(axis.description)}")

@@ -4,6 +4,7 @@ Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `A` axes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 
 import torch
 from attrs import field, frozen
@@ -32,8 +33,8 @@ _ASKED: Mapping[str, Sequence[float]] = {
     "attack": (-2.0, -1.0, 1.0, 2.0),
     "loudness": (-24.0, 12.0),
 }
-_TOLERANCE = 0.2
-"""Descriptors are measured at these differences. One is offered if the mean is within this share of it."""
+_LEAST_SHARE = 0.5
+"""Descriptors are measured at these differences. One counts as reached if at least this share of it is."""
 
 
 @frozen(kw_only=True)
@@ -48,8 +49,8 @@ class Axis:
         correlation: Pearson's correlation between the position and the descriptor that follows the axis, or
             the descriptor nearest to that, over sounds that differ in the position only.
         description: what the axis changes, in words.
-        lowest: the smallest position.
-        highest: the largest position.
+        lowest: the smallest position that any of the measured sounds follows.
+        highest: the largest one.
     """
 
     name: str
@@ -115,39 +116,42 @@ def _named(descriptor: Descriptor, differences: _Differences) -> Axis | None:
     """Return the axis of a descriptor, or None if sounds do not follow it."""
     asked = _ASKED[descriptor.name]
     got = differences(descriptor.name, asked)[descriptor.name]
-    means = got.mean(0).tolist()
-    near = [
-        position
-        for position, mean in zip(asked, means, strict=True)
-        if abs(mean - position) <= max(_TOLERANCE * abs(position), descriptor.noticeable)
-    ]
-    lowest = min([0.0, *_reached(near, [each for each in asked[::-1] if each < 0])])
-    highest = max([0.0, *_reached(near, [each for each in asked if each > 0])])
+    shares = got / torch.tensor(asked, dtype=torch.float64)
+    lowest, highest = _range(asked, shares.mean(0))
     if lowest == highest:
         return None
     within = [lowest <= each <= highest for each in asked]
     slope, correlation = _line(
         [position for position, kept in zip(asked, within, strict=True) if kept], got[:, within]
     )
+    if correlation < FOLLOWS:
+        return None
+    farthest = _range(asked, shares.amax(0))
+    text = f"{descriptor.name}: {slope:+.2f} {descriptor.unit} per step"
+    if farthest != (lowest, highest):
+        text += f"; beyond {lowest:g}..{highest:g} not every sound follows"
     return Axis(
         name=descriptor.name,
         unit=descriptor.unit,
         effect=slope,
         correlation=correlation,
-        description=f"{descriptor.name}: {slope:+.2f} {descriptor.unit} per step",
-        lowest=lowest,
-        highest=highest,
+        description=text,
+        lowest=farthest[0],
+        highest=farthest[1],
     )
 
 
-def _reached(near: Sequence[float], outwards: Sequence[float]) -> list[float]:
-    """Return the positions that are near, from the centre outwards, up to the first that is not."""
-    reached: list[float] = []
-    for position in outwards:
-        if position not in near:
-            break
-        reached.append(position)
-    return reached
+def _range(asked: Sequence[float], shares: Tensor) -> tuple[float, float]:
+    """Return the range of positions, from 0 outwards, of which at least half is reached.
+
+    `shares` says for each position which share of it is reached.
+    """
+    reached = dict(zip(asked, (shares >= _LEAST_SHARE).tolist(), strict=True))
+    ends = []
+    for side in (-1, 1):
+        outwards = sorted((each for each in asked if each * side > 0), key=abs)
+        ends.append([0.0, *takewhile(lambda each: reached[each], outwards)][-1])
+    return ends[0], ends[1]
 
 
 def _principal(name: str, share: float, differences: _Differences) -> Axis:
@@ -171,7 +175,8 @@ def _principal(name: str, share: float, differences: _Differences) -> Axis:
         return Axis(
             name=name, unit=unit, effect=slope, correlation=correlation, description=f"{text}; {part}"
         )
-    nearest = max(lines, key=lambda each: abs(lines[each][1]))
+    heard = [each for each, line in lines.items() if abs(line[0]) >= DESCRIPTORS[each].noticeable]
+    nearest = max(heard or lines, key=lambda each: abs(lines[each][1]))
     correlation = lines[nearest][1]
     text = f"follows no descriptor (nearest: {nearest}, correlation {correlation:+.2f}); {part}"
     return Axis(name=name, unit="", effect=0.0, correlation=correlation, description=text)

@@ -31,7 +31,7 @@ _RANGE = 1e-10
 _SILENCE = 1e-12
 """The mean square of silence, -120 dB."""
 
-_ENVELOPE_SECONDS, _ENVELOPE_HOP = 0.01, 0.001
+_ENVELOPE_SECONDS, _ENVELOPE_HOP = 0.025, 0.001
 _RISE = 0.2, 0.9
 """The attack is the rise of the envelope between these shares of its maximum (Peeters, 2004)."""
 
@@ -116,7 +116,11 @@ def power_of(waveform: Tensor, sample_rate: int) -> Tensor:
 
 def octaves_of(bins: int, sample_rate: int) -> Tensor:
     """Return the frequencies `[F]` of bins up to half the sample rate, in octaves re 1 kHz."""
-    hertz = torch.linspace(0, sample_rate / 2, bins, dtype=torch.float64)
+    return octaves_of_hertz(torch.linspace(0, sample_rate / 2, bins, dtype=torch.float64))
+
+
+def octaves_of_hertz(hertz: Tensor) -> Tensor:
+    """Return frequencies in Hz as octaves re 1 kHz; those below 62.5 Hz as that of 31.25 Hz."""
     return torch.where(hertz < _LOWEST, _BELOW, hertz).div(_REFERENCE).log2()
 
 
@@ -185,7 +189,7 @@ def loudness(waveform: Tensor, sample_rate: int) -> float:
 
 
 def envelope(waveform: Tensor, sample_rate: int) -> Tensor:
-    """Return the RMS envelope of a waveform `[C, N]` every millisecond, over Hann windows of 10 ms."""
+    """Return the RMS envelope of a waveform `[C, N]` every millisecond, over Hann windows of 25 ms."""
     hop = max(1, round(_ENVELOPE_HOP * sample_rate))
     length = 2 * max(1, round(_ENVELOPE_SECONDS * sample_rate / 2)) + 1
     window = torch.hann_window(length, periodic=False, dtype=torch.float64)

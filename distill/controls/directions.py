@@ -21,8 +21,9 @@ _LEAST_SHARE = 0.01
 
 _PIECE_SECONDS = 1.0
 _MOST_PIECES, _MOST_DECODED = 2000, 96
-_FEWEST_PIECES = 4
-"""Recordings are cut into pieces, so that few long ones are as good as many short ones; some are decoded."""
+_FEWEST_PIECES, _NOISIEST = 4, 0.1
+"""Recordings are cut into pieces, so that few long ones are as good as many short ones; some are decoded.
+The noisiest tenth of these has the shapes of noise."""
 
 RANGE = 6.9 / 3
 """Latent frames this far below the loudest count as silence: 60 dB, in the code's units of 3 nepers."""
@@ -38,7 +39,7 @@ class Directions:
         shares: the share of the variance that each of these has `[A]`.
         tilt: the change of band levels `[Q]` per octave of brightness, in nepers, or None if the pieces do
             not differ in brightness.
-        noisy: the change of latents `[D]` per dB of noisiness, or None likewise.
+        noisy: the mean latents `[D]` of the noisiest pieces, or None likewise.
     """
 
     principal: Tensor
@@ -66,15 +67,15 @@ def find_directions(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encode
     noise = torch.tensor([noisiness(power, rate) for power in powers]).double()
     levels = torch.stack([_levels(vae, pieces[index]) for index in some.tolist()]).double()
     tilt = _slope(levels - levels.mean(1, keepdim=True), bright, DESCRIPTORS["brightness"].noticeable)
-    noisy = _slope(means[some], noise, DESCRIPTORS["noisiness"].noticeable)
-    if noisy is not None:
-        # Levels are left to brightness and loudness.
-        noisy[: 1 + (vae.bands if vae.axes is None else 0)] = 0
+    noisy = None
+    if _varies(noise, DESCRIPTORS["noisiness"].noticeable):
+        noisiest = noise.argsort(descending=True)[: max(1, round(_NOISIEST * len(noise)))]
+        noisy = torch.cat([_heard(pieces[some[index]]) for index in noisiest.tolist()]).mean(0)
     return Directions(
         principal=principal.float(),
         shares=shares.float(),
         tilt=None if tilt is None else tilt.float(),
-        noisy=None if noisy is None else noisy.float(),
+        noisy=noisy,
     )
 
 
@@ -101,7 +102,17 @@ def _pieces(bank: Sequence[Encoded], representation: MagnitudeIF) -> list[Tensor
 
 def _mean(latents: Tensor) -> Tensor:
     """Return the mean `[D]` over the audible latent frames of latents `[C, D, T']`."""
-    return latents.mT[heard(latents)].mean(0)
+    return _heard(latents).mean(0)
+
+
+def _heard(latents: Tensor) -> Tensor:
+    """Return the audible latent frames `[N, D]` of latents `[C, D, T']`."""
+    return latents.mT[heard(latents)]
+
+
+def _varies(descriptor: Tensor, noticeable: float) -> bool:
+    """Return whether a descriptor `[P]` differs noticeably from piece to piece."""
+    return len(descriptor) >= _FEWEST_PIECES and float(descriptor.std(correction=0)) >= noticeable
 
 
 def _levels(vae: VAE, latents: Tensor) -> Tensor:
@@ -137,7 +148,7 @@ def _slope(values: Tensor, descriptor: Tensor, noticeable: float) -> Tensor | No
     The regression of the latents on the descriptor says how sounds that differ in it differ. The weights of
     the inverse regression, which predict it, would not (Haufe et al., 2014).
     """
-    deviation = descriptor - descriptor.mean()
-    if len(descriptor) < _FEWEST_PIECES or deviation.square().mean().sqrt() < noticeable:
+    if not _varies(descriptor, noticeable):
         return None
+    deviation = descriptor - descriptor.mean()
     return deviation @ (values - values.mean(0)) / deviation.square().sum()

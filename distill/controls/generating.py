@@ -3,6 +3,7 @@
 Shapes: `C` channels, `N` samples. Full scale is 1.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.arguments import finite_number, whole_number
+from distill.arguments import finite_number, path_like, whole_number
 from distill.audio.corpus.arrays import as_rate
-from distill.audio.soundfiles import resample
+from distill.audio.soundfiles import Written, resample, write_audio
 from distill.controls.axes import Axes, Axis, axis_values
 from distill.controls.morphing import Sound, morph, vary
 from distill.controls.steering import sound_of
@@ -23,6 +24,7 @@ from distill.model.arguments import seconds_like, temperature_like, waveform_lik
 from distill.model.sounds import Encoded
 from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
 from distill.spectral.representation import MagnitudeIF
+from distill.storage.files import require_writable
 from distill.storage.run import Run
 
 _LONGEST_SECONDS = 60
@@ -60,8 +62,42 @@ class SoundGenerator:
 
     @property
     def checksum(self) -> str:
-        """The checksum of the model and of its latents, 32 hexadecimal digits."""
-        return checksum_of(self.vae, self.latents)
+        """The checksum of the model and of its latents, if it has any: 32 hexadecimal digits."""
+        return checksum_of(self.vae, {} if self.run is None else self.latents)
+
+    def write(
+        self,
+        sound: Tensor,
+        path: str | os.PathLike[str],
+        *,
+        controls: Mapping[str, object] | None = None,
+        limit: bool = True,
+        overwrite: bool = False,
+    ) -> Written:
+        """Write a sound that the model made as WAV or, if the name ends in `.flac`, as FLAC, with 24 bits.
+
+        The comment in the file is "Made by Distill: " and JSON: `run`, its name; `checksum`; and `controls`.
+
+        Args:
+            sound: a waveform `[C, N]` at the model's sample rate.
+            path: the file to write.
+            controls: what the sound was made with, as plain data, such as `{"seed": 0, "axes": {...}}`.
+            limit: scale a sound with a peak above 1 to a peak of 1. Otherwise it is written as 32-bit float.
+            overwrite: replace the file if it exists.
+
+        Returns:
+            What was written: its path, its peak, and by how much it was turned down.
+
+        Raises:
+            OutputError: the file exists already.
+            RunError: the file cannot be written.
+            InputError: the sound exceeds full scale and is not limited, and the format is FLAC.
+        """
+        place = path_like(path, culprit="path", expected="a path")
+        require_writable([place], overwrite=overwrite, instead="path")
+        name = "base" if self.run is None else self.run.folder.absolute().name
+        made_with = {"run": name, "checksum": self.checksum, **(controls or {})}
+        return write_audio(place, sound, self.representation.sample_rate, limit=limit, made_with=made_with)
 
     def generate(
         self,

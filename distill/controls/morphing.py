@@ -82,5 +82,5 @@ def vary(
     spread = spread_of(representation, bank)
     offset = torch.randn(len(spread), generator=generator) @ spread * amount
     offset[0] = 0
-    latents = moved(vae, sound.encoded.latents, offset)
+    latents = moved(vae, sound.encoded.latents, offset[:, None])
     return decode(vae, representation, latents, sound.samples, sound.encoded.coherence)

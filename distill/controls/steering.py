@@ -17,6 +17,7 @@ from distill.controls.descriptors import (
     loudness,
     noisiness,
     octaves_of,
+    octaves_of_hertz,
     rise,
     weighting,
 )
@@ -36,18 +37,19 @@ _NOTHING = 1e-30
 _HALVINGS = 40
 _TRIALS = 4
 _CLOSE = 0.1
-"""Noisiness is found within this many dB, in at most so many trials."""
+_PULL_PER_DB, _PULLS = 0.12, (-1.0, 1.0)
+"""Noisiness is found within 0.1 dB, in at most so many trials, the first of which is the median of the
+recordings of the Sonic Pi sample set; at a pull of 1 all shapes are those of noise."""
 
 _FADE_MS = 3
 _LONGEST_FADE_MS = 20_000
 
 
 def moved(vae: VAE, latents: Tensor, offset: Tensor) -> Tensor:
-    """Add an offset `[D]` or `[D, T']` to the audible latent frames of latents `[C, D, T']`.
+    """Add an offset `[D, 1]` or `[C, D, T']` to the audible latent frames of latents `[C, D, T']`.
 
     The overall level remains, apart from the first number of the offset.
     """
-    offset = offset if offset.ndim == 2 else offset[:, None]
     latents = latents.cpu()
     changed = latents + heard(latents)[:, None] * offset
     if vae.axes is None:  # a small code keeps the overall level by itself
@@ -75,7 +77,8 @@ def sound_of(
     possible if the sound does not allow the whole difference. Every axis but `loudness` keeps the loudness,
     and `noisiness` the brightness.
 
-    - Noisiness: the latents move along the direction of the recordings, by an amount found in a few trials.
+    - Noisiness: the shapes of bands move towards those of the noisiest recordings or away from them, by an
+      amount found in a few trials.
     - Brightness: band levels change as between dark and bright recordings, by the amount that gives the
       difference for the magnitudes of this sound.
     - Attack: the level over time gets a linear fade-in of the length that gives the difference.
@@ -87,7 +90,7 @@ def sound_of(
     bright = base
     for number, direction in enumerate(directions.principal, 1):
         if value := values.get(f"axis {number}", 0.0):
-            latents, bright = moved(vae, latents, value * direction), None
+            latents, bright = moved(vae, latents, value * direction[:, None]), None
     if (wanted := values.get("noisiness", 0.0)) and directions.noisy is not None:
         bright = _power(vae, representation, encoded, latents, samples) if bright is None else bright
         latents = _noisier(vae, representation, encoded, latents, samples, directions.noisy, bright, wanted)
@@ -115,25 +118,29 @@ def _noisier(
     encoded: Encoded,
     latents: Tensor,
     samples: int,
-    direction: Tensor,
+    noisy: Tensor,
     base: Tensor,
     wanted: float,
 ) -> Tensor:
     """Return latents whose noisiness differs by `wanted` dB, found by the secant method."""
     rate = representation.sample_rate
     begin = noisiness(base, rate)
-    amount, before, best, nearest = wanted, (0.0, 0.0), latents, abs(wanted)
+    towards = noisy[:, None] - latents
+    towards[:, : 1 + (vae.bands if vae.axes is None else 0)] = (
+        0  # levels are those of brightness and loudness
+    )
+    amount, before, best, nearest = wanted * _PULL_PER_DB, (0.0, 0.0), latents, abs(wanted)
     for _ in range(_TRIALS):
-        tried = moved(vae, latents, amount * direction)
+        amount = max(_PULLS[0], min(_PULLS[1], amount))
+        tried = moved(vae, latents, amount * towards)
         got = noisiness(_power(vae, representation, encoded, tried, samples), rate) - begin
         if abs(got - wanted) < nearest:
             best, nearest = tried, abs(got - wanted)
-        if nearest < _CLOSE:
+        if nearest < _CLOSE or amount == before[0]:
             break
-        slope = (got - before[1]) / (amount - before[0]) if amount != before[0] else 0.0
+        slope = (got - before[1]) / (amount - before[0])
         before = amount, got
-        step = (wanted - got) / slope if slope > 0 else amount / 2
-        amount += max(-2 * abs(amount), min(2 * abs(amount), step))
+        amount += (wanted - got) / slope if slope > 0 else amount
     return best
 
 
@@ -154,7 +161,7 @@ def _adjusted(
         gain = torch.ones_like(spectrum)
         if tilt is not None:
             before = spectrum if bright is None else bright.double().sum(-1).cpu()
-            curve = _over_bins(tilt.double(), bins)
+            curve = _over_bins(tilt.double(), bins, rate)
             target = brightness(before[:, None], rate) + wanted
             gain = (_solve(spectrum, curve, octaves_of(bins, rate), target) * (curve - curve.mean())).exp()
         ratio = (weights * loud).sum() / (weights * spectrum * gain.square()).sum().clamp(min=_NOTHING)
@@ -164,12 +171,20 @@ def _adjusted(
     return adjust
 
 
-def _over_bins(tilt: Tensor, bins: int) -> Tensor:
-    """Interpolate band levels `[Q]` over bins `[F]`, from the centre of each band to the next."""
-    place = ((torch.arange(bins) + 0.5) / BAND - 0.5).clamp(0, len(tilt) - 1)
-    low = place.floor().long().clamp(max=max(0, len(tilt) - 2))
-    high = (low + 1).clamp(max=len(tilt) - 1)
-    return torch.lerp(tilt[low], tilt[high], (place - low).double())
+def _over_bins(tilt: Tensor, bins: int, sample_rate: int) -> Tensor:
+    """Interpolate a change of band levels `[Q]` over bins `[F]`, along the logarithm of frequency.
+
+    Below the centre of the lowest band, the slope between the lowest two goes on: most music has its
+    fundamentals there.
+    """
+    places = octaves_of(bins, sample_rate)
+    hertz = (torch.arange(len(tilt), dtype=torch.float64) + 0.5) * BAND * sample_rate / 2 / (bins - 1)
+    centres = octaves_of_hertz(hertz)
+    if len(tilt) < 2:
+        return tilt.expand(bins).clone()
+    low = torch.searchsorted(centres, places).clamp(1, len(tilt) - 1) - 1
+    share = ((places - centres[low]) / (centres[low + 1] - centres[low])).clamp(max=1)
+    return torch.lerp(tilt[low], tilt[low + 1], share)
 
 
 def _solve(spectrum: Tensor, curve: Tensor, octaves: Tensor, wanted: float) -> float:
@@ -211,11 +226,16 @@ def with_attack(waveform: Tensor, sample_rate: int, wanted: float) -> Tensor:
         return ((at - begin - amount) / _FADE_MS).clamp(0, 1)
 
     low, high = 0.0, float(end - begin) if wanted < 0 else float(min(_LONGEST_FADE_MS, 4 * len(curve)))
+    best, nearest = 0.0, abs(wanted)
     for _ in range(_HALVINGS // 2):
         middle = (low + high) / 2
-        longer = attack_of(curve * fade(middle, time)) > target
-        low, high = (middle, high) if longer == (wanted < 0) else (low, middle)
+        apart = attack_of(curve * fade(middle, time)) - target
+        if abs(apart) < nearest:  # the attack jumps where another peak becomes the highest
+            best, nearest = middle, abs(apart)
+        low, high = (middle, high) if (apart > 0) == (wanted < 0) else (low, middle)
+    if not best:
+        return waveform
     milliseconds = torch.arange(waveform.shape[-1], dtype=torch.float64) * 1000 / sample_rate
-    faded = waveform * fade((low + high) / 2, milliseconds).to(waveform)
+    faded = waveform * fade(best, milliseconds).to(waveform)
     gain = 10 ** ((loudness(waveform, sample_rate) - loudness(faded, sample_rate)) / 20)
     return faded * gain if math.isfinite(gain) else waveform

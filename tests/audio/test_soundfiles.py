@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.audio.soundfiles import Written, read_audio, resample, write_audio
-from distill.errors import CorpusError, RunError, TrainingError
+from distill.errors import CorpusError, InputError, RunError, TrainingError
 
 
 def sine(frequency, sample_rate, samples, phase=0.0):
@@ -191,4 +191,21 @@ def test_the_same_rate_changes_nothing():
     assert torch.equal(resample(waveform, 8000, 8000), waveform)
     assert torch.equal(
         resample(waveform, 8000, 8000, length=60), torch.cat([waveform, torch.zeros(1, 10)], dim=1)
+    )
+
+
+def test_flac_is_written_by_its_suffix(tmp_path):
+    """With the same 24 bits as WAV, and the comment; nothing above full scale fits."""
+    waveform = sine(440, 8000, 1000)
+    for name in ("a.flac", "a.wav"):
+        write_audio(tmp_path / name, waveform, 8000, made_with={"seed": 3})
+    one, other = (soundfile.SoundFile(tmp_path / name) for name in ("a.flac", "a.wav"))
+    assert (one.format, one.subtype, other.format) == ("FLAC", "PCM_24", "WAV")
+    assert one.comment == other.comment == 'Made by Distill: {"seed": 3}'
+    assert np.abs(one.read() - other.read()).max() <= 2**-23
+    with pytest.raises(InputError) as caught:
+        write_audio(tmp_path / "b.flac", torch.full((1, 9), 1.5), 8000)
+    assert str(caught.value) == (
+        f"{tmp_path / 'b.flac'}: has a peak of 1.50, and FLAC cannot hold more than full scale\n"
+        "Write WAV, or limit the level."
     )

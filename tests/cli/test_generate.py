@@ -1,5 +1,6 @@
 """Tests of `distill generate`."""
 
+import json
 import shutil
 
 import numpy as np
@@ -137,12 +138,23 @@ def test_existing_sounds_are_not_written_over(distill, generate, trained, tmp_pa
     assert len(list(out.iterdir())) == 3
 
 
-@pytest.mark.parametrize("words", [("-n", 0), ("--seed", -1), ("--temperature", -0.1), ("--seconds", 0.01)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-n", 0),
+        ("--seed", -1),
+        ("--temperature", -0.1),
+        ("--seconds", 0.01),
+        ("--steps", 1),
+        ("--amount", 2),
+    ],
+)
 def test_what_cannot_be_made(distill, trained, tmp_path, words):
     """Values out of bounds are named, with their bounds, and nothing is written."""
     result = distill("generate", trained.folder, "--out", tmp_path / "out", *words)
     assert result.status == 2
-    assert f"Invalid value for '{words[0]}': {words[1]} is not in the range " in result.err
+    assert f"Invalid value for '{words[0]}'" in result.err
+    assert " is not in the range " in result.err
     assert not (tmp_path / "out").exists()
 
 
@@ -152,3 +164,92 @@ def test_sounds_of_a_checkpoint(distill, trained, tmp_path):
     result = distill("generate", trained.folder, *words)
     assert (result.status, result.err) == (0, "")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["sound-001.wav"]
+
+
+def comment_of(path):
+    """Return what a file was made with, from its comment."""
+    with soundfile.SoundFile(path) as sound:
+        made, _, text = sound.comment.partition(": ")
+        assert made == "Made by Distill"
+        return json.loads(text)
+
+
+def test_axes_are_listed(distill, measured):
+    """A line for each, with its range and what it changes, or the same as JSON."""
+    listed = json.loads(distill("generate", measured, "--axes", "--json").out)
+    assert {"name", "unit", "effect", "correlation", "description", "lowest", "highest"} == {*listed[0]}
+    lines = distill("generate", measured, "--axes").out.splitlines()
+    assert len(lines) == len(listed)
+    for line, axis in zip(lines, listed, strict=True):
+        assert line.split("  ")[0].strip() == axis["name"]
+        assert line.endswith(f"  {axis['description']}")
+
+
+def test_sounds_are_moved_along_axes(distill, measured, tmp_path):
+    """The names and the comments of the files say by how much; loudness is a gain."""
+    words = ("generate", measured, "-n", 1, "--format", "flac")
+    assert distill(*words, "--out", tmp_path, "--axis", "loudness=-6", "--axis", "axis 1=0").status == 0
+    assert distill(*words, "--out", tmp_path).status == 0
+    moved, plain = tmp_path / "sound-001_loudness=-6_axis-1=+0.flac", tmp_path / "sound-001.flac"
+    one, other = (soundfile.read(path)[0] for path in (moved, plain))
+    assert np.abs(one * 10 ** (6 / 20) - other).max() < 2**-20
+    made_with = comment_of(moved)
+    assert len(made_with.pop("checksum")) == 32
+    assert made_with == {
+        "run": "run", "seed": 0, "temperature": 1.0, "seconds": None, "number": 1,
+        "axes": {"loudness": -6.0, "axis 1": 0.0},
+    }  # fmt: skip
+
+
+def test_sounds_between_and_near_others(distill, trained, recordings, tmp_path):
+    """Between a file and a recording of the run; near a file. Each has a name of its own."""
+    name = next(iter(load_state(trained.folder / "latents.safetensors")["latents"]))
+    file = recordings / "stereo.wav"
+    words = ("generate", trained.folder, "--out", tmp_path)
+    assert distill(*words, "--between", name, file, "--steps", 3).status == 0
+    stem = name.rpartition("/")[2].removesuffix(".wav")
+    between = [tmp_path / f"{stem}-to-stereo-{number}.wav" for number in (1, 2, 3)]
+    assert sorted(tmp_path.iterdir()) == between
+    assert comment_of(between[1])["between"] == [f"{stem}.wav", "stereo.wav"]
+    assert distill(*words, "--near", file, "--amount", 0, "-n", 1).status == 0
+    assert distill("reconstruct", trained.folder, file, "--out", tmp_path / "back").status == 0
+    near, back = (
+        soundfile.read(each)[0] for each in (tmp_path / "near-stereo-001.wav", tmp_path / "back/stereo.wav")
+    )
+    assert np.abs(near * max(1, np.abs(back).max()) - back).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Missing option '--out'."),
+        (("--between", "a", "b", "--near", "c"), "--between and --near cannot be given together."),
+        (("--near", "a", "--steps", "3"), "--steps has no effect with --near: leave it out."),
+        (("--axes", "--seed", "3"), "--seed has no effect with --axes: leave it out."),
+        (("--amount", "0.3"), "--amount belongs to --near, which is not given."),
+        (("--json",), "--json belongs to --axes, which is not given."),
+        (
+            ("--no-limit", "--format", "flac"),
+            "FLAC cannot hold peaks above full scale: leave out --no-limit.",
+        ),
+        (("--axis", "a=1", "--axis", "a=2"), "--axis a is given twice."),
+        (("--axis", "a"), "Invalid value for '--axis': 'a' is not NAME=VALUE."),
+        (("--axis", "a=b"), "Invalid value for '--axis': 'b' is not a number."),
+    ],
+)
+def test_options_that_make_no_sense(distill, trained, words, message):
+    """Each is refused with one message."""
+    result = distill("generate", trained.folder, *words)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.endswith(f"\nError: {message}\n")
+
+
+def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_path):
+    """The whole message."""
+    result = distill("generate", trained.folder, "--near", "nothing", "--out", tmp_path / "out")
+    names = ", ".join(load_state(trained.folder / "latents.safetensors")["latents"])
+    assert result.status == 2
+    assert result.err == (
+        "Error: --near nothing: there is no such file, and no training recording of that name\n"
+        f"Give a file, or one of: {names}.\n"
+    )

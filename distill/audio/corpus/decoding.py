@@ -36,7 +36,7 @@ _BLOCK_SAMPLES = 2**18
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a streamed FLAC
 _FLOATS = {"FLOAT", "DOUBLE"}
 MADE = "Made by Distill"
-"""The comment in sound files that Distill writes, so that they do not become part of a corpus."""
+"""The comment in sound files that Distill writes begins so, so that they do not become part of a corpus."""
 
 LOWEST_RATE = 1000  # Hz; a lower rate comes from a broken header, and resampling would fill the disk
 
@@ -77,7 +77,7 @@ def decode(
     samples, digest = 0, hashlib.blake2b(digest_size=16)
     level, notes = Level(), list[str]()
     with _open(path) as sound:
-        if sound.comment == MADE:
+        if sound.comment.startswith(MADE):
             raise UnusableError("was made by Distill, and is no recording")
         channels = sound.channels
         blocks = _read(sound, level, see=digest.update, note=notes.append, full_scale=full_scale)
