@@ -32,6 +32,11 @@ def long_run(folder: Path, records: int) -> Run:
             terms = dict.fromkeys(("stft", "reconstruction", "kl"), value)
             record = {"step": step, "split": "train", "seconds": step, "progress": step / records}
             record |= {"components": {"total": 3 * value, **terms}, "weights": dict.fromkeys(terms, 1.0)}
+            record |= {"learning_rate": 1e-3 * (1 - step / records), "gradients": None}
+            if step % 15 == 0:  # as often as by default
+                cosines = {"stft": {"reconstruction": 0.5, "kl": -0.1}, "reconstruction": {"kl": -0.2}}
+                shares = {"stft": 0.6, "reconstruction": 0.3, "kl": 0.1}
+                record["gradients"] = {"shares": shares, "parameter_shares": shares, "cosines": cosines}
             file.write(json.dumps(record) + "\n")
     return run
 

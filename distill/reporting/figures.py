@@ -99,23 +99,30 @@ def _component_figure(name: str, history: History, colours: Mapping[str, str]) -
     )
 
 
-def share_figure(shares: Shares, colours: Mapping[str, str]) -> Figure:
-    """Return the stacked shares of the weighted terms."""
+def share_figure(
+    shares: Shares,
+    colours: Mapping[str, str],
+    *,
+    key: str = "shares",
+    title: str = "What each term adds to the loss",
+    described: str = "Weighted values as shares of their sum.",
+) -> Figure:
+    """Return the stacked shares of the terms, by default those of the weighted values."""
     ends = shares.at_the_end()
     data = [
         {
-            "type": "scatter", "mode": "lines", "stackgroup": "shares", "name": _plain(name),
+            "type": "scatter", "mode": "lines", "stackgroup": "shares", "name": plain(name),
             "x": shares.steps.tolist(), "y": _listed(100 * values),
-            "line": {"width": 0.5, "color": colours[name]},
+            "line": {"width": 0.5, "color": colours.get(name, _TOTAL_COLOUR)},
             "hovertemplate": "%{y:.1f} %", "meta": {"term": name},
         }
         for name, values in shares.terms.items()
     ]  # fmt: skip
     told = ", ".join(f"{name} {share:.1%}" for name, share in ends.items())
     return Figure(
-        key="shares",
-        title="What each term adds to the loss",
-        description=f"Weighted values as shares of their sum. In the last quarter: {told}.",
+        key=key,
+        title=title,
+        description=f"{described} In the last quarter: {told}.",
         data=data,
         layout={
             "xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": "%"}, "range": [0, 100]},
@@ -290,7 +297,7 @@ def map_figure(
             {
                 "type": "scatter", "mode": "markers",
                 "x": _listed(positions[:, 0]), "y": _listed(positions[:, 1]),
-                "text": [_plain(name) for name in names], "customdata": list(range(len(names))),
+                "text": [plain(name) for name in names], "customdata": list(range(len(names))),
                 "hovertemplate": "%{text}<extra></extra>",
                 "marker": {
                     "size": 11, "color": [_COLOURS[0] if each else _TOTAL_COLOUR for each in plays],
@@ -310,13 +317,13 @@ def map_figure(
 def _line(series: Series, name: str, mode: str, style: Mapping[str, Any], term: str = "") -> Trace:
     thin = series.thinned(_MOST_POINTS)
     return {
-        "type": "scatter", "mode": mode, "name": _plain(name), "x": thin.steps.tolist(),
+        "type": "scatter", "mode": mode, "name": plain(name), "x": thin.steps.tolist(),
         "y": _listed(thin.values), "line": dict(style), "marker": {"size": 5, "color": style["color"]},
         "hovertemplate": "%{y:.4g}", "meta": {"term": term},
     }  # fmt: skip
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return text of which Plotly, which knows some tags of HTML, makes nothing else."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

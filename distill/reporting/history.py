@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from attrs import field, frozen
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from distill.storage.metrics import read_metrics
 from distill.storage.run import Run
+
+Name = TypeVar("Name", str, tuple[str, str])
 
 
 @frozen(kw_only=True, eq=False)
@@ -66,6 +68,10 @@ class History:
         train: components of the split `train` by name, means over the steps since the last record.
         heldout: components of the held-out recordings by name.
         weights: the weight of each term while training.
+        learning_rate: the learning rate, None if it is not recorded.
+        gradient_shares: each term's share of the gradient at the decoder's output.
+        parameter_shares: each term's share of the gradient of the model's weights.
+        cosines: the cosine between the gradients of two terms, by their names.
     """
 
     records: int = 0
@@ -77,6 +83,9 @@ class History:
     heldout: Mapping[str, Series] = field(factory=dict)
     weights: Mapping[str, Series] = field(factory=dict)
     learning_rate: Series | None = None
+    gradient_shares: Mapping[str, Series] = field(factory=dict)
+    parameter_shares: Mapping[str, Series] = field(factory=dict)
+    cosines: Mapping[tuple[str, str], Series] = field(factory=dict)
 
     @classmethod
     def read(cls, run: Run) -> "History":
@@ -93,6 +102,11 @@ class History:
         last = records[-1] if records else {}
         train = [each for each in records if each.get("split") == "train"]
         heldout = [each for each in records if each.get("split") == "heldout"]
+        measured = [
+            {"step": each["step"], **gradients}
+            for each in train
+            if isinstance(gradients := each.get("gradients"), Mapping)
+        ]
         return cls(
             records=len(records),
             damaged=metrics.damaged,
@@ -105,6 +119,9 @@ class History:
             learning_rate=_series((each["step"], "rate", each.get("learning_rate")) for each in train).get(
                 "rate"
             ),
+            gradient_shares=_series(_named(measured, "shares")),
+            parameter_shares=_series(_named(measured, "parameter_shares")),
+            cosines=_series(_pairs(measured)),
         )
 
 
@@ -115,10 +132,16 @@ def _named(records: Iterable[Mapping[str, Any]], key: str) -> Iterator[tuple[int
             yield from ((record["step"], name, value) for name, value in values.items())
 
 
-def _series(values: Iterable[tuple[int, str, Any]]) -> dict[str, Series]:
+def _pairs(measured: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, tuple[str, str], Any]]:
+    for step, one, others in _named(measured, "cosines"):
+        if isinstance(others, Mapping):
+            yield from ((step, (one, other), value) for other, value in others.items())
+
+
+def _series(values: Iterable[tuple[int, Name, Any]]) -> dict[Name, Series]:
     """Return a series per name. What is neither a number nor null is left out."""
-    steps: dict[str, list[int]] = defaultdict(list)
-    numbers: dict[str, list[float]] = defaultdict(list)
+    steps: dict[Name, list[int]] = defaultdict(list)
+    numbers: dict[Name, list[float]] = defaultdict(list)
     for step, name, value in values:
         number = math.nan if value is None else _number(value)
         if number is not None and step < 2**63:

@@ -32,10 +32,12 @@ from distill.reporting.figures import (
     unit_figure,
     weighted_figure,
 )
+from distill.reporting.findings import Evidence
+from distill.reporting.gradient_figures import gradient_figures
 from distill.reporting.latents import ACTIVE, Latents
 from distill.reporting.shares import shares_of
 from distill.reporting.sounds import Pair, title_of
-from distill.reporting.verdict import LEVEL_DB, Evidence, judge
+from distill.reporting.verdict import LEVEL_DB, judge
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -93,8 +95,9 @@ def render(facts: Facts, *, refresh: float | None = None) -> str:
     components = component_figures(facts.history, colours)
     overview = [share_figure(shares, colours), weighted_figure(facts.history, colours)] if shares else []
     settings = setting_figures(facts.history, colours)
+    gradients = gradient_figures(facts.history, colours)
     latents = _latent_figures(facts.latents)
-    drawn = [*(card.figure for card in cards), *components, *overview, *settings, *latents]
+    drawn = [*(card.figure for card in cards), *components, *overview, *settings, *gradients, *latents]
     points = facts.latents.points if facts.latents else ()
     data = {
         "figures": {figure.key: figure.plotly() for figure in drawn},
@@ -123,6 +126,7 @@ def render(facts: Facts, *, refresh: float | None = None) -> str:
         components=components,
         overview=overview,
         settings=settings,
+        gradients=gradients,
         latents=latents,
         colours=colours,
         terms=[(name, colours[name], origin) for name, origin in facts.terms.items()],

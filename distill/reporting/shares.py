@@ -1,21 +1,22 @@
-"""The share of each term in the loss while training. Loads no torch."""
+"""The share of each term in the loss and in its gradient, and the cosines between terms. Loads no torch."""
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from distill.reporting.history import History
+from distill.reporting.history import History, Series
 
 _MOST = 200
 
 
 @frozen(kw_only=True, eq=False)
 class Shares:
-    """The share of each term's weighted value in the sum of all, by step; sizes are compared, not signs.
+    """The share of each term in the sum of all, by step; sizes are compared, not signs.
 
-    `steps` `[S]` are the ends of stretches over which values are averaged.
+    `steps` `[S]` are the ends of stretches over which values are averaged, or those of measurements.
     """
 
     steps: NDArray[np.int64]
@@ -49,3 +50,67 @@ def shares_of(history: History) -> Shares | None:
     whole = np.sum([*means.values()], axis=0)
     whole[whole == 0] = np.nan
     return Shares(steps=steps[edges[1:] - 1], terms={name: mean / whole for name, mean in means.items()})
+
+
+def gradient_shares_of(shares: Mapping[str, Series]) -> Shares | None:
+    """Return the recorded shares of the gradient, or None if there are none.
+
+    A term counts as 0 where it is missing. Measurements without any finite share are left out, and of more
+    than 200 measurements, 200 are kept.
+    """
+    if not shares:
+        return None
+    steps = np.unique(np.concatenate([series.steps for series in shares.values()]))
+    terms = {}
+    for name, series in shares.items():
+        terms[name] = np.zeros(len(steps))
+        terms[name][np.searchsorted(steps, series.steps)] = np.nan_to_num(series.values)
+    known = np.flatnonzero(np.sum([*terms.values()], axis=0) > 0)
+    if not len(known):
+        return None
+    kept = known[np.linspace(0, len(known) - 1, min(_MOST, len(known))).astype(int)]
+    return Shares(steps=steps[kept], terms={name: values[kept] for name, values in terms.items()})
+
+
+@frozen(kw_only=True, eq=False)
+class Cosines:
+    """The mean cosines between the gradients of terms, over the last quarter of the measurements.
+
+    `means` `[K, K]` is symmetric with ones on its diagonal, and NaN where two terms were never compared.
+    """
+
+    names: tuple[str, ...]
+    means: NDArray[np.float64]
+    measurements: int
+
+    def with_others(self) -> dict[str, float]:
+        """Return the mean cosine of each term with all others, of the terms that have any."""
+        apart = self.means.copy()
+        np.fill_diagonal(apart, np.nan)
+        return {
+            name: float(np.nanmean(row))
+            for name, row in zip(self.names, apart, strict=True)
+            if np.isfinite(row).any()
+        }
+
+
+def cosines_of(history: History) -> Cosines | None:
+    """Return the cosines of a history, or None if no two terms were compared."""
+    steps = np.unique([step for series in history.cosines.values() for step in series.steps])
+    if not len(steps):
+        return None
+    first = steps[len(steps) - max(1, len(steps) // 4)]
+    means = {}
+    for pair, series in history.cosines.items():
+        late = series.values[(series.steps >= first) & np.isfinite(series.values)]
+        if len(late):
+            means[pair] = float(late.mean())
+    there = {name for pair in means for name in pair}
+    names = tuple(name for name in dict.fromkeys((*history.weights, *sorted(there))) if name in there)
+    if not names:
+        return None
+    table = np.eye(len(names))
+    for (row, one), (column, other) in combinations(enumerate(names), 2):
+        mean = means.get((one, other), means.get((other, one), np.nan))
+        table[row, column] = table[column, row] = mean
+    return Cosines(names=names, means=table, measurements=int((steps >= first).sum()))

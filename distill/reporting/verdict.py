@@ -5,19 +5,14 @@ A rule takes facts and returns findings. Its numbers are the constants of this f
 
 import shlex
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeAlias
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from distill.loss.components import TOTAL
-from distill.reporting.history import History, Series
-from distill.reporting.shares import Shares, shares_of
-
-Grade: TypeAlias = Literal["bad", "warning", "note", "good"]
-
-FEWEST_MEASUREMENTS = 6
-"""Held-out measurements, or stretches of training, below which a trend is not judged."""
+from distill.reporting.findings import FEWEST_MEASUREMENTS, Evidence, Finding, Grade
+from distill.reporting.history import Series
+from distill.reporting.term_rules import judge_terms
 
 FEWEST_STEPS = 100
 """Steps below which a trend is not judged: twice those of the learning rate's warm-up."""
@@ -40,9 +35,6 @@ RISEN_OF_LEVEL = 0.01
 SCATTER = 4.0
 """That rise relative to the scatter of single measurements, at the least."""
 
-DEAD, DOMINANT = 0.001, 0.9
-"""The shares in the loss below which a term has no influence, and above which it dominates."""
-
 FEW_RECORDINGS = 20
 """Recordings below which a corpus is called small."""
 
@@ -54,45 +46,6 @@ UNUSED = 0.1
 
 LITTLE_KEPT = 0.05
 """The share of the training that is kept below which the run is said to have changed nothing."""
-
-
-@frozen(kw_only=True)
-class Finding:
-    """A statement of the verdict.
-
-    `rule` is its name in `docs/report.md`, `because` the numbers that it follows from, `advice` what to do
-    next, and `command` a command for that, empty if there is none.
-    """
-
-    rule: str
-    grade: Grade
-    title: str
-    because: str
-    advice: str = ""
-    command: str = ""
-
-
-@frozen(kw_only=True)
-class Evidence:
-    """What the rules judge by: a part of `Facts`, without sounds and files.
-
-    `train` and `heldout` are numbers of recordings, None for shards or if unknown; `levels` the change of
-    level of each measured recording in dB; `clipped` those whose reconstruction exceeds full scale; `active`
-    and `units` the numbers of active and of all latent units.
-    """
-
-    folder: str
-    state: str
-    history: History = field(factory=History)
-    message: str = ""
-    kept: float | None = None
-    train: int | None = None
-    heldout: int | None = None
-    skipped: int = 0
-    levels: dict[str, float] = field(factory=dict)
-    clipped: tuple[str, ...] = ()
-    active: int = 0
-    units: int = 0
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
@@ -223,60 +176,6 @@ def _overfitting(held: Series, trained: Series) -> Finding | None:
     )
 
 
-def _terms(evidence: Evidence) -> Iterator[Finding]:
-    shares = shares_of(evidence.history)
-    if shares is None or len(shares.steps) < FEWEST_MEASUREMENTS:
-        return
-    profile = f"distill losses profile --run {shlex.quote(evidence.folder)}"
-    yield from _shares(shares, evidence.history, profile)
-
-
-def _shares(shares: Shares, history: History, profile: str) -> Iterator[Finding]:
-    """Judge each term; `profile` is the command that measures gradients."""
-    ends = shares.at_the_end()
-    for name, share in ends.items():
-        weight = history.weights[name]
-        if not weight.finite.any():
-            yield Finding(
-                rule="switched off",
-                grade="note",
-                title=f"{name} is only watched",
-                because="Its weight is 0 in every record.",
-            )
-        elif share < DEAD:
-            yield Finding(
-                rule="dead term",
-                grade="warning",
-                title=f"{name} has almost no part in the loss",
-                because=f"Its weighted value is {share:.2%} of the sum in the last quarter, less than "
-                f"{DEAD:.1%}.",
-                advice="Raise its weight, or leave it out. Its share of the gradient may be larger than its "
-                "share of the value:",
-                command=profile,
-            )
-        elif share > DOMINANT and len(ends) > 1:
-            yield Finding(
-                rule="dominant term",
-                grade="warning",
-                title=f"{name} dominates the loss",
-                because=f"Its weighted value is {share:.0%} of the sum in the last quarter, more than "
-                f"{DOMINANT:.0%}.",
-                advice="Lower its weight, or ask for shares of the gradient with --balance gradient. See "
-                "what each term contributes to the gradient:",
-                command=profile,
-            )
-        values = history.train[name].finite
-        if len(values) >= FEWEST_MEASUREMENTS and np.ptp(values) == 0:
-            yield Finding(
-                rule="constant term",
-                grade="warning",
-                title=f"{name} never changes",
-                because=f"It is {values[0]:.4g} in all of {len(values)} records.",
-                advice="Check the term on sounds:",
-                command=f"distill losses check {shlex.quote(name)}",
-            )
-
-
 def _recordings(evidence: Evidence) -> Iterator[Finding]:
     if evidence.train is not None and evidence.train < FEW_RECORDINGS:
         yield Finding(
@@ -348,7 +247,7 @@ def _kept(evidence: Evidence) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
-    _state, _trend, _terms, _recordings, _sounds, _latents, _kept,
+    _state, _trend, judge_terms, _recordings, _sounds, _latents, _kept,
 )  # fmt: skip
 _ORDER: tuple[Grade, ...] = ("bad", "warning", "good", "note")
 _FIRST = (

@@ -82,7 +82,7 @@ def test_every_plot_draws(page):
     assert len(drawn) == page.evaluate("Object.keys(data.figures).length") > 5
     assert min(drawn) > 100
     heatmaps = page.evaluate("document.querySelectorAll('.plot .hm image').length")
-    assert heatmaps == 2
+    assert heatmaps == 3  # two spectrograms, and the cosines
     assert page.wrong == []
 
 

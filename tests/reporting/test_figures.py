@@ -7,6 +7,7 @@ import plotly.graph_objects
 import pytest
 
 from distill.reporting import figures
+from distill.reporting.gradient_figures import gradient_figures
 from distill.reporting.history import History
 from distill.reporting.shares import shares_of
 
@@ -21,6 +22,11 @@ def history(bare, records):
         line["components"] |= {NAME: 1.0, f"{NAME}/part": None, "gradient_norm": 2.0}
         line["weights"] |= {NAME: 1.0} if line["weights"] else {}
         line["learning_rate"] = 1e-3
+        line["gradients"] = {
+            "shares": {"mel": 0.75, NAME: 0.25},
+            "parameter_shares": {"mel": 0.5, NAME: 0.5},
+            "cosines": {"mel": {"kl": 0.5, NAME: -0.25}},
+        }
     return History.read(bare(lines))
 
 
@@ -33,6 +39,7 @@ def every(history):
         figures.share_figure(shares_of(history), colours),
         figures.weighted_figure(history, colours),
         *figures.setting_figures(history, colours),
+        *gradient_figures(history, colours),
         figures.spectrogram_figure("s", NAME, levels, levels, np.array([30.0, 200, 900, 3000]), 1.0),
         figures.unit_figure(np.array([0.0, 1.0]), np.array([0.1, np.inf]), 0.01, 1),
         figures.unit_figure(np.array([0.0, 1.0]), None, 0.01, 0),
@@ -54,7 +61,8 @@ def test_names_are_text_to_plotly(history):
     for figure in every(history):
         for trace in figure.data:
             assert "<b" not in trace.get("name", "")
-            assert all("<b" not in text for text in trace.get("text", ()))
+            texts = np.array([trace.get("text", ()), trace.get("x", ())], object)
+            assert "<b" not in str(texts.tolist())
             assert "<b" not in trace.get("hovertemplate", "").replace("<br>", "")
 
 
@@ -79,3 +87,22 @@ def test_a_long_curve_has_few_points(bare, records):
     history = History.read(bare(records([(step, 1.0 + step % 7, None) for step in range(5000)])))
     (trace,) = figures.component_figures(history, {})[0].data
     assert len(trace["x"]) == len(trace["y"]) == 1000
+
+
+def test_cosines_are_numbers_in_cells(history):
+    """Of each pair both ways, empty where two terms were not compared; read out, and in a table, too."""
+    figure = gradient_figures(history, {})[-1]
+    (trace,) = figure.data
+    assert trace["z"] == [[1.0, 0.5, -0.25], [0.5, 1.0, None], [-0.25, None, 1.0]]
+    assert trace["text"][0] == ["1.00", "0.50", "-0.25"]
+    assert figure.rows[1:] == (
+        ("mel", "1.00", "0.50", "-0.25"), ("kl", "0.50", "1.00", "-"), (NAME, "-0.25", "-", "1.00"),
+    )  # fmt: skip
+    assert figure.description.startswith(
+        f"Means over the last quarter, 2 measurements: {NAME} and mel -0.25, kl and mel 0.50."
+    )
+
+
+def test_without_gradients_there_are_no_figures_of_them(bare, records):
+    """As in a run of an earlier version."""
+    assert gradient_figures(History.read(bare(records([(1, 2.0, None)]))), {}) == []

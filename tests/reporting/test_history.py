@@ -22,6 +22,26 @@ def test_records_become_series_by_split_and_component(bare, records):
     assert history.learning_rate is None
 
 
+def test_what_is_measured_now_and_then_becomes_series(bare, records):
+    """The learning rate, shares of the gradient, and cosines by the names of two terms; no nonsense."""
+    lines = records([(10, 3.0, None), (20, 2.0, None), (30, 2.0, None)])
+    lines[0] |= {"learning_rate": 0.5, "gradients": None}
+    lines[1] |= {
+        "learning_rate": 0.25,
+        "gradients": {
+            "shares": {"mel": 0.75, "kl": None},
+            "parameter_shares": {"mel": 1},
+            "cosines": {"mel": {"kl": -0.5}, "kl": 3},
+        },
+    }
+    lines[2] |= {"learning_rate": "x", "gradients": {"shares": 3, "cosines": []}}
+    history = History.read(bare(lines))
+    assert history.learning_rate.values.tolist() == [0.5, 0.25]
+    assert {name: each.values.tolist() for name, each in history.gradient_shares.items()} == {"mel": [0.75]}
+    assert history.parameter_shares["mel"].steps.tolist() == [20]
+    assert {pair: each.values.tolist() for pair, each in history.cosines.items()} == {("mel", "kl"): [-0.5]}
+
+
 def test_a_run_without_records_has_an_empty_history(bare):
     """As one that has just begun."""
     assert History.read(bare()) == History()

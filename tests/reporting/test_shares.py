@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from distill.reporting.history import History, Series
-from distill.reporting.shares import shares_of
+from distill.reporting.shares import cosines_of, gradient_shares_of, shares_of
 
 
 def series(*values, steps=None):
@@ -51,3 +51,33 @@ def test_many_records_are_averaged_over_stretches():
     shares = shares_of(History(train={"a": many, "b": ones}, weights={"a": ones, "b": ones}))
     assert len(shares.steps) == 200
     assert shares.terms["a"][-1] == pytest.approx(0.5, abs=0.01)
+
+
+def test_gradient_shares_are_those_recorded():
+    """A term that starts late has none before; measurements that were not finite are left out."""
+    shares = gradient_shares_of(
+        {"a": series(1.0, np.nan, 0.25, steps=[1, 5, 9]), "late": series(np.nan, 0.75, steps=[5, 9])}
+    )
+    assert shares.steps.tolist() == [1, 9]
+    assert shares.at_the_end() == {"a": 0.25, "late": 0.75}
+    assert gradient_shares_of({}) is None
+    assert gradient_shares_of({"a": series(np.nan, 0.0)}) is None
+    assert len(gradient_shares_of({"a": series(*np.ones(1000))}).steps) == 200
+
+
+def test_cosines_are_means_over_the_last_quarter():
+    """Of eight measurements two count; a pair that none of them has is unknown."""
+    cosines = cosines_of(
+        History(
+            weights={name: series(1.0) for name in "abc"},
+            cosines={
+                ("a", "b"): series(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -0.25, -0.75),
+                ("a", "c"): series(0.5, np.nan, steps=[7, 8]),
+                ("b", "c"): series(0.5, steps=[1]),
+            },
+        )
+    )
+    assert (cosines.names, cosines.measurements) == (("a", "b", "c"), 2)
+    np.testing.assert_equal(cosines.means, [[1, -0.5, 0.5], [-0.5, 1, np.nan], [0.5, np.nan, 1]])
+    assert cosines.with_others() == {"a": 0.0, "b": -0.5, "c": 0.5}
+    assert cosines_of(History()) is None

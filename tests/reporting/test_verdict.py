@@ -4,8 +4,9 @@ import attrs
 import numpy as np
 import pytest
 
+from distill.reporting.findings import Evidence
 from distill.reporting.history import History, Series
-from distill.reporting.verdict import Evidence, judge
+from distill.reporting.verdict import judge
 
 
 def series(values, every=10):
@@ -195,3 +196,54 @@ def test_nothing_is_said_at_the_limit(evidence):
 def test_values_that_are_not_finite_are_left_out():
     """A run that was mended goes on to be judged."""
     assert [*rules(history=history([*FALLING[:10], np.nan, *FALLING[10:]]))] == ["improving"]
+
+
+def measured(shares, cosines=None):
+    """Return a history of terms with equal values, and with these shares of the gradient in each record."""
+    ones = series(np.linspace(1, 2, 40))
+    return attrs.evolve(
+        history(FLAT),
+        train={"total": series(np.linspace(2, 1, 40)), **dict.fromkeys(shares, ones)},
+        weights=dict.fromkeys(shares, ones),
+        gradient_shares={name: series([share]) for name, share in shares.items()},
+        cosines={pair: series([cosine]) for pair, cosine in (cosines or {}).items()},
+    )
+
+
+def test_terms_are_judged_by_their_gradient_where_it_was_measured():
+    """Values are equal, and one measurement is enough."""
+    found = rules(history=measured({"stft": 0.9505, "mel": 0.0005, "kl": 0.0, "recon": 0.049}))
+    assert [*found] == ["converged", "dominant term", "dead term", "no gradient"]
+    assert found["dominant term"].title == "stft dominates the gradient"
+    assert found["dominant term"].because == (
+        "It has 95.0% of the gradient in the last quarter, more than 90%, so that the other terms change "
+        "little."
+    )
+    assert found["dominant term"].command == "distill losses profile --run 'runs/a b' --target ..."
+    assert found["dead term"].because == "It has 0.05% of the gradient in the last quarter, less than 0.1%."
+    assert found["no gradient"].title == "kl does not change the model"
+
+
+@pytest.mark.parametrize(("cosine", "told"), [(-0.2, False), (-0.4, True)])
+def test_a_term_against_the_others(cosine, told):
+    """By the mean of its cosines; of two terms, the one with less of the gradient."""
+    shares = {"stft": 0.5, "mel": 0.3, "odd": 0.2}
+    cosines = {("stft", "mel"): 0.9, ("stft", "odd"): cosine - 0.1, ("mel", "odd"): cosine + 0.1}
+    found = rules(history=measured(shares, cosines))
+    assert ("opposed term" in found) == told
+    if told:
+        assert found["opposed term"].title == "odd works against the other terms"
+        assert found["opposed term"].because == (
+            "The mean cosine between its gradient and theirs is -0.40 in the last quarter, below -0.3: what "
+            "lowers it raises the others."
+        )
+    pair = judge(
+        Evidence(
+            folder="run",
+            state="finished",
+            history=measured({"stft": 0.7, "odd": 0.3}, {("stft", "odd"): cosine}),
+        )
+    )
+    assert [each.title for each in pair if each.rule == "opposed term"] == [
+        "odd works against the other terms"
+    ] * told
