@@ -1,5 +1,6 @@
 """Terminal output of the commands: summary, progress bars, warnings, and the next commands to run."""
 
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,16 +9,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from distill.cli.dashboard import Dashboard, components_in_words, in_minutes, seconds_left, summary_of
 from distill.cli.streams import warn
 from distill.errors import printable
-from distill.loss.components import ComponentName
 
 if TYPE_CHECKING:
     from distill.audio.progress import Progress as WorkProgress
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
     from distill.training.retention import Retention
 
 _SHOWN = 10
+
+_LINE_SECONDS, _LINE_SHARE = 30.0, 0.02
+"""Off a terminal, lines on the training are so many seconds apart, or that share of the time so far."""
+
+_AFTER = {
+    "calibrating": "Calibrating the model to its error",
+    "keeping": "Measuring how much of the training to keep",
+    "finishing": "Encoding the recordings",
+    "writing": "Writing sounds to listen to",
+    "page": "Making the page of the run",
+}
+"""What is done after the last step, by the stage of its progress."""
 
 _WHILE_IT_TRAINS = ("overfitting", "nonfinite", "collapse", "gradient", "divergence", "recordings")
 """What warnings are about that come while the live display is shown."""
@@ -51,7 +64,7 @@ def work_progress(console: Console, then: str) -> Iterator[Callable[["WorkProgre
     task = bar.add_task("decode", total=None)
 
     def show(progress: "WorkProgress") -> None:
-        if not console.is_terminal:
+        if not is_animated(console):
             return
         if progress.stage == "decoding":
             bar.update(task, completed=progress.done, total=progress.total)
@@ -73,29 +86,37 @@ def decoding_bar(console: Console) -> Progress:
     """Return a progress bar for the decoding of recordings. It disappears at the end."""
     return Progress(
         TextColumn("Decoding recordings"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        console=console, transient=True, disable=not console.is_terminal,
+        console=console, transient=True, disable=not is_animated(console),
     )  # fmt: skip
 
 
-class Display:
-    """An observer that shows a training run on the terminal, or prints held-out measurements elsewhere.
+def is_animated(console: Console) -> bool:
+    """Return whether a console can draw over what it has drawn: a terminal, but not a dumb one."""
+    return console.is_terminal and not console.is_dumb_terminal
 
-    Used as a context manager, it restores the terminal in any case.
+
+class Display:
+    """An observer that shows a training run on the terminal.
+
+    Elsewhere, and on a terminal that cannot move its cursor (`TERM=dumb`), it prints a line for each held-out
+    measurement, for the training twice a minute or more rarely, and for each stage after the last step. Used
+    as a context manager, it restores the terminal in any case.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bar = Progress(
-            SpinnerColumn(), BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}"),
-            console=console,
-        )  # fmt: skip
-        self.task = self.bar.add_task("starting", total=1.0)
-        self.trained, self.heldout = Text(), Text(style="bold")
-        self.live = Live(Group(self.bar, self.trained, self.heldout), console=console)
+        self.is_animated = is_animated(console)
+        self.dashboard = Dashboard()
+        self.live = Live(self.dashboard, console=console, vertical_overflow="crop")
         self.decoding = decoding_bar(console)
         self.decoded = self.decoding.add_task("decode", total=None)
-        self.finishing = console.status("Encoding the recordings, and writing sounds to listen to")
+        self.finishing = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[count]}"),
+            console=console, transient=True, disable=not self.is_animated,
+        )  # fmt: skip
+        self.stage = ""
         self.latest: Record | None = None
+        self._said = -math.inf  # the training time of the last line in a log
 
     def __enter__(self) -> Self:
         return self
@@ -110,14 +131,31 @@ class Display:
         if self.decoding.live.is_started:
             self.decoding.stop()
         self.live.stop()
-        self.finishing.stop()
+        if self.finishing.live.is_started:
+            self.finishing.stop()
 
     def progress(self, progress: "WorkProgress") -> None:
-        """Show the progress of decoding, or a status after the training."""
+        """Show the progress of decoding, or of a stage after the training."""
         if progress.stage == "decoding":
             self.decoding.update(self.decoded, completed=progress.done, total=progress.total)
             self.decoding.start()
-        elif not progress.done and self.console.is_terminal:
+            return
+        if progress.stage != self.stage:
+            self.stage = progress.stage
+            self._begin_stage(_AFTER[progress.stage])
+        count = f"{progress.done}/{progress.total}" if progress.total > 1 else ""
+        total = progress.total if progress.total > 1 else None
+        for task in self.finishing.task_ids:
+            self.finishing.update(task, completed=progress.done, total=total, count=count)
+
+    def _begin_stage(self, text: str) -> None:
+        if not self.is_animated:
+            say(self.console, f"{text} ...")
+            return
+        for task in self.finishing.task_ids:
+            self.finishing.remove_task(task)
+        self.finishing.add_task(text, total=None, count="")
+        if not self.finishing.live.is_started:
             self._stop()
             self.finishing.start()
 
@@ -151,26 +189,30 @@ class Display:
         table.add_row("begins", Text(printable(f"with {summary.start}")), "")
         table.add_row("device", f"{summary.device}, {summary.precision}", "")
         self.console.print(table)
-        if self.console.is_terminal:
+        training = summary.recipe.training
+        limit = training.time_limit
+        self.dashboard.length = f" of {training.steps}" if limit is None else f", {limit:g} min in all"
+        if self.is_animated:
             self.live.start()
 
     def record(self, record: "Record") -> None:
         """Show a record."""
-        if record.split == "heldout":
-            self.heldout.plain = f"held-out  {_components(record)}"
-            self.bar.update(self.task, completed=record.progress)
-            if self.latest is None:
-                self.bar.update(self.task, description=f"step {record.step}")
-            if not self.console.is_terminal:
-                trained = f", trained {_components(self.latest)}" if self.latest else ""
-                say(self.console, f"step {record.step}: held-out {_components(record)}{trained}")
+        self.dashboard.add(record)
+        if record.split == "train":
+            self.latest = record
+        if self.is_animated:
             return
-        self.latest = record
-        left = record.seconds * (1 - record.progress) / max(record.progress, 1e-6)
-        rate = f"{record.audio_rate:.0f} s of audio per s"
-        text = f"step {record.step}, {rate}, {_minutes(left)} left"
-        self.bar.update(self.task, completed=record.progress, description=text)
-        self.trained.plain = f"trained   {_components(record)}"
+        apart = max(_LINE_SECONDS, _LINE_SHARE * record.seconds)
+        if record.split == "train" and record.seconds < self._said + apart:
+            return
+        self._said = record.seconds
+        at = f"step {record.step}{self.dashboard.length}, {in_minutes(seconds_left(record))} left"
+        measured = components_in_words(summary_of(record))
+        if record.split == "train":
+            say(self.console, f"{at}: trained {measured}")
+        else:
+            trained = f", trained {components_in_words(summary_of(self.latest))}" if self.latest else ""
+            say(self.console, f"{at}: held-out {measured}{trained}")
 
     def warning(self, warning: "observing.TrainingWarning") -> None:
         """Show a warning: in a panel during the training, on stderr before it."""
@@ -217,18 +259,9 @@ class Display:
 
 def _extent(extent: "observing.Extent") -> str:
     if extent.shards:
-        return f"{extent.shards} shards, {_minutes(extent.seconds)}"
+        return f"{extent.shards} shards, {in_minutes(extent.seconds)}"
     count = extent.recordings
-    return f"{count} recording{'' if count == 1 else 's'}, {_minutes(extent.seconds)}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _components(record: "Record | None") -> str:
-    named = record.components.items() if record else ()
-    return "  ".join(f"{name} {value:.4g}" for name, value in named if ComponentName.parse(name).is_summary)
+    return f"{count} recording{'' if count == 1 else 's'}, {in_minutes(extent.seconds)}"
 
 
 def in_words(retention: "Retention") -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.audio.corpus import Split, Stream
+from distill.audio.progress import Progress
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
 from distill.model.spread import negative_log_likelihood
@@ -123,11 +124,13 @@ def calibrate(
     settings: TrainingSettings,
     *,
     go_on: Callable[[], bool] = lambda: True,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
     """Train the model's `spread` layer to predict the error of its log-magnitudes, on training clips.
 
     No loss term trains this layer, since all terms compare the decoded signal. The errors are assumed to
     follow a Laplace distribution. No other parameter changes. The training ends when `go_on` returns False.
+    `on_progress` is told of each step.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     samples = clip_samples(settings, representation, model)
@@ -137,6 +140,7 @@ def calibrate(
     for step in range(_CALIBRATIONS):
         if not go_on():
             break
+        on_progress(Progress(stage="calibrating", done=step, total=_CALIBRATIONS))
         waveform = draw_clips(recordings, settings, samples, generator).to(model.device)
         with torch.no_grad():
             features, error = model.errors(representation(waveform))

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from attrs import frozen
 
 from distill.audio.corpus import Corpus, Recording
+from distill.audio.progress import Progress
 from distill.audio.soundfiles import write_audio
 from distill.errors import RunError
 from distill.evaluation.baselines import components_per_frame, measure_recordings, save_statistics
@@ -45,10 +46,9 @@ def finish(
     representation: MagnitudeIF,
     corpus: Corpus,
     settings: TrainingSettings,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
     on_usable: Callable[[], None] = lambda: None,
     warn: Callable[[str], None] = lambda _: None,
-    moved: Callable[[str], None] = lambda _: None,
 ) -> Finished:
     """Complete a training run and write its results to the run folder.
 
@@ -57,24 +57,21 @@ def finish(
     see `retention`. Then these are saved: the model, the latents of the recordings for generating sounds,
     the statistics of the recordings for the baselines, and pairs of originals and reconstructions.
 
-    `on_progress` is called with the number of recordings encoded, at first 0, and their total; `on_usable`
-    when the model and the latents are saved; `warn` with a message if the pairs cannot be written; and
-    `moved` with what has just been done.
+    `on_progress` is called with the progress of each of these; `on_usable` when the model and the latents
+    are saved; and `warn` with a message if the pairs cannot be written.
 
     Raises:
         RunError: something cannot be written.
         TrainingError: a reconstruction is not finite.
     """
-    if on_progress is not None:
-        on_progress(0, len(corpus.train.recordings))
     if not run.start.exists():
-        calibrate(vae, representation, corpus.train, settings)
-    retention = _retain(run, vae, representation, corpus, settings.keep, moved)
+        calibrate(vae, representation, corpus.train, settings, on_progress=on_progress)
+    retention = _retain(run, vae, representation, corpus, settings.keep, on_progress)
     save_state(run.model, vae.state_dict())
     save_latents(run, _encode(vae, representation, corpus, on_progress))
     on_usable()
     save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
-    pairs = _write_pairs(run, vae, representation, corpus, settings.pairs, warn=warn)
+    pairs = _write_pairs(run, vae, representation, corpus, settings.pairs, warn, on_progress)
     return Finished(retention=retention, pairs=pairs)
 
 
@@ -126,7 +123,7 @@ def finish_early(
 
 
 def _encode(
-    vae: VAE, representation: MagnitudeIF, corpus: Corpus, on_progress: Callable[[int, int], None] | None
+    vae: VAE, representation: MagnitudeIF, corpus: Corpus, on_progress: Callable[[Progress], None]
 ) -> dict[str, Encoded]:
     """Encode the beginnings of the training recordings, those of the same length together."""
     longest = _LATENT_SECONDS * corpus.sample_rate
@@ -135,6 +132,7 @@ def _encode(
     for recording in recordings:
         alike[representation.frames(min(recording.samples, longest))].append(recording)
     bank: dict[str, Encoded] = {}
+    on_progress(Progress(stage="finishing", done=0, total=len(recordings)))
     for frames in sorted(alike):
         at_a_time = max(1, _FRAMES_AT_A_TIME // frames)
         for start in range(0, len(alike[frames]), at_a_time):
@@ -142,8 +140,7 @@ def _encode(
             waveforms = [corpus.train.read(recording, stop=longest) for recording in group]
             encoded = encode_all(vae, representation, waveforms)
             bank |= zip([recording.name for recording in group], encoded, strict=True)
-            if on_progress is not None:
-                on_progress(len(bank), len(recordings))
+            on_progress(Progress(stage="finishing", done=len(bank), total=len(recordings)))
     return {recording.name: bank[recording.name] for recording in recordings}
 
 
@@ -153,13 +150,13 @@ def _retain(
     representation: MagnitudeIF,
     corpus: Corpus,
     keep: float | None,
-    moved: Callable[[str], None],
+    on_progress: Callable[[Progress], None],
 ) -> Retention | None:
     if not run.start.exists():
         return None
     start = require_weights(load_state(run.start), vae.state_dict(), run)
     if keep is None:
-        return retain(vae, start, representation, corpus, moved)
+        return retain(vae, start, representation, corpus, on_progress)
     interpolate(vae, start, vae.state_dict(), keep)
     return Retention(share=keep)
 
@@ -171,6 +168,7 @@ def _write_pairs(
     corpus: Corpus,
     count: int,
     warn: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[tuple[Path, Path], ...]:
     """Write originals and reconstructions of held-out recordings or, if none are, of training recordings.
 
@@ -179,7 +177,9 @@ def _write_pairs(
     split = corpus.heldout if corpus.heldout.recordings else corpus.train
     pairs = []
     # Numbers keep names unique: recordings in two folders may share a name.
-    for number, recording in enumerate(split.recordings[:count], 1):
+    chosen = split.recordings[:count]
+    for number, recording in enumerate(chosen, 1):
+        on_progress(Progress(stage="writing", done=number - 1, total=len(chosen), item=recording.name))
         original = split.read(recording, stop=_PAIR_SECONDS * corpus.sample_rate)
         stem = f"{number}-{PurePath(recording.name).stem}"
         # Cut alike, so that one name follows from the other.

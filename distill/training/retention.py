@@ -8,6 +8,7 @@ Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from statistics import fmean, variance
 
 import torch
@@ -15,6 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.audio.corpus import Corpus, Split, Stream
+from distill.audio.progress import Progress
 from distill.evaluation import Metrics, evaluate_all
 from distill.model import VAE
 from distill.model.sounds import reconstruct
@@ -56,22 +58,27 @@ def retain(
     start: Mapping[str, Tensor],
     representation: MagnitudeIF,
     corpus: Corpus,
-    moved: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Retention:
     """Leave in a trained model the share of the training with the best measures.
 
     The mel distance, the share of tones and the texture (`distill.evaluation`) are compared with those of the
     `start`, on held-out recordings and on those that the model was trained on. A share that makes one of them
-    worse is not kept; see `score`. `moved` is told of each measured recording.
+    worse is not kept; see `score`. `on_progress` is told of each measured recording.
     """
     heldout, trained = (_some(split, corpus.sample_rate) for split in (corpus.heldout, corpus.train))
+
+    total = (1 + len(_SHARES)) * (len(heldout) + len(trained))
+    measured = count()
 
     def heard(recordings: Iterable[tuple[str, Tensor]]) -> list[Metrics | None]:
         (found,) = evaluate_all(
             {"": lambda waveform: reconstruct(vae, representation, waveform)},
             recordings,
             sample_rate=corpus.sample_rate,
-            on_progress=lambda _, name: moved(f"{name} was measured"),
+            on_progress=lambda _, name: on_progress(
+                Progress(stage="keeping", done=next(measured), total=total, item=name)
+            ),
         ).values()
         return [result.metrics for result in found.results]
 

@@ -60,10 +60,11 @@ class Audience:
         self.moved(f"recording {done} of {total} was decoded")
         self._progress(Progress(stage="decoding", done=done, total=total))
 
-    def encoded(self, done: int, total: int) -> None:
-        """Report how many recordings are encoded after the training."""
-        self.moved(f"recording {done} of {total} was encoded" if done else "the last step ended")
-        self._progress(Progress(stage="finishing", done=done, total=total))
+    def finishing(self, progress: Progress) -> None:
+        """Report the progress after the training."""
+        stage = f"the stage '{progress.stage}' after the last step"
+        self.moved(f"{progress.done} of {progress.total} of {stage}" if progress.done else f"{stage} began")
+        self._progress(progress)
 
     def _progress(self, progress: Progress) -> None:
         if self.on_progress is not None:
@@ -221,10 +222,9 @@ def _carry_out(
         representation,
         corpus,
         settings,
-        audience.encoded,
+        audience.finishing,
         partial_run.now_usable,
         partial(audience.warn, "pairs"),
-        audience.moved,
     )
     signals.check()
     return partial_run.outcome(retention=finished.retention, pairs=finished.pairs)
@@ -239,6 +239,7 @@ def _end(
     if not settings.page:
         return
     try:
+        audience.finishing(Progress(stage="page", done=0, total=1))
         report(run)
     except Exception as error:  # noqa: BLE001  # whatever it is, the run is complete
         audience.warn(

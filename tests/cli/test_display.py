@@ -52,23 +52,27 @@ def shown_last(on):
     return [line.rstrip() for line in text.replace("\x1b[?25h", "").splitlines()]
 
 
-def test_every_component_fits_on_a_terminal():
-    """A bar, the step, the speed, the time left, each component, and the held-out ones: nothing is cut."""
+def test_a_terminal_shows_the_progress_and_every_component():
+    """A bar, the step, the time left and the speed; then a line for each: trained, held out, its curve."""
     on = console(terminal=True)
     with Display(on) as display:
+        display.dashboard.length = " of 5000"
         display.live.start()
         display.record(HELDOUT)
         display.record(TRAIN)
+        display.record(attrs.evolve(TRAIN, components={**TRAIN.components, "total": 1.0}))
         display.live.refresh()
     bar, *rest = shown_last(on)
     assert "25%" in bar
-    assert bar.endswith("step 1234, 123 s of audio per s, 90 s left")
+    assert bar.endswith("step 1234 of 5000, 90 s left, 123 s of audio per s")
     assert rest == [
-        "trained   total 2.346  waveform 1.988  reconstruction 2.123  kl 12.35",
-        "band_energy 0.4568",
-        "held-out  total 2.5  waveform 2.25",
+        "                  trained   held-out",
+        "total                   1        2.5  █▁",
+        "waveform            1.988       2.25  ▁▁",
+        "reconstruction      2.123          -  ▁▁",
+        "kl                  12.35          -  ▁▁",
+        "band_energy        0.4568          -  ▁▁",
     ]
-    assert "…" not in on.file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -84,18 +88,35 @@ def test_time_left_is_in_proportion(seconds, progress, left):
     assert f", {left} left" in on.file.getvalue()
 
 
-def test_off_a_terminal_each_held_out_measurement_is_one_line():
-    """A log holds no bars, and no line of it is broken; training alone prints nothing."""
-    on = console(terminal=False)
+@pytest.mark.parametrize("dumb", [False, True])
+def test_a_log_has_lines(monkeypatch, dumb):
+    """Also on a dumb terminal: each held-out measurement, and the training every 30 s, in whole lines."""
+    monkeypatch.setenv("TERM", "dumb" if dumb else "xterm")
+    on = console(terminal=dumb)
     with Display(on) as display:
+        display.dashboard.length = " of 5000"
         display.record(attrs.evolve(HELDOUT, step=1))
-        display.record(TRAIN)
-        display.record(HELDOUT)
+        for step, seconds in ((1234, 45.0), (1500, 60.0), (1600, 61.0)):
+            display.record(attrs.evolve(TRAIN, step=step, seconds=seconds))
+        display.record(attrs.evolve(HELDOUT, step=1600, seconds=61.0))
+        display.progress(Progress(stage="keeping", done=1, total=6))
+        display.progress(Progress(stage="keeping", done=2, total=6))
+    trained = "total 2.346  waveform 1.988  reconstruction 2.123  kl 12.35  band_energy 0.4568"
     assert on.file.getvalue() == (
-        "step 1: held-out total 2.5  waveform 2.25\n"
-        "step 1234: held-out total 2.5  waveform 2.25, trained total 2.346  waveform 1.988  "
-        "reconstruction 2.123  kl 12.35  band_energy 0.4568\n"
+        "step 1 of 5000, 90 s left: held-out total 2.5  waveform 2.25\n"
+        f"step 1500 of 5000, 3.0 min left: trained {trained}\n"
+        f"step 1600 of 5000, 3.0 min left: held-out total 2.5  waveform 2.25, trained {trained}\n"
+        "Measuring how much of the training to keep ...\n"
     )
+
+
+def test_lines_of_a_long_training_come_more_rarely():
+    """A fiftieth of the time so far apart: after ten hours every twelve minutes."""
+    on = console(terminal=False)
+    display = Display(on)
+    for minute in range(600, 660):
+        display.record(attrs.evolve(TRAIN, seconds=60.0 * minute))
+    assert len(on.file.getvalue().splitlines()) == 5
 
 
 def test_a_warning_stands_in_a_frame():
@@ -210,17 +231,6 @@ def test_written_files_are_named(capsys):
     )
 
 
-def test_a_measurement_before_the_first_record_moves_the_bar():
-    """The bar does not stand at its start when steps are slow."""
-    display = Display(console(terminal=False))
-    display.record(attrs.evolve(HELDOUT, step=3, progress=0.3))
-    assert (display.bar.tasks[0].completed, display.bar.tasks[0].description) == (0.3, "step 3")
-    display.record(attrs.evolve(TRAIN, step=4))
-    display.record(attrs.evolve(HELDOUT, step=5, progress=0.5))
-    assert display.bar.tasks[0].completed == 0.5
-    assert display.bar.tasks[0].description.startswith("step 4, ")
-
-
 PART = "which measured best on 1 recording. --set training.keep=1 keeps all."
 
 
@@ -288,14 +298,19 @@ def test_on_a_terminal_one_thing_moves_at_a_time(tiny_tree, terminal):
     """From decoding to what comes after the training; at the end the terminal is given back."""
     on = console(terminal=terminal)
     with Display(on) as display:
-        moving = [display.decoding.live, display.live, display.finishing._live]  # noqa: SLF001  # to look
+        moving = [display.decoding.live, display.live, display.finishing.live]
         display.progress(Progress(stage="decoding", done=1, total=2))
         states = [[each.is_started for each in moving]]
         display.summary(Shown(tiny_tree).told)
         states.append([each.is_started for each in moving])
         display.record(TRAIN)
+        display.progress(Progress(stage="keeping", done=5, total=6))
         display.progress(Progress(stage="finishing", done=0, total=2))
         display.progress(Progress(stage="finishing", done=1, total=2))
+        if terminal:
+            display.finishing.refresh()
+            assert shown_last(on)[-1].startswith("Encoding the recordings ")
+            assert shown_last(on)[-1].endswith(" 1/2")
         states.append([each.is_started for each in moving])
         display.done(outcome())
         states.append([each.is_started for each in moving])
