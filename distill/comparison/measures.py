@@ -27,7 +27,7 @@ from distill.evaluation.recordings import Measured, corpus_settings, open_measur
 from distill.evaluation.results import Metrics
 from distill.inference import Model, load
 from distill.model import sounds
-from distill.storage.checkpoints import checkpoint_paths
+from distill.storage.checkpoint_files import checkpoint_paths
 from distill.storage.files import write_text
 from distill.storage.run import Run
 

@@ -13,6 +13,7 @@ from distill.inference import Model, load
 from distill.reporting.history import History
 from distill.reporting.latents import Latents, measure_latents
 from distill.reporting.sounds import Sounds, read_sounds
+from distill.storage.checkpoint_files import step_reached
 from distill.storage.ending import Ending, ending_of
 from distill.storage.run import Run
 
@@ -59,6 +60,11 @@ class Facts:
     sounds: Sounds = field(factory=Sounds)
     latents: Latents | None = None
     missing: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """The step that the run has reached, which may be later than that of its last record."""
+        return step_reached(self.run.checkpoints, self.history.step)
 
     @property
     def provenance(self) -> Mapping[str, str]:

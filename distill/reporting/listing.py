@@ -10,6 +10,7 @@ from attrs import frozen
 
 from distill.errors import DistillError, RunError
 from distill.loss.components import TOTAL
+from distill.storage.checkpoint_files import step_reached
 from distill.storage.ending import State, ending_of
 from distill.storage.metrics import last_records
 from distill.storage.run import Run
@@ -137,7 +138,7 @@ def _listed(folder: Path, root: Path) -> Listed:
         folder=folder,
         state=ending_of(run).state,
         terms=terms,
-        steps=newest.get("step", 0),
+        steps=step_reached(run.checkpoints, newest.get("step", 0)),
         seconds=_number(newest.get("seconds")) or 0.0,
         metrics=_numbers(last.get(split, {}).get("components")),
         split=split,

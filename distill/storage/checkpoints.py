@@ -8,8 +8,6 @@ with an old structure, or a file with the checksum of another one.
 
 import json
 import math
-import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,13 +20,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distill.errors import RunError
+from distill.storage.checkpoint_files import checkpoint_paths
 from distill.storage.checksums import CHECKSUM, is_whole, sealed
 from distill.storage.files import PARTIAL, write_atomically
 from distill.storage.memory import in_words, machine_memory
 
 _STRUCTURE = "distill_state"
 _BEST = "best.safetensors"
-_CHECKPOINT = re.compile(r"step-(\d+)\.safetensors")
 _MOST_STRUCTURE = 2**25
 """The longest structure of a state, in characters. Each may become an object of 60 bytes."""
 
@@ -81,27 +79,6 @@ def save_best(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     path = folder / _BEST
     save_state(path, {"step": step, **state})
     return path
-
-
-def checkpoint_paths(folder: Path) -> dict[int, Path]:
-    """Return the checkpoints of a folder by step, oldest first. A missing folder has none.
-
-    Raises:
-        RunError: the folder cannot be listed.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            paths = [folder / entry.name for entry in entries]
-    except FileNotFoundError:
-        paths = []
-    except OSError as error:
-        raise RunError(
-            f"the checkpoints cannot be listed: {error.strerror}",
-            culprit=str(folder),
-            remedy="Make sure that it is a folder that you may read.",
-        ) from error
-    named = ((_CHECKPOINT.fullmatch(path.name), path) for path in paths)
-    return dict(sorted((int(match[1]), path) for match, path in named if match))
 
 
 def load_latest(folder: Path) -> Checkpoint | None:

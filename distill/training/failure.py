@@ -11,7 +11,7 @@ from torch import Tensor
 from distill.errors import DistillError, TermError, TrainingError, shortened
 from distill.loss.components import TOTAL, ComponentName
 from distill.loss.faults import described
-from distill.storage.checkpoints import checkpoint_paths
+from distill.storage.checkpoint_files import checkpoint_paths
 from distill.training.augmentation import drawn_samples
 from distill.training.batches import predict
 from distill.training.examining import Examination, examine, nonfinite_names

@@ -78,3 +78,13 @@ def test_a_pipe_in_a_run_is_not_waited_for(folder, name):
     (folder / "b" / name).unlink(missing_ok=True)
     os.mkfifo(folder / "b" / name)
     assert "a" in {run.name for run in list_runs(folder)}
+
+
+def test_the_steps_are_those_of_the_newest_checkpoint_if_it_is_later(folder):
+    """An interrupted run is saved between two records; an older checkpoint says nothing."""
+    checkpoints = folder / "b" / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "step-00000007.safetensors").touch()
+    assert {run.name: run.steps for run in list_runs(folder)}["b"] == 10
+    (checkpoints / "step-00000013.safetensors").touch()
+    assert {run.name: run.steps for run in list_runs(folder)}["b"] == 13
