@@ -116,6 +116,7 @@ class Display:
         )  # fmt: skip
         self.stage = ""
         self.latest: Record | None = None
+        self._told: Record | None = None
         self._said = -math.inf  # the training time of the last line in a log
 
     def __enter__(self) -> Self:
@@ -211,8 +212,10 @@ class Display:
         if record.split == "train":
             say(self.console, f"{at}: trained {measured}")
         else:
-            trained = f", trained {components_in_words(summary_of(self.latest))}" if self.latest else ""
+            untold = self.latest if self.latest is not self._told else None
+            trained = f", trained {components_in_words(summary_of(untold))}" if untold else ""
             say(self.console, f"{at}: held-out {measured}{trained}")
+        self._told = self.latest
 
     def warning(self, warning: "observing.TrainingWarning") -> None:
         """Show a warning: in a panel during the training, on stderr before it."""

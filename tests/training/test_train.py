@@ -277,11 +277,12 @@ def test_what_an_observer_raises_ends_the_run_and_loses_no_step(train, arrays, t
 
 
 def test_progress_is_told_before_and_after(train, recordings, tmp_path):
-    """While recordings are decoded, and while they are encoded at the end."""
+    """While recordings are decoded; after the last step of the calibration, and while they are encoded."""
     told = []
     train(recordings, loss="recon", steps=1, out=tmp_path / "run", on_progress=told.append)
     assert [(each.stage, each.done, each.total) for each in told] == [
         *(("decoding", done, 5) for done in range(1, 6)),
+        *(("calibrating", done, 2) for done in range(2)),
         *(("finishing", done, 4) for done in range(5)),
     ]
 
