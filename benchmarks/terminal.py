@@ -17,19 +17,36 @@ from attrs import evolve
 from rich.console import Console
 
 import distill
+from distill.audio.progress import Progress
 from distill.cli.display import Display
-from distill.training.observing import Summary
+from distill.training.observing import Outcome, Summary
+from distill.training.record import Record
 
 LOSS, COLUMNS = "stft,recon,kl", 118
 CORPUS = "runs/.distill/demo"
 
 
 class Shown(Display):
-    """What is shown, with the corpus as a reader finds it."""
+    """What a terminal shows at the end, with the corpus as a reader finds it.
+
+    Of what is drawn over, as the progress is, the last frame remains.
+    """
 
     def summary(self, summary: Summary) -> None:
         """Show it without the temporary folder."""
         super().summary(evolve(summary, corpus=CORPUS))
+
+    def record(self, record: Record) -> None:
+        """Take it in."""
+        self.dashboard.add(record)
+
+    def progress(self, progress: Progress) -> None:
+        """Show nothing, as it disappears."""
+
+    def done(self, outcome: Outcome) -> None:
+        """Show the last frame, and what to do next."""
+        self.console.print(self.dashboard)
+        super().done(outcome)
 
 
 class Wrapping(Console):
