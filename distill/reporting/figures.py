@@ -169,7 +169,7 @@ def setting_figures(history: History, colours: Mapping[str, str]) -> list[Figure
                 key="learning-rate", title="Learning rate",
                 description=f"From {_number(series.values[0])} to {_number(series.values[-1])}.",
                 data=[_line(series, "learning rate", "lines", {"width": 1.5, "color": _TOTAL_COLOUR})],
-                layout={"xaxis": {"title": {"text": "step"}}}, height=230,
+                layout={"xaxis": {"title": {"text": "step"}}, "yaxis": {"tickformat": "~g"}}, height=230,
                 rows=(("", "records", "first", "last", "least", "at step"), ("rate", *_summary(series))),
             )
         )  # fmt: skip

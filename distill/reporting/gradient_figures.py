@@ -46,7 +46,9 @@ def gradient_figures(history: History, colours: Mapping[str, str]) -> list[Figur
 def cosine_figure(cosines: Cosines) -> Figure:
     """Return the heat map of the mean cosines, with the numbers in its cells."""
     names = [plain(name) for name in cosines.names]
-    table = [[None if np.isnan(mean) else round(float(mean), 2) for mean in row] for row in cosines.means]
+    table = [
+        [None if np.isnan(mean) else round(float(mean), 2) + 0.0 for mean in row] for row in cosines.means
+    ]
     shown = [["" if mean is None else f"{mean:.2f}" for mean in row] for row in table]
     pairs = [
         (f"{cosines.names[row]} and {cosines.names[column]}", float(cosines.means[row, column]))
@@ -54,7 +56,7 @@ def cosine_figure(cosines: Cosines) -> Figure:
         for column in range(row)
         if np.isfinite(cosines.means[row, column])
     ]
-    told = [f"{pair} {mean:.2f}" for pair, mean in sorted(pairs, key=lambda each: each[1])]
+    told = [f"{pair} {round(mean, 2) + 0.0:.2f}" for pair, mean in sorted(pairs, key=lambda each: each[1])]
     said = ", ".join(told if len(told) <= _FEWEST_CELLS else [*told[:3], "...", told[-1]])
     return Figure(
         key="cosines",

@@ -15,8 +15,11 @@ from distill.reporting.shares import Cosines, cosines_of, gradient_shares_of, sh
 DEAD, DOMINANT = 0.001, 0.9
 """The shares below which a term has no influence, and above which it dominates."""
 
-AGAINST = -0.3
-"""The mean cosine with the gradients of the other terms below which a term is said to work against them."""
+AGAINST = -0.1
+"""The mean cosine with the gradients of the other terms below which a term is said to work against them.
+
+The cosines of the built-in terms were within 0.06 of 0 in a run of 120 steps on the demo corpus.
+"""
 
 _ASK = "To find weights for the shares that you want:"
 

@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import numpy as np
 import plotly.graph_objects
 import pytest
@@ -25,7 +26,7 @@ def history(bare, records):
         line["gradients"] = {
             "shares": {"mel": 0.75, NAME: 0.25},
             "parameter_shares": {"mel": 0.5, NAME: 0.5},
-            "cosines": {"mel": {"kl": 0.5, NAME: -0.25}},
+            "cosines": {"mel": {"kl": 0.5, NAME: -0.25}, "kl": {NAME: -0.001}},
         }
     return History.read(bare(lines))
 
@@ -90,17 +91,27 @@ def test_a_long_curve_has_few_points(bare, records):
 
 
 def test_cosines_are_numbers_in_cells(history):
-    """Of each pair both ways, empty where two terms were not compared; read out, and in a table, too."""
+    """Of each pair both ways; read out, and in a table, too. What is nearly 0 has no sign."""
     figure = gradient_figures(history, {})[-1]
     (trace,) = figure.data
-    assert trace["z"] == [[1.0, 0.5, -0.25], [0.5, 1.0, None], [-0.25, None, 1.0]]
+    assert trace["z"] == [[1.0, 0.5, -0.25], [0.5, 1.0, 0.0], [-0.25, 0.0, 1.0]]
     assert trace["text"][0] == ["1.00", "0.50", "-0.25"]
     assert figure.rows[1:] == (
-        ("mel", "1.00", "0.50", "-0.25"), ("kl", "0.50", "1.00", "-"), (NAME, "-0.25", "-", "1.00"),
+        ("mel", "1.00", "0.50", "-0.25"), ("kl", "0.50", "1.00", "0.00"), (NAME, "-0.25", "0.00", "1.00"),
     )  # fmt: skip
     assert figure.description.startswith(
-        f"Means over the last quarter, 2 measurements: {NAME} and mel -0.25, kl and mel 0.50."
+        f"Means over the last quarter, 2 measurements: {NAME} and mel -0.25, {NAME} and kl 0.00, "
+        "kl and mel 0.50."
     )
+
+
+def test_terms_that_were_never_compared_have_an_empty_cell(history):
+    """And none in the text."""
+    cosines = {pair: each for pair, each in history.cosines.items() if NAME not in pair or "mel" in pair}
+    figure = gradient_figures(attrs.evolve(history, cosines=cosines), {})[-1]
+    assert figure.data[0]["text"][1][2] == ""
+    assert figure.rows[2] == ("kl", "0.50", "1.00", "-")
+    assert f"{NAME} and kl" not in figure.description
 
 
 def test_without_gradients_there_are_no_figures_of_them(bare, records):

@@ -224,7 +224,7 @@ def test_terms_are_judged_by_their_gradient_where_it_was_measured():
     assert found["no gradient"].title == "kl does not change the model"
 
 
-@pytest.mark.parametrize(("cosine", "told"), [(-0.2, False), (-0.4, True)])
+@pytest.mark.parametrize(("cosine", "told"), [(-0.05, False), (-0.4, True)])
 def test_a_term_against_the_others(cosine, told):
     """By the mean of its cosines; of two terms, the one with less of the gradient."""
     shares = {"stft": 0.5, "mel": 0.3, "odd": 0.2}
@@ -234,7 +234,7 @@ def test_a_term_against_the_others(cosine, told):
     if told:
         assert found["opposed term"].title == "odd works against the other terms"
         assert found["opposed term"].because == (
-            "The mean cosine between its gradient and theirs is -0.40 in the last quarter, below -0.3: what "
+            "The mean cosine between its gradient and theirs is -0.40 in the last quarter, below -0.1: what "
             "lowers it raises the others."
         )
     pair = judge(
