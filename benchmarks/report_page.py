@@ -1,6 +1,7 @@
 """Take the README's picture of the page of a run, and measure how fast the page of a long run opens.
 
 Run: python benchmarks/report_page.py RUN [--out docs/pictures/report.png] [--records 100000]
+     python benchmarks/report_page.py RUN --out docs/pictures/gradients.png --section weights
 
 Needs Chromium, and Playwright of the extra `test`. With --records, a run of so many records is written to a
 temporary folder, its page is made and opened five times, and the median is printed.
@@ -61,7 +62,8 @@ def open_times(browser: Browser, page: Path, times: int) -> list[tuple[float, fl
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/pictures/report.png"))
 @click.option("--records", type=int, default=0)
-def main(run: Path, out: Path, records: int) -> None:
+@click.option("--section", help="Take a picture of this section, instead of the beginning of the page.")
+def main(run: Path, out: Path, records: int, section: str | None) -> None:
     """Take the picture, and measure."""
     page = distill.report(run)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -70,7 +72,11 @@ def main(run: Path, out: Path, records: int) -> None:
         tab = browser.new_page(viewport=WINDOW, color_scheme="light")
         tab.goto(page.resolve().as_uri())
         tab.evaluate("Promise.all(plots.map(draw))")
-        tab.screenshot(path=out)
+        if section:
+            tab.evaluate("document.querySelector('nav').style.position = 'static'")  # else it covers a part
+            tab.locator(f"#{section}").screenshot(path=out)
+        else:
+            tab.screenshot(path=out)
         tab.close()
         if records:
             long = long_run(Path(folder), records)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
@@ -81,6 +81,7 @@ def test_the_learning_rate_is_there_where_it_is_recorded(bare, records):
     assert History.read(bare(lines)).learning_rate.values.tolist() == [3e-4]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is slow
 @given(
     values=numpy_arrays(np.float64, st.integers(1, 300), elements=st.floats(-1e6, 1e6) | st.just(np.nan)),
     most=st.integers(2, 50),
