@@ -26,8 +26,8 @@ from distill.storage.checkpoints import (
     save_best,
     save_checkpoint,
     save_state,
-    write_text,
 )
+from distill.storage.files import write_text
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool]
 tensors = st.builds(
