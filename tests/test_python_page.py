@@ -81,6 +81,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import distill.training.trainer
 distill.training.batches._CALIBRATIONS = 2
+distill.training.batches._CLIPS_TO_BEGIN_WITH = distill.training.batches._BEGUN_AT_A_TIME = 8
 sys.modules["visqol"] = None
 clock = itertools.count(step=450)
 distill.training.trainer.time = SimpleNamespace(monotonic=lambda: next(clock))

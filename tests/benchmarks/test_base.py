@@ -2,6 +2,7 @@
 
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,10 @@ def sounds(folder):
         each.close()
 
 
-def test_a_pool_is_that_of_its_step(sounds):
+def test_a_pool_is_that_of_its_step(sounds, monkeypatch):
     """Two sounds are replaced at every step: what is drawn later needs nothing of what was drawn before."""
+    # Processes, which the next test has, would take seconds to import torch.
+    monkeypatch.setattr("base_sounds.ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
     first = sounds(fresh=2)
     drawn = [first.draw(3, 1000) for _ in range(3)]
     later = sounds(fresh=2, step=2)

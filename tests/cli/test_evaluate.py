@@ -42,6 +42,15 @@ def corpus(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture(scope="module")
+def bare(trained, tmp_path_factory):
+    """Copy the trained run without what two of the baselines need; not to be changed."""
+    run = tmp_path_factory.mktemp("bare") / "run"
+    shutil.copytree(trained.folder, run)
+    (run / "baselines.safetensors").unlink()
+    return run
+
+
 def test_json_holds_the_model_and_its_baselines(distill, trained, corpus):
     """Strict JSON with the metrics of each contender, and what was left out or skipped and why."""
     result = distill("evaluate", trained.folder, corpus, "--json")
@@ -132,15 +141,13 @@ def test_a_table_for_people(distill, trained, corpus):
 
 
 @pytest.mark.usefixtures("visqol")
-def test_visqol_is_asked_unless_it_is_left_out(distill, trained, corpus, tmp_path):
+def test_visqol_is_asked_unless_it_is_left_out(distill, bare, corpus):
     """A column and a number of its own; without it neither, and no advice to install it."""
-    run = shutil.copytree(trained.folder, tmp_path / "run")
-    (run / "baselines.safetensors").unlink()  # it takes a second for each contender
-    words = ("evaluate", run, corpus)
+    words = ("evaluate", bare, corpus)  # it takes a second for each contender
     told = json.loads(distill(*words, "--json").out)
     samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
     noise = torch.from_numpy(samples)
-    made = reconstruct(*load_model(Run(trained.folder)), noise[None])[0]
+    made = reconstruct(*load_model(Run(bare)), noise[None])[0]
     assert told["model"]["mean"]["visqol"] == pytest.approx(evaluation.Visqol()(made, noise, 8000), rel=1e-4)
     assert told["silence"]["mean"]["visqol"] is None
     without = distill(*words, "--no-visqol")
@@ -164,12 +171,9 @@ def test_without_models_of_listeners(distill, trained, corpus, monkeypatch):
     assert told["worst"] == {"name": "noise.wav", "mel": told["mean"]["mel"]}
 
 
-def test_a_run_without_baselines(distill, trained, corpus, tmp_path):
+def test_a_run_without_baselines(distill, bare, corpus):
     """As an older version left it: the rows that need them are left out, and it is said why."""
-    run = tmp_path / "run"
-    shutil.copytree(trained.folder, run)
-    (run / "baselines.safetensors").unlink()
-    result = distill("evaluate", run, corpus)
+    result = distill("evaluate", bare, corpus)
     assert (result.status, result.err) == (0, "")
     assert [line[:13].strip() for line in result.out.splitlines()[2:6]] == [
         *("model", "silence", "ceiling", "originals")
@@ -178,7 +182,7 @@ def test_a_run_without_baselines(distill, trained, corpus, tmp_path):
         "linear code and mean spectrum: left out, since the run has no baselines.safetensors, "
         "which the end of a training run writes"
     ) in result.out.splitlines()
-    told = json.loads(distill("evaluate", run, corpus, "--json").out)
+    told = json.loads(distill("evaluate", bare, corpus, "--json").out)
     assert (told["linear_code"], told["mean_spectrum"]) == (None, None)
     assert told["ceiling"]["measured"] == 1
 
@@ -204,7 +208,7 @@ def test_nothing_to_measure(distill, trained, corpus):
     assert told["model"]["mean"] is None
 
 
-def test_of_a_long_recording_the_first_minute_is_measured(distill, trained, tmp_path, monkeypatch):
+def test_of_a_long_recording_the_first_minute_is_measured(distill, bare, tmp_path, monkeypatch):
     """What comes after it does not count."""
     assert measured._LONGEST_SECONDS == 60  # noqa: SLF001  # shortened for the test
     monkeypatch.setattr(measured, "_LONGEST_SECONDS", 1)
@@ -213,7 +217,7 @@ def test_of_a_long_recording_the_first_minute_is_measured(distill, trained, tmp_
     for name, rest in (("short", []), ("long", np.ones(4000))):
         (tmp_path / name).mkdir()
         soundfile.write(tmp_path / name / "a.wav", np.concatenate([sound, rest]), 8000, "FLOAT")
-        told = json.loads(distill("evaluate", trained.folder, tmp_path / name, "--json").out)
+        told = json.loads(distill("evaluate", bare, tmp_path / name, "--json").out)
         values.append(told["model"]["mean"])
     assert values[0] == values[1]
 
@@ -231,10 +235,10 @@ def sharded(tmp_path):
     return tmp_path / "shards"
 
 
-def test_of_shards_those_held_out_are_measured(distill, trained, sharded):
+def test_of_shards_those_held_out_are_measured(distill, bare, sharded):
     """All of them, and each as the recording it was made of."""
     words = ("--json",)
-    told = json.loads(distill("evaluate", trained.folder, f"{sharded}/", *words).out)
+    told = json.loads(distill("evaluate", bare, f"{sharded}/", *words).out)
     manifest = json.loads((sharded / "shards.json").read_text())
     heldout = {each["name"]: each["metrics"] for each in told["model"]["recordings"]}
     assert len(heldout) == len(manifest["heldout"]) >= 2
@@ -243,7 +247,7 @@ def test_of_shards_those_held_out_are_measured(distill, trained, sharded):
     corpus = open_corpus(folder, sample_rate=8000, cache=sharded.parent / "cache", heldout_fraction=0)
     ranks = {each.name: int(each.digest, 16) / 16**32 for each in corpus.train.recordings}
     assert set(heldout) == {name for name, rank in ranks.items() if rank < 0.6}
-    whole = json.loads(distill("evaluate", trained.folder, folder, *words).out)
+    whole = json.loads(distill("evaluate", bare, folder, *words).out)
     for each in whole["model"]["recordings"]:
         if each["name"] in heldout:
             one, other = (dict(metrics) for metrics in (heldout[each["name"]], each["metrics"]))
@@ -340,23 +344,23 @@ def test_what_the_run_held_out_is_measured(distill, trained):
     assert (name, trained_on) == (held_out["name"], False)
 
 
-def test_recordings_that_were_trained_on_are_marked(distill, trained, recordings, tmp_path):
+def test_recordings_that_were_trained_on_are_marked(distill, bare, recordings, tmp_path):
     """In a folder that was moved, too: four of five, worst first, as many of them as are asked for."""
     moved = tmp_path / "moved"
     shutil.copytree(recordings, moved)
-    words = ("evaluate", trained.folder, moved)
+    words = ("evaluate", bare, moved)
     told = json.loads(distill(*words, "--json").out)
     marks = {each["name"]: each["trained_on"] for each in told["model"]["recordings"]}
     assert sorted(marks.values()) == [False, True, True, True, True]
     lines = distill(*words, "--files", 2).out.splitlines()
     ratings = {each["name"]: each["metrics"]["zimtohrli"] for each in told["model"]["recordings"]}
     worst = sorted(ratings, key=ratings.get)[:2]
-    assert [line.split()[-2:] for line in lines[10:12]] == [
+    assert [line.split()[-2:] for line in lines[8:10]] == [
         [{True: "yes", False: "no"}[marks[name]], name] for name in worst
     ]
-    assert lines[12] == "and 3 more: --files 5"
-    assert lines[14].startswith("Mean over 5 of 5 recordings, 4 of them trained on")
-    assert distill(*words, "--files", 0).out.splitlines()[8:10] == ["", lines[14]]
+    assert lines[10] == "and 3 more: --files 5"
+    assert lines[12].startswith("Mean over 5 of 5 recordings, 4 of them trained on")
+    assert distill(*words, "--files", 0).out.splitlines()[6:8] == ["", lines[12]]
 
 
 def test_it_is_not_known_what_was_trained_on(distill, trained, corpus, tmp_path):

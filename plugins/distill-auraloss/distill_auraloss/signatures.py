@@ -5,6 +5,7 @@ Importing auraloss would import torch, which is slow and not needed to list term
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,14 @@ def loss_classes() -> dict[str, LossClass]:
     package = find_spec("auraloss")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("No module named 'auraloss'", name="auraloss")
+    return dict(_loss_classes_in(Path(package.origin).parent))
+
+
+@cache  # every listing of the installed terms asks for them
+def _loss_classes_in(folder: Path) -> dict[str, LossClass]:
     nodes = {
         node.name: (f"auraloss.{path.stem}", node)
-        for path in sorted(Path(package.origin).parent.glob("*.py"))
+        for path in sorted(folder.glob("*.py"))
         for node in ast.parse(path.read_bytes()).body
         if isinstance(node, ast.ClassDef) and node.name.endswith("Loss")
     }

@@ -25,9 +25,10 @@ from distill.cli import main
 from distill.training import batches
 
 batches._CALIBRATIONS = 2
+batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 main()
 """
-"""Distill, which calibrates a model in fewer steps, as all tests do."""
+"""Distill, which prepares a model in fewer steps and with fewer clips, as in all tests."""
 IN_A_FORK = """
 import atexit
 import os
@@ -73,6 +74,7 @@ from distill.cli import main
 from distill.training import batches, torch_state
 
 batches._CALIBRATIONS = 2
+batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 torch_state._float32 = nullcontext  # else a run sets the default dtype itself
 main()
 '''
@@ -130,6 +132,7 @@ from distill.cli import main
 from distill.training import batches
 
 batches._CALIBRATIONS = 2
+batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 main()
 """
 """Distill with a term that is trained itself."""
@@ -147,6 +150,7 @@ from distill.cli import main
 from distill.training import batches
 
 batches._CALIBRATIONS = 2
+batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 main()
 """
 """Distill that says which threads are left when it has ended."""
@@ -245,7 +249,7 @@ def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path, run, 
 
 def test_two_processes_train_a_term_as_one_does(recordings, tiny, trained):
     """Their gradients of its own parameters are averaged: model and term are those of one process."""
-    words = (recordings, "--loss", "recon,kl,judge", *tiny, *settings(*EVEN), "--steps", 15)
+    words = (recordings, "--loss", "recon,kl,judge", *tiny, *settings(*EVEN), "--steps", 8)
     one, two = trained(*words, program=JUDGED)
     assert difference(one, two) < 1e-5
     weights = [
@@ -268,7 +272,7 @@ def test_the_norm_of_the_spectral_convergence_decides(recordings, tiny, trained,
     norms = [f"loss.{term}.per_example={str(per_example).lower()}" for term in ("stft", "waveform")]
     small = [text.replace("stft", term, 1) for text in STFT for term in ("stft", "waveform")]
     options = settings(*EVEN, *norms, *small)
-    words = (recordings, "--loss", "stft,waveform,recon,kl", *balancer, *tiny, *options, "--steps", 10)
+    words = (recordings, "--loss", "stft,waveform,recon,kl", *balancer, *tiny, *options, "--steps", 6)
     one, two = trained(*words, program=PRECISE)
     assert (difference(one, two) < 1e-5) == per_example
 
@@ -291,7 +295,7 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     """
     (tmp_path / "threads.py").write_text(THREADS)
     words = ("train", shards, "--loss", "recon,kl", *tiny, "--set", "corpus.pool_shards=2")
-    words = (*words, "--steps", 60, "--out")
+    words = (*words, "--steps", 30, "--out")
     run(*words, tmp_path / "straight", processes=2)
     stopped = tmp_path / "stopped"
     with subprocess.Popen(
@@ -307,8 +311,8 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     assert_that_their_group_ended(output)
     assert (stopped / "latents.safetensors").exists()
     state = load_latest(stopped / "checkpoints").state
-    assert 0 < state["step"] < 60
-    assert state["corpus"].items() >= {"drawn": 512 + 2 * state["step"], "processes": 2}.items()
+    assert 0 < state["step"] < 30
+    assert state["corpus"].items() >= {"drawn": 8 + 2 * state["step"], "processes": 2}.items()
     result = run("train", "--resume", "--out", stopped, status=2)
     assert result.stderr == (
         f"Error: {shards}: its shards were divided among 2 processes, and now there are 1\n"
