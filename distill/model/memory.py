@@ -12,15 +12,17 @@ from distill.settings import ModelSettings, RepresentationSettings, TrainingSett
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.memory import in_words, machine_memory
 
-_FLOAT = 4
-_COPIES_IN_TRAINING = 4
-"""The weights, their gradients, and the two averages of AdamW."""
+_FLOAT, _REDUCED = 4, 2
+"""The bytes of a number in float32, and of an activation in bfloat16."""
+
+_COPIES_IN_TRAINING = 3
+"""Of each trained weight: its gradient, and the two averages of AdamW."""
 
 _PIECE_SECONDS = 30.0
 """The longest piece of a sound that a model processes at a time."""
 
-_PLANES = 12
-"""Values of each bin and frame that are held at a time: spectrogram, phases, outputs and their gradients."""
+_PLANES = 6
+"""Values of each bin and frame that are held at a time: two of the spectrogram, the output, its gradient."""
 
 _CELL_BINS, _CELL_FRAMES, _JOINED = 16, 4, 4
 
@@ -41,6 +43,7 @@ class Sizes:
             vae = VAE(settings, transform)
         self.weights: dict[str, Tensor] = vae.state_dict()
         self.bytes = _FLOAT * sum(value.numel() for value in self.weights.values())
+        self._trained_bytes = self.bytes - _FLOAT * sum(value.numel() for value in vae.encoder_parameters())
         _require(
             self.bytes, "its model", "Choose a smaller model.width, model.fine_width or model.expansion."
         )
@@ -60,14 +63,19 @@ class Sizes:
         Raises:
             ConfigError: it does not fit into the memory of this machine.
         """
-        blocks = max(1, sum(self.settings.encoder_blocks) + sum(self.settings.decoder_blocks))
-        clips = -(-training.batch_size // processes) * self._clip_bytes(training.clip_seconds, kept=blocks)
-        needed = _COPIES_IN_TRAINING * self.bytes + clips
+        blocks = max(1, sum(self.settings.decoder_blocks))  # since the encoder may be kept as it is
+        number = _FLOAT if training.precision == "float32" else _REDUCED  # auto may choose bfloat16
+        clip = self._clip_bytes(training.clip_seconds, kept=blocks, number=number)
+        clips = -(-training.batch_size // processes) * clip
+        needed = self.bytes + _COPIES_IN_TRAINING * self._trained_bytes + clips
         remedy = "Lower training.batch_size or training.clip_seconds, or use a smaller model."
         _require(needed, "a batch of its training", remedy)
 
-    def _clip_bytes(self, seconds: float, *, kept: int) -> int:
-        """Return the bytes for a clip of one channel if the activations of `kept` blocks are held."""
+    def _clip_bytes(self, seconds: float, *, kept: int, number: int = _FLOAT) -> int:
+        """Return the bytes for a clip of one channel if the activations of `kept` blocks are held.
+
+        Each activation has `number` bytes.
+        """
         transform, model = self.representation, self.settings
         frames = seconds * transform.sample_rate / transform.hop
         cells = transform.n_fft / 2 * frames / (_CELL_BINS * _CELL_FRAMES)
@@ -75,7 +83,7 @@ class Sizes:
         fine = (model.encoder_blocks[0] + model.decoder_blocks[0]) / total
         channels = fine * model.fine_width + (1 - fine) * model.width / _JOINED
         activations = kept * cells * channels * (2 + 2 * model.expansion)
-        return round(_FLOAT * (activations + _PLANES * transform.n_fft / 2 * frames))
+        return round(number * activations + _FLOAT * _PLANES * transform.n_fft / 2 * frames)
 
 
 def _require(needed: int, what: str, remedy: str) -> None:

@@ -7,6 +7,7 @@ from distill.errors import ConfigError
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
+from distill.training.batches import predict
 
 
 @pytest.mark.parametrize("settings", [ModelSettings(width=16), ModelSettings(code="compact", fine_width=16)])
@@ -55,7 +56,28 @@ def test_a_batch_that_no_machine_holds(training, words):
     assert "Lower training.batch_size or training.clip_seconds" in str(caught.value)
 
 
-def test_the_estimate_is_from_below(monkeypatch):
-    """What a batch needs by the estimate is less than what is known to be enough: 2 GB for the default."""
-    monkeypatch.setattr("distill.model.memory.machine_memory", lambda: 2 * 10**9)
-    Sizes(ModelSettings(), RepresentationSettings()).require_training(TrainingSettings())
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_estimate_is_from_below(monkeypatch, precision):
+    """A batch fits where there is what a model needs that keeps its encoder: what autograd holds, moments."""
+    representation, held = make_representation(RepresentationSettings()), {}
+    vae = make_model(ModelSettings(), representation, 0)
+    for parameter in vae.encoder_parameters():  # as it is by default
+        parameter.requires_grad_(False)
+
+    def hold(tensor):
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
+        torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor),
+    ):
+        made = predict(vae, representation, torch.randn(2, 33_000), None, iterations=0, progress=0.0)
+    needed = sum(storage.nbytes() for storage in held.values())
+    needed += 4 * sum(parameter.numel() for parameter in vae.encoder_parameters())
+    needed += 4 * 3 * sum(parameter.numel() for parameter in vae.parameters() if parameter.requires_grad)
+    needed += 2 * sum(source.nbytes for source in made.prediction.sources)  # with its gradient
+    assert made.prediction.sources[0].requires_grad
+    monkeypatch.setattr("distill.model.memory.machine_memory", lambda: needed)
+    training = TrainingSettings(batch_size=2, precision=precision)
+    Sizes(ModelSettings(), RepresentationSettings()).require_training(training)
