@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from distill.loss.composer import CombinedLoss as CombinedLoss
     from distill.loss.composer import compose as compose
     from distill.loss.frozen import FrozenNetwork as FrozenNetwork
+    from distill.playing.play import play as play
     from distill.plugin.hookspecs import BalancerConfig as BalancerConfig
     from distill.plugin.hookspecs import BalancerSpec as BalancerSpec
     from distill.plugin.hookspecs import BaseTermConfig as BaseTermConfig
@@ -71,6 +72,7 @@ _HOME = {
     "hookimpl": "plugin.hookspecs",
     "load": "inference",
     "plan_ablation": "ablation.ablate",
+    "play": "playing.play",
     "repeat_batch": "training.repeating",
     "report": "reporting.report",
     "search_weights": "ablation.search",

@@ -57,7 +57,9 @@ def test_hooks_of_git_run_the_pinned_ruff():
     assert versions == [pinned("ruff")] * 2
 
 
-@pytest.mark.parametrize("extra", ["dev", "docs", "hearing", "search", "shards", "slurm", "speech", "test"])
+@pytest.mark.parametrize(
+    "extra", ["dev", "docs", "hearing", "play", "search", "shards", "slurm", "speech", "test"]
+)
 def test_what_an_extra_installs_is_pinned(extra):
     """An environment of today can be made again tomorrow."""
     project = tomllib.loads(text("pyproject.toml"))["project"]

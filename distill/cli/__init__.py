@@ -12,6 +12,7 @@ from distill.cli.evaluate import evaluate
 from distill.cli.generate import generate
 from distill.cli.losses import losses
 from distill.cli.options import no_plugins_option
+from distill.cli.play import play
 from distill.cli.recipe import recipe
 from distill.cli.reconstruct import reconstruct
 from distill.cli.report import report
@@ -76,5 +77,5 @@ def main() -> None:
     """Train audio VAEs on your own recordings, with a loss composed of plugins."""
 
 
-for command in (train, ablate, report, runs, reconstruct, generate, evaluate, losses, recipe, shard):
+for command in (train, ablate, report, runs, play, reconstruct, generate, evaluate, losses, recipe, shard):
     main.add_command(command)

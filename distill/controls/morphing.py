@@ -41,19 +41,35 @@ def morph(
         return first.reconstruction
     if share >= 1:
         return second.reconstruction
-    samples = max(1, round(first.samples + share * (second.samples - first.samples)))
+    ends = [(each.encoded, each.samples) for each in (first, second)]
+    encoded, samples = interpolated(vae, representation, ends[0], ends[1], share)
+    return decode(vae, representation, encoded.latents, samples, encoded.coherence, seed=seed)
+
+
+def interpolated(
+    vae: VAE,
+    representation: MagnitudeIF,
+    first: tuple[Encoded, int],
+    second: tuple[Encoded, int],
+    share: float,
+) -> tuple[Encoded, int]:
+    """Return the latents of a sound between two sounds, and its length in samples, as `morph` decodes them.
+
+    Each of the two is given by its latents and its length in samples.
+    """
+    (one, begin), (other, end) = first, second
+    samples = max(1, round(begin + share * (end - begin)))
     frames = vae.latent_frames(representation.frames(samples))
-    channels = max(len(first.encoded.latents), len(second.encoded.latents))
-    one, other = (
-        F.interpolate(_audible(each.encoded.latents), size=frames, mode="linear", align_corners=True).expand(
+    channels = max(len(one.latents), len(other.latents))
+    begun, ended = (
+        F.interpolate(_audible(each.latents), size=frames, mode="linear", align_corners=True).expand(
             channels, -1, -1
         )
-        for each in (first, second)
+        for each in (one, other)
     )
-    coherences = [each.encoded.coherence.expand(channels, channels, -1) for each in (first, second)]
-    latents = torch.lerp(one, other, share)
+    coherences = [each.coherence.expand(channels, channels, -1) for each in (one, other)]
     coherence = coherences[0] * (1 - share) + coherences[1] * share
-    return decode(vae, representation, latents, samples, coherence, seed=seed)
+    return Encoded(torch.lerp(begun, ended, share), coherence), samples
 
 
 def _audible(latents: Tensor) -> Tensor:
@@ -79,8 +95,12 @@ def vary(
     """
     if amount <= 0:
         return sound.reconstruction
-    spread = spread_of(representation, bank)
+    encoded = varied(vae, sound.encoded, spread_of(representation, bank), amount, generator)
+    return decode(vae, representation, encoded.latents, sound.samples, encoded.coherence)
+
+
+def varied(vae: VAE, encoded: Encoded, spread: Tensor, amount: float, generator: torch.Generator) -> Encoded:
+    """Return the latents of a variation, as `vary` decodes them. `spread` is that of the recordings."""
     offset = torch.randn(len(spread), generator=generator) @ spread * amount
     offset[0] = 0
-    latents = moved(vae, sound.encoded.latents, offset[:, None])
-    return decode(vae, representation, latents, sound.samples, sound.encoded.coherence)
+    return Encoded(moved(vae, encoded.latents, offset[:, None]), encoded.coherence)

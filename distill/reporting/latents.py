@@ -77,7 +77,7 @@ def measure_latents(model: "Model", originals: list[torch.Tensor]) -> Latents | 
         return None
     frames = [each.latents.double().transpose(1, 2).flatten(0, 1).numpy() for each in bank.values()]
     variance = np.var(np.concatenate(frames), axis=0)
-    positions, explained = _map([*bank.values()])
+    positions, explained = positions_of([*bank.values()])
     names = [*bank]
     step = max(1, math.ceil(len(names) / MOST_POINTS))
     shown = range(0, len(names), step)
@@ -101,7 +101,7 @@ def measure_latents(model: "Model", originals: list[torch.Tensor]) -> Latents | 
     )
 
 
-def _map(bank: list[Encoded]) -> tuple[NDArray[np.float64], tuple[float, float]]:
+def positions_of(bank: list[Encoded]) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """Return positions `[R, 2]`: the first two principal components of the recordings' mean latents."""
     means = np.stack([each.latents.double().mean(dim=(0, 2)).numpy() for each in bank])
     centred = means - means.mean(axis=0)

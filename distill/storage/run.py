@@ -62,6 +62,11 @@ class Run:
         return self.folder / "axes.safetensors"
 
     @property
+    def presets(self) -> Path:
+        """The presets that `distill play` saves, `presets.json`."""
+        return self.folder / "presets.json"
+
+    @property
     def baselines(self) -> Path:
         """The statistics of the training recordings for baselines, `baselines.safetensors`."""
         return self.folder / "baselines.safetensors"

@@ -1,0 +1,107 @@
+"""Take the README's picture of the page of `distill play`, and measure how fast it answers.
+
+Run: python benchmarks/play_page.py RUN [--out docs/pictures/play.png] [--times 20]
+
+Needs Chromium, and Playwright of the extra `test`. A round trip begins with the click or the key, and ends
+when the browser has the new sound and begins to play it; each sound has a second. The medians are printed,
+with the time in which the process of the server computed.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from statistics import median
+
+import click
+from playwright.sync_api import Page, sync_playwright
+
+from distill.playing.play import served
+from distill.storage.run import Run
+
+WINDOW = {"width": 1280, "height": 940}
+_HEARD = """
+const play = HTMLMediaElement.prototype.play;
+window.played = 0;
+HTMLMediaElement.prototype.play = function () { window.played += 1; return play.call(this); };
+"""
+
+
+def measure(page: Page, name: str, times: int, act) -> None:  # noqa: ANN001  # a function of the number
+    """Print the medians of round trips and of the server's time."""
+    trips, computed = [], []
+    for number in range(times):
+        before = page.evaluate("window.played")
+        began, busy = time.perf_counter(), time.process_time()
+        act(number)
+        page.wait_for_function("(before) => window.played > before", arg=before, polling=5)
+        trips.append(time.perf_counter() - began)
+        computed.append(time.process_time() - busy)
+        page.wait_for_timeout(100)
+    print(
+        f"{name:12} {median(trips):.2f} s, the slowest {max(trips):.2f} s, computed {median(computed):.2f} s"
+    )
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/pictures/play.png"))
+@click.option("--times", type=int, default=20)
+def main(run: Path, out: Path, times: int) -> None:
+    """Measure, and take the picture."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with served(Run(run)) as page, sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+        tab = browser.new_page(viewport=WINDOW, color_scheme="light")
+        tab.add_init_script(_HEARD)
+        tab.goto(page.url)
+        tab.locator("#map circle").first.wait_for()
+        points = tab.locator("#map circle").count()
+        tab.locator("#point-0").click(force=True)
+        tab.wait_for_function("window.played > 0")
+        length = tab.get_by_label("number input for Length")
+        length.fill("1")
+        length.press("Enter")
+        tab.wait_for_timeout(3000)
+        tab.get_by_label("Keep for the next sounds").check()
+        if times:
+            random = tab.get_by_role("button", name="Random", exact=True)
+            measure(tab, "random", times, lambda _: random.click())
+            measure(
+                tab, "map", times, lambda number: tab.locator(f"#point-{number % points}").click(force=True)
+            )
+            for slider in tab.locator("#shape input[type=range]").all():
+                name = slider.get_attribute("aria-label").removeprefix("range slider for ")
+                if slider.is_visible():
+                    measure(tab, name, times, lambda _, slider=slider: slider.press("ArrowRight"))
+            tab.get_by_role("tab", name="Vary").click()
+            vary = tab.get_by_role("button", name="Vary", exact=True)
+            measure(tab, "vary", times, lambda _: vary.click())
+        picture(tab, out)
+        browser.close()
+
+
+def picture(tab: Page, out: Path) -> None:
+    """Take the picture of a morph, with a few takes."""
+    tab.get_by_role("button", name="Reset").click()
+    tab.get_by_label("Keep for the next sounds").uncheck()
+    tab.get_by_role("tab", name="Random").click()
+    for name in ("glass rain", "slow bell"):
+        before = tab.inner_text("#now-title")
+        tab.get_by_role("button", name="Random", exact=True).click()
+        tab.wait_for_function(
+            "(before) => document.querySelector('#now-title').innerText !== before", arg=before
+        )
+        tab.get_by_label("Name").fill(name)
+        tab.get_by_role("button", name="Keep", exact=True).click()
+        tab.get_by_label(name).wait_for()
+    tab.get_by_role("tab", name="Morph").click()
+    tab.get_by_role("button", name="Morph", exact=True).click()
+    tab.wait_for_function("document.querySelector('#now-title').innerText.includes('→')")
+    tab.wait_for_timeout(4000)
+    tab.evaluate("document.activeElement.blur()")
+    tab.screenshot(path=out, full_page=True)
+
+
+if __name__ == "__main__":
+    main()

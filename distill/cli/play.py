@@ -1,0 +1,40 @@
+"""`distill play`: make and hear sounds of a run on a page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from distill.playing.server import Served
+
+
+@click.command(short_help="Play a model on a page in the browser.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), help="Port of the page; by default 7860, or the next free one."
+)
+@click.option(
+    "--open/--no-open", "open_browser", default=True, show_default=True, help="Open it in a browser."
+)
+def play(run: Path, *, port: int | None, open_browser: bool) -> None:
+    """Serve a page on which the sounds of the run folder RUN are made and heard, until Ctrl-C.
+
+    It has sliders along the axes of the run, a map of its recordings, morphs, variations and random sounds.
+    Sounds can be kept, saved as presets in RUN, and downloaded as WAV and FLAC. Only this machine can open
+    the page, and it loads nothing from a network. Needs the extra distill[play].
+    """
+    from distill.playing.play import play as serve
+    from distill.storage.run import Run
+
+    folder = Run(run)
+    folder.require()
+    if not folder.axes.exists():
+        click.echo("Reading the run and measuring its axes, which takes about half a minute.", err=True)
+
+    def say(page: "Served") -> None:
+        if page.note:
+            click.echo(page.note)
+        click.echo(f"{page.url}  (Ctrl-C stops)")
+
+    serve(folder, port=port, open_browser=open_browser, on_served=say)

@@ -1,0 +1,197 @@
+"""The sounds of a run's model as the page asks for them, and what the page shows of the run.
+
+Shapes: `C` channels, `N` samples.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.audio.soundfiles import read_audio, resample
+from distill.controls.axes import Axes, Axis, axis_values
+from distill.controls.directions import spread_of
+from distill.controls.morphing import interpolated, varied
+from distill.controls.steering import sound_of
+from distill.controls.stored import axes_of
+from distill.errors import InputError
+from distill.inference import Model, load
+from distill.model.sounds import Encoded, draw, encode
+from distill.playing.sound import LONGEST, Between, Near, Random, Recording, Sound, Source
+from distill.reporting.latents import positions_of
+from distill.storage.ending import ending_of
+from distill.storage.run import Run
+
+_MOST_MADE = 64
+"""As many sounds are kept, so that what was heard before is there at once."""
+
+_MOST_OWN = 32
+
+
+@frozen(kw_only=True)
+class Place:
+    """A recording on the map, whose axes are the first two principal components of the latents."""
+
+    name: str
+    x: float
+    y: float
+
+
+class Instrument:
+    """A run's model, and the sounds that were made with it. One sound is made at a time.
+
+    `note` says which checkpoint is used, if it is one. `own` are files of the user by their digests.
+    """
+
+    def __init__(self, model: Model, run: Run, *, note: str = "") -> None:
+        self.model, self.run, self.note = model, run, note
+        self._made: OrderedDict[Sound, Tensor] = OrderedDict()
+        self._own: OrderedDict[str, Encoded] = OrderedDict()
+        self._busy = threading.Lock()
+
+    @classmethod
+    def open(cls, run: Run) -> "Instrument":
+        """Load the model of a run: that of its last checkpoint if the run is not finished.
+
+        Raises:
+            RunError: the folder is not a run, or holds no model or no latents yet.
+            ConfigError: the recipe of the run is not valid.
+        """
+        run.require()
+        state = ending_of(run).state
+        if run.latents.exists() and state != "running":
+            return cls(load(run), run)
+        model = load(run, checkpoint="last")
+        doing = "is still training" if state == "running" else "is not finished"
+        return cls(model, run, note=f"The run {doing}: these are the sounds of its last checkpoint.")
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the recordings."""
+        return tuple(self.model.latents)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes of the run, which are measured at first use."""
+        return self._axes.axes
+
+    @cached_property
+    def checksum(self) -> str:
+        """The checksum of the model and of its latents."""
+        return self.model.checksum
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The recordings on the map."""
+        positions, _ = positions_of([*self.model.latents.values()])
+        return tuple(
+            Place(name=name, x=float(x), y=float(y))
+            for name, (x, y) in zip(self.names, positions, strict=True)
+        )
+
+    @cached_property
+    def _axes(self) -> Axes:
+        model = self.model
+        # Those of a checkpoint are of another model than the run's will be.
+        kept = None if self.note else self.run
+        return axes_of(kept, model.vae, model.representation, model.latents)
+
+    @cached_property
+    def _spread(self) -> Tensor:
+        return spread_of(self.model.representation, [*self.model.latents.values()])
+
+    def waveform(self, sound: Sound) -> Tensor:
+        """Return the waveform `[C, N]` of a sound.
+
+        Raises:
+            InputError: it is made of a recording that the run does not have, or along an axis that the model
+                does not have.
+        """
+        with self._busy:
+            made = self._made.get(sound)
+            if made is None:
+                made = self._make(sound)
+            self._made[sound] = made
+            self._made.move_to_end(sound)
+            while len(self._made) > _MOST_MADE:
+                self._made.popitem(last=False)
+            return made
+
+    def seconds(self, sound: Sound) -> float:
+        """Return the length of a sound in seconds."""
+        return self.waveform(sound).shape[-1] / self.model.sample_rate
+
+    def add(self, path: Path, name: str) -> Recording:
+        """Read a file of the user, of which sounds can be made from then on.
+
+        Raises:
+            CorpusError: the file cannot be decoded.
+            InputError: it is silent, or too long.
+        """
+        waveform, rate = read_audio(path)
+        if waveform.shape[-1] > LONGEST * rate:
+            raise InputError(
+                f"lasts {waveform.shape[-1] / rate:.0f} s, and {LONGEST:g} s at most are read",
+                culprit=name,
+                remedy="Cut the part that you want to hear.",
+            )
+        if not waveform.any():
+            raise InputError("is silent", culprit=name)
+        digest = hashlib.blake2b(waveform.numpy().tobytes(), digest_size=16).hexdigest()
+        with self._busy:
+            self._own[digest] = encode(
+                self.model.vae, self.model.representation, resample(waveform, rate, self.model.sample_rate)
+            )
+            while len(self._own) > _MOST_OWN:
+                self._own.popitem(last=False)
+        return Recording(name=name, own=digest)
+
+    @torch.no_grad()
+    def _make(self, sound: Sound) -> Tensor:
+        model, values = self.model, axis_values(dict(sound.axes), self._axes)
+        encoded, samples = self._encoded(sound.source, sound.seconds)
+        if sound.seconds is not None and not isinstance(sound.source, Random):
+            samples = int(sound.seconds * model.sample_rate)
+            encoded = self._stretched(encoded, samples)
+        return sound_of(model.vae, model.representation, encoded, samples, self._axes.directions, values)
+
+    def _encoded(self, source: Source, seconds: float | None) -> tuple[Encoded, int]:
+        """Return the latents of a source, and its length in samples.
+
+        Raises:
+            InputError: it is made of a recording that is not there.
+        """
+        model, bank = self.model, self.model.latents
+        vae, representation = model.vae, model.representation
+        match source:
+            case Random(seed=seed):
+                generator = torch.Generator().manual_seed(seed)
+                return draw(vae, representation, [*bank.values()], generator=generator, seconds=seconds)
+            case Recording(own=own, name=name):
+                known = self._own.get(own) if own else bank.get(name)
+                if known is None:
+                    where = "files of yours any more: drop it again" if own else "recordings of the run"
+                    raise InputError(f"is not among the {where}", culprit=name)
+                return known, representation.samples(known.latents.shape[-1] * vae.stride)
+            case Between(first=first, second=second, position=position):
+                ends = [self._encoded(each, None) for each in (first, second)]
+                if position in (0, 1):
+                    return ends[round(position)]
+                return interpolated(vae, representation, ends[0], ends[1], position)
+            case Near(origin=origin, amount=amount, seed=seed):
+                encoded, samples = self._encoded(origin, seconds)
+                generator = torch.Generator().manual_seed(seed)
+                return varied(vae, encoded, self._spread, amount, generator), samples
+
+    def _stretched(self, encoded: Encoded, samples: int) -> Encoded:
+        """Return latents resized to a length in samples, by linear interpolation."""
+        vae, representation = self.model.vae, self.model.representation
+        frames = vae.latent_frames(representation.frames(samples))
+        latents = F.interpolate(encoded.latents, size=frames, mode="linear", align_corners=True)
+        return Encoded(latents, encoded.coherence)

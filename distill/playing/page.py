@@ -1,0 +1,257 @@
+"""The page of `distill play`: its controls, and what is shown when one was used. Imports Gradio."""
+
+import html
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from fastapi import FastAPI
+
+from distill.errors import DistillError
+from distill.playing.actions import OF_RUN, Actions, drawn_seed, key_of
+from distill.playing.files import write_files
+from distill.playing.instrument import Instrument
+from distill.playing.layout import lay_out, theme
+from distill.playing.presets import LONGEST_NAME, load_presets, remove_preset, save_preset
+from distill.playing.session import Desk, Session
+from distill.playing.sound import Between, Random, Sound, recordings_of
+
+_ASSETS = Path(__file__).parent / "assets"
+_MOST_BYTES = "200mb"
+"""The largest file of the user: ten minutes of stereo in 24 bits have 160 MB."""
+
+_QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+_Result = TypeVar("_Result")
+
+_log = logging.getLogger(__name__)
+
+
+def make_page(instrument: Instrument, folder: Path) -> FastAPI:
+    """Return the application that serves the page of an instrument. Its sounds are written to `folder`."""
+    blocks = Page(instrument, folder).blocks
+    return gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        blocks,
+        path="/",
+        footer_links=[],
+        show_error=False,
+        max_file_size=_MOST_BYTES,
+        theme=theme(),
+        css=(_ASSETS / "page.css").read_text(encoding="utf-8"),
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+    )
+
+
+class Page:
+    """The controls of a page, and the functions that they call.
+
+    A function takes the desk and the values of controls, and returns updates of controls.
+    A mistake of the user is a message on the page, and leaves everything else as it is.
+    """
+
+    def __init__(self, instrument: Instrument, folder: Path) -> None:
+        self.instrument, self.folder = instrument, folder
+        self.actions = Actions(instrument)
+        name = instrument.run.folder.resolve().name
+        with gr.Blocks(title=f"{name} · Distill", analytics_enabled=False) as self.blocks:
+            self.desk = gr.State(Desk())
+            self.layout = lay_out(instrument)
+            self._connect_sounds()
+            self._connect_kept()
+            self.blocks.load(self._opened, None, [self.layout.presets, self.layout.message], **_QUIETLY)
+
+    def _connect_sounds(self) -> None:
+        page, act = self.layout, self.actions
+        hold = page.hold
+        self._plays([page.random.click], lambda session, held: act.random(session, drawn_seed(), held), hold)
+        self._plays([page.seeded.click, page.seed.submit], act.random, page.seed, hold)
+        self._plays(
+            [page.vary.click], lambda session, amount: act.vary(session, amount, drawn_seed()), page.amount
+        )
+        self._plays([page.reset.click], act.reset)
+        ends = [page.first, page.second, page.position, hold]
+        self._plays([page.morph.click, page.first.input, page.second.input], act.morph, *ends)
+        self._plays([page.position.input], act.morph, *ends, dragged=page.position)
+        self._plays([page.length.input], act.stretch, page.length, dragged=page.length)
+        for axis, slider in page.axes.items():
+            self._plays(
+                [slider.input],
+                lambda session, value, axis=axis: act.shift(session, axis, value),
+                slider,
+                dragged=slider,
+            )
+        page.map.select(self._clicked, [self.desk, hold], self._outputs, **_QUIETLY)
+        page.undo.click(self._undone, self.desk, self._outputs, **_QUIETLY)
+        page.file.upload(
+            self._dropped, [self.desk, page.file, page.first, page.position, hold],
+            [*self._outputs, page.file], **_QUIETLY,
+        )  # fmt: skip
+
+    def _connect_kept(self) -> None:
+        page, act = self.layout, self.actions
+        self._plays([page.takes.input], act.take, page.takes, dragged=page.takes)
+        self._plays(
+            [page.presets.input], lambda _, name: act.preset(name), page.presets, dragged=page.presets
+        )
+        kept = [page.takes, page.name, page.message]
+        page.keep.click(self._kept, [self.desk, page.name], kept, **_QUIETLY)
+        page.name.submit(self._kept, [self.desk, page.name], kept, **_QUIETLY)
+        page.drop.click(self._forgotten, [self.desk, page.takes], kept, **_QUIETLY)
+        saved = [page.presets, page.name, page.message]
+        page.save.click(self._saved, [self.desk, page.name], saved, **_QUIETLY)
+        page.remove.click(self._removed, page.presets, saved, **_QUIETLY)
+
+    @property
+    def _outputs(self) -> list[Any]:
+        """The controls that show the current sound."""
+        page = self.layout
+        sound = [page.audio, page.now, page.message, page.map, page.wav, page.flac, page.undo]
+        source = [page.seed, page.first, page.second, page.position, page.takes, page.presets]
+        return [*sound, *source, page.length, *page.axes.values()]
+
+    def _plays(
+        self,
+        events: Sequence[Any],
+        change: Callable[..., Sound],
+        *inputs: gr.Component,
+        dragged: gr.Component | None = None,
+    ) -> None:
+        """Let events play the sound that `change` returns for the session and the values of `inputs`.
+
+        The control that is dragged is not set, and of the events while a sound is made, the last one counts.
+        """
+
+        def play(desk: Desk, *values: object) -> list[Any]:
+            return self._play(desk, lambda: change(desk.session, *values), dragged=dragged)
+
+        mode = "once" if dragged is None else "always_last"
+        for event in events:
+            event(play, [self.desk, *inputs], self._outputs, trigger_mode=mode, **_QUIETLY)
+
+    def _clicked(self, desk: Desk, hold: object, event: gr.EventData) -> list[Any]:
+        index = getattr(event, "index", None)
+        return self._play(desk, lambda: self.actions.recording(desk.session, index, hold))
+
+    def _undone(self, desk: Desk) -> list[Any]:
+        return self._play(desk, lambda: desk.session.undo().require(), lambda session, _: session.undo())
+
+    def _dropped(self, desk: Desk, file: object, first: object, position: object, hold: object) -> list[Any]:
+        def added() -> Sound:
+            path = Path(str(file))
+            recording = self.instrument.add(path, path.name)
+            session = desk.change(lambda session: session.add(recording))
+            return self.actions.morph(session, first, key_of(recording), position, hold)
+
+        return [*self._play(desk, added), None]
+
+    def _play(
+        self,
+        desk: Desk,
+        choose: Callable[[], Sound],
+        change: Callable[[Session, Sound], Session] = Session.play,
+        *,
+        dragged: gr.Component | None = None,
+    ) -> list[Any]:
+        """Return the updates of `_outputs` that show the sound that is chosen, after changing the session.
+
+        The sound is made first, so that one that cannot be made changes nothing.
+        """
+
+        def made() -> dict[Any, Any]:
+            sound = choose()
+            waveform = self.instrument.waveform(sound)
+            files = write_files(self.folder, self.instrument, sound, waveform)
+            return self._shown(desk.change(lambda session: change(session, sound)), sound, *files)
+
+        shown, problem = _tried(made)
+        if shown is None:
+            shown = {self.layout.message: problem}
+        return [gr.skip() if each is dragged else shown.get(each, gr.skip()) for each in self._outputs]
+
+    def _shown(self, session: Session, sound: Sound, wav: Path, flac: Path) -> dict[Any, Any]:
+        """Return the updates of the controls that show a sound, by control."""
+        page = self.layout
+        seconds = self.instrument.seconds(sound)
+        updates: dict[Any, Any] = {
+            page.audio: wav.read_bytes(),
+            page.now: html.escape(str(sound)),
+            page.message: "",
+            page.map: json.dumps(self._here(sound)),
+            page.wav: gr.update(value=str(wav), interactive=True),
+            page.flac: gr.update(value=str(flac), interactive=True),
+            page.undo: gr.update(interactive=bool(session.before)),
+            page.length: gr.update(value=round(seconds, 2), interactive=True),
+            page.takes: gr.update(value=None),  # so that one can be chosen again
+            page.presets: gr.update(value=None),
+        }
+        shifts = dict(sound.axes)
+        for axis, slider in page.axes.items():
+            updates[slider] = gr.update(value=shifts.get(axis, 0), interactive=True)
+        match sound.source:
+            case Random(seed=seed):
+                updates[page.seed] = seed
+            case Between(first=first, second=second, position=position):
+                choices = self._choices(session)
+                updates[page.first] = gr.update(choices=choices, value=key_of(first))
+                updates[page.second] = gr.update(choices=choices, value=key_of(second))
+                updates[page.position] = position
+        return updates
+
+    def _choices(self, session: Session) -> list[tuple[str, str]]:
+        own = [(f"{each.name} (yours)", key_of(each)) for each in reversed(session.own)]
+        return [*own, *((name, f"{OF_RUN}{name}") for name in self.instrument.names)]
+
+    def _here(self, sound: Sound) -> list[int]:
+        """Return the points of the map that a sound is made of."""
+        names = [each.name for each in recordings_of(sound.source) if not each.own]
+        return [self.instrument.names.index(name) for name in names]
+
+    def _kept(self, desk: Desk, name: str) -> list[Any]:
+        session, problem = _tried(lambda: desk.change(lambda session: session.keep(name)))
+        if session is None:
+            return [gr.skip(), gr.skip(), problem]
+        return [_listed([each.name for each in session.takes]), "", ""]
+
+    def _forgotten(self, desk: Desk, name: str) -> list[Any]:
+        session = desk.change(lambda session: session.drop(name))
+        return [_listed([each.name for each in session.takes]), gr.skip(), ""]
+
+    def _saved(self, desk: Desk, name: str) -> list[Any]:
+        def saved() -> dict[str, Sound]:
+            sound = desk.session.require()
+            return save_preset(self.instrument.run, name or str(sound)[:LONGEST_NAME], sound)
+
+        presets, problem = _tried(saved)
+        if presets is None:
+            return [gr.skip(), gr.skip(), problem]
+        return [_listed([*presets]), "", ""]
+
+    def _removed(self, name: str) -> list[Any]:
+        presets, problem = _tried(lambda: remove_preset(self.instrument.run, name))
+        return [_listed([*presets]) if presets is not None else gr.skip(), gr.skip(), problem]
+
+    def _opened(self) -> list[Any]:
+        presets, problem = _tried(lambda: load_presets(self.instrument.run))
+        return [_listed([*(presets or ())]), problem]
+
+
+def _tried(change: Callable[[], _Result]) -> tuple[_Result | None, str]:
+    """Return the result of a function and an empty text, or None and what went wrong, as HTML."""
+    try:
+        return change(), ""
+    except DistillError as error:
+        return None, html.escape(str(error))
+    except Exception:  # noqa: BLE001  # the page goes on, and the traceback is in the terminal
+        _log.exception("a control of the page failed")
+        return None, "Something went wrong in Distill. The terminal has the details."
+
+
+def _listed(names: list[str]) -> dict[str, Any]:
+    """Return the update of a list of what is kept, of which none is chosen."""
+    return gr.update(choices=names, value=None, visible=bool(names))

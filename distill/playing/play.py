@@ -1,0 +1,88 @@
+"""`distill.play`, which the command line also calls."""
+
+import os
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias
+
+from attrs import evolve
+
+from distill.arguments import path_like, whole_number
+from distill.errors import InputError
+from distill.playing.guard import Application
+from distill.playing.instrument import Instrument
+from distill.playing.server import Served, serving
+from distill.storage.run import Run
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+
+def play(
+    run: Run | StrPath,
+    *,
+    port: int | None = None,
+    open_browser: bool = True,
+    on_served: Callable[[Served], None] | None = None,
+) -> None:
+    """Serve a page on which the sounds of a training run are made and heard, until Ctrl-C.
+
+        distill.play("runs/first")
+
+    The page has sliders along the axes of the run, a map of its recordings, morphs, variations and random
+    sounds. Sounds can be kept, saved as presets in the run folder, and downloaded. The page is served on the
+    loopback address, and loads nothing from a network. `docs/play.md` describes it.
+
+    Args:
+        run: the value returned by `distill.train`, or the path of a run folder. If the run is not finished,
+            its last checkpoint is used.
+        port: the port of the server. Default: 7860, or the next free one.
+        open_browser: open the page in a browser.
+        on_served: called with the address of the page when it can be opened.
+
+    Raises:
+        RunError: the folder is not a run, or holds no model yet.
+        InputError: the extra `distill[play]` is not installed, the port cannot be used, or an argument is
+            invalid.
+    """
+    if not isinstance(run, Run):
+        run = Run(path_like(run, culprit="run", expected="a run or its folder"))
+    if port is not None:
+        port = whole_number(port, culprit="port", least=1, below=2**16)
+    with served(run, port=port) as page:
+        if on_served is not None:
+            on_served(page)
+        if open_browser:
+            webbrowser.open(page.url)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return
+
+
+@contextmanager
+def served(run: Run, *, port: int | None = None) -> Iterator[Served]:
+    """Serve the page of a run while the context lasts.
+
+    Raises:
+        RunError: the folder is not a run, or holds no model yet.
+        InputError: the extra `distill[play]` is not installed, or the port cannot be used.
+    """
+    if find_spec("gradio") is None:
+        raise InputError(
+            "needs Gradio, which is not installed",
+            culprit="distill play",
+            remedy='Install it: pip install "distill[play]"',
+        )
+    instrument = Instrument.open(run)
+
+    def make(files: Path) -> Application:
+        from distill.playing.page import make_page  # noqa: PLC0415  # imports Gradio, in a quiet environment
+
+        return make_page(instrument, files)
+
+    with serving(make, port=port) as page:
+        yield evolve(page, note=instrument.note)

@@ -1,0 +1,70 @@
+"""Tests of `distill play`."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+import distill as package
+from distill.errors import InputError
+from distill.playing.instrument import Instrument
+from distill.storage.run import Run
+
+
+def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
+    """With exit status 2."""
+    pytest.importorskip("gradio", reason="needs the extra distill[play]")
+    result = distill("play", tmp_path / "none", "--no-open")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {tmp_path / 'none'}: there is no such run folder\n"
+        "Give the folder that `distill train --out` wrote.\n"
+    )
+
+
+def test_gradio_is_an_extra(trained, monkeypatch):
+    """Without it, the message says how to install it."""
+    monkeypatch.setattr("distill.playing.play.find_spec", lambda _: None)
+    with pytest.raises(InputError) as caught:
+        package.play(trained.folder)
+    assert str(caught.value) == (
+        'distill play: needs Gradio, which is not installed\nInstall it: pip install "distill[play]"'
+    )
+
+
+@pytest.mark.parametrize("port", [0, 65_536, "x"])
+def test_a_port_out_of_bounds(trained, port):
+    """Is named."""
+    with pytest.raises(InputError, match="port: "):
+        package.play(trained.folder, port=port)
+
+
+def test_a_run_that_is_not_finished_uses_its_last_checkpoint(trained, tmp_path):
+    """And says so."""
+    run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
+    run.latents.unlink()
+    instrument = Instrument.open(run)
+    assert instrument.note == "The run is not finished: these are the sounds of its last checkpoint."
+    assert len(instrument.names) > 1
+
+
+def test_a_signal_stops_it(measured, tmp_path):
+    """With the exit status 0, and no folder is left behind."""
+    pytest.importorskip("gradio", reason="needs the extra distill[play]")
+    words = [sys.executable, "-m", "distill", "play", measured, "--no-open"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    (tmp_path / "temporary").mkdir()
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    url = process.stdout.readline().split()[0]
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310  # of this machine
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert [*(tmp_path / "temporary").iterdir()] == []

@@ -1,0 +1,225 @@
+"""Tests of the page in headless Chromium, where it and Gradio are installed: one page for all of them.
+
+The browser reaches nothing but the server: requests to anything else are refused and recorded.
+"""
+
+import json
+import shutil
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from distill.playing.presets import load_presets, save_preset
+from distill.playing.sound import Random, Sound
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),  # which Gradio sets
+]
+
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+PLAYED = """
+const play = HTMLMediaElement.prototype.play;
+window.played = 0;
+HTMLMediaElement.prototype.play = function () { window.played += 1; return play.call(this); };
+"""
+"""Counts what is played."""
+
+
+def until(condition):
+    """Wait for a condition; the machine may be busy."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+class Tab:
+    """A page in a tab, and what went wrong on it."""
+
+    def __init__(self, page, url):
+        self.page, self.wrong, self.asked = page, [], []
+        page.on("console", lambda message: self.say(message.text))
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (self.wrong.append(dialog.message), dialog.dismiss()))
+        page.route("**/*", lambda route: self.answer(route, url))
+        page.add_init_script(PLAYED)
+        page.goto(url)
+        page.locator("#map circle").first.wait_for()
+
+    def say(self, text):
+        """Record what is said on the console, but for what Gradio says when it closes its own stream."""
+        if text != "Method not implemented.":
+            self.wrong.append(text)
+
+    def answer(self, route, url):
+        """Let a request pass if it is one to the server."""
+        if route.request.url.startswith((url, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.asked.append(route.request.url)
+            route.abort()
+
+    def press(self, name):
+        """Press a button."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    @property
+    def now(self):
+        """The title of the current sound."""
+        return self.page.inner_text("#now-title")
+
+    @property
+    def message(self):
+        """What is said about a mistake."""
+        return self.page.locator("#message").text_content().strip()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start the browser of the machine, which may run as root in a container."""
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser, page):
+    """Open the page; at the end, nothing has gone wrong, and nothing else was asked for."""
+    tab = Tab(browser.new_page(viewport=WIDE), page.url)
+    yield tab
+    assert tab.asked == []
+    assert tab.wrong == []
+    assert tab.page.locator("img[src=x]").count() == tab.page.locator("#head b").count() == 0
+
+
+@pytest.fixture
+def random(tab):
+    """Play a new sound, and return its title."""
+    before = tab.now
+    tab.page.get_by_role("tab", name="Random").click()
+    tab.press("Random")
+    until(lambda: tab.now != before and tab.now.startswith("Random"))
+    return tab.now
+
+
+def test_a_sound_is_made_and_played(tab, random):
+    """The seed is shown, and makes it again."""
+    until(lambda: tab.page.evaluate("window.played") > 0)
+    seed = tab.page.get_by_label("Seed")
+    until(lambda: random == f"Random {seed.input_value()}")
+    seed.fill("7")
+    tab.press("Play the seed")
+    until(lambda: tab.now == "Random 7")
+
+
+def test_the_map_plays_by_mouse_and_by_keyboard(tab, instrument):
+    """A name is text, whatever it is; arrow keys go to the nearest point in a direction."""
+    tab.page.locator("#point-1").click()
+    until(lambda: tab.now == instrument.names[1])
+    assert tab.page.locator("#point-1").get_attribute("aria-selected") == "true"
+    tab.page.get_by_role("listbox", name="Map of").focus()
+    places = instrument.places
+    key = "ArrowRight" if places[1].x < max(place.x for place in places) else "ArrowLeft"
+    tab.page.keyboard.press(key)
+    tab.page.keyboard.press("Enter")
+    until(lambda: tab.now != instrument.names[1])
+    assert tab.now in instrument.names
+
+
+def test_a_slider_moves_the_sound_and_undo_brings_it_back(tab, instrument, random):
+    """By keyboard; a recording that is chosen next is as it is."""
+    axis = next(each for each in instrument.axes if each.highest > 0)
+    slider = tab.page.get_by_role("slider", name=axis.name.capitalize()).first
+    slider.focus()
+    for _ in range(3):
+        slider.press("ArrowRight")
+    until(lambda: f"{axis.name} +0.15" in tab.now)
+    tab.press("Undo")
+    until(lambda: tab.now == random)
+    until(lambda: float(slider.input_value()) == 0)
+
+
+def test_variations_and_morphs(tab, random, tmp_path):
+    """Between recordings of the run and a file that is dropped; a bad file is one message."""
+    tab.page.get_by_role("tab", name="Vary").click()
+    tab.press("Vary")
+    until(lambda: tab.now.startswith(f"{random}, varied 50%"))
+    tab.page.get_by_role("tab", name="Morph").click()
+    tab.press("Morph")
+    until(lambda: " → " in tab.now)
+    bad, good = tmp_path / "<b>bad.wav", tmp_path / "<i>mine.aiff"
+    bad.write_text("text")
+    soundfile.write(good, np.sin(np.arange(2400) / 3), 8000)
+    tab.page.locator("#file input[type=file]").set_input_files(bad)
+    until(lambda: "is not audio that libsndfile reads" in tab.message)
+    tab.page.locator("#file input[type=file]").set_input_files(good)
+    until(lambda: "mine.aiff, 50%" in tab.now)
+    assert tab.message == ""
+
+
+def test_sounds_are_kept_saved_and_downloaded(tab, random, played):
+    """Takes are of the page, presets of the run; a file has the title of the sound."""
+    tab.page.get_by_label("Name").fill("<b>take</b>${alert(1)}")
+    tab.press("Keep")
+    take = tab.page.get_by_label("<b>take</b>${alert(1)}")
+    take.wait_for()
+    tab.page.get_by_label("Name").fill("<i>preset</i>")
+    tab.press("Save in the run")
+    until(lambda: [str(sound) for sound in load_presets(played).values()] == [random])
+    tab.page.locator("#point-0").click()
+    until(lambda: tab.now != random)
+    tab.page.get_by_role("tab", name="Presets").click()
+    preset = tab.page.get_by_label("<i>preset</i>")
+    preset.wait_for()
+    tab.page.get_by_role("tab", name="Takes").click()
+    take.check()
+    until(lambda: tab.now == random)
+    with tab.page.expect_download() as download:
+        tab.press("Save FLAC")
+    assert download.value.suggested_filename.endswith(f"{random}.flac")
+    with soundfile.SoundFile(download.value.path()) as file:
+        assert (file.format, file.samplerate) == ("FLAC", 8000)
+        assert np.abs(file.read()).max() > 0.001
+        made_with = json.loads(file.comment.removeprefix("Made by Distill: "))
+    assert made_with["run"] == played.folder.name
+    assert f"Random {made_with['random']}" == random
+
+
+@pytest.mark.usefixtures("tab")
+def test_another_page_of_the_run_has_its_own_sounds(browser, page, played):
+    """And the presets that are there."""
+    save_preset(played, "<i>preset</i>", Sound(source=Random(seed=1)))
+    other = Tab(browser.new_page(viewport=NARROW, color_scheme="dark"), page.url)
+    assert other.now == "No sound yet"
+    other.page.get_by_role("tab", name="Presets").click()
+    other.page.get_by_label("<i>preset</i>").wait_for()
+    other.page.get_by_role("tab", name="Vary").click()
+    other.press("Vary")
+    until(lambda: other.message == "there is no sound yet\nClick a point of the map, or make a random sound.")
+    assert other.asked == other.wrong == []
+    accessible(other.page)
+    other.page.close()
+
+
+def test_the_page_is_accessible(tab):
+    """axe-core finds nothing; nothing is cut off at the side."""
+    for name in ("Random", "Morph"):
+        tab.page.get_by_role("tab", name=name).click()
+        accessible(tab.page)
+
+
+def accessible(page):
+    """Check a page as it is."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page)
+    assert [(each["id"], each["nodes"][0]["target"]) for each in found.response["violations"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
