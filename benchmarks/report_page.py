@@ -2,6 +2,9 @@
 
 Run: python benchmarks/report_page.py RUN [--out docs/pictures/report.png] [--records 100000]
      python benchmarks/report_page.py RUN --out docs/pictures/gradients.png --section weights
+     python benchmarks/report_page.py RUN RUN... --out docs/pictures/compare.png
+
+With several runs, the picture is of the page of their comparison.
 
 Needs Chromium, and Playwright of the extra `test`. With --records, a run of so many records is written to a
 temporary folder, its page is made and opened five times, and the median is printed.
@@ -59,15 +62,18 @@ def open_times(browser: Browser, page: Path, times: int) -> list[tuple[float, fl
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/pictures/report.png"))
 @click.option("--records", type=int, default=0)
 @click.option("--section", help="Take a picture of this section, instead of the beginning of the page.")
-def main(run: Path, out: Path, records: int, section: str | None) -> None:
+def main(runs: tuple[Path, ...], out: Path, records: int, section: str | None) -> None:
     """Take the picture, and measure."""
-    page = distill.report(run)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
+        if len(runs) > 1:
+            page = distill.compare(runs, out=Path(folder) / "comparison.html").page
+        else:
+            page = distill.report(runs[0])
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page(viewport=WINDOW, color_scheme="light")
         tab.goto(page.resolve().as_uri())

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from distill.ablation.ablate import ablate as ablate
     from distill.ablation.ablate import plan_ablation as plan_ablation
     from distill.ablation.search import search_weights as search_weights
+    from distill.comparison.compare import Comparison as Comparison
+    from distill.comparison.compare import compare as compare
     from distill.errors import DistillError as DistillError
     from distill.inference import Model as Model
     from distill.inference import load as load
@@ -47,6 +49,7 @@ _HOME = {
     "BalancerSpec": "plugin.hookspecs",
     "BaseTermConfig": "plugin.hookspecs",
     "CombinedLoss": "loss.composer",
+    "Comparison": "comparison.compare",
     "DistillError": "errors",
     "FrozenNetwork": "loss.frozen",
     "Interrupted": "training.interruption",
@@ -68,6 +71,7 @@ _HOME = {
     "TrainedTermConfig": "plugin.hookspecs",
     "TrainingWarning": "training.observing",
     "ablate": "ablation.ablate",
+    "compare": "comparison.compare",
     "compose": "loss.composer",
     "hookimpl": "plugin.hookspecs",
     "load": "inference",

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import tomllib
 from importlib.metadata import Distribution
 from types import SimpleNamespace
@@ -16,12 +17,14 @@ from click.testing import CliRunner
 
 from distill.audio.corpus import write_shards
 from distill.cli import main
+from distill.comparison.compare import compare
 from distill.config import assign, parse_assignment
 from distill.inference import load
 from distill.model.building import make_model, make_representation
 from distill.storage.run import Run
 from distill.training.building import make_loss
 from distill.training.devices import make_accelerator
+from distill.training.train import train
 
 RATE = 8000
 TINY = (
@@ -184,6 +187,79 @@ def measured(trained, tmp_path_factory):
         patch.setattr("distill.controls.axes._SEEDS", 2)
         assert load(folder).axes
     return folder
+
+
+@pytest.fixture(scope="session")
+def compared_runs(trained, recordings, tiny_options, tmp_path_factory):
+    """Return two runs that differ in a term and an option; they are measured, and else not to be changed."""
+    folder = tmp_path_factory.mktemp("compared")
+    first = Run(folder / "first")
+    shutil.copytree(trained.folder, first.folder)
+    options = tiny_options | {"training.learning_rate": 0.01}
+    train(recordings, loss="recon,kl", steps=3, out=folder / "second", options=options)
+    return first, Run(folder / "second")
+
+
+@pytest.fixture(scope="session")
+def comparison(compared_runs):
+    """Return the comparison of the two."""
+    return compare(compared_runs)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Start the Chromium of the machine, which may run as root in a container; skip where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--autoplay-policy=user-gesture-required"]
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser):
+    """Return a function that opens a file in the browser, which is offline.
+
+    What went wrong is in `page.wrong`. `page.until` waits for a condition, which the policy of pages does not
+    allow to be polled within them, and `page.draw_all` for the plots, also those that are out of sight.
+    """
+    contexts = []
+
+    def open_page(path, **settings):
+        context = browser.new_context(
+            offline=True, **{"viewport": {"width": 1280, "height": 900}, **settings}
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.wrong = []
+        page.on("console", lambda message: page.wrong.append(message.text))
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("dialog", lambda dialog: page.wrong.append(dialog.message))
+        page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:"))
+                else page.wrong.append(request.url))  # fmt: skip
+
+        def until(condition):
+            end = time.monotonic() + 20
+            while not page.evaluate(condition):
+                assert time.monotonic() < end, condition
+                time.sleep(0.02)
+
+        def draw_all():
+            page.evaluate("Promise.all(plots.map(draw))")
+            until("plots.every((plot) => plot.dataset.drawn === 'yes')")
+
+        page.until, page.draw_all = until, draw_all
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="session")

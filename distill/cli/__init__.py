@@ -8,6 +8,7 @@ import click
 
 import distill
 from distill.cli.ablate import ablate
+from distill.cli.compare import compare
 from distill.cli.evaluate import evaluate
 from distill.cli.generate import generate
 from distill.cli.losses import losses
@@ -77,5 +78,7 @@ def main() -> None:
     """Train audio VAEs on your own recordings, with a loss composed of plugins."""
 
 
-for command in (train, ablate, report, runs, play, reconstruct, generate, evaluate, losses, recipe, shard):
+for command in (
+    train, ablate, report, runs, play, reconstruct, generate, evaluate, compare, losses, recipe, shard,
+):  # fmt: skip
     main.add_command(command)

@@ -62,11 +62,13 @@ class FileMeasures:
 class Measures:
     """The measures of recordings by one model, at its `sample_rate` in Hz.
 
-    `absent` is the number of held-out recordings of the run that are not in its corpus any more.
+    `model` is the SHA-256 of the file of the model. `absent` is the number of held-out recordings of the run
+    that are not in its corpus any more.
     """
 
     files: tuple[FileMeasures, ...]
     sample_rate: int
+    model: str
     absent: int = 0
 
     def values(self, name: str) -> dict[str, float]:
@@ -141,7 +143,7 @@ def heldout_measures(
     if recordings is None:
         known = _known(run, kept)
         if known is not None:
-            return Measures(files=known, sample_rate=model.sample_rate)
+            return Measures(files=known, sample_rate=model.sample_rate, model=conditions.model)
     if isinstance(recordings, str | os.PathLike):
         recordings = corpus_location(recordings, culprit="recordings")
     with temporary_cache() as cache:
@@ -159,7 +161,9 @@ def heldout_measures(
         finally:  # what was measured before an interruption stays measured
             if len(kept) > before:
                 _write(run, _Cache(conditions=conditions, recordings=kept))
-    return Measures(files=files, sample_rate=model.sample_rate, absent=measured.absent)
+    return Measures(
+        files=files, sample_rate=model.sample_rate, model=conditions.model, absent=measured.absent
+    )
 
 
 def _measure(

@@ -138,3 +138,13 @@ def _resampled_means(
         counts = np.einsum("rs,sf,rf->r", of_seeds, there.astype(np.float64), of_files, optimize=True)
         means.append(sums[counts > 0] / counts[counts > 0])
     return np.concatenate(means)
+
+
+def mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Return the mean of values `[N]` and its interval by Student's t distribution."""
+    numbers = np.asarray(values, np.float64)
+    if numbers.size < 2:
+        return Interval(float(numbers.mean()) if numbers.size else math.nan, -math.inf, math.inf)
+    mean, spread = float(numbers.mean()), float(numbers.std(ddof=1))
+    reach = t_quantile(level, numbers.size - 1) * spread / math.sqrt(numbers.size)
+    return Interval(mean, mean - reach, mean + reach)

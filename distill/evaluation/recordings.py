@@ -78,7 +78,7 @@ def open_measured(
         InputError: the corpus is neither a path nor arrays.
     """
     membership = _membership(run, heldout=heldout)
-    location = _corpus_of(run, cache) if corpus is None else corpus
+    location = corpus_location_of(run, cache) if corpus is None else corpus
     if isinstance(location, str) and is_sharded(location):
         return _held_out_shards(location, membership if heldout else None, sample_rate)
     # Another corpus than that of the run has a full scale of its own.
@@ -174,8 +174,13 @@ def corpus_settings(run: Run) -> CorpusSettings:
     return structure(run.read_recipe().get("corpus", {}), CorpusSettings, at="corpus")
 
 
-def _corpus_of(run: Run | None, cache: Path) -> str:
-    """Return the path or URL of a run's corpus. The demo corpus is written to the cache."""
+def corpus_location_of(run: Run | None, cache: Path) -> str:
+    """Return the path or URL of a run's corpus. The demo corpus is written to the cache.
+
+    Raises:
+        CorpusError: the corpus is not there, or was given as arrays.
+        UnaskedError: it is at a URL.
+    """
     location = None if run is None else corpus_of(run)
     if location is None:
         return str(write_demo_corpus(cache / "demo"))

@@ -4,7 +4,8 @@ Colours of text and grid are set in the page, which knows whether it is light or
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,9 +58,14 @@ def colours_of(terms: Sequence[str]) -> dict[str, str]:
 
 def component_figures(history: History, colours: Mapping[str, str]) -> list[Figure]:
     """Return a figure for each component, the total first."""
-    names = [*dict.fromkeys((*history.train, *history.heldout))]
-    figures = [_component_figure(name, history, colours) for name in sorted(names, key=_rank)]
+    names = dict.fromkeys((*history.train, *history.heldout))
+    figures = [_component_figure(name, history, colours) for name in in_order(names)]
     return [figure for figure in figures if figure is not None]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of components in the order of pages: the total, terms, and the rest."""
+    return sorted(names, key=_rank)
 
 
 def _rank(name: str) -> tuple[int, ...]:
@@ -84,15 +90,15 @@ def _component_figure(name: str, history: History, colours: Mapping[str, str]) -
         if series is None:
             continue
         dots = "lines+markers" if label == "held out" or len(series) == 1 else "lines"
-        data.append(_line(series, label, dots, style, parsed.term))
-        rows.append((label, *_summary(series)))
-        told.append(f"{label} from {_number(series.values[0])} to {_number(series.values[-1])}")
+        data.append(curve(series, label, dots, style, parsed.term))
+        rows.append((label, *summary_of(series)))
+        told.append(f"{label} from {number_of(series.values[0])} to {number_of(series.values[-1])}")
     return Figure(
         key=f"component-{name}",
         title=name,
         description=f"{name}: {'; '.join(told)}.",
         data=data,
-        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": _axis(_scale(trained, held))},
+        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": axis_of(scale_of(trained, held))},
         term=parsed.term,
         height=230,
         rows=tuple(rows),
@@ -146,14 +152,14 @@ def weighted_figure(history: History, colours: Mapping[str, str]) -> Figure:
         weights = np.interp(series.steps, weight.steps, np.nan_to_num(weight.values))
         weighted = Series(steps=series.steps, values=series.values * weights)
         style = {"width": 1.5, "color": colours[name]}
-        data.append(_line(weighted, name, "lines+markers" if len(weighted) == 1 else "lines", style, name))
-        rows.append((name, _number(weighted.values[0]), _number(weighted.values[-1])))
+        data.append(curve(weighted, name, "lines+markers" if len(weighted) == 1 else "lines", style, name))
+        rows.append((name, number_of(weighted.values[0]), number_of(weighted.values[-1])))
     return Figure(
         key="weighted",
         title="Weighted terms",
         description="Each term times its weight, as the optimizer sees it.",
         data=data,
-        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": _axis("log"), "hovermode": "x unified"},
+        layout={"xaxis": {"title": {"text": "step"}}, "yaxis": axis_of("log"), "hovermode": "x unified"},
         rows=tuple(rows),
         terms=tuple(history.weights),
     )
@@ -167,32 +173,32 @@ def setting_figures(history: History, colours: Mapping[str, str]) -> list[Figure
         figures.append(
             Figure(
                 key="learning-rate", title="Learning rate",
-                description=f"From {_number(series.values[0])} to {_number(series.values[-1])}.",
-                data=[_line(series, "learning rate", "lines", {"width": 1.5, "color": _TOTAL_COLOUR})],
+                description=f"From {number_of(series.values[0])} to {number_of(series.values[-1])}.",
+                data=[curve(series, "learning rate", "lines", {"width": 1.5, "color": _TOTAL_COLOUR})],
                 layout={"xaxis": {"title": {"text": "step"}}, "yaxis": {"tickformat": "~g"}}, height=230,
-                rows=(("", "records", "first", "last", "least", "at step"), ("rate", *_summary(series))),
+                rows=(("", "records", "first", "last", "least", "at step"), ("rate", *summary_of(series))),
             )
         )  # fmt: skip
     if history.weights:
         told = ", ".join(
-            f"{name} from {_number(series.values[0])} to {_number(series.values[-1])}"
+            f"{name} from {number_of(series.values[0])} to {number_of(series.values[-1])}"
             for name, series in history.weights.items()
         )
         figures.append(
             Figure(
                 key="weights", title="Weights", description=f"{told}.",
                 data=[
-                    _line(series, name, "lines", {"width": 1.5, "color": colours[name]}, name)
+                    curve(series, name, "lines", {"width": 1.5, "color": colours[name]}, name)
                     for name, series in history.weights.items()
                 ],
                 layout={
                     "xaxis": {"title": {"text": "step"}}, "hovermode": "x unified",
-                    "yaxis": _axis(_scale(*history.weights.values())),
+                    "yaxis": axis_of(scale_of(*history.weights.values())),
                 },
                 height=260,
                 rows=(
                     ("term", "records", "first", "last", "least", "at step"),
-                    *((name, *_summary(series)) for name, series in history.weights.items()),
+                    *((name, *summary_of(series)) for name, series in history.weights.items()),
                 ),
                 terms=tuple(history.weights),
             )
@@ -201,21 +207,31 @@ def setting_figures(history: History, colours: Mapping[str, str]) -> list[Figure
 
 
 def spectrogram_figure(
-    key: str, title: str, original: NDArray[np.int8], made: NDArray[np.int8], hertz: NDArray[np.float64],
+    key: str,
+    title: str,
+    levels: Mapping[str, NDArray[np.int8]],
+    hertz: NDArray[np.float64],
     seconds: float,
-) -> Figure:  # fmt: skip
-    """Return two mel spectrograms, one above the other, with a common axis of time."""
+    short: Mapping[str, str] = MappingProxyType({}),
+) -> Figure:
+    """Return mel spectrograms by name, one above the other, with a common axis of time.
+
+    `short` has names for the axes of those whose own are too long.
+    """
     colours = [[number / (len(_MAGMA) - 1), colour] for number, colour in enumerate(_MAGMA)]
-    step = seconds / max(1, original.shape[1] - 1)
+    count = len(levels)
+    step = seconds / max(1, next(iter(levels.values())).shape[1] - 1)
+    axes = ["y", *(f"y{number}" for number in range(2, count + 1))]
     data = [
         {
-            "type": "heatmap", "z": _packed(levels), "x0": 0, "dx": step, "zmin": -80, "zmax": 0,
-            "zsmooth": False, "colorscale": colours, "yaxis": axis, "name": name,
-            "showscale": name == "original",
+            "type": "heatmap", "z": _packed(values), "x0": 0, "dx": step, "zmin": -80, "zmax": 0,
+            "zsmooth": False, "colorscale": colours, "yaxis": axis, "name": plain(name),
+            "showscale": axis == "y",
             "colorbar": {"title": {"text": "dB"}, "thickness": 8, "len": 1, "outlinewidth": 0},
-            "customdata": None, "hovertemplate": f"{name}<br>%{{x:.2f}} s<br>%{{z}} dB<extra></extra>",
+            "customdata": None,
+            "hovertemplate": f"{plain(name)}<br>%{{x:.2f}} s<br>%{{z}} dB<extra></extra>",
         }
-        for name, axis, levels in (("original", "y", original), ("reconstruction", "y2", made))
+        for axis, (name, values) in zip(axes, levels.items(), strict=True)
     ]  # fmt: skip
     ticks: list[tuple[float, int]] = []
     for each in _PITCHES:  # the lowest ones share a band
@@ -227,17 +243,27 @@ def spectrogram_figure(
         "ticktext": [f"{each / 1000:g}k" if each >= 1000 else str(each) for _, each in ticks],
         "showgrid": False, "zeroline": False,
     }  # fmt: skip
+    gap = 0.06
+    share = (1 + gap) / count
+    rows = {
+        f"yaxis{axis[1:]}": {
+            **pitch,
+            "domain": [max(0.0, 1 - share * (number + 1) + gap), 1 - share * number],
+            "title": {"text": f"{plain(short.get(name, name))}, Hz"},
+            **({"anchor": "x"} if number else {}),
+        }
+        for number, (axis, name) in enumerate(zip(axes, levels, strict=True))
+    }
     return Figure(
         key=key,
         title=title,
-        description=f"Mel spectrograms of {title}: the original above, the reconstruction below.",
+        description=f"Mel spectrograms of {title}, from above: {', '.join(levels)}.",
         data=data,
         layout={
-            "xaxis": {"title": {"text": "seconds"}, "anchor": "y2", "showgrid": False, "zeroline": False},
-            "yaxis": {**pitch, "domain": [0.53, 1], "title": {"text": "original, Hz"}},
-            "yaxis2": {**pitch, "domain": [0, 0.47], "title": {"text": "made, Hz"}, "anchor": "x"},
+            "xaxis": {"title": {"text": "seconds"}, "anchor": axes[-1], "showgrid": False, "zeroline": False},
+            **rows,
         },
-        height=330,
+        height=30 + 150 * count,
     )
 
 
@@ -277,7 +303,7 @@ def unit_figure(
         height=260,
         rows=(
             ("", "least", "median", "largest"),
-            (what, *(_number(value) for value in (values.min(), np.median(values), values.max()))),
+            (what, *(number_of(value) for value in (values.min(), np.median(values), values.max()))),
         ),
     )  # fmt: skip
 
@@ -314,7 +340,8 @@ def map_figure(
     )  # fmt: skip
 
 
-def _line(series: Series, name: str, mode: str, style: Mapping[str, Any], term: str = "") -> Trace:
+def curve(series: Series, name: str, mode: str, style: Mapping[str, Any], term: str = "") -> Trace:
+    """Return a curve, thinned if it is long, of a term if one is named."""
     thin = series.thinned(_MOST_POINTS)
     return {
         "type": "scatter", "mode": mode, "name": plain(name), "x": thin.steps.tolist(),
@@ -339,12 +366,12 @@ def _listed(values: NDArray[np.float64]) -> list[float | None]:
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
 
 
-def _axis(scale: str) -> dict[str, Any]:
+def axis_of(scale: str) -> dict[str, Any]:
     """Return an axis; a logarithmic one has ticks at 1, 2 and 5 in a decade."""
     return {"type": scale, "dtick": "D2", "tickformat": "~g"} if scale == "log" else {"type": scale}
 
 
-def _scale(*several: Series | None) -> str:
+def scale_of(*several: Series | None) -> str:
     """Return `log` if the values are at least 0 and those above it span more than a factor of 20."""
     values = np.concatenate([each.finite for each in several if each is not None])
     above = values[values > 0]
@@ -352,16 +379,18 @@ def _scale(*several: Series | None) -> str:
     return "log" if wide else "linear"
 
 
-def _summary(series: Series) -> tuple[str, ...]:
+def summary_of(series: Series) -> tuple[str, ...]:
+    """Return the number of values, the first, the last, the least, and its step, as text."""
     least = int(np.nanargmin(series.values))
     return (
         f"{len(series)}",
-        _number(series.values[0]),
-        _number(series.values[-1]),
-        _number(series.values[least]),
+        number_of(series.values[0]),
+        number_of(series.values[-1]),
+        number_of(series.values[least]),
         str(series.steps[least]),
     )
 
 
-def _number(value: float) -> str:
+def number_of(value: float) -> str:
+    """Return a number as text."""
     return f"{value:.4g}" if np.isfinite(value) else "not finite"

@@ -1,25 +1,22 @@
-"""The page of a run as one HTML file, which opens from disk and asks nothing of a network.
+"""The page of a run as one HTML file, which opens from disk and asks nothing of a network."""
 
-Whatever a run contains is data: text is escaped by the template, figures and sounds are JSON in a script of a
-type that no browser executes, and the policy of the page allows no scripts but the two of the page, by their
-digests, and no connections.
-"""
-
-import base64
-import hashlib
-import json
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from attrs import frozen
 
 import distill
 from distill.evaluation.results import Metrics
+from distill.reporting.document import (
+    TEMPLATES,
+    as_json,
+    encoded,
+    environment,
+    joined,
+    plotly_library,
+    policy_of,
+)
 from distill.reporting.facts import Facts
 from distill.reporting.figures import (
     Figure,
@@ -38,8 +35,6 @@ from distill.reporting.latents import ACTIVE, Latents
 from distill.reporting.shares import shares_of
 from distill.reporting.sounds import Pair, title_of
 from distill.reporting.verdict import LEVEL_DB, judge
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 _POOR = 3.0
 """The rating of a listener below which a sound is marked: 3 is fair (ITU-T P.800)."""
@@ -102,42 +97,41 @@ def render(facts: Facts, *, refresh: float | None = None) -> str:
     data = {
         "figures": {figure.key: figure.plotly() for figure in drawn},
         "sounds": {card.key: _audio(pair) for card, pair in zip(cards, facts.sounds.pairs, strict=True)},
-        "points": [point.sound and _encoded(point.sound) for point in points],
+        "points": [point.sound and encoded(point.sound) for point in points],
         "refresh": refresh,
     }
-    library, script = _library(), (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.jinja").render(
-        facts=facts,
-        name=facts.run.folder.resolve().name,
-        folder=str(facts.run.folder),
-        version=distill.__version__,
-        findings=judge(evidence_of(facts)),
-        cards=cards,
-        left_out=_left_out(facts),
-        ranked_by="Zimtohrli rating" if facts.sounds.evaluation.ranked_by == "zimtohrli" else "mel distance",
-        mean=_scores(facts.sounds.evaluation.mean) if facts.sounds.evaluation.mean else (),
-        components=components,
-        overview=overview,
-        settings=settings,
-        gradients=gradients,
-        latents=latents,
-        colours=colours,
-        terms=[(name, colours[name], origin) for name, origin in facts.terms.items()],
-        duration=_duration(facts.history.seconds),
-        length=_length(facts.tree),
-        points=points,
-        data=_json(data),
-        library=library,
-        script=script,
-        style=(_TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        policy=_policy(library, script),
+    library, script = plotly_library(), joined(TEMPLATES, "plots.js", "player.js", "page.js")
+    return (
+        environment(TEMPLATES)
+        .get_template("report.html.jinja")
+        .render(
+            facts=facts,
+            name=facts.run.folder.resolve().name,
+            folder=str(facts.run.folder),
+            version=distill.__version__,
+            findings=judge(evidence_of(facts)),
+            cards=cards,
+            left_out=_left_out(facts),
+            ranked_by="Zimtohrli rating"
+            if facts.sounds.evaluation.ranked_by == "zimtohrli"
+            else "mel distance",
+            mean=_scores(facts.sounds.evaluation.mean) if facts.sounds.evaluation.mean else (),
+            components=components,
+            overview=overview,
+            settings=settings,
+            gradients=gradients,
+            latents=latents,
+            colours=colours,
+            terms=[(name, colours[name], origin) for name, origin in facts.terms.items()],
+            duration=duration_of(facts.history.seconds),
+            length=_length(facts.tree),
+            points=points,
+            data=as_json(data),
+            library=library,
+            script=script,
+            style=joined(TEMPLATES, "page.css"),
+            policy=policy_of(library, script),
+        )
     )
 
 
@@ -155,7 +149,12 @@ def _card(number: int, pair: Pair) -> Card:
         seconds=seen.seconds,
         scores=_scores(pair.metrics) if pair.metrics else (),
         figure=spectrogram_figure(
-            f"spectrogram-{number}", pair.name, seen.original, seen.reconstruction, seen.hertz, seen.seconds
+            f"spectrogram-{number}",
+            pair.name,
+            seen.levels,
+            seen.hertz,
+            seen.seconds,
+            {"reconstruction": "made"},
         ),
     )
 
@@ -200,38 +199,11 @@ def _latent_figures(latents: Latents | None) -> list[Figure]:
 
 
 def _audio(pair: Pair) -> dict[str, Any]:
-    return {"original": _encoded(pair.original), "reconstruction": _encoded(pair.reconstruction)}
+    return {"original": encoded(pair.original), "reconstruction": encoded(pair.reconstruction)}
 
 
-def _encoded(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    """Return JSON that cannot end the script that holds it, whatever the strings in it are."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
-
-
-@cache
-def _library() -> str:
-    """Return Plotly's JavaScript, which its wheel brings."""
-    return files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
-
-
-def _policy(*scripts: str) -> str:
-    """Return the policy of the page, which allows these scripts and no connections."""
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "media-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _duration(seconds: float) -> str:
+def duration_of(seconds: float) -> str:
+    """Return a time as text."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -5,6 +5,7 @@ Shapes: `C` channels, `N` samples, `M` mel bands, `T` frames.
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,12 @@ _MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_0
 
 @frozen(kw_only=True, eq=False)
 class Spectrograms:
-    """The mel spectrograms `[M, T]` of an original and of its reconstruction, in whole dB, -80..0.
+    """The mel spectrograms `[M, T]` of several signals by name, in whole dB, -80..0.
 
-    0 dB is the loudest cell of both. `hertz` `[M]` are the centres of the bands, `seconds` is the length.
+    0 dB is the loudest cell of all. `hertz` `[M]` are the centres of the bands, `seconds` is the length.
     """
 
-    original: NDArray[np.int8]
-    reconstruction: NDArray[np.int8]
+    levels: Mapping[str, NDArray[np.int8]]
     hertz: NDArray[np.float64]
     seconds: float
 
@@ -131,6 +131,11 @@ def as_mp3(waveform: Tensor, sample_rate: int) -> bytes:
     return _encoded(mono, sample_rate, "MP3", "MPEG_LAYER_III")
 
 
+def as_flac(waveform: Tensor, sample_rate: int) -> bytes:
+    """Return a waveform `[C, N]` within full scale as a FLAC file of 16 bits."""
+    return _encoded(waveform, sample_rate, "FLAC", "PCM_16")
+
+
 def _by_number(path: Path) -> tuple[int, str]:
     number = re.match(r"\d{1,9}", path.name)
     return int(number[0]) if number else 0, path.name
@@ -162,9 +167,11 @@ def _pair(
         attenuation=20 * float(np.log10(peak)),
         channels=len(original),
         sample_rate=rate,
-        original=_encoded(heard[0], rate, "FLAC", "PCM_16"),
-        reconstruction=_encoded(heard[1], rate, "FLAC", "PCM_16"),
-        spectrograms=_spectrograms(original.mean(dim=0), made.mean(dim=0), rate),
+        original=as_flac(heard[0], rate),
+        reconstruction=as_flac(heard[1], rate),
+        spectrograms=spectrograms_of(
+            {"original": original.mean(dim=0), "reconstruction": made.mean(dim=0)}, rate
+        ),
     )
 
 
@@ -174,26 +181,28 @@ def _encoded(waveform: Tensor, rate: int, kind: str, subtype: str) -> bytes:
     return file.getvalue()
 
 
-def _spectrograms(original: Tensor, made: Tensor, rate: int) -> Spectrograms:
-    """Return the spectrograms of two signals `[N]`."""
+def spectrograms_of(signals: Mapping[str, Tensor], rate: int) -> Spectrograms:
+    """Return the spectrograms of signals `[N]` of one length."""
     filterbank = mel_filterbank(rate, _N_FFT, _BANDS)
-    hop = max(_SHORTEST_HOP, -(-len(original) // _FRAMES))
+    length = len(next(iter(signals.values())))
+    hop = max(_SHORTEST_HOP, -(-length // _FRAMES))
     window = torch.hann_window(_N_FFT, dtype=torch.float64)
-    powers = [
-        filterbank
+    powers = {
+        name: filterbank
         @ torch.stft(signal.double(), _N_FFT, hop, window=window, pad_mode="constant", return_complex=True)
         .abs()
         .square()
-        for signal in (original, made)
-    ]
-    loudest = max(float(power.max()) for power in powers) or 1.0
-    levels = [
-        (10 * (power / loudest).clamp(min=10 ** (-_RANGE_DB / 10)).log10()).round().to(torch.int8).numpy()
-        for power in powers
-    ]
+        for name, signal in signals.items()
+    }
+    loudest = max(float(power.max()) for power in powers.values()) or 1.0
     return Spectrograms(
-        original=levels[0],
-        reconstruction=levels[1],
+        levels={
+            name: (10 * (power / loudest).clamp(min=10 ** (-_RANGE_DB / 10)).log10())
+            .round()
+            .to(torch.int8)
+            .numpy()
+            for name, power in powers.items()
+        },
         hertz=filterbank.argmax(dim=1).double().numpy() * rate / _N_FFT,
-        seconds=len(original) / rate,
+        seconds=length / rate,
     )

@@ -12,7 +12,8 @@ from distill.cli import main
 from distill.errors import DistillError, TrainingError
 
 COMMANDS = [
-    "ablate", "evaluate", "generate", "losses", "recipe", "reconstruct", "report", "runs", "shard", "train",
+    "ablate", "compare", "evaluate", "generate", "losses", "play", "recipe", "reconstruct", "report", "runs",
+    "shard", "train",
 ]  # fmt: skip
 
 

@@ -41,7 +41,9 @@ def every(history):
         figures.weighted_figure(history, colours),
         *figures.setting_figures(history, colours),
         *gradient_figures(history, colours),
-        figures.spectrogram_figure("s", NAME, levels, levels, np.array([30.0, 200, 900, 3000]), 1.0),
+        figures.spectrogram_figure(
+            "s", NAME, {NAME: levels, "b": levels, "c": levels}, np.array([30.0, 200, 900, 3000]), 1.0
+        ),
         figures.unit_figure(np.array([0.0, 1.0]), np.array([0.1, np.inf]), 0.01, 1),
         figures.unit_figure(np.array([0.0, 1.0]), None, 0.01, 0),
         figures.map_figure([NAME, "b"], np.zeros((2, 2)), [True, False], (0.5, 0.25)),

@@ -47,10 +47,11 @@ def test_spectrograms_have_a_common_scale(run):
     """0 dB is the loudest cell of both, and a tone is in the band of its pitch."""
     (pair,) = (each for each in read_sounds(run).pairs if each.name == "x0.5")
     seen = pair.spectrograms
-    assert (seen.original.max(), seen.reconstruction.max()) == (0, -6)
-    assert seen.original.shape == (len(seen.hertz), seen.original.shape[1])
-    assert seen.original.shape[1] <= 362
-    loudest = seen.hertz[seen.original[:, 5].argmax()]
+    original = seen.levels["original"]
+    assert (original.max(), seen.levels["reconstruction"].max()) == (0, -6)
+    assert original.shape == (len(seen.hertz), original.shape[1])
+    assert original.shape[1] <= 362
+    loudest = seen.hertz[original[:, 5].argmax()]
     assert loudest == pytest.approx(0.3 * RATE / (2 * np.pi), rel=0.1)
 
 

@@ -1,0 +1,67 @@
+"""`distill compare`: compare training runs."""
+
+import json
+from pathlib import Path
+
+import click
+
+from distill.cli.options import json_option, overwrite_option
+
+
+@click.command(short_help="Compare runs by number, by eye and by ear.")
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--on", "recordings", metavar="RECORDINGS", type=click.Path(path_type=Path),
+    help="Compare on the recordings in this folder, not on those that all runs held out.",
+)  # fmt: skip
+@click.option("--trained", is_flag=True, help="With --on: also take recordings that a run was trained on.")
+@click.option(
+    "--answers", metavar="FILE", multiple=True, type=click.Path(path_type=Path),
+    help="Answers of a listening test that the page saved. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path),
+    help="Page to write; by default comparison.html, and none with --json.",
+)  # fmt: skip
+@json_option
+@overwrite_option
+def compare(
+    runs: tuple[Path, ...],
+    *,
+    recordings: Path | None,
+    trained: bool,
+    answers: tuple[Path, ...],
+    out: Path | None,
+    as_json: bool,
+    overwrite: bool,
+) -> None:
+    """Compare the models and recipes of run folders with those of the first one.
+
+    Measures are means over the recordings that all runs held out, with intervals of the paired differences
+    from the first run. A difference counts only if its interval excludes 0.
+
+    The page opens in a browser without a network. It has the curves of all runs, their sounds, and a blind
+    listening test, ABX or MUSHRA, whose answers it saves to files for --answers.
+    """
+    from rich.console import Console
+
+    from distill.cli.measurements import evaluation_progress
+    from distill.cli.stdout import print_product
+    from distill.comparison.compare import compare as compare_runs
+    from distill.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with evaluation_progress(Console(stderr=True)) as on_progress:
+        comparison = compare_runs(
+            runs,
+            on=recordings,
+            trained=trained,
+            answers=answers,
+            out=out if out is not None or as_json else Path("comparison.html"),
+            overwrite=overwrite,
+            on_progress=lambda _, progress: on_progress(progress),
+        )
+    if as_json:
+        print_product(json.dumps(comparison.to_dict(), indent=1))
+    else:
+        print_product(f"{comparison}\n\npage  {comparison.page}")

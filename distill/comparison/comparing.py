@@ -1,0 +1,319 @@
+"""What a comparison of runs is of: their recipes, records, and measures on recordings that they share."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+from distill.arguments import path_like
+from distill.audio.corpus import NamedArray
+from distill.audio.corpus.membership import Membership
+from distill.audio.progress import Progress
+from distill.comparison.measures import FileMeasures, Measures, heldout_measures
+from distill.comparison.recipes import Difference, recipe_differences
+from distill.comparison.table import Row, table_of
+from distill.errors import CorpusError, DistillError, InputError, RunError
+from distill.reporting.history import History
+from distill.storage.ending import State, ending_of
+from distill.storage.run import Run
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+Tell: TypeAlias = Callable[[str, Progress], None]
+"""Called with the name of a run and the progress of its measurement."""
+
+
+@frozen(kw_only=True)
+class Compared:
+    """A run in a comparison.
+
+    `name` is the last part of its path, with as many parts before it as tell it from the others. `measures`
+    is None if there are none, for the reason `problem`.
+    """
+
+    run: Run
+    name: str
+    state: State
+    history: History
+    tree: Mapping[str, Any]
+    measures: Measures | None = None
+    problem: str = ""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of its loss terms, as the recipe and the records have them."""
+        loss = self.tree.get("loss")
+        names = [*(loss if isinstance(loss, Mapping) else ()), *self.history.weights]
+        return tuple(dict.fromkeys(map(str, names)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "name": self.name,
+            "folder": str(self.run.folder),
+            "state": self.state,
+            "steps": self.history.step,
+            "seconds": self.history.seconds,
+            "terms": list(self.terms),
+            "problem": self.problem,
+        }
+
+
+@frozen(kw_only=True)
+class Shared:
+    """A recording on which runs are compared.
+
+    `trained_on` has the names of the runs that were trained on it, `unknown` of those that do not say.
+    """
+
+    name: str
+    key: str
+    trained_on: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    used: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "name": self.name,
+            "trained_on": list(self.trained_on),
+            "unknown": list(self.unknown),
+            "used": self.used,
+        }
+
+
+@frozen(kw_only=True)
+class Gathered:
+    """The facts of a comparison.
+
+    Attributes:
+        runs: the runs; differences are from the first one.
+        differences: what differs between their recipes.
+        recordings: those that all measured runs share; only those `used` are in the table.
+        rows: the table of measures.
+        source: which recordings these are, in words.
+        notes: what is not as it should be, a sentence each.
+    """
+
+    runs: tuple[Compared, ...]
+    differences: tuple[Difference, ...]
+    recordings: tuple[Shared, ...] = ()
+    rows: tuple[Row, ...] = ()
+    source: str = ""
+    notes: tuple[str, ...] = field(factory=tuple)
+
+
+def gather(
+    runs: Sequence[Run | StrPath],
+    *,
+    on: StrPath | Iterable[NamedArray] | None = None,
+    trained: bool = False,
+    on_progress: Tell | None = None,
+) -> Gathered:
+    """Gather what there is to compare; see `distill.compare`.
+
+    Raises:
+        InputError: there are fewer than two runs, or one is given twice.
+        RunError: a folder is not a run, or its records cannot be read.
+        ConfigError: a recipe is not TOML.
+        CorpusError: the recordings `on` do not exist.
+    """
+    folders = _folders(runs)
+    if on is not None and not isinstance(on, str | os.PathLike):
+        on = list(on)
+    read = [
+        Compared(
+            run=run, name=name, state=ending_of(run).state, tree=run.read_recipe(), history=History.read(run)
+        )
+        for run, name in zip(folders, _names(folders), strict=True)
+    ]
+    compared = tuple(_measured(each, on, on_progress) for each in read)
+    recordings, source, notes = _shared(compared, on, trained=trained)
+    used = [each.key for each in recordings if each.used]
+    rows = table_of([_metrics(each, used) for each in compared]) if used else ()
+    damaged = [
+        f"{each.name}: {len(each.history.damaged)} lines of metrics.jsonl hold no record, and are left out."
+        for each in compared
+        if each.history.damaged
+    ]
+    return Gathered(
+        runs=compared,
+        differences=recipe_differences([each.tree for each in compared]),
+        recordings=recordings,
+        rows=rows,
+        source=source,
+        notes=(*notes, *damaged, *_left_out(compared, {*used})),
+    )
+
+
+def _folders(runs: Sequence[Run | StrPath]) -> list[Run]:
+    if isinstance(runs, str | os.PathLike | Run) or len(runs) < 2:
+        raise InputError(
+            "expected two runs or more", culprit="runs", remedy="Give the folders of several runs."
+        )
+    found = [
+        each if isinstance(each, Run) else Run(path_like(each, culprit="runs", expected="runs or folders"))
+        for each in runs
+    ]
+    seen: dict[str, Run] = {}
+    for run in found:
+        run.require()
+        real = os.path.realpath(run.folder)
+        if real in seen:
+            raise InputError("is given twice", culprit=str(run.folder), remedy="Give each run once.")
+        seen[real] = run
+    return found
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Return short names that tell runs from each other: the last parts of their paths."""
+    parts = [Path(os.path.realpath(run.folder)).parts for run in runs]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len({*names}) == len(names):
+            return names
+    return [str(run.folder) for run in runs]  # not reached: the paths differ
+
+
+def _measured(
+    compared: Compared, on: StrPath | Iterable[NamedArray] | None, on_progress: Tell | None
+) -> Compared:
+    tell = None if on_progress is None else (lambda progress: on_progress(compared.name, progress))
+    problem = ""
+    measures = None
+    try:
+        measures = heldout_measures(compared.run, on, on_progress=tell)
+    except CorpusError as error:
+        if on is not None:  # the recordings are the user's mistake, and the same for all runs
+            raise
+        problem = f"{error.culprit}: {error.problem}" if error.culprit else error.problem
+    except DistillError as error:
+        problem = error.problem
+    return Compared(
+        run=compared.run,
+        name=compared.name,
+        state=compared.state,
+        history=compared.history,
+        tree=compared.tree,
+        measures=measures,
+        problem=problem,
+    )
+
+
+def _shared(
+    runs: Sequence[Compared], on: StrPath | Iterable[NamedArray] | None, *, trained: bool
+) -> tuple[tuple[Shared, ...], str, list[str]]:
+    """Return the recordings that measured runs share, what they are in words, and notes."""
+    measured = {each.name: _by_key(each.measures) for each in runs if each.measures is not None}
+    notes = [f"{each.name} is not measured: {each.problem}." for each in runs if each.problem]
+    if len(measured) < 2:
+        notes.append("There is nothing to compare by: fewer than two runs are measured.")
+        return (), "", notes
+    first = next(iter(measured.values()))
+    keys = [key for key in first if all(key in each for each in measured.values())]
+    if on is None and not keys:
+        notes.append(
+            "The runs held out no recording in common. Compare them on recordings that none was trained on: "
+            "--on FOLDER."
+        )
+        return (), "", notes
+    recordings = tuple(_recording(key, measured, runs, trained=trained or on is None) for key in keys)
+    used = sum(each.used for each in recordings)
+    if on is None:
+        others = {name: len(each) - len(keys) for name, each in measured.items() if len(each) > len(keys)}
+        source = f"{_count(used)} that {'both' if len(measured) == 2 else 'all'} runs held out"
+        notes += [
+            f"{name} held out {_count(count)} that not all others did; {_they(count)} left out."
+            for name, count in others.items()
+        ]
+    else:
+        place = on if isinstance(on, str | os.PathLike) else "arrays"
+        source = f"{_count(used)} of {os.fspath(place)}"
+        notes += _notes_on_training(recordings)
+    rates = {each.measures.sample_rate for each in runs if each.measures is not None}
+    if len(rates) > 1:
+        told = ", ".join(f"{rate} Hz" for rate in sorted(rates))
+        notes.append(f"The models have different sample rates ({told}); each is measured at its own.")
+    return recordings, source, notes
+
+
+def _notes_on_training(recordings: Sequence[Shared]) -> list[str]:
+    notes = []
+    left_out = sum(bool(each.trained_on) and not each.used for each in recordings)
+    if left_out:
+        notes.append(
+            f"{_count(left_out).capitalize()} that a run was trained on {_are(left_out)} left out of the "
+            "table; --trained takes them in."
+        )
+    taken = sum(bool(each.trained_on) and each.used for each in recordings)
+    if taken:
+        notes.append(f"A run was trained on {_count(taken)} of the table.")
+    unknown = sum(bool(each.unknown) and each.used for each in recordings)
+    if unknown:
+        notes.append(f"It is not known of {_count(unknown)} whether a run was trained on {_them(unknown)}.")
+    return notes
+
+
+def _recording(
+    key: str, measured: Mapping[str, Mapping[str, FileMeasures]], runs: Sequence[Compared], *, trained: bool
+) -> Shared:
+    """Return a shared recording. It is used unless a run, measured or not, was trained on it."""
+    known = {each.name: _trained_on(each, measured, key) for each in runs}
+    by = tuple(name for name, value in known.items() if value)
+    return Shared(
+        name=next(iter(measured.values()))[key].name,
+        key=key,
+        trained_on=by,
+        unknown=tuple(name for name, value in known.items() if value is None),
+        used=trained or not by,
+    )
+
+
+def _trained_on(
+    compared: Compared, measured: Mapping[str, Mapping[str, FileMeasures]], key: str
+) -> bool | None:
+    if compared.name in measured:
+        return measured[compared.name][key].trained_on
+    try:
+        return Membership.read(compared.run.split).trained_on(key)
+    except RunError:
+        return None
+
+
+def _by_key(measures: Measures) -> dict[str, FileMeasures]:
+    return {each.key: each for each in measures.files}
+
+
+def _metrics(compared: Compared, keys: Sequence[str]) -> dict[str, Any] | None:
+    if compared.measures is None:
+        return None
+    by_key = _by_key(compared.measures)
+    return {key: by_key[key].metrics for key in keys}
+
+
+def _left_out(runs: Sequence[Compared], used: set[str]) -> list[str]:
+    return [
+        f"{each.name} has no measures of {file.name}: {file.left_out}."
+        for each in runs
+        if each.measures is not None
+        for file in each.measures.files
+        if file.key in used and file.metrics is None
+    ]
+
+
+def _count(number: int) -> str:
+    return f"{number} recording{'' if number == 1 else 's'}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _they(number: int) -> str:
+    return "it is" if number == 1 else "they are"
+
+
+def _them(number: int) -> str:
+    return "it" if number == 1 else "them"

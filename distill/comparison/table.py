@@ -1,0 +1,135 @@
+"""The table of measures of several runs, with paired differences from the first run."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from distill.comparison.statistics import Interval, bootstrap
+from distill.evaluation.results import Metrics
+
+
+@frozen(kw_only=True)
+class Scale:
+    """A measure as it is compared: its key, its name, its unit, its digits, and which values are better."""
+
+    key: str
+    name: str
+    higher: bool
+    digits: int
+    value: Callable[[Metrics], float | None]
+    unit: str = ""
+
+    def shown(self, value: float, *, signed: bool = False) -> str:
+        """Return a value as text."""
+        return f"{value:{'+' if signed else ''}.{self.digits}f}" if math.isfinite(value) else "-"
+
+
+def _texture_error(metrics: Metrics) -> float | None:
+    if metrics.texture is None or metrics.original_texture is None:
+        return None
+    return abs(metrics.texture - metrics.original_texture)
+
+
+SCALES = (
+    Scale(key="zimtohrli", name="Zimtohrli", higher=True, digits=3, value=lambda one: one.zimtohrli),
+    Scale(key="tones", name="tones kept", higher=True, digits=3, value=lambda one: one.tones),
+    Scale(key="mel", name="mel distance", higher=False, digits=2, unit="dB", value=lambda one: one.mel),
+    Scale(
+        key="level_error", name="level error", higher=False, digits=2, unit="dB",
+        value=lambda one: abs(one.level_difference),
+    ),
+    Scale(key="texture_error", name="texture error", higher=False, digits=2, unit="dB", value=_texture_error),
+    Scale(
+        key="log_spectral_distance", name="LSD", higher=False, digits=2, unit="dB",
+        value=lambda one: one.log_spectral_distance,
+    ),
+    Scale(
+        key="multi_resolution_stft", name="MR-STFT", higher=False, digits=3,
+        value=lambda one: one.multi_resolution_stft,
+    ),
+    Scale(key="si_sdr", name="SI-SDR", higher=True, digits=1, unit="dB", value=lambda one: one.si_sdr),
+)  # fmt: skip
+"""What is compared. Errors are sizes, so that too loud and too quiet do not cancel each other."""
+
+
+@frozen(kw_only=True)
+class Cell:
+    """The measure of one run.
+
+    Attributes:
+        mean: the mean over the recordings, None if the run has none.
+        difference: the mean of the paired differences from the first run, with its interval; None for the
+            first run, and without values.
+        best: whether the mean is the best of all runs.
+        better: whether the run is better than the first one, None if the interval has 0 in it.
+    """
+
+    mean: float | None = None
+    difference: Interval | None = None
+    best: bool = False
+    better: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "mean": self.mean,
+            "difference": self.difference and self.difference.to_dict(),
+            "best": self.best,
+            "better": self.better,
+        }
+
+
+@frozen(kw_only=True)
+class Row:
+    """A measure of all runs. `count` is the number of recordings for which each measured run has it."""
+
+    scale: Scale
+    count: int
+    cells: tuple[Cell, ...]
+
+
+def table_of(measured: Sequence[Mapping[str, Metrics | None] | None]) -> tuple[Row, ...]:
+    """Return the table of runs, each given by its metrics by recording, or None if it is not measured.
+
+    The means of a measure are over the recordings for which all runs that are measured have it. Measures
+    that no recording has are left out.
+    """
+    there = [each for each in measured if each is not None]
+    keys = [key for key in there[0] if all(key in each for each in there)] if there else []
+    rows = (_row(scale, measured, keys) for scale in SCALES)
+    return tuple(row for row in rows if row.count)
+
+
+def _row(scale: Scale, measured: Sequence[Mapping[str, Metrics | None] | None], keys: Sequence[str]) -> Row:
+    values = [None if each is None else [_value(scale, each[key]) for key in keys] for each in measured]
+    shared = [
+        index
+        for index in range(len(keys))
+        if not any(math.isnan(each[index]) for each in values if each is not None)
+    ]
+    kept = [None if each is None else [each[index] for index in shared] for each in values]
+    means = [None if not each else math.fsum(each) / len(each) for each in kept]
+    finite = [mean for mean in means if mean is not None]
+    best = (max if scale.higher else min)(finite) if len(finite) > 1 else None
+    cells = []
+    for number, (mine, mean) in enumerate(zip(kept, means, strict=True)):
+        difference = None
+        if number and mine and kept[0]:
+            difference = bootstrap([one - other for one, other in zip(mine, kept[0], strict=True)])
+        certain = difference is not None and difference.certain
+        cells.append(
+            Cell(
+                mean=mean,
+                difference=difference,
+                best=mean is not None and mean == best,
+                better=(difference.mean > 0) == scale.higher if difference and certain else None,
+            )
+        )
+    return Row(scale=scale, count=len(shared), cells=tuple(cells))
+
+
+def _value(scale: Scale, metrics: Metrics | None) -> float:
+    value = None if metrics is None else scale.value(metrics)
+    return math.nan if value is None else value

@@ -1,0 +1,128 @@
+"""Tests of comparisons of runs, and of what becomes of runs that cannot be compared."""
+
+import json
+import shutil
+
+import pytest
+
+import distill
+from distill.errors import ConfigError, CorpusError, InputError, RunError
+from distill.storage.run import Run
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Return a function that writes a run with a recipe and nothing else."""
+
+    def write(name, recipe=""):
+        run = Run(tmp_path / name)
+        run.folder.mkdir(parents=True)
+        run.recipe.write_text(recipe)
+        return run
+
+    return write
+
+
+def test_runs_of_one_corpus_are_compared_on_what_they_held_out(comparison, compared_runs):
+    """As data that JSON holds, with the names of the runs."""
+    told = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert [(each["name"], each["terms"]) for each in told["runs"]] == [
+        ("first", ["stft", "reconstruction", "kl"]),
+        ("second", ["reconstruction", "kl"]),
+    ]
+    differences = {each["address"]: each["values"] for each in told["differences"]}
+    assert differences["loss.stft"] == ["used", None]
+    assert differences["training.learning_rate"] == ["0.001", "0.01"]
+    (recording,) = told["recordings"]
+    assert recording["trained_on"] == []
+    mel = next(each for each in told["measures"] if each["measure"] == "mel")
+    assert (mel["best"], mel["recordings"]) == ("lowest", 1)
+    one, other = mel["runs"]
+    assert other["difference"]["mean"] == pytest.approx(other["mean"] - one["mean"])
+    assert (other["difference"]["low"], other["better"]) == (None, None)  # a single recording
+    assert compared_runs[0].measures.is_file()
+
+
+def test_the_text_fits_a_terminal(comparison):
+    """And says what counts."""
+    lines = str(comparison).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[:2] == ["A  first", "B  second"]
+    assert "Means over 1 recording that both runs held out; * is the best." in lines
+
+
+def test_recordings_that_a_run_was_trained_on_are_marked_and_left_out(compared_runs, recordings, tmp_path):
+    """Unless they are asked for."""
+    told = distill.compare(compared_runs, on=recordings).to_dict()
+    assert [(len(each["trained_on"]), each["used"]) for each in told["recordings"]].count((2, False)) == 4
+    assert told["notes"] == [
+        "4 recordings that a run was trained on are left out of the table; --trained takes them in."
+    ]
+    told = distill.compare(compared_runs, on=recordings, trained=True).to_dict()
+    assert all(each["used"] for each in told["recordings"])
+    assert told["notes"] == ["A run was trained on 4 recordings of the table."]
+    with pytest.raises(CorpusError):
+        distill.compare(compared_runs, on=tmp_path / "gone")
+
+
+def test_runs_without_common_recordings_have_no_table(compared_runs, tmp_path):
+    """It is said what to do; the rest is there."""
+    other = Run(tmp_path / "other")
+    shutil.copytree(compared_runs[1].folder, other.folder)
+    split = json.loads(other.split.read_text())
+    split["heldout"], split["train"] = split["train"][:1], split["heldout"]
+    other.split.write_text(json.dumps(split))
+    told = distill.compare([compared_runs[0], other]).to_dict()
+    assert told["measures"] == []
+    assert told["differences"]
+    (note,) = told["notes"]
+    assert note == (
+        "The runs held out no recording in common. Compare them on recordings that none was trained on: "
+        "--on FOLDER."
+    )
+
+
+def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_have(compared_runs, bare):
+    """Each with the reason; a metrics file that is cut short loses its last line only."""
+    new, future = bare("new"), bare("future", "[model]\nfuture = 1\n")
+    new.metrics.write_text('{"step": 1, "split": "train", "components": {"total": 1.0}}\nx\n{"step": 2, "sp')
+    told = distill.compare([*compared_runs, new, future]).to_dict()
+    assert [each["steps"] for each in told["runs"]] == [4, 3, 1, 0]
+    assert told["measures"][0]["runs"][2] == {"mean": None, "difference": None, "best": False, "better": None}
+    unmeasured, unread, damaged = told["notes"]
+    assert unmeasured == "new is not measured: holds no trained model yet."
+    assert unread.startswith("future is not measured: model.future: unknown option")
+    assert damaged == "new: 1 lines of metrics.jsonl hold no record, and are left out."
+    told = distill.compare([new, future]).to_dict()
+    assert told["notes"][2] == "There is nothing to compare by: fewer than two runs are measured."
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(bare):
+    """With as much of their paths as is needed."""
+    told = distill.compare([bare("a/run"), bare("b/run").folder]).to_dict()
+    assert [each["name"] for each in told["runs"]] == ["a/run", "b/run"]
+
+
+def test_what_cannot_be_compared_is_one_message(compared_runs, bare, tmp_path):
+    """One run, one given twice, a folder that is none, and a recipe that is not TOML."""
+    first = compared_runs[0].folder
+    remedy = "\nGive the folder that `distill train --out` wrote."
+    for given, error, message in (
+        ([first], InputError, "runs: expected two runs or more\nGive the folders of several runs."),
+        (
+            str(first),
+            InputError,
+            "runs: expected two runs or more\nGive the folders of several runs.",
+        ),
+        ([first, f"{first}/../first"], InputError, f"{first}/../first: is given twice\nGive each run once."),
+        (
+            [first, tmp_path],
+            RunError,
+            f"{tmp_path}: is not a run folder: it holds no recipe.toml{remedy}",
+        ),
+    ):
+        with pytest.raises(error) as caught:
+            distill.compare(given)
+        assert str(caught.value) == message
+    with pytest.raises(ConfigError, match=r"recipe\.toml"):
+        distill.compare([first, bare("damaged", "[loss")])
