@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -210,12 +211,19 @@ class Display:
         at = f"step {record.step}{self.dashboard.length}, {in_minutes(seconds_left(record))} left"
         measured = components_in_words(summary_of(record))
         if record.split == "train":
-            say(self.console, f"{at}: trained {measured}")
+            self._say_measured(f"{at}: trained {measured}")
         else:
             untold = self.latest if self.latest is not self._told else None
             trained = f", trained {components_in_words(summary_of(untold))}" if untold else ""
-            say(self.console, f"{at}: held-out {measured}{trained}")
+            self._say_measured(f"{at}: held-out {measured}{trained}")
         self._told = self.latest
+
+    def _say_measured(self, text: str) -> None:
+        """Print a line of a log, broken between components if it is for a dumb terminal."""
+        width = self.console.width if self.console.is_terminal else len(text)
+        glued = "  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in text.split("  "))
+        for line in textwrap.wrap(glued, width, subsequent_indent="  ", break_on_hyphens=False):
+            say(self.console, line.replace("\N{NO-BREAK SPACE}", " "))
 
     def warning(self, warning: "observing.TrainingWarning") -> None:
         """Show a warning: in a panel during the training, on stderr before it."""

@@ -117,6 +117,27 @@ def test_a_training_of_minutes_ends_by_the_clock(make, monkeypatch):
     assert [r.seconds for r in resumed.records if r.split == "train"] == [7, 8, 9]
 
 
+@pytest.mark.parametrize("options", [{}, {"balance": "gradient", "encoder_rate": 0.5}], ids=["", "balanced"])
+def test_measuring_gradients_changes_nothing(make, options):
+    """Weights, components and what is drawn are the same to the bit, with it in every step and without."""
+    trainers = [make(steps=4, gradient_every=every, folder=f"every-{every}", **options) for every in (0, 1)]
+    for trainer in trainers:
+        torch.manual_seed(0)
+        trainer.train()
+    one, other = trainers
+    assert [record.gradients is None for record in one.records if record.split == "train"] == [True] * 4
+    assert all(record.gradients["shares"] for record in other.records if record.split == "train")
+    for trainer in trainers:
+        rates = [record.learning_rate for record in trainer.records if record.split == "train"]
+        assert rates[0] == pytest.approx(1e-3 / 3)  # the first of two steps of warm-up
+    assert one.recorded() == other.recorded()
+    assert one.recorded("heldout") == other.recorded("heldout")
+    assert torch.equal(one.noise.get_state(), other.noise.get_state())
+    assert torch.equal(one.clips.get_state(), other.clips.get_state())
+    for name, value in one.model_state().items():
+        assert torch.equal(value, other.vae.state_dict()[name]), name
+
+
 def test_a_record_is_the_mean_since_the_last(make):
     """Three steps to a record give the means of what each of them would have reported."""
     each = make(steps=7)
