@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from distill.ablation.effects import effects
 from distill.ablation.measured import MEASURES
@@ -10,6 +11,7 @@ from distill.ablation.place import Place
 from distill.ablation.plan import Plan
 from distill.ablation.result import Ablation
 from distill.audio.corpus.membership import Membership
+from distill.comparison.compare import compare
 from distill.comparison.measures import FileMeasures, heldout_measures
 from distill.errors import DistillError, RunError
 
@@ -35,6 +37,7 @@ def measured(plan: Plan, place: Place, on: str | None, failed: Mapping[str, str]
     if trained_on:
         notes.append(f"{len(trained_on)} of the recordings were trained on: measure on others with --on.")
     notes += _splits(plan, place, failed)
+    page = _page(plan, place, on, failed, notes)
     result = Ablation(
         folder=place.folder,
         plan=plan,
@@ -42,6 +45,7 @@ def measured(plan: Plan, place: Place, on: str | None, failed: Mapping[str, str]
         values=values,
         failed=failed,
         notes=tuple(notes),
+        page=page,
     )
     result.write()
     return result
@@ -56,6 +60,24 @@ def value_of(place: Place, name: str, on: str | None, measure: str) -> float:
     found = [MEASURES[measure].value(each.metrics) for each in heldout_measures(place.run(name), on).files]
     there = [value for value in found if math.isfinite(value)]
     return math.fsum(there) / len(there) if there else math.nan
+
+
+def _page(
+    plan: Plan, place: Place, on: str | None, failed: Mapping[str, str], notes: list[str]
+) -> Path | None:
+    """Write the page that compares the runs of the first seed. What fails is a note: all results are there.
+
+    There is none if `training.page` is off, or if fewer than two runs are left.
+    """
+    trials = [trial for trial in plan.trials if trial.seed == plan.seeds[0] and trial.name not in failed]
+    if len(trials) < 2 or not trials[0].recipe["training"].get("page", True):
+        return None
+    try:
+        compare([place.run(trial.name) for trial in trials], on=on, out=place.page, overwrite=True)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the measures are complete
+        notes.append(f"The page that compares the runs cannot be made: {error}")
+        return None
+    return place.page
 
 
 def _values(each: FileMeasures) -> Mapping[str, float]:

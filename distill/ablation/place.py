@@ -47,6 +47,11 @@ class Place:
         return self.folder / "ablation.csv"
 
     @property
+    def page(self) -> Path:
+        """The page that compares the runs of the first seed, `comparison.html`."""
+        return self.folder / "comparison.html"
+
+    @property
     def best(self) -> Path:
         """The recipe that a search found, `best.toml`."""
         return self.folder / "best.toml"

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -117,6 +118,25 @@ def test_other_recordings_can_be_measured(shared, recordings):
     assert {each.recordings for each in found.effects} == {1}
     assert found.notes == ("1 of the recordings were trained on: measure on others with --on.",)
     distill.ablate(**shared.call, out=shared.folder)
+
+
+def test_the_runs_of_the_first_seed_are_on_a_page_to_compare(shared, tmp_path):
+    """Unless the pages of runs are left out."""
+    assert shared.found.page is None
+    folder = tmp_path / "out"
+    shutil.copytree(shared.folder, folder)
+    (folder / "plan.json").unlink()
+    options = {**shared.call["options"], "training.page": True}
+    for name in ("all", "without-stft", "without-recon"):
+        recipe = folder / f"{name}-seed0" / "recipe.toml"
+        recipe.write_text(recipe.read_text().replace("page = false", "page = true"))
+    for path in ("ablation.json", "ablation.csv"):
+        (folder / path).unlink()
+    found = distill.ablate(**{**shared.call, "options": options}, out=folder)
+    assert found.page == folder / "comparison.html"
+    text = found.page.read_text()
+    assert "without-stft-seed0" in text
+    assert found.notes == ()
 
 
 @pytest.mark.parametrize("out", [None, "chosen"])
