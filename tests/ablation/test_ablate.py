@@ -82,36 +82,6 @@ def test_what_is_done_is_not_done_again_and_a_run_that_was_stopped_goes_on(share
     assert found.effects == shared.found.effects
 
 
-@pytest.mark.usefixtures("fragile")
-def test_a_run_that_fails_does_not_stop_the_others(tmp_path, recordings, tiny_options):
-    """It is named with its error, left out of the result, and tried again by the same call."""
-    call = {
-        "corpus": recordings,
-        "loss": "stft,fragile",
-        "seeds": 1,
-        "steps": 1,
-        "out": tmp_path / "out",
-        "options": tiny_options,
-        "grid": {"fragile.fail": [True, False]},
-    }
-    told = []
-    found = distill.ablate(**call, on_progress=told.append)
-    assert [each.last for each in told if each.last] == [
-        "fragile.fail=true-seed0",
-        "fragile.fail=false-seed0",
-    ]
-    assert list(found.failed) == ["fragile.fail=true-seed0"]
-    assert "out of luck" in found.failed["fragile.fail=true-seed0"]
-    assert found.effects == ()
-    assert found.reading == "No run can be compared with the reference."
-    place = Place(tmp_path / "out")
-    assert ending_of(place.run("fragile.fail=true-seed0")).state == "failed"
-    assert "out of luck" in place.log("fragile.fail=true-seed0").read_text()
-    told.clear()
-    distill.ablate(**call, on_progress=told.append)
-    assert [each.last for each in told if each.last] == ["fragile.fail=true-seed0"]
-
-
 def test_other_recordings_can_be_measured(shared, recordings):
     """Those that runs were trained on are told."""
     found = distill.ablate(**shared.call, out=shared.folder, on=recordings / "below")

@@ -16,8 +16,12 @@ from distill.errors import DistillError
 
 @pytest.fixture
 def place(shared, tmp_path):
-    """Return the folder of an ablation whose runs have a thousand steps."""
-    planned = plan_ablation(**{**shared.call, "steps": 1000}, out=tmp_path / "out")
+    """Return the folder of an ablation whose runs have a thousand steps.
+
+    They start from a model, which is not calibrated when it is saved.
+    """
+    options = {**shared.call["options"], "training.start": str(shared.folder / "all-seed0")}
+    planned = plan_ablation(**{**shared.call, "steps": 1000, "options": options}, out=tmp_path / "out")
     place = Place(planned.folder)
     place.write_plan(planned.plan.corpus, {trial.name: trial.recipe for trial in planned.plan.trials})
     return place

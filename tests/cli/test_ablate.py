@@ -65,15 +65,22 @@ def test_a_grid_is_trained_and_told(distill, words, tmp_path):
 
 
 @pytest.mark.usefixtures("fragile")
-def test_a_failed_run_is_named_with_status_1(distill, words, tmp_path):
-    """On standard error, with what to do."""
+def test_a_run_that_fails_does_not_stop_the_others(distill, words, tmp_path):
+    """It is named on standard error with status 1, left out of the result, and tried again."""
     words[3] = "stft,fragile"
-    result = distill(*words, "--set", "fragile.fail=true,false", "--out", tmp_path / "out")
+    place, name = Place(tmp_path / "out"), "fragile.fail=true-seed0"
+    command = (*words, "--set", "fragile.fail=true,false", "--out", place.folder)
+    result = distill(*command)
     assert result.status == 1
-    assert result.err.startswith(
-        "1 run has failed. The same command tries again:\n  fragile.fail=true-seed0: "
-    )
+    assert result.err.startswith(f"1 run has failed. The same command tries again:\n  {name}: ")
     assert "out of luck" in result.err
+    assert f"{name}: failed (1 of 2" in result.out
+    assert "fragile.fail=false-seed0: done (2 of 2)" in result.out
+    assert "No run can be compared with the reference." in result.out
+    assert place.state(name) == "failed"
+    assert "out of luck" in place.log(name).read_text()
+    again = distill(*command)
+    assert [line for line in again.out.splitlines() if "-seed0: " in line] == [f"{name}: failed (2 of 2)"]
 
 
 def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
