@@ -1,7 +1,7 @@
 """The plan of an ablation: which runs are trained, all validated before the first one. Loads no torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +123,13 @@ def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, s
     first = tuple((address, values[0]) for address, values in choices.grid)
     whole = base.draft(first, seeds[0])
     named = _names(base.loss, whole)
+    points = [
+        tuple(zip((address for address, _ in choices.grid), values, strict=True))
+        for values in product(*(values for _, values in choices.grid))
+    ]
     variants = [
-        Variant(name=_named(settings), loss=named, settings=settings)
-        for settings in (
-            tuple(zip((address for address, _ in choices.grid), values, strict=True))
-            for values in product(*(values for _, values in choices.grid))
-        )
+        Variant(name=name, loss=named, settings=settings)
+        for name, settings in zip(_distinct(map(_named, points)), points, strict=True)
     ]
     if each and len(named) > 1:
         variants += [
@@ -251,6 +252,15 @@ def require_corpus(path: str | None) -> None:
 
 def _named(settings: Options) -> str:
     return ",".join(f"{_short(address)}={_plain(value)}" for address, value in settings) or ALL
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return names, of which later ones that are taken already get a number."""
+    found: dict[str, None] = {}
+    for name in names:
+        free = (f"{name}-{number}" for number in count(2))
+        found[name if name not in found else next(each for each in free if each not in found)] = None
+    return list(found)
 
 
 def _short(address: str) -> str:

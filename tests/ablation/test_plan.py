@@ -69,6 +69,16 @@ def test_a_grid_is_every_combination_and_its_first_values_are_the_reference(plan
     assert both.trials[3].recipe["loss"]["stft"]["weight"] == 5
 
 
+def test_values_that_look_alike_have_runs_of_their_own(plan):
+    """A name of a folder holds fewer letters than a value."""
+    found = plan(grid={"training.start": ["a/b", "a:b", "none"]}, seeds=1)
+    assert [trial.name for trial in found.trials] == [
+        "start=a_b-seed0",
+        "start=a_b-2-seed0",
+        "start=none-seed0",
+    ]
+
+
 def test_the_only_term_is_not_left_out(plan):
     """A loss without terms is none; what is kept is said."""
     found = plan(loss="stft", each=True, grid={"stft.weight": [1, 2]}, seeds=1)

@@ -1,0 +1,75 @@
+"""Searches of weights; `tests/cli/test_ablate.py` carries one out."""
+
+import sys
+
+import pytest
+
+import distill
+from distill.ablation.choices import Range
+from distill.ablation.studies import Study, Whole
+from distill.errors import DistillError
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Return a function that opens one study again and again."""
+    space = {"a.b": Range(0.01, 100.0), "a.c": Whole(low=2, high=5, logarithmic=True), "a.d": ([1, 2], "x")}
+    return lambda path="study.log": Study(path=tmp_path / path, space=space, better="lower", seed=0)
+
+
+def test_a_study_goes_on_from_its_file_as_if_it_had_not_stopped(study):
+    """What is proposed depends on the trials before it, and not on the process that asks."""
+    numbers = []
+    for path, opened in (("whole", study("whole")), ("parts", None)):
+        for number in range(4):
+            tried = (opened or study(path)).ask()
+            assert tried.number == number
+            assert 0.01 <= tried.options["a.b"] <= 100
+            assert tried.options["a.c"] in range(2, 6)
+            assert tried.options["a.d"] in ([1, 2], "x")
+            (opened or study(path)).tell(number, None if number == 1 else tried.options["a.b"])
+        numbers.append([each.options for each in study(path).tried()])
+    assert numbers[0] == numbers[1]
+    assert [each.state for each in study("parts").tried()] == ["done", "failed", "done", "done"]
+
+
+def test_a_trial_that_was_interrupted_is_running_still(study):
+    """It is carried out first when the search goes on."""
+    asked = study().ask()
+    (found,) = study().tried()
+    assert (found.state, found.options) == ("running", asked.options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"measure": "mle"},
+            (
+                "measure: there is no measure 'mle'; did you mean 'mel'?\n"
+                "Choose from: zimtohrli, tones, texture, level, mel, lsd, mr_stft"
+            ),
+        ),
+        ({"trials": 0}, "trials: must be at least 1, got 0"),
+        (
+            {"ranges": {"training.seed": (1, 2)}},
+            "training.seed: each run has a seed of its own; give them with --seeds",
+        ),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_one_message(recordings, options, message):
+    """Before anything is trained."""
+    given = {"loss": "stft", "ranges": {"stft.weight": (0.1, 10)}, "trials": 2} | options
+    with pytest.raises(DistillError) as caught:
+        distill.search_weights(recordings, **given)
+    assert str(caught.value) == message
+
+
+def test_without_optuna_a_search_says_how_to_install_it(recordings, monkeypatch):
+    """The extra is not needed otherwise."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(DistillError) as caught:
+        distill.search_weights(recordings, loss="stft", ranges={"stft.weight": (0.1, 10)}, trials=2)
+    assert str(caught.value) == (
+        'search: a search needs Optuna, which is not installed\nInstall it: pip install "distill[search]"'
+    )
