@@ -1,8 +1,9 @@
 """Chaos: training runs that are killed, stopped, and run on full disks, and then resumed and compared.
 
-Run: python benchmarks/chaos --kills 200 [--seed 0] [--only NAME] [--keep FOLDER], on Linux. Root and strace
-add faults. After each fault, the run is resumed, in one of four cases after a second fault, and must equal a
-run that was never stopped: weights bit by bit, and every record.
+Run: python benchmarks/chaos --kills 200 [--seed 0] [--only NAME] [--variant NAME] [--keep FOLDER], on Linux.
+Root and strace add faults. Runs train on a folder, on shards, from the model of another run, or in two
+processes as torchrun begins them. After each fault, the run is resumed, in one of four cases after a second
+fault, and must equal a run that was never stopped: weights bit by bit, and every record.
 """
 
 import argparse
@@ -11,25 +12,46 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from random import Random
 
 from comparing import Results
-from faults import Fault, Outcome, Scene, available, measure
-from training import write_corpus
+from faults import SEVERAL, Fault, Outcome, Scene, available, measure
+from training import Variant, write_variants
 
 from distill.storage.run import Run
 
 _SECOND_FAULTS = 0.25
+_ON_A_FOLDER = 0.4
+
+
+@dataclass
+class Kind:
+    """A variant of a run, a scene of it whose duration and system calls are known, and its results."""
+
+    scene: Scene
+    straight: Results
+
+    @classmethod
+    def measured(cls, folder: Path, variant: Variant, random: Random, *, calls: bool) -> "Kind":
+        """Train a run that is never stopped."""
+        scene = Scene(folder=folder, variant=variant, random=random)
+        scene.folder.mkdir()
+        measure(scene, calls=calls and variant.processes == 1)
+        made = f"{len(scene.calls)} calls that write" if scene.calls else "none that are traced"
+        print(f"{variant.name}: a run takes {scene.seconds:.1f} s and makes {made}.", flush=True)
+        return cls(scene, Results(Run(scene.folder / "run")))
 
 
 def attempt(scene: Scene, faults: dict[str, Fault], name: str, straight: Results) -> tuple[int, list[str]]:
     """Train under a fault and go on; return how many faults hit, and the problems."""
+    several = scene.variant.processes > 1
+    possible = [each for each in faults if not several or each in SEVERAL]
     second = scene.random.random() < _SECOND_FAULTS
-    names = [name, scene.random.choice([*faults])] if second else [name]
-    hits, problems, said = 0, [], " + ".join(names)
+    names = [name, scene.random.choice(possible)] if second else [name]
+    hits, problems, said = 0, [], f"{scene.variant.name}: {' + '.join(names)}"
     for each in names:
         outcome = faults[each](scene)
         hits += outcome.hit
@@ -54,49 +76,67 @@ def _problems(outcome: Outcome) -> list[str]:
     return found
 
 
+def _choose(kinds: dict[str, Kind], fault: str, random: Random) -> Kind:
+    """Choose a variant for a fault: in half of the cases the folder."""
+    others = [kind for kind in kinds.values() if kind.scene.variant.processes == 1 or fault in SEVERAL]
+    if "folder" in kinds and random.random() < _ON_A_FOLDER:
+        return kinds["folder"]
+    return random.choice(others)
+
+
+def _table(head: str, tried: Counter[str], hits: Counter[str], failed: Counter[str]) -> None:
+    print(f"\n| {head:37} | runs | faults that hit | survived |\n|---|---|---|---|")
+    for kind in tried:
+        print(f"| {kind:37} | {tried[kind]:4} | {hits[kind]:15} | {tried[kind] - failed[kind]:8} |")
+
+
 def main() -> None:
-    """Print a table of faults, and what went wrong."""
+    """Print a table of faults and one of variants, and what went wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--variant", help="folder, shards, start or two processes; all if none is given")
     parser.add_argument("--keep", type=Path, help="where to keep the folders of runs that differ")
     options = parser.parse_args()
     faults = {name: fault for name, fault in available().items() if options.only in name}
+    if options.variant == "two processes":
+        faults = {name: fault for name, fault in faults.items() if name in SEVERAL}
     began, random = time.monotonic(), Random(options.seed)
-    tried, hits, failed = Counter[str](), Counter[str](), Counter[str]()
+    counters = [(Counter[str](), Counter[str](), Counter[str]()) for _ in range(2)]
+    runs = hits = wrong = 0
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         work = Path(name)
         work.chmod(0o755)
-        write_corpus(work / "corpus")
-        scene = Scene(folder=work / "straight", corpus=work / "corpus", random=random)
-        scene.folder.mkdir()
-        measure(scene, calls=any("system call" in name for name in faults))
-        straight = Results(Run(scene.folder / "run"))
-        calls = len(scene.calls)
-        print(f"A run takes {scene.seconds:.1f} s and makes {calls} calls that write.", flush=True)
-        kinds = cycle(faults)
-        while hits.total() < options.kills:
-            kind = next(kinds)
-            scene = replace(scene, folder=work / str(tried.total()))
+        variants = write_variants(work)
+        calls = any("system call" in name for name in faults)
+        kinds = {
+            variant.name: Kind.measured(work / f"straight-{variant.name}", variant, random, calls=calls)
+            for variant in variants.values()
+            if options.variant in (None, variant.name)
+        }
+        for fault in cycle(faults):
+            if hits >= options.kills:
+                break
+            kind = _choose(kinds, fault, random)
+            scene = replace(kind.scene, folder=work / str(runs))
             scene.folder.mkdir()
-            count, problems = attempt(scene, faults, kind, straight)
-            tried[kind] += 1
-            hits[kind] += count
-            failed[kind] += bool(problems)
+            count, problems = attempt(scene, faults, fault, kind.straight)
+            runs, hits, wrong = runs + 1, hits + count, wrong + bool(problems)
+            for (tried, hit, failed), counted in zip(counters, (fault, scene.variant.name), strict=True):
+                tried[counted] += 1
+                hit[counted] += count
+                failed[counted] += bool(problems)
             for problem in problems:
                 print(f"run {scene.folder.name}: {problem}", flush=True)
             if problems and options.keep:
                 shutil.copytree(scene.folder, options.keep / scene.folder.name, dirs_exist_ok=True)
             shutil.rmtree(scene.folder)
-    print(f"\n| {'fault':37} | runs | faults that hit | survived |\n|---|---|---|---|")
-    for kind in faults:
-        print(f"| {kind:37} | {tried[kind]:4} | {hits[kind]:15} | {tried[kind] - failed[kind]:8} |")
-    survived = tried.total() - failed.total()
-    seconds = time.monotonic() - began
-    print(f"\n{tried.total()} runs, {hits.total()} faults that hit, in {seconds:.0f} s.")
-    print(f"{survived} runs are equal to one that was never stopped.")
-    sys.exit(1 if failed.total() else 0)
+    for head, counter in zip(("fault", "variant"), counters, strict=True):
+        _table(head, *counter)
+    print(f"\n{runs} runs, {hits} faults that hit, in {time.monotonic() - began:.0f} s.")
+    print(f"{runs - wrong} runs are equal to one that was never stopped.")
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

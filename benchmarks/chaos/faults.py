@@ -15,10 +15,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from training import Training, begin
+from training import Training, Variant, begin
 
 WRITING = ("write", "pwrite64", "fsync", "rename", "unlink", "mkdir", "ftruncate", "openat")
 """The system calls that are interrupted; of `openat`, those that create a file."""
+
+_ONE_OF_SEVERAL = 0.5
+"""How often one of several processes is killed, and otherwise all."""
 
 _USABLE_WITHIN = 10.0
 """Seconds from a signal to the end of the process."""
@@ -32,7 +35,7 @@ class Scene:
     """
 
     folder: Path
-    corpus: Path
+    variant: Variant
     random: Random
     seconds: float = 1.0
     calls: list[tuple[str, int]] = field(default_factory=list)
@@ -44,7 +47,7 @@ class Scene:
 
     def begin(self, **options: Any) -> Training:  # noqa: ANN401  # those of `begin`
         """Begin or resume the training run."""
-        return begin(self.folder, self.corpus, resume=self.resume, **options)
+        return begin(self.folder, self.variant, resume=self.resume, **options)
 
 
 @dataclass
@@ -64,9 +67,12 @@ def killed(scene: Scene) -> Outcome:
     """Kill the process at a random moment."""
     training = scene.begin()
     time.sleep(scene.random.uniform(0, scene.seconds))
-    training.send(signal.SIGKILL)
+    if scene.variant.processes > 1 and scene.random.random() < _ONE_OF_SEVERAL:
+        training.kill_worker(scene.random.randrange(scene.variant.processes))
+    else:
+        training.send(signal.SIGKILL)
     status = training.wait()
-    return Outcome(training, status, hit=status == -signal.SIGKILL)
+    return Outcome(training, status, hit=status != 0)
 
 
 def signalled(scene: Scene) -> Outcome:
@@ -203,6 +209,10 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+SEVERAL = "kill -9 at a random moment", "SIGTERM, SIGINT or SIGHUP"
+"""The faults of runs of several processes."""
+
+
 def measure(scene: Scene, *, calls: bool) -> None:
     """Train without a fault, for the duration; and once more, traced, for the `calls` that write."""
     training = scene.begin()
@@ -212,7 +222,7 @@ def measure(scene: Scene, *, calls: bool) -> None:
     if not calls:
         return
     with tempfile.TemporaryDirectory() as name:
-        traced = begin(Path(name), scene.corpus, paused=True)
+        traced = begin(Path(name), scene.variant, paused=True)
         with _traced(traced, f"-e trace={','.join(WRITING)}", log=Path(name) / "log"):
             traced.send(signal.SIGCONT)
             traced.wait()

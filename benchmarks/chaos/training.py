@@ -5,6 +5,7 @@ import importlib
 import os
 import pkgutil
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -17,6 +18,7 @@ import soundfile
 import torch
 
 import distill
+from distill.audio.corpus import write_shards
 from distill.cli import main
 from distill.storage.run import Run
 
@@ -63,13 +65,44 @@ def write_corpus(folder: Path) -> None:
         soundfile.write(folder / f"{number}.wav", sine, RATE)
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A kind of training run: the corpus and more words of its command, and its processes."""
+
+    name: str
+    corpus: Path
+    words: tuple[str, ...] = ()
+    processes: int = 1
+
+
+def write_variants(work: Path) -> dict[str, Variant]:
+    """Write what the variants are trained on: a folder, its shards, and a run to begin with."""
+    write_corpus(work / "corpus")
+    write_shards(work / "corpus", work / "shards", sample_rate=RATE, heldout_fraction=0.2, minutes=0.8 / 60)
+    variants = {
+        "folder": Variant("folder", work / "corpus"),
+        "shards": Variant("shards", work / "shards", ("--set", "corpus.pool_shards=2")),
+        "start": Variant("start", work / "corpus", ("--set", f"training.start={work / 'first' / 'run'}")),
+        "two processes": Variant("two processes", work / "corpus", processes=2),
+    }
+    (work / "first").mkdir()
+    first = begin(work / "first", variants["folder"])
+    if first.wait() != 0:
+        raise RuntimeError(first.errors)
+    return variants
+
+
 @dataclass
 class Training:
-    """A process that trains in `folder / "run"`, whose output is in files beside it."""
+    """A process that trains in `folder / "run"`, whose output is in files beside it.
+
+    With several processes, it is the one that has begun the others, as torchrun does.
+    """
 
     folder: Path
     pid: int
     began: float
+    processes: int = 1
 
     @property
     def run(self) -> Run:
@@ -82,9 +115,18 @@ class Training:
         return (self.folder / "stderr").read_text(errors="replace")
 
     def send(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
+        """Send a signal, unless the process has ended. All of several processes are killed."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            if number == signal.SIGKILL and self.processes > 1:
+                os.killpg(self.pid, number)
+            else:
+                os.kill(self.pid, number)
+
+    def kill_worker(self, rank: int) -> None:
+        """Kill one of several processes."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        with contextlib.suppress(OSError, IndexError):
+            os.kill(int(children.read_text().split()[rank]), signal.SIGKILL)
 
     def wait(self, seconds: float = SECONDS) -> int | None:
         """Return the exit status, negative for a signal; None if it takes longer, and kill it."""
@@ -101,7 +143,7 @@ class Training:
 
 def begin(
     folder: Path,
-    corpus: Path,
+    variant: Variant,
     *,
     resume: bool = False,
     prepare: Callable[[], object] = lambda: None,
@@ -109,9 +151,9 @@ def begin(
     paused: bool = False,
 ) -> Training:
     """Begin or resume a training run; `prepare` is called in its process, which `paused` stops first."""
-    words = ["train", "--resume"] if resume else ["train", str(corpus), "--loss", "stft,recon,kl"]
+    words = ["train", "--resume"] if resume else ["train", str(variant.corpus), "--loss", "stft,recon,kl"]
     if not resume:
-        words += [word for option in OPTIONS for word in ("--set", option)]
+        words += [*variant.words, *(word for option in OPTIONS for word in ("--set", option))]
         words += ["--steps", str(STEPS), "--seed", "3"]
     sys.stdout.flush()
     sys.stderr.flush()
@@ -119,7 +161,7 @@ def begin(
     if pid:
         if paused:
             os.waitpid(pid, os.WUNTRACED)
-        return Training(folder, pid, time.monotonic())
+        return Training(folder, pid, time.monotonic(), variant.processes)
     status = 1
     try:
         os.setsid()
@@ -135,7 +177,10 @@ def begin(
         prepare()
         if paused:
             os.kill(os.getpid(), signal.SIGSTOP)
-        main([*words, "--out", "run"], prog_name="distill")
+        if variant.processes > 1:
+            status = launch(variant.processes, [*words, "--out", "run"])
+        else:
+            main([*words, "--out", "run"], prog_name="distill")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001  # as Python shows it at the end of a process
@@ -147,3 +192,42 @@ def begin(
         finally:
             os._exit(status)
     raise AssertionError
+
+
+def launch(processes: int, words: list[str]) -> int:
+    """Train in several processes, pass signals on to them, and end all when one fails, as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    children = []
+    for rank in range(processes):
+        pid = os.fork()
+        if not pid:
+            os.environ |= {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(processes),
+                "LOCAL_WORLD_SIZE": str(processes),
+                "MASTER_ADDR": "localhost",
+                "MASTER_PORT": str(port),
+            }
+            main(words, prog_name="distill")
+        children.append(pid)
+
+    def pass_on(number: int, _: object) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    failed = 0
+    for _ in range(processes):
+        pid, status = os.wait()
+        children.remove(pid)
+        code = os.waitstatus_to_exitcode(status)
+        if code and not failed:
+            failed = code
+            if code < 0:  # it was killed, and the others wait for it
+                pass_on(signal.SIGKILL, None)
+    return failed if failed >= 0 else 1

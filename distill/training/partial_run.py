@@ -23,8 +23,9 @@ class PartialRun:
     """The parts of a training run that exist so far: None for those that do not.
 
     `descriptions` are the recipe and the lists of recordings in the run folder, with their content.
-    `trainer` is set when its model can be trained, `usable` when the results are complete but for statistics
-    and sounds to listen to. `resumed_at` is the step at which a resumed run continues.
+    `trainer` is set when its model can be trained, `trained` after the last step, and `usable` when the
+    results are complete but for statistics and sounds to listen to. `resumed_at` is the step at which a
+    resumed run continues.
     """
 
     run: Run
@@ -33,6 +34,7 @@ class PartialRun:
     corpus: Corpus | None = None
     descriptions: dict[Path, bytes] = field(factory=dict)
     trainer: Trainer | None = None
+    trained: bool = False
     usable: bool = False
 
     @property
@@ -133,4 +135,5 @@ class PartialRun:
             self.trainer.settings,
             signals.seconds_left,
             signals.within_time,
+            self.trainer.made_with.get("recipe", {}),
         )

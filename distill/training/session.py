@@ -1,6 +1,7 @@
 """A training run from its recipe to its results: the one place where its parts are assembled."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -110,7 +111,11 @@ def carry_out(
         if main:
             partial_run.leave_usable(signals)
             partial_run.end(Ending(state="interrupted"))
-        accelerator.wait_for_everyone()
+        # Otherwise a launcher would end this process with the first of the others. After the last step, and
+        # perhaps while its end is saved here, they have ended.
+        if not partial_run.trained:
+            with suppress(RuntimeError):
+                accelerator.wait_for_everyone()
         audience.observer.done(partial_run.outcome(interrupted=True))
         raise Interrupted(run, partial_run.step) from None
     except Exception as error:
@@ -207,6 +212,7 @@ def _carry_out(
             save_state(run.start, model.state_dict())
     partial_run.begin(trainer)
     trainer.train(state)
+    partial_run.trained = True
     trainer.health.finished(resumed=state is not None)
     signals.check()
     if not main:
@@ -225,6 +231,7 @@ def _carry_out(
         audience.finishing,
         partial_run.now_usable,
         partial(audience.warn, "pairs"),
+        trainer.made_with["recipe"],
     )
     signals.check()
     return partial_run.outcome(retention=finished.retention, pairs=finished.pairs)

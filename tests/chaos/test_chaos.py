@@ -10,6 +10,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "chaos"
 def test_a_run_that_is_killed_equals_one_that_is_not():
     """Weights bit by bit, and every record. For more kills, and other faults, run the script by hand."""
     words = [sys.executable, SCRIPT, "--kills", "1", "--only", "kill -9 at a random moment"]
+    words += ["--variant", "folder"]
     result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
     assert " 1 faults that hit, " in result.stdout
