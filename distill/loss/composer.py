@@ -198,8 +198,8 @@ class CombinedLoss(nn.Module):
             raise
         except (DistillError, torch.OutOfMemoryError):
             raise
-        # SystemExit, too: a term that calls sys.exit(0) must not end a training run as if it were done.
-        except (Exception, SystemExit) as error:
+        # A term that calls sys.exit(0), too, must not end a training run as if it were done.
+        except (Exception, SystemExit, GeneratorExit) as error:
             raise TermError(
                 f"the term raised {described(error)}",
                 culprit=str(self.origins[name]),

@@ -9,6 +9,7 @@ from attrs import frozen
 from distill.errors import TermError
 from distill.plugin.broken import cause_of
 from distill.plugin.declared import declared_specs
+from distill.plugin.foreign import ForeignCode
 from distill.plugin.hookspecs import BalancerConfig, BalancerSpec, BaseTermConfig, TermSpec
 from distill.plugin.provenance import Provenance
 from distill.plugin.selection import VARIABLE, InstalledPlugin, select_plugins
@@ -54,13 +55,17 @@ class _Registered(Provenance):
         from torch import nn  # noqa: PLC0415  # listing terms loads no torch
 
         builder: Any = self.spec.build
+        code = ForeignCode()
         try:
-            if isinstance(builder, str):
-                builder = pkgutil.resolve_name(builder)
-            module = builder(*arguments)
+            with code:
+                if isinstance(builder, str):
+                    builder = pkgutil.resolve_name(builder)
+                module = builder(*arguments)
             if not isinstance(module, nn.Module):
                 raise TypeError(f"expected an nn.Module, got {module!r}")  # noqa: TRY301  # reported below
-        except Exception as error:
+        except BaseException as error:
+            if not code.raised_by_code(error):
+                raise
             raise TermError(
                 f"the {self.kind} cannot be built: {cause_of(error)}",
                 culprit=str(self),

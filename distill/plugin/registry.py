@@ -10,6 +10,7 @@ from distill.plugin import builtin_balancers as balancers
 from distill.plugin import builtin_terms as terms
 from distill.plugin.broken import Broken, cause_of
 from distill.plugin.declared import declared_specs
+from distill.plugin.foreign import ForeignCode
 from distill.plugin.homes import home_of
 from distill.plugin.hookspecs import PROJECT, BalancerSpec, TermSpec
 from distill.plugin.provenance import Provenance, normalized
@@ -188,12 +189,16 @@ class Registry:
     def _load(self, installed: InstalledPlugin) -> None:
         entry_point = installed.entry_point
         names = [entry_point.name]
+        code = ForeignCode()
         try:
-            plugin = entry_point.load()
-            specs = declared_specs(plugin)
+            with code:
+                plugin = entry_point.load()
+                specs = declared_specs(plugin)
             names += [name for spec in specs for name in spec.names]
             self._add(plugin, specs, installed.distribution, installed.version, entry_point.name)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a foreign module may raise anything
+        except BaseException as error:
+            if not code.raised_by_code(error):
+                raise
             self._broken.append(
                 Broken(
                     distribution=installed.distribution,

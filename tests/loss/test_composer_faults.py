@@ -49,6 +49,7 @@ def raising(error):
         (raising(OSError("no table")), "OSError: no table"),
         (raising(AssertionError()), "AssertionError"),
         (lambda _: sys.exit(0), "SystemExit: 0"),
+        (raising(GeneratorExit()), "GeneratorExit"),
         (lambda _: torch.ones(2) @ torch.ones(3), "RuntimeError: inconsistent tensor size"),
     ],
 )

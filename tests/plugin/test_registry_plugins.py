@@ -125,6 +125,8 @@ BREAKAGE = {
         "ModuleNotFoundError: No module named 'module_that_is_not_there'",
     ),
     "exit": ("import sys\nsys.exit('no licence')", "SystemExit: no licence"),
+    "end of a generator": ("raise GeneratorExit", "GeneratorExit"),
+    "interruption of its own": ("raise KeyboardInterrupt('mine')", "KeyboardInterrupt: mine"),
     "raising hook": (HOOK.format(body="raise RuntimeError('no\\n data')"), "RuntimeError: no data"),
     "no hook": (
         "x = 1",

@@ -1,0 +1,80 @@
+"""Code of plugins, which may raise anything, and change anything of the process. Loads no torch."""
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_STOPPING = tuple(
+    number
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if (number := getattr(signal, name, None)) is not None  # Windows has no SIGHUP
+)
+
+
+class ForeignCode:
+    """A context in which the code of a plugin is imported or built, and which leaves the process as it was.
+
+    At its end, the working folder, signal handlers, standard streams, and torch's default dtype, default
+    device and gradient mode are those of its beginning. `stopped` says whether a signal was received, so that
+    the `KeyboardInterrupt` of Ctrl-C can be told from one that the code raises by itself.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._handlers: dict[int, Any] = {}
+        self._folder: str | None = None
+
+    def __enter__(self) -> Self:
+        with suppress(OSError):  # it was removed
+            self._folder = os.getcwd()  # noqa: PTH109  # as a path of its own, of any encoding
+        self._streams = sys.stdout, sys.stderr
+        self._torch = _torch_state()
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+            for number in _STOPPING:
+                if callable(self._handlers[number]):
+                    signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        sys.stdout, sys.stderr = self._streams
+        _restore_torch(self._torch)
+        if self._folder is not None:
+            with suppress(OSError):
+                os.chdir(self._folder)
+
+    def raised_by_code(self, error: BaseException) -> bool:
+        """Return whether the code raised an error itself, and no signal did."""
+        return isinstance(error, Exception) or not self.stopped
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        self._handlers[number](number, frame)
+
+
+def _torch_state() -> tuple[Any, Any, bool] | None:
+    """Return the default dtype and device of torch, and whether gradients are enabled; None if not loaded."""
+    torch: Any = sys.modules.get("torch")
+    with suppress(AttributeError):  # not loaded, or not completely yet
+        return torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    return None
+
+
+def _restore_torch(before: tuple[Any, Any, bool] | None) -> None:
+    torch, now = sys.modules.get("torch"), _torch_state()
+    if torch is None or now in (None, before):
+        return
+    dtype, device, gradients = before or (torch.float32, torch.device("cpu"), True)
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(gradients)
+    if torch.get_default_device() != device:
+        torch.set_default_device(device)

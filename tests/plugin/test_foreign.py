@@ -1,0 +1,84 @@
+"""Tests of distill.plugin.foreign: a plugin changes nothing of the process that it is loaded into."""
+
+import os
+import signal
+import sys
+
+import pytest
+import torch
+
+from distill.errors import TermError
+from distill.plugin.registry import Registry
+
+PLUGIN = """
+import os, signal, sys, torch
+from distill import TermConfig, TermSpec, hookimpl
+
+def change():
+    os.chdir("/")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(False)
+    sys.stdout = sys.stderr = None
+
+{at_import}
+
+def build(config):
+    {at_build}
+    return torch.nn.Identity()
+
+@hookimpl
+def distill_loss_terms():
+    yield TermSpec(name="mine", config=TermConfig, build=build, summary="")
+"""
+
+
+def state():
+    """Return what a plugin may not change."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    torch_state = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    return os.getcwd(), handlers, torch_state, sys.stdout, sys.stderr  # noqa: PTH109  # as chdir takes it
+
+
+@pytest.mark.parametrize("when", ["at_import", "at_build"])
+def test_what_a_plugin_changes_is_restored(install_only, when):
+    """The working folder, signal handlers, streams and what torch does by default, at import and building."""
+    source = PLUGIN.format(**{"at_import": "", "at_build": "pass"} | {when: "change()"})
+    install_only({"my-losses": ("mine", source)})
+    before = state()
+    try:
+        (term,) = Registry().choose("mine")
+        term.build(term.spec.config())
+        assert state() == before
+    finally:
+        torch.set_default_device("cpu")
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+
+
+@pytest.mark.parametrize("error", ["GeneratorExit", "KeyboardInterrupt", "SystemExit"])
+def test_whatever_a_builder_raises_names_the_plugin(install_only, error):
+    """Also what ends a program where nobody looks for the fault of a plugin."""
+    install_only({"my-losses": ("mine", PLUGIN.format(at_import="", at_build=f"raise {error}"))})
+    (term,) = Registry().choose("mine")
+    with pytest.raises(TermError) as caught:
+        term.build(term.spec.config())
+    assert str(caught.value) == (
+        f"mine (my-losses 1.5): the loss term cannot be built: {error}\n"
+        "If its options are right, report this to the authors of my-losses."
+    )
+
+
+def test_a_ctrl_c_during_an_import_is_one(install_only):
+    """It is no fault of the plugin that is imported at that moment."""
+    source = PLUGIN.format(at_import="os.kill(os.getpid(), signal.SIGINT)", at_build="pass")
+    install_only({"my-losses": ("mine", source)})
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Registry().choose("mine")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
