@@ -269,7 +269,7 @@ class Model(SoundGenerator):
             overwrite: replace the file `target` if it exists.
 
         Returns:
-            What was written: its path and its peak.
+            What was written: its path, its peak, and a remark on the file if its level or length is unusual.
 
         Raises:
             CorpusError: the file cannot be decoded.
@@ -284,7 +284,8 @@ class Model(SoundGenerator):
         waveform = resampled(file.blocks(), file.sample_rate, self.sample_rate, length)
         made = sounds.reconstruct_blocks(self.vae, self.representation, waveform, refinements=refinements)
         output = resampled(made, self.sample_rate, file.sample_rate, file.samples)
-        return write_blocks(place, output, file.sample_rate, file.channels)
+        written = write_blocks(place, output, file.sample_rate, file.channels)
+        return attrs.evolve(written, remark=file.remark)
 
     def evaluate(
         self,

@@ -27,12 +27,14 @@ from distill.storage.files import write_atomically
 class Written:
     """A written file: 24-bit PCM, or 32-bit float if its `peak` would have been clipped.
 
-    `attenuation` is the reduction of the level, in dB, that brought the sound within full scale.
+    `attenuation` is the reduction of the level, in dB, that brought the sound within full scale, and `remark`
+    is on an unusual level or length of the recording that the sound was made from, or empty.
     """
 
     path: Path
     peak: float
     attenuation: float = 0.0
+    remark: str = ""
 
     @property
     def exceeds_full_scale(self) -> bool:

@@ -31,12 +31,16 @@ _LARGEST = 2**32 - 2**16
 
 @frozen
 class AudioFile:
-    """An audio file that can be decoded: its sample rate in Hz, channels, and samples per channel."""
+    """An audio file that can be decoded: its sample rate in Hz, channels, and samples per channel.
+
+    `remark` is on an unusual level or length, or empty.
+    """
 
     path: Path
     sample_rate: int
     channels: int
     samples: int
+    remark: str = ""
 
     def blocks(self) -> Iterator[Tensor]:
         """Yield the waveform in blocks `[C, n]`.
@@ -61,7 +65,7 @@ def open_audio(path: Path) -> AudioFile:
         found = survey(path)
     except UnusableError as error:
         raise unusable(path, error) from error
-    return AudioFile(path, found.sample_rate, found.channels, found.samples)
+    return AudioFile(path, found.sample_rate, found.channels, found.samples, found.remark)
 
 
 def resampled(blocks: Iterable[Tensor], from_rate: int, to_rate: int, length: int) -> Iterator[Tensor]:

@@ -291,10 +291,12 @@ def say(console: Console, text: str, style: str = "") -> None:
 
 
 def say_written(written: "Written") -> None:
-    """Print the path of a written file, with a note if it exceeds full scale or was attenuated."""
+    """Print the path of a written file, with notes on its level, and on the recording it was made from."""
     note = ""
     if written.exceeds_full_scale:
         note = f"  (peak {written.peak:.2f}, kept as 32-bit float)"
     elif written.attenuation:
         note = f"  (turned down by {written.attenuation:.1f} dB)"
+    if written.remark:
+        note += f"  (the recording {written.remark})"
     click.echo(f"{printable(written.path)}{note}")

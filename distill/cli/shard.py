@@ -52,10 +52,11 @@ def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float,
     from rich.console import Console
 
     from distill.audio.corpus import write_shards
+    from distill.audio.corpus.levels import Remark
     from distill.audio.corpus.scanning import grouped
     from distill.cli.display import corpus_progress, say
 
-    console = Console()
+    console, remarks = Console(), list[Remark]()
     with corpus_progress(console) as on_progress:
         manifest, skipped = write_shards(
             corpus,
@@ -65,7 +66,10 @@ def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float,
             minutes=minutes,
             full_scale=full_scale,
             on_progress=on_progress,
+            on_remark=remarks.append,
         )
+    for remark in sorted(remarks, key=lambda remark: remark.path):
+        say(console, f"note: {remark.path}: {remark.text}")
     for each in grouped(skipped):
         say(console, f"skipped: {each.path}: {each.reason}")
     for split, shards in (("to train on", manifest.train), ("held out", manifest.heldout)):

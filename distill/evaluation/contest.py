@@ -76,6 +76,7 @@ def evaluate_model(
     return Table(
         contenders=results,
         trained_on=measured.trained_on,
+        remarks=measured.remarks,
         skipped=measured.skipped,
         absent=measured.absent,
         listeners=tuple(listeners),

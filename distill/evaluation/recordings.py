@@ -20,6 +20,7 @@ from distill.audio.corpus import (
     open_heldout,
     write_demo_corpus,
 )
+from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.membership import Membership
 from distill.config import structure
 from distill.errors import CorpusError, RunError, UnaskedError
@@ -36,7 +37,8 @@ class Measured:
     """The `count` recordings to evaluate.
 
     `trained_on` says by name whether the model was trained on a recording, None if unknown. `absent` is the
-    number of held-out recordings of the run that are not in the corpus.
+    number of held-out recordings of the run that are not in the corpus, and `remarks` are on recordings whose
+    level or length is unusual.
     """
 
     sources: Iterable[tuple[Split | Stream, Recording]]
@@ -44,6 +46,7 @@ class Measured:
     trained_on: Mapping[str, bool | None] = field(factory=dict)
     skipped: tuple[Skipped, ...] = ()
     absent: int = 0
+    remarks: tuple[Remark, ...] = ()
 
     def recordings(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the name and the waveform `[C, N]` of each recording, cut to the first minute."""
@@ -106,6 +109,7 @@ def open_measured(
         trained_on=trained_on,
         skipped=opened.skipped,
         absent=absent,
+        remarks=tuple(each for each in opened.remarks if each.path in trained_on),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from distill.audio.corpus import Skipped
+from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.scanning import grouped
 from distill.errors import printable
 from distill.evaluation.columns import (
@@ -74,6 +75,7 @@ class Table:
         listeners: the models of listeners, and the measures of speech, that were used.
         missing: the models of listeners that are not installed.
         without_baselines: the reason why two baselines are missing, else empty.
+        remarks: remarks on measured recordings whose level or length is unusual.
     """
 
     contenders: Mapping[str, Evaluation]
@@ -83,6 +85,7 @@ class Table:
     listeners: tuple[str, ...]
     missing: tuple[str, ...]
     without_baselines: str = ""
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def model(self) -> Evaluation:
@@ -116,6 +119,7 @@ class Table:
             for recording in row["recordings"]:
                 recording["trained_on"] = self.trained_on.get(recording["name"])
         told["skipped"] = [{"path": each.path, "reason": each.reason} for each in self.skipped]
+        told["remarks"] = [{"path": each.path, "text": each.text} for each in self.remarks]
         return told
 
     def to_csv(self) -> str:
@@ -157,6 +161,7 @@ class Table:
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
         lines += [f"left out: {printable(each.name)}: {each.left_out}" for each in self.model.left_out]
+        lines += [f"note: {printable(each.path)}: {each.text}" for each in self.remarks]
         lines += [f"skipped: {printable(each.path)}: {each.reason}" for each in grouped(self.skipped)]
         if self.without_baselines:
             lines.append(f"linear code and mean spectrum: left out, since {self.without_baselines}")

@@ -56,7 +56,7 @@ def test_json_holds_the_model_and_its_baselines(distill, trained, corpus):
     result = distill("evaluate", trained.folder, corpus, "--json")
     assert (result.status, result.err) == (0, "")
     told = json.loads(result.out, parse_constant=pytest.fail)
-    assert list(told) == [*ROWS, "skipped"]
+    assert list(told) == [*ROWS, "skipped", "remarks"]
     for contender in ROWS:
         mean = told[contender]["mean"]
         assert set(mean) == METRICS

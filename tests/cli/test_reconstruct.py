@@ -49,6 +49,17 @@ def test_length_rate_and_channels_are_those_of_the_file(
     assert np.isfinite(made).all()
 
 
+def test_an_unusual_level_of_a_file_is_said(distill, trained, here):
+    """As it is when a model is trained on it; the sound of a silent recording may be none."""
+    soundfile.write(here / "loud.wav", 3 * np.sin(np.arange(800)), 8000, "FLOAT")
+    soundfile.write(here / "silent.wav", np.zeros(800), 8000)
+    result = distill("reconstruct", trained.folder, "loud.wav", "silent.wav", "--out", "made")
+    assert [line.rpartition("  ")[2] for line in result.out.splitlines()] == [
+        "(the recording peaks at +9.5 dB, above full scale)",
+        "(the recording peaks at -inf dB, too quiet to contribute anything)",
+    ]
+
+
 def test_a_file_is_named_by_its_whole_stem(distill, trained, here):
     """Only the suffix goes, and several files are made in turn."""
     files = [write(here / name, 800) for name in ("a.b.wav", "below/c.wav")]

@@ -49,10 +49,13 @@ def test_shards_at_the_rate_of_recipes_by_default(distill, here):
     """44.1 kHz, one in a hundred held out, ten minutes to a shard."""
     (here / "sounds").mkdir()
     soundfile.write("sounds/one.wav", 0.1 * np.sin(np.arange(22050)), 22050)
-    assert distill("shard", "sounds", "shards").status == 0
+    soundfile.write("sounds/loud.wav", 4 * np.sin(np.arange(2205)), 22050, "FLOAT")
+    result = distill("shard", "sounds", "shards", "--heldout", 0)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("note: loud.wav: peaks at +12.0 dB, above full scale\n1 shards to train on")
     manifest = (here / "shards" / "shards.json").read_text()
     assert '"sample_rate": 44100' in manifest
-    assert '"samples": 44100' in manifest
+    assert '"samples": 48510' in manifest
     words = " ".join(distill("shard", "--help").out.split())
     assert "--heldout FLOAT RANGE Share of the recordings to hold out. [default: 0.01; 0<=x<1]" in words
     assert "Minutes of audio in a shard, summed over channels. [default: 10.0; 0<x<=1440.0]" in words

@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from distill.audio.corpus import Skipped
+from distill.audio.corpus.levels import Remark
 from distill.errors import InputError, OutputError
 from distill.evaluation import Evaluation, Metrics, Result
 from distill.evaluation.columns import default_columns
@@ -124,6 +125,7 @@ def table(**changes):
         "listeners": ("zimtohrli",),
         "missing": ("visqol",),
         "without_baselines": "it has none",
+        "remarks": (Remark("a", "peaks at +9.5 dB, above full scale"),),
     }
     return Table(**values | changes)
 
@@ -148,12 +150,13 @@ def test_a_table_can_be_read():
         "4.73, tones 1, texture as the originals', everything else 0.",
         "not in the corpus: 2 of the recordings that the run held out",
         "left out: b: the recording is silent",
+        "note: a: peaks at +9.5 dB, above full scale",
         "skipped: c.wav: is empty",
         "linear code and mean spectrum: left out, since it has none",
         'ViSQOL: pip install "distill[hearing]"',
     ]
     assert "worst first" not in parts.as_text(files=0)
-    whole = table(absent=0, missing=(), without_baselines="", skipped=())
+    whole = table(absent=0, missing=(), without_baselines="", skipped=(), remarks=())
     assert str(whole).splitlines()[-1] == "left out: b: the recording is silent"
 
 
@@ -185,7 +188,7 @@ def test_a_table_is_written_as_csv(tmp_path):
 def test_a_table_is_data():
     """Each contender or None, each recording with what is known of it, and what was skipped."""
     told = table().to_dict()
-    assert list(told) == ["model", "linear_code", "mean_spectrum", "silence", "ceiling", "skipped"]
+    assert list(told) == ["model", "linear_code", "mean_spectrum", "silence", "ceiling", "skipped", "remarks"]
     assert told["silence"] is None
     assert told["model"]["mean"] == attrs.asdict(METRICS)
     assert [(each["name"], each["trained_on"]) for each in told["model"]["recordings"]] == [
@@ -193,3 +196,4 @@ def test_a_table_is_data():
         ("b", None),
     ]
     assert told["skipped"] == [{"path": "c.wav", "reason": "is empty"}]
+    assert told["remarks"] == [{"path": "a", "text": "peaks at +9.5 dB, above full scale"}]

@@ -18,7 +18,7 @@ from attrs import frozen
 from distill.audio.corpus.blocks import Block, UnusableError
 from distill.audio.corpus.chunks import samples_of
 from distill.audio.corpus.completeness import completeness
-from distill.audio.corpus.levels import Level
+from distill.audio.corpus.levels import Level, remark_on
 from distill.audio.corpus.presenting import present
 
 __all__ = [
@@ -94,11 +94,15 @@ def decode(
 
 @frozen
 class Survey:
-    """The sample rate in Hz, the channels, and the samples per channel of a file that can be decoded."""
+    """The sample rate in Hz, the channels, and the samples per channel of a file that can be decoded.
+
+    `remark` is on an unusual level or length, or empty.
+    """
 
     sample_rate: int
     channels: int
     samples: int
+    remark: str = ""
 
 
 def survey(path: Path) -> Survey:
@@ -107,11 +111,13 @@ def survey(path: Path) -> Survey:
     Raises:
         UnusableError: as in `decode`, apart from silence.
     """
-    level = Level()
+    level, notes = Level(), list[str]()
     with _open(path) as sound:
-        samples = sum(len(block) for block in _read(sound, level))
+        samples = sum(len(block) for block in _read(sound, level, note=notes.append))
         level.require_possible()
-        return Survey(sound.samplerate, sound.channels, samples)
+        seconds = samples / sound.samplerate
+        remark = remark_on("", level.lowest, level.highest, seconds, "; ".join(notes))
+        return Survey(sound.samplerate, sound.channels, samples, remark.text if remark else "")
 
 
 def blocks_of(path: Path) -> Iterator[Block]:

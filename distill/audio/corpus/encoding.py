@@ -10,6 +10,7 @@ import soundfile
 from attrs import evolve, frozen
 
 from distill.audio.corpus.decoding import Block, UnusableError, decode
+from distill.audio.corpus.levels import Remark, remark_on
 from distill.audio.corpus.scanning import Candidate
 
 _PIECE_SECONDS = 30
@@ -35,10 +36,11 @@ class Piece:
 
 @frozen
 class Encoded:
-    """The pieces of a recording and the digest of its samples."""
+    """The pieces of a recording, the digest of its samples, and a remark on it, if there is one."""
 
     digest: str
     pieces: tuple[Piece, ...]
+    remark: Remark | None = None
 
 
 def encode(candidate: Candidate, sample_rate: int, *, full_scale: float = 1.0) -> Encoded:
@@ -77,7 +79,8 @@ def encode(candidate: Candidate, sample_rate: int, *, full_scale: float = 1.0) -
     cut(np.concatenate(rest))
     if len(pieces) == 1:
         pieces = [evolve(pieces[0], name=candidate.name)]
-    return Encoded(decoded.digest, tuple(pieces))
+    level, seconds = (decoded.lowest, decoded.highest), decoded.samples / sample_rate
+    return Encoded(decoded.digest, tuple(pieces), remark_on(candidate.name, *level, seconds, decoded.note))
 
 
 def _exponent(samples: Block) -> int:

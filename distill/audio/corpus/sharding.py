@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +15,7 @@ from distill.audio.corpus.claiming import claim
 from distill.audio.corpus.decoding import UnusableError
 from distill.audio.corpus.encoding import Encoded, Piece, encode
 from distill.audio.corpus.fetching import webdataset
+from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.opening import require_audio
 from distill.audio.corpus.scanning import Candidate, Skipped
 from distill.audio.corpus.shards import Manifest, Shard
@@ -36,6 +37,7 @@ def write_shards(
     minutes: float,
     full_scale: float = 1.0,
     on_progress: Progress | None = None,
+    on_remark: Callable[[Remark], None] = lambda _: None,
 ) -> tuple[Manifest, tuple[Skipped, ...]]:
     """Write the recordings in `source` as shards to the folder `out`.
 
@@ -43,7 +45,8 @@ def write_shards(
     `heldout_fraction`. Thus copies are in the same split, and each file is decoded only once. A recording
     longer than a minute is cut into pieces of 30 to 60 seconds. A shard holds `minutes` of audio, summed over
     channels, and is kept in memory until it is full. The order of recordings is shuffled deterministically.
-    Levels that FLAC cannot represent are stored as FLAC of another level and a power of two.
+    Levels that FLAC cannot represent are stored as FLAC of another level and a power of two. `on_remark` is
+    called with each remark on a recording that is used.
 
     The manifest is written last. After an error, no shards remain in `out`. Shards left behind by a killed
     process are removed when another process writes to the folder.
@@ -73,10 +76,11 @@ def write_shards(
         for done, (candidate, encoded) in enumerate(encodings, start=1):
             if isinstance(encoded, UnusableError):
                 skipped.append(Skipped(candidate.name, str(encoded)))
-            elif int(encoded.digest, 16) < heldout_fraction * _DIGESTS:
-                heldout.add(encoded.pieces)
             else:
-                train.add(encoded.pieces)
+                is_heldout = int(encoded.digest, 16) < heldout_fraction * _DIGESTS
+                (heldout if is_heldout else train).add(encoded.pieces)
+                if encoded.remark is not None:
+                    on_remark(encoded.remark)
             if on_progress is not None:
                 on_progress(done, len(found.candidates))
         manifest = Manifest(sample_rate, train.finish(), heldout.finish())
