@@ -13,6 +13,7 @@ from torch import Tensor
 from distill.audio.corpus import Split, Stream
 from distill.errors import RunError
 from distill.model import VAE
+from distill.model.loading import require_finite
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
 from distill.storage.run import Run
@@ -51,8 +52,11 @@ def save_statistics(run: Run, statistics: Statistics) -> None:
 
     Raises:
         RunError: the file cannot be written.
+        TrainingError: a statistic is not finite. Nothing is written.
     """
-    save_state(run.baselines, {"mean_frame": statistics.mean_frame, "directions": statistics.directions})
+    values = {"mean_frame": statistics.mean_frame, "directions": statistics.directions}
+    require_finite(values, run.baselines)
+    save_state(run.baselines, values)
 
 
 def load_statistics(run: Run, bins: int) -> Statistics | None:

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
+import attrs
 import torch
 from torch import Tensor
 
-from distill.config import structure
-from distill.errors import RunError
+from distill.config import structure, unstructure
+from distill.errors import RunError, TrainingError, shortened
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.model.sounds import Encoded
@@ -20,6 +22,7 @@ from distill.storage.checkpoints import (
     load_checkpoint,
     load_latest,
     load_state,
+    options_in,
     save_state,
 )
 from distill.storage.run import Run
@@ -28,6 +31,9 @@ _MOST_CHANNELS = 64
 _LONGEST_SECONDS = 600
 _LARGEST = 1000
 """Bounds of the recordings whose latents a run may hold, and of these, whose variance is about 1."""
+
+_SHAPING = "representation.", "model."
+"""What the addresses of options begin with that describe a model."""
 
 _SPARE = 2**20
 """The bytes of a file besides its tensors: their names, and the structure of the state."""
@@ -48,10 +54,12 @@ def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, Magnitud
     sizes = Sizes(settings, transform)
     sizes.require_sounds()
     state: object
+    saved: Mapping[str, Any] | None = None
     if checkpoint is not None:
-        state = load_checkpoint(run.checkpoints, checkpoint).state.get("model")
+        saved = load_checkpoint(run.checkpoints, checkpoint).state
     elif run.model.exists():
         state = load_state(run.model, most=_SPARE + 2 * sizes.bytes)
+        options: object = options_in(run.model)
     else:
         latest = load_latest(run.checkpoints)
         if latest is None:
@@ -60,12 +68,69 @@ def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, Magnitud
                 culprit=str(run.folder),
                 remedy="Train it on with --resume; a model is saved every few minutes and at the end.",
             )
-        state = latest.state.get("model")
+        saved = latest.state
+    if saved is not None:
+        made = saved.get("made_with")
+        state, options = saved.get("model"), made.get("recipe") if isinstance(made, dict) else None
+    _require_options(options, transform, settings, run)
     weights = require_weights(state, sizes.weights, run)
     representation = make_representation(transform)
     vae = make_model(settings, representation, seed=0)
     vae.load_state_dict(weights)
     return vae.eval(), representation
+
+
+def save_model(run: Run, vae: VAE, options: Mapping[str, Any]) -> None:
+    """Save a model with those of the `options`, by address, that `load_model` compares with the recipe.
+
+    Raises:
+        RunError: the file cannot be written.
+        TrainingError: a weight is not finite. Nothing is written.
+    """
+    weights = vae.state_dict()
+    require_finite(weights, run.model)
+    save_state(run.model, weights, {path: options[path] for path in options if path.startswith(_SHAPING)})
+
+
+def require_finite(values: Mapping[str, Tensor], path: Path) -> None:
+    """Check values by name before they are saved as a result of a training run.
+
+    Raises:
+        TrainingError: some are NaN or infinite.
+    """
+    bad = [name for name, value in values.items() if not value.isfinite().all()]
+    if bad:
+        raise TrainingError(
+            f"would hold values that are not finite, and was not written: {shortened(bad)}",
+            culprit=str(path),
+            remedy="What was saved before is still there. To finish the run with an earlier checkpoint: "
+            f"distill train --resume --out {path.parent} --from best",
+        )
+
+
+def _require_options(
+    recorded: object, transform: RepresentationSettings, settings: ModelSettings, run: Run
+) -> None:
+    """Check that the recipe describes the model that was saved. Older files do not say which.
+
+    Raises:
+        RunError: it does not, since recipe.toml was changed.
+    """
+    if not isinstance(recorded, dict):
+        return
+    changed = []
+    for section, value in (("representation", transform), ("model", settings)):
+        plain = unstructure(value)
+        for name in attrs.fields_dict(type(value)):
+            path, now = f"{section}.{name}", plain.get(name)
+            if path in recorded and recorded[path] != now:
+                changed.append(f"{path} is {now!r}, and was {recorded[path]!r}")
+    if changed:
+        raise RunError(
+            f"is not the recipe that the model was trained with: {'; '.join(changed)}",
+            culprit=str(run.recipe),
+            remedy="Restore the file as the training wrote it.",
+        )
 
 
 def require_weights(state: object, model: Mapping[str, Tensor], run: Run) -> dict[str, Tensor]:
@@ -102,7 +167,9 @@ def save_latents(run: Run, bank: Mapping[str, Encoded]) -> None:
 
     Raises:
         RunError: the file cannot be written.
+        TrainingError: a latent is not finite. Nothing is written.
     """
+    require_finite({name: entry.latents for name, entry in bank.items()}, run.latents)
     save_state(run.latents, {"latents": {name: _to_state(entry) for name, entry in bank.items()}})
 
 

@@ -26,6 +26,7 @@ from distill.storage.files import PARTIAL, write_atomically
 from distill.storage.memory import in_words, machine_memory
 
 _STRUCTURE = "distill_state"
+_OPTIONS = "distill_options"
 _BEST = "best.safetensors"
 _MOST_STRUCTURE = 2**25
 """The longest structure of a state, in characters. Each may become an object of 60 bytes."""
@@ -151,11 +152,11 @@ def _load_checkpoint(path: Path, step: int | None) -> dict[str, Any]:
     return state
 
 
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
+def save_state(path: Path, state: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> None:
     """Write a state to a safetensors file, atomically.
 
     For a flat dict of tensors, such as a model's `state_dict()`, other tools can read the file. Tensors may
-    share memory and have any strides; each is stored separately.
+    share memory and have any strides; each is stored separately. `options` are for `options_in`.
 
     Raises:
         RunError: the file cannot be written.
@@ -164,7 +165,25 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_encode(state, "", tensors), allow_nan=False)
-    write_atomically(path, *sealed(save(tensors, {_STRUCTURE: structure})))
+    metadata = {_STRUCTURE: structure}
+    if options is not None:
+        metadata[_OPTIONS] = json.dumps(options, allow_nan=False)
+    write_atomically(path, *sealed(save(tensors, metadata)))
+
+
+def options_in(path: Path) -> dict[str, Any]:
+    """Return the options that a file was saved with, which `load_state` can read; none in older files.
+
+    Raises:
+        RunError: they are not a table.
+    """
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_OPTIONS, "{}")
+    with suppress(ValueError, RecursionError):
+        options = json.loads(text)
+        if isinstance(options, dict):
+            return options
+    raise RunError("the options in the file are damaged", culprit=str(path), remedy=_TRAIN_AGAIN)
 
 
 def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
@@ -195,7 +214,7 @@ def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             # A changed byte in the name of the checksum makes it an unknown one.
-            unknown = _STRUCTURE in metadata and metadata.keys() - {CHECKSUM, _STRUCTURE}
+            unknown = _STRUCTURE in metadata and metadata.keys() - {CHECKSUM, _STRUCTURE, _OPTIONS}
             if unknown or is_whole(path) is False:
                 raise damaged
             structure = _structure_of(metadata)

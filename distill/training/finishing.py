@@ -1,8 +1,10 @@
 """The end of a training run: choose how much of the training to keep, and write the results."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
+from types import MappingProxyType
+from typing import Any
 
 from attrs import frozen
 
@@ -12,11 +14,11 @@ from distill.audio.soundfiles import write_audio
 from distill.errors import RunError
 from distill.evaluation.baselines import components_per_frame, measure_recordings, save_statistics
 from distill.model import VAE
-from distill.model.loading import require_weights, save_latents
+from distill.model.loading import require_weights, save_latents, save_model
 from distill.model.sounds import Encoded, encode, encode_all, reconstruct
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.storage.checkpoints import load_state, save_state
+from distill.storage.checkpoints import load_state
 from distill.storage.files import file_name
 from distill.storage.run import Run
 from distill.training.batches import calibrate
@@ -49,6 +51,7 @@ def finish(
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_usable: Callable[[], None] = lambda: None,
     warn: Callable[[str], None] = lambda _: None,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Finished:
     """Complete a training run and write its results to the run folder.
 
@@ -58,16 +61,17 @@ def finish(
     the statistics of the recordings for the baselines, and pairs of originals and reconstructions.
 
     `on_progress` is called with the progress of each of these; `on_usable` when the model and the latents
-    are saved; and `warn` with a message if the pairs cannot be written.
+    are saved; and `warn` with a message if the pairs cannot be written. `options` of the recipe, by address,
+    are saved with the model.
 
     Raises:
         RunError: something cannot be written.
-        TrainingError: a reconstruction is not finite.
+        TrainingError: a result is not finite. It is not written, and what was there before is.
     """
     if not run.start.exists():
         calibrate(vae, representation, corpus.train, settings, on_progress=on_progress)
     retention = _retain(run, vae, representation, corpus, settings.keep, on_progress)
-    save_state(run.model, vae.state_dict())
+    save_model(run, vae, options)
     save_latents(run, _encode(vae, representation, corpus, on_progress))
     on_usable()
     save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
@@ -83,6 +87,7 @@ def finish_early(
     settings: TrainingSettings,
     seconds_left: Callable[[], float],
     within_time: Callable[[Callable[[], None]], bool],
+    options: Mapping[str, Any],
 ) -> None:
     """Write the results of a run that was stopped, as far as time allows, from its saved model.
 
@@ -102,7 +107,7 @@ def finish_early(
                 vae, representation, corpus.train, settings, go_on=lambda: seconds_left() > half
             )
         )
-        save_state(run.model, vae.state_dict())
+        save_model(run, vae, options)
     bank: dict[str, Encoded] = {}
 
     def encode_first(seconds: int, recordings: Sequence[Recording]) -> None:

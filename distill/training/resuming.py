@@ -129,7 +129,7 @@ class Resuming:
 def earlier_membership(run: Run) -> Membership | None:
     """Return the record of the recordings of a run, or None if it is missing or damaged."""
     try:
-        return Membership.read(run.split)
+        return Membership.read(run.split, edited=True)
     except RunError:
         return None
 

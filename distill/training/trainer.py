@@ -19,9 +19,10 @@ from distill.errors import DistillError, LockError, RunError
 from distill.loss.components import TOTAL
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
+from distill.model.loading import save_model
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.storage.checkpoints import save_best, save_checkpoint, save_state
+from distill.storage.checkpoints import save_best, save_checkpoint
 from distill.storage.run import Run
 from distill.training.batch_sampler import BatchSampler
 from distill.training.batches import predict
@@ -322,7 +323,7 @@ class Trainer(BatchSampler):
         keep = self.settings.checkpoints
         save_checkpoint(self.run.checkpoints, self.step, self.state_dict(), keep=keep)
         self._unsaved.clear()
-        save_state(self.run.model, self.vae.state_dict())
+        save_model(self.run, self.vae, self.made_with.get("recipe", {}))
 
     def _save_best(self, record: Record) -> None:
         """Save the best checkpoint so far, which counts its measurement as reported."""

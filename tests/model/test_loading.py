@@ -41,6 +41,22 @@ def test_a_model_does_not_need_its_loss_terms(run):
     load_model(run)
 
 
+@pytest.mark.parametrize("checkpoint", [None, "last"])
+def test_a_recipe_that_describes_another_model_is_said(run, checkpoint):
+    """A flipped digit that leaves all shapes as they are would give other sounds in silence."""
+    text = run.recipe.read_text()
+    run.recipe.write_text(text.replace("hop = 64", "hop = 66").replace("floor = 1e-06", "floor = 1e-05"))
+    with pytest.raises(RunError) as caught:
+        load_model(run, checkpoint)
+    assert str(caught.value) == (
+        f"{run.recipe}: is not the recipe that the model was trained with: representation.hop is 66, and was "
+        "64; representation.floor is 1e-05, and was 1e-06\n"
+        "Restore the file as the training wrote it."
+    )
+    run.recipe.write_text(text.replace("seed = 0", "seed = 1"))  # what anybody may edit
+    load_model(run, checkpoint)
+
+
 def test_an_unfinished_run_has_the_model_of_its_newest_checkpoint(run):
     """Where no model was saved yet, a checkpoint will do."""
     expected = load_state(run.model)
@@ -73,7 +89,8 @@ def test_a_damaged_model(run):
 
 
 def test_a_model_of_another_recipe(run):
-    """A recipe that was changed by hand no longer describes the model, and says so in a few lines."""
+    """Where the file does not say which options it was saved with, the shapes do, in a few lines."""
+    save_state(run.model, load_state(run.model))  # as Distill 0.2.0 saved it
     run.recipe.write_text(run.recipe.read_text().replace("width = 16", "width = 24"))
     with pytest.raises(RunError) as caught:
         load_model(run)

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from distill.audio.corpus import open_corpus
+from distill.errors import TrainingError
 from distill.evaluation.baselines import load_statistics, measure_recordings
 from distill.model.loading import load_latents, load_model
 from distill.model.sounds import encode
 from distill.settings import TrainingSettings
 from distill.storage.checkpoints import load_state
 from distill.storage.run import Run
+from distill.training import finishing
 from distill.training.finishing import finish
 
 SETTINGS = TrainingSettings(batch_size=2, clip_seconds=0.2)
@@ -52,6 +54,42 @@ def test_finishing_keeps_what_baselines_need(run, recordings, tmp_path):
     assert torch.equal(kept.mean_frame, expected.mean_frame)
     assert torch.equal(kept.directions, expected.directions)
     assert kept.directions.shape == (129, 2)
+
+
+@pytest.mark.parametrize(
+    ("what", "file", "name"),
+    [
+        ("calibrate", "model", "spread_out.bias"),
+        ("encode_all", "latents", "a.wav, b.wav, below/a.wav, stereo.wav"),
+        ("measure_recordings", "baselines", "mean_frame"),
+    ],
+)
+def test_results_that_are_not_finite_are_not_saved(run, recordings, tmp_path, monkeypatch, what, file, name):
+    """Whatever makes them so: what was there is kept, and the message names the file and the value."""
+    corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
+    vae, representation = load_model(run)
+    function, path = getattr(finishing, what), getattr(run, file)
+    before = path.read_bytes()
+
+    def overflow(*words, **options):
+        result = function(*words, **options)
+        if what == "calibrate":
+            vae.spread_out.bias.data.fill_(torch.inf)
+        elif what == "encode_all":
+            result[0].latents.fill_(torch.nan)
+        else:
+            result.mean_frame.fill_(torch.nan)
+        return result
+
+    monkeypatch.setattr(finishing, what, overflow)
+    with pytest.raises(TrainingError) as caught:
+        finish(run, vae, representation, corpus, SETTINGS)
+    assert path.read_bytes() == before
+    assert str(caught.value) == (
+        f"{path}: would hold values that are not finite, and was not written: {name}\n"
+        "What was saved before is still there. To finish the run with an earlier checkpoint: "
+        f"distill train --resume --out {run.folder} --from best"
+    )
 
 
 @pytest.mark.usefixtures("calibrated")

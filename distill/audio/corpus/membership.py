@@ -1,5 +1,6 @@
 """The list of a run's training and held-out recordings: `split.json` in its folder."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,21 +59,30 @@ class Membership:
         return cls(corpus=str(corpus.folder), sharded=sharded, train=train, heldout=heldout)
 
     @classmethod
-    def read(cls, path: Path) -> "Membership":
-        """Read a `split.json`.
+    def read(cls, path: Path, *, edited: bool = False) -> "Membership":
+        """Read a `split.json`. One that was edited is read only if `edited` is set.
 
         Raises:
-            RunError: the file is missing or damaged.
+            RunError: the file is missing, damaged or edited.
         """
         remedy = "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
         try:
-            return structure(json.loads(path.read_bytes()), cls)
+            tree = json.loads(path.read_bytes())
+            digest = tree.pop("digest", None) if isinstance(tree, dict) else None
+            membership = structure(tree, cls)
         except FileNotFoundError as error:
             problem = "there is no record of which recordings the run trained on, and which it held out"
             raise RunError(problem, culprit=str(path), remedy=remedy) from error
         except (OSError, ValueError, RecursionError, ConfigError) as error:
             problem = "the record of which recordings the run trained on is damaged"
             raise RunError(problem, culprit=str(path), remedy=remedy) from error
+        if digest not in (None, membership.digest) and not edited:  # Distill 0.2.0 wrote none
+            raise RunError(
+                "the record of which recordings the run trained on has changed since it was written",
+                culprit=str(path),
+                remedy='Restore it from a copy, or remove "digest" from it if you have edited it.',
+            )
+        return membership
 
     def write(self, path: Path) -> None:
         """Write the membership as JSON, atomically.
@@ -80,7 +90,12 @@ class Membership:
         Raises:
             RunError: the file cannot be written.
         """
-        write_text(path, json.dumps(attrs.asdict(self), indent=1) + "\n")
+        write_text(path, json.dumps(attrs.asdict(self) | {"digest": self.digest}, indent=1) + "\n")
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the content, which is written with it, so that a changed byte is found."""
+        return hashlib.sha256(json.dumps(attrs.asdict(self), sort_keys=True).encode()).hexdigest()
 
     def after(self, earlier: "Membership") -> "Membership":
         """Return the membership of a resumed run, which remembers what the earlier run was trained on."""

@@ -85,6 +85,24 @@ def test_there_is_no_record(tmp_path):
     )
 
 
+def test_a_record_that_was_changed(tmp_path):
+    """One letter of a name, that is still JSON, is found; an honest edit removes the digest."""
+    path = tmp_path / "split.json"
+    MEMBERSHIP.write(path)
+    text = path.read_text()
+    path.write_text(text.replace('"corpus": "sounds"', '"corpus": "soundt"'))
+    with pytest.raises(RunError) as caught:
+        Membership.read(path)
+    assert str(caught.value) == (
+        f"{path}: the record of which recordings the run trained on has changed since it was written\n"
+        'Restore it from a copy, or remove "digest" from it if you have edited it.'
+    )
+    edited = attrs.evolve(MEMBERSHIP, corpus="soundt")
+    assert Membership.read(path, edited=True) == edited
+    path.write_text(json.dumps(attrs.asdict(edited)))
+    assert Membership.read(path) == edited
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"corpus": "a"}', '{"corpus": 1}'])
 def test_a_damaged_record(tmp_path, text):
     """The whole message."""
