@@ -170,6 +170,8 @@ def begin(
         out = os.open("stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if stdout is None else stdout
         os.dup2(out, 1)
         os.dup2(errors, 2)
+        # Those of the parent may be of another kind: a file that can be sought, where this is a pipe.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         torch.set_num_threads(1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)

@@ -10,13 +10,11 @@ from typing import BinaryIO
 
 from attrs import frozen
 
+from distill.audio.corpus.padding import zeros_from
 from distill.audio.corpus.tags import INAUDIBLE, tag_at
 
 _STREAMED = 2**31 - 2**16
 """Sizes from here on stand for unknown ones in files that were written to a pipe, as is 0."""
-
-_PADDING = 2**16
-"""As many zero bytes at the end of a file are padding."""
 
 _MOST_CHUNKS = 10_000
 
@@ -172,7 +170,8 @@ def _cut(wanted: int, there: int) -> str:
 def _left_over(file: BinaryIO, place: int, end: int, layout: _Layout | None) -> str:
     """Return a problem if bytes from `place` on are neither chunks without samples nor padding."""
     for _ in range(_MOST_CHUNKS):
-        if end - place <= INAUDIBLE or _is_padding(file, place, end):
+        # What a header of 32 bits cannot count may be zeros, too.
+        if end - place <= INAUDIBLE or (end < 2**32 and zeros_from(file, place, end) == place):
             return ""
         if tag := tag_at(file, place, end):
             place += tag
@@ -196,13 +195,6 @@ def _is_harmless(identifier: bytes, layout: _Layout) -> bool:
     printable = all(32 <= byte < 127 for byte in identifier)
     recording = identifier in {layout.samples, b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff"}
     return printable and not recording
-
-
-def _is_padding(file: BinaryIO, place: int, end: int) -> bool:
-    if end - place > _PADDING:
-        return False
-    file.seek(place)
-    return not file.read(end - place).strip(b"\0")
 
 
 def _aligned(place: int, layout: _Layout) -> int:

@@ -10,13 +10,9 @@ from typing import BinaryIO
 from attrs import frozen
 
 from distill.audio.corpus.chunks import samples_of
+from distill.audio.corpus.flac import flac_problem
 from distill.audio.corpus.mpeg import mpeg_problem
 from distill.audio.corpus.ogg import ogg_problem
-
-_FLAC = b"fLaC\0\0\0\x22"
-"""The beginning of a FLAC file: its mark, and the header of its first block, of 34 bytes."""
-
-_BLOCK = 2**20
 
 
 @frozen
@@ -45,7 +41,7 @@ def completeness(file: BinaryIO, container: str, coding: str, decoded: int) -> C
     if container == "OGG":
         return Completeness(ogg_problem(file))
     if container == "FLAC":
-        return Completeness(_flac_problem(file))
+        return Completeness(flac_problem(file))
     end = file.seek(0, os.SEEK_END)
     if container == "MP3":
         return Completeness(*mpeg_problem(file, 0, end, decoded))
@@ -57,16 +53,3 @@ def completeness(file: BinaryIO, container: str, coding: str, decoded: int) -> C
             *mpeg_problem(file, samples.start, min(end, samples.start + samples.size), decoded)
         )
     return Completeness()
-
-
-def _flac_problem(file: BinaryIO) -> str:
-    """Look for the beginning of another file, since a FLAC file does not say where it ends."""
-    place, end = 4, file.seek(0, os.SEEK_END)
-    while place < end:
-        file.seek(place)
-        block = file.read(_BLOCK)
-        found = block.find(_FLAC)
-        if found >= 0:
-            return f"holds more than one recording: {end - place - found:,} bytes of another follow"
-        place += max(len(block) - len(_FLAC) + 1, 1)
-    return ""

@@ -19,7 +19,7 @@ from distill.audio.corpus.blocks import Block, UnusableError
 from distill.audio.corpus.chunks import samples_of
 from distill.audio.corpus.completeness import completeness
 from distill.audio.corpus.levels import Level, remark_on
-from distill.audio.corpus.presenting import present
+from distill.audio.corpus.presenting import ForwardSoundFile, present
 
 __all__ = [
     "LOWEST_RATE",
@@ -143,11 +143,8 @@ def decode_whole(path: Path) -> tuple[Block, int]:
         return samples, sound.samplerate
 
 
-class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries no types
-    """A sound file that is read without seeking.
-
-    `SoundFile` seeks after every block, which fails at the end of streamed and of damaged files.
-    """
+class _Stream(ForwardSoundFile):
+    """A sound file that is read without seeking, with the file that it was given."""
 
     def __init__(self, path: Path, presented: BinaryIO) -> None:
         self.presented = presented
@@ -157,9 +154,6 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries n
         except BaseException:
             presented.close()
             raise
-
-    def seekable(self) -> bool:
-        return False
 
     def close(self) -> None:
         super().close()

@@ -46,6 +46,14 @@ def ogg_problem(file: BinaryIO) -> str:
     return problem
 
 
+def pages_end(file: BinaryIO, start: int) -> int:
+    """Return where the last of the pages ends that follow each other from `start` on."""
+    place = start
+    while (page := _page(file, place)) is not None:
+        place += page.size
+    return place
+
+
 def _page(file: BinaryIO, place: int) -> _Page | None:
     """Return the page at `place`, or None if there is none."""
     file.seek(place)

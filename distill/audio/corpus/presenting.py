@@ -1,8 +1,8 @@
 """What libsndfile is given of a file: all of it, or what it reads as a whole.
 
-It stops at a tag after a FLAC file, takes one after Wave64 or 8SVX for samples, does not find an Ogg file
-behind a tag, reads nothing of a WAV whose size was not known when its header was written, and estimates the
-length of an MP3 from its first frame.
+It stops at a tag or zeros after a FLAC file, takes them after Wave64 or 8SVX for samples, does not find an
+Ogg file behind a tag, reads nothing of a WAV whose size was not known when its header was written, and
+estimates the length of an MP3 from its first frame.
 """
 
 import io
@@ -11,13 +11,32 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import soundfile
 from attrs import define, field
 
-from distill.audio.corpus.chunks import unknown_size
+from distill.audio.corpus.chunks import samples_of, unknown_size
 from distill.audio.corpus.mpeg import table_for
+from distill.audio.corpus.ogg import pages_end
+from distill.audio.corpus.padding import zeros_from
 from distill.audio.corpus.tags import untagged
 
-__all__ = ["present"]
+__all__ = ["ForwardSoundFile", "present"]
+
+_FLAC_CHECKSUM = 2
+"""The bytes at the end of a FLAC file that may be zeros of its own, which no checksum tells from others."""
+
+_BLOCK = 2**16
+
+
+class ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries no types
+    """A sound file that is read without seeking.
+
+    `SoundFile` seeks after every block, which fails at the end of streamed and of damaged files.
+    """
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
 
 
 @define(eq=False, slots=False)
@@ -84,6 +103,7 @@ def _presented(file: BinaryIO) -> BinaryIO | None:
     start, end = untagged(file)
     file.seek(start)
     mark = file.read(4)
+    end = _unpadded(file, mark, start, end)
     size = file.seek(0, os.SEEK_END)
     part = None
     if mark in {b"fLaC", b"OggS", b"FORM", b"riff"}:
@@ -94,3 +114,31 @@ def _presented(file: BinaryIO) -> BinaryIO | None:
     elif table := table_for(file, end):
         part = _Part(file, start, size, before=table)
     return cast("BinaryIO | None", part)
+
+
+def _unpadded(file: BinaryIO, mark: bytes, start: int, end: int) -> int:
+    """Return where the content of a file ends of which libsndfile stumbles over zeros that follow it."""
+    place = end
+    zeros = zeros_from(file, start, end) if mark in {b"fLaC", b"OggS", b"FORM", b"riff"} else end
+    if zeros == end:
+        return end
+    if mark == b"fLaC":
+        ends = [end, *range(zeros, min(zeros + _FLAC_CHECKSUM, end) + 1)]
+        place = next((each for each in ends if _decodes(file, start, each)), end)
+    elif mark == b"OggS":
+        place = pages_end(file, start)
+    elif not start and (samples := samples_of(file)) is not None:
+        place = samples.start + samples.size
+    return place if zeros <= place < end else end
+
+
+def _decodes(file: BinaryIO, start: int, end: int) -> bool:
+    """Return whether libsndfile decodes a part of a file to its end without an error."""
+    part = _Part(Path(file.name).open("rb"), start, end)  # noqa: SIM115  # closed with the part
+    try:
+        with part, ForwardSoundFile(part) as sound:
+            while sound.read(_BLOCK, dtype="float32").size:
+                pass
+    except soundfile.SoundFileError:
+        return False
+    return True
