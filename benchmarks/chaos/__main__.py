@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -115,23 +116,24 @@ def main() -> None:
             for variant in variants.values()
             if options.variant in (None, variant.name)
         }
-        for fault in cycle(faults):
-            if hits >= options.kills:
-                break
-            kind = _choose(kinds, fault, random)
-            scene = replace(kind.scene, folder=work / str(runs))
-            scene.folder.mkdir()
-            count, problems = attempt(scene, faults, fault, kind.straight)
-            runs, hits, wrong = runs + 1, hits + count, wrong + bool(problems)
-            for (tried, hit, failed), counted in zip(counters, (fault, scene.variant.name), strict=True):
-                tried[counted] += 1
-                hit[counted] += count
-                failed[counted] += bool(problems)
-            for problem in problems:
-                print(f"run {scene.folder.name}: {problem}", flush=True)
-            if problems and options.keep:
-                shutil.copytree(scene.folder, options.keep / scene.folder.name, dirs_exist_ok=True)
-            shutil.rmtree(scene.folder)
+        with suppress(KeyboardInterrupt):  # the table is of the runs until then
+            for fault in cycle(faults):
+                if hits >= options.kills:
+                    break
+                kind = _choose(kinds, fault, random)
+                scene = replace(kind.scene, folder=work / str(runs))
+                scene.folder.mkdir()
+                count, problems = attempt(scene, faults, fault, kind.straight)
+                runs, hits, wrong = runs + 1, hits + count, wrong + bool(problems)
+                for (tried, hit, failed), counted in zip(counters, (fault, scene.variant.name), strict=True):
+                    tried[counted] += 1
+                    hit[counted] += count
+                    failed[counted] += bool(problems)
+                for problem in problems:
+                    print(f"run {scene.folder.name}: {problem}", flush=True)
+                if problems and options.keep:
+                    shutil.copytree(scene.folder, options.keep / scene.folder.name, dirs_exist_ok=True)
+                shutil.rmtree(scene.folder)
     for head, counter in zip(("fault", "variant"), counters, strict=True):
         _table(head, *counter)
     print(f"\n{runs} runs, {hits} faults that hit, in {time.monotonic() - began:.0f} s.")

@@ -1,18 +1,20 @@
 """Opening of the files of a sharded corpus, in a folder or at a URL, with limits of time and size.
 
 Files over HTTP are read by Python itself: a server that answers nothing, or hardly anything, is left after
-half a minute.
+half a minute. What the tools and libraries of others fetch has to arrive within a time, too.
 """
 
 import shutil
 import stat
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -26,13 +28,19 @@ from urllib.request import (
     Request,
 )
 
+from distill.audio.corpus.background import begun
 from distill.errors import CorpusError
+
+T = TypeVar("T")
 
 SCHEMES = ("http", "https", "gs", "hf")
 """WebDataset knows more, among them `pipe:`, with which a recipe could run any command."""
 
 _SILENCE = 30.0
 """Seconds without an answer after which a server is left."""
+
+_SILENCE_OF_TOOLS = 60.0
+"""Seconds without a byte after which a tool or library that fetches a file is left."""
 
 _SLOWEST = 1000
 """Bytes per second, over `_SILENCE` seconds, below which a server is left."""
@@ -196,22 +204,84 @@ def _request(url: str, *, patient: bool) -> Any:  # noqa: ANN401  # as above
     return None
 
 
-def _open_elsewhere(url: str) -> Any:  # noqa: ANN401  # a pipe, or a file
-    """Open a file at Google or Hugging Face with what WebDataset has for them."""
-    scheme = urlsplit(url).scheme
-    if scheme == "gs" and shutil.which("gsutil") is None:
-        raise CorpusError(
-            "needs gsutil, which is not installed",
-            culprit=url,
-            remedy="Install the Google Cloud CLI, or give a copy in a folder or at an https:// URL.",
-        )
+def _open_elsewhere(url: str) -> "_Timed":
+    """Open a file at Google with its own tool, or at Hugging Face with what WebDataset has for it."""
+    if urlsplit(url).scheme == "gs":
+        return _Timed(lambda: _OfTool(url))
+    gopen = webdataset().gopen
     try:
-        return webdataset().gopen(url)
+        return _Timed(lambda: gopen(url))
     except ImportError as error:
         raise CorpusError(
             f"needs {error.name}, which is not installed",
             culprit=url,
             remedy=f"Install it: pip install {error.name}",
         ) from error
+    except OSError:
+        raise
     except Exception as error:  # whatever the libraries of others raise
         raise _failure(f"it cannot be fetched: {type(error).__name__}: {error}") from error
+
+
+class _Timed:
+    """A file that a library or tool of others fetches, each part of which has to arrive within a time."""
+
+    def __init__(self, opening: Callable[[], Any]) -> None:
+        self._file: Any = None
+        self._file = self._in_time(opening)
+
+    def read(self, size: int, /) -> bytes:
+        parts: list[bytes] = []
+        while size:
+            part: bytes = self._in_time(lambda: self._file.read(min(size, _BLOCK)))  # noqa: B023  # called at once
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _in_time(self, call: Callable[[], T]) -> T:
+        future = begun(call)
+        try:
+            return future.result(timeout=_SILENCE_OF_TOOLS)
+        except TimeoutError as error:
+            if future.done():  # it is the library's own
+                raise
+            if isinstance(self._file, _OfTool):
+                self._file.close()
+            raise _failure(f"nothing arrives within {_SILENCE_OF_TOOLS:g} seconds") from error
+
+
+class _OfTool:
+    """What gsutil writes, which it is not waited for to end."""
+
+    def __init__(self, url: str) -> None:
+        program = shutil.which("gsutil")
+        if program is None:
+            raise CorpusError(
+                "needs gsutil, which is not installed",
+                culprit=url,
+                remedy="Install the Google Cloud CLI, or give a copy in a folder or at an https:// URL.",
+            )
+        self._errors = TemporaryFile()  # noqa: SIM115  # closed with the process
+        self._process = subprocess.Popen(  # noqa: S603  # no shell, and the URL is an argument
+            [program, "cat", url], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
+        )
+        self._output: Any = self._process.stdout
+
+    def read(self, size: int, /) -> bytes:
+        part: bytes = self._output.read1(size)
+        if not part and self._process.wait():
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").strip().splitlines()
+            raise _failure(f"gsutil cannot fetch it: {said[-1] if said else 'it does not say why'}")
+        return part
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+        self._output.close()

@@ -4,7 +4,8 @@ Shapes: `B` clips, `S` samples of a clip, `C` channels, `N` samples of a recordi
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.audio.corpus.background import begun
 from distill.audio.corpus.cache import Recording
 from distill.audio.corpus.clips import Split
 from distill.audio.corpus.shards import Manifest, read_shard
@@ -49,7 +51,6 @@ class Stream:
             )
         self._slots = np.zeros((self.pool_shards + 1, largest), np.float32)
         self._held: list[tuple[int, list[Recording]]] = [(-1, [])] * len(self._slots)
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._reading: Future[None] | None = None
         self._drawn, self._position = 0, 0
         self._pool: Split | None = None
@@ -133,7 +134,7 @@ class Stream:
         ]
         self._pool = Split(tuple(recordings), self.sample_rate, self._slots.reshape(-1))
         self._position = position
-        self._reading = self._reader.submit(self._fill, wanted.stop)
+        self._reading = begun(partial(self._fill, wanted.stop))
         return self._pool
 
     def _fill(self, number: int) -> None:

@@ -1,5 +1,6 @@
 """Tests of distill.audio.corpus.fetching: servers that keep a reader waiting, or never end."""
 
+import os
 import socket
 import threading
 import time
@@ -127,6 +128,45 @@ def test_a_tool_that_is_missing_is_named(monkeypatch):
         "gs://bucket/shards/shards.json: needs gsutil, which is not installed\n"
         "Install the Google Cloud CLI, or give a copy in a folder or at an https:// URL."
     )
+
+
+@pytest.fixture
+def gsutil(tmp_path, monkeypatch):
+    """Install a tool in the place of Google's, which is a script."""
+
+    def install(script):
+        path = tmp_path / "gsutil"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ("sleep 60", "nothing arrives within 0.3 seconds"),
+        ("echo {; sleep 60", "nothing arrives within 0.3 seconds"),
+        ("echo 'Retrying' >&2; echo 'No such bucket' >&2; exit 1", "gsutil cannot fetch it: No such bucket"),
+    ],
+)
+def test_a_tool_is_not_waited_for(gsutil, monkeypatch, script, cause):
+    """It is given up after a time, and its error is named; the limit is a minute otherwise."""
+    monkeypatch.setattr(fetching, "_SILENCE_OF_TOOLS", 0.3)
+    gsutil(script)
+    with pytest.raises(CorpusError) as caught:
+        open_shards("gs://bucket/shards", sample_rate=8000, pool_shards=1)
+    assert str(caught.value) == (
+        f"gs://bucket/shards/shards.json: the list of shards cannot be read: {cause}\n{CHECK}"
+    )
+
+
+def test_a_tool_gives_what_it_is_asked_for(gsutil):
+    """As long as it needs; it gets the URL as one argument."""
+    gsutil('echo "$1 $2"; sleep 0.1; echo more')
+    with fetching.opened("gs://bucket/a b", "a.tar", most=100) as file:
+        assert file.read(100) == b"cat gs://bucket/a b/a.tar\nmore\n"
 
 
 def test_a_shard_is_asked_for_again(serve, monkeypatch):
