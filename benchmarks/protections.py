@@ -270,9 +270,16 @@ def outcome(test: str, prepare: Callable[[], object] = nothing) -> str:
             for number in (0, 1, 2):
                 os.dup2(quiet, number)
             prepare()
-            status = int(
-                pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", str(ROOT / test)])
-            )
+            # Distill is imported already, in the parent.
+            quietly = [
+                "-q",
+                "-x",
+                "-p",
+                "no:cacheprovider",
+                "-W",
+                "ignore::pytest.PytestAssertRewriteWarning",
+            ]
+            status = int(pytest.main([*quietly, str(ROOT / test)]))
         finally:
             os._exit(status)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

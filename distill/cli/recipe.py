@@ -17,11 +17,10 @@ def recipe(
 ) -> None:
     """Print the recipe of a training run for `distill train --config`: all options with their help."""
     reserve_output(context)
-    from distill.config import parse_assignment
+    from distill.config import parse_assignments
     from distill.plugin.registry import Registry
     from distill.recipe import read_recipe
 
-    draft = read_recipe(
-        {}, Registry(), loss=loss, balance=balance, assignments=map(parse_assignment, assignments)
-    )
+    options = parse_assignments(assignments)
+    draft = read_recipe({}, Registry(), loss=loss, balance=balance, assignments=options)
     print_product(draft.recipe.to_toml(), nl=False)

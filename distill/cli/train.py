@@ -96,7 +96,7 @@ def _train_once(corpus: str | None, options: dict[str, Any]) -> None:
     from rich.console import Console
 
     from distill.cli.display import Display
-    from distill.config import parse_assignment
+    from distill.config import parse_assignments
     from distill.plugin.registry import Registry
     from distill.training.train import train as train_model
 
@@ -104,7 +104,7 @@ def _train_once(corpus: str | None, options: dict[str, Any]) -> None:
         train_model(
             corpus,
             recipe=options.pop("config"),
-            options=[parse_assignment(text) for text in options.pop("assignments")],
+            options=parse_assignments(options.pop("assignments")),
             observer=display,
             on_progress=display.progress,
             registry=Registry(),

@@ -3,7 +3,7 @@
 from distill.config.convert import structure, unstructure
 from distill.config.describe import Option, describe
 from distill.config.schema import require_readable
-from distill.config.toml import assign, load_toml, parse_assignment, to_toml
+from distill.config.toml import assign, load_toml, parse_assignment, parse_assignments, to_toml
 from distill.config.words import suggest
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "describe",
     "load_toml",
     "parse_assignment",
+    "parse_assignments",
     "require_readable",
     "structure",
     "suggest",

@@ -1,7 +1,7 @@
 """TOML: reading files, parsing `--set`, and writing commented TOML."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,25 @@ def parse_assignment(text: str) -> tuple[str, Any]:
             remedy="For example: --set loss.stft.weight=2.0",
         )
     return ".".join(names), _toml_or_string(written.strip())
+
+
+def parse_assignments(texts: Iterable[str]) -> list[tuple[str, Any]]:
+    """Return the paths and values of several assignments.
+
+    Raises:
+        ConfigError: Some are not valid. All of these are named.
+    """
+    parsed: list[tuple[str, Any]] = []
+    wrong: list[ConfigError] = []
+    for text in texts:
+        try:
+            parsed.append(parse_assignment(text))
+        except ConfigError as error:
+            wrong.append(error)
+    if wrong:
+        problems = [problem for error in wrong for problem in error.problems]
+        raise ConfigError(*problems, culprit=wrong[0].culprit, remedy=wrong[0].remedy) from wrong[0]
+    return parsed
 
 
 def _toml_or_string(written: str) -> Any:  # noqa: ANN401 - any TOML value

@@ -80,13 +80,13 @@ def parse_columns(columns: str | Iterable[str]) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(name.strip() if isinstance(name, str) else name for name in names))
     if wanted == ("all",):
         return tuple(COLUMNS)
-    for name in wanted:
-        if name not in COLUMNS:
-            raise InputError(
-                f"there is no measure {name!r}; expected all, or some of {', '.join(COLUMNS)}",
-                culprit="columns",
-                remedy="Give them comma-separated, such as mel,si_sdr.",
-            )
+    unknown = [repr(name) for name in wanted if name not in COLUMNS]
+    if unknown:
+        raise InputError(
+            f"there is no measure {' or '.join(unknown)}; expected all, or some of {', '.join(COLUMNS)}",
+            culprit="columns",
+            remedy="Give them comma-separated, such as mel,si_sdr.",
+        )
     if not wanted:
         raise InputError("is empty", culprit="columns", remedy="Give some, such as mel,si_sdr, or all.")
     return wanted

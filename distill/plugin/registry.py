@@ -91,7 +91,7 @@ class Registry:
         A `TermSpec` among them need not be registered.
 
         Raises:
-            TermError: A name is empty, unknown, ambiguous, chosen twice, or needs a broken plugin.
+            TermError: Names are empty, unknown, ambiguous, chosen twice, or need a broken plugin.
         """
         wanted = [each.strip() if isinstance(each, str) else each for each in one_by_one(names)]
         if "" in wanted or not wanted:
@@ -99,11 +99,17 @@ class Registry:
             problem = f"a name is empty in '{shown}'" if any(wanted) else "no loss term is chosen"
             raise TermError(problem, remedy=f"Choose from: {self._listing(Term)}")
         chosen: list[tuple[str | TermSpec, Term]] = []
+        wrong: list[TermError] = []
         for each in wanted:
-            term = Term.of(each) if isinstance(each, TermSpec) else self._find(Term, _require_name(each))
-            for other in chosen:
-                _require_distinct(other, (each, term))
-            chosen.append((each, term))
+            try:
+                term = Term.of(each) if isinstance(each, TermSpec) else self._find(Term, _require_name(each))
+                for other in chosen:
+                    _require_distinct(other, (each, term))
+                chosen.append((each, term))
+            except TermError as error:
+                wrong.append(error)
+        if wrong:
+            raise _all_of(wrong)
         return tuple(term for _, term in chosen)
 
     def choose_balancer(self, name: str) -> Balancer:
@@ -238,6 +244,17 @@ class Registry:
                 taken[each.kind, name] = each
         self._registered += added
         self._plugins.append(plugin)
+
+
+def _all_of(errors: Sequence[TermError]) -> TermError:
+    """Return one error for several, with each problem on a line, and each line of the remedies once."""
+    if len(errors) == 1:
+        return errors[0]
+    problems = [f"{each.culprit}: {each.problem}".removeprefix(": ") for each in errors]
+    remedies = dict.fromkeys(line for each in errors for line in each.remedy.split("\n"))
+    joined = TermError("\n".join(problems), remedy="\n".join(remedies))
+    joined.__cause__ = errors[0]
+    return joined
 
 
 def _shown(wanted: str | TermSpec) -> str:

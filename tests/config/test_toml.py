@@ -10,7 +10,7 @@ from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.config import assign, load_toml, parse_assignment, structure, to_toml
+from distill.config import assign, load_toml, parse_assignment, parse_assignments, structure, to_toml
 from distill.errors import ConfigError
 
 
@@ -254,3 +254,14 @@ def test_assign_does_not_step_into_a_value():
     assert str(caught.value) == (
         "loss.stft.weight.x: loss.stft is 3, not a table\nSet loss.stft itself, or remove it where it is set."
     )
+
+
+def test_every_assignment_that_is_none_is_named():
+    """Not only the first one."""
+    with pytest.raises(ConfigError) as caught:
+        parse_assignments(["a.b=1", "c", "=2"])
+    assert str(caught.value) == (
+        '--set: expected PATH=VALUE, got "c"\nexpected PATH=VALUE, got "=2"\n'
+        "For example: --set loss.stft.weight=2.0"
+    )
+    assert parse_assignments(["a.b=1", "c=x"]) == [("a.b", 1), ("c", "x")]

@@ -99,6 +99,19 @@ def test_an_unknown_term_is_listed_against_what_is_installed():
     )
 
 
+def test_every_unknown_term_is_named():
+    """Not only the first one, and what to choose from is said once."""
+    with pytest.raises(TermError) as caught:
+        Registry(discover=False).choose("stfft,recon,wavefrom,recon")
+    assert str(caught.value) == (
+        "unknown loss term 'stfft'; did you mean 'stft'?\n"
+        "unknown loss term 'wavefrom'; did you mean 'waveform'?\n"
+        "loss term 'reconstruction' is chosen twice, as 'recon' and as 'recon'\n"
+        "Choose from: stft, reconstruction or recon, kl, waveform\n"
+        "Choose it once and set its weight."
+    )
+
+
 @pytest.mark.parametrize("distribution", ["my-losses", ""])
 def test_a_term_of_a_distribution_that_is_not_installed(distribution):
     """The distribution is named; a built-in term of that name is not taken instead."""

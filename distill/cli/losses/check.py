@@ -55,12 +55,11 @@ def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
 
 def _options(term: "Term", assignments: Iterable[str]) -> dict[str, Any]:
     """Return the options of the term from assignments to addresses `loss.NAME.OPTION`."""
-    from distill.config import assign, parse_assignment
+    from distill.config import assign, parse_assignments
     from distill.errors import ConfigError
 
     options: dict[str, Any] = {}
-    for text in assignments:
-        address, value = parse_assignment(text)
+    for address, value in parse_assignments(assignments):
         tables = [f"loss.{name}." for name in term.names]
         table = next((table for table in tables if address.startswith(table)), None)
         if table is None:

@@ -70,7 +70,7 @@ def _draft(
 ) -> "Draft":
     """Return the recipe to measure: that of the run, restricted to the given terms, or a new one."""
     from distill.arguments import corpus_location
-    from distill.config import parse_assignment
+    from distill.config import parse_assignments
     from distill.errors import ConfigError, UnaskedError
     from distill.recipe import differences, read_recipe
 
@@ -79,7 +79,7 @@ def _draft(
         names = {name for term in registry.choose(loss) for name in term.names}
         tree["loss"] = {name: table for name, table in tree["loss"].items() if name in names}
     given = [] if corpus is None else [("corpus.path", corpus_location(corpus))]
-    given += map(parse_assignment, assignments)
+    given += parse_assignments(assignments)
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
     path = draft.recipe.corpus.path
     if run and path is not None and "://" in path and all(address != "corpus.path" for address, _ in given):
