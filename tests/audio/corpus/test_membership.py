@@ -1,5 +1,6 @@
 """A run knows which recordings it was trained on, wherever they are and whatever they are called."""
 
+import hashlib
 import json
 
 import attrs
@@ -19,13 +20,15 @@ def test_it_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "split.json"
     MEMBERSHIP.write(path)
     assert Membership.read(path) == MEMBERSHIP
-    assert json.loads(path.read_text()) == {
+    content = {
         "corpus": "sounds",
-        "sharded": False,
-        "train": [{"name": "a.wav", "digest": "aa"}],
-        "heldout": [{"name": "b.wav", "digest": "bb"}],
         "former": [],
+        "heldout": [{"digest": "bb", "name": "b.wav"}],
+        "sharded": False,
+        "train": [{"digest": "aa", "name": "a.wav"}],
     }
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    assert json.loads(path.read_text()) == content | {"digest": digest}
 
 
 def test_a_corpus_that_is_moved_is_known_again(recordings, tmp_path):
