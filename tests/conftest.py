@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from hypothesis import HealthCheck, settings
 
 from distill.audio.corpus import write_shards
 from distill.cli import main
@@ -51,6 +52,12 @@ TINY = (
 # Tiny models are slowed down by threads, and most of all where several processes test at once.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses
+
+# How fast an example is drawn or runs depends on what else the machine does.
+settings.register_profile(
+    "distill", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("distill")
 
 
 @pytest.fixture(autouse=True)

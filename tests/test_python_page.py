@@ -37,6 +37,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def names(monkeypatch, folder):  # noqa: ARG001  # the current folder
     """Give the names that the page takes for granted, and let minutes pass in seconds."""
+    monkeypatch.setattr("distill.training.retention._SHARES", (1.0,))  # each of them is measured
     clock = itertools.count(step=450)
     monkeypatch.setattr("distill.training.trainer.time", SimpleNamespace(monotonic=lambda: next(clock)))
     waveform = 0.1 * torch.randn(2, 8820, generator=torch.Generator().manual_seed(0))
@@ -79,7 +80,8 @@ KERNEL = """
 import itertools, sys, torch
 from pathlib import Path
 from types import SimpleNamespace
-import distill.training.trainer
+import distill.training.retention, distill.training.trainer
+distill.training.retention._SHARES = (1.0,)
 distill.training.batches._CALIBRATIONS = 2
 distill.training.batches._CLIPS_TO_BEGIN_WITH = distill.training.batches._BEGUN_AT_A_TIME = 8
 sys.modules["visqol"] = None
