@@ -19,6 +19,7 @@ from distill.playing.play import served
 from distill.storage.run import Run
 
 WINDOW = {"width": 1280, "height": 940}
+_TIMEOUT_MS = 300_000
 _HEARD = """
 const play = HTMLMediaElement.prototype.play;
 window.played = 0;
@@ -53,6 +54,7 @@ def main(run: Path, out: Path, times: int) -> None:
         arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
         browser = driver.chromium.launch(executable_path=chromium, args=arguments)
         tab = browser.new_page(viewport=WINDOW, color_scheme="light")
+        tab.set_default_timeout(_TIMEOUT_MS)
         tab.add_init_script(_HEARD)
         tab.goto(page.url)
         tab.locator("#map circle").first.wait_for()
