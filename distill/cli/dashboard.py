@@ -75,7 +75,7 @@ class Dashboard:
     ) -> Iterator[Text | Segment]:
         frame = self._spinner.render(console.get_time())
         spinner = frame.plain if isinstance(frame, Text) else ""
-        percent = f"{self.progress:>4.0%}"
+        percent = f" {self.progress:>4.0%}"
         bar = min(_BAR, width // 4)
         yield Text(f"{spinner} ", end="")
         segments = console.render(
