@@ -246,7 +246,7 @@ def test_a_size_in_a_file_is_not_believed(name, tmp_path):
 def test_a_structure_without_end_is_not_parsed(tmp_path):
     """Each bracket of a structure would become an object: its length is bounded."""
     path = tmp_path / "s.safetensors"
-    save_file({"a": torch.ones(1)}, path, {"distill_state": " " * (2**25 + 1)})
+    save_file({"a": torch.ones(1)}, path, {"distill_state": " " * 2**25 + '{"dict": []}'})
     with pytest.raises(RunError, match="the file was not written by Distill"):
         load_state(path)
 
