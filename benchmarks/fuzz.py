@@ -144,7 +144,7 @@ class Runs:
         content = data[1:]
         if path in self.states:
             text = content.decode(errors="replace")
-            content = bytes(checkpoints.sealed(save(self.tensors[path], {"distill_state": text})))
+            content = b"".join(checkpoints.sealed(save(self.tensors[path], {"distill_state": text})))
         path.write_bytes(content)
         try:
             vae, representation = load_model(self.run)

@@ -31,7 +31,7 @@ importlib.import_module("rich.live")
 
 RATE = 8000
 STEPS = 12
-SECONDS = 120
+SECONDS = 300
 """How long a training run may take before it counts as one that hangs."""
 
 OPTIONS = (
