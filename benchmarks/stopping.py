@@ -95,12 +95,12 @@ def attempt(work: Path, words: list[str], number: int, seconds: float) -> tuple[
         sent = time.monotonic()
         process.send_signal(number)
         try:
-            out, errors = process.communicate(timeout=60)
+            printed, errors = process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             return 60.0, "it hangs"
     took = time.monotonic() - sent
-    said = f"{out}\n{errors}".splitlines()
+    said = f"{printed}\n{errors}".splitlines()
     stopped = [line for line in said if "Stopped" in line or "Interrupted" in line]
     partial = [path for path in out.rglob("*") if path.name.endswith(".partial") and not path.is_dir()]
     python_ends = process.returncode == -number or ("Traceback" in errors and "distill/" not in errors)

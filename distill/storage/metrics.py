@@ -44,7 +44,7 @@ def read_metrics(path: Path) -> Metrics:
         raise RunError(f"cannot be read: {error.strerror}", culprit=str(path), remedy=remedy) from error
     lines = content.split(b"\n")
     parsed = {number: _parse(line) for number, line in enumerate(lines, 1) if line.strip()}
-    if lines[-1] and parsed[len(lines)] is None:
+    if lines[-1].strip() and parsed[len(lines)] is None:
         del parsed[len(lines)]
     return Metrics(
         records=tuple(record for record in parsed.values() if record is not None),

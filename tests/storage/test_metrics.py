@@ -65,6 +65,15 @@ def test_no_record_is_lost_to_other_lines(kinds, cut, tmp_path_factory):
     assert read_metrics(path).damaged == ()
 
 
+@pytest.mark.parametrize("end", [b" ", b"\r", b"\t \r"])
+def test_blanks_at_the_end_are_no_record(tmp_path, end):
+    """As an editor of another system leaves them; found by fuzzing."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(line(1) + end)
+    metrics = read_metrics(path)
+    assert (metrics.records, metrics.damaged) == ((record(1),), ())
+
+
 def test_copies_do_not_replace_each_other(tmp_path):
     """Each has a name of its own."""
     path = tmp_path / "metrics.jsonl"
