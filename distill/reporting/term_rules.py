@@ -12,8 +12,8 @@ from distill.reporting.findings import FEWEST_MEASUREMENTS, Evidence, Finding
 from distill.reporting.history import History
 from distill.reporting.shares import Cosines, cosines_of, gradient_shares_of, shares_of
 
-DEAD, DOMINANT = 0.001, 0.9
-"""The shares below which a term has no influence, and above which it dominates."""
+DEAD, DOMINANT = 0.001, 0.95
+"""The shares below which a term has no influence, and above which it dominates, as while training."""
 
 AGAINST = -0.1
 """The mean cosine with the gradients of the other terms below which a term is said to work against them.

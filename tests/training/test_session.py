@@ -232,10 +232,14 @@ def test_a_loss_that_is_not_finite_ends_with_status_1(distill, recordings, tiny,
 def wait_for(condition, process, seconds=60):
     """Wait until a condition holds, and fail where the process ended before."""
     end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    try:
+        while not condition():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    except BaseException:
+        process.kill()  # else it trains on after a failed test
+        raise
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(distill, recordings, tiny, tmp_path):
