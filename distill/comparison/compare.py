@@ -1,7 +1,7 @@
 """`distill.compare`, which the command line also calls."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -64,11 +64,11 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run | StrPath],
+    runs: Iterable[Run | StrPath],
     *,
     on: StrPath | Iterable[NamedArray] | None = None,
     trained: bool = False,
-    answers: Iterable[StrPath] = (),
+    answers: StrPath | Iterable[StrPath] = (),
     out: StrPath | None = None,
     overwrite: bool = False,
     on_progress: Tell | None = None,
@@ -88,7 +88,7 @@ def compare(
         on: recordings to compare on instead: a folder, a single file, or arrays, as in `distill.train`.
             Those that one of the runs was trained on are marked, and left out of the table.
         trained: have them in the table all the same.
-        answers: files of answers that the page of a comparison saved.
+        answers: a file or files of answers that the page of a comparison saved.
         out: the file to write the page to: curves, sounds and a blind listening test. Default: none.
         overwrite: replace the file `out` if it exists.
         on_progress: called with the name of a run and its progress while it is measured, and with an empty
@@ -105,6 +105,8 @@ def compare(
     page = None if out is None else path_like(out, culprit="out", expected="a path")
     if page is not None:
         require_writable([page], overwrite=overwrite, instead="file with --out")
+    if isinstance(answers, str | os.PathLike):
+        answers = [answers]
     read = read_answers([path_like(each, culprit="answers", expected="paths") for each in answers])
     if on is not None and not isinstance(on, str | os.PathLike):
         on = list(on)

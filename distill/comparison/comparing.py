@@ -106,7 +106,7 @@ class Gathered:
 
 
 def gather(
-    runs: Sequence[Run | StrPath],
+    runs: Iterable[Run | StrPath],
     *,
     on: StrPath | Iterable[NamedArray] | None = None,
     trained: bool = False,
@@ -148,8 +148,8 @@ def gather(
     )
 
 
-def _folders(runs: Sequence[Run | StrPath]) -> list[Run]:
-    if isinstance(runs, str | os.PathLike | Run) or len(runs) < 2:
+def _folders(runs: Iterable[Run | StrPath]) -> list[Run]:
+    if isinstance(runs, str | os.PathLike | Run) or len(runs := list(runs)) < 2:
         raise InputError(
             "expected two runs or more", culprit="runs", remedy="Give the folders of several runs."
         )

@@ -37,7 +37,7 @@ def listening_lines(listening: Listening, first: str) -> list[str]:
     """Return the lines of the results of listening tests."""
     lines = []
     if listening.abx:
-        lines += ["", "ABX: right answers, their share and its interval, the chance of as many by guessing"]
+        lines += ["", "ABX: right answers, their share with its interval, and the chance of guessing"]
     for each in listening.abx:
         share, low, high = (100 * value for value in (each.right / each.trials, each.low, each.high))
         who = printable(each.listener) or "all listeners"
@@ -48,13 +48,11 @@ def listening_lines(listening: Listening, first: str) -> list[str]:
             _WIDTH, initial_indent="  ", subsequent_indent="    ",
         )  # fmt: skip
     if listening.mushra:
-        lines += ["", f"MUSHRA: mean scores of {listening.listeners} listeners, and the difference from"]
-        lines += [f"{printable(first)}, with 95 % intervals"]
-    lines += [
-        f"  {printable(each.system):24}{_points(each.score, '.0f'):18}"
-        + ("" if each.difference is None else _points(each.difference, "+.0f"))
-        for each in listening.mushra
-    ]
+        lines += ["", f"MUSHRA: mean scores of {listening.listeners} listeners with 95 % intervals,"]
+        lines += [f"and the difference from {printable(first)}"]
+    for rated in listening.mushra:
+        difference = "" if rated.difference is None else _points(rated.difference, "+.0f")
+        lines.append(f"  {printable(rated.system):24}{_points(rated.score, '.0f'):18}{difference}".rstrip())
     for name, reason in listening.excluded:
         note = f"{printable(name)} is left out of the scores: {reason} (ITU-R BS.1534-3, 4.1.2)."
         lines += textwrap.wrap(note, _WIDTH)

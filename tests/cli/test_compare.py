@@ -10,6 +10,18 @@ def test_json_is_all_there_is_on_standard_output(distill, compared_runs, compari
     assert json.loads(result.out) == comparison.to_dict()
 
 
+def test_a_page_is_not_replaced_unasked(distill, compared_runs, tmp_path):
+    """It is refused before anything is measured."""
+    page = tmp_path / "comparison.html"
+    page.touch()
+    result = distill("compare", *(run.folder for run in compared_runs), "--out", page)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"Error: {page}: exists already\n"
+        "Add --overwrite to replace what is there, or give another file with --out.\n"
+    )
+
+
 def test_a_mistake_is_one_message(distill, compared_runs):
     """With the status of a mistake."""
     result = distill("compare", compared_runs[0].folder)

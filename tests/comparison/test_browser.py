@@ -115,6 +115,13 @@ def test_an_abx_test_is_completed_by_keyboard_and_read_back(page, file, distill,
     result = distill("compare", *runs, "--answers", answers, "--json")
     (shown,) = json.loads(result.out)["listening"]["abx"]
     assert (shown["right"], shown["trials"], shown["p"]) == (right, 5, chance_of(right, 5))
+    again = tmp_path / "again.html"
+    result = distill("compare", *runs, "--answers", answers, "--out", again)
+    lines = result.out.splitlines()
+    assert lines[-1] == f"page  {again}"
+    assert f"{right} of 5, " in result.out
+    assert max(map(len, lines[:-1])) <= 80
+    assert f"<td>{right} of 5</td>" in again.read_text()
     assert page.wrong == []
 
 
