@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import attrs
 import pytest
 
 import distill
+from distill.audio.corpus.membership import Membership
 from distill.errors import ConfigError, CorpusError, InputError, RunError
 from distill.storage.run import Run
 
@@ -69,9 +71,8 @@ def test_runs_without_common_recordings_have_no_table(compared_runs, tmp_path):
     """It is said what to do; the rest is there."""
     other = Run(tmp_path / "other")
     shutil.copytree(compared_runs[1].folder, other.folder)
-    split = json.loads(other.split.read_text())
-    split["heldout"], split["train"] = split["train"][:1], split["heldout"]
-    other.split.write_text(json.dumps(split))
+    split = Membership.read(other.split)
+    attrs.evolve(split, heldout=split.train[:1], train=split.heldout).write(other.split)
     told = distill.compare([compared_runs[0], other]).to_dict()
     assert told["measures"] == []
     assert told["differences"]

@@ -5,8 +5,10 @@ import math
 import shutil
 import tomllib
 
+import attrs
 import pytest
 
+from distill.audio.corpus.membership import Membership
 from distill.comparison import measures
 from distill.comparison.measures import heldout_measures
 from distill.errors import CorpusError, RunError
@@ -96,8 +98,7 @@ def test_progress_is_told(run):
 
 def test_a_run_that_held_out_nothing_is_one_message(run):
     """As is one without a model, and a corpus that is not there."""
-    split = json.loads(run.split.read_text())
-    run.split.write_text(json.dumps(split | {"heldout": []}))
+    attrs.evolve(Membership.read(run.split), heldout=()).write(run.split)
     with pytest.raises(RunError, match="the run held out no recordings"):
         heldout_measures(run)
     with pytest.raises(CorpusError, match="gone"):
