@@ -154,10 +154,10 @@ PROTECTIONS = (
         "tests/test_settings.py::test_a_representation_of_endless_size_is_refused",
     ),
     Protection(
-        "memory that a model needs",
-        "distill.model.memory.Sizes.require_sounds",
+        "memory that a batch needs",
+        "distill.model.memory.Sizes.require_training",
         nothing,
-        "tests/model/test_memory.py::test_the_largest_model_is_refused",
+        "tests/model/test_memory.py::test_a_batch_that_no_machine_holds",
     ),
     Protection(
         "options in the model's file",
@@ -211,7 +211,7 @@ PROTECTIONS = (
         "tools that hang",
         "distill.audio.corpus.fetching._Timed._in_time",
         lambda _, call: call(),
-        f"{CORPUS}fetching.py::test_a_tool_is_not_waited_for[sleep 2-nothing arrives within 0.3 seconds]",
+        f"{CORPUS}fetching.py::test_a_tool_is_not_waited_for",
     ),
     Protection(
         "URLs that only a recipe names",

@@ -155,8 +155,9 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--load", type=int, default=0)
     options = parser.parse_args()
-    # Background jobs of shells ignore Ctrl-C, and pass that on.
+    # Background jobs of shells ignore Ctrl-C, those under nohup SIGHUP, and they pass that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.load)]
     try:
         wrong = stop_all(options.only, options.rounds, Random(options.seed))  # noqa: S311  # no secret
