@@ -13,6 +13,8 @@ import soundfile
 import torch
 from jupyter_client.manager import start_new_kernel
 
+import distill
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -21,6 +23,18 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 def test_the_readme_shows_the_same():
     """Its lines of Python are those that begin the page."""
     assert f"```python\n{BLOCKS[0]}```" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_part_of_the_model_is_described():
+    """The table names each public attribute and method of `Model`, whichever class defines it."""
+    table = PAGE.partition("## The model")[2]
+    public = {name for name in dir(distill.Model) if not name.startswith("_")} | {"vae", "representation"}
+    assert {name for name in public if not re.search(rf"`{name}[`(]", table)} == set()
+
+
+def test_the_reference_has_the_methods_of_base_classes():
+    """`generate` and others of `Model` are inherited, and mkdocstrings leaves these out by default."""
+    assert "inherited_members: true" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 
 @pytest.fixture

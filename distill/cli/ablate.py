@@ -27,7 +27,7 @@ _set_option = click.option(
 
 
 @click.command(short_help="Measure what each term or option is worth.")
-@click.argument("corpus", required=False)
+@click.argument("corpus", required=False, shell_complete=completion.paths)
 @loss_option
 @click.option("--each", is_flag=True, help="Leave each term out in turn.")
 @_set_option
@@ -44,13 +44,19 @@ _set_option = click.option(
 @click.option(
     "--on",
     metavar="RECORDINGS",
+    shell_complete=completion.paths,
     help="Measure these recordings, instead of those that each run holds out.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; by default one in runs/.")
 @click.option("--jobs", type=click.IntRange(1, 1000), default=1, show_default=True, help="Runs side by side.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and train nothing.")
 @click.option("--search", type=click.IntRange(1, 100_000), metavar="N", help="Search the ranges in N trials.")
-@click.option("--measure", metavar="NAME", help="Measure that --search improves, such as mel (the default).")
+@click.option(
+    "--measure",
+    metavar="NAME",
+    shell_complete=completion.measures,
+    help="Measure that --search improves, such as mel (the default).",
+)
 @click.option(
     "--cluster",
     type=click.Choice(["slurm", "local"]),

@@ -1,6 +1,7 @@
-"""Shell completion of terms, balancers, addresses of options, and devices."""
+"""Shell completion of terms, addresses of options, paths, checkpoints, axes, measures and devices."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,18 +11,30 @@ from distill.cli.stdout import foreign_output
 
 if TYPE_CHECKING:
     from distill.plugin.registered import Balancer, Term
+    from distill.storage.run import Run
 
 
 @foreign_output()
 def terms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
     """Return completions of the last name in a comma-separated list of terms, without listed terms."""
+    return _terms(incomplete, "")
+
+
+@foreign_output()
+def shares(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
+    """Return completions of the last name in a comma-separated list of `TERM=SHARE`."""
+    return _terms(incomplete, "=")
+
+
+def _terms(incomplete: str, sign: str) -> list[CompletionItem]:
     from distill.plugin.registry import Registry
 
     before, comma, last = incomplete.rpartition(",")
+    listed = {part.partition("=")[0] for part in before.split(",")}
     return [
-        CompletionItem(f"{before}{comma}{name}", help=term.spec.summary)
+        CompletionItem(f"{before}{comma}{name}{sign}", help=term.spec.summary)
         for term in Registry().terms()
-        if not set(term.names) & set(before.split(","))
+        if not set(term.names) & listed
         for name in term.names
         if name.startswith(last)
     ]
@@ -84,3 +97,67 @@ def devices(context: click.Context, parameter: click.Parameter, incomplete: str)
     """Return completions of a device's name."""
     known = ("auto", "cpu", "cuda", "mps")
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
+def paths(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
+    """Let the shell complete a path, for an argument that may also be a URL or a name."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def checkpoints(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
+    """Return completions of a checkpoint: best, last, or a step of the run, if it is given before."""
+    from distill.errors import DistillError
+    from distill.storage.checkpoint_files import checkpoint_paths
+
+    run = _run(context)
+    try:
+        steps = [] if run is None else [*checkpoint_paths(run.checkpoints)]
+    except DistillError:
+        steps = []
+    return [
+        CompletionItem(name) for name in ("best", "last", *map(str, steps)) if name.startswith(incomplete)
+    ]
+
+
+@foreign_output()
+def axes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
+    """Return completions of the name of an axis, as far as the axes of the run have been measured."""
+    from distill.controls.stored import stored_axes
+
+    run = _run(context)
+    found = {} if run is None else stored_axes(run)
+    return [
+        CompletionItem(f"{name}=", help=text)
+        for name, text in found.items()
+        if name.startswith(incomplete) and " " not in name  # bash would insert two words
+    ]
+
+
+def measures(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
+    """Return completions of a measure that `distill ablate --search` improves."""
+    from distill.ablation.measured import MEASURES
+
+    return [CompletionItem(name) for name in MEASURES if name.startswith(incomplete)]
+
+
+def columns(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
+    """Return completions of the last name in a comma-separated list of measures to show."""
+    from distill.evaluation.columns import COLUMNS
+
+    before, comma, last = incomplete.rpartition(",")
+    names = ("all", *COLUMNS) if not comma else tuple(COLUMNS)
+    listed = before.split(",")
+    return [
+        CompletionItem(f"{before}{comma}{name}")
+        for name in names
+        if name.startswith(last) and name not in listed
+    ]
+
+
+def _run(context: click.Context) -> "Run | None":
+    """Return the run that the command is about, if it is given before the word to complete."""
+    from distill.storage.run import Run
+
+    # While it completes an option's value, click may not have parsed the arguments yet.
+    first = context.params.get("run") or context.params.get("out") or "".join(context.args[:1])
+    return Run(Path(first)) if first else None

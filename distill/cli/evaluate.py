@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Measure a model and baselines.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("corpus", required=False)
+@click.argument("corpus", required=False, shell_complete=completion.paths)
 @click.option("--heldout", is_flag=True, help="Measure only the recordings held out by the run.")
 @json_option
 @click.option(
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--columns",
+    shell_complete=completion.columns,
     help="Measures to show, comma-separated by their names in the JSON, such as mel,si_sdr; or all.",
 )
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from distill.cli import completion
 from distill.cli.options import Number, checkpoint_option, json_option, overwrite_option
 from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN, MOST_TEMPERATURE
 
@@ -66,17 +67,27 @@ class _Position(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--axis", "axis", multiple=True, type=_Position(), metavar="NAME=VALUE",
+    shell_complete=completion.axes,
     help="Move the sounds along an axis, such as brightness=+0.5 (octaves). Repeatable; see --axes.",
 )  # fmt: skip
 @click.option("--axes", "list_axes", is_flag=True, help="List the axes of RUN, with what they change.")
 @click.option(
-    "--between", nargs=2, metavar="A B", help="Morph from A to B: files, or names of training recordings."
+    "--between",
+    nargs=2,
+    metavar="A B",
+    shell_complete=completion.paths,
+    help="Morph from A to B: files, or names of training recordings.",
 )
 @click.option(
     "--steps", type=click.IntRange(2, MOST_STEPS_BETWEEN), default=8, show_default=True,
     help="Number of sounds of --between, with both ends.",
 )  # fmt: skip
-@click.option("--near", metavar="A", help="Vary a sound: a file, or the name of a training recording.")
+@click.option(
+    "--near",
+    metavar="A",
+    shell_complete=completion.paths,
+    help="Vary a sound: a file, or the name of a training recording.",
+)
 @click.option(
     "--amount", type=Number(0, 1), default=0.5, show_default=True,
     help="How far --near varies; 1 is as varied as the recordings.",

@@ -56,6 +56,7 @@ refine_option = click.option(
 checkpoint_option = click.option(
     "--checkpoint",
     metavar="CHECKPOINT",
+    shell_complete=completion.checkpoints,
     help="Use a checkpoint of the run: best (by held-out loss), last, or its step.",
 )
 

@@ -21,7 +21,7 @@ from distill.stopping import INTERRUPTED
 
 
 @click.command(short_help="Train a model on a folder of recordings.")
-@click.argument("corpus", required=False)
+@click.argument("corpus", required=False, shell_complete=completion.paths)
 @loss_option
 @balance_option
 @set_option
@@ -38,6 +38,7 @@ from distill.stopping import INTERRUPTED
     "--from",
     "checkpoint",
     metavar="CHECKPOINT",
+    shell_complete=completion.checkpoints,
     help="With --resume: best (by held-out loss), last, or the step of a checkpoint.",
 )
 @click.option(

@@ -61,6 +61,17 @@ def axes_of(run: Run | None, vae: VAE, representation: MagnitudeIF, bank: Mappin
     return axes
 
 
+def stored_axes(run: Run) -> dict[str, str]:
+    """Return the names and descriptions of the axes stored in a run folder, whichever model they are of.
+
+    There are none if the axes have not been measured, or the file is damaged.
+    """
+    with suppress(RunError, ValueError, KeyError, TypeError):
+        found = load_state(run.axes, most=_MOST_BYTES)["axes"]
+        return {str(axis["name"]): str(axis["description"]) for axis in found}
+    return {}
+
+
 def _to_state(axes: Axes, checksum: str) -> dict[str, object]:
     directions = axes.directions
     return {

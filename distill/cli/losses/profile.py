@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Measure times and gradients of loss terms.")
-@click.argument("corpus", required=False)
+@click.argument("corpus", required=False, shell_complete=completion.paths)
 @click.option(
     "--loss",
     shell_complete=completion.terms,
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 @click.option(
     "--run", "run_folder", type=click.Path(path_type=Path), help="Measure with the model of this run."
 )
-@click.option("--target", metavar="TERM=SHARE,...", help="Find the weights that result in these shares.")
+@click.option(
+    "--target",
+    metavar="TERM=SHARE,...",
+    shell_complete=completion.shares,
+    help="Find the weights that result in these shares.",
+)
 @set_option
 @click.option(
     "--batches",
