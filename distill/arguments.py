@@ -9,7 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-from distill.errors import InputError
+from distill.errors import CorpusError, InputError
 
 
 def whole_number(value: Any, *, culprit: str, least: int | None = None, below: int | None = None) -> int:  # noqa: ANN401  # anything
@@ -67,6 +67,33 @@ def corpus_location(value: Any, *, culprit: str = "corpus") -> str:  # noqa: ANN
     """
     path = path_like(value, culprit=culprit, expected="a path or a URL")
     return os.fspath(value) if "://" in os.fspath(value) else os.path.realpath(path)
+
+
+def require_corpus(location: str | Path | None) -> None:
+    """Check that a corpus is there, unless it is at a URL, or None for the demo corpus.
+
+    Raises:
+        CorpusError: there is no such file or folder, it cannot be read, or its path is not valid text.
+    """
+    if location is None or "://" in str(location):
+        return
+    if not is_text(location):
+        remedy = "Rename it. A recipe can name only what is valid text."
+        raise CorpusError("its path is not valid text (UTF-8)", culprit=str(location), remedy=remedy)
+    try:
+        Path(location).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CorpusError(
+            "there is no such file or folder",
+            culprit=str(location),
+            remedy="Give a folder of recordings, or a single recording.",
+        ) from error
+    except OSError as error:
+        raise CorpusError(
+            f"cannot be read: {error.strerror}",
+            culprit=str(location),
+            remedy="Make sure that you may read it, or give another folder of recordings.",
+        ) from error
 
 
 def is_text(path: object) -> bool:

@@ -57,6 +57,27 @@ main({arguments}, standalone_mode=False)
     assert "stft" in result.stdout or "Usage: " in result.stdout
 
 
+def test_a_corpus_that_is_not_there_is_told_without_torch(tmp_path):
+    """A misspelt folder is told at once, and `runs/` is not begun."""
+    code = f"""
+import click
+import distill.plugin.selection
+distill.plugin.selection.entry_points = lambda **_: []
+from distill.cli import main
+try:
+    main(["train", {str(tmp_path / "gone")!r}, "--out", {str(tmp_path / "new")!r}], standalone_mode=False)
+except click.ClickException as error:
+    print(error)
+"""
+    result = run(code)
+    assert result.stderr == ""
+    assert result.stdout == (
+        f"{tmp_path / 'gone'}: there is no such file or folder\n"
+        "Give a folder of recordings, or a single recording.\n"
+    )
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("name", distill.__all__)
 def test_every_public_name_is_there(name):
     """Each is the object that its module defines, and is listed."""

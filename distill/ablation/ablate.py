@@ -24,10 +24,11 @@ from distill.arguments import (
     optional_callable,
     options_by_address,
     path_like,
+    require_corpus,
     whole_number,
 )
 from distill.config import load_toml, unstructure
-from distill.errors import ConfigError, CorpusError, InputError, RunError, UnaskedError
+from distill.errors import ConfigError, InputError, RunError, UnaskedError
 from distill.plugin.registry import Registry
 from distill.recipe import Recipe, Terms
 from distill.storage.files import file_name
@@ -283,10 +284,7 @@ def existing(path: StrPath, *, culprit: str) -> str:
         CorpusError: there are none.
     """
     location = corpus_location(path, culprit=culprit)
-    if "://" not in location and not Path(location).exists():
-        raise CorpusError(
-            "there is no such file or folder", culprit=location, remedy="Give recordings to measure."
-        )
+    require_corpus(location)
     return location
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from attrs import frozen
 
 from distill.ablation.choices import Choices, Options
-from distill.arguments import whole_number
+from distill.arguments import require_corpus, whole_number
 from distill.config import unstructure
 from distill.config.words import show
-from distill.errors import ConfigError, CorpusError, InputError
+from distill.errors import ConfigError, InputError
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
 from distill.recipe import Draft, Terms, read_recipe
@@ -236,18 +236,6 @@ def _names(loss: Terms | None, whole: Draft) -> tuple[str, ...]:
     if loss is None:
         return tuple(term.name for term in whole.terms)
     return tuple(each.strip() for each in one_by_one(loss) if isinstance(each, str))
-
-
-def require_corpus(path: str | None) -> None:
-    """Check that a corpus exists, unless it is at a URL.
-
-    Raises:
-        CorpusError: it does not.
-    """
-    if path is not None and "://" not in path and not Path(path).exists():
-        raise CorpusError(
-            "there is no such file or folder", culprit=path, remedy="Give a folder of recordings."
-        )
 
 
 def _named(settings: Options) -> str:

@@ -15,10 +15,10 @@ from distill.ablation.choices import Choices, Range, choices_of
 from distill.ablation.cluster import ClusterSettings
 from distill.ablation.measured import MEASURES, measure_named
 from distill.ablation.place import Place, ablation_lock, changed, require_ours
-from distill.ablation.plan import Base, Trial, parse_seeds, require_corpus, require_installed, trial_of
+from distill.ablation.plan import Base, Trial, parse_seeds, require_installed, trial_of
 from distill.ablation.progress import Status
 from distill.ablation.studies import Space, Study, Tried, Whole, ranked, require_optuna
-from distill.arguments import optional_callable, whole_number
+from distill.arguments import optional_callable, require_corpus, whole_number
 from distill.config import unstructure
 from distill.config.words import show
 from distill.errors import ConfigError, DistillError, RunError, printable
@@ -177,8 +177,9 @@ def search_weights(
     choices = choices_of((), grid or {}, ranges)
     require_no_seed(choices)
     space = _space(base, choices, chosen[0])
-    tree = unstructure(_at_the_ends(base, choices, chosen[0]))
-    require_corpus(tree.get("corpus", {}).get("path"))
+    plain = _at_the_ends(base, choices, chosen[0])
+    require_corpus(plain.corpus.path)
+    tree = unstructure(plain)
     recordings = None if on is None else existing(on, culprit="on")
     searched = {
         "measure": measure,

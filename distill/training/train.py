@@ -16,6 +16,7 @@ from distill.arguments import (
     optional_callable,
     options_by_address,
     path_like,
+    require_corpus,
 )
 from distill.config import load_toml, unstructure
 from distill.errors import ConfigError, InputError, RunError, UnaskedError, shortened
@@ -143,8 +144,8 @@ def train(
                 resume=resume,
                 accept_changes=accept_changes,
             )
-            _require_arrays(draft, given, run, resume=resume)
-            # Errors in the recipe are raised before the slow import of torch.
+            _require_recordings(draft, given, run, resume=resume)
+            # Mistakes are found before the slow import of torch.
             from distill.training.observing import require_observer  # noqa: PLC0415
             from distill.training.resuming import Resuming  # noqa: PLC0415
             from distill.training.session import Audience, carry_out  # noqa: PLC0415
@@ -312,13 +313,17 @@ def _require_set_once(arguments: Mapping[str, Any], options: Mapping[str, Any]) 
             )
 
 
-def _require_arrays(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> None:
-    """Check that arrays are passed if the corpus of the recipe was passed as arrays.
+def _require_recordings(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> None:
+    """Check that the corpus of the recipe is there, or its arrays are if it was passed as arrays.
 
     Raises:
         RunError: the arrays are missing.
+        CorpusError: there is no such file or folder, or it cannot be read.
     """
-    if draft.recipe.corpus.path != ARRAYS or given.arrays is not None:
+    if given.arrays is not None:
+        return
+    if draft.recipe.corpus.path != ARRAYS:
+        require_corpus(draft.recipe.corpus.path)
         return
     held = ""
     if resume and run.split.exists():

@@ -146,14 +146,14 @@ def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
     with pytest.raises(DistillError) as caught:
         plan_ablation(tmp_path / "no", loss="stft,kl", each=True, out=tmp_path / "out")
     assert (
-        str(caught.value)
-        == f"{tmp_path / 'no'}: there is no such file or folder\nGive a folder of recordings."
+        str(caught.value) == f"{tmp_path / 'no'}: there is no such file or folder\n"
+        "Give a folder of recordings, or a single recording."
     )
     with pytest.raises(DistillError) as caught:
         plan(each=True, on=tmp_path / "no")
     assert (
-        str(caught.value)
-        == f"{tmp_path / 'no'}: there is no such file or folder\nGive recordings to measure."
+        str(caught.value) == f"{tmp_path / 'no'}: there is no such file or folder\n"
+        "Give a folder of recordings, or a single recording."
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from distill.arguments import is_text
+from distill.arguments import require_corpus
 from distill.audio.corpus.cache import Progress, Recording, describe, open_cache
 from distill.audio.corpus.clips import Split
 from distill.audio.corpus.levels import Remark, remark_on
@@ -174,23 +174,7 @@ def require_audio(folder: Path) -> Found:
         CorpusError: `folder` does not exist, cannot be read, has a path that is not valid text, or holds no
             audio files.
     """
-    if not is_text(folder):
-        remedy = "Rename it. A recipe can name only what is valid text."
-        raise CorpusError("its path is not valid text (UTF-8)", culprit=str(folder), remedy=remedy)
-    try:
-        folder.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CorpusError(
-            "there is no such file or folder",
-            culprit=str(folder),
-            remedy="Give a folder of recordings, or a single recording.",
-        ) from error
-    except OSError as error:
-        raise CorpusError(
-            f"cannot be read: {error.strerror}",
-            culprit=str(folder),
-            remedy="Make sure that you may read it, or give another folder of recordings.",
-        ) from error
+    require_corpus(folder)
     found = find_audio(folder)
     if not found.candidates:
         raise CorpusError(
