@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from distill.inference import Model
+    from distill.storage.run import Run
 
 _FORMATS = ("wav", "flac")
 
@@ -156,6 +157,8 @@ def generate(
     from distill.inference import load
     from distill.storage.run import Run
 
+    if axis:
+        _say_measuring(Run(run), checkpoint)
     model = load(Run(run), checkpoint=checkpoint)
     controls: dict[str, object] = {"seed": seed}
     sounds: Iterable[Tensor]
@@ -232,6 +235,12 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     )
 
 
+def _say_measuring(run: "Run", checkpoint: str | None) -> None:
+    """Say that the axes are measured first, which takes a while, unless the run folder has them."""
+    if checkpoint is not None or not run.axes.exists():
+        click.echo("Measuring the axes of the run, which takes about half a minute.", err=True)
+
+
 def _print_axes(run: Path, checkpoint: str | None, *, as_json: bool) -> None:
     from attrs import asdict
 
@@ -240,11 +249,16 @@ def _print_axes(run: Path, checkpoint: str | None, *, as_json: bool) -> None:
     from distill.inference import load
     from distill.storage.run import Run
 
-    axes = load(Run(run), checkpoint=checkpoint).axes
+    model = load(Run(run), checkpoint=checkpoint)
+    _say_measuring(Run(run), checkpoint)
+    axes = model.axes
     if as_json:
         print_product(json.dumps([asdict(axis) for axis in axes], indent=1))
         return
     width = max(len(axis.name) for axis in axes)
+    click.echo(
+        f"{'axis':{width}}  {'range':>9}  what changes per step, as measured; --axis NAME=1 is one step"
+    )
     for axis in axes:
         within = f"{axis.lowest:+g}..{axis.highest:+g}"
         click.echo(f"{printable(axis.name):{width}}  {within:>9}  {printable(axis.description)}")

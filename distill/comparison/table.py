@@ -62,7 +62,8 @@ class Cell:
         mean: the mean over the recordings, None if the run has none.
         difference: the mean of the paired differences from the first run, with its interval; None for the
             first run, and without values.
-        best: whether the mean is the best of all runs.
+        best: whether the mean is the best of all runs, with the digits that are shown; false if all runs have
+            the same.
         better: whether the run is better than the first one, None if the interval has 0 in it.
     """
 
@@ -111,10 +112,12 @@ def _row(scale: Scale, measured: Sequence[Mapping[str, Metrics | None] | None], 
     ]
     kept = [None if each is None else [each[index] for index in shared] for each in values]
     means = [None if not each else math.fsum(each) / len(each) for each in kept]
-    finite = [mean for mean in means if mean is not None]
-    best = (max if scale.higher else min)(finite) if len(finite) > 1 else None
+    # Rounded as they are shown: of equal numbers, none should be marked.
+    rounded = [None if mean is None else round(mean, scale.digits) for mean in means]
+    distinct = {mean for mean in rounded if mean is not None}
+    best = (max if scale.higher else min)(distinct) if len(distinct) > 1 else None
     cells = []
-    for number, (mine, mean) in enumerate(zip(kept, means, strict=True)):
+    for number, (mine, mean, shown) in enumerate(zip(kept, means, rounded, strict=True)):
         difference = None
         if number and mine and kept[0]:
             difference = bootstrap([one - other for one, other in zip(mine, kept[0], strict=True)])
@@ -123,7 +126,7 @@ def _row(scale: Scale, measured: Sequence[Mapping[str, Metrics | None] | None], 
             Cell(
                 mean=mean,
                 difference=difference,
-                best=mean is not None and mean == best,
+                best=shown is not None and shown == best,
                 better=(difference.mean > 0) == scale.higher if difference and certain else None,
             )
         )

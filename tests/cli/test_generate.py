@@ -175,14 +175,33 @@ def comment_of(path):
 
 
 def test_axes_are_listed(distill, measured):
-    """A line for each, with its range and what it changes, or the same as JSON."""
+    """A heading, and a line for each with its range and what it changes, or the same as JSON."""
     listed = json.loads(distill("generate", measured, "--axes", "--json").out)
     assert {"name", "unit", "effect", "correlation", "description", "lowest", "highest"} == {*listed[0]}
-    lines = distill("generate", measured, "--axes").out.splitlines()
+    result = distill("generate", measured, "--axes")
+    heading, *lines = result.out.splitlines()
+    assert " ".join(heading.split()) == (
+        "axis range what changes per step, as measured; --axis NAME=1 is one step"
+    )
+    assert result.err == ""  # they were measured before
     assert len(lines) == len(listed)
     for line, axis in zip(lines, listed, strict=True):
         assert line.split("  ")[0].strip() == axis["name"]
         assert line.endswith(f"  {axis['description']}")
+
+
+@pytest.mark.parametrize(
+    "words", [("--axes",), ("--axis", "loudness=-6", "-n", 1)], ids=lambda words: words[0]
+)
+def test_measuring_the_axes_is_said(distill, measured, tmp_path, monkeypatch, words):
+    """It takes longer than all else that the command does, the first time."""
+    monkeypatch.setattr("distill.controls.axes._SECONDS", 0.05)
+    monkeypatch.setattr("distill.controls.axes._SEEDS", 1)
+    run = shutil.copytree(measured, tmp_path / "run")
+    (run / "axes.safetensors").unlink()
+    words = words if words[0] == "--axes" else (*words, "--out", tmp_path / "new")
+    result = distill("generate", run, *words)
+    assert result.err == "Measuring the axes of the run, which takes about half a minute.\n"
 
 
 def test_sounds_are_moved_along_axes(distill, measured, tmp_path):

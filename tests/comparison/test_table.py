@@ -39,6 +39,13 @@ def test_a_certain_difference_counts_and_others_do_not():
     assert levels.cells[0].best
 
 
+def test_of_means_that_look_equal_none_is_the_best():
+    """Mel distances have two digits: 2.001 and 2.002 are both 2.00, and of three runs two can be the best."""
+    runs = [{f"{n}": metrics(mel=mel) for n in range(3)} for mel in (2.001, 2.002, 2.5)]
+    assert [cell.best for cell in row(table_of(runs[:2]), "mel").cells] == [False, False]
+    assert [cell.best for cell in row(table_of(runs), "mel").cells] == [True, True, False]
+
+
 def test_higher_is_better_for_ratings():
     """A rating that falls everywhere is worse."""
     first = {f"{n}": metrics(zimtohrli=4.0) for n in range(3)}
