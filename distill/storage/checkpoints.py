@@ -165,10 +165,8 @@ def save_state(path: Path, state: Mapping[str, Any], options: Mapping[str, Any] 
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_encode(state, "", tensors), allow_nan=False)
-    metadata = {_STRUCTURE: structure}
-    if options is not None:
-        metadata[_OPTIONS] = json.dumps(options, allow_nan=False)
-    write_atomically(path, *sealed(save(tensors, metadata)))
+    more = None if options is None else {_OPTIONS: json.dumps(options, allow_nan=False)}
+    write_atomically(path, *sealed(save(tensors, {_STRUCTURE: structure}), more))
 
 
 def options_in(path: Path) -> dict[str, Any]:

@@ -5,6 +5,8 @@ zeros in its place. A file and its checksum are thus written at once, and no int
 """
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 CHECKSUM = "distill_sha256"
@@ -18,19 +20,23 @@ _ALIGNMENT = 8
 _BLOCK = 1 << 20
 
 
-def sealed(content: bytes) -> list[bytes | memoryview]:
-    """Return the content of a safetensors file that has metadata, with its checksum added to them.
+def sealed(content: bytes, more: Mapping[str, str] | None = None) -> list[bytes | memoryview]:
+    """Return the content of a safetensors file that has metadata, with its checksum and `more` added to them.
 
-    It is returned in parts, without a copy of the tensors.
+    It is returned in parts, without a copy of the tensors. safetensors itself writes several entries of the
+    metadata in a random order: with `more`, equal states have equal files.
     """
     length = int.from_bytes(content[:_LENGTH_BYTES], "little")
     start = _LENGTH_BYTES + length
     header, tensors = content[_LENGTH_BYTES:start], memoryview(content)[start:]
     before, metadata, after = header.rstrip(b" ").partition(_METADATA)
-    padding = b" " * (-len(before + metadata + _BEFORE + _BLANK + b'",' + after) % _ALIGNMENT)
+    added = "".join(
+        f"{json.dumps(name)}:{json.dumps(value)}," for name, value in (more or {}).items()
+    ).encode()
+    padding = b" " * (-len(before + metadata + _BEFORE + _BLANK + b'",' + added + after) % _ALIGNMENT)
 
     def with_checksum(checksum: bytes) -> list[bytes | memoryview]:
-        new = b"".join((before, metadata, _BEFORE, checksum, b'",', after, padding))
+        new = b"".join((before, metadata, _BEFORE, checksum, b'",', added, after, padding))
         return [len(new).to_bytes(_LENGTH_BYTES, "little"), new, tensors]
 
     hashed = hashlib.sha256()

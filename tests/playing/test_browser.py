@@ -4,7 +4,6 @@ The browser reaches nothing but the server: requests to anything else are refuse
 """
 
 import json
-import shutil
 import time
 
 import numpy as np
@@ -14,10 +13,7 @@ import soundfile
 from distill.playing.presets import load_presets, save_preset
 from distill.playing.sound import Random, Sound
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
     pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),  # which Gradio sets
 ]
 
@@ -79,16 +75,6 @@ class Tab:
     def message(self):
         """What is said about a mistake."""
         return self.page.locator("#message").text_content().strip()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Start the browser of the machine, which may run as root in a container."""
-    with playwright.sync_playwright() as driver:
-        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

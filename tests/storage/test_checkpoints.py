@@ -23,6 +23,7 @@ from distill.storage.checkpoints import (
     load_checkpoint,
     load_latest,
     load_state,
+    options_in,
     save_best,
     save_checkpoint,
     save_state,
@@ -547,3 +548,18 @@ def test_a_kill_leaves_the_last_whole_checkpoint(tmp_path):
     assert (latest.step, latest.state, latest.damaged) == (1, {"step": 1}, ())
     save_checkpoint(tmp_path, 2, {"step": 2}, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002.safetensors"]
+
+
+def test_equal_states_have_equal_files(tmp_path):
+    """Byte by byte, with options, too: safetensors orders several entries of the metadata at random."""
+    written = set()
+    for number in range(20):
+        save_state(
+            tmp_path / f"{number}",
+            {"weight": torch.ones(2)},
+            {"model": {"width": 16, "name": 'a "b"'}},
+        )
+        written.add((tmp_path / f"{number}").read_bytes())
+    assert len(written) == 1
+    assert options_in(tmp_path / "0") == {"model": {"width": 16, "name": 'a "b"'}}
+    assert load_state(tmp_path / "0")["weight"].tolist() == [1, 1]

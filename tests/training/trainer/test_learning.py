@@ -308,7 +308,7 @@ def test_what_is_bad_for_one_process_stops_all(make, monkeypatch):
     elsewhere = SimpleNamespace(num_processes=3, reduce=lambda bad, reduction: {"sum": bad + 2}[reduction])
     monkeypatch.setattr(trainer, "accelerator", elsewhere)
     components = {"total": torch.ones(()), "gradient_norm": torch.ones(())}
-    assert trainer._note(before, components) == 1  # noqa: SLF001  # as above
+    assert trainer._note(before, components, None) == 1  # noqa: SLF001  # as above
 
 
 def test_a_record_is_the_mean_over_the_processes(make, monkeypatch):
