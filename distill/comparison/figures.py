@@ -42,7 +42,7 @@ def _component_figure(name: str, runs: Sequence[Compared], colours: Mapping[str,
         ):
             if series is None:
                 continue
-            dots = "lines+markers" if label == "held out" or len(series) == 1 else "lines"
+            dots = "lines+markers" if label == "held out" else "lines"
             trace = curve(series, f"{each.name}, {label}", dots, {**style, **more}, parsed.term)
             data.append({**trace, "meta": {"term": parsed.term, "run": each.name}, "showlegend": False})
             rows.append((f"{each.name}, {label}", *summary_of(series)))

@@ -89,7 +89,7 @@ def _component_figure(name: str, history: History, colours: Mapping[str, str]) -
     ):
         if series is None:
             continue
-        dots = "lines+markers" if label == "held out" or len(series) == 1 else "lines"
+        dots = "lines+markers" if label == "held out" else "lines"
         data.append(curve(series, label, dots, style, parsed.term))
         rows.append((label, *summary_of(series)))
         told.append(f"{label} from {number_of(series.values[0])} to {number_of(series.values[-1])}")
@@ -115,15 +115,17 @@ def share_figure(
 ) -> Figure:
     """Return the stacked shares of the terms, by default those of the weighted values."""
     ends = shares.at_the_end()
-    data = [
-        {
-            "type": "scatter", "mode": "lines", "stackgroup": "shares", "name": plain(name),
-            "x": shares.steps.tolist(), "y": _listed(100 * values),
-            "line": {"width": 0.5, "color": colours.get(name, _TOTAL_COLOUR)},
-            "hovertemplate": "%{y:.1f} %", "meta": {"term": name},
-        }
-        for name, values in shares.terms.items()
-    ]  # fmt: skip
+    data: list[Trace] = []
+    for name, values in shares.terms.items():
+        style = {"color": colours.get(name, _TOTAL_COLOUR)}
+        area = {"type": "scatter", "mode": "lines", "stackgroup": "shares", "line": {"width": 0.5, **style}}
+        drawn = area if len(shares.steps) > 1 else {"type": "bar", "marker": style}  # an area needs a width
+        data.append(
+            {
+                **drawn, "name": plain(name), "x": shares.steps.tolist(), "y": _listed(100 * values),
+                "hovertemplate": "%{y:.1f} %", "meta": {"term": name},
+            }
+        )  # fmt: skip
     told = ", ".join(f"{name} {share:.1%}" for name, share in ends.items())
     return Figure(
         key=key,
@@ -132,7 +134,7 @@ def share_figure(
         data=data,
         layout={
             "xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": "%"}, "range": [0, 100]},
-            "hovermode": "x unified",
+            "hovermode": "x unified", "barmode": "stack",
         },
         rows=(
             ("term", "share in the last quarter"),
@@ -152,7 +154,7 @@ def weighted_figure(history: History, colours: Mapping[str, str]) -> Figure:
         weights = np.interp(series.steps, weight.steps, np.nan_to_num(weight.values))
         weighted = Series(steps=series.steps, values=series.values * weights)
         style = {"width": 1.5, "color": colours[name]}
-        data.append(curve(weighted, name, "lines+markers" if len(weighted) == 1 else "lines", style, name))
+        data.append(curve(weighted, name, "lines", style, name))
         rows.append((name, number_of(weighted.values[0]), number_of(weighted.values[-1])))
     return Figure(
         key="weighted",
@@ -341,12 +343,12 @@ def map_figure(
 
 
 def curve(series: Series, name: str, mode: str, style: Mapping[str, Any], term: str = "") -> Trace:
-    """Return a curve, thinned if it is long, of a term if one is named."""
+    """Return a curve, thinned if it is long, of a term if one is named. A single value has a marker."""
     thin = series.thinned(_MOST_POINTS)
     return {
-        "type": "scatter", "mode": mode, "name": plain(name), "x": thin.steps.tolist(),
-        "y": _listed(thin.values), "line": dict(style), "marker": {"size": 5, "color": style["color"]},
-        "hovertemplate": "%{y:.4g}", "meta": {"term": term},
+        "type": "scatter", "mode": mode if len(thin) > 1 else "lines+markers", "name": plain(name),
+        "x": thin.steps.tolist(), "y": _listed(thin.values), "line": dict(style),
+        "marker": {"size": 5, "color": style["color"]}, "hovertemplate": "%{y:.4g}", "meta": {"term": term},
     }  # fmt: skip
 
 

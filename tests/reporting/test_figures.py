@@ -59,6 +59,25 @@ def test_plotly_takes_every_figure(history):
         assert len({len(row) for row in figure.rows}) <= 1, figure.key
 
 
+def test_a_single_record_can_be_seen(bare, records):
+    """A line or an area through one point has no extent: curves have a marker then, and shares are bars."""
+    train, held = records([(10, 1.0, 1.0)])
+    train |= {"learning_rate": 1e-3, "gradients": {"shares": {"mel": 0.75, "kl": 0.25}}}
+    history = History.read(bare([train, held]))
+    colours = figures.colours_of([*history.weights])
+    drawn = [
+        figures.share_figure(shares_of(history), colours),
+        figures.weighted_figure(history, colours),
+        *figures.setting_figures(history, colours),
+        *gradient_figures(history, colours),
+    ]
+    assert len(drawn) == 5
+    for figure in drawn:
+        plotly.graph_objects.Figure(figure.plotly())
+        for trace in figure.data:
+            assert trace["type"] == "bar" or trace["mode"] == "lines+markers", figure.key
+
+
 def test_names_are_text_to_plotly(history):
     """It reads some tags of HTML in names and labels."""
     for figure in every(history):
