@@ -91,7 +91,7 @@ class _Position(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--amount", type=Number(0, 1), default=0.5, show_default=True,
-    help="How far --near varies; 1 is as varied as the recordings.",
+    help="How far --near varies; 1 is as varied as new sounds.",
 )  # fmt: skip
 @click.option(
     "--format", "form", type=click.Choice(_FORMATS), default="wav", show_default=True, help="File format."

@@ -79,15 +79,6 @@ def find_directions(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encode
     )
 
 
-def spread_of(representation: MagnitudeIF, bank: Sequence[Encoded]) -> Tensor:
-    """Return the means of pieces `[P, D]` of recordings, centred and divided by the square root of P.
-
-    A standard normal vector `[P]` times these has the covariance of the pieces.
-    """
-    means = torch.stack([_mean(piece) for piece in _pieces(bank, representation)])
-    return (means - means.mean(0)) / math.sqrt(len(means))
-
-
 def _pieces(bank: Sequence[Encoded], representation: MagnitudeIF) -> list[Tensor]:
     """Cut latents into pieces `[C, D, T']` of about a second, at most 2000 of them, evenly from all."""
     length = max(1, round(_PIECE_SECONDS * representation.sample_rate / representation.hop / VAE.stride))

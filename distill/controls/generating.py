@@ -204,12 +204,13 @@ class SoundGenerator:
     ) -> list[Tensor]:
         """Vary a sound: return `count` waveforms `[C, N]` at the model's sample rate.
 
-        The latents are moved at random. The level over time remains. A peak may exceed 1.
+        The latents are interpolated towards those of new sounds of the same length, as `generate` draws them.
+        A variation has as many channels as the sound. A peak may exceed 1.
 
         Args:
             sound: a waveform or the name of a training recording, as in `between`.
-            amount: how far the latents are moved, from 0 for the reconstruction to 1 for a spread as that of
-                the training recordings.
+            amount: how far the latents are moved, from 0 for the reconstruction to 1 for sounds as varied as
+                those that `generate` makes of the training recordings.
             count: the number of variations. The first ones do not depend on it.
             seed: the random seed.
             sample_rate: the sample rate of the waveform in Hz. Default: that of the model.

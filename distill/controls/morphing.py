@@ -1,18 +1,17 @@
 """Morphs between two sounds, and variations around one.
 
-Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent frames, `P` pieces.
+Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent frames.
 """
 
 from collections.abc import Sequence
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.controls.directions import RANGE, spread_of
-from distill.controls.steering import moved
-from distill.model.sounds import Encoded, decode
+from distill.controls.directions import RANGE
+from distill.model.sounds import Encoded, decode, draw
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
 
@@ -88,19 +87,37 @@ def vary(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return a variation `[C, N]` of a sound.
+    """Return a variation `[C, N]` of a sound, as `varied` finds its latents.
 
-    The latents are moved by a random offset, whose covariance at an `amount` of 1 is that of the recordings.
-    The overall level over time remains. With 0 the result is the reconstruction.
+    With an `amount` of 0 it is the reconstruction.
     """
     if amount <= 0:
         return sound.reconstruction
-    encoded = varied(vae, sound.encoded, spread_of(representation, bank), amount, generator)
+    encoded = varied(vae, representation, (sound.encoded, sound.samples), bank, amount, generator)
     return decode(vae, representation, encoded.latents, sound.samples, encoded.coherence)
 
 
-def varied(vae: VAE, encoded: Encoded, spread: Tensor, amount: float, generator: torch.Generator) -> Encoded:
-    """Return the latents of a variation, as `vary` decodes them. `spread` is that of the recordings."""
-    offset = torch.randn(len(spread), generator=generator) @ spread * amount
-    offset[0] = 0
-    return Encoded(moved(vae, encoded.latents, offset[:, None]), encoded.coherence)
+@torch.no_grad()
+def varied(
+    vae: VAE,
+    representation: MagnitudeIF,
+    sound: tuple[Encoded, int],
+    bank: Sequence[Encoded],
+    amount: float,
+    generator: torch.Generator,
+) -> Encoded:
+    """Return the latents of a variation of a sound, which is given by its latents and its length in samples.
+
+    They are interpolated towards those of a new sound of the same length, as `draw` returns it. So the
+    covariance of variations is that of new sounds times the square of `amount`, and with 1 the variation is
+    the new sound. The number of channels is that of the sound.
+    """
+    encoded, samples = sound
+    if amount <= 0:
+        return encoded
+    seconds = samples / representation.sample_rate
+    new, _ = draw(vae, representation, [*bank], generator=generator, seconds=seconds)
+    new = evolve(new, latents=new.latents.cpu())
+    if len(encoded.latents) == 1:
+        new = Encoded.mono(new.latents[0], representation.bins)
+    return interpolated(vae, representation, sound, (new, samples), amount)[0]

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from distill.audio.soundfiles import read_audio, resample
 from distill.controls.axes import Axes, Axis, axis_values
-from distill.controls.directions import spread_of
 from distill.controls.morphing import interpolated, varied
 from distill.controls.steering import sound_of
 from distill.controls.stored import axes_of
@@ -102,10 +101,6 @@ class Instrument:
         kept = None if self.note else self.run
         return axes_of(kept, model.vae, model.representation, model.latents)
 
-    @cached_property
-    def _spread(self) -> Tensor:
-        return spread_of(self.model.representation, [*self.model.latents.values()])
-
     def waveform(self, sound: Sound) -> Tensor:
         """Return the waveform `[C, N]` of a sound.
 
@@ -185,9 +180,9 @@ class Instrument:
                     return ends[round(position)]
                 return interpolated(vae, representation, ends[0], ends[1], position)
             case Near(origin=origin, amount=amount, seed=seed):
-                encoded, samples = self._encoded(origin, seconds)
+                start = self._encoded(origin, seconds)
                 generator = torch.Generator().manual_seed(seed)
-                return varied(vae, encoded, self._spread, amount, generator), samples
+                return varied(vae, representation, start, [*bank.values()], amount, generator), start[1]
 
     def _stretched(self, encoded: Encoded, samples: int) -> Encoded:
         """Return latents resized to a length in samples, by linear interpolation."""

@@ -1,0 +1,119 @@
+"""Tests of distill.controls.generating: what `Model` makes with controls."""
+
+import json
+
+import pytest
+import soundfile
+import torch
+
+import distill
+from distill.controls.descriptors import loudness
+from distill.errors import InputError, OutputError, RunError
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def model(measured):
+    """Load the run whose axes are measured."""
+    return distill.load(measured)
+
+
+def sound(channels=1, samples=2400, seed=0):
+    """Make noise `[C, N]`."""
+    return 0.1 * torch.randn(channels, samples, generator=torch.Generator().manual_seed(seed))
+
+
+def test_sounds_are_moved_relative_to_the_same_sounds(model):
+    """A gain of 6 dB; a position of 0 changes nothing; the first do not depend on the count."""
+    plain = model.generate(2, seed=3)
+    louder = model.generate(2, seed=3, axes={"loudness": 6.0})
+    for one, other in zip(plain, louder, strict=True):
+        assert loudness(other, RATE) - loudness(one, RATE) == pytest.approx(6.0, abs=1e-3)
+    assert torch.equal(model.generate(1, seed=3, axes={"axis 1": 0})[0], plain[0])
+    (moved,) = model.generate(1, seed=3, axes={"axis 1": 2.0})
+    assert moved.shape == plain[0].shape
+    assert not torch.equal(moved, plain[0])
+    assert torch.equal(model.generate(1, seed=3, axes={"axis 1": 2.0})[0], moved)
+
+
+def test_the_ends_of_a_morph_are_the_reconstructions(model):
+    """The lengths go from one to the other, at the model's rate; the seed draws the noise in between."""
+    one, other = sound(1, 1600), sound(2, 4800, seed=1)
+    made = model.between(one, other, 3, sample_rate=2 * RATE)
+    assert [tuple(each.shape) for each in made] == [(1, 800), (2, 1600), (2, 2400)]
+    again = model.between(one, other, 3, sample_rate=2 * RATE, seed=1)
+    assert torch.equal(made[0], again[0])
+    assert not torch.equal(made[1], again[1])
+    name = next(iter(model.latents))
+    first = model.between(name, sound(1, 2400), 2)
+    assert torch.equal(first[0], model.decode(model.latents[name]))
+    assert torch.equal(first[1], model.reconstruct(sound(1, 2400)))
+
+
+def test_levels_are_between_those_of_the_ends(model):
+    """Halfway from a loud sound to a quiet one, the loudness is halfway in dB, within 3 dB."""
+    loud, _, quiet = (loudness(each, RATE) for each in model.between(sound(), 0.05 * sound(), 3))
+    middle = loudness(model.between(sound(), 0.05 * sound(), 3)[1], RATE)
+    assert middle == pytest.approx((loud + quiet) / 2, abs=3)
+
+
+def test_a_variation_is_as_far_as_asked(model):
+    """At 0 it is the reconstruction; the farther, the more; the first do not depend on the count."""
+    start = sound()
+    (none,) = model.near(start, 0.0)
+    assert torch.equal(none, model.reconstruct(start))
+    little, much = (model.near(start, amount, seed=5)[0] for amount in (0.2, 1.0))
+    latents = [model.encode(each) for each in (none, little, much)]
+    near, far = (float((each - latents[0]).square().mean()) for each in latents[1:])
+    assert 0 < near < far
+    assert torch.equal(model.near(start, 0.2, 2, seed=5)[0], little)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: model.between(sound(), sound(), 1), "steps: must be at least 2, got 1"),
+        (lambda model: model.near(sound(), 1.5), "amount: must be within 0..1, got 1.5"),
+        (
+            lambda model: model.near(sound(3)),
+            "sound: expected one or two channels and at most 60 s, got 3 and 0 s\nCut it.",
+        ),
+        (
+            lambda model: model.between("nothing", sound()),
+            "a: there is no training recording 'nothing'\nGive a waveform, or one of: {names}.",
+        ),
+        (lambda model: model.between(sound(), sound(), seed=-1), "seed: must be at least 0, got -1"),
+    ],
+)
+def test_what_cannot_be_made(model, call, message):
+    """The whole message."""
+    with pytest.raises(InputError) as caught:
+        call(model)
+    assert str(caught.value) == message.format(names=", ".join(model.latents))
+
+
+def test_the_base_model_has_no_axes():
+    """But it morphs waveforms."""
+    base = distill.load("base")
+    with pytest.raises(RunError, match="holds no latents to make sounds of"):
+        _ = base.axes
+    assert len(base.between(sound(), sound(seed=1), 2)) == 2
+
+
+def test_a_written_sound_says_what_it_was_made_with(model, tmp_path):
+    """As JSON after a comment by which corpora leave it out; existing files are not written over."""
+    path = tmp_path / "a.flac"
+    written = model.write(2 * torch.ones(2, 100), path, controls={"seed": 3, "axes": {"loudness": 1.0}})
+    assert (written.path, written.peak) == (path, 1.0)
+    with soundfile.SoundFile(path) as file:
+        made, _, text = file.comment.partition(": ")
+    assert (made, json.loads(text)) == (
+        "Made by Distill",
+        {"run": "run", "checksum": model.checksum, "seed": 3, "axes": {"loudness": 1.0}},
+    )
+    with pytest.raises(OutputError) as caught:
+        model.write(torch.ones(1, 9), path)
+    assert str(caught.value) == (
+        f"{path}: exists already\nAdd --overwrite to replace what is there, or give another path."
+    )
