@@ -109,8 +109,8 @@ def test_bins_that_stand_for_themselves_are_real(n_fft):
     assert_near(gradients[1], gradients[0], 1e-5)
 
 
-def test_the_inverse_reconciles_frames():
-    """Griffin-Lim iterations bring the frames of a decoder together as they do on the CPU."""
+def test_griffin_lim_iterations_find_the_phases_of_the_cpu():
+    """The inverse of a decoder's output is that of the CPU."""
     representation = MagnitudeIF(8000, n_fft=256, hop=64)
     spectrogram = representation(0.1 * noise(2, 4000))
     spectrogram[:, 1] = 0.3 * noise(*spectrogram[:, 1].shape)

@@ -14,6 +14,7 @@ import torch
 from jupyter_client.manager import start_new_kernel
 
 import distill
+from distill.training.changed_options import _TRAINING
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -35,6 +36,14 @@ def test_every_part_of_the_model_is_described():
 def test_the_reference_has_the_methods_of_base_classes():
     """`generate` and others of `Model` are inherited, and mkdocstrings leaves these out by default."""
     assert "inherited_members: true" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+
+
+def test_the_options_that_a_resumed_run_may_change_are_named():
+    """The page and the docstring of `distill.train` have those that the command line accepts."""
+    docstring = inspect.getdoc(distill.train)
+    may = {"steps", "minutes", "device", *_TRAINING}
+    assert {name for name in may if f"`{name}`" not in docstring} == set()
+    assert {name for name in may - {"steps", "minutes", "device"} if f"`{name}`" not in PAGE} == set()
 
 
 @pytest.fixture

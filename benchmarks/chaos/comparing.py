@@ -1,4 +1,4 @@
-"""What a run must have in common with one that was never stopped: weights bit by bit, and every record."""
+"""Comparison of a run with one that was never stopped: weights bit by bit, and every record."""
 
 import json
 import struct

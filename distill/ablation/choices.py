@@ -1,4 +1,4 @@
-"""What `--set` sets in an ablation: one value, several values, or a range. Loads no torch."""
+"""Options of `--set` in an ablation: one value, several values, or a range. Loads no torch."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class Choices:
 
 
 def parse_choices(assignments: Iterable[str]) -> Choices:
-    """Return what `--set` words say.
+    """Return the choices that the words after `--set` describe.
 
     `PATH=VALUE` is a fixed option, `PATH=A,B,C` several values, and `PATH=LOW..HIGH` a range. A list in
     brackets is one value, and so is text in quotation marks.

@@ -1,4 +1,4 @@
-"""What each variant of an ablation is worth: differences from the reference, with intervals. Loads no torch.
+"""Differences of the variants of an ablation from the reference, with intervals. Loads no torch.
 
 Shapes: `S` seeds, `F` recordings.
 """

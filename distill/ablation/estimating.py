@@ -1,4 +1,4 @@
-"""How long the runs of an ablation will take, from runs that are there. Loads no torch."""
+"""Estimates of how long the runs of an ablation take, from earlier runs. Loads no torch."""
 
 from collections.abc import Mapping
 from pathlib import Path

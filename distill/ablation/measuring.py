@@ -1,4 +1,4 @@
-"""The measures of the runs of an ablation, and what the runs have in common."""
+"""The measures of the runs of an ablation, and the recordings that the runs have in common."""
 
 import math
 from collections.abc import Mapping

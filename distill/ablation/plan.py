@@ -26,7 +26,7 @@ _MOST_RUNS = 10_000
 
 @frozen(kw_only=True)
 class Variant:
-    """One of the things that are compared: the whole loss, the loss less a term, or other options.
+    """A variant in a comparison: the whole loss, the loss without a term, or other options.
 
     `loss` has its terms, `left_out` the term that it lacks, and `settings` the options of the grid.
     """
@@ -38,7 +38,7 @@ class Variant:
 
     @property
     def difference(self) -> str:
-        """In words, how it differs from the reference."""
+        """The difference from the reference, in words."""
         if self.left_out:
             return f"without {self.left_out}"
         return ", ".join(f"{_short(address)}={show(value)}" for address, value in self.settings) or ALL
@@ -80,7 +80,7 @@ class Plan:
 
 @frozen(kw_only=True)
 class Base:
-    """What all runs of an ablation have in common: a recipe to start from, and where terms are looked up."""
+    """The common part of all runs of an ablation: the recipe to start from, and the registry of terms."""
 
     tree: Mapping[str, Any]
     registry: Registry

@@ -1,4 +1,4 @@
-"""Where the runs of an ablation are trained: here, or in processes side by side. Loads no torch."""
+"""Pools that train the runs of an ablation: in this process, or in several. Loads no torch."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class Pool(Protocol):
         ...
 
     def stop(self) -> None:
-        """Have all runs saved and stopped."""
+        """Stop all runs, which are saved."""
         ...
 
 
@@ -61,7 +61,7 @@ class Here:
         return int(self._name is None)
 
     def start(self, name: str) -> None:
-        """Note a run, which `wait` trains."""
+        """Add a run to those that `wait` trains."""
         self._name = name
 
     def wait(self, seconds: float) -> Iterator[Done]:  # noqa: ARG002  # it takes as long as it takes
@@ -73,7 +73,7 @@ class Here:
             yield Done(name, attempt(self._place, name, self._recordings, self._tick))
 
     def stop(self) -> None:
-        """Do nothing: what stops this process has stopped the run."""
+        """Do nothing: the signal that stops this process has stopped the run."""
 
 
 @define

@@ -42,7 +42,7 @@ class Status:
 
 @define
 class Watch:
-    """What is known of the runs of an ablation while it goes on."""
+    """The state of the runs of an ablation in progress."""
 
     place: Place
     total: int
@@ -55,11 +55,11 @@ class Watch:
     """The time that whole runs took."""
 
     def begin(self, name: str) -> None:
-        """Note that a run begins."""
+        """Record that a run begins."""
         self._begun[name] = (time.monotonic(), running(self.place, name).progress)
 
     def end(self, name: str, failure: str | None) -> None:
-        """Note that a run is done, or why it failed."""
+        """Record that a run is done, or why it failed."""
         since, before = self._begun.pop(name, (time.monotonic(), 1.0))
         if failure is not None:
             self.failed[name] = failure

@@ -205,7 +205,7 @@ def search_weights(
 
 @frozen(kw_only=True)
 class _Work:
-    """What all trials of a search have in common."""
+    """The common part of all trials of a search."""
 
     base: Base
     tree: Mapping[str, Any]
@@ -223,7 +223,7 @@ class _Work:
         settings: ClusterSettings | None,
         tell: Callable[[Status], None],
     ) -> Mapping[str, str]:
-        """Train and measure trials side by side, and tell the study what came out."""
+        """Train and measure trials side by side, and report the results to the study."""
         from distill.ablation.measuring import value_of  # noqa: PLC0415  # torch
 
         runs = {each.number: self._runs(each) for each in batch}
@@ -276,7 +276,7 @@ def _next(study: Study, trials: int, at_once: int) -> list[Tried]:
 
 
 def _space(base: Base, choices: Choices, seed: int) -> Space:
-    """Return what is drawn for each option.
+    """Return the range or the values of each option.
 
     Raises:
         ConfigError: there is no range and no option of several values.
@@ -305,7 +305,7 @@ def _whole(base: Base, address: str, each: Range, seed: int) -> Whole | None:
 
 
 def _at_the_ends(base: Base, choices: Choices, seed: int) -> Recipe:
-    """Return the recipe without what is searched, after checking both ends of each range and each value.
+    """Return the recipe without the searched options, after checking the ends of ranges and each value.
 
     Raises:
         ConfigError: a value is not valid. All problems are listed.

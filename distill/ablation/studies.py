@@ -1,4 +1,4 @@
-"""A study of Optuna: which values are tried next, and what came out. Loads no torch."""
+"""A study of Optuna: the values to try next, and the results. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One run of an ablation: trained, or trained on, and measured."""
+"""Training and measurement of one run of an ablation, from the beginning or from a checkpoint."""
 
 import time
 from collections.abc import Callable
@@ -23,14 +23,14 @@ class _Ticking(Observer):
         self._tick = tick
 
     def record(self, record: Record) -> None:  # noqa: ARG002  # the function looks for itself
-        """Tell that there is a new record."""
+        """Call the function."""
         self._tick()
 
 
 def carry_out(
     place: Place, name: str, recordings: str | None, tick: Callable[[], None] = lambda: None
 ) -> None:
-    """Train a run of an ablation and measure it. What is there already is not done again.
+    """Train a run of an ablation and measure it. Steps that were completed earlier are not repeated.
 
     A run that another process is training is waited for: the process of an ablation that was killed still
     saves it, or a job of a cluster is at it.

@@ -24,7 +24,7 @@ from distill.errors import DistillError
 def attempt(
     place: Place, name: str, recordings: str | None, tick: Callable[[], None] = lambda: None
 ) -> str | None:
-    """Train and measure a run; return None, or the message of the error, which is noted in the folder."""
+    """Train and measure a run; return None, or the message of the error, which is written to the folder."""
     if not pending([name], place):  # another job of a cluster has been at it
         return None
     from distill.ablation.trial import carry_out  # noqa: PLC0415  # torch
@@ -40,7 +40,7 @@ def attempt(
 
 
 def note_bug(place: Place, name: str, error: Exception) -> str:
-    """Note the traceback of an error in the folder, and return a message that names it."""
+    """Write the traceback of an error to the folder, and return a message that names it."""
     message = f"{type(error).__name__}: {error} (the traceback is in {place.log(name)})"
     note_failure(place, name, message, "".join(traceback.format_exception(error)))
     return message

@@ -1,4 +1,4 @@
-"""What a terminal shows while a model is trained: the progress, and a line for each component of the loss.
+"""The display of a training run on a terminal: the progress, and a line for each component of the loss.
 
 It is drawn anew several times a second, for the size that the terminal has then. No line is wider.
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "--open/--no-open", "open_browser", default=True, show_default=True, help="Open it in a browser."
 )
 def play(run: Path, *, port: int | None, open_browser: bool) -> None:
-    """Serve a page on which the sounds of the run folder RUN are made and heard, until Ctrl-C.
+    """Serve a page to make and play sounds with the model of the run folder RUN, until Ctrl-C.
 
     It has sliders along the axes of the run, a map of its recordings, morphs, variations and random sounds.
     Sounds can be kept, saved as presets in RUN, and downloaded as WAV and FLAC. Only this machine can open

@@ -1,4 +1,4 @@
-"""What `distill train --repeat-batch` shows: each term of a step that was computed again."""
+"""Output of `distill train --repeat-batch`: each term of a step that was computed again."""
 
 import math
 from collections.abc import Iterator

@@ -55,7 +55,7 @@ class Output:
 
 
 def _empty(stream: TextIO) -> None:
-    """Let what is buffered go nowhere. Python would complain about it when it ends."""
+    """Discard buffered output. Python would report an error about it at exit."""
     with suppress(OSError, ValueError):  # ValueError: a stream without a file
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

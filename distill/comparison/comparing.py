@@ -1,4 +1,4 @@
-"""What a comparison of runs is of: their recipes, records, and measures on recordings that they share."""
+"""The facts of a comparison of runs: recipes, records, and measures on recordings that they share."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,7 +112,7 @@ def gather(
     trained: bool = False,
     on_progress: Tell | None = None,
 ) -> Gathered:
-    """Gather what there is to compare; see `distill.compare`.
+    """Gather the facts of a comparison; see `distill.compare`.
 
     Raises:
         InputError: there are fewer than two runs, or one is given twice.

@@ -1,4 +1,4 @@
-"""What answers of listening tests show: ABX by exact binomial tests, MUSHRA by means and intervals."""
+"""Results of listening tests: ABX by exact binomial tests, MUSHRA by means and intervals."""
 
 import math
 from collections import defaultdict
@@ -20,7 +20,7 @@ _REFERENCE_AT_LEAST, _ANCHOR_AT_MOST, _MOST_MISSED = 90, 90, 0.15
 
 @frozen(kw_only=True)
 class Abx:
-    """How often X was recognized, of one or all listeners, for a pair of systems.
+    """The number of trials in which X was recognized, by one or all listeners, for a pair of systems.
 
     `chance` is the probability of as many right answers or more by guessing. `low` and `high` are the
     interval (95 %, Clopper-Pearson) of the share of right answers.
@@ -90,7 +90,7 @@ class Listening:
 
 
 def results_of(answers: Sequence[Answers], models: Mapping[str, str]) -> Listening:
-    """Return what answers show. `models` has the name of each run by the SHA-256 of its model.
+    """Return the results of answers. `models` has the name of each run by the SHA-256 of its model.
 
     Raises:
         InputError: the answers are of other runs.

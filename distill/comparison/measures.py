@@ -81,7 +81,7 @@ class Measures:
 
 @frozen
 class _Kept:
-    """What the file of measures has of a recording."""
+    """An entry of the file of measures: one recording."""
 
     metrics: Metrics | None = None
     left_out: str = ""
@@ -89,7 +89,7 @@ class _Kept:
 
 @frozen(kw_only=True)
 class _Conditions:
-    """What measures depend on besides the recording: the file of measures is of these, or is not read."""
+    """Everything besides the recording that measures depend on. A file with other values is not read."""
 
     format: int
     distill: str
@@ -231,7 +231,7 @@ def _checksum(run: Run) -> str:
 
 
 def _read(run: Run, conditions: _Conditions) -> dict[str, _Kept]:
-    """Return what is kept of a run's recordings: nothing if it is damaged, or was measured otherwise."""
+    """Return the stored measures of a run: none if the file is damaged or was measured otherwise."""
     try:
         cache = structure(json.loads(run.measures.read_bytes()), _Cache)
     except (OSError, ValueError, RecursionError, ConfigError):

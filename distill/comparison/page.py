@@ -1,4 +1,4 @@
-"""The page of a comparison as one HTML file, which opens from disk and asks nothing of a network."""
+"""The page of a comparison as one HTML file, which opens from disk and loads nothing from a network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

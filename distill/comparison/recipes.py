@@ -1,4 +1,4 @@
-"""What differs between the recipes of runs, by address. Loads no torch."""
+"""Differences between the recipes of runs, by address. Loads no torch."""
 
 import json
 import re
@@ -20,7 +20,7 @@ class Difference:
 
 
 def recipe_differences(trees: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
-    """Return what differs between recipes, given as plain data, in their order; the provenance is last.
+    """Return the differences between recipes, given as plain data, in their order; the provenance is last.
 
     A term that some runs do not have is one difference, and so is each of its options that differs between
     those that have it.

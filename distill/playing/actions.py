@@ -1,4 +1,4 @@
-"""What the controls of the page do: each returns the sound that is played next."""
+"""Actions of the page's controls: each returns the sound that is played next."""
 
 import secrets
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def drawn_seed() -> int:
 
 
 class Actions:
-    """What can be done with the current sound of a session, or instead of it."""
+    """Changes of the current sound of a session, and sounds that replace it."""
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument

@@ -1,4 +1,4 @@
-"""What a browser may ask of the page's server: a middleware in front of Gradio's application.
+"""A middleware in front of Gradio's application that refuses requests which the page does not need.
 
 A page of another site can send requests to this machine, also under a name of its own that it points here
 (DNS rebinding). Requests must therefore name this server, and come from its own page. Of Gradio's routes,
@@ -55,7 +55,7 @@ _HEADERS = (
 
 
 class Guard:
-    """An ASGI application that passes on to another one what the page itself asks for, and refuses the rest.
+    """An ASGI application that passes the requests of the page on to another one, and refuses all others.
 
     Args:
         application: Gradio's application.

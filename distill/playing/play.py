@@ -28,7 +28,7 @@ def play(
     open_browser: bool = True,
     on_served: Callable[[Served], None] | None = None,
 ) -> None:
-    """Serve a page on which the sounds of a training run are made and heard, until Ctrl-C.
+    """Serve a page to make and play sounds of a training run, until Ctrl-C.
 
         distill.play("runs/first")
 

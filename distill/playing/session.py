@@ -1,4 +1,4 @@
-"""What a page remembers until it is closed: the current sound, what was before it, and the takes."""
+"""The state of an open page: the current sound, the sounds before it, and the takes."""
 
 import threading
 from collections.abc import Callable
@@ -97,7 +97,7 @@ class Desk:
         self._changing = threading.Lock()
 
     def __deepcopy__(self, _: object) -> "Desk":
-        """Return a new one: each page gets a copy of the first."""
+        """Return a new session: each page gets a copy of the first."""
         return Desk()
 
     def change(self, function: Callable[[Session], Session]) -> Session:

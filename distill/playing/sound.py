@@ -1,4 +1,4 @@
-"""What a sound of the page is made of: values that say how to make it again, on the page and in a file."""
+"""Sounds of the page as values that say how to make them again, on the page and in a file."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeAlias
@@ -63,7 +63,7 @@ class Near:
 
     @property
     def nested(self) -> int:
-        """How many variations of variations it is."""
+        """The number of variations of variations."""
         return 1 + self.origin.nested if isinstance(self.origin, Near) else 1
 
 

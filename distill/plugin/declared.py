@@ -1,4 +1,4 @@
-"""What a plugin declares: the specs that its hooks yield."""
+"""The specs that the hooks of a plugin yield."""
 
 import pluggy
 

@@ -1,4 +1,4 @@
-"""Where terms and balancers come from: a distribution, or the name that a plugin was registered under."""
+"""The origins of terms and balancers: a distribution, or the name under which a plugin was registered."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What pages have in common: templates, scripts, data and the policy that a browser enforces.
+"""The common parts of pages: templates, scripts, data and the policy that a browser enforces.
 
 Whatever a run contains is data: text is escaped by the templates, figures and sounds are JSON in a script of
 a type that no browser executes, and the policy of a page allows no scripts but its own, by their digests,

@@ -1,4 +1,4 @@
-"""What a page shows of a run, gathered from its folder: plain values without any HTML."""
+"""The facts of a run that its page shows, gathered from the run folder: plain values without HTML."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ class Split:
 
 @frozen(kw_only=True)
 class Facts:
-    """What is known of a run.
+    """The facts of a run.
 
     Attributes:
         run: the run folder.

@@ -1,4 +1,4 @@
-"""What the rules of the verdict judge by, and what they say. Loads no torch."""
+"""Inputs and results of the rules of the verdict. Loads no torch."""
 
 from typing import Literal, TypeAlias
 
@@ -30,7 +30,7 @@ class Finding:
 
 @frozen(kw_only=True)
 class Evidence:
-    """What the rules judge by: a part of `Facts`, without sounds and files.
+    """The inputs of the rules: a part of `Facts`, without sounds and files.
 
     `train` and `heldout` are numbers of recordings, None for shards or if unknown; `levels` the change of
     level of each measured recording in dB; `clipped` those whose reconstruction exceeds full scale; `active`

@@ -1,4 +1,4 @@
-"""How a training run ended: `outcome.json` in its folder. Loads no torch."""
+"""The end of a training run, `outcome.json` in its folder. Loads no torch."""
 
 import json
 from typing import Any, Literal, TypeAlias
@@ -17,7 +17,7 @@ State: TypeAlias = Literal["running", "finished", "interrupted", "failed"]
 
 @frozen(kw_only=True)
 class Ending:
-    """How a run ended, or that it is running.
+    """The end of a run, or that it is running.
 
     `kept` is the share of the training that is kept, None if unknown; `message` the error of a failed run.
     """

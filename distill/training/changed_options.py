@@ -1,4 +1,4 @@
-"""What may change when a run is resumed, and what has changed. Imports no torch."""
+"""Options that may change when a run is resumed, and those that have changed. Imports no torch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

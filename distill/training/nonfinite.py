@@ -16,7 +16,7 @@ _MOST_STEPS = 100
 
 @frozen(kw_only=True, eq=False)
 class Before:
-    """What the random numbers and the clips of a step depend on, as it was before that step.
+    """The state before a step that determines its random numbers and its clips.
 
     `step` is the number of steps before. `clips` and `noise` are states of the generators of the trainer,
     `corpus` is that of the corpus. `torch` are the states of torch's generators, which terms may use: of the

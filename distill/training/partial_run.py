@@ -1,4 +1,4 @@
-"""What a training run has reached, and what is left of it when a signal stops it."""
+"""The progress of a training run, and the files that are written when a signal stops it."""
 
 from contextlib import suppress
 from pathlib import Path

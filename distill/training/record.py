@@ -1,4 +1,4 @@
-"""What a training run reports while it trains: records of the loss, and what warnings are about."""
+"""Reports of a training run: records of the loss, and the kinds of warnings."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeAlias

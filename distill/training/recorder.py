@@ -20,7 +20,7 @@ _TRAIN, _HELDOUT = "train", "heldout"
 
 @frozen(kw_only=True)
 class Reported:
-    """What the checkpoint of a resumed run has reported: the last step of each split.
+    """The last step of each split that the checkpoint of a resumed run has reported.
 
     `records` are the last of these records, which a full disk or a power failure may have kept out of the
     file.

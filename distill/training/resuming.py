@@ -1,4 +1,4 @@
-"""What a resumed run continues from: its checkpoint, and the corpus that it was trained with."""
+"""The checkpoint and the corpus from which a resumed run continues."""
 
 import hashlib
 import math

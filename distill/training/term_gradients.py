@@ -1,4 +1,4 @@
-"""What each term does to the model while it trains: its share of the gradient, and its direction.
+"""Each term's share of the gradient during training, and the direction of its gradient.
 
 Shapes: `B` clips in a batch, `K` terms.
 
@@ -112,7 +112,7 @@ class Listener(Protocol):
 
     @property
     def measures(self) -> bool:
-        """Whether it looks at the gradients of the next step."""
+        """Whether the gradients of the next step are used."""
 
     def seen(self, inputs: LossInputs, gradients: Measured | None) -> None:
         """Receive the inputs of a step, and the gradients if they were measured."""

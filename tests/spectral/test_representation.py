@@ -257,7 +257,7 @@ def test_wrapped_at_the_ends(difference, expected):
 
 @pytest.mark.parametrize("iterations", [1, 5])
 def test_iterations_leave_agreeing_frames_alone(iterations):
-    """The spectrogram of a waveform is reconciled already, silence in it as well."""
+    """The spectrogram of a waveform is consistent already, silence in it as well."""
     representation, waveform = MagnitudeIF(44_100, 64, 16), noise(2, 333)
     waveform[1] = 0
     back = representation.inverse(representation(waveform), 333, iterations)
@@ -265,7 +265,7 @@ def test_iterations_leave_agreeing_frames_alone(iterations):
     assert not back[1].any()
 
 
-def test_reconciled_phases_are_constants():
+def test_phases_found_by_iterations_are_constants():
     """The gradient of the magnitudes is that of the inverse at those phases; the IF gets none."""
     representation = MagnitudeIF(44_100, 64, 16)
     spectrogram = representation(noise(1, 500)).requires_grad_()
@@ -274,7 +274,7 @@ def test_reconciled_phases_are_constants():
         torch.autograd.grad(representation.inverse(spectrogram, 500, count), spectrogram, wanted)[0]
         for count in (0, 1)
     ]
-    # The frames agree already, so that the reconciled phases are those of the IF.
+    # The frames agree already, so that iterations find the phases of the IF.
     torch.testing.assert_close(gradients[1][:, 0], gradients[0][:, 0], rtol=1e-2, atol=1e-6)
     assert gradients[0][:, 1].any()
     assert not gradients[1][:, 1].any()

@@ -81,14 +81,14 @@ def test_what_each_view_is():
         torch.testing.assert_close(signal.view(view), value, rtol=1e-4, atol=1e-5)
 
 
-def test_a_waveform_is_made_of_reconciled_frames():
-    """With as many iterations of the inverse as the signal has, by default none."""
+def test_a_waveform_is_made_with_griffin_lim_iterations():
+    """The signal has the number of Griffin-Lim iterations of the inverse, by default none."""
     spectrogram = REPRESENTATION(noise(1, 400)) + noise(1, 2, 33, 26, seed=1).abs()
     signals = [Signal.from_spectrogram(spectrogram, REPRESENTATION, iterations=count) for count in (0, 3)]
-    plain, reconciled = (signal.view(Waveform()) for signal in signals)
+    plain, iterated = (signal.view(Waveform()) for signal in signals)
     torch.testing.assert_close(plain, REPRESENTATION.inverse(spectrogram))
-    torch.testing.assert_close(reconciled, REPRESENTATION.inverse(spectrogram, iterations=3))
-    assert not torch.allclose(plain, reconciled, atol=1e-3)
+    torch.testing.assert_close(iterated, REPRESENTATION.inverse(spectrogram, iterations=3))
+    assert not torch.allclose(plain, iterated, atol=1e-3)
     torch.testing.assert_close(Signal.from_spectrogram(spectrogram, REPRESENTATION).view(Waveform()), plain)
 
 

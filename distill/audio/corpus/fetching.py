@@ -160,7 +160,7 @@ class _Watched:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn what urllib raises into an `OSError` whose `strerror` says what happened."""
+    """Turn an error of urllib into an `OSError` whose `strerror` says what happened."""
     try:
         yield
     except HTTPError as error:
@@ -256,7 +256,7 @@ class _Timed:
 
 
 class _OfTool:
-    """What gsutil writes, which it is not waited for to end."""
+    """The output of gsutil, whose end is not waited for."""
 
     def __init__(self, url: str) -> None:
         program = shutil.which("gsutil")

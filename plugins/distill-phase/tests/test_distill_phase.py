@@ -203,7 +203,7 @@ def test_the_complex_spectrogram_is_the_transform(kind):
 def test_inconsistency_is_the_distance_from_the_nearest_sound(loss, more_frames, iterations):
     """Of noise in both channels it is what least squares leave, over all samples that a sound may have.
 
-    Frames beyond the sound's end must be silent; whether frames are reconciled for others does not matter.
+    Frames beyond the sound's end must be silent; Griffin-Lim iterations for other terms do not matter.
     """
     n_fft, hop, samples = 8, 2, 21
     representation = MagnitudeIF(8000, n_fft, hop)
@@ -237,7 +237,7 @@ def test_inconsistency_is_the_distance_from_the_nearest_sound(loss, more_frames,
 @pytest.mark.parametrize("samples", [250, 256, 20])
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_the_spectrogram_of_a_sound_is_consistent(loss, samples, iterations):
-    """It costs nothing, whatever its length, and whether its frames are reconciled before they are heard."""
+    """The term is 0, whatever the length, with and without Griffin-Lim iterations."""
     waveform = noise(2, samples)
     prediction = of_spectrogram(REPRESENTATION(waveform), iterations=iterations)
     assert loss("consistency", prediction, of_waveform(waveform)) < 1e-9
