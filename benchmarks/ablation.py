@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 from page import machine, table, write_section
 from PIL import Image
 
-from distill.ablation.measured import MEASURES
+from distill.ablation.measures import MEASURES
 
 ROOT = Path(__file__).parents[1]
 WORSE, PLAIN = "#b3261e", "#1f5fa8"

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from distill.ablation.measured import MEASURES, Measure
+from distill.ablation.measures import MEASURES, Measure
 from distill.comparison.statistics import Interval, bootstrap
 
 RATE = 0.05

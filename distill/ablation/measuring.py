@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from distill.ablation.effects import effects
-from distill.ablation.measured import MEASURES
+from distill.ablation.measures import MEASURES
 from distill.ablation.place import Place
 from distill.ablation.plan import Plan
 from distill.ablation.result import Ablation

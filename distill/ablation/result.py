@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from distill.ablation.effects import RATE, Effect, Values
-from distill.ablation.measured import MEASURES
+from distill.ablation.measures import MEASURES
 from distill.ablation.place import Place
 from distill.ablation.plan import Plan, Variant
 from distill.errors import printable

@@ -13,7 +13,7 @@ from attrs import frozen
 from distill.ablation.ablate import base_of, existing, folder_for, require_no_seed, train_pending
 from distill.ablation.choices import Choices, Range, choices_of
 from distill.ablation.cluster import ClusterSettings
-from distill.ablation.measured import MEASURES, measure_named
+from distill.ablation.measures import MEASURES, measure_named
 from distill.ablation.place import Place, ablation_lock, changed, require_ours
 from distill.ablation.plan import Base, Trial, parse_seeds, require_installed, trial_of
 from distill.ablation.progress import Status

@@ -135,7 +135,7 @@ def axes(context: click.Context, parameter: click.Parameter, incomplete: str) ->
 
 def measures(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  # as click has it
     """Return completions of a measure that `distill ablate --search` improves."""
-    from distill.ablation.measured import MEASURES
+    from distill.ablation.measures import MEASURES
 
     return [CompletionItem(name) for name in MEASURES if name.startswith(incomplete)]
 

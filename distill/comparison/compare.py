@@ -11,7 +11,7 @@ from attrs import frozen
 from distill.arguments import path_like
 from distill.audio.corpus import NamedArray
 from distill.comparison.answers import read_answers
-from distill.comparison.comparing import Gathered, Tell, gather
+from distill.comparison.gathering import Gathered, OnProgress, gather
 from distill.comparison.listening import Listening, results_of
 from distill.comparison.page import render
 from distill.comparison.sounds import versions_of
@@ -71,7 +71,7 @@ def compare(
     answers: StrPath | Iterable[StrPath] = (),
     out: StrPath | None = None,
     overwrite: bool = False,
-    on_progress: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Comparison:
     """Compare training runs with each other.
 

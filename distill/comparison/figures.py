@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from distill.comparison.comparing import Compared
+from distill.comparison.gathering import Compared
 from distill.comparison.table import Row
 from distill.loss.components import ComponentName
 from distill.reporting.figures import (

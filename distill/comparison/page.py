@@ -7,8 +7,8 @@ from attrs import frozen
 
 import distill
 from distill.comparison.answers import ORIGINAL
-from distill.comparison.comparing import Compared, Gathered
 from distill.comparison.figures import component_figures, interval_figure
+from distill.comparison.gathering import Compared, Gathered
 from distill.comparison.listening import Listening
 from distill.comparison.sounds import Versions, names_of
 from distill.comparison.statistics import Interval

@@ -18,7 +18,7 @@ from distill.audio.corpus.places import temporary_cache
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import resample
 from distill.comparison.answers import ORIGINAL
-from distill.comparison.comparing import Compared, Gathered, Shared
+from distill.comparison.gathering import Compared, Gathered, Shared
 from distill.errors import CorpusError, DistillError
 from distill.evaluation.recordings import corpus_location_of, open_measured
 from distill.inference import Model, load

@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from distill.comparison.comparing import Gathered
+from distill.comparison.gathering import Gathered
 from distill.comparison.listening import Listening
 from distill.comparison.statistics import Interval
 from distill.comparison.table import Cell, Row, Scale

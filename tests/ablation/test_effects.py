@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from distill.ablation.effects import beyond_chance, effects
-from distill.ablation.measured import MEASURES, measure_named
+from distill.ablation.measures import MEASURES, measure_named
 from distill.errors import DistillError
 
 

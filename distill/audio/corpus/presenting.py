@@ -1,8 +1,8 @@
 """The part of a file that is passed to libsndfile: all of it, or the part that it reads as a whole.
 
-It stops at a tag or zeros after a FLAC file, takes them after Wave64 or 8SVX for samples, does not find an
-Ogg file behind a tag, reads nothing of a WAV whose size was not known when its header was written, and
-estimates the length of an MP3 from its first frame.
+libsndfile stops at a tag or zeros after a FLAC file, and takes them for samples after Wave64 or 8SVX. It does
+not find an Ogg file behind a tag, reads nothing of a WAV whose size was not known when its header was
+written, and estimates the length of an MP3 from its first frame.
 """
 
 import io

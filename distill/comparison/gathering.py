@@ -21,7 +21,7 @@ from distill.storage.run import Run
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
-Tell: TypeAlias = Callable[[str, Progress], None]
+OnProgress: TypeAlias = Callable[[str, Progress], None]
 """Called with the name of a run and the progress of its measurement."""
 
 
@@ -110,7 +110,7 @@ def gather(
     *,
     on: StrPath | Iterable[NamedArray] | None = None,
     trained: bool = False,
-    on_progress: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Gathered:
     """Gather the facts of a comparison; see `distill.compare`.
 
@@ -178,7 +178,7 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def _measured(
-    compared: Compared, on: StrPath | Iterable[NamedArray] | None, on_progress: Tell | None
+    compared: Compared, on: StrPath | Iterable[NamedArray] | None, on_progress: OnProgress | None
 ) -> Compared:
     tell = None if on_progress is None else (lambda progress: on_progress(compared.name, progress))
     problem = ""
