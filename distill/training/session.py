@@ -9,28 +9,31 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from distill.audio.corpus import Corpus, NamedArray
 from distill.audio.corpus.membership import Membership
 from distill.audio.progress import Progress
+from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
 from distill.reporting.report import report
 from distill.settings import TrainingSettings
+from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import save_state
 from distill.storage.ending import Ending
 from distill.storage.files import write_text
 from distill.storage.locking import Held
 from distill.storage.run import Run
+from distill.training.audience import Audience
 from distill.training.batches import begin
 from distill.training.building import make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
-from distill.training.finishing import finish
+from distill.training.finishing import Finished, finish
 from distill.training.interruption import Interrupted, Signals, Stopped
-from distill.training.observing import Observer, Outcome, Silent, Summary, TrainingWarning
+from distill.training.observing import Observer, Outcome, Summary
 from distill.training.partial_run import PartialRun
 from distill.training.pulse import Pulse
 from distill.training.record import About, Record
@@ -39,37 +42,6 @@ from distill.training.resuming import Resuming, earlier_membership, made_with
 from distill.training.retention import Retention
 from distill.training.starting import Start, start
 from distill.training.trainer import Trainer
-
-
-@frozen(kw_only=True)
-class Audience:
-    """The recipients of reports: an observer, and a callback for progress before and after the training.
-
-    `moved` is told of every progress.
-    """
-
-    observer: Observer = field(factory=Silent)
-    on_progress: Callable[[Progress], None] | None = None
-    moved: Callable[[str], None] = field(default=lambda _: None)
-
-    def warn(self, about: About, message: str) -> None:
-        """Send a warning to the observer."""
-        self.observer.warning(TrainingWarning(about=about, message=message))
-
-    def decoded(self, done: int, total: int) -> None:
-        """Report how many recordings are decoded."""
-        self.moved(f"recording {done} of {total} was decoded")
-        self._progress(Progress(stage="decoding", done=done, total=total))
-
-    def finishing(self, progress: Progress) -> None:
-        """Report the progress after the training."""
-        stage = f"the stage '{progress.stage}' after the last step"
-        self.moved(f"{progress.done} of {progress.total} of {stage}" if progress.done else f"{stage} began")
-        self._progress(progress)
-
-    def _progress(self, progress: Progress) -> None:
-        if self.on_progress is not None:
-            self.on_progress(progress)
 
 
 def carry_out(
@@ -102,8 +74,16 @@ def carry_out(
     try:
         signals.check()
         with Pulse(partial(audience.warn, "progress")) as pulse:
-            audience = evolve(audience, moved=pulse.moved)
-            outcome = _carry_out(partial_run, draft, accelerator, resuming, audience, signals, arrays, lock)
+            context = _Context(
+                run=run,
+                accelerator=accelerator,
+                audience=evolve(audience, moved=pulse.moved),
+                signals=signals,
+                resuming=resuming,
+                arrays=arrays,
+                lock=lock,
+            )
+            outcome = _train_and_finish(partial_run, draft, context)
         if main:
             _end(partial_run, outcome.retention, draft.recipe.training, audience)
     except (Interrupted, Stopped):
@@ -135,106 +115,190 @@ def _of_the_main_process(run: Run, accelerator: Accelerator) -> Run:
     return Run(Path(folders[0]))
 
 
-def _none_to_require() -> None:
-    """Accept a run folder that another process has locked for this one."""
+@frozen(kw_only=True, eq=False)
+class _Context:
+    """What a training run works with besides its recipe; see `carry_out`."""
+
+    run: Run
+    accelerator: Accelerator
+    audience: Audience
+    signals: Signals
+    resuming: Resuming | None
+    arrays: Iterable[NamedArray] | None
+    lock: Held | None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the main process, which writes the results."""
+        return self.accelerator.is_main_process
+
+    def require_lock(self) -> None:
+        """Check that no other process has taken the run over, if this process has locked the folder itself.
+
+        Raises:
+            LockError: one has.
+        """
+        if self.lock is not None:
+            self.lock.require()
+
+    def warn_of(self, about: About) -> Callable[[str], None]:
+        """Return a function that sends the audience a warning about something."""
+        return partial(self.audience.warn, about)
 
 
-def _carry_out(
-    partial_run: PartialRun,
-    draft: Draft,
-    accelerator: Accelerator,
-    resuming: Resuming | None,
-    audience: Audience,
-    signals: Signals,
-    arrays: Iterable[NamedArray] | None,
-    lock: Held | None,
-) -> Outcome:
+@frozen(kw_only=True, eq=False)
+class _Parts:
+    """The parts of a training run before its first step. `state` is that of the checkpoint to go on from."""
+
+    draft: Draft
+    start: Start
+    representation: MagnitudeIF
+    model: VAE
+    loss: CombinedLoss
+    corpus: Corpus
+    state: dict[str, Any] | None
+
+
+def _train_and_finish(partial_run: PartialRun, draft: Draft, context: _Context) -> Outcome:
     """Train and finish; keep in `partial_run` what a signal would leave."""
-    run, main = partial_run.run, accelerator.is_main_process
+    _require_resources(draft, context)
+    parts = _assemble(draft, context)
+    partial_run.corpus = parts.corpus
+    if context.resuming:  # a run that was killed before its first checkpoint is resumed at step 0
+        partial_run.resumed_at = parts.state["step"] if parts.state else 0
+    if context.is_main:
+        _write_what_is_trained(parts, context)
+        partial_run.note_descriptions()
+    _summarize(parts, context)
+    trainer = _make_trainer(parts, context)
+    if parts.state is None:
+        _begin(parts, context)
+    partial_run.begin(trainer)
+    trainer.train(parts.state)
+    partial_run.trained = True
+    trainer.health.finished(resumed=parts.state is not None)
+    context.signals.check()
+    if not context.is_main:
+        return partial_run.outcome()
+    finished = _write_results(partial_run, parts, context, trainer.made_with["recipe"])
+    context.signals.check()
+    return partial_run.outcome(retention=finished.retention, pairs=finished.pairs)
+
+
+def _require_resources(draft: Draft, context: _Context) -> None:
+    """Send the warnings about the recipe and the lock, and check that there is enough memory.
+
+    Raises:
+        ConfigError: there is not.
+    """
     for message in draft.warnings:
-        audience.warn("recipe", message)
+        context.audience.warn("recipe", message)
     sizes = Sizes(draft.recipe.model, draft.recipe.representation)
-    sizes.require_training(draft.recipe.training, accelerator.num_processes)
-    if lock is not None and lock.warning is not None:
-        audience.warn("lock", lock.warning)
-    require_lock = lock.require if lock is not None else _none_to_require
+    sizes.require_training(draft.recipe.training, context.accelerator.num_processes)
+    if context.lock is not None and context.lock.warning is not None:
+        context.audience.warn("lock", context.lock.warning)
+
+
+def _assemble(draft: Draft, context: _Context) -> _Parts:
+    """Build the model and the loss, find the checkpoint to go on from, and open the corpus."""
+    run, resuming = context.run, context.resuming
     seed = draft.recipe.training.seed
     representation = make_representation(draft.recipe.representation)
     model = make_model(draft.recipe.model, representation, seed)
     loss = make_loss(draft, seed)
-    state = resuming.find_state(run, partial(audience.warn, "checkpoint")) if resuming else None
+    state = resuming.find_state(run, context.warn_of("checkpoint")) if resuming else None
     begun = Start.recorded(run) if state else start(model, draft.recipe)
     draft = _settled(draft, begun, model)
     if resuming:
         resuming.require_unchanged(draft, run, state)
-    corpus = _open_corpus(draft.recipe, run, accelerator, audience, arrays)
+    corpus = _open_corpus(draft.recipe, context)
     if resuming:
-        corpus, state = resuming.continued(corpus, draft, run, state, partial(audience.warn, "corpus"))
-    # A run that was killed before its first checkpoint is resumed at step 0.
-    partial_run.resumed_at = (state["step"] if state else 0) if resuming else None
-    partial_run.corpus = corpus
-    if main:
-        _write_what_is_trained(run, draft.recipe, corpus, resuming, state)
-        partial_run.note_descriptions()
-    precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
-    audience.observer.summary(
-        Summary.of(
-            draft,
-            run,
-            corpus,
-            model,
-            start=begun.said,
-            device=str(accelerator.device),
-            precision=precision,
-        )
-    )
-    settings = draft.recipe.training
-    resumed = Reported.of(state) if resuming else None
-    recorder = Recorder(run, resumed=resumed, warn=audience.warn) if main else None
-    trainer = Trainer(
-        settings,
-        accelerator,
-        model=model,
+        corpus, state = resuming.continued(corpus, draft, run, state, context.warn_of("corpus"))
+    return _Parts(
+        draft=draft,
+        start=begun,
         representation=representation,
+        model=model,
         loss=loss,
         corpus=corpus,
+        state=state,
+    )
+
+
+def _summarize(parts: _Parts, context: _Context) -> None:
+    """Send the summary to the observer."""
+    accelerator = context.accelerator
+    context.audience.observer.summary(
+        Summary.of(
+            parts.draft,
+            context.run,
+            parts.corpus,
+            parts.model,
+            start=parts.start.said,
+            device=str(accelerator.device),
+            precision="bfloat16" if accelerator.mixed_precision == "bf16" else "float32",
+        )
+    )
+
+
+def _make_trainer(parts: _Parts, context: _Context) -> Trainer:
+    """Return the trainer. In the main process, its records are written to the run folder, too."""
+    run, audience = context.run, context.audience
+    recorder = None
+    if context.is_main:
+        resumed = Reported.of(parts.state) if context.resuming else None
+        recorder = Recorder(run, resumed=resumed, warn=audience.warn)
+    return Trainer(
+        parts.draft.recipe.training,
+        context.accelerator,
+        model=parts.model,
+        representation=parts.representation,
+        loss=parts.loss,
+        corpus=parts.corpus,
         run=run,
-        report=_reporting(recorder, audience.observer, require_lock),
+        report=_reporting(recorder, audience.observer, context.require_lock),
         warn=audience.warn,
-        signals=signals,
-        require_lock=require_lock,
-        made_with=made_with(draft.recipe, corpus),
+        signals=context.signals,
+        require_lock=context.require_lock,
+        made_with=made_with(parts.draft.recipe, parts.corpus),
         moved=audience.moved,
     )
-    if state is None:
-        begin(model, representation, corpus.train, settings, begun.codes)
-        if main and begun.origin != "none":
-            save_state(run.start, model.state_dict())
-    partial_run.begin(trainer)
-    trainer.train(state)
-    partial_run.trained = True
-    trainer.health.finished(resumed=state is not None)
-    signals.check()
-    if not main:
-        return partial_run.outcome()
-    require_lock()
-    if partial_run.restore_descriptions():
-        audience.warn(
-            "recipe", f"{run.folder}: files were removed during the training. Its recipe is there again."
-        )
-    finished = finish(
-        run,
-        model,
-        representation,
-        corpus,
-        settings,
-        audience.finishing,
-        partial_run.now_usable,
-        partial(audience.warn, "pairs"),
-        trainer.made_with["recipe"],
+
+
+def _begin(parts: _Parts, context: _Context) -> None:
+    """Fit the model to the corpus before the first step, and save the model that it starts from, if any."""
+    begin(
+        parts.model,
+        parts.representation,
+        parts.corpus.train,
+        parts.draft.recipe.training,
+        parts.start.codes,
     )
-    signals.check()
-    return partial_run.outcome(retention=finished.retention, pairs=finished.pairs)
+    if context.is_main and parts.start.origin != "none":
+        save_state(context.run.start, parts.model.state_dict())
+
+
+def _write_results(
+    partial_run: PartialRun, parts: _Parts, context: _Context, options: Mapping[str, Any]
+) -> Finished:
+    """Write the results of the training. `options` of the recipe, by address, are saved with the model."""
+    context.require_lock()
+    if partial_run.restore_descriptions():
+        context.audience.warn(
+            "recipe",
+            f"{context.run.folder}: files were removed during the training. Its recipe is there again.",
+        )
+    return finish(
+        context.run,
+        parts.model,
+        parts.representation,
+        parts.corpus,
+        parts.draft.recipe.training,
+        on_progress=context.audience.finishing,
+        on_usable=partial_run.now_usable,
+        warn=context.warn_of("pairs"),
+        options=options,
+    )
 
 
 def _end(
@@ -268,33 +332,27 @@ def _settled(draft: Draft, begun: Start, model: VAE) -> Draft:
     return evolve(draft, recipe=recipe)
 
 
-def _open_corpus(
-    recipe: Recipe,
-    run: Run,
-    accelerator: Accelerator,
-    audience: Audience,
-    arrays: Iterable[NamedArray] | None,
-) -> Corpus:
+def _open_corpus(recipe: Recipe, context: _Context) -> Corpus:
+    accelerator = context.accelerator
     # One process decodes for all; on machines that share no disk, one process on each machine does.
     with accelerator.main_process_first(), accelerator.local_main_process_first():
         return open_recipe_corpus(
             recipe.corpus,
             recipe.representation.sample_rate,
-            run.folder.resolve().parent,
-            audience.decoded,
-            arrays=arrays,
+            context.run.folder.resolve().parent,
+            context.audience.decoded,
+            arrays=context.arrays,
             seed=recipe.training.seed,
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
 
 
-def _write_what_is_trained(
-    run: Run, recipe: Recipe, corpus: Corpus, resuming: Resuming | None, state: Mapping[str, Any] | None
-) -> None:
+def _write_what_is_trained(parts: _Parts, context: _Context) -> None:
     """Write the recipe, and the lists of training, held-out and unusable recordings."""
-    if resuming:
-        resuming.adopt(run, state, keep=recipe.training.checkpoints)
+    run, recipe, corpus, state = context.run, parts.draft.recipe, parts.corpus, parts.state
+    if context.resuming:
+        context.resuming.adopt(run, state, keep=recipe.training.checkpoints)
     write_text(run.recipe, recipe.to_toml())
     if corpus.skipped:
         write_text(run.skipped, "".join(f"{each.path}: {each.reason}\n" for each in corpus.skipped))

@@ -147,9 +147,10 @@ def train(
             )
             _require_recordings(draft, given, run, resume=resume)
             # Mistakes are found before the slow import of torch.
+            from distill.training.audience import Audience  # noqa: PLC0415
             from distill.training.observing import require_observer  # noqa: PLC0415
             from distill.training.resuming import Resuming  # noqa: PLC0415
-            from distill.training.session import Audience, carry_out  # noqa: PLC0415
+            from distill.training.session import carry_out  # noqa: PLC0415
             from distill.training.torch_state import isolated_torch_state  # noqa: PLC0415
 
             audience = Audience(observer=require_observer(observer), on_progress=on_progress)
