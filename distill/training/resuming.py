@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,7 +16,6 @@ from distill.audio.corpus.continuing import Digests, as_recorded
 from distill.audio.corpus.membership import Membership
 from distill.errors import CorpusError, RunError
 from distill.recipe import Draft, Recipe
-from distill.settings import ARRAYS
 from distill.storage.checkpoints import Checkpoint, Which, load_checkpoint, load_latest, save_checkpoint
 from distill.storage.run import Run
 from distill.training.changed_options import ACCEPT, options_of, require_recorded_options
@@ -56,12 +54,11 @@ class Resuming:
         return _portable(checkpoint.state, warn)
 
     def require_unchanged(self, draft: Draft, run: Run, state: Mapping[str, Any] | None) -> None:
-        """Check that the options are those of the checkpoint, and that the corpus is there.
+        """Check that the options are those of the checkpoint, and that the initial model is there.
 
         Raises:
             ConfigError: recipe.toml was changed by hand.
             RunError: the model that the run began with is missing.
-            CorpusError: the corpus was moved, renamed or removed.
         """
         begun = draft.recipe.provenance.get("training.start", "none") != "none"
         if state is not None and begun and not run.start.exists():
@@ -72,15 +69,6 @@ class Resuming:
             )
         if state is not None:
             require_recorded_options(draft, state, run, accept=self.accept_changes)
-        path = draft.recipe.corpus.path
-        if path is None or path == ARRAYS or "://" in path or Path(path).exists():
-            return
-        raise CorpusError(
-            "the corpus of the run is no longer there",
-            culprit=path,
-            remedy="Give the folder where it is now. Its recordings are compared by their digests: "
-            f"distill train FOLDER --resume --out {run.folder}",
-        )
 
     def continued(
         self,

@@ -19,7 +19,7 @@ from distill.arguments import (
     require_corpus,
 )
 from distill.config import load_toml, unstructure
-from distill.errors import ConfigError, InputError, RunError, UnaskedError, shortened
+from distill.errors import ConfigError, CorpusError, InputError, RunError, UnaskedError, shortened
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
@@ -315,6 +315,21 @@ def _require_set_once(arguments: Mapping[str, Any], options: Mapping[str, Any]) 
             )
 
 
+def _require_still_there(path: str, run: Run) -> None:
+    """Check that the corpus of a run to resume was not moved, renamed or removed.
+
+    Raises:
+        CorpusError: it was.
+    """
+    if "://" not in path and not Path(path).exists():
+        raise CorpusError(
+            "the corpus of the run is no longer there",
+            culprit=path,
+            remedy="Give the folder where it is now. Its recordings are compared by their digests: "
+            f"distill train FOLDER --resume --out {run.folder}",
+        )
+
+
 def _require_recordings(draft: Draft, given: _Corpus, run: Run, *, resume: bool) -> None:
     """Check that the corpus of the recipe is there, or its arrays are if it was passed as arrays.
 
@@ -324,8 +339,11 @@ def _require_recordings(draft: Draft, given: _Corpus, run: Run, *, resume: bool)
     """
     if given.arrays is not None:
         return
-    if draft.recipe.corpus.path != ARRAYS:
-        require_corpus(draft.recipe.corpus.path)
+    path = draft.recipe.corpus.path
+    if path is not None and path != ARRAYS and resume and given.path is None:
+        _require_still_there(path, run)
+    if path != ARRAYS:
+        require_corpus(path)
         return
     held = ""
     if resume and run.split.exists():
