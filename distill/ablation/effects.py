@@ -11,7 +11,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from distill.ablation.measures import MEASURES, Measure
+from distill.ablation.measures import MEASURES
+from distill.comparison.scales import Scale
 from distill.comparison.statistics import Interval, bootstrap
 
 RATE = 0.05
@@ -109,7 +110,7 @@ def _effect(key: tuple[str, str], table: NDArray[np.float64], before: float, *, 
     )
 
 
-def _worse(measure: Measure, difference: float) -> bool | None:
+def _worse(measure: Scale, difference: float) -> bool | None:
     if difference == 0 or math.isnan(difference):
         return None
     return (difference > 0) == (measure.better == "lower")

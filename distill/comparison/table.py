@@ -1,57 +1,14 @@
 """The table of measures of several runs, with paired differences from the first run."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
+from distill.comparison.scales import SCALES, Scale
 from distill.comparison.statistics import Interval, bootstrap
 from distill.evaluation.results import Metrics
-
-
-@frozen(kw_only=True)
-class Scale:
-    """A measure as it is compared: its key, its name, its unit, its digits, and which values are better."""
-
-    key: str
-    name: str
-    higher: bool
-    digits: int
-    value: Callable[[Metrics], float | None]
-    unit: str = ""
-
-    def shown(self, value: float, *, signed: bool = False) -> str:
-        """Return a value as text."""
-        return f"{value:{'+' if signed else ''}.{self.digits}f}" if math.isfinite(value) else "-"
-
-
-def _texture_error(metrics: Metrics) -> float | None:
-    if metrics.texture is None or metrics.original_texture is None:
-        return None
-    return abs(metrics.texture - metrics.original_texture)
-
-
-SCALES = (
-    Scale(key="zimtohrli", name="Zimtohrli", higher=True, digits=3, value=lambda one: one.zimtohrli),
-    Scale(key="tones", name="tones kept", higher=True, digits=3, value=lambda one: one.tones),
-    Scale(key="mel", name="mel distance", higher=False, digits=2, unit="dB", value=lambda one: one.mel),
-    Scale(
-        key="level_error", name="level error", higher=False, digits=2, unit="dB",
-        value=lambda one: abs(one.level_difference),
-    ),
-    Scale(key="texture_error", name="texture error", higher=False, digits=2, unit="dB", value=_texture_error),
-    Scale(
-        key="log_spectral_distance", name="LSD", higher=False, digits=2, unit="dB",
-        value=lambda one: one.log_spectral_distance,
-    ),
-    Scale(
-        key="multi_resolution_stft", name="MR-STFT", higher=False, digits=3,
-        value=lambda one: one.multi_resolution_stft,
-    ),
-    Scale(key="si_sdr", name="SI-SDR", higher=True, digits=1, unit="dB", value=lambda one: one.si_sdr),
-)  # fmt: skip
-"""What is compared. Errors are sizes, so that too loud and too quiet do not cancel each other."""
 
 
 @frozen(kw_only=True)
@@ -99,12 +56,12 @@ def table_of(measured: Sequence[Mapping[str, Metrics | None] | None]) -> tuple[R
     """
     there = [each for each in measured if each is not None]
     keys = [key for key in there[0] if all(key in each for each in there)] if there else []
-    rows = (_row(scale, measured, keys) for scale in SCALES)
+    rows = (_row(scale, measured, keys) for scale in SCALES.values())
     return tuple(row for row in rows if row.count)
 
 
 def _row(scale: Scale, measured: Sequence[Mapping[str, Metrics | None] | None], keys: Sequence[str]) -> Row:
-    values = [None if each is None else [_value(scale, each[key]) for key in keys] for each in measured]
+    values = [None if each is None else [scale.value(each[key]) for key in keys] for each in measured]
     shared = [
         index
         for index in range(len(keys))
@@ -131,8 +88,3 @@ def _row(scale: Scale, measured: Sequence[Mapping[str, Metrics | None] | None], 
             )
         )
     return Row(scale=scale, count=len(shared), cells=tuple(cells))
-
-
-def _value(scale: Scale, metrics: Metrics | None) -> float:
-    value = None if metrics is None else scale.value(metrics)
-    return math.nan if value is None else value

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from distill.comparison.gathering import Gathered
 from distill.comparison.listening import Listening
+from distill.comparison.scales import Scale
 from distill.comparison.statistics import Interval
-from distill.comparison.table import Cell, Row, Scale
+from distill.comparison.table import Cell, Row
 from distill.errors import printable
 
 _WIDTH = 80

@@ -32,7 +32,7 @@ def test_a_certain_difference_counts_and_others_do_not():
     assert (one.mean, one.difference, one.best, one.better) == (5.5, None, False, None)
     assert other.difference.mean == pytest.approx(-0.95)
     assert (other.best, other.better) == (True, True)
-    levels = row(rows, "level_error")
+    levels = row(rows, "level")
     assert [cell.mean for cell in levels.cells] == [0.5, 1.0]  # sizes: +0.5 and -1.5
     assert levels.cells[1].difference.mean == 0.5
     assert levels.cells[1].better is None
