@@ -1,5 +1,6 @@
 """Chaos, for a short time: `benchmarks/chaos` kills a training run, resumes it and compares it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,4 +14,4 @@ def test_a_run_that_is_killed_equals_one_that_is_not():
     words += ["--variant", "folder"]
     result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
-    assert " 1 faults that hit, " in result.stdout
+    assert re.search(r"\n\d+ runs, [12] faults that hit, ", result.stdout)  # a run may get a second one
