@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from distill.arguments import path_like
 from distill.audio.corpus import NamedArray
@@ -191,15 +191,7 @@ def _measured(
         problem = f"{error.culprit}: {error.problem}" if error.culprit else error.problem
     except DistillError as error:
         problem = error.problem
-    return Compared(
-        run=compared.run,
-        name=compared.name,
-        state=compared.state,
-        history=compared.history,
-        tree=compared.tree,
-        measures=measures,
-        problem=problem,
-    )
+    return evolve(compared, measures=measures, problem=problem)
 
 
 def _shared(

@@ -11,9 +11,9 @@ from distill.comparison.figures import component_figures, interval_figure
 from distill.comparison.gathering import Compared, Gathered
 from distill.comparison.listening import Listening
 from distill.comparison.sounds import Versions, names_of
-from distill.comparison.statistics import Interval
 from distill.comparison.table import Cell, Row
-from distill.comparison.text import CHANCE, COUNTS, shown_interval, verdict_of
+from distill.comparison.text import CHANCE, COUNTS, shown_interval, shown_score, verdict_of
+from distill.config.words import duration_in_words
 from distill.reporting.document import (
     TEMPLATES,
     as_json,
@@ -25,7 +25,6 @@ from distill.reporting.document import (
 )
 from distill.reporting.figures import Figure, colours_of, spectrogram_figure
 from distill.reporting.history import History
-from distill.reporting.page import duration_of
 
 _OWN = Path(__file__).parent / "templates"
 
@@ -160,7 +159,7 @@ def _run(compared: Compared, colours: Mapping[str, str]) -> ShownRun:
         folder=str(compared.run.folder),
         state=compared.state,
         history=compared.history,
-        duration=duration_of(compared.history.seconds),
+        duration=duration_in_words(compared.history.seconds),
         colour=colours[compared.name],
     )
 
@@ -208,17 +207,8 @@ def _scores(listening: Listening) -> list[ShownScore]:
         ShownScore(
             system=each.system,
             count=each.count,
-            score=_score(each.score, signed=False),
-            difference="" if each.difference is None else _score(each.difference, signed=True),
+            score=shown_score(each.score),
+            difference="" if each.difference is None else shown_score(each.difference, signed=True),
         )
         for each in listening.mushra
     ]
-
-
-def _score(interval: Interval, *, signed: bool) -> str:
-    form = "{:+.0f}" if signed else "{:.0f}"
-    mean, low, high = (
-        form.format(each) if abs(each) != float("inf") else "-"
-        for each in (interval.mean, interval.low, interval.high)
-    )
-    return f"{mean} [{low}, {high}]"

@@ -52,26 +52,27 @@ def listening_lines(listening: Listening, first: str) -> list[str]:
         lines += ["", f"MUSHRA: mean scores of {listening.listeners} listeners with 95 % intervals,"]
         lines += [f"and the difference from {printable(first)}"]
     for rated in listening.mushra:
-        difference = "" if rated.difference is None else _points(rated.difference, "+.0f")
-        lines.append(f"  {printable(rated.system):24}{_points(rated.score, '.0f'):18}{difference}".rstrip())
+        difference = "" if rated.difference is None else shown_score(rated.difference, signed=True)
+        lines.append(f"  {printable(rated.system):24}{shown_score(rated.score):18}{difference}".rstrip())
     for name, reason in listening.excluded:
         note = f"{printable(name)} is left out of the scores: {reason} (ITU-R BS.1534-3, 4.1.2)."
         lines += textwrap.wrap(note, _WIDTH)
     return lines
 
 
-def _points(interval: Interval, form: str) -> str:
-    mean, low, high = (
-        format(each, form) if math.isfinite(each) else "-"
-        for each in (interval.mean, interval.low, interval.high)
-    )
-    return f"{mean} [{low}, {high}]"
-
-
 def label_of(number: int) -> str:
     """Return the label of a run in the columns of a table: A, B, ..., Z, A2, B2, ..."""
     rounds, letter = divmod(number, 26)
     return chr(ord("A") + letter) + (str(rounds + 1) if rounds else "")
+
+
+def shown_score(interval: Interval, *, signed: bool = False) -> str:
+    """Return the mean of MUSHRA scores and its interval as text."""
+    mean, low, high = (
+        f"{each:{'+' if signed else ''}.0f}" if math.isfinite(each) else "-"
+        for each in (interval.mean, interval.low, interval.high)
+    )
+    return f"{mean} [{low}, {high}]"
 
 
 def shown_interval(scale: Scale, interval: Interval) -> str:
