@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from distill.config.words import duration_in_words
 from distill.errors import DistillError
 from distill.reporting.listing import Listed, list_runs
 from distill.settings import DEFAULT_MINUTES
@@ -27,20 +28,13 @@ def estimate(recipe: Mapping[str, Any], runs: int, jobs: int, folder: Path) -> s
     steps = training.get("steps")
     if steps is None:
         each = training.get("minutes", DEFAULT_MINUTES)
-        return f"about {in_words(rounds * each * 60)}, and some for measuring"
+        return f"about {duration_in_words(rounds * each * 60)}, and some for measuring"
     for place in (folder, folder.parent):
         known = [run.seconds / run.steps for run in _like(recipe, place)]
         if known:
             told = f"as {len(known)} run{'' if len(known) == 1 else 's'} in {place} took for each step"
-            return f"about {in_words(rounds * steps * median(known))}, {told}"
+            return f"about {duration_in_words(rounds * steps * median(known))}, {told}"
     return "not known before the first run, since there is none like these to go by"
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration in words."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _like(recipe: Mapping[str, Any], folder: Path) -> list[Listed]:

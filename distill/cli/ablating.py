@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.cli.display import say
+from distill.config.words import duration_in_words
 from distill.errors import printable
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def _state(run: "Running") -> str:
 def _left(status: "Status") -> str:
     if status.seconds_left is None:
         return ""
-    minutes = status.seconds_left / 60
-    return f"{status.seconds_left:.0f} s left" if minutes < 2 else f"{minutes:.0f} min left"
+    return f"{duration_in_words(status.seconds_left)} left"
 
 
 def _short(name: str) -> str:

@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from distill.cli.curves import Curve, sparkline
+from distill.config.words import duration_in_words
 from distill.errors import printable
 from distill.loss.components import ComponentName
 
@@ -51,7 +52,8 @@ class Dashboard:
             return
         for name, value in found.items():
             self.curves.setdefault(name, Curve()).add(value)
-        self.rest = f"{in_minutes(seconds_left(record))} left", f"{record.audio_rate:.0f} s of audio per s"
+        left = duration_in_words(seconds_left(record), digits=1)
+        self.rest = f"{left} left", f"{record.audio_rate:.0f} s of audio per s"
 
     def head(self) -> Sequence[str]:
         """Return the step, the time left and the speed, the most important first."""
@@ -121,13 +123,6 @@ def summary_of(record: "Record") -> dict[str, float]:
 def seconds_left(record: "Record") -> float:
     """Return the seconds that the training still takes, in proportion to those that it took."""
     return record.seconds * (1 - record.progress) / max(record.progress, 1e-6)
-
-
-def in_minutes(seconds: float) -> str:
-    """Return a duration in seconds under two minutes, in minutes under two hours, else in hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def components_in_words(components: Mapping[str, float]) -> str:

@@ -17,8 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from distill.cli.dashboard import Dashboard, components_in_words, in_minutes, seconds_left, summary_of
+from distill.cli.dashboard import Dashboard, components_in_words, seconds_left, summary_of
 from distill.cli.streams import warn
+from distill.config.words import duration_in_words
 from distill.errors import printable
 
 if TYPE_CHECKING:
@@ -208,7 +209,8 @@ class Display:
         if record.split == "train" and record.seconds < self._said + apart:
             return
         self._said = record.seconds
-        at = f"step {record.step}{self.dashboard.length}, {in_minutes(seconds_left(record))} left"
+        left = duration_in_words(seconds_left(record), digits=1)
+        at = f"step {record.step}{self.dashboard.length}, {left} left"
         measured = components_in_words(summary_of(record))
         if record.split == "train":
             self._say_measured(f"{at}: trained {measured}")
@@ -270,9 +272,9 @@ class Display:
 
 def _extent(extent: "observing.Extent") -> str:
     if extent.shards:
-        return f"{extent.shards} shards, {in_minutes(extent.seconds)}"
+        return f"{extent.shards} shards, {duration_in_words(extent.seconds, digits=1)}"
     count = extent.recordings
-    return f"{count} recording{'' if count == 1 else 's'}, {in_minutes(extent.seconds)}"
+    return f"{count} recording{'' if count == 1 else 's'}, {duration_in_words(extent.seconds, digits=1)}"
 
 
 def in_words(retention: "Retention") -> str:

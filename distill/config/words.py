@@ -1,4 +1,4 @@
-"""Descriptions of types, values and names, for error messages and option tables."""
+"""Descriptions of types, values, names and durations, for messages and option tables."""
 
 import difflib
 import math
@@ -25,6 +25,16 @@ _NOUNS: dict[Any, tuple[str, str]] = {
     Path: ("path", "paths"),
     Any: ("value", "values"),
 }
+
+
+def duration_in_words(seconds: float, *, digits: int = 0) -> str:
+    """Return a duration in seconds, from two minutes on in minutes, from two hours on in hours.
+
+    Minutes have `digits` after the point.
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.{digits}f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def type_in_words(type_: Any) -> str:  # noqa: ANN401 - mypy has no type for `float | None` and its like

@@ -7,6 +7,7 @@ import numpy as np
 from attrs import frozen
 
 import distill
+from distill.config.words import duration_in_words
 from distill.evaluation.results import Metrics
 from distill.reporting.document import (
     TEMPLATES,
@@ -123,7 +124,7 @@ def render(facts: Facts, *, refresh: float | None = None) -> str:
             latents=latents,
             colours=colours,
             terms=[(name, colours[name], origin) for name, origin in facts.terms.items()],
-            duration=duration_of(facts.history.seconds),
+            duration=duration_in_words(facts.history.seconds),
             length=_length(facts.tree),
             points=points,
             data=as_json(data),
@@ -200,13 +201,6 @@ def _latent_figures(latents: Latents | None) -> list[Figure]:
 
 def _audio(pair: Pair) -> dict[str, Any]:
     return {"original": encoded(pair.original), "reconstruction": encoded(pair.reconstruction)}
-
-
-def duration_of(seconds: float) -> str:
-    """Return a time as text."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _length(tree: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from distill.cli.dashboard import Dashboard, in_minutes
+from distill.cli.dashboard import Dashboard
 from distill.training.record import Record
 
 LONG = "a_term_with_a_name_that_is_longer_than_a_line_of_many_terminals"
@@ -67,11 +67,3 @@ def test_letters_that_an_encoding_lacks_are_replaced():
     lines = shown(80, encoding="ascii")
     assert lines[2].endswith("__")
     assert "----" in lines[0]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(119.4, "119 s"), (121.0, "2.0 min"), (7199.0, "120.0 min"), (9000.0, "2.5 h")]
-)
-def test_durations(seconds, words):
-    """In the unit that fits."""
-    assert in_minutes(seconds) == words

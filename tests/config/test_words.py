@@ -8,7 +8,7 @@ from attrs import validators
 
 from distill.config import suggest
 from distill.config.bounds import bounds_in_words
-from distill.config.words import show, show_briefly, type_in_words
+from distill.config.words import duration_in_words, show, show_briefly, type_in_words
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,15 @@ def test_values_are_shown_as_toml():
     assert show_briefly([10**5000]) == "[a number of about 5000 digits]"
     assert show_briefly("é" * 58) == '"' + "é" * 58 + '"'
     assert show_briefly("é" * 59) == '"' + "é" * 58 + "…"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "digits", "words"),
+    [
+        *((119.4, 0, "119 s"), (121.0, 0, "2 min"), (121.0, 1, "2.0 min"), (7199.0, 1, "120.0 min")),
+        (9000.0, 0, "2.5 h"),
+    ],
+)
+def test_durations(seconds, digits, words):
+    """In the unit that fits."""
+    assert duration_in_words(seconds, digits=digits) == words
