@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,18 +26,15 @@ from distill.arguments import (
     require_corpus,
     whole_number,
 )
-from distill.config import load_toml, unstructure
-from distill.errors import ConfigError, InputError, RunError, UnaskedError
+from distill.errors import ConfigError, InputError, RunError
 from distill.plugin.registry import Registry
 from distill.recipe import Recipe, Terms
-from distill.storage.files import file_name
 from distill.training.interruption import Signals
+from distill.training.shared_arguments import RUNS, drop_length, folder_name, recipe_tree, require_no_url
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
-_RUNS = Path("runs")
-_MOST_JOBS = 1000
-_LONGEST_NAME = 60
+MOST_JOBS = 1000
 
 
 def ablate(
@@ -191,7 +187,7 @@ def carry_out(
 ) -> Ablation:
     """Train and measure the runs of a plan, and return what each difference is worth; see `ablate`."""
     tell = optional_callable(on_progress, culprit="on_progress") or (lambda _: None)
-    jobs = whole_number(jobs, culprit="jobs", least=1, below=_MOST_JOBS + 1)
+    jobs = whole_number(jobs, culprit="jobs", least=1, below=MOST_JOBS + 1)
     settings = ClusterSettings.of(cluster, slurm or {})
     place = Place(planned.folder)
     with Signals(), ablation_lock(place):
@@ -239,7 +235,7 @@ def base_of(
     options: Mapping[str, Any] | Iterable[tuple[str, Any]],
 ) -> tuple[Base, str | None]:
     """Return what all runs have in common, and the location of the corpus if it is given."""
-    tree = _tree(recipe)
+    tree = recipe_tree(recipe)
     location = None
     if corpus is not None:
         if not isinstance(corpus, str | os.PathLike):
@@ -250,8 +246,8 @@ def base_of(
         location = corpus_location(corpus)
     length: dict[str, Any] = {"training.minutes": minutes, "training.steps": steps}
     given: Options = tuple((name, value) for name, value in length.items() if value is not None)
-    if given and isinstance(tree.get("training"), dict):  # an argument replaces either in the recipe
-        tree["training"] = {k: v for k, v in tree["training"].items() if k not in ("minutes", "steps")}
+    if given:
+        drop_length(tree)
     common = (
         *((("corpus.path", location),) if location is not None else ()),
         *given,
@@ -259,10 +255,8 @@ def base_of(
         *options_by_address(options, culprit="options"),
     )
     require_no_seed(Choices(fixed=common))
-    named = (tree.get("corpus") or {}).get("path") if isinstance(tree.get("corpus"), dict) else None
-    if location is None and isinstance(named, str) and "://" in named:
-        remedy = f"If you trust it, give it yourself as the corpus: {named}"
-        raise UnaskedError(named, culprit="recipe", remedy=remedy)
+    if isinstance(tree.get("corpus"), dict) and all(address != "corpus.path" for address, _ in common):
+        require_no_url(tree["corpus"].get("path"), "recipe")
     base = Base(tree=tree, registry=registry or Registry(), loss=loss, balance=balance, common=common)
     return base, location
 
@@ -288,16 +282,6 @@ def existing(path: StrPath, *, culprit: str) -> str:
     return location
 
 
-def _tree(recipe: Recipe | Mapping[str, Any] | StrPath | None) -> dict[str, Any]:
-    if recipe is None:
-        return {}
-    if isinstance(recipe, Recipe):
-        return unstructure(recipe)
-    if isinstance(recipe, Mapping):
-        return deepcopy(dict(recipe))
-    return load_toml(path_like(recipe, culprit="recipe", expected="a Recipe, a TOML file or its content"))
-
-
 def folder_for(
     out: StrPath | None, kind: str, location: str | None, require: Callable[[Place], None]
 ) -> Path:
@@ -310,10 +294,9 @@ def folder_for(
         folder = path_like(out, culprit="out", expected="a folder")
         require(Place(folder))
         return folder
-    stem = Path(location).stem if location else "demo"
-    name = file_name(f"{kind}-{stem}", "", _RUNS)[:_LONGEST_NAME]
+    name = folder_name(location, f"{kind}-")
     for number in count(1):
-        folder = _RUNS / (name if number == 1 else f"{name}-{number}")
+        folder = RUNS / (name if number == 1 else f"{name}-{number}")
         if not folder.exists():
             break
         with suppress(RunError, ConfigError):

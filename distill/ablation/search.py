@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from distill.ablation.ablate import base_of, existing, folder_for, require_no_seed, train_pending
+from distill.ablation.ablate import MOST_JOBS, base_of, existing, folder_for, require_no_seed, train_pending
 from distill.ablation.choices import Choices, Range, choices_of
 from distill.ablation.cluster import ClusterSettings
 from distill.ablation.measures import MEASURES, measure_named
@@ -30,7 +30,6 @@ from distill.training.interruption import Signals
 StrPath: TypeAlias = str | os.PathLike[str]
 
 _MOST_TRIALS = 100_000
-_MOST_JOBS = 1000
 _SHOWN = 10
 _WIDTH = 79
 
@@ -165,7 +164,7 @@ def search_weights(
     """
     tell = optional_callable(on_progress, culprit="on_progress") or (lambda _: None)
     trials = whole_number(trials, culprit="trials", least=1, below=_MOST_TRIALS + 1)
-    jobs = whole_number(jobs, culprit="jobs", least=1, below=_MOST_JOBS + 1)
+    jobs = whole_number(jobs, culprit="jobs", least=1, below=MOST_JOBS + 1)
     settings = ClusterSettings.of(cluster, slurm or {})
     better, chosen = measure_named(measure).better, parse_seeds(seeds)
     require_optuna()

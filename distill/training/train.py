@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,20 +17,19 @@ from distill.arguments import (
     path_like,
     require_corpus,
 )
-from distill.config import load_toml, unstructure
-from distill.errors import ConfigError, CorpusError, InputError, RunError, UnaskedError, shortened
+from distill.errors import ConfigError, CorpusError, InputError, RunError, shortened
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
 from distill.recipe import Draft, Recipe, Terms, read_recipe
 from distill.settings import ARRAYS
-from distill.storage.files import file_name
 from distill.storage.memory import naming_shortage
 from distill.storage.reserving import Reserved, reserved, reserved_free
 from distill.storage.run import Run
 from distill.training.changed_options import require_same_options
 from distill.training.interruption import Signals, Stopped
 from distill.training.memory import keep_freed_memory
+from distill.training.shared_arguments import RUNS, drop_length, folder_name, recipe_tree, require_no_url
 
 if TYPE_CHECKING:
     from distill.audio.corpus import NamedArray
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
     from distill.training.observing import Observer
 
 StrPath: TypeAlias = str | os.PathLike[str]
-
-_RUNS = Path("runs")
-_LONGEST_NAME = 60  # characters of a name that is derived, and may get a number
 
 
 def train(
@@ -203,7 +198,7 @@ class _Corpus:
         """The name for a new run folder."""
         if self.arrays is not None:
             return "arrays"
-        return file_name(Path(self.path).stem, "", _RUNS)[:_LONGEST_NAME] if self.path else "demo"
+        return folder_name(self.path)
 
 
 @contextmanager
@@ -215,9 +210,9 @@ def _reserved(out: StrPath | None, given: _Corpus, *, resume: bool) -> Iterator[
     if "LOCAL_RANK" in os.environ and os.environ.get("RANK", "0") != "0":  # set by torchrun
         if run is not None and resume:
             run.require()
-        yield Reserved(run or Run(_RUNS / given.name))  # the main process tells which one it is
+        yield Reserved(run or Run(RUNS / given.name))  # the main process tells which one it is
     elif run is None:
-        with reserved_free(_RUNS, given.name) as place:
+        with reserved_free(RUNS, given.name) as place:
             yield place
     else:
         with reserved(run, resume=resume) as place:
@@ -239,17 +234,15 @@ def _draft(
 ) -> Draft:
     """Read the recipe of a new run, or of a run to resume, in which only a few options may change."""
     base = run.read_recipe() if resume else {}
-    tree = deepcopy(base) if recipe is None else _tree(recipe)
+    tree = recipe_tree(base if recipe is None else recipe)
     terms = None if loss is None else one_by_one(loss)
     specs = [term for term in terms or () if isinstance(term, TermSpec)]
     if isinstance(recipe, Recipe):
         specs += _specs_of(recipe)
     assignments: list[tuple[str, Any]] = [] if given.path is None else [("corpus.path", given.path)]
     values = {name: value for name, value in training.items() if value is not None}
-    if {"steps", "minutes"} & values.keys() and isinstance(tree.get("training"), dict):
-        # `steps` and `minutes` exclude each other: an argument replaces either in the recipe.
-        for name in ("steps", "minutes"):
-            tree["training"].pop(name, None)
+    if {"steps", "minutes"} & values.keys():
+        drop_length(tree)
     assignments += [(f"training.{name}", value) for name, value in values.items()]
     given_options = options_by_address(options, culprit="options")
     if isinstance(options, Mapping):
@@ -260,7 +253,7 @@ def _draft(
         recorded = read_recipe(base, registry, specs=specs).recipe
         require_same_options(draft, recorded, run, accept=accept_changes)
     if not any(address == "corpus.path" for address, _ in assignments):
-        _require_no_url(draft.recipe.corpus.path, str(run.folder) if resume else "recipe")
+        require_no_url(draft.recipe.corpus.path, str(run.folder) if resume else "recipe")
     return _with_place(draft)
 
 
@@ -271,26 +264,6 @@ def _with_place(draft: Draft) -> Draft:
         return draft
     corpus = evolve(draft.recipe.corpus, path=str(Path(path).resolve()))
     return evolve(draft, recipe=evolve(draft.recipe, corpus=corpus))
-
-
-def _require_no_url(path: str | None, culprit: str) -> None:
-    """Check that a corpus that only a recipe names is on this machine.
-
-    Raises:
-        UnaskedError: it is at a URL.
-    """
-    if path is not None and "://" in path:
-        remedy = f"If you trust it, give it yourself as the corpus: {path}"
-        raise UnaskedError(path, culprit=culprit, remedy=remedy)
-
-
-def _tree(recipe: Recipe | Mapping[str, Any] | StrPath) -> dict[str, Any]:
-    """Return a copy of a recipe as plain data."""
-    if isinstance(recipe, Recipe):
-        return unstructure(recipe)
-    if isinstance(recipe, Mapping):
-        return deepcopy(dict(recipe))
-    return load_toml(path_like(recipe, culprit="recipe", expected="a Recipe, a TOML file or its content"))
 
 
 def _specs_of(recipe: Recipe) -> list[TermSpec]:
