@@ -215,7 +215,7 @@ PROTECTIONS = (
     ),
     Protection(
         "URLs that only a recipe names",
-        "distill.training.train._require_no_url",
+        "distill.training.train.require_no_url",
         nothing,
         "tests/cli/test_fetching.py::test_a_run_does_not_decide_what_is_fetched",
     ),
