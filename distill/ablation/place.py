@@ -13,11 +13,15 @@ from distill.ablation.plan import Plan, Trial
 from distill.config.words import show_briefly
 from distill.errors import RunError
 from distill.storage.ending import Ending, State, ending_of
-from distill.storage.files import naming, remedy_of, write_whole
+from distill.storage.files import naming, read_bounded, remedy_of, write_whole
 from distill.storage.locking import locked
 from distill.storage.run import Run
 
 _FORMAT = 1
+
+LARGEST = 2**28
+"""The largest plan that is read, in bytes: 10,000 runs of recipes of 20 kB."""
+
 _SHOWN = 8
 _REMEDY = "Give the same command as before to go on, or another folder with --out."
 
@@ -101,7 +105,7 @@ class Place:
             RunError: the folder has no plan, or a damaged one.
         """
         try:
-            content = json.loads(self.plan.read_bytes())
+            content = json.loads(read_bounded(self.plan, LARGEST))
             if content["format"] != _FORMAT:
                 raise ValueError(content["format"])  # noqa: TRY301  # reported below
             return Written(corpus=content["corpus"], runs=dict(content["runs"]))

@@ -14,7 +14,7 @@ from distill.ablation.ablate import MOST_JOBS, base_of, existing, folder_for, re
 from distill.ablation.choices import Choices, Range, choices_of
 from distill.ablation.cluster import ClusterSettings
 from distill.ablation.measures import MEASURES, measure_named
-from distill.ablation.place import Place, ablation_lock, changed, require_ours
+from distill.ablation.place import LARGEST, Place, ablation_lock, changed, require_ours
 from distill.ablation.plan import Base, Trial, parse_seeds, require_installed, trial_of
 from distill.ablation.progress import Status
 from distill.ablation.studies import Space, Study, Tried, Whole, ranked, require_optuna
@@ -24,7 +24,7 @@ from distill.config.words import show
 from distill.errors import ConfigError, DistillError, RunError, printable
 from distill.plugin.registry import Registry
 from distill.recipe import Recipe, Terms
-from distill.storage.files import write_atomically, write_text
+from distill.storage.files import read_bounded, write_atomically, write_text
 from distill.training.interruption import Signals
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -338,7 +338,7 @@ def _require_fitting(place: Place, searched: Mapping[str, Any]) -> None:
             require_ours(place, {})
         return
     try:
-        before = json.loads(place.search.read_bytes())
+        before = json.loads(read_bounded(place.search, LARGEST))
     except (OSError, ValueError, RecursionError) as error:
         remedy = "Restore it from a copy, or give another folder with --out."
         raise RunError("is damaged", culprit=str(place.search), remedy=remedy) from error

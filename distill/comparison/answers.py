@@ -13,6 +13,7 @@ from attrs import validators as v
 
 from distill.config import structure
 from distill.errors import ConfigError, InputError, printable
+from distill.storage.files import read_bounded
 
 FORMAT = 1
 ORIGINAL, LOW_ANCHOR, MID_ANCHOR = "original", "anchor-3.5", "anchor-7"
@@ -93,13 +94,15 @@ def read_answers(files: Iterable[Path]) -> tuple[Answers, ...]:
 
 def _read(file: Path) -> Answers:
     try:
-        if not file.is_file():
-            raise _mistake(file, "there is no such file" if not file.exists() else "is not an ordinary file")
-        if file.stat().st_size > _LARGEST:
-            raise _mistake(file, f"has more than {_LARGEST} bytes")
-        data: Any = json.loads(file.read_bytes())
+        content = read_bounded(file, _LARGEST)
+    except FileNotFoundError as error:
+        raise _mistake(file, "there is no such file") from error
     except OSError as error:
         raise _mistake(file, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _mistake(file, f"{error}") from error
+    try:
+        data: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _mistake(file, "is not JSON, or is cut short") from error
     if not isinstance(data, Mapping):

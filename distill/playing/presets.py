@@ -3,12 +3,11 @@
 import json
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from distill.errors import InputError, RunError, printable
 from distill.playing.sound import Sound
-from distill.storage.files import naming, write_whole
+from distill.storage.files import naming, read_bounded, write_whole
 from distill.storage.run import Run
 
 MOST_PRESETS, LONGEST_NAME = 10_000, 200
@@ -30,7 +29,7 @@ def load_presets(run: Run) -> dict[str, Sound]:
     if not path.exists():
         return {}
     try:
-        return _structured(json.loads(_content(path)))
+        return _structured(json.loads(read_bounded(path, _LARGEST)))
     except OSError as error:
         raise _damaged(run, f"cannot be read: {error.strerror}") from error
     except RecursionError as error:
@@ -82,14 +81,6 @@ def _write(run: Run, presets: Mapping[str, Sound]) -> None:
     content = {"format": _FORMAT, "version": 1, "sounds": sounds}
     with naming(run.presets):
         write_whole(run.presets, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-def _content(path: Path) -> bytes:
-    if not path.is_file():  # a pipe would be waited for
-        raise ValueError("it is not an ordinary file")
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"it is larger than {_LARGEST // 2**20} MiB")
-    return path.read_bytes()
 
 
 def _structured(tree: Any) -> dict[str, Sound]:  # noqa: ANN401  # of a file

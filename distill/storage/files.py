@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
@@ -85,6 +86,22 @@ def _kind(path: Path) -> str:
     if path.is_file():
         return "is a file"
     return "is a link to nothing" if path.is_symlink() else "is not an ordinary file"
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Return the content of a small file that may come from anybody.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not an ordinary file, such as a pipe, which would be waited for; or it is larger
+            than `most` bytes.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not an ordinary file")
+    if status.st_size > most:
+        raise ValueError(f"it is larger than {most // 2**20} MiB")
+    return path.read_bytes()
 
 
 def write_whole(path: Path, *content: bytes | memoryview) -> None:

@@ -1,6 +1,7 @@
 """The folder of an ablation: what it takes for its own."""
 
 import json
+import os
 
 import pytest
 
@@ -105,6 +106,10 @@ def test_a_damaged_plan_is_one_message(tmp_path):
             place.read_plan()
         assert caught.value.problem == problem
     place.plan.write_text(json.dumps({"format": 2}))
+    with pytest.raises(DistillError, match="is damaged"):
+        place.read_plan()
+    place.plan.unlink()
+    os.mkfifo(place.plan)  # would be waited for
     with pytest.raises(DistillError, match="is damaged"):
         place.read_plan()
 

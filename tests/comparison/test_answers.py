@@ -138,9 +138,9 @@ def test_a_session_counts_once(results, tmp_path):
         f"{tmp_path / '1.json'}: holds the answers of a session that another file holds, too\n"
         "Give files as the page of a comparison saves them."
     )
-    with pytest.raises(InputError, match="has more than 1048576 bytes"):
+    with pytest.raises(InputError, match="it is larger than 1 MiB"):
         results(" " * 2**21)
     with pytest.raises(InputError, match="there is no such file"):
         read_answers([tmp_path / "gone"])
-    with pytest.raises(InputError, match="is not an ordinary file"):
+    with pytest.raises(InputError, match="it is not an ordinary file"):
         read_answers([tmp_path])
