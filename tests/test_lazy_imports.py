@@ -57,23 +57,25 @@ main({arguments}, standalone_mode=False)
     assert "stft" in result.stdout or "Usage: " in result.stdout
 
 
-def test_a_corpus_that_is_not_there_is_told_without_torch(tmp_path):
-    """A misspelt folder is told at once, and `runs/` is not begun."""
+def test_a_folder_that_is_not_there_is_told_without_torch(tmp_path):
+    """A misspelt corpus or run is told at once, and no folder is made."""
+    gone, new = str(tmp_path / "gone"), str(tmp_path / "new")
     code = f"""
 import click
 import distill.plugin.selection
 distill.plugin.selection.entry_points = lambda **_: []
 from distill.cli import main
-try:
-    main(["train", {str(tmp_path / "gone")!r}, "--out", {str(tmp_path / "new")!r}], standalone_mode=False)
-except click.ClickException as error:
-    print(error)
+for words in (["train", {gone!r}, "--out", {new!r}], ["generate", {gone!r}, "--out", {new!r}]):
+    try:
+        main(words, standalone_mode=False)
+    except click.ClickException as error:
+        print(error)
 """
     result = run(code)
     assert result.stderr == ""
     assert result.stdout == (
-        f"{tmp_path / 'gone'}: there is no such file or folder\n"
-        "Give a folder of recordings, or a single recording.\n"
+        f"{gone}: there is no such file or folder\nGive a folder of recordings, or a single recording.\n"
+        f"{gone}: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
     )
     assert not (tmp_path / "new").exists()
 

@@ -75,10 +75,15 @@ def evaluate(
     reconstructed as in the model. Only the first minute of a long recording is measured. With --loss, terms
     that depend on waveforms only are additional measures, with their default options.
     """
+    from distill.arguments import corpus_location, require_corpus
     from distill.storage.files import require_writable
+    from distill.storage.run import Run
 
     if csv is not None:
         require_writable([csv], overwrite=overwrite, instead="file with --csv")
+    Run(run).require()  # before the slow import of torch
+    if corpus is not None:
+        require_corpus(corpus_location(corpus))
 
     from rich.console import Console
 
@@ -87,7 +92,6 @@ def evaluate(
     from distill.evaluation.columns import parse_columns
     from distill.evaluation.speech import SPEECH
     from distill.inference import load
-    from distill.storage.run import Run
     from distill.training.memory import keep_freed_memory
 
     chosen = None if columns is None else parse_columns(columns)

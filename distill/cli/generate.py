@@ -153,9 +153,12 @@ def generate(
     ]
     require_writable(targets, overwrite=overwrite)
 
+    from distill.storage.run import Run
+
+    Run(run).require()  # before the slow import of torch
+
     from distill.cli.display import say_written
     from distill.inference import load
-    from distill.storage.run import Run
 
     if axis:
         _say_measuring(Run(run), checkpoint)

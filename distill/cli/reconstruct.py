@@ -41,8 +41,11 @@ def reconstruct(
     targets = _targets(files, out)
     require_writable([target for _, target in targets], overwrite=overwrite)
 
-    from distill.inference import load
     from distill.storage.run import Run
+
+    Run(run).require()  # before the slow import of torch
+
+    from distill.inference import load
     from distill.training.memory import keep_freed_memory
 
     keep_freed_memory()
