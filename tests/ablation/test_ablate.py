@@ -40,7 +40,7 @@ def test_each_run_is_a_normal_run_folder_of_one_split(shared):
 
 
 def test_files_have_the_result(shared):
-    """For programs, and for a spreadsheet."""
+    """The folder has the result as JSON and as CSV."""
     told = json.loads((shared.folder / "ablation.json").read_text())
     assert [each["name"] for each in told["variants"]] == ["all", "without-stft", "without-recon"]
     with (shared.folder / "ablation.csv").open() as file:
@@ -49,7 +49,7 @@ def test_files_have_the_result(shared):
 
 
 def test_progress_tells_of_each_run(shared):
-    """When it ends, and of the steps between."""
+    """Progress is reported for the steps of each run and for its end."""
     assert [each.last for each in shared.told if each.last] == [
         *("all-seed0", "without-stft-seed0", "without-recon-seed0"),
     ]
@@ -83,7 +83,7 @@ def test_what_is_done_is_not_done_again_and_a_run_that_was_stopped_goes_on(share
 
 
 def test_other_recordings_can_be_measured(shared, recordings):
-    """Those that runs were trained on are told."""
+    """A note names recordings that a run was trained on."""
     found = distill.ablate(**shared.call, out=shared.folder, on=recordings / "below")
     assert {each.recordings for each in found.effects} == {1}
     assert found.notes == ("1 of the recordings were trained on: measure on others with --on.",)
@@ -91,7 +91,7 @@ def test_other_recordings_can_be_measured(shared, recordings):
 
 
 def test_the_runs_of_the_first_seed_are_on_a_page_to_compare(shared, tmp_path):
-    """Unless the pages of runs are left out."""
+    """The page is left out with the pages of the runs."""
     assert shared.found.page is None
     folder = tmp_path / "out"
     shutil.copytree(shared.folder, folder)

@@ -40,7 +40,7 @@ def test_one_value_several_values_and_a_range():
     ],
 )
 def test_what_makes_no_sense_is_one_message(words, message):
-    """With the address and the remedy."""
+    """The message has the address and the remedy."""
     with pytest.raises(DistillError) as caught:
         parse_choices(words)
     assert str(caught.value) == message

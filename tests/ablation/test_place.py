@@ -93,7 +93,7 @@ def test_a_run_that_train_has_made_counts_if_its_recipe_is_that_of_the_plan(shar
 
 
 def test_a_damaged_plan_is_one_message(tmp_path):
-    """And so is a folder without one."""
+    """A folder without a plan is one message, too."""
     place = Place(tmp_path)
     for content, problem in (
         (None, "is not the folder of an ablation"),
@@ -115,7 +115,7 @@ def test_a_damaged_plan_is_one_message(tmp_path):
 
 
 def test_two_processes_do_not_run_one_ablation(tmp_path):
-    """The second is told of the first."""
+    """The second one is refused, with a remedy."""
     with ablation_lock(Place(tmp_path)), pytest.raises(LockError) as caught, ablation_lock(Place(tmp_path)):
         pass
     assert str(caught.value) == (

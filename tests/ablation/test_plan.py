@@ -135,7 +135,7 @@ def test_the_only_term_is_not_left_out(plan):
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_one_message(plan, options, message):
-    """Before anything is trained."""
+    """The error is raised before anything is trained."""
     with pytest.raises(DistillError) as caught:
         plan(**options)
     assert str(caught.value) == message

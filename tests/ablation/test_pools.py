@@ -91,7 +91,7 @@ def test_a_job_of_a_cluster_is_a_run(shared):
     ],
 )
 def test_a_cluster_that_makes_no_sense_is_one_message(kind, parameters, message):
-    """Before anything is trained."""
+    """The error is raised before anything is trained."""
     with pytest.raises(DistillError) as caught:
         ClusterSettings.of(kind, parameters)
     assert str(caught.value) == message
@@ -109,7 +109,7 @@ def test_what_is_missing_is_told_with_how_to_install_it(monkeypatch):
 
 
 def test_without_a_slurm_on_this_machine_there_is_one_message(tmp_path, monkeypatch):
-    """With what to do."""
+    """The message has a remedy."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DistillError) as caught:
         Cluster(Place(tmp_path), None, 1, ClusterSettings.of("slurm", {}))

@@ -89,7 +89,7 @@ def test_programs_read_json_and_csv(found):
 
 
 def test_one_seed_says_nothing_of_seeds(found):
-    """It is told."""
+    """The text says so."""
     alone = Ablation(
         folder=found.folder,
         plan=found.plan,

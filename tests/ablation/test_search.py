@@ -58,7 +58,7 @@ def test_a_trial_that_was_interrupted_is_running_still(study):
     ],
 )
 def test_a_search_that_makes_no_sense_is_one_message(recordings, options, message):
-    """Before anything is trained."""
+    """The error is raised before anything is trained."""
     given = {"loss": "stft", "ranges": {"stft.weight": (0.1, 10)}, "trials": 2} | options
     with pytest.raises(DistillError) as caught:
         distill.search_weights(recordings, **given)

@@ -29,7 +29,7 @@ def words(recordings, tiny):
 
 
 def test_a_plan_is_printed_and_nothing_is_trained(distill, words, tmp_path):
-    """With the number of runs, and what is known of the time."""
+    """The plan has the number of runs and an estimate of the time."""
     result = distill(*words, "--each", "--seeds", 2, "--out", tmp_path / "out", "--dry-run")
     assert (result.status, result.err) == (0, "")
     assert [line.rstrip() for line in result.out.splitlines()] == [
@@ -136,7 +136,7 @@ def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_one_message(distill, words, tmp_path, more, message):
-    """With status 2, and nothing is written."""
+    """The exit status is 2, and nothing is written."""
     result = distill(*words, *more, "--out", tmp_path / "out")
     assert result.status == 2
     assert result.err.endswith(message)
@@ -144,7 +144,7 @@ def test_what_makes_no_sense_is_one_message(distill, words, tmp_path, more, mess
 
 
 def test_the_display_fits_80_columns():
-    """All runs in progress, with their names cut."""
+    """All runs in progress are shown, and long names are cut."""
     console = Console(width=80, force_terminal=True, force_interactive=True, record=True)
     display = AblationDisplay(console)
     names = [f"without-a_term_with_a_name_that_is_long-seed{seed}" for seed in range(3)]

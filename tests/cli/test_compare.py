@@ -4,7 +4,7 @@ import json
 
 
 def test_json_is_all_there_is_on_standard_output(distill, compared_runs, comparison):
-    """The facts, as in Python."""
+    """The facts are those of `Comparison.to_dict`."""
     result = distill("compare", *(run.folder for run in compared_runs), "--json")
     assert (result.status, result.err) == (0, "")
     assert json.loads(result.out) == comparison.to_dict()
@@ -23,7 +23,7 @@ def test_a_page_is_not_replaced_unasked(distill, compared_runs, tmp_path):
 
 
 def test_a_mistake_is_one_message(distill, compared_runs):
-    """With the status of a mistake."""
+    """The exit status is 2."""
     result = distill("compare", compared_runs[0].folder)
     assert (result.status, result.out) == (2, "")
     assert result.err == "Error: runs: expected two runs or more\nGive the folders of several runs.\n"

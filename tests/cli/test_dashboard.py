@@ -47,7 +47,7 @@ def test_no_line_is_wider_than_the_terminal(width):
 
 
 def test_what_does_not_fit_beside_the_bar_is_left_out():
-    """First the speed, then the time left; the step stays."""
+    """The speed is left out first, then the time left. The step is always shown."""
     heads = [shown(width)[0].partition("% ")[2] for width in (80, 60, 40)]
     assert heads == [
         "step 500 of 1000, 8.3 min left, 50 s of audio per s", "step 500 of 1000, 8.3 min left",
@@ -56,14 +56,14 @@ def test_what_does_not_fit_beside_the_bar_is_left_out():
 
 
 def test_thirty_terms_on_a_low_terminal():
-    """As many as there are lines for, and how many more there are."""
+    """Terms fill the lines, and the last line counts the terms that are not shown."""
     lines = shown(80, 24, names=[f"term_{number}" for number in range(30)])
     assert len(lines) <= 24
     assert lines[-1] == "and 12 more"
 
 
 def test_letters_that_an_encoding_lacks_are_replaced():
-    """Blocks and bars are ASCII then."""
+    """Blocks and bars become ASCII characters."""
     lines = shown(80, encoding="ascii")
     assert lines[2].endswith("__")
     assert "----" in lines[0]

@@ -16,7 +16,7 @@ from distill.storage.run import Run
 
 
 def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
-    """With exit status 2."""
+    """The command ends with the exit status 2."""
     pytest.importorskip("gradio", reason="needs the extra distill[play]")
     result = distill("play", tmp_path / "none", "--no-open")
     assert (result.status, result.out) == (2, "")
@@ -38,13 +38,13 @@ def test_gradio_is_an_extra(trained, monkeypatch):
 
 @pytest.mark.parametrize("port", [0, 65_536, "x"])
 def test_a_port_out_of_bounds(trained, port):
-    """Is named."""
+    """The message names the argument."""
     with pytest.raises(InputError, match="port: "):
         package.play(trained.folder, port=port)
 
 
 def test_a_run_that_is_not_finished_uses_its_last_checkpoint(trained, tmp_path):
-    """And says so."""
+    """A note says so."""
     run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
     run.latents.unlink()
     instrument = Instrument.open(run)
@@ -53,7 +53,7 @@ def test_a_run_that_is_not_finished_uses_its_last_checkpoint(trained, tmp_path):
 
 
 def test_a_signal_stops_it(measured, tmp_path):
-    """With the exit status 0, and no folder is left behind."""
+    """The exit status is 0, and no folder is left behind."""
     pytest.importorskip("gradio", reason="needs the extra distill[play]")
     words = [sys.executable, "-m", "distill", "play", measured, "--no-open"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}

@@ -17,13 +17,13 @@ def bare_run(tmp_path):
 
 
 def test_the_page_is_written_and_named(distill, bare_run):
-    """Its path is all that is printed."""
+    """The command prints the path and nothing else."""
     result = distill("report", bare_run)
     assert (result.status, result.out, result.err) == (0, f"{bare_run / 'report.html'}\n", "")
 
 
 def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
-    """With exit status 2."""
+    """The command ends with the exit status 2."""
     result = distill("report", tmp_path / "none")
     assert (result.status, result.out) == (2, "")
     assert result.err == (

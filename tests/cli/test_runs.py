@@ -5,7 +5,7 @@ import re
 
 
 def test_runs_are_listed_as_a_table(distill, trained):
-    """A line each, under heads."""
+    """The table has a line for each run, under a line of heads."""
     result = distill("runs", trained.folder.parent)
     assert (result.status, result.err) == (0, "")
     heads, line = result.out.splitlines()
@@ -16,7 +16,7 @@ def test_runs_are_listed_as_a_table(distill, trained):
 
 
 def test_runs_are_listed_as_json(distill, trained):
-    """For other programs."""
+    """Standard output is JSON and nothing else."""
     result = distill("runs", trained.folder.parent, "--json", "--sort", "loss")
     (run,) = json.loads(result.out)
     assert (run["name"], run["state"], run["steps"]) == ("run", "finished", 4)
@@ -24,13 +24,13 @@ def test_runs_are_listed_as_json(distill, trained):
 
 
 def test_a_folder_without_runs_says_so(distill, tmp_path):
-    """And JSON is an empty list."""
+    """With `--json`, the list is empty."""
     assert distill("runs", tmp_path).out == f"There are no runs in {tmp_path}.\n"
     assert distill("runs", tmp_path, "--json").out == "[]\n"
 
 
 def test_a_missing_folder_is_one_message(distill, tmp_path):
-    """With exit status 2."""
+    """The command ends with the exit status 2."""
     result = distill("runs", tmp_path / "none")
     assert (result.status, result.out) == (2, "")
     assert result.err == (

@@ -46,7 +46,7 @@ def test_runs_of_one_corpus_are_compared_on_what_they_held_out(comparison, compa
 
 
 def test_the_text_fits_a_terminal(comparison):
-    """And says what counts."""
+    """The text fits 80 columns, and says which differences count."""
     lines = str(comparison).splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[:2] == ["A  first", "B  second"]

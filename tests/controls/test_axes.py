@@ -65,7 +65,7 @@ def test_slope_and_correlation_compare_each_sound_with_itself():
 
 
 def test_axes_are_stored_and_read_again(measured, monkeypatch):
-    """The same values, without measuring."""
+    """The values are equal, and nothing is measured."""
     first = distill.load(measured).axes
     monkeypatch.setattr("distill.controls.stored.measure_axes", None)
     assert distill.load(measured).axes == first
@@ -106,7 +106,7 @@ def test_what_is_stored_is_checked(measured, tmp_path, monkeypatch, harm):
 
 
 def test_the_checksum_changes_with_the_model_and_its_latents(model):
-    """And is the same for the same."""
+    """Equal models and latents have equal checksums."""
     first = checksum_of(model.vae, model.latents)
     assert len(first) == 32
     assert checksum_of(model.vae, model.latents) == model.checksum == first

@@ -94,7 +94,7 @@ def test_what_cannot_be_made(model, call, message):
 
 
 def test_the_base_model_has_no_axes():
-    """But it morphs waveforms."""
+    """It can still morph waveforms."""
     base = distill.load("base")
     with pytest.raises(RunError, match="holds no latents to make sounds of"):
         _ = base.axes

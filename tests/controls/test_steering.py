@@ -98,12 +98,12 @@ def test_brightness_changes_by_the_octaves_asked_for(made, octaves):
 
 
 def test_loudness_is_a_gain(made):
-    """Exactly."""
+    """The waveform is multiplied by the gain."""
     assert torch.allclose(made(loudness=-6.0), made() * 10 ** (-6 / 20), rtol=1e-6)
 
 
 def test_without_controls_a_sound_is_decoded(made, vae, bank):
-    """As `decode` does."""
+    """The result is that of `decode`."""
     entry = bank[4]
     assert torch.equal(made(), decode(vae, REPRESENTATION, entry.latents, RATE // 2, entry.coherence))
 
@@ -144,7 +144,7 @@ def test_the_attack_is_longer_or_shorter_by_doublings(rise, wanted):
 
 
 def test_silence_and_a_single_sample_are_left_alone():
-    """Nothing to change."""
+    """The result is the input."""
     silence = torch.zeros(2, 100)
     assert torch.equal(with_attack(silence, RATE, 1.0), silence)
     assert with_attack(torch.ones(1, 1), RATE, -1.0).isfinite().all()

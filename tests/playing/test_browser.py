@@ -182,7 +182,7 @@ def test_sounds_are_kept_saved_and_downloaded(tab, random, played):
 
 @pytest.mark.usefixtures("tab")
 def test_another_page_of_the_run_has_its_own_sounds(browser, page, played):
-    """And the presets that are there."""
+    """The presets of the run are shared."""
     save_preset(played, "<i>preset</i>", Sound(source=Random(seed=1)))
     other = Tab(browser.new_page(viewport=NARROW, color_scheme="dark"), page.url)
     assert other.now == "No sound yet"

@@ -47,7 +47,7 @@ def test_a_variation_by_nothing_is_the_sound_itself(instrument):
 
 
 def test_a_length_can_be_set(instrument):
-    """Of any sound, to the sample."""
+    """Any sound gets the requested number of samples."""
     for source in (Random(seed=1), Recording(name=instrument.names[0])):
         sound = Sound(source=source, seconds=0.7)
         assert instrument.waveform(sound).shape[-1] == 5600
@@ -100,7 +100,7 @@ def test_a_recording_that_is_not_there(instrument):
 
 
 def test_the_map_is_that_of_the_report(instrument):
-    """With every recording."""
+    """The map has every recording."""
     assert [place.name for place in instrument.places] == [*instrument.model.latents]
     positions, _ = positions_of([*instrument.model.latents.values()])
     assert np.allclose([(place.x, place.y) for place in instrument.places], positions)

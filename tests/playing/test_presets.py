@@ -64,7 +64,7 @@ def test_another_file_in_their_place_is_not_written_over(run, content, problem):
 
 
 def test_a_link_is_not_followed(run, tmp_path_factory):
-    """Nor a pipe waited for."""
+    """A pipe in place of the file is refused at once."""
     other = tmp_path_factory.mktemp("other") / "file.json"
     other.write_text('{"format": "distill-presets", "version": 1, "sounds": []}')
     run.presets.symlink_to(other)

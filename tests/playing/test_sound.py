@@ -17,13 +17,13 @@ SOUNDS = {
 
 @pytest.mark.parametrize("title", SOUNDS)
 def test_a_sound_is_named_and_comes_back_from_plain_data(title):
-    """Equal to what it was."""
+    """The sound that is read back equals the original."""
     assert str(SOUNDS[title]) == title
     assert Sound.from_tree(SOUNDS[title].to_tree()) == SOUNDS[title]
 
 
 def test_a_shift_replaces_the_one_before():
-    """And 0 is none."""
+    """A shift of 0 removes it."""
     sound = SOUNDS["a.wav, brightness +0.5"]
     assert sound.along("brightness", -1.0).axes == (("brightness", -1.0),)
     assert sound.along("attack", 1.0).axes == (("attack", 1.0), ("brightness", 0.5))
@@ -57,14 +57,14 @@ def nested(depth):
     ],
 )
 def test_what_is_no_sound_is_refused(tree, problem):
-    """Whatever a file holds."""
+    """Any other content of a file is an error."""
     with pytest.raises(ValueError, match="expected") as caught:
         Sound.from_tree(tree)
     assert str(caught.value) == problem
 
 
 def test_seeds_come_from_a_browser():
-    """As floats that are whole."""
+    """A browser sends a seed as a float without a fraction."""
     assert seed_like(3.0) == 3
     assert Sound.from_tree(nested(MOST_NESTED)).source.nested == MOST_NESTED
     for wrong in (0.5, True, "3", None):
