@@ -143,7 +143,8 @@ def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, s
         ]
     if len(variants) * len(seeds) > _MOST_RUNS:
         raise ConfigError(
-            f"these are {len(variants) * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made"
+            f"these are {len(variants) * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made",
+            remedy="Give fewer values or seeds, or search: --search N with ranges.",
         )
     kept = named[0] if each and len(named) == 1 else ""
     if kept and len(variants) == 1:
@@ -205,7 +206,7 @@ def parse_seeds(seeds: object) -> tuple[int, ...]:
     if not found:
         raise _not_seeds(seeds)
     if len(set(found)) < len(found):
-        raise InputError("a seed is given twice", culprit="seeds")
+        raise InputError("a seed is given twice", culprit="seeds", remedy="Give each seed once.")
     return found
 
 

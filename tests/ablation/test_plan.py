@@ -115,14 +115,17 @@ def test_the_only_term_is_not_left_out(plan):
             {"each": True, "minutes": 1, "steps": 1},
             "training: set either minutes or steps, not both: 1.0 and 1",
         ),
-        ({"each": True, "seeds": [1, 1]}, "seeds: a seed is given twice"),
+        ({"each": True, "seeds": [1, 1]}, "seeds: a seed is given twice\nGive each seed once."),
         (
             {"grid": {"training.seed": [1, 2]}},
             "training.seed: each run has a seed of its own; give them with --seeds",
         ),
         (
             {"grid": {"training.batch_size": range(1, 201)}, "seeds": 100},
-            "these are 20,000 runs, and 10,000 at most are made",
+            (
+                "these are 20,000 runs, and 10,000 at most are made\n"
+                "Give fewer values or seeds, or search: --search N with ranges."
+            ),
         ),
         (
             {"loss": ["stft", NOT_INSTALLED], "each": True},
