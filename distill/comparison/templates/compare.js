@@ -211,7 +211,7 @@ class ListeningTest {
     const file = new Blob([JSON.stringify(content, null, 1)], { type: "application/json" });
     const title = element("h3", { tabIndex: -1 }, "Thank you");
     const save = element("a", { className: "action", href: URL.createObjectURL(file), download: `answers-${this.kind}-${session.slice(0, 8)}.json` }, "Save the answers");
-    const command = element("code", {}, "distill compare RUN RUN --answers FILE");
+    const command = element("code", {}, "distill compare RUN RUN --answers FILE --overwrite");
     this.panel.replaceChildren(title, element("p", {}, `${told} Save them, and give the file to `, command, "."),
       element("div", { className: "actions" }, save));
     document.getElementById("setup").hidden = false;
