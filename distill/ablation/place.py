@@ -13,7 +13,7 @@ from distill.ablation.plan import Plan, Trial
 from distill.config.words import show_briefly
 from distill.errors import RunError
 from distill.storage.ending import Ending, State, ending_of
-from distill.storage.files import naming, read_bounded, remedy_of, write_whole
+from distill.storage.files import append_whole, naming, read_bounded, remedy_of, write_whole
 from distill.storage.locking import locked
 from distill.storage.run import Run
 
@@ -108,7 +108,11 @@ class Place:
             content = json.loads(read_bounded(self.plan, LARGEST))
             if content["format"] != _FORMAT:
                 raise ValueError(content["format"])  # noqa: TRY301  # reported below
-            return Written(corpus=content["corpus"], runs=dict(content["runs"]))
+            corpus, runs = content["corpus"], dict(content["runs"])
+            tables = all(isinstance(each, dict) for each in runs.values())
+            if not isinstance(corpus, str | None) or not tables:
+                raise TypeError(corpus)  # noqa: TRY301  # as above
+            return Written(corpus=corpus, runs=runs)
         except FileNotFoundError:
             raise RunError("is not the folder of an ablation", culprit=str(self.folder)) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -130,8 +134,11 @@ def ablation_lock(place: Place) -> Iterator[None]:
 
     Raises:
         LockError: another process runs this ablation.
-        RunError: the folder cannot be written.
+        RunError: the folder cannot be written, or what is written there is a link, which may lead anywhere.
     """
+    for path in (place.log("processes").parent, place.log("processes"), place.jobs, place.study):
+        if path.is_symlink():
+            raise RunError("is a link", culprit=str(path), remedy="Remove it.")
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
         lock = locked(
@@ -255,8 +262,7 @@ def note_failure(place: Place, name: str, message: str, trace: str = "") -> None
             Ending(state="failed", message=message).write(run)
     with suppress(OSError):
         place.log(name).parent.mkdir(parents=True, exist_ok=True)
-        with place.log(name).open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{trace or message}\n")
+        append_whole(place.log(name), f"{trace or message}\n".encode(errors="backslashreplace"))
 
 
 def pending(names: Iterable[str], place: Place) -> list[str]:

@@ -1,5 +1,6 @@
 """The plan of an ablation: which runs are trained, all validated before the first one. Loads no torch."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, product
 from pathlib import Path
@@ -22,6 +23,8 @@ ALL = "all"
 """The name of the variant with the whole list of terms."""
 
 _MOST_RUNS = 10_000
+_MOST_DIGITS, _MOST_SHOWN = 100, 60
+"""Of a seed as text, and of text in a message."""
 
 
 @frozen(kw_only=True)
@@ -123,6 +126,13 @@ def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, s
     first = tuple((address, values[0]) for address, values in choices.grid)
     whole = base.draft(first, seeds[0])
     named = _names(base.loss, whole)
+    left_out = len(named) if each and len(named) > 1 else 0
+    made = math.prod(len(values) for _, values in choices.grid) + left_out
+    if made * len(seeds) > _MOST_RUNS:
+        raise ConfigError(
+            f"these are {made * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made",
+            remedy="Give fewer values or seeds, or search: --search N with ranges.",
+        )
     points = [
         tuple(zip((address for address, _ in choices.grid), values, strict=True))
         for values in product(*(values for _, values in choices.grid))
@@ -141,11 +151,6 @@ def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, s
             )
             for name in named
         ]
-    if len(variants) * len(seeds) > _MOST_RUNS:
-        raise ConfigError(
-            f"these are {len(variants) * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made",
-            remedy="Give fewer values or seeds, or search: --search N with ranges.",
-        )
     kept = named[0] if each and len(named) == 1 else ""
     if kept and len(variants) == 1:
         raise ConfigError(
@@ -194,7 +199,8 @@ def parse_seeds(seeds: object) -> tuple[int, ...]:
     """
     if isinstance(seeds, str):
         words = [word.strip() for word in seeds.split(",")]
-        if not all(word.isascii() and word.isdigit() for word in words if word) or not any(words):
+        digits = all(word.isascii() and word.isdigit() and len(word) < _MOST_DIGITS for word in words if word)
+        if not digits or not any(words):
             raise _not_seeds(seeds)
         listed: object = [int(word) for word in words if word] if "," in seeds else int(seeds)
     else:
@@ -210,9 +216,13 @@ def parse_seeds(seeds: object) -> tuple[int, ...]:
     return found
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _not_seeds(seeds: object) -> InputError:
     return InputError(
-        f"expected the number of seeds, or seeds, got {seeds!r}",
+        f"expected the number of seeds, or seeds, got {_cut(repr(seeds))}",
         culprit="seeds",
         remedy="For example 3 for the seeds 0, 1 and 2, or 7,8,9 for these.",
     )

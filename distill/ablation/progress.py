@@ -99,10 +99,11 @@ def running(place: Place, name: str) -> Running:
     """Return what a run has recorded."""
     records = last_records(place.run(name).metrics)
     newest = max(records.values(), key=lambda record: record["step"], default={})
-    loss = records.get("heldout", {}).get("components", {}).get("total")
+    components, progress = records.get("heldout", {}).get("components"), newest.get("progress")
+    loss = components.get("total") if isinstance(components, dict) else None
     return Running(
         name=name,
         step=newest.get("step", 0),
-        progress=float(newest.get("progress", 0.0)),
+        progress=float(progress) if isinstance(progress, int | float) and 0 <= progress <= 1 else 0.0,
         loss=loss if isinstance(loss, int | float) else None,
     )

@@ -1,15 +1,18 @@
 """A study of Optuna: the values to try next, and the results. Loads no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import define, frozen
 
 from distill.ablation.choices import Range
-from distill.errors import InputError
+from distill.errors import InputError, RunError
+from distill.storage.files import naming, read_bounded, write_whole
 
 _NAME = "distill"
+_LARGEST = 2**28
 
 
 @frozen(kw_only=True)
@@ -48,17 +51,22 @@ class Study:
     seed: int
 
     def tried(self) -> list[Tried]:
-        """Return all trials in the order of their numbers."""
+        """Return all trials in the order of their numbers.
+
+        Raises:
+            RunError: the file is damaged, or its trials are of other options.
+        """
         states = {"COMPLETE": "done", "FAIL": "failed", "RUNNING": "running"}
-        return [
-            Tried(
-                number=trial.number,
-                options=self._options(trial.params),
-                state=states.get(trial.state.name, "failed"),  # type: ignore[arg-type]  # of the three
-                value=trial.value if trial.state.name == "COMPLETE" else None,
-            )
-            for trial in self._open().trials
-        ]
+        with self._reading():
+            return [
+                Tried(
+                    number=trial.number,
+                    options=self._options(trial.params),
+                    state=states.get(trial.state.name, "failed"),  # type: ignore[arg-type]  # of the three
+                    value=trial.value if trial.state.name == "COMPLETE" else None,
+                )
+                for trial in self._open().trials
+            ]
 
     def ask(self) -> Tried:
         """Begin a trial. Its values depend on the seed, its number, and the trials before it only."""
@@ -90,13 +98,44 @@ class Study:
 
     def _open(self) -> Any:  # noqa: ANN401  # Optuna is an extra
         optuna = require_optuna()
+        self._drop_cut_line()
         backend = optuna.storages.journal.JournalFileBackend(str(self.path))
-        return optuna.create_study(
-            storage=optuna.storages.JournalStorage(backend),
-            study_name=_NAME,
-            direction="maximize" if self.better == "higher" else "minimize",
-            load_if_exists=True,
-        )
+        with self._reading():
+            return optuna.create_study(
+                storage=optuna.storages.JournalStorage(backend),
+                study_name=_NAME,
+                direction="maximize" if self.better == "higher" else "minimize",
+                load_if_exists=True,
+            )
+
+    def _drop_cut_line(self) -> None:
+        """Drop a last line without a line break, which a kill or a full disk has cut short.
+
+        Optuna would go on within it, and not read the file again.
+        """
+        try:
+            content = read_bounded(self.path, _LARGEST)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._damaged(f"cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise self._damaged(f"cannot be read: {error}") from error
+        if content and not content.endswith(b"\n"):
+            with naming(self.path):
+                write_whole(self.path, content[: content.rfind(b"\n") + 1])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raise a `RunError` for what Optuna raises on a file that it has not written."""
+        try:
+            yield
+        except (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise self._damaged("is damaged") from error
+
+    def _damaged(self, problem: str) -> RunError:
+        remedy = "Restore it from a copy, or give another folder with --out."
+        return RunError(problem, culprit=str(self.path), remedy=remedy)
 
 
 def require_optuna() -> Any:  # noqa: ANN401  # the module

@@ -109,7 +109,10 @@ def show_briefly(value: object) -> str:
     """Return a value as short TOML text: long values are truncated, tables not shown."""
     if isinstance(value, Mapping):
         return "a table"
-    text = show(value)
+    try:
+        text = show(value)
+    except RecursionError:
+        return "a value that is nested too deeply"
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from distill.ablation.ablate import plan_ablation
-from distill.ablation.place import Place, ablation_lock, require_fitting
-from distill.errors import DistillError, LockError
+from distill.ablation.place import Place, ablation_lock, changed, require_fitting
+from distill.errors import DistillError, LockError, RunError
 from distill.storage.run import Run
 
 GO_ON = "Give the same command as before to go on, or another folder with --out."
@@ -105,13 +105,37 @@ def test_a_damaged_plan_is_one_message(tmp_path):
         with pytest.raises(DistillError) as caught:
             place.read_plan()
         assert caught.value.problem == problem
-    place.plan.write_text(json.dumps({"format": 2}))
+    for wrong in ({}, {"corpus": 5, "runs": {}}, {"corpus": None, "runs": {"a": 5}}):
+        place.plan.write_text(json.dumps({"format": 1 if wrong else 2} | wrong))
+        with pytest.raises(DistillError, match="is damaged"):
+            place.read_plan()
+    place.plan.unlink()
+    os.mkfifo(place.plan)  # which is not waited for
     with pytest.raises(DistillError, match="is damaged"):
         place.read_plan()
     place.plan.unlink()
     os.mkfifo(place.plan)  # would be waited for
     with pytest.raises(DistillError, match="is damaged"):
         place.read_plan()
+
+
+@pytest.mark.parametrize("name", ["logs", "logs/processes.txt", "jobs", "study.log"])
+def test_nothing_is_written_through_a_link(tmp_path, name):
+    """A folder of a stranger may lead anywhere with it."""
+    link = tmp_path / "folder" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path)
+    with pytest.raises(RunError) as caught, ablation_lock(Place(tmp_path / "folder")):
+        pass
+    assert str(caught.value) == f"{link}: is a link\nRemove it."
+
+
+def test_recipes_are_compared_however_deep_they_are():
+    """A plan of a stranger may be nested more deeply than Python likes."""
+    deep = []
+    for _ in range(900):
+        deep = [deep]
+    assert changed({"a": deep}, {"a": 1}) == ["a: a value that is nested too deeply, now 1"]
 
 
 def test_two_processes_do_not_run_one_ablation(tmp_path):

@@ -7,6 +7,7 @@ from distill.ablation.plan import parse_seeds
 from distill.errors import DistillError
 from distill.plugin.hookspecs import TermConfig, TermSpec
 
+WEIGHTS = ("stft.weight", "reconstruction.weight")
 NOT_INSTALLED = TermSpec(name="a", config=TermConfig, build=object, summary="")
 
 
@@ -125,6 +126,20 @@ def test_the_only_term_is_not_left_out(plan):
             (
                 "these are 20,000 runs, and 10,000 at most are made\n"
                 "Give fewer values or seeds, or search: --search N with ranges."
+            ),
+        ),
+        (
+            {"grid": dict.fromkeys(("training.batch_size", *WEIGHTS), range(1, 501)), "seeds": 1},
+            (
+                "these are 125,000,000 runs, and 10,000 at most are made\n"
+                "Give fewer values or seeds, or search: --search N with ranges."
+            ),
+        ),
+        (
+            {"each": True, "seeds": "9" * 5000},
+            (
+                f"seeds: expected the number of seeds, or seeds, got '{'9' * 59}…\n"
+                "For example 3 for the seeds 0, 1 and 2, or 7,8,9 for these."
             ),
         ),
         (

@@ -1,5 +1,6 @@
 """Searches of weights; `tests/cli/test_ablate.py` carries one out."""
 
+import os
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 import distill
 from distill.ablation.choices import Range
 from distill.ablation.studies import Study, Whole
-from distill.errors import DistillError
+from distill.errors import DistillError, RunError
 
 
 @pytest.fixture
@@ -38,6 +39,36 @@ def test_a_trial_that_was_interrupted_is_running_still(study):
     asked = study().ask()
     (found,) = study().tried()
     assert (found.state, found.options) == ("running", asked.options)
+
+
+def test_a_line_that_a_kill_has_cut_short_is_dropped(study):
+    """Optuna would go on within it, and no search would read the file again."""
+    first = study()
+    number = first.ask().number
+    with first.path.open("a") as file:
+        file.write('{"op_code": 4, "wor')
+    study().tell(number, 1.0)
+    assert [each.value for each in study().tried()] == [1.0]
+
+
+@pytest.mark.parametrize(
+    "damage", ["x\n", "null\n", '{"op_code": 99}\n', "[" * 100_000 + "\n", "other", "pipe"]
+)
+def test_a_damaged_study_is_one_message(study, damage):
+    """So is one of other options, and a pipe in its place is not waited for."""
+    found = study()
+    found.ask()
+    text = found.path.read_text()
+    found.path.write_text(text.replace("a.b", "a.z") if damage == "other" else text + damage)
+    if damage == "pipe":
+        found.path.unlink()
+        os.mkfifo(found.path)
+    with pytest.raises(RunError) as caught:
+        found.tried()
+    problem = "cannot be read: it is not an ordinary file" if damage == "pipe" else "is damaged"
+    assert str(caught.value) == (
+        f"{found.path}: {problem}\nRestore it from a copy, or give another folder with --out."
+    )
 
 
 @pytest.mark.parametrize(
