@@ -145,7 +145,7 @@ def generate(
     stem, digits = "sound", 3
     if between:
         stem, digits = "-to-".join(Path(name).stem for name in between), len(str(steps))
-    elif near:
+    elif near is not None:
         stem = f"near-{Path(near).stem}"
     moved = "".join(f"_{name.replace(' ', '-')}={value:+g}" for name, value in axis)
     targets = [
@@ -169,7 +169,7 @@ def generate(
         controls |= {"between": [Path(name).name for name in between], "steps": steps}
         first, second = (_sound(model, name, "--between") for name in between)
         sounds = model.between(first, second, steps, seed=seed)
-    elif near:
+    elif near is not None:
         controls |= {"near": Path(near).name, "amount": amount}
         sounds = model.near(_sound(model, near, "--near"), amount, count, seed=seed)
     else:

@@ -126,6 +126,7 @@ def _problems(answers: Answers) -> Iterable[str]:
         )
     if answers.test == ("mushra" if answers.abx else "abx") or (answers.abx and answers.mushra):
         yield f"has trials of another test than {answers.test}"
+    yield from _problems_of_systems(answers.systems)
     known = {*answers.systems, ORIGINAL, LOW_ANCHOR, MID_ANCHOR}
     for trial in answers.abx:
         if not {trial.a, trial.b} <= known or trial.a == trial.b:
@@ -137,6 +138,13 @@ def _problems(answers: Answers) -> Iterable[str]:
             yield "has a trial in which a system is not rated, or an unknown one is"
         elif not all(0 <= score <= 100 for score in rated.scores.values()):
             yield "has a score that is not from 0 to 100"
+
+
+def _problems_of_systems(systems: Mapping[str, System]) -> Iterable[str]:
+    if taken := {*systems} & {ORIGINAL, LOW_ANCHOR, MID_ANCHOR}:
+        yield f"has a run in the place of the {min(taken)}"
+    if len({system.model for system in systems.values()}) < len(systems):
+        yield "compares a model with itself"
 
 
 def _mistake(file: Path, problem: str) -> InputError:

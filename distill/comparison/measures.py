@@ -36,6 +36,9 @@ StrPath: TypeAlias = str | os.PathLike[str]
 _FORMAT = 1
 """The version of the file of measures; another one is not read."""
 
+_LARGEST = 1e38
+"""No measure of sounds in float32 is larger, and the square of a larger number may not be one."""
+
 
 @frozen(kw_only=True)
 class FileMeasures:
@@ -236,8 +239,13 @@ def _read(run: Run, conditions: _Conditions) -> dict[str, _Kept]:
         cache = structure(json.loads(run.measures.read_bytes()), _Cache)
     except (OSError, ValueError, RecursionError, ConfigError):
         return {}
-    whole = all(each.metrics is None or each.metrics.finite for each in cache.recordings.values())
+    whole = all(each.metrics is None or _plausible(each.metrics) for each in cache.recordings.values())
     return dict(cache.recordings) if whole and cache.conditions == conditions and conditions.model else {}
+
+
+def _plausible(metrics: Metrics) -> bool:
+    numbers = [each for each in attrs.asdict(metrics).values() if isinstance(each, int | float)]
+    return metrics.finite and all(abs(each) <= _LARGEST for each in numbers)
 
 
 def _write(run: Run, cache: _Cache) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
+from distill.config.words import show_briefly
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _LOSS, _LAST = "loss", "provenance"
 
@@ -65,4 +67,11 @@ def _flat(tree: Mapping[str, Any], before: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(value, f"{address}.")
         else:
-            yield address, value if isinstance(value, str) else json.dumps(value, default=str)
+            yield address, value if isinstance(value, str) else _text(value)
+
+
+def _text(value: object) -> str:
+    try:
+        return json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
+        return show_briefly(value)

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
+from attrs import fields
 from torch import Tensor
 
 from distill.controls.axes import Axes, Axis, measure_axes
+from distill.controls.descriptors import DESCRIPTORS
 from distill.controls.directions import MOST_AXES, Directions
 from distill.errors import RunError
 from distill.model.sounds import Encoded
@@ -118,12 +120,17 @@ def _from_state(state: Mapping[str, object], checksum: str, vae: VAE) -> Axes:
     listed = state.get("axes")
     if not isinstance(listed, list) or not listed:
         raise ValueError("expected axes")
-    return Axes(axes=tuple(_axis(each) for each in listed), directions=directions)
+    axes = tuple(_axis(each) for each in listed)
+    names = [axis.name for axis in axes]
+    known = {*DESCRIPTORS, *(f"axis {number}" for number in range(1, count + 1))}
+    if len({*names}) < len(names) or not {*names} <= known:
+        raise ValueError("expected each axis of the model once")
+    return Axes(axes=axes, directions=directions)
 
 
 def _axis(state: object) -> Axis:
-    if not isinstance(state, dict):
-        raise ValueError("expected an axis")  # noqa: TRY004  # of a file
+    if not isinstance(state, dict) or {*state} != {each.name for each in fields(Axis)}:
+        raise ValueError("expected an axis")
     texts = [state.get(key) for key in ("name", "unit", "description")]
     numbers = [state.get(key) for key in ("effect", "correlation", "lowest", "highest")]
     if not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
@@ -132,7 +139,10 @@ def _axis(state: object) -> Axis:
         isinstance(number, float) and math.isfinite(number) and abs(number) <= _LARGEST for number in numbers
     ):
         raise ValueError("expected finite numbers")
-    return Axis(**{str(key): value for key, value in state.items()})
+    axis = Axis(**state)
+    if not axis.lowest <= 0 <= axis.highest:
+        raise ValueError("expected a range around 0")
+    return axis
 
 
 def _tensor(value: object, shape: tuple[int, ...]) -> Tensor:

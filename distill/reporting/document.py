@@ -25,9 +25,24 @@ def environment(*folders: Path) -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_encodable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401  # whatever a template shows
+    """Return a value as it is, or text with `?` in place of halves of surrogate pairs.
+
+    JSON and a run that comes from a stranger may hold them, UTF-8 and so a page may not.
+    """
+    if not isinstance(value, str) or value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode(errors="replace").decode()
+    return value
 
 
 def joined(folder: Path, *names: str) -> str:

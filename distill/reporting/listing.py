@@ -1,7 +1,9 @@
 """Lists of training runs. Loads no torch."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -114,10 +116,10 @@ def sorted_runs(runs: Iterable[Listed], order: str) -> list[Listed]:
 
 
 def _found(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / "recipe.toml").is_file():
-        yield folder
-        return
     try:
+        if (folder / "recipe.toml").is_file():
+            yield folder
+            return
         with os.scandir(folder) as entries:
             below = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:  # a folder that may not be read holds no run of ours
@@ -172,7 +174,12 @@ def _numbers(components: object) -> dict[str, float | None]:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a finite number, or None."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    with suppress(OverflowError):  # a whole number of hundreds of digits
+        return float(value) if math.isfinite(value) else None
+    return None
 
 
 def _printable(name: str) -> str:

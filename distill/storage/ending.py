@@ -48,7 +48,7 @@ def ending_of(run: Run) -> Ending:
     if state in ("finished", "interrupted", "failed"):
         return Ending(
             state=state,
-            kept=float(kept) if isinstance(kept, int | float) and not isinstance(kept, bool) else None,
+            kept=_share(kept),
             message=message if isinstance(message, str) else "",
         )
     if is_held(run.folder):
@@ -56,6 +56,12 @@ def ending_of(run: Run) -> Ending:
     last = last_records(run.metrics).get("train", {})
     done = last.get("progress") == 1 and run.latents.exists()
     return Ending(state="finished" if done else "interrupted")
+
+
+def _share(value: object) -> float | None:
+    """Return a number within 0..1, or None."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and 0 <= value <= 1 else None  # type: ignore[operator, arg-type]  # a number
 
 
 def _told(run: Run) -> dict[str, Any]:

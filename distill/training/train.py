@@ -320,7 +320,7 @@ def _require_recordings(draft: Draft, given: _Corpus, run: Run, *, resume: bool)
         return
     held = ""
     if resume and run.split.exists():
-        with suppress(ValueError, TypeError, KeyError, RecursionError):  # a damaged file
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):  # a damaged file
             split = json.loads(run.split.read_bytes())
             names = [str(member["name"]) for member in (*split["train"], *split["heldout"])]
             held = f": {shortened(names)}"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from distill.inference import load
 from distill.storage.checkpoints import load_state, save_state
 
 
@@ -272,3 +273,44 @@ def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_pa
         "Error: --near nothing: there is no such file, and no training recording of that name\n"
         f"Give a file, or one of: {names}.\n"
     )
+
+
+def test_an_empty_name_is_no_recording(distill, trained, tmp_path):
+    """Sounds that nobody asked for are not made instead."""
+    result = distill("generate", trained.folder, "--near", "", "--out", tmp_path / "out")
+    assert result.status == 2
+    assert result.err.startswith("Error: --near : there is no such file, and no training recording of that")
+
+
+class AxesError(Exception):
+    """Raised where axes are measured."""
+
+
+def _changed(state, name, value):
+    state["axes"][0][name] = value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: _changed(state, "extra", 1.0),
+        lambda state: _changed(state, "name", "<script>"),
+        lambda state: _changed(state, "lowest", 5.0),
+        lambda state: state["axes"].append(state["axes"][0]),
+    ],
+    ids=["extra", "unknown", "range", "twice"],
+)
+def test_axes_that_are_not_those_of_the_model_are_measured_again(measured, change, tmp_path, monkeypatch):
+    """The file may come from a stranger."""
+    folder = shutil.copytree(measured, tmp_path / "run")
+    state = load_state(folder / "axes.safetensors")
+    change(state)
+    save_state(folder / "axes.safetensors", state)
+
+    def measure(*_):
+        raise AxesError("they are measured")
+
+    monkeypatch.setattr("distill.controls.stored.measure_axes", measure)
+    assert load(measured).axes
+    with pytest.raises(AxesError):
+        load(folder).axes  # noqa: B018  # which are measured at first use

@@ -112,6 +112,14 @@ WRONG = {
         "has a trial whose X or answer is neither A nor B",
     ),
     "score": (mushra({"a": (101, 1, 1, 1)}, "Ann", "0"), "has a score that is not from 0 to 100"),
+    "itself": (
+        abx(9, 10, systems=SYSTEMS | {"run-1": {"name": "copy", "model": "a" * 64}}),
+        "compares a model with itself",
+    ),
+    "original": (
+        mushra({"a": (100, 1, 1, 1)}, "Ann", "0") | {"systems": SYSTEMS | {"original": SYSTEMS["run-0"]}},
+        "has a run in the place of the original",
+    ),
     "fraction": (mushra({"a": (100, 1.5, 1, 1)}, "Ann", "0"), "mushra"),
     "stranger": (
         abx(9, 10, systems=SYSTEMS | {"run-1": {"name": "x\x1b", "model": "c" * 64}}),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import tomllib
 
@@ -76,6 +77,7 @@ def test_what_is_kept_is_measured_again_where_it_is_damaged_or_old(run, measured
         whole[:-9],
         "[" * 100_000,
         whole.replace('"mel": ', '"mel": NaN, "unknown": '),
+        re.sub('"mel": [^,]*', '"mel": 1e300', whole),  # whose square is not finite
         json.dumps(json.loads(whole) | {"recordings": []}),
     ):
         measured.clear()

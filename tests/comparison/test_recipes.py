@@ -35,3 +35,8 @@ def test_names_that_are_no_words_are_quoted():
     """Whatever they hold: a recipe may be a stranger's."""
     hostile = "</script>.x"
     assert told({"a": {hostile: 1}}, {"a": {hostile: 2}}) == [('a."</script>.x"', ("1", "2"))]
+
+
+def test_a_number_that_python_does_not_print_has_a_text():
+    """TOML has hexadecimal numbers of any length."""
+    assert told({"a": 16**6000}, {"a": 1}) == [("a", ("a number of about 7225 digits", "1"))]

@@ -1,5 +1,6 @@
 """Tests of lists of runs."""
 
+import errno
 import json
 import os
 
@@ -88,3 +89,23 @@ def test_the_steps_are_those_of_the_newest_checkpoint_if_it_is_later(folder):
     assert {run.name: run.steps for run in list_runs(folder)}["b"] == 10
     (checkpoints / "step-00000013.safetensors").touch()
     assert {run.name: run.steps for run in list_runs(folder)}["b"] == 13
+
+
+def test_numbers_that_are_none_are_left_out(folder):
+    """JSON has whole numbers of any length, and Python's also NaN."""
+    huge = f'{{"step": 1, "split": "heldout", "seconds": NaN, "components": {{"total": {"9" * 400}}}}}'
+    (folder / "a/metrics.jsonl").write_text(f"{huge}\n")
+    (found,) = list_runs(folder / "a")
+    assert (found.loss, found.metrics, found.seconds) == (None, {"total": None}, 0.0)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_passed_over(folder, monkeypatch):
+    """As root may look into all, the system's answer is simulated."""
+
+    def is_file(path):
+        if path.parent.name == "no-run":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return path.exists() and not path.is_dir()
+
+    monkeypatch.setattr("pathlib.Path.is_file", is_file)
+    assert {run.name for run in list_runs(folder)} == {"a", "b", "deep/er/c"}

@@ -127,6 +127,17 @@ def test_nothing_of_a_run_is_more_than_text(bare, records):
     assert page.data["figures"][f"component-{HOSTILE}"]["data"]
 
 
+def test_half_a_surrogate_pair_is_no_error(bare, records):
+    """JSON can hold one, and UTF-8 cannot."""
+    lines = records([(step, 1.0 / step, 1.0 / step) for step in range(1, 9)])
+    for line in lines:
+        line["components"]["a\ud800"] = 1.0
+        line["weights"] |= {"a\ud800": 1.0} if line["weights"] else {}
+    run = bare(lines)
+    distill.report(run)
+    assert "a?" in Page(run).words
+
+
 def test_a_run_without_records_has_a_page(bare):
     """One that has just begun: what is not there is said."""
     run = bare()

@@ -54,5 +54,6 @@ def test_what_is_no_outcome_says_nothing(tmp_path, text):
 def test_numbers_and_words_of_another_kind_are_left_out(tmp_path):
     """They are shown on a page."""
     run = Run(tmp_path)
-    run.outcome.write_text('{"state": "failed", "kept": "x", "message": 3}')
-    assert ending_of(run) == Ending(state="failed")
+    for kept in ('"x"', "9" * 400, "NaN", "-1", "1e999", "true"):
+        run.outcome.write_text(f'{{"state": "failed", "kept": {kept}, "message": 3}}')
+        assert ending_of(run) == Ending(state="failed")
