@@ -198,4 +198,6 @@ def _source_of(tree: object, nested: int = 0) -> Source:
 def _name(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NAME:
         raise ValueError(f"expected a name, got {value!r:.50}")
+    if value.encode(errors="replace").decode() != value:  # half a surrogate pair, which JSON can hold
+        raise ValueError(f"expected a name that is text, got {value!r:.50}")
     return value

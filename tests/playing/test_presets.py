@@ -48,6 +48,10 @@ SOUND = {"name": "a", "random": 1, "axes": {}}
             {"sounds": [SOUND, SOUND | {"random": "x"}]},
             "does not hold presets: sound 2, a: expected a whole number from 0 to",
         ),
+        (
+            {"sounds": [SOUND | {"axes": {"\ud800": 1}}]},
+            "does not hold presets: sound 1, a: expected a name that is text, got",
+        ),
     ],
 )
 def test_another_file_in_their_place_is_not_written_over(run, content, problem):
