@@ -8,7 +8,9 @@ import torch
 
 import distill
 from distill.controls.descriptors import loudness
+from distill.controls.morphing import interpolated
 from distill.errors import InputError, OutputError, RunError
+from distill.model.sounds import encode
 
 RATE = 8000
 
@@ -56,6 +58,18 @@ def test_levels_are_between_those_of_the_ends(model):
     loud, _, quiet = (loudness(each, RATE) for each in model.between(sound(), 0.05 * sound(), 3))
     middle = loudness(model.between(sound(), 0.05 * sound(), 3)[1], RATE)
     assert middle == pytest.approx((loud + quiet) / 2, abs=3)
+
+
+def test_silence_in_one_sound_does_not_silence_the_other(model):
+    """Halfway to silence, levels are the mean in dB, and silence counts as 60 dB below the loudest frame."""
+    vae, representation = model.vae, model.representation
+    steady, ending = sound(), torch.cat([sound(samples=1200), torch.zeros(1, 1200)], dim=1)
+    ends = [(encode(vae, representation, each), 2400) for each in (steady, ending)]
+    middle, samples = interpolated(vae, representation, *ends, 0.5)
+    assert samples == 2400
+    last = vae.code.total(middle.latents[0, 0, -1])
+    loud = [vae.code.total(each.latents[0, 0]) for each, _ in ends]
+    assert float(last) == pytest.approx(float(loud[0][-1] + loud[1].amax() - 6.9) / 2, abs=0.01)
 
 
 def test_a_variation_is_as_far_as_asked(model):

@@ -87,6 +87,9 @@ def test_a_move_keeps_the_level_and_silence(vae):
     assert torch.equal(changed[..., -1], latents[..., -1])
     assert not torch.equal(changed[..., 0], latents[..., 0])
     assert torch.equal(changed[:, 0], latents[:, 0])
+    # The level that the code states is that of its bands.
+    bands = vae.levels.total(vae.bands_of(changed)[0])
+    assert torch.allclose(bands[:, :4], vae.code.total(changed[:, 0])[:, :4], atol=0.02)
 
 
 @pytest.mark.parametrize("octaves", [-0.5, 0.25])
