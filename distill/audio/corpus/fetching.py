@@ -4,12 +4,14 @@ Files over HTTP are read by Python itself: a server that answers nothing, or har
 half a minute. What the tools and libraries of others fetch has to arrive within a time, too.
 """
 
+import os
 import shutil
+import signal
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -268,7 +270,11 @@ class _OfTool:
             )
         self._errors = TemporaryFile()  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(  # noqa: S603  # no shell, and the URL is an argument
-            [program, "cat", url], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
+            [program, "cat", url],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # so that it can be ended with the processes that it starts
         )
         self._output: Any = self._process.stdout
 
@@ -281,7 +287,9 @@ class _OfTool:
         return part
 
     def close(self) -> None:
-        self._process.kill()
+        # One of its processes that lives on would hold the pipe open, and a thread that reads from it.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._errors.close()
         self._output.close()
