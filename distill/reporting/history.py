@@ -68,6 +68,7 @@ class History:
         train: components of the split `train` by name, means over the steps since the last record.
         heldout: components of the held-out recordings by name.
         weights: the weight of each term while training.
+        heldout_weights: the weight of each term in held-out totals, that of the end of the training.
         learning_rate: the learning rate, None if it is not recorded.
         gradient_shares: each term's share of the gradient at the decoder's output.
         parameter_shares: each term's share of the gradient of the model's weights.
@@ -82,6 +83,7 @@ class History:
     train: Mapping[str, Series] = field(factory=dict)
     heldout: Mapping[str, Series] = field(factory=dict)
     weights: Mapping[str, Series] = field(factory=dict)
+    heldout_weights: Mapping[str, Series] = field(factory=dict)
     learning_rate: Series | None = None
     gradient_shares: Mapping[str, Series] = field(factory=dict)
     parameter_shares: Mapping[str, Series] = field(factory=dict)
@@ -116,6 +118,7 @@ class History:
             train=_series(_named(train, "components")),
             heldout=_series(_named(heldout, "components")),
             weights=_series(_named(train, "weights")),
+            heldout_weights=_series(_named(heldout, "weights")),
             learning_rate=_series((each["step"], "rate", each.get("learning_rate")) for each in train).get(
                 "rate"
             ),

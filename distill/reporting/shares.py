@@ -1,12 +1,13 @@
 """The share of each term in the loss and in its gradient, and the cosines between terms. Loads no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from distill.loss.components import TOTAL
 from distill.reporting.history import History, Series
 
 _MOST = 200
@@ -70,6 +71,37 @@ def gradient_shares_of(shares: Mapping[str, Series]) -> Shares | None:
         return None
     kept = known[np.linspace(0, len(known) - 1, min(_MOST, len(known))).astype(int)]
     return Shares(steps=steps[kept], terms={name: values[kept] for name, values in terms.items()})
+
+
+def still_terms(history: History) -> tuple[str, ...]:
+    """Return the terms that change nothing in the model: each measured share of their gradients is 0."""
+    return tuple(
+        name
+        for name, outputs in history.gradient_shares.items()
+        if name in history.parameter_shares
+        and not np.any(outputs.finite)
+        and not np.any(history.parameter_shares[name].finite)
+    )
+
+
+def total_that_moves(
+    components: Mapping[str, Series], weights: Mapping[str, Series], still: Iterable[str]
+) -> Series | None:
+    """Return the total without the weighted values of terms that change nothing, or None without a total.
+
+    Such a term can be most of the total, as `kl` is while the encoder is kept, and hide what changes.
+    """
+    total = components.get(TOTAL)
+    if total is None:
+        return None
+    values = total.values.copy()
+    for name in still:
+        if name in components and name in weights:
+            value, weight = components[name], weights[name]
+            weighted = value.values * np.interp(value.steps, weight.steps, np.nan_to_num(weight.values))
+            known = np.isin(value.steps, total.steps)
+            values[np.searchsorted(total.steps, value.steps[known])] -= weighted[known]
+    return Series(steps=total.steps, values=values)
 
 
 @frozen(kw_only=True, eq=False)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from attrs import evolve
 
-from distill.loss.components import TOTAL
 from distill.reporting.findings import FEWEST_MEASUREMENTS, Evidence, Finding, Grade
 from distill.reporting.history import Series
+from distill.reporting.shares import still_terms, total_that_moves
 from distill.reporting.term_rules import judge_terms
 
 FEWEST_STEPS = 100
@@ -87,8 +87,9 @@ def _state(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _trend(evidence: Evidence) -> Iterator[Finding]:
-    held = evidence.history.heldout.get(TOTAL)
-    trained = evidence.history.train.get(TOTAL)
+    history, still = evidence.history, still_terms(evidence.history)
+    held = total_that_moves(history.heldout, history.heldout_weights, still)
+    trained = total_that_moves(history.train, history.weights, still)
     if trained is None or not len(trained):
         yield Finding(
             rule="no records",
@@ -125,6 +126,11 @@ def _trend(evidence: Evidence) -> Iterator[Finding]:
     fall, spread = _fall(judged.last(LAST_PART))
     level = float(np.abs(judged.last(LAST_PART).values).mean()) or 1.0
     share = f"{abs(fall) / level:.1%}"
+    of += (
+        f" without {' and '.join(still)}, which {'change' if len(still) > 1 else 'changes'} nothing,"
+        if still
+        else ""
+    )
     end = f"over the last third of the run, to {judged.values[-1]:.4g}"
     unseen = "" if held is not None else " Nothing is held out, so learning by heart cannot be seen."
     if fall > IMPROVING * level and fall > 2 * spread:

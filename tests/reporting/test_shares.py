@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from distill.reporting.history import History, Series
-from distill.reporting.shares import cosines_of, gradient_shares_of, shares_of
+from distill.reporting.shares import (
+    cosines_of,
+    gradient_shares_of,
+    shares_of,
+    still_terms,
+    total_that_moves,
+)
 
 
 def series(*values, steps=None):
@@ -81,3 +87,20 @@ def test_cosines_are_means_over_the_last_quarter():
     np.testing.assert_equal(cosines.means, [[1, -0.5, 0.5], [-0.5, 1, np.nan], [0.5, np.nan, 1]])
     assert cosines.with_others() == {"a": 0.0, "b": -0.5, "c": 0.5}
     assert cosines_of(History()) is None
+
+
+def test_the_total_that_moves_is_without_what_is_still():
+    """5 - 2 x 1.5 and 6 - 2 x 1.5; where the still term was not recorded, the total stays."""
+    components = {"total": series(4.0, 5.0, 6.0), "kl": series(2.0, 2.0, steps=[2, 3])}
+    weights = {"kl": series(1.0, 1.5, 1.5)}
+    assert total_that_moves(components, weights, ["kl", "gone"]).values.tolist() == [4.0, 2.0, 3.0]
+    assert total_that_moves({}, weights, ["kl"]) is None
+
+
+@pytest.mark.parametrize(
+    ("output", "parameters", "still"), [(0.0, 0.0, ("a",)), (0.0, 0.1, ()), (0.1, 0.0, ())]
+)
+def test_a_still_term_has_no_gradient_of_any_kind(output, parameters, still):
+    """A term of the latents alone has none at the output, and trains the encoder."""
+    run = History(gradient_shares={"a": series(output)}, parameter_shares={"a": series(parameters)})
+    assert still_terms(run) == still

@@ -247,3 +247,23 @@ def test_a_term_against_the_others(cosine, told):
     assert [each.title for each in pair if each.rule == "opposed term"] == [
         "odd works against the other terms"
     ] * told
+
+
+def test_a_term_that_changes_nothing_hides_no_trend():
+    """`kl` with the encoder kept: it is most of the total, which falls by too little to be a trend."""
+    told = 0.05 * FALLING + 4
+    run = attrs.evolve(
+        history(told, train=0.05 * np.linspace(2, 1, 40) + 4),
+        gradient_shares={"kl": series([0.0, 0.0]), "stft": series([1.0, 1.0])},
+        parameter_shares={"kl": series([0.0, 0.0]), "stft": series([1.0, 1.0])},
+        weights={"kl": series([0.01] * 40)},
+        heldout_weights={"kl": series([0.01] * 20, every=20)},
+    )
+    run = attrs.evolve(
+        run,
+        train=run.train | {"kl": series([400.0] * 40)},
+        heldout=run.heldout | {"kl": series([400.0] * 20, every=20)},
+    )
+    assert "converged" in rules(history=attrs.evolve(run, parameter_shares={}))
+    improving = rules(history=run)["improving"]
+    assert improving.because.startswith("The held-out loss without kl, which changes nothing, has fallen by ")
