@@ -77,4 +77,5 @@ def _restore_torch(before: tuple[Any, Any, bool] | None) -> None:
     torch.set_default_dtype(dtype)
     torch.set_grad_enabled(gradients)
     if torch.get_default_device() != device:
-        torch.set_default_device(device)
+        # The CPU by itself: as a device that was set, it would slow down every call.
+        torch.set_default_device(None if device.type == "cpu" else device)

@@ -52,8 +52,10 @@ def test_what_a_plugin_changes_is_restored(install_only, when):
         (term,) = Registry().choose("mine")
         term.build(term.spec.config())
         assert state() == before
+        # With a default device, if only the CPU, this would be an error.
+        assert torch.as_tensor(torch.empty(1, device="meta")).device.type == "meta"
     finally:
-        torch.set_default_device("cpu")
+        torch.set_default_device(None)
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
 
