@@ -62,7 +62,7 @@ def test_a_limited_sound_is_turned_down_as_a_whole(tmp_path, peak, attenuation):
 
 @pytest.mark.parametrize("level", [0.0, 0.25, 1.0])
 def test_a_limited_sound_within_full_scale_is_as_it_was(tmp_path, level):
-    """It is not turned up either, and silence stays silence."""
+    """A limited sound within full scale is not turned up or down, and silence stays silence."""
     waveform = sine(440, 44_100, 500) * 2 * level
     written = write_audio(tmp_path / "a.wav", waveform, 44_100, limit=True)
     write_audio(tmp_path / "b.wav", waveform, 44_100)
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_used_is_named(name, data, problem, tmp_path):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    """The whole message."""
+    """The message names the file that does not exist and the remedy."""
     with pytest.raises(CorpusError) as caught:
         read_audio(tmp_path / "gone.wav")
     assert str(caught.value) == f"{tmp_path / 'gone.wav'}: there is no such file\nCheck the path."
@@ -195,7 +195,7 @@ def test_the_same_rate_changes_nothing():
 
 
 def test_flac_is_written_by_its_suffix(tmp_path):
-    """With the same 24 bits as WAV, and the comment; nothing above full scale fits."""
+    """FLAC has the 24 bits and the comment that WAV has, and a peak above full scale is refused."""
     waveform = sine(440, 8000, 1000)
     for name in ("a.flac", "a.wav"):
         write_audio(tmp_path / name, waveform, 8000, made_with={"seed": 3})

@@ -35,7 +35,7 @@ def test_blocks_are_written_as_the_whole_is(tmp_path, peak, channels):
 
 @pytest.mark.parametrize(("odd", "integers"), [(1, True), (0, True), (1, False)])
 def test_files_above_4_gb(monkeypatch, tmp_path, odd, integers):
-    """They are RF64, which counts with 64 bits (with another limit here)."""
+    """Files above the limit of WAV (lowered here) are written as RF64, which counts with 64 bits."""
     monkeypatch.setattr(streaming, "_LARGEST", 1000)
     waveform = NOISE[:1, : 1000 + odd] * (1 if integers else 9)
     write_blocks(tmp_path / "a.wav", [waveform], 8000, 1)
@@ -105,7 +105,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
 
 
 def test_a_file_of_integers_is_that_of_libsndfile(tmp_path):
-    """Byte for byte."""
+    """A file of integers written in blocks equals that of libsndfile byte for byte."""
     write_blocks(tmp_path / "a.wav", [NOISE[:1, :6]], 8000, 1)
     write_audio(tmp_path / "b.wav", NOISE[:1, :6], 8000)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
@@ -114,7 +114,7 @@ def test_a_file_of_integers_is_that_of_libsndfile(tmp_path):
 @pytest.mark.parametrize("level", [0.5, 2.0])
 @pytest.mark.parametrize("in_blocks", [True, False])
 def test_what_distill_makes_is_no_recording(tmp_path, level, in_blocks):
-    """Neither integers nor floats become part of a corpus beside them; they can be read."""
+    """Sounds that Distill made can be read, but do not become part of a corpus beside them."""
     recording, made = tmp_path / "recording.wav", tmp_path / "made.wav"
     sound = level * torch.linspace(-1, 1, 999).sin()[None]
     if in_blocks:

@@ -56,7 +56,7 @@ def test_a_pool_is_that_of_its_step(sounds, monkeypatch):
 
 
 def test_recordings_are_drawn_by_the_roots_of_their_lengths(sounds):
-    """One that is four times as long comes twice as often, and at its own level."""
+    """A recording four times as long is drawn twice as often, and at its own level."""
     pool = sounds(share=1.0)
     clips = pool._played(3000, 1, torch.Generator().manual_seed(0))  # noqa: SLF001  # before they are mixed
     counts = [int((clips == value).sum()) for value in (0.25, 0.5)]
@@ -108,7 +108,7 @@ def test_schedules_follow_the_audio_whatever_the_batch(tmp_path):
 
 
 def test_what_is_lowered_is_computed_in_float32(tmp_path):
-    """In bfloat16 logarithms of amplitudes would be off by some hundredths; only layers are in it."""
+    """Under bfloat16 autocast, every part of the loss is computed in float32 and is finite."""
     training = Training(tmp_path, CPU, batch=2)
     clips = 0.1 * torch.randn(2, training.samples, generator=torch.Generator().manual_seed(0))
     spectrogram = training.representation(clips)[..., :64]

@@ -30,14 +30,14 @@ def with_requirements(names):
 
 
 def test_the_files_it_names_are_there():
-    """Tests and scripts that were moved would cost the only run there is."""
+    """Every test and script that the GPU script names exists."""
     named = set(re.findall(r"\b(?:tests|benchmarks)/[\w/]+(?:\.\w+)?", SCRIPT))
     assert len(named) > 5
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_its_wheels_are_all_that_the_machine_lacks():
-    """What Distill and its tests need, with what that requires, but for what the machine has."""
+    """The wheels cover all that Distill and its tests require and the machine does not have."""
     machine = {"accelerate", "attrs", "click", "numpy", "safetensors", "torch"}
     assert all(name in SCRIPT.split("set -u")[0] for name in machine)  # as the script says
     (listed,) = re.findall(r"-d wheels \\\n(.*?) &&", SCRIPT, re.DOTALL)

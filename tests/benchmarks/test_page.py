@@ -21,13 +21,13 @@ def page(tmp_path):
 
 
 def test_the_first_section_makes_the_page(page):
-    """With a title, and without the blank lines around the text."""
+    """The first section creates the page with a title, and loses the blank lines around its text."""
     write_section(page, "spectral cpu", "\nfast\n\n")
     assert page.read_text() == f"# Performance\n\n{CPU.format('fast')}\n"
 
 
 def test_a_section_is_written_again_where_it_is(page):
-    """What stands before, between and after sections stays, byte by byte."""
+    """A section is replaced in its place, and all text around sections stays, byte by byte."""
     page.parent.mkdir()
     around = "# Title\n\nbefore \n{}\nbetween\n\n\n{}\n  after, without a line\\1 end"
     page.write_text(around.format(CPU.format("old\nlines"), CUDA.format("kept")))
@@ -36,7 +36,7 @@ def test_a_section_is_written_again_where_it_is(page):
 
 
 def test_the_same_section_twice_changes_nothing(page):
-    """So that a page does not grow with every run."""
+    """A section written twice leaves the page as it was, so that it does not grow with every run."""
     write_section(page, "spectral cpu", "fast")
     write_section(page, "spectral cuda", "faster")
     before = page.read_text()
@@ -46,7 +46,7 @@ def test_the_same_section_twice_changes_nothing(page):
 
 
 def test_another_section_comes_at_the_end(page):
-    """One blank line after what is there, if its name is the beginning of another's, too."""
+    """A new section follows one blank line after the page, even if its name begins another's."""
     write_section(page, "spectral cpu", "fast")
     write_section(page, "spectral", "both")
     both = "<!-- spectral: begin -->\nboth\n<!-- spectral: end -->"
@@ -62,7 +62,7 @@ def test_another_section_comes_at_the_end(page):
     ],
 )
 def test_markers_that_are_no_pair(page, text):
-    """The whole message; the page stays, since what belongs to the section cannot be told."""
+    """Markers that form no pair are refused, and the page stays as it was."""
     page.parent.mkdir()
     page.write_text(text)
     message = f"{page}: the markers of the section 'spectral cpu' are no pair; remove them"
@@ -80,12 +80,12 @@ def test_a_page_without_markers(page):
 
 
 def test_a_table():
-    """Markdown: names to the left, numbers to the right."""
+    """A table is Markdown with names to the left and numbers to the right."""
     assert table(["clips", "ms", "times"], [["8", "1.0", "2"], ["16", "2.0", ""]]) == (
         "| clips | ms | times |\n| --- | ---: | ---: |\n| 8 | 1.0 | 2 |\n| 16 | 2.0 |  |"
     )
 
 
 def test_the_processor_is_named():
-    """In one line that is not empty."""
+    """The name of the processor is one line that is not empty."""
     assert re.fullmatch(r"\S.*", machine(torch.device("cpu")))

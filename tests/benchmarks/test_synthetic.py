@@ -61,7 +61,7 @@ def share(x, low, high):
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**64), sample_rate=st.sampled_from([16_000, 44_100, 48_000]))
 def test_every_seed_gives_a_sound(seed, sample_rate):
-    """Of 0.3 to 6 seconds, finite, not silent, and within full scale."""
+    """Every sound lasts 0.3 to 6 seconds, is finite and not silent, and stays within full scale."""
     x = synthetic.make_sound(seed, sample_rate)
     assert x.dtype == np.float32
     assert x.ndim == 1
@@ -72,7 +72,7 @@ def test_every_seed_gives_a_sound(seed, sample_rate):
 
 @pytest.mark.parametrize("name", synthetic.FAMILIES)
 def test_every_family_gives_sounds(name):
-    """Of the length it is asked for, in float32, finite and not silent."""
+    """Every family gives sounds of the requested length that are finite and not silent."""
     family = synthetic.FAMILIES[name]
     for seed in range(3):
         n = round(family.shortest * RATE) + seed
@@ -83,7 +83,7 @@ def test_every_family_gives_sounds(name):
 
 
 def test_what_is_longer_than_six_seconds_is_cut():
-    """Also where silence comes before the sound, or after it."""
+    """A sound is cut to six seconds, also where silence comes before or after it."""
     family = synthetic.Family(lambda rng, n, _: rng.standard_normal(n, dtype=np.float32), 1, 6, 6)
     lengths = {len(synthetic.make_sound_of(family, np.random.default_rng(seed), 8000)) for seed in range(15)}
     assert lengths == {48_000}
@@ -97,7 +97,7 @@ def test_pitches_are_the_same_at_every_sample_rate(sample_rate):
 
 
 def test_a_seed_is_a_sound():
-    """The same one each time, whatever was made between, and another one for another seed."""
+    """A seed gives the same sound each time, whatever was made between, and another seed another."""
     first = synthetic.make_sound(11)
     other = synthetic.make_sound(12)
     np.testing.assert_array_equal(synthetic.make_sound(11), first)
@@ -105,7 +105,7 @@ def test_a_seed_is_a_sound():
 
 
 def test_families_come_as_often_as_their_weights_say():
-    """Within five standard deviations of a binomial distribution, and none is left out."""
+    """Each family is drawn as its weight says, to five standard deviations of a binomial distribution."""
     count = 4000
     drawn = Counter(synthetic.family_of(seed) for seed in range(count))
     total = sum(family.weight for family in synthetic.FAMILIES.values())
@@ -116,7 +116,7 @@ def test_families_come_as_often_as_their_weights_say():
 
 
 def test_levels_spread_over_60_db(rng):
-    """Nine tenths within 30 dB of full scale, the others down to -60 dB."""
+    """Nine tenths of the levels lie within 30 dB of full scale, the others go down to -60 dB."""
     levels = 20 * np.log10([recording.peak_level(rng) for _ in range(2000)])
     assert -60 <= levels.min() < -57
     assert -0.1 < levels.max() <= 0
@@ -140,7 +140,7 @@ def test_a_string_has_stiff_partials(rng):
 
 
 def test_a_partial_decays_by_60_db_in_its_t60():
-    """As the exponential and the cosine that define it, sample by sample, for each of several at once."""
+    """Each of several partials equals the exponential and the cosine that define it at every sample."""
     frequencies, t60s = np.array([441.0, 5000.3, 30.0, 23_000.0]), np.array([0.5, 0.05, 3.0, 1.0])
     amplitudes, phases = np.array([1.0, 0.3, 0.2, 1.0]), np.array([0.0, 0.25, 0.6, 0.0])
     x = oscillators.damped(frequencies, t60s, amplitudes, phases, RATE + 17, RATE)
@@ -163,7 +163,7 @@ def test_high_modes_of_a_bar_die_first(rng):
 
 
 def test_a_wavetable_is_the_sum_of_its_harmonics():
-    """Of any phase, and half-way between two spectra their mean."""
+    """A wavetable sums its harmonics at any phase, and half-way between two spectra gives their mean."""
     phase = np.cumsum(np.linspace(0.001, 0.01, 5000))
     spectra_ = np.array([[1, 0.5j, 0, -0.25], [0, 1, 0, 0]])
     k = np.arange(1, 5)
@@ -178,7 +178,7 @@ def test_a_wavetable_is_the_sum_of_its_harmonics():
 
 @pytest.mark.parametrize("n", [1000, 1280])
 def test_transforms_are_those_of_numpy(rng, n):
-    """The packed one forwards, with its padding, and back."""
+    """The forward transform, with its padding, equals that of NumPy, and the inverse undoes it."""
     x = rng.standard_normal(n).astype(np.float32)
     spectrum = spectra.rfft(x, 1280)
     np.testing.assert_allclose(spectrum, np.fft.rfft(x, 1280), atol=1e-4)
@@ -186,14 +186,14 @@ def test_transforms_are_those_of_numpy(rng, n):
 
 
 def test_noise_of_gain_one_has_variance_one(rng):
-    """If its spectrum moves, and if it does not."""
+    """Noise of gain one has variance one, whether its spectrum moves or not."""
     n = 1 << 16
     assert spectra.moving_noise(rng, n, np.ones((3, 257), np.float32)).std() == pytest.approx(1, abs=0.02)
     assert spectra.stationary_noise(rng, n, np.ones(n // 2 + 1), n).std() == pytest.approx(1, abs=0.02)
 
 
 def test_noise_stays_in_its_band(rng):
-    """With a slope of 60 dB per octave nearly all of its energy; an octave beyond, 60 dB less power."""
+    """Nearly all energy of noise lies in its band; an octave beyond, its power is 60 dB lower."""
     n = 1 << 16
     gain = spectra.band_gain(spectra.bins(n, RATE), 1000, 2000, 60)
     x = spectra.stationary_noise(rng, n, gain, n)
@@ -203,7 +203,7 @@ def test_noise_stays_in_its_band(rng):
 
 
 def test_moving_noise_moves(rng):
-    """From the band of the first frame to that of the last."""
+    """Moving noise goes from the band of the first frame to that of the last."""
     f = spectra.bins(1024, RATE)
     frames = 60
     low, high = spectra.band_gain(f, 300, 600, 90), spectra.band_gain(f, 6000, 9000, 90)
@@ -233,7 +233,7 @@ def test_a_room_decays(rng):
 
 
 def test_a_reverberated_sound_is_at_most_six_seconds_long(rng):
-    """And at least as long as the dry one, which it begins with."""
+    """A reverberated sound is at least as long as the dry one, and at most six seconds."""
     rate = 8000
     x = rng.standard_normal(5 * rate).astype(np.float32)
     lengths = [len(rooms.reverberated(rng, x, rate)) for _ in range(30)]
@@ -241,7 +241,7 @@ def test_a_reverberated_sound_is_at_most_six_seconds_long(rng):
 
 
 def test_16_bits_are_multiples_of_their_step(rng):
-    """And differ from the sound by at most two steps."""
+    """Quantized samples are multiples of a 16-bit step and differ from the sound by at most two steps."""
     x = np.linspace(-0.9, 0.9, 1000, dtype=np.float32)
     for _ in range(4):
         y = recording.quantized(rng, x)
@@ -250,7 +250,7 @@ def test_16_bits_are_multiples_of_their_step(rng):
 
 
 def test_trimming_leaves_the_loud_part(rng):
-    """Silence goes, a third of a second stays."""
+    """Trimming removes silence and leaves 0.3 s that hold the loud part."""
     x = np.zeros(2 * RATE, np.float32)
     x[RATE : RATE + 4410] = 0.5
     for _ in range(4):
@@ -260,7 +260,7 @@ def test_trimming_leaves_the_loud_part(rng):
 
 
 def test_a_noise_floor_is_low(rng):
-    """Of -90 to -50 dB."""
+    """The level of a noise floor lies between -90 and -50 dB."""
     levels = [20 * np.log10(recording.noise_floor(rng, 4000, RATE).std()) for _ in range(20)]
     assert -90.5 < min(levels) < max(levels) < -49.5
     assert max(levels) - min(levels) > 10

@@ -9,7 +9,10 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "chaos"
 
 
 def test_a_run_that_is_killed_equals_one_that_is_not():
-    """Weights bit by bit, and every record. For more kills, and other faults, run the script by hand."""
+    """A run that is killed and resumed has the weights, bit by bit, and records of one that is not.
+
+    For more kills, and other faults, run the script by hand.
+    """
     words = [sys.executable, SCRIPT, "--kills", "1", "--only", "kill -9 at a random moment"]
     words += ["--variant", "folder"]
     result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)

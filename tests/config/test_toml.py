@@ -257,7 +257,7 @@ def test_assign_does_not_step_into_a_value():
 
 
 def test_every_assignment_that_is_none_is_named():
-    """Not only the first one."""
+    """The message names every assignment that is faulty, not only the first one."""
     with pytest.raises(ConfigError) as caught:
         parse_assignments(["a.b=1", "c", "=2"])
     assert str(caught.value) == (

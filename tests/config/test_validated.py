@@ -51,7 +51,7 @@ def waveforms(**options):
     ],
 )
 def test_invalid_values(make, kind, problem):
-    """Who catches `DistillError` and who catches what attrs raises both catch it, with the same message."""
+    """An invalid value is caught as a `DistillError` and as what attrs raises, with the same message."""
     with pytest.raises(DistillError) as caught:
         make()
     assert isinstance(caught.value, kind)
@@ -59,7 +59,7 @@ def test_invalid_values(make, kind, problem):
 
 
 def test_valid_ones_are_as_before():
-    """They can be pickled, compared and evolved."""
+    """Instances with valid values can be pickled, compared and evolved."""
     config = Author(bands=3)
     assert pickle.loads(pickle.dumps(config)) == evolve(Author(), bands=3)  # noqa: S301  # our own
     assert config != Author()

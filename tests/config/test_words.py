@@ -83,5 +83,5 @@ def test_values_are_shown_as_toml():
     ],
 )
 def test_durations(seconds, digits, words):
-    """In the unit that fits."""
+    """A duration is given in the unit that fits its length."""
     assert duration_in_words(seconds, digits=digits) == words

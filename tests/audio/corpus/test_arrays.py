@@ -17,7 +17,7 @@ def noise(*shape, seed=0):
 
 
 def test_arrays_are_what_files_are(tmp_path):
-    """The same recordings with the same digests, split alike, read alike, also at another rate."""
+    """Arrays give the recordings, digests, split and samples that files give, at another rate, too."""
     arrays = [(f"{number}.wav", noise(2, 3000, seed=number), 16_000) for number in range(5)]
     for name, waveform, rate in arrays:
         soundfile.write(tmp_path / name, waveform.T, rate, "FLOAT")
@@ -46,14 +46,14 @@ def test_arrays_are_what_files_are(tmp_path):
     ],
 )
 def test_one_channel_in_any_form(waveform):
-    """NumPy or torch, float64 or float32, with an axis for the channel or without it."""
+    """NumPy, torch and lists, in float64 or float32, with or without a channel axis, read the same."""
     corpus = open_arrays([("a", waveform, 8000)], sample_rate=8000, heldout_fraction=0.0)
     (recording,) = corpus.train.recordings
     assert torch.equal(corpus.train.read(recording), torch.from_numpy(noise(1, 900)))
 
 
 def test_clips_are_drawn_from_arrays():
-    """As from files: a clip of two constants holds one of them."""
+    """Clips are drawn from arrays as from files: a clip of a constant recording holds its constant."""
     arrays = [("low", np.full(100, 0.25), 8000), ("high", np.full((2, 100), 0.5), np.int64(8000))]
     corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.0)
     clips = corpus.train.draw(20, 100, torch.Generator().manual_seed(0))
@@ -61,7 +61,7 @@ def test_clips_are_drawn_from_arrays():
 
 
 def test_what_cannot_be_used_is_skipped():
-    """With the reasons that files have."""
+    """Arrays that cannot be used are skipped with the reasons that files have."""
     arrays = [
         ("good", noise(900), 8000),
         ("silent", np.zeros(900), 8000),
@@ -86,7 +86,7 @@ def test_what_cannot_be_used_is_skipped():
     ],
 )
 def test_a_corpus_of_nothing(arrays, message):
-    """The whole message."""
+    """The message says why no array can be used, and what to give."""
     with pytest.raises(CorpusError) as caught:
         open_arrays(arrays, sample_rate=8000, heldout_fraction=0.1)
     assert str(caught.value) == message
@@ -156,7 +156,7 @@ FLOATS = "Give floats [N] or [C, N], 1 being full scale."
     ],
 )
 def test_what_are_no_arrays(arrays, message):
-    """The whole message, which names the array."""
+    """The message names the array, what is wrong with it and the remedy."""
     with pytest.raises(InputError) as caught:
         open_arrays(arrays, sample_rate=8000, heldout_fraction=0.1)
     assert str(caught.value) == message
@@ -164,7 +164,7 @@ def test_what_are_no_arrays(arrays, message):
 
 @pytest.mark.filterwarnings("error")
 def test_samples_that_float32_cannot_hold_are_infinite():
-    """And skipped as such, without a warning of NumPy."""
+    """An array with samples too large for float32 is skipped as infinite, without a NumPy warning."""
     arrays = [("a", noise(900), 8000), ("b", np.full(900, 1e300), 8000)]
     corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.0)
     assert [(skip.path, skip.reason) for skip in corpus.skipped] == [

@@ -194,7 +194,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
 def test_a_manifest_of_other_fields_decodes_anew(folder, decoded, change):
-    """Of an older version, of a stranger, or damaged: what does not fit counts for nothing."""
+    """A manifest that is older, foreign or damaged is ignored, and the files are decoded anew."""
     open_at(folder)
     decoded.clear()
     path = folder.parent / "run" / "cache" / "manifest.json"
@@ -206,7 +206,7 @@ def test_a_manifest_of_other_fields_decodes_anew(folder, decoded, change):
 
 
 def test_a_manifest_without_end_decodes_anew(folder, decoded):
-    """One that is nested too deep for the reader of JSON counts for nothing, too."""
+    """A manifest nested too deeply for the JSON reader is ignored, and the files are decoded anew."""
     open_at(folder)
     decoded.clear()
     (folder.parent / "run" / "cache" / "manifest.json").write_text("[" * 100_000)
@@ -313,7 +313,7 @@ def test_nothing_usable(tmp_path):
 
 
 def test_a_full_disk(folder, monkeypatch):
-    """A cache that cannot be written is the user's to solve, and leaves nothing behind."""
+    """The message names the cache that cannot be written and the remedy, and nothing is left behind."""
 
     def refuse(_):
         raise OSError(28, "No space left on device")

@@ -23,7 +23,7 @@ def names(folder):
 
 
 def test_what_is_written_stays(tmp_path):
-    """The marker alone goes, after all else."""
+    """When writing ends, the marker is removed and the shards stay."""
     with claim(tmp_path):
         assert names(tmp_path) == {MARKER}
         for name in SHARDS:
@@ -32,7 +32,7 @@ def test_what_is_written_stays(tmp_path):
 
 
 def test_another_is_writing(tmp_path):
-    """The whole message; its shards stay, and are finished."""
+    """A folder that another thread writes to is refused, and that thread's shards stay and are finished."""
     with claim(tmp_path):
         (tmp_path / SHARDS[0]).touch()
         assert refusal(tmp_path) == (
@@ -45,7 +45,7 @@ def test_another_is_writing(tmp_path):
 
 @pytest.mark.parametrize("present", [["mine.txt"], [SHARDS[0]], ["shards.json"], ["shards.json", MARKER]])
 def test_a_folder_that_is_not_empty(tmp_path, present):
-    """Even if shards alone lie there, since nothing says who wrote them; and whole ones with a marker."""
+    """A folder that is not empty is refused, even if it holds only shards, and its files stay."""
     for name in present:
         (tmp_path / name).touch()
     assert refusal(tmp_path) == f"{tmp_path}: is not empty\nGive a new folder for the shards."
@@ -53,7 +53,7 @@ def test_a_folder_that_is_not_empty(tmp_path, present):
 
 
 def test_where_it_fails_only_what_was_written_goes(tmp_path):
-    """Shards, temporary files of the manifest and the marker; names that only look alike stay."""
+    """A failure removes shards, temporary files and the marker; files with similar names stay."""
     alike = {"mine.txt", "train-00000.tar", "train-000000.tar.gz", "other-000000.tar", "1.partial"}
 
     def fail():

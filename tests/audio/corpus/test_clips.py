@@ -107,7 +107,7 @@ def test_the_fourth_root_of_the_length_is_the_odds():
     st.integers(0, 99),
 )
 def test_clips_are_pieces_of_one_channel_among_zeros(shapes, samples, seed):
-    """Whatever the lengths, a clip is one run of neighbouring samples of one channel, and zeros."""
+    """A clip is one run of neighbouring samples of one channel, and zeros, whatever the lengths."""
     arrays = [counting(*shape, start=1000 * (i + 1)) for i, shape in enumerate(shapes)]
     for clip in split_of(*arrays).draw(20, samples, seeded(seed)).numpy():
         sounding = clip[clip > 0]
@@ -132,7 +132,7 @@ def test_rows_are_read_out_of_all(seed, rows):
 
 
 def test_a_split_has_no_state():
-    """The generator is all of it."""
+    """A split has an empty state, since the generator alone decides the clips."""
     split = split_of(counting(4))
     assert split.state_dict() == {}
     split.load_state_dict({})

@@ -227,7 +227,7 @@ def test_a_wav_whose_sizes_wrapped(tmp_path):
 
 
 def test_mp3_in_a_wav_file(tmp_path):
-    """It is used, although libsndfile estimates its length; a hole in it is found."""
+    """An MP3 in a WAV file is used, although libsndfile estimates its length; a hole in it is found."""
     stream = content("mp3")
     fact = struct.pack("<HHIIHH", 0x55, 1, 48_000, 16_000, 1, 0) + struct.pack(
         "<HHIHHH", 12, 1, 2, 1152, 1, 0

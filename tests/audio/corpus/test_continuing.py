@@ -42,7 +42,7 @@ def test_names_and_order_do_not_matter():
 
 
 def test_changes_are_told():
-    """By name, those that were held out apart; a second copy that is gone counts."""
+    """Changes are told by name, held-out recordings apart; a missing second copy counts as a change."""
     now = corpus_of([("a", "1"), ("b", "2"), ("e", "5")], [("c", "3")])
     found, changes = as_recorded(now, Membership.of(RECORDED), 0.5)
     assert changes == Changes(added=("e",), missing=("copy",), missing_heldout=("d",))
@@ -58,7 +58,7 @@ digests = st.lists(st.sampled_from("123456789"), min_size=1, max_size=8)
 @settings(max_examples=60, deadline=None)
 @given(before=digests, now=digests, count=st.integers(0, 4), former=digests)
 def test_nothing_changes_sides(before, now, count, former):
-    """What was held out is never trained on, nor the other way round, nor copies of it."""
+    """No held-out recording, or copy of it, is ever trained on, nor the other way round."""
     count = min(count, len(before))
     held = set(before[:count])
     heldout = [(f"h{number}", each) for number, each in enumerate(before) if each in held]
@@ -77,7 +77,7 @@ def test_nothing_changes_sides(before, now, count, former):
 
 
 def test_shards_are_compared_by_their_list(shards):
-    """By name and length of each, wherever they are."""
+    """Sharded corpora are compared by the names and lengths of their shards, wherever they are."""
     corpus = open_shards(str(shards), sample_rate=8000, pool_shards=1)
     found, changes = as_recorded(corpus, Membership.of(corpus), 0.1)
     assert (found, bool(changes)) == (corpus, False)

@@ -145,7 +145,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_whole_at_its_own_rate(tmp_path, monkeypatch, channels):
-    """All samples of many blocks, in order; and silence is no mistake here."""
+    """A file decoded whole keeps its rate and every sample of its blocks in order, even if it is silent."""
     monkeypatch.setattr(decoding, "_BLOCK_SAMPLES", 1000)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (20011, channels)).astype(np.float32)
     for name, sound in (("noise.wav", noise), ("silence.wav", 0 * noise)):

@@ -15,7 +15,7 @@ def demo(tmp_path_factory):
 
 
 def test_the_sounds(demo):
-    """Six each of four kinds, of 2 s, 24 bits and 44.1 kHz, that peak at -3 dBFS (0.7079)."""
+    """Four kinds have six sounds each, of 2 s, 24 bits and 44.1 kHz, that peak at -3 dBFS (0.7079)."""
     paths = sorted(demo.iterdir())
     kinds = [path.name.split("_")[0] for path in paths]
     assert {kind: kinds.count(kind) for kind in kinds} == {"bell": 6, "drum": 6, "pad": 6, "pluck": 6}
@@ -45,7 +45,7 @@ def test_is_deterministic(tmp_path):
 
 
 def test_files_that_are_there_are_left_alone(tmp_path):
-    """A file that is equal is not written again; one that is not, is."""
+    """A file that is equal is not written again; a file that differs is replaced."""
     write_demo_corpus(tmp_path, sample_rate=8000)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     spoilt = (tmp_path / "drum_kick.wav").read_bytes()
@@ -57,14 +57,14 @@ def test_files_that_are_there_are_left_alone(tmp_path):
 
 
 def test_opens_as_a_corpus(demo, tmp_path):
-    """Nothing of it is skipped, and two of 24 (8 %) are held out."""
+    """No file of the demo corpus is skipped, and two of 24 (8 %) are held out."""
     corpus = open_corpus(demo, sample_rate=22050, cache=tmp_path / "cache", heldout_fraction=0.08)
     assert (len(corpus.train.recordings), len(corpus.heldout.recordings), corpus.skipped) == (22, 2, ())
     assert corpus.train.seconds + corpus.heldout.seconds == pytest.approx(48)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
-    """A file in the way of the folder is the user's to solve."""
+    """The message names the folder that cannot be written, the cause and the remedy."""
     (tmp_path / "demo").write_text("in the way")
     with pytest.raises(CorpusError) as error:
         write_demo_corpus(tmp_path / "demo")

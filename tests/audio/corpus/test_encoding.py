@@ -32,7 +32,7 @@ def encoded(path, samples, subtype="PCM_16"):
     ],
 )
 def test_pieces_of_half_a_minute_to_a_minute(tmp_path, seconds, pieces):
-    """Their names say where they begin, unless there is one; together they are the recording, to the bit."""
+    """Pieces have names that say where they begin, unless there is one, and join to the recording exactly."""
     noise = np.random.default_rng(0).integers(-9999, 9999, (round(seconds * RATE), 2)).astype(np.int16)
     made, decoded = encoded(tmp_path / "a.wav", noise)
     assert {piece.name: piece.samples / RATE for piece in made.pieces} == pieces
@@ -54,7 +54,7 @@ def test_levels_beyond_flac(tmp_path, peak, exponent):
 
 
 def test_more_channels_than_flac_has(tmp_path):
-    """Eight are encoded, nine are refused."""
+    """Eight channels are encoded, and nine are refused."""
     made, _ = encoded(tmp_path / "eight.wav", np.full((10, 8), 0.1))
     assert [piece.channels for piece in made.pieces] == [8]
     with pytest.raises(UnusableError, match=r"^has 9 channels, and a FLAC file has at most 8$"):

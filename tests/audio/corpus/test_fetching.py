@@ -90,7 +90,7 @@ def talking_nonsense(connection):
     ],
 )
 def test_a_server_is_not_waited_for(serve, answer, cause, monkeypatch):
-    """Within the limit, one message says what it did; the limit is half a minute otherwise."""
+    """A server that is silent or answers wrongly is given up in time, and one message says what it did."""
     monkeypatch.setattr(fetching, "_SILENCE", 0.3)
     url = serve(answer)
     with pytest.raises(CorpusError) as caught:
@@ -101,14 +101,14 @@ def test_a_server_is_not_waited_for(serve, answer, cause, monkeypatch):
 
 
 def test_an_endless_list_is_left(serve, monkeypatch):
-    """Nothing is read beyond the longest list."""
+    """A list of shards is read only up to the longest length that a list may have."""
     monkeypatch.setattr("distill.audio.corpus.shards._LONGEST_MANIFEST", 2**22)
     with pytest.raises(CorpusError, match="the list of shards is damaged"):
         open_shards(serve(endless), sample_rate=8000, pool_shards=1)
 
 
 def test_nobody_listens():
-    """The cause is named, whether curl is installed or not."""
+    """The message says that the server refuses the connection, whether curl is installed or not."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(CorpusError) as caught:
@@ -120,7 +120,7 @@ def test_nobody_listens():
 
 
 def test_a_tool_that_is_missing_is_named(monkeypatch):
-    """Google's storage is read by a tool of Google's: the whole message."""
+    """The message names gsutil, which reads Google's storage and is not installed, and the remedy."""
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(CorpusError) as caught:
         open_shards("gs://bucket/shards", sample_rate=8000, pool_shards=1)
@@ -152,7 +152,7 @@ def gsutil(tmp_path, monkeypatch):
     ],
 )
 def test_a_tool_is_not_waited_for(gsutil, monkeypatch, script, cause):
-    """It is given up after a time, with the processes that it started, and its error is named."""
+    """A tool that sends nothing is stopped with its child processes; one that fails has its error named."""
     monkeypatch.setattr(fetching, "_SILENCE_OF_TOOLS", 0.3)
     gsutil(script)
     begun = time.monotonic()
@@ -165,14 +165,14 @@ def test_a_tool_is_not_waited_for(gsutil, monkeypatch, script, cause):
 
 
 def test_a_tool_gives_what_it_is_asked_for(gsutil):
-    """As long as it needs; it gets the URL as one argument."""
+    """A tool's output is read to its end, and the tool gets the URL as one argument."""
     gsutil('echo "$1 $2"; sleep 0.1; echo more')
     with fetching.opened("gs://bucket/a b", "a.tar", most=100) as file:
         assert file.read(100) == b"cat gs://bucket/a b/a.tar\nmore\n"
 
 
 def test_a_shard_is_asked_for_again(serve, monkeypatch):
-    """A server that is overloaded for a moment does not end a training run of a night."""
+    """A shard is requested again when the server is overloaded for a moment."""
     monkeypatch.setattr(fetching, "_PAUSES", (0.01, 0.01))
     answers = [b"HTTP/1.0 503 Busy\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\nhere"]
 

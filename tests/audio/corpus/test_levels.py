@@ -76,7 +76,7 @@ def test_possible_levels(value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_not_finite(value):
-    """One sample is enough."""
+    """One sample that is not finite makes a recording unusable."""
     with pytest.raises(UnusableError, match=r"^contains NaN or infinite samples$"):
         level(with_one(value))
 

@@ -16,7 +16,7 @@ MEMBERSHIP = Membership(corpus="sounds", sharded=False, train=(TRAINED,), heldou
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
-    """As JSON for other programs, too."""
+    """A record is read as it was written, and is JSON that other programs can read."""
     path = tmp_path / "split.json"
     MEMBERSHIP.write(path)
     assert Membership.read(path) == MEMBERSHIP
@@ -52,7 +52,7 @@ def test_a_corpus_that_is_moved_is_known_again(recordings, tmp_path):
 
 
 def test_a_sharded_corpus_is_known_by_its_shards(shards):
-    """Which have no digests: of a recording it is not known."""
+    """Shards are recorded by name, without digests, so no single recording is known to be trained on."""
     corpus = open_shards(str(shards), sample_rate=8000, pool_shards=1)
     membership = Membership.of(corpus)
     assert membership.sharded
@@ -66,7 +66,7 @@ def test_a_sharded_corpus_is_known_by_its_shards(shards):
 
 
 def test_what_was_trained_on_once_stays_trained_on():
-    """When a run is resumed with a corpus that has changed, and is split in another way."""
+    """Recordings once trained on stay so when a run resumes with a changed corpus and another split."""
     other = Member("c.wav", "cc")
     later = attrs.evolve(MEMBERSHIP, train=(HELD_OUT, other), heldout=(Member("renamed.wav", "aa"),))
     both = later.after(MEMBERSHIP)
@@ -79,7 +79,7 @@ def test_what_was_trained_on_once_stays_trained_on():
 
 
 def test_there_is_no_record(tmp_path):
-    """The whole message."""
+    """The message names the record that is missing and the remedy."""
     with pytest.raises(RunError) as caught:
         Membership.read(tmp_path / "split.json")
     assert str(caught.value) == (
@@ -89,7 +89,7 @@ def test_there_is_no_record(tmp_path):
 
 
 def test_a_record_that_was_changed(tmp_path):
-    """One letter of a name, that is still JSON, is found; an honest edit removes the digest."""
+    """A change of one letter that leaves valid JSON is found; without its digest the record is accepted."""
     path = tmp_path / "split.json"
     MEMBERSHIP.write(path)
     text = path.read_text()
@@ -108,7 +108,7 @@ def test_a_record_that_was_changed(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"corpus": "a"}', '{"corpus": 1}'])
 def test_a_damaged_record(tmp_path, text):
-    """The whole message."""
+    """The message names the record that is damaged and the remedy."""
     path = tmp_path / "split.json"
     path.write_text(text)
     with pytest.raises(RunError) as caught:

@@ -90,7 +90,7 @@ def test_skipped_files_are_listed(tmp_path):
 
 
 def test_unusual_recordings_are_remarked_on(tmp_path):
-    """They are used, and remembered with the cache."""
+    """Unusual recordings are used, and the remarks on them are kept with the cache."""
     folder = tmp_path / "corpus"
     write_tone(folder / "a.wav")
     soundfile.write(folder / "loud.wav", np.array([0.1, -4.0] * 99), 8000, subtype="FLOAT")
@@ -101,7 +101,7 @@ def test_unusual_recordings_are_remarked_on(tmp_path):
 
 
 def test_floats_in_the_range_of_integers(tmp_path):
-    """They are skipped with an offer to scale them, and used when it is taken."""
+    """Floats in the range of integers are skipped with an offer to scale them, and used when it is taken."""
     folder = tmp_path / "corpus"
     folder.mkdir()
     soundfile.write(folder / "a.wav", 20_000 * np.sin(np.arange(800)), 8000, subtype="FLOAT")

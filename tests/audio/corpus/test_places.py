@@ -16,7 +16,7 @@ def _unset(monkeypatch):
 
 
 def test_caches_are_beside_the_runs(tmp_path):
-    """Whether the folder of the runs exists yet or not."""
+    """Caches lie in the folder of the runs, whether it exists yet or not."""
     assert cache_folder(tmp_path) == tmp_path / ".distill"
     assert cache_folder(tmp_path / "runs" / "today") == tmp_path / "runs" / "today" / ".distill"
 
@@ -41,7 +41,7 @@ def test_where_the_folder_of_the_runs_may_not_be_written(tmp_path, monkeypatch):
 
 
 def test_no_temporary_folder(monkeypatch):
-    """The whole message."""
+    """The message says why no temporary folder can be made, and names the variables to set."""
 
     def full(**_):
         raise OSError(28, "No space left on device")

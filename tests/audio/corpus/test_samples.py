@@ -25,7 +25,7 @@ def samples(path):
 
 @pytest.mark.parametrize("part", [slice(0, 100), slice(7, 9), slice(5, 5), slice(9, 5), slice(None)])
 def test_a_slice_is_that_of_an_array(samples, part):
-    """Empty ones, too; and each is a copy."""
+    """A slice, empty or not, equals that of an array and is a copy."""
     found = samples[part]
     assert np.array_equal(found, np.arange(100, dtype=np.float32)[part])
     found[:] = -1
@@ -33,14 +33,14 @@ def test_a_slice_is_that_of_an_array(samples, part):
 
 
 def test_a_file_that_is_removed_can_still_be_read(samples, path):
-    """As by a training run that decodes the recordings anew beside this one."""
+    """An open file can be read after it is removed, as by another run that decodes anew."""
     path.unlink()
     assert samples[3:5].tolist() == [3, 4]
 
 
 @pytest.mark.parametrize("size", [0, 40, 50])
 def test_a_file_that_is_cut_short_is_said(samples, path, size):
-    """One whole message; memory-mapped, it would end the process by a signal. What is there can be read."""
+    """A file cut short while open gives one clear error, and the samples still in it can be read."""
     os.truncate(path, size)
     with pytest.raises(CorpusError) as caught:
         samples[8:13]

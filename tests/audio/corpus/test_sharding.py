@@ -94,7 +94,7 @@ def refusal(folder, **options):
 
 
 def test_recordings_come_back_to_the_bit(tmp_path):
-    """With their channels; one of 95 s in pieces of 30 s and a rest of 35 s that join to it."""
+    """Recordings keep their channels and every bit; one of 95 s is split into pieces that join to it."""
     folder = tmp_path / "corpus"
     short = write_noise(folder / "below" / "short.wav", 0.5, channels=2)
     long = write_noise(folder / "long.wav", 95, seed=1)
@@ -139,7 +139,7 @@ def test_shards_are_the_same_every_time(tmp_path):
 
 
 def test_held_out_are_those_whose_digest_is_low(tmp_path):
-    """As the split of a folder ranks them, and copies stay together."""
+    """Shards hold out the recordings that a folder's split holds out, and copies stay together."""
     folder = tmp_path / "corpus"
     for number in range(20):
         write_noise(folder / f"{number}.wav", 0.1, seed=number)
@@ -157,7 +157,7 @@ def test_held_out_are_those_whose_digest_is_low(tmp_path):
 
 
 def test_what_cannot_be_used_is_skipped(tmp_path):
-    """With the reasons that a folder's decoding has, and FLAC's own."""
+    """Files that cannot be decoded, or that FLAC cannot hold, are skipped with a reason."""
     folder = tmp_path / "corpus"
     write_noise(folder / "good.wav", 0.1)
     write_noise(folder / "many.wav", 0.1, channels=9)
@@ -173,7 +173,7 @@ def test_what_cannot_be_used_is_skipped(tmp_path):
 
 
 def test_progress_counts_files(tmp_path):
-    """Those that are skipped, too."""
+    """Progress counts every file, including those that are skipped."""
     folder = tmp_path / "corpus"
     write_noise(folder / "good.wav", 0.1)
     (folder / "empty.wav").touch()
@@ -209,7 +209,7 @@ def killed(folder):
 
 
 def test_what_a_killed_run_left_is_no_corpus_and_no_hindrance(tmp_path):
-    """It has no manifest; the next run removes its shards, leaves what else lies there, and is whole."""
+    """A killed run leaves no manifest; the next run replaces its shards and leaves other files alone."""
     folder = tmp_path / "corpus"
     for number in range(2):
         write_noise(folder / f"{number}.wav", 1, seed=number)
@@ -228,7 +228,7 @@ def test_what_a_killed_run_left_is_no_corpus_and_no_hindrance(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 @pytest.mark.parametrize("there", [True, False])
 def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch, error, there):
-    """Of its shards and of a folder that it made; one that was there stays; a second run is whole."""
+    """A run that fails removes its shards and a folder that it made; a second run is whole."""
     folder = tmp_path / "corpus"
     for number in range(3):
         write_noise(folder / f"{number}.wav", 1, seed=number)
@@ -259,7 +259,7 @@ def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch, error, there):
 
 
 def test_a_corpus_that_is_not_there(tmp_path):
-    """The whole message."""
+    """The message names the corpus that does not exist and says what to give."""
     assert refusal(tmp_path / "corpus") == (
         f"{tmp_path / 'corpus'}: there is no such file or folder\n"
         "Give a folder of recordings, or a single recording."
@@ -267,7 +267,7 @@ def test_a_corpus_that_is_not_there(tmp_path):
 
 
 def test_a_corpus_without_anything_to_use(tmp_path):
-    """The whole message, with the reasons."""
+    """The message lists why no file can be used and names the remedy."""
     folder = tmp_path / "corpus"
     folder.mkdir()
     (folder / "empty.wav").touch()
@@ -279,7 +279,7 @@ def test_a_corpus_without_anything_to_use(tmp_path):
 
 
 def test_a_corpus_that_is_all_held_out(tmp_path):
-    """The whole message."""
+    """The message says that all recordings are held out, and names the option to lower."""
     folder = tmp_path / "corpus"
     write_noise(folder / "0.wav", 0.1)
     assert refusal(folder, heldout_fraction=1 - 1e-9) == (
@@ -290,7 +290,7 @@ def test_a_corpus_that_is_all_held_out(tmp_path):
 
 
 def test_a_folder_that_is_not_empty(tmp_path):
-    """The whole message, and what is there stays."""
+    """The message says that the folder is not empty, and the files in it stay."""
     folder = tmp_path / "corpus"
     write_noise(folder / "0.wav", 0.1)
     (tmp_path / "shards").mkdir()
@@ -300,7 +300,7 @@ def test_a_folder_that_is_not_empty(tmp_path):
 
 
 def test_a_url_is_no_folder(tmp_path, monkeypatch):
-    """The whole message; no folder of that name is made."""
+    """A URL is refused as the place to write shards to, and no folder of that name is made."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CorpusError) as caught:
         write_shards(tmp_path, Path("https://host/x"), sample_rate=8000, heldout_fraction=0, minutes=1)
@@ -312,7 +312,7 @@ def test_a_url_is_no_folder(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
-    """The whole message."""
+    """The message names the folder that cannot be written, the cause and the remedy."""
     folder = tmp_path / "corpus"
     write_noise(folder / "0.wav", 0.1)
     (tmp_path / "shards").touch()

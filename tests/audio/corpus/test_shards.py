@@ -75,7 +75,7 @@ def damage(path):
 
 
 def test_what_is_sharded(shards, recordings):
-    """A folder with a manifest and a URL are; a folder of recordings, a file and nothing are not."""
+    """A folder with a manifest and a URL are sharded; recordings, a file and a missing path are not."""
     assert is_sharded(str(shards))
     assert is_sharded("https://example.org/shards")
     assert not is_sharded(str(recordings))
@@ -84,7 +84,7 @@ def test_what_is_sharded(shards, recordings):
 
 
 def test_a_url_gives_what_the_folder_gives(copy, server):
-    """Recording by recording, sample by sample."""
+    """A URL gives the same recordings and samples as the folder that it serves."""
     here, there = opened(copy), opened(server)
     assert there.folder == server
     assert there.train.recordings == here.train.recordings
@@ -93,7 +93,7 @@ def test_a_url_gives_what_the_folder_gives(copy, server):
 
 
 def test_the_first_held_out_shard_is_held(copy):
-    """Of two held-out shards, as a split like any other."""
+    """Of two held-out shards, only the first is held in memory, as a split like any other."""
     change_manifest(copy, lambda tree: tree.update(heldout=tree["train"][4:], train=tree["train"][:4]))
     corpus = opened(copy)
     names = {recording.name for recording in corpus.heldout.recordings}
@@ -105,7 +105,7 @@ def test_the_first_held_out_shard_is_held(copy):
 
 
 def test_another_sample_rate(shards):
-    """The whole message."""
+    """The message names both sample rates and the remedy."""
     assert refusal(shards, sample_rate=44100) == (
         f"{shards}: its shards are at 8000 Hz, and representation.sample_rate is 44100\n"
         "Set representation.sample_rate=8000, or write shards at that rate."
@@ -113,7 +113,7 @@ def test_another_sample_rate(shards):
 
 
 def test_a_missing_shard(copy):
-    """The whole message, before any training."""
+    """A missing shard is refused before training; the message names it and the remedy."""
     (copy / "train-000003.tar").unlink()
     assert refusal(copy, pool_shards=1) == (
         f"{copy}/train-000003.tar: the shard cannot be read: No such file or directory\n{RESTORE}"
@@ -121,7 +121,7 @@ def test_a_missing_shard(copy):
 
 
 def test_a_truncated_shard(copy):
-    """The whole message, before any training."""
+    """A truncated shard is refused before training; the message names both sizes and the remedy."""
     path = copy / "train-000003.tar"
     path.write_bytes(path.read_bytes()[:5000])
     size = json.loads((copy / "shards.json").read_text())["train"][3]["bytes"]
@@ -131,7 +131,7 @@ def test_a_truncated_shard(copy):
 
 
 def test_an_empty_shard(copy):
-    """A file of no bytes is a truncated one."""
+    """A shard of no bytes is refused as a truncated one."""
     path = copy / "train-000000.tar"
     path.write_bytes(b"")
     size = json.loads((copy / "shards.json").read_text())["train"][0]["bytes"]
@@ -141,14 +141,14 @@ def test_an_empty_shard(copy):
 
 
 def test_a_shard_with_other_bytes(copy):
-    """Of the right size, but no FLAC any more."""
+    """A shard of the right size with overwritten FLAC data is refused as damaged."""
     damage(copy / "train-000003.tar")
     assert refusal(copy) == f"{copy}/train-000003.tar: the shard is damaged\n{RESTORE}"
 
 
 @pytest.mark.parametrize(("pieces", "samples"), [(3, 16000), (2, 24000), (2, 12000), (1, 16000)])
 def test_a_shard_that_holds_another_number(copy, pieces, samples):
-    """Of pieces or samples than it did, more or less; more are not written over what lies beside them."""
+    """A shard with more or fewer pieces or samples than its list says is refused as damaged."""
     change_manifest(
         copy, lambda tree: [shard.update(pieces=pieces, samples=samples) for shard in tree["train"]]
     )
@@ -161,7 +161,7 @@ def test_a_shard_that_holds_another_number(copy, pieces, samples):
 
 
 def test_a_server_without_a_shard(copy, server):
-    """The whole message."""
+    """The message names the shard that the server lacks, its answer and the remedy."""
     (copy / "train-000003.tar").unlink()
     assert refusal(server) == (
         f"{server}/train-000003.tar: the shard cannot be read: the server answers 404 File not found\n"
@@ -170,14 +170,14 @@ def test_a_server_without_a_shard(copy, server):
 
 
 def test_a_server_with_half_a_shard(copy, server):
-    """The whole message."""
+    """The message names the shard that the server sends only in part and the remedy."""
     path = copy / "train-000003.tar"
     path.write_bytes(path.read_bytes()[:3000])
     assert refusal(server) == f"{server}/train-000003.tar: the shard is damaged\n{RESTORE}"
 
 
 def test_a_server_without_shards(copy, server):
-    """The whole message."""
+    """The message says that the server has no list of shards, and names the remedy."""
     (copy / "shards.json").unlink()
     assert refusal(server) == (
         f"{server}/shards.json: the list of shards cannot be read: the server answers 404 File not found\n"
@@ -186,7 +186,7 @@ def test_a_server_without_shards(copy, server):
 
 
 def test_nothing_to_train_on(copy):
-    """The whole message."""
+    """The message says that the list has no shards to train on, and names the remedy."""
     change_manifest(copy, lambda tree: tree.update(train=[]))
     assert refusal(copy) == f"{copy}/shards.json: lists no shards to train on\n{RESTORE}"
 
@@ -219,7 +219,7 @@ def listing(**changes):
     ],
 )
 def test_a_damaged_list_of_shards(copy, text):
-    """The whole message, whatever is wrong with it."""
+    """The message says that the list of shards is damaged, whatever is wrong with it."""
     (copy / "shards.json").write_text(text)
     assert refusal(copy) == (
         f"{copy}/shards.json: the list of shards is damaged, or of another version of Distill\n{RESTORE}"
@@ -228,7 +228,7 @@ def test_a_damaged_list_of_shards(copy, text):
 
 @pytest.mark.parametrize("location", ["s3://bucket/shards", "pipe:touch hacked; echo ://"])
 def test_what_is_no_url_of_shards(location, tmp_path, monkeypatch):
-    """The whole message; above all, nothing is run."""
+    """The message names the protocols that can be read, and no command in the URL is run."""
     monkeypatch.chdir(tmp_path)
     assert refusal(location) == (
         f"{location}: shards cannot be read by '{location.partition(':')[0]}'; "
@@ -239,7 +239,7 @@ def test_what_is_no_url_of_shards(location, tmp_path, monkeypatch):
 
 
 def test_without_webdataset(shards, monkeypatch):
-    """The whole message."""
+    """The message says that WebDataset is not installed and how to install it."""
     monkeypatch.setitem(sys.modules, "webdataset", None)
     assert refusal(shards) == (
         "webdataset: a sharded corpus needs WebDataset, which is not installed\n"
@@ -248,7 +248,7 @@ def test_without_webdataset(shards, monkeypatch):
 
 
 def test_shards_that_no_memory_holds(copy):
-    """A number in a list allocates nothing: one message, with what can be done."""
+    """Shards listed as too large for memory are refused before any is allocated, with the remedy."""
     change_manifest(copy, lambda tree: tree["train"][0].update(samples=2**41))
     message = refusal(copy)
     assert message.startswith(f"{copy}: 7 of its shards need 61.6 TB of memory, and there are ")
@@ -312,20 +312,20 @@ def sparse(tar, member, content):
 
 @pytest.mark.parametrize("edit", [linked, of_no_name, in_another_format, sparse])
 def test_a_shard_of_something_else(copy, edit):
-    """Links, holes, and what is neither a recording nor its name are refused: the whole message."""
+    """A shard that holds links, holes, or anything but recordings and their names is refused."""
     path = copy / "train-000003.tar"
     rewrite(path, edit)
     assert refusal(copy) == f"{path}: the shard is damaged\n{RESTORE}"
 
 
 def test_a_name_of_a_member_is_no_path(copy):
-    """Nothing is unpacked: members are told apart by their names, and no more."""
+    """Members are never unpacked: a name that leads out of the folder does no harm."""
     rewrite(copy / "train-000003.tar", named_outside)
     assert opened(copy).train.recordings
 
 
 def test_a_compressed_shard_is_not_decompressed(copy):
-    """A few megabytes may become many gigabytes: the whole message."""
+    """A compressed shard, which may unpack to many gigabytes, is refused as damaged."""
     path = copy / "train-000003.tar"
     path.write_bytes(gzip.compress(path.read_bytes()))
     record_size(path)
@@ -334,7 +334,7 @@ def test_a_compressed_shard_is_not_decompressed(copy):
 
 @pytest.mark.parametrize("name", ["train-000003.tar", "shards.json"])
 def test_a_pipe_is_not_waited_for(copy, name):
-    """In place of a shard, or of the list."""
+    """A pipe in place of a shard, or of the list of shards, is refused without waiting."""
     (copy / name).unlink()
     os.mkfifo(copy / name)
     if name == "shards.json":

@@ -14,7 +14,7 @@ from distill.errors import CorpusError
 
 
 def test_several_cold_starts_decode_once(recordings, tmp_path, monkeypatch):
-    """They all read the same samples, see the progress, and leave one cache whose manifest is true."""
+    """Several starts at once decode once, read the same samples, see the progress and leave one cache."""
     decoded = []
 
     def slowly(path, *args, **words):
@@ -45,7 +45,7 @@ def test_several_cold_starts_decode_once(recordings, tmp_path, monkeypatch):
 
 
 def test_one_that_does_not_move_is_not_waited_for(tmp_path, monkeypatch):
-    """Both decode then, and neither is in the way of the other."""
+    """When one process hangs, the other decodes as well, and neither disturbs the other."""
     monkeypatch.setattr(sharing, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(sharing, "_PATIENCE_SECONDS", 0.05)
     begun, end = threading.Event(), threading.Event()
@@ -67,7 +67,7 @@ def test_one_that_does_not_move_is_not_waited_for(tmp_path, monkeypatch):
 
 
 def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
-    """Nothing else is."""
+    """Unfinished files of killed processes are removed, and no other file is."""
     for name in (".123.partial", "mine.partial"):
         (tmp_path / name).touch()
     with decoding_alone(tmp_path, None):
@@ -76,7 +76,7 @@ def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
 
 
 def test_nothing_is_written_through_a_link(recordings, tmp_path):
-    """The whole message, where the folder of the cache is one."""
+    """A cache folder that is a link is refused, and nothing is written to its target."""
     (tmp_path / "victim").mkdir()
     (tmp_path / "cache").symlink_to("victim")
     with pytest.raises(CorpusError) as caught:

@@ -36,7 +36,7 @@ def in_pool(train):
 
 
 def test_the_length_is_that_of_all_shards(shards):
-    """Twelve recordings of a second, of which four are in memory, and two more while they are read."""
+    """The length counts all twelve shards of a second, while memory has room for six of them."""
     train = opened(shards)
     assert train.seconds == 12
     assert len(train.recordings) == 4
@@ -44,7 +44,7 @@ def test_the_length_is_that_of_all_shards(shards):
 
 
 def test_a_recording_is_read_whole(shards):
-    """As constant as it was written, to a step of 24 bits."""
+    """A recording is read in full, with the samples that were written, to a step of 24 bits."""
     train = opened(shards)
     for recording in train.recordings:
         expected = torch.full((1, 8000), (int(recording.name[:2]) + 1) / 16)
@@ -80,7 +80,7 @@ def test_every_recording_is_heard_in_a_pass(shards):
     seed=st.integers(0, 2**62),
 )
 def test_each_pass_is_dealt_out_once(count, processes, pool, seed):
-    """Whatever the numbers: taken in turns, the processes' shards are one shuffled pass after another."""
+    """The shards of all processes, taken in turns, form one shuffled pass after another."""
     shards = tuple(Shard(f"{number}.tar", 1, 1, 1, 1) for number in range(count))
     manifest = Manifest(8000, shards, ())
     dealt = []
@@ -104,7 +104,7 @@ def test_each_pass_is_dealt_out_once(count, processes, pool, seed):
 
 
 def test_processes_hear_shards_of_their_own(shards):
-    """With the same generator, which comes out the same; what one has in its pool, the other has not."""
+    """Processes with the same generator never share a shard, and their generators stay equal."""
     streams = [opened(shards, process=process, processes=2) for process in range(2)]
     generators = [seeded(), seeded()]
     for _ in range(3):
@@ -117,7 +117,7 @@ def test_processes_hear_shards_of_their_own(shards):
 
 @pytest.mark.parametrize("before", [1, 4, 5, 13, 37])
 def test_it_goes_on_in_the_middle_of_a_shard(shards, before):
-    """Wherever it stopped, it holds the very same pool, and goes on with the very same clips."""
+    """A resumed stream holds the same pool and draws the same clips, wherever it stopped."""
     straight, generator = opened(shards), seeded()
     for _ in range(before):
         straight.draw(2, CLIP, generator)
@@ -136,13 +136,13 @@ def test_it_goes_on_in_the_middle_of_a_shard(shards, before):
 
 
 def test_a_seed_orders_the_shards(shards):
-    """The same one in the same order, another in another."""
+    """The same seed gives the same order of shards, and another seed gives another."""
     pools = [in_pool(opened(shards, seed=seed)) for seed in (0, 0, 1)]
     assert pools[0] == pools[1] != pools[2]
 
 
 def test_another_number_of_processes_is_refused(shards):
-    """The whole message."""
+    """The message names both numbers of processes and the remedy."""
     state = opened(shards, processes=2).state_dict()
     with pytest.raises(CorpusError) as caught:
         opened(shards).load_state_dict(state)

@@ -16,7 +16,7 @@ def fail(folder, error, *, name="file"):
 
 
 def test_what_was_made_is_removed(tmp_path):
-    """With the parents, but for those that were there."""
+    """A failure removes the folder and the parents that were made, but none that was there before."""
     (tmp_path / "there").mkdir()
     with pytest.raises(KeyboardInterrupt):
         fail(tmp_path / "there" / "new" / "folder", KeyboardInterrupt, name="")
@@ -24,7 +24,7 @@ def test_what_was_made_is_removed(tmp_path):
 
 
 def test_what_is_not_empty_stays(tmp_path):
-    """And an error of the disk is one message."""
+    """A folder that is not empty stays after a failure, and a disk error gives one message."""
     with pytest.raises(CorpusError) as caught:
         fail(tmp_path / "folder", OSError(28, "No space left on device"))
     assert str(caught.value) == (
