@@ -46,7 +46,7 @@ def test_a_plan_is_printed_and_nothing_is_trained(distill, words, tmp_path):
 
 
 def test_a_grid_is_trained_and_told(distill, words, tmp_path):
-    """Lines without a terminal, the table, and the files; the same command has nothing left to do."""
+    """A grid prints lines, a table and files; the same command then has nothing left to do."""
     out = tmp_path / "out"
     grid = (*words, "--set", "stft.weight=1,4", "--out", out)
     result = distill(*grid)
@@ -66,7 +66,7 @@ def test_a_grid_is_trained_and_told(distill, words, tmp_path):
 
 @pytest.mark.usefixtures("fragile")
 def test_a_run_that_fails_does_not_stop_the_others(distill, words, tmp_path):
-    """It is named on standard error with status 1, left out of the result, and tried again."""
+    """A failed run is named on stderr with status 1, left out of the result, and tried again."""
     words[3] = "stft,fragile"
     place, name = Place(tmp_path / "out"), "fragile.fail=true-seed0"
     command = (*words, "--set", "fragile.fail=true,false", "--out", place.folder)
@@ -84,7 +84,7 @@ def test_a_run_that_fails_does_not_stop_the_others(distill, words, tmp_path):
 
 
 def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
-    """Three trials by Optuna; the same command goes on, and more trials may be asked for."""
+    """Optuna tries three recipes; the same command goes on, and more trials may be asked for."""
     out = tmp_path / "out"
     search = (*words, "--set", "stft.weight=0.1..10", "--measure", "mel", "--out", out, "--search")
     assert distill(*search, 2).status == 0

@@ -11,7 +11,7 @@ def test_json_is_all_there_is_on_standard_output(distill, compared_runs, compari
 
 
 def test_a_page_is_not_replaced_unasked(distill, compared_runs, tmp_path):
-    """It is refused before anything is measured."""
+    """An existing page is refused before anything is measured."""
     page = tmp_path / "comparison.html"
     page.touch()
     result = distill("compare", *(run.folder for run in compared_runs), "--out", page)

@@ -46,7 +46,7 @@ CASES = [
 
 @pytest.mark.parametrize(("words", "expected"), CASES)
 def test_what_a_word_can_become(words, expected):
-    """Terms and aliases in lists, addresses of chosen terms, balancers, devices, measures and checkpoints."""
+    """Completion offers terms, aliases, addresses, balancers, devices, measures and checkpoints."""
     assert completed(*words.split()) == expected
 
 
@@ -86,7 +86,7 @@ def test_the_axes_of_a_run_are_completed(measured, tmp_path):
 
 
 def test_a_shell_is_told():
-    """As bash asks."""
+    """The command answers a completion request in the protocol of bash."""
     words = {"COMP_WORDS": "distill train --device cp", "COMP_CWORD": "3"}
     asked = {**os.environ, "_DISTILL_COMPLETE": "bash_complete", **words}
     command = [sys.executable, "-m", "distill"]

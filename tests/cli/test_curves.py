@@ -36,7 +36,7 @@ def test_a_history_keeps_its_course_in_bounded_memory(count):
 
 
 def test_what_is_not_finite_is_shown_and_not_drawn():
-    """The latest value is what it is."""
+    """The latest value may be NaN, and the curve leaves it out."""
     curve = Curve()
     for value in (1.0, math.nan):
         curve.add(value)

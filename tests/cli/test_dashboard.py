@@ -36,7 +36,7 @@ def shown(width, height=24, names=("stft", LONG), encoding="utf-8"):
 
 @pytest.mark.parametrize("width", [20, 40, 60, 79, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width):
-    """A line for each component: what does not fit is left out; a long name loses its middle."""
+    """Each component has a line that leaves out what does not fit and shortens a long name in its middle."""
     lines = shown(width)
     assert max(map(len, lines)) <= width
     components = [line for line in lines if line.startswith(("total", "stft", "a_"))]

@@ -53,7 +53,7 @@ def shown_last(on):
 
 
 def test_a_terminal_shows_the_progress_and_every_component():
-    """A bar, the step, the time left and the speed; then a line for each: trained, held out, its curve."""
+    """A terminal shows a bar with step, time left and speed, then values and a curve for each component."""
     on = console(terminal=True)
     with Display(on) as display:
         display.dashboard.length = " of 5000"
@@ -80,7 +80,7 @@ def test_a_terminal_shows_the_progress_and_every_component():
     [(30.0, 0.25, "90 s"), (600.0, 0.5, "10.0 min"), (100.0, 1.0, "0 s"), (121.0, 0.5, "2.0 min")],
 )
 def test_time_left_is_in_proportion(seconds, progress, left):
-    """What is left takes as long as what is done, in seconds under two minutes, else in minutes."""
+    """The time left is in proportion to the time spent, in seconds below two minutes, else in minutes."""
     on = console(terminal=True)
     with Display(on) as display:
         display.live.start()
@@ -90,7 +90,7 @@ def test_time_left_is_in_proportion(seconds, progress, left):
 
 @pytest.mark.parametrize("dumb", [False, True])
 def test_a_log_has_lines(monkeypatch, dumb):
-    """Also on a dumb terminal: each held-out measurement, and the training every 30 s, in whole lines."""
+    """A log or dumb terminal gets whole lines: each held-out measurement, and the training every 30 s."""
     monkeypatch.setenv("TERM", "dumb" if dumb else "xterm")
     on = console(terminal=dumb)
     with Display(on) as display:
@@ -113,7 +113,7 @@ def test_a_log_has_lines(monkeypatch, dumb):
 
 
 def test_lines_of_a_long_training_come_more_rarely():
-    """A fiftieth of the time so far apart: after ten hours every twelve minutes."""
+    """The lines are a fiftieth of the elapsed time apart: after ten hours they are twelve minutes apart."""
     on = console(terminal=False)
     display = Display(on)
     for minute in range(600, 660):
@@ -122,7 +122,7 @@ def test_lines_of_a_long_training_come_more_rarely():
 
 
 def test_a_warning_stands_in_a_frame():
-    """It is titled, whole, and on a terminal and off it alike."""
+    """A warning has a title and its whole text, on a terminal and off it alike."""
     for terminal in (True, False):
         on = console(terminal=terminal)
         with Display(on) as display:
@@ -175,7 +175,7 @@ class Shown:
 
 
 def test_the_summary_says_what_is_about_to_happen(tiny_tree):
-    """Terms with weights and origin, corpus, model size and device; a path is no markup."""
+    """The summary names terms, weights, origins, corpus, model size and device; a path is no markup."""
     told = Shown(tiny_tree)
     millions = sum(each.numel() for each in told.model.parameters()) / 1e6
     origin = read_recipe({}, Registry(discover=False), loss="stft").recipe.provenance["stft"]
@@ -192,7 +192,7 @@ def test_the_summary_says_what_is_about_to_happen(tiny_tree):
 
 
 def test_the_summary_lists_what_was_skipped(tiny_tree):
-    """Each with its reason, up to ten; how many more there are is told."""
+    """The summary names up to ten skipped files with their reasons, and counts the others."""
     lines = [line for line in Shown(tiny_tree, skipped=10).lines if "is [not] audio" in line]
     assert lines == [f"skipped [{number}].wav is [not] audio" for number in range(10)]
     lines = Shown(tiny_tree, skipped=13).lines
@@ -201,7 +201,7 @@ def test_the_summary_lists_what_was_skipped(tiny_tree):
 
 
 def test_the_summary_remarks_on_recordings(tiny_tree):
-    """Up to ten; how many more there are is told."""
+    """The summary shows up to ten remarks on recordings, and counts the others."""
     lines = Shown(tiny_tree, remarks=12).lines
     assert [line for line in lines if "quiet" in line] == [
         f"note [{number}].wav is [too] quiet" for number in range(10)
@@ -210,13 +210,13 @@ def test_the_summary_remarks_on_recordings(tiny_tree):
 
 
 def test_the_summary_fits_in_80_columns(tiny_tree):
-    """No line is longer."""
+    """No line of the summary is longer than 80 columns."""
     draft_lines = Shown(tiny_tree, skipped=3, width=80).lines
     assert max(map(len, draft_lines)) <= 80
 
 
 def test_a_line_is_printed_as_it_is():
-    """A path in it is neither markup nor broken, however long."""
+    """A path in a line is neither markup nor broken, however long."""
     on = console(terminal=False)
     text = "/a [bold]path[/bold] " + "long " * 30 + "end"
     say(on, text)
@@ -224,7 +224,7 @@ def test_a_line_is_printed_as_it_is():
 
 
 def test_written_files_are_named(capsys):
-    """One that is louder than full scale says so, and one that was turned down by how much."""
+    """A file above full scale is listed with its peak, and one turned down with the decibels."""
     say_written(Written(path=Path("a.wav"), peak=0.5))
     say_written(Written(path=Path("b.wav"), peak=1.25))
     say_written(Written(path=Path("c.wav"), peak=1.0, attenuation=3.21))
@@ -248,12 +248,12 @@ PART = "which measured best on 1 recording. --set training.keep=1 keeps all."
     ],
 )
 def test_how_much_is_kept_in_words(retention, words):
-    """The share, and why it is no greater."""
+    """The text states the share of the training that is kept, and why it is no greater."""
     assert in_words(retention) == words
 
 
 def test_a_warning_before_the_training_goes_to_stderr(capsys):
-    """As what is wrong does; the log on stdout holds the training alone."""
+    """An early warning is written to standard error, and the log on standard output stays empty."""
     on = console(terminal=False)
     Display(on).warning(TrainingWarning(about="recipe", message="training.free_bits is deprecated"))
     assert capsys.readouterr().err == "Warning: training.free_bits is deprecated\n"
@@ -284,7 +284,7 @@ def outcome(**changes):
     ],
 )
 def test_what_to_do_next(changes, measured):
-    """The commands, with what there is to be measured."""
+    """The display lists the commands to go on with, for the recordings that there are to be measured."""
     on = console(terminal=False)
     Display(on).done(outcome(**changes))
     assert on.file.getvalue() == (
@@ -297,7 +297,7 @@ def test_what_to_do_next(changes, measured):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_on_a_terminal_one_thing_moves_at_a_time(tiny_tree, terminal):
-    """From decoding to what comes after the training; at the end the terminal is given back."""
+    """A terminal shows one display at a time, from decoding to finishing, and none at the end."""
     on = console(terminal=terminal)
     with Display(on) as display:
         moving = [display.decoding.live, display.live, display.finishing.live]
@@ -322,7 +322,7 @@ def test_on_a_terminal_one_thing_moves_at_a_time(tiny_tree, terminal):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_work_is_shown_on_a_terminal_only(terminal):
-    """A bar while recordings are decoded, then what is done with them."""
+    """A terminal shows a bar while recordings are decoded, then the work that is done with them."""
     on = console(terminal=terminal)
     with work_progress(on, "Measuring") as show:
         show(Progress(stage="decoding", done=2, total=3))

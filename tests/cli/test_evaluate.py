@@ -52,7 +52,7 @@ def bare(trained, tmp_path_factory):
 
 
 def test_json_holds_the_model_and_its_baselines(distill, trained, corpus):
-    """Strict JSON with the metrics of each contender, and what was left out or skipped and why."""
+    """The output is strict JSON with the metrics of each contender, and with what was left out and why."""
     result = distill("evaluate", trained.folder, corpus, "--json")
     assert (result.status, result.err) == (0, "")
     told = json.loads(result.out, parse_constant=pytest.fail)
@@ -100,7 +100,7 @@ def test_each_contender_is_measured_on_the_recording(distill, trained, corpus):
 
 
 def test_a_table_for_people(distill, trained, corpus):
-    """What is measured, a line each, within 80 columns, then the recordings, and what is not in it."""
+    """The output lists each measure on a line of 80 columns at most, then recordings and what is left out."""
     result = distill("evaluate", trained.folder, corpus)
     assert (result.status, result.err) == (0, "")
     lines = result.out.splitlines()
@@ -142,7 +142,7 @@ def test_a_table_for_people(distill, trained, corpus):
 
 @pytest.mark.usefixtures("visqol")
 def test_visqol_is_asked_unless_it_is_left_out(distill, bare, corpus):
-    """A column and a number of its own; without it neither, and no advice to install it."""
+    """ViSQOL adds a column and a number; if it is left out, neither appears, nor advice to install it."""
     words = ("evaluate", bare, corpus)  # it takes a second for each contender
     told = json.loads(distill(*words, "--json").out)
     samples, _ = soundfile.read(corpus / "noise.wav", dtype="float32")
@@ -172,7 +172,7 @@ def test_without_models_of_listeners(distill, trained, corpus, monkeypatch):
 
 
 def test_a_run_without_baselines(distill, bare, corpus):
-    """As an older version left it: the rows that need them are left out, and it is said why."""
+    """A run of an older version lacks the rows that need baselines, and the output says why."""
     result = distill("evaluate", bare, corpus)
     assert (result.status, result.err) == (0, "")
     assert [line[:13].strip() for line in result.out.splitlines()[2:6]] == [
@@ -188,7 +188,7 @@ def test_a_run_without_baselines(distill, bare, corpus):
 
 
 def test_the_same_twice(distill, trained, corpus):
-    """Whatever is drawn at random is drawn alike."""
+    """Two evaluations of the same corpus print the same output."""
     for words in (("--json",), ()):
         first, second = (distill("evaluate", trained.folder, corpus, *words).out for _ in range(2))
         assert first == second
@@ -209,7 +209,7 @@ def test_nothing_to_measure(distill, trained, corpus):
 
 
 def test_of_a_long_recording_the_first_minute_is_measured(distill, bare, tmp_path, monkeypatch):
-    """What comes after it does not count."""
+    """The part of a recording after the first minute does not change its measures."""
     assert measured._LONGEST_SECONDS == 60  # noqa: SLF001  # shortened for the test
     monkeypatch.setattr(measured, "_LONGEST_SECONDS", 1)
     sound = np.random.default_rng(0).normal(0, 0.1, 8000)
@@ -236,7 +236,7 @@ def sharded(tmp_path):
 
 
 def test_of_shards_those_held_out_are_measured(distill, bare, sharded):
-    """All of them, and each as the recording it was made of."""
+    """Every held-out recording of the shards is measured, with the values of the recording itself."""
     words = ("--json",)
     told = json.loads(distill("evaluate", bare, f"{sharded}/", *words).out)
     manifest = json.loads((sharded / "shards.json").read_text())
@@ -259,7 +259,7 @@ def test_of_shards_those_held_out_are_measured(distill, bare, sharded):
 
 
 def test_shards_of_which_none_is_held_out(distill, trained, shards):
-    """The whole message, with status 2."""
+    """Shards without a held-out one are refused with one message and status 2."""
     result = distill("evaluate", trained.folder, shards)
     assert (result.status, result.out) == (2, "")
     assert result.err == (
@@ -269,7 +269,7 @@ def test_shards_of_which_none_is_held_out(distill, trained, shards):
 
 
 def test_shards_at_another_sample_rate(distill, trained, tmp_path, recordings):
-    """The whole message, with status 2."""
+    """Shards at another sample rate are refused with one message and status 2."""
     write_shards(recordings, tmp_path / "shards", sample_rate=16000, heldout_fraction=0, minutes=1)
     result = distill("evaluate", trained.folder, tmp_path / "shards")
     assert (result.status, result.out) == (2, "")
@@ -280,7 +280,7 @@ def test_shards_at_another_sample_rate(distill, trained, tmp_path, recordings):
 
 
 def test_a_url_is_one_of_shards(distill, trained):
-    """And no path below this folder."""
+    """A URL is taken for shards, and not for a path below the current folder."""
     result = distill("evaluate", trained.folder, "s3://bucket/shards/")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
@@ -290,7 +290,7 @@ def test_a_url_is_one_of_shards(distill, trained):
 
 
 def test_a_corpus_that_is_not_there(distill, trained, tmp_path):
-    """The whole message, with status 2."""
+    """A corpus that is missing is refused with one message and status 2."""
     result = distill("evaluate", trained.folder, tmp_path / "gone")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
@@ -300,7 +300,7 @@ def test_a_corpus_that_is_not_there(distill, trained, tmp_path):
 
 
 def test_the_corpus_stays_clean(distill, trained, corpus):
-    """What is decoded goes elsewhere, and is gone afterwards."""
+    """An evaluation leaves no file in the corpus or beside it."""
     before = sorted(corpus.parent.rglob("*"))
     distill("evaluate", trained.folder, corpus)
     assert sorted(corpus.parent.rglob("*")) == before
@@ -325,7 +325,7 @@ def test_terms_are_measures_too(distill, trained, corpus):
 
 
 def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus):
-    """A posterior there is none, when sounds are compared: one message, status 2."""
+    """A term that needs a posterior is refused with one message and status 2, as sounds have none."""
     result = distill("evaluate", trained.folder, corpus, "--loss", "kl")
     assert (result.status, result.err) == (
         2,
@@ -337,7 +337,7 @@ def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus)
 
 
 def test_what_the_run_held_out_is_measured(distill, trained):
-    """Without another corpus, of that of the run: one of its five recordings, which was not trained on."""
+    """Without a given corpus, the one of five recordings that the run did not train on is measured."""
     told = json.loads(distill("evaluate", trained.folder, "--heldout", "--json").out)
     (held_out,) = json.loads((trained.folder / "split.json").read_text())["heldout"]
     ((name, trained_on),) = ((each["name"], each["trained_on"]) for each in told["model"]["recordings"])
@@ -345,7 +345,7 @@ def test_what_the_run_held_out_is_measured(distill, trained):
 
 
 def test_recordings_that_were_trained_on_are_marked(distill, bare, recordings, tmp_path):
-    """In a folder that was moved, too: four of five, worst first, as many of them as are asked for."""
+    """The marks survive a moved folder, and the table shows the worst recordings, as many as asked for."""
     moved = tmp_path / "moved"
     shutil.copytree(recordings, moved)
     words = ("evaluate", bare, moved)
@@ -364,7 +364,7 @@ def test_recordings_that_were_trained_on_are_marked(distill, bare, recordings, t
 
 
 def test_it_is_not_known_what_was_trained_on(distill, trained, corpus, tmp_path):
-    """In a run of an older version: null, and a question mark."""
+    """A run of an older version has null in the JSON and a question mark in the table."""
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)
     (run / "split.json").unlink()
@@ -377,7 +377,7 @@ def test_it_is_not_known_what_was_trained_on(distill, trained, corpus, tmp_path)
 
 @pytest.mark.skipif(find_spec("pesq") is None, reason="PESQ is compiled, and not installed")
 def test_speech_is_measured_where_it_is_asked_for(distill, trained, tmp_path):
-    """In columns of their own and in the JSON; the file holds every measure of every row."""
+    """Measures of speech have their own columns and JSON entries, and the file holds every measure."""
     noise = np.random.default_rng(0).normal(0, 0.1, 4000)
     soundfile.write(tmp_path / "noise.wav", noise, 8000, "FLOAT")
     file = tmp_path / "table.csv"
@@ -401,7 +401,7 @@ def test_speech_is_measured_where_it_is_asked_for(distill, trained, tmp_path):
 
 
 def test_what_cannot_be_shown_or_written_is_said_first(distill, trained, corpus, monkeypatch):
-    """Before anything is measured: one message, status 2."""
+    """A wrong output option is refused with one message and status 2 before anything is measured."""
     words = ("evaluate", trained.folder, corpus)
     result = distill(*words, "--columns", "mel,nothing")
     assert (result.status, result.out) == (2, "")

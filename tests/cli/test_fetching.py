@@ -18,7 +18,7 @@ def stranger(trained, tmp_path):
 
 
 def test_a_run_does_not_decide_what_is_fetched(stranger, distill):
-    """No command fetches the corpus that only a recipe names: the whole messages, with what to do."""
+    """No command fetches a corpus that only a recipe names, and the message says what to do."""
     problem = f"its corpus is at {URL}, which the recipe names and you did not give"
     recipe, new = stranger / "recipe.toml", stranger / "new"
     for words, culprit, how in (
@@ -37,7 +37,7 @@ def test_a_run_does_not_decide_what_is_fetched(stranger, distill):
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_on_a_terminal_it_is_asked_for_once(stranger, distill, command, monkeypatch):
-    """With the whole URL; a yes fetches it, a no ends the command."""
+    """The question shows the whole URL; a yes fetches it, and a no ends the command."""
     asked = []
     for answer in (True, False):
 
@@ -57,7 +57,7 @@ def test_on_a_terminal_it_is_asked_for_once(stranger, distill, command, monkeypa
 
 
 def test_what_the_user_gives_is_fetched(stranger, distill):
-    """As the corpus, or as an option."""
+    """A URL that the user gives as the corpus or as an option is fetched."""
     for words in ((URL,), ("--set", f"corpus.path={URL}")):
         result = distill("train", *words, "--config", stranger / "recipe.toml", "--out", stranger / "new")
         assert "Connection refused" in result.err

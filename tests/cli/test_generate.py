@@ -26,7 +26,7 @@ def generate(distill, trained, tmp_path):
 
 
 def test_as_many_sounds_as_asked_for(generate):
-    """Numbered, finite, not silent, at the model's rate."""
+    """The sounds are numbered, finite, not silent, and at the sample rate of the model."""
     made = generate("out", "-n", 3)
     assert list(made) == ["sound-001.wav", "sound-002.wav", "sound-003.wav"]
     for sound, rate in made.values():
@@ -37,12 +37,12 @@ def test_as_many_sounds_as_asked_for(generate):
 
 
 def test_eight_unless_asked_otherwise(generate):
-    """The number that the help names."""
+    """The command makes eight sounds by default, as its help says."""
     assert len(generate("out")) == 8
 
 
 def test_a_seed_makes_its_sounds(generate):
-    """The same again with the same seed, other ones with another."""
+    """The same seed makes the same sounds again, and another seed makes other ones."""
     one, same, other = (
         generate(out, "-n", 2, "--seed", seed) for out, seed in (("a", 3), ("b", 3), ("c", 4))
     )
@@ -60,13 +60,13 @@ def test_more_sounds_begin_with_the_same(generate):
 
 @pytest.mark.parametrize("seconds", [0.05, 0.7, 2.0])
 def test_a_length_can_be_asked_for(generate, seconds):
-    """To the sample."""
+    """The sound has the length asked for, to the sample."""
     ((sound, rate),) = generate("out", "-n", 1, "--seconds", seconds).values()
     assert len(sound) == int(seconds * rate)
 
 
 def test_temperature_wanders(generate):
-    """With 0 the sound is another one than with 1."""
+    """The sound at temperature 0 differs from the one at temperature 1."""
     calm, warm = (generate(str(t), "-n", 1, "--temperature", t)["sound-001.wav"][0] for t in (0, 1))
     assert calm.shape == warm.shape
     assert not np.array_equal(calm, warm)
@@ -81,7 +81,7 @@ def louder(latents):
 
 
 def test_sounds_stay_within_full_scale(distill, trained, tmp_path):
-    """What is too loud is turned down as a whole, and by how much is said; with --no-limit it is kept."""
+    """A sound that is too loud is turned down as a whole, with a note by how much; --no-limit keeps it."""
     run = shutil.copytree(trained.folder, tmp_path / "run")
     bank = load_state(run / "latents.safetensors")["latents"]
     bank = {name: louder(latents) for name, latents in bank.items()}
@@ -106,7 +106,7 @@ def test_sounds_stay_within_full_scale(distill, trained, tmp_path):
 
 
 def test_a_run_that_is_not_finished(distill, trained, tmp_path):
-    """The whole message where there are no latents yet."""
+    """A run that has no latents yet is refused with one message."""
     run = shutil.copytree(trained.folder, tmp_path / "run")
     (run / "latents.safetensors").unlink()
     result = distill("generate", run, "--out", tmp_path / "out")
@@ -119,7 +119,7 @@ def test_a_run_that_is_not_finished(distill, trained, tmp_path):
 
 
 def test_existing_sounds_are_not_written_over(distill, generate, trained, tmp_path):
-    """The whole message, before any work: no other sound is made. With --overwrite they are replaced."""
+    """An existing file is refused before any sound is made; --overwrite replaces it."""
     out = tmp_path / "out"
     generate("out", "-n", 2)
     first, second = (out / f"sound-00{number}.wav" for number in (1, 2))
@@ -160,7 +160,7 @@ def test_what_cannot_be_made(distill, trained, tmp_path, words):
 
 
 def test_sounds_of_a_checkpoint(distill, trained, tmp_path):
-    """Its latents are computed from the recordings of the run."""
+    """The latents of a checkpoint are computed from the recordings of the run."""
     words = ("-n", 1, "--seconds", 0.1, "--checkpoint", "best", "--out", tmp_path / "new")
     result = distill("generate", trained.folder, *words)
     assert (result.status, result.err) == (0, "")
@@ -176,7 +176,7 @@ def comment_of(path):
 
 
 def test_axes_are_listed(distill, measured):
-    """A heading, and a line for each with its range and what it changes, or the same as JSON."""
+    """The list has a heading and, for each axis, its range and what it changes; JSON holds the same."""
     listed = json.loads(distill("generate", measured, "--axes", "--json").out)
     assert {"name", "unit", "effect", "correlation", "description", "lowest", "highest"} == {*listed[0]}
     result = distill("generate", measured, "--axes")
@@ -195,7 +195,7 @@ def test_axes_are_listed(distill, measured):
     "words", [("--axes",), ("--axis", "loudness=-6", "-n", 1)], ids=lambda words: words[0]
 )
 def test_measuring_the_axes_is_said(distill, measured, tmp_path, monkeypatch, words):
-    """It takes longer than all else that the command does, the first time."""
+    """The command says that it measures the axes, which takes long the first time."""
     monkeypatch.setattr("distill.controls.axes._SECONDS", 0.05)
     monkeypatch.setattr("distill.controls.axes._SEEDS", 1)
     run = shutil.copytree(measured, tmp_path / "run")
@@ -222,7 +222,7 @@ def test_sounds_are_moved_along_axes(distill, measured, tmp_path):
 
 
 def test_sounds_between_and_near_others(distill, trained, recordings, tmp_path):
-    """Between a file and a recording of the run; near a file. Each has a name of its own."""
+    """Sounds are made between a file and a recording of the run, or near a file; each has its own name."""
     name = next(iter(load_state(trained.folder / "latents.safetensors")["latents"]))
     file = recordings / "stereo.wav"
     words = ("generate", trained.folder, "--out", tmp_path)
@@ -258,14 +258,14 @@ def test_sounds_between_and_near_others(distill, trained, recordings, tmp_path):
     ],
 )
 def test_options_that_make_no_sense(distill, trained, words, message):
-    """Each is refused with one message."""
+    """Options that make no sense are refused with one message."""
     result = distill("generate", trained.folder, *words)
     assert (result.status, result.out) == (2, "")
     assert result.err.endswith(f"\nError: {message}\n")
 
 
 def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_path):
-    """The whole message."""
+    """A sound that is neither a file nor a recording of the run is refused with one message."""
     result = distill("generate", trained.folder, "--near", "nothing", "--out", tmp_path / "out")
     names = ", ".join(load_state(trained.folder / "latents.safetensors")["latents"])
     assert result.status == 2
@@ -276,7 +276,7 @@ def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_pa
 
 
 def test_an_empty_name_is_no_recording(distill, trained, tmp_path):
-    """Sounds that nobody asked for are not made instead."""
+    """An empty name is refused, and no other sounds are made instead."""
     result = distill("generate", trained.folder, "--near", "", "--out", tmp_path / "out")
     assert result.status == 2
     assert result.err.startswith("Error: --near : there is no such file, and no training recording of that")
@@ -301,7 +301,7 @@ def _changed(state, name, value):
     ids=["extra", "unknown", "range", "twice"],
 )
 def test_axes_that_are_not_those_of_the_model_are_measured_again(measured, change, tmp_path, monkeypatch):
-    """The file may come from a stranger."""
+    """Stored axes that do not fit the model are measured again, as the file may be a stranger's."""
     folder = shutil.copytree(measured, tmp_path / "run")
     state = load_state(folder / "axes.safetensors")
     change(state)

@@ -43,7 +43,7 @@ def run(*arguments, **options):
 
 
 def test_losses_lists_terms_and_what_is_broken():
-    """Names, aliases, origin and summary of each term; then each broken plugin and its cause."""
+    """The list names each term with aliases, origin and summary, then each broken plugin with its cause."""
     assert run() == (
         f"""\
 stft                   distill {distill.__version__}
@@ -88,7 +88,7 @@ def test_losses_is_coloured_only_on_a_terminal():
 
 
 def test_losses_as_json():
-    """For programs: the same records under stable keys, and nothing else."""
+    """The JSON output holds the records of the list under stable keys, and nothing else."""
     listing = json.loads(run("--json"))
     assert list(listing) == ["terms", "balancers", "broken", "left_out"]
     assert [balancer["name"] for balancer in listing["balancers"]] == ["gradient"]
@@ -111,7 +111,7 @@ def test_losses_as_json():
 
 
 def test_show_lists_options_with_address_default_bounds_and_help():
-    """What may be set on a term, at the address under which it is set; an alias will do."""
+    """The command shows each option of a term at the address that sets it, also when given an alias."""
     assert run("show", "own") == (
         """\
 mine, own, my  our-losses 1.5
@@ -139,7 +139,7 @@ loss.mine.inner.size = 8
 
 @pytest.mark.parametrize("arguments", [("show", "mine", "--json"), ("--json", "show", "mine")])
 def test_show_as_json(arguments):
-    """The term's record with its options, wherever `--json` stands."""
+    """The JSON holds the record of the term and its options, wherever `--json` stands."""
     shown = json.loads(run(*arguments))
     assert list(shown) == ["name", "aliases", "distribution", "version", "summary", "options"]
     assert shown["distribution"] == "our-losses"
@@ -162,7 +162,7 @@ def test_show_as_json(arguments):
 
 
 def test_show_of_an_unknown_term_is_the_users_error():
-    """The registry's message goes through as it is."""
+    """The command prints the message of the registry unchanged."""
     with pytest.raises(TermError) as caught:
         run("show", "mime")
     assert str(caught.value) == (
@@ -174,7 +174,7 @@ def test_show_of_an_unknown_term_is_the_users_error():
 
 
 def test_show_of_a_broken_term_says_why():
-    """Who asks for what is broken learns the distribution and the cause."""
+    """The message about a broken term names its distribution and the cause."""
     with pytest.raises(
         TermError, match=r"^our-wreck 1\.5: loss term 'wreck' cannot be loaded: ImportError: "
     ):

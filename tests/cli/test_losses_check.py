@@ -79,7 +79,7 @@ def narrow(monkeypatch):
 
 @pytest.mark.usefixtures("narrow")
 def test_a_term_that_passes(distill):
-    """A row for each check with what it says, then how many came to what; status 0."""
+    """The table has a row for each check, then the count of each outcome; the status is 0."""
     result = distill("losses", "check", "mine")
     counts = "25 passed, 1 waived, 1 not applicable"
     assert (result.status, result.err) == (0, "")

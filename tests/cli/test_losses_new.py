@@ -37,7 +37,7 @@ def run(*words, cwd):
 
 
 def test_what_is_written_and_what_to_do_next(distill, here):
-    """The files by name, then the commands, all of which can be copied."""
+    """The output names the files that are written, then the commands, which can be copied."""
     result = distill("losses", "new", "spark")
     assert (result.status, result.err) == (0, "")
     assert result.out == (
@@ -56,7 +56,7 @@ def test_what_is_written_and_what_to_do_next(distill, here):
 
 
 def test_it_may_be_written_elsewhere(distill, here):
-    """Into a folder that is made for it, whatever its name."""
+    """The plugin may be written into a new folder of any name."""
     result = distill("losses", "new", "spark", "--out", "my plugins/below")
     assert (result.status, result.err) == (0, "")
     assert "  pip install -e './my plugins/below/distill-spark[test]'\n" in result.out
@@ -64,7 +64,7 @@ def test_it_may_be_written_elsewhere(distill, here):
 
 
 def test_hyphens_are_underscores_to_python(distill, here):
-    """A term and a module cannot have them, a distribution and its folder do."""
+    """A name has underscores as a term and a module, and hyphens as a distribution and its folder."""
     assert distill("losses", "new", "two-sparks").status == 0
     plugin = here / "distill-two-sparks"
     assert files(plugin) == [
@@ -80,7 +80,7 @@ def test_hyphens_are_underscores_to_python(distill, here):
 
 
 def test_its_tests_pass_as_they_stand(distill, here, install, monkeypatch, capsys):
-    """Run by pytest as it is, once the plugin is installed, warnings being errors."""
+    """The tests of a new plugin pass unedited once it is installed, with warnings as errors."""
     assert distill("losses", "new", "two-sparks").status == 0
     plugin = here / "distill-two-sparks"
     install(plugin)
@@ -96,7 +96,7 @@ def test_its_tests_pass_as_they_stand(distill, here, install, monkeypatch, capsy
 # Rules that contradict others, concern a whole repository, or forbid assertions; lines grow with the name.
 @pytest.mark.parametrize("name", ["spark", "term", "a_rather_long_name_of_a_term_"])
 def test_it_is_tidy(distill, here, name):
-    """The linter has nothing to say, and nor has the formatter where no long name breaks lines."""
+    """The linter accepts a new plugin, and so does the formatter unless a long name breaks lines."""
     assert distill("losses", "new", name).status == 0
     (plugin,) = here.iterdir()
     ignored = "D203,D213,COM812,CPY001,INP001,S101,E501"
@@ -107,7 +107,7 @@ def test_it_is_tidy(distill, here, name):
 
 
 def test_it_trains(distill, here, install, recordings, tiny, monkeypatch):
-    """Beside the built-in terms, found by its entry point."""
+    """A new plugin is found by its entry point and trains beside the built-in terms."""
     assert distill("losses", "new", "glimmer").status == 0
     install(here / "distill-glimmer")
     monkeypatch.syspath_prepend(here / "distill-glimmer")
@@ -119,7 +119,7 @@ def test_it_trains(distill, here, install, recordings, tiny, monkeypatch):
 
 @pytest.mark.parametrize("there", ["folder", "file", "link"])
 def test_nothing_is_overwritten(distill, here, there):
-    """Not even an empty folder is written into: the whole message."""
+    """An existing folder, even an empty one, is refused with one message."""
     place = here / "distill-spark"
     {"folder": place.mkdir, "file": place.touch, "link": lambda: place.symlink_to("gone")}[there]()
     result = distill("losses", "new", "spark")
@@ -132,7 +132,7 @@ def test_nothing_is_overwritten(distill, here, there):
 
 
 def test_a_folder_that_cannot_be_made(distill, here):
-    """The whole message, where a file is in the way."""
+    """A file in the place of the folder is refused with one message."""
     (here / "file").touch()
     result = distill("losses", "new", "spark", "--out", "file")
     assert (result.status, result.out) == (2, "")
@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_made(distill, here):
     ],
 )
 def test_a_name_that_cannot_be(distill, here, monkeypatch, name, message):
-    """Because no term is called so, or one is already, or a distribution is: the whole message."""
+    """A name that is invalid, or that a term or a distribution has already, is refused with one message."""
     info = here / "elsewhere" / "distill_of_pytest-4.2.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: distill-of-pytest\nVersion: 4.2\n")

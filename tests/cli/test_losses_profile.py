@@ -43,7 +43,7 @@ def shares(record):
 
 
 def test_all_that_is_measured_is_there_as_json(profile, trained):
-    """Per term, per pair, over all clips; the loss, the recordings and the weights are those of the run."""
+    """The JSON holds values per term and per pair over all clips, with the loss and weights of the run."""
     record = profile("--run", trained.folder, "--json")
     assert list(record) == ["clips", "balancer", "terms", "cosines"]
     assert record["clips"] == 4
@@ -61,7 +61,7 @@ def test_all_that_is_measured_is_there_as_json(profile, trained):
 
 
 def test_the_weights_printed_give_the_shares_wanted(profile, trained):
-    """At the same model and clips, to the four digits that are printed."""
+    """The printed weights give the target shares at the same model and clips, to four digits."""
     words = ("--run", trained.folder, "--json")
     target = profile(*words, "--target", "stft=6,recon=3,kl=1")["target"]
     assert target["wanted"] == pytest.approx({"stft": 0.6, "reconstruction": 0.3, "kl": 0.1})
@@ -72,7 +72,7 @@ def test_the_weights_printed_give_the_shares_wanted(profile, trained):
 
 
 def test_terms_without_weight_get_one(profile, trained):
-    """From nothing, or through a schedule that ends at a half."""
+    """A target finds a weight for terms of weight zero, and for a schedule that ends at a half."""
     words = ("--run", trained.folder, "--json", "--set", "loss.stft.schedule=[[0, 1], [1, 0.5]]")
     off = ("--set", "loss.stft.weight=0", "--set", "loss.kl.weight_max=0")
     assert shares(profile(*words, *off)) == {"stft": 0, "reconstruction": 1, "kl": 0}
@@ -83,7 +83,7 @@ def test_terms_without_weight_get_one(profile, trained):
 
 
 def test_terms_may_be_others_than_those_of_the_run(profile, trained):
-    """Options of those it has are kept, as `--set` keeps them."""
+    """Other terms than those of the run can be measured, and options of shared terms are kept."""
     record = profile(
         "--run", trained.folder, "--loss", "waveform,kl", "--set", "loss.kl.weight_max=2", "--json"
     )
@@ -91,7 +91,7 @@ def test_terms_may_be_others_than_those_of_the_run(profile, trained):
 
 
 def test_the_options_of_a_run_hold(profile, tmp_path, trained):
-    """What its recipe says of a term is what is measured, whichever of its terms are."""
+    """A term is measured with the options that the recipe of the run gives it."""
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)
     text = (run / "recipe.toml").read_text()
@@ -113,7 +113,7 @@ def test_terms_have_learnt_what_they_did_in_the_run(profile, trained, monkeypatc
 def test_without_a_run_the_model_is_one_that_begins(
     profile, distill, recordings, tiny, tmp_path, monkeypatch
 ):
-    """It begins with what `training.start` says, here the model of a run, and not with weights by chance."""
+    """The model starts from what `training.start` says, here the model of a run, not from random weights."""
     monkeypatch.chdir(tmp_path)
     words = (recordings, *tiny, "--loss", "recon,kl", "--json")
     by_chance = profile(*words)["terms"][0]["value"]
@@ -123,7 +123,7 @@ def test_without_a_run_the_model_is_one_that_begins(
 
 
 def test_what_a_person_reads(profile, trained):
-    """The whole text, the numbers apart."""
+    """The printed text is the expected one, apart from the numbers."""
     text = profile("--run", trained.folder, "--loss", "recon,kl,stft", "--target", "recon=1,stft=3")
     assert re.sub(r"( *)-?\d[\d.]*(e[-+]\d+)?", lambda found: " #" if found[1] else "#", text) == (
         """\
@@ -157,7 +157,7 @@ Weights for these shares:
 def test_a_run_with_a_balancer_has_no_weights_to_be_found(
     profile, refused, distill, recordings, tiny, tmp_path
 ):
-    """Its weights are shown as they are, with a word on it; a target is refused, the whole message."""
+    """The weights are shown as they are, with a remark, and a target is refused with one message."""
     run = tmp_path / "run"
     words = ("--loss", "stft,recon,kl", "--balance", "gradient", *tiny, "--steps", 1, "--out", run)
     assert distill("train", recordings, *words).status == 0
@@ -185,7 +185,7 @@ def test_a_run_with_a_balancer_has_no_weights_to_be_found(
     ],
 )
 def test_a_target_that_is_wrong(refused, trained, target, problem):
-    """One whole message with everything that is, before anything is measured."""
+    """One message lists every fault of the target before anything is measured."""
     fades = ("--set", "loss.stft.schedule=[[0, 1], [1, 0]]") if "whatever" in problem else ()
     message = refused("--run", trained.folder, "--target", target, *fades)
     assert message == (
@@ -195,7 +195,7 @@ def test_a_target_that_is_wrong(refused, trained, target, problem):
 
 
 def test_the_model_of_a_run_is_measured_as_it_is(refused, trained):
-    """Another one has not been trained: the whole message."""
+    """A changed model is refused with one message, as the run has not trained it."""
     words = ("--set", "model.width=8", "--set", "representation.floor=1e-5", "--set", "training.seed=3")
     assert refused("--run", trained.folder, *words) == (
         f"{trained.folder}: the model of a run is measured as it was trained, and this differs: "
@@ -205,7 +205,7 @@ def test_the_model_of_a_run_is_measured_as_it_is(refused, trained):
 
 
 def test_a_run_that_is_not_there(refused):
-    """As with every other command."""
+    """A missing run is refused with the message of every other command."""
     assert refused("--run", "gone") == (
         "gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
     )

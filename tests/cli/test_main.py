@@ -18,7 +18,7 @@ COMMANDS = [
 
 
 def test_help_lists_the_commands(distill):
-    """Each with its line, under both names of the option."""
+    """The help lists each command with its summary, under both names of the option."""
     result = distill("--help")
     assert result.status == 0
     listed = result.out.partition("Commands:\n")[2].splitlines()
@@ -30,7 +30,7 @@ def test_help_lists_the_commands(distill):
 
 @pytest.mark.parametrize("words", [["--help"], ["losses", "--help"], ["losses"]], ids=" ".join)
 def test_help_and_list_fit_80_columns(words):
-    """As wide as a terminal is at least; also with the plugins that are installed."""
+    """The help and the list of terms fit in 80 columns, also with the plugins that are installed."""
     result = CliRunner(env={"COLUMNS": "80"}).invoke(main, words)
     assert result.exit_code == 0
     assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
@@ -42,7 +42,7 @@ def test_version(distill):
 
 
 def test_help_loads_no_torch():
-    """Nor does it load numpy: the help of every command, and the version, answer at once."""
+    """The help of every command, and the version, load neither torch nor numpy."""
     code = f"""
 import sys
 from distill.cli import main
@@ -61,7 +61,7 @@ print("LOADED", sorted({{"torch", "numpy", "accelerate", "soundfile", "rich"}} &
 
 @pytest.mark.parametrize(("kind", "status"), [(DistillError, 2), (TrainingError, 1)])
 def test_a_mistake_of_the_users_is_one_message(monkeypatch, kind, status):
-    """Culprit, problem and remedy on stderr, no traceback, and the status of the error."""
+    """The message on stderr has culprit, problem and remedy, no traceback, and the status of the error."""
 
     @click.command()
     def failing():

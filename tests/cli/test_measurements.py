@@ -11,7 +11,7 @@ from distill.cli.measurements import evaluation_progress
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_moves_on_a_terminal_alone(terminal):
-    """With what has been measured and how much there is; a name is no markup."""
+    """A terminal shows how much of the whole has been measured, and a name is no markup."""
     console = Console(file=io.StringIO(), width=100, force_terminal=terminal, color_system=None)
     with evaluation_progress(console) as on_progress:
         on_progress(Progress(stage="decoding", done=3, total=3))

@@ -20,7 +20,7 @@ def numbers(command, *names):
 
 
 def test_the_numbers_are_found():
-    """The next test is about more than nothing."""
+    """The commands have at least twelve options that take a number."""
     assert len(list(numbers(main))) >= 12
 
 
@@ -30,7 +30,7 @@ OF_A_RECIPE = ("ablate --minutes", "ablate --steps", "train --minutes", "train -
 @pytest.mark.parametrize("option", [each for each in numbers(main) if each.id not in OF_A_RECIPE])
 @pytest.mark.parametrize("value", ABSURD)
 def test_an_absurd_number_is_refused(option, value):
-    """NaN, infinity, and what no machine can count to: the message has the option and its range."""
+    """The message about NaN, infinity or a far too large number names the option and its range."""
     with click.Context(main) as context, pytest.raises(click.BadParameter) as caught:
         option.type.convert(value, option, context)
     assert caught.value.format_message().startswith(f"Invalid value for '{option.opts[0]}")
@@ -39,7 +39,7 @@ def test_an_absurd_number_is_refused(option, value):
 @pytest.mark.parametrize("given", OF_A_RECIPE)
 @pytest.mark.parametrize("value", ABSURD)
 def test_an_absurd_number_of_a_recipe_is_refused(given, value, distill, tmp_path):
-    """What a command passes on to the recipe is refused there, before anything is written."""
+    """A number that a command passes on to the recipe is refused there, before anything is written."""
     command, option = given.split()
     words = ("train",) if command == "train" else ("ablate", tmp_path, "--loss", "recon,kl", "--each")
     result = distill(*words, f"{option}={value}", "--out", tmp_path / "run")
@@ -49,7 +49,7 @@ def test_an_absurd_number_of_a_recipe_is_refused(given, value, distill, tmp_path
 
 
 def test_nan_is_in_no_range():
-    """Not even in one without bounds, as in click's own."""
+    """A number without bounds refuses NaN, too."""
     with pytest.raises(click.BadParameter, match="nan is not a finite number"):
         Number().convert("nan", None, None)
     assert Number(0, 1).convert("0.5", None, None) == 0.5

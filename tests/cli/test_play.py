@@ -27,7 +27,7 @@ def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
 
 
 def test_gradio_is_an_extra(trained, monkeypatch):
-    """Without it, the message says how to install it."""
+    """The message says how to install gradio if it is missing."""
     monkeypatch.setattr("distill.playing.play.find_spec", lambda _: None)
     with pytest.raises(InputError) as caught:
         package.play(trained.folder)
@@ -44,7 +44,7 @@ def test_a_port_out_of_bounds(trained, port):
 
 
 def test_a_run_that_is_not_finished_uses_its_last_checkpoint(trained, tmp_path):
-    """A note says so."""
+    """A note says that the last checkpoint of an unfinished run is used."""
     run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
     run.latents.unlink()
     instrument = Instrument.open(run)

@@ -12,14 +12,14 @@ def read(result):
 
 
 def test_the_whole_recipe_is_printed(distill):
-    """Every part of it, with the terms that are trained with by default."""
+    """The output holds every part of the recipe, with the default terms."""
     tree = read(distill("recipe"))
     assert list(tree) == ["loss", "representation", "model", "corpus", "training", "balancing", "provenance"]
     assert list(tree["loss"]) == list(DEFAULT_LOSS)
 
 
 def test_terms_and_options_are_those_asked_for(distill):
-    """`--loss` chooses, under aliases too, and `--set` sets."""
+    """`--loss` chooses terms, also by alias, and `--set` sets their options."""
     tree = read(
         distill("recipe", "--loss", "stft,recon", "--set", "loss.recon.weight=3", "--set", "model.width=9")
     )
@@ -36,7 +36,7 @@ def test_an_option_of_a_term_does_not_choose_that_term_alone(distill):
 
 
 def test_a_recipe_is_what_config_reads(distill, recordings, tiny, tmp_path):
-    """What is printed can be trained with, and the run's own recipe is the same again."""
+    """A printed recipe can be trained with, and the recipe of that run is the same again."""
     printed = distill("recipe", "--loss", "kl,recon", *tiny, "--set", "training.steps=1")
     config = tmp_path / "my.toml"
     config.write_text(printed.out)
@@ -52,7 +52,7 @@ def test_a_recipe_is_what_config_reads(distill, recordings, tiny, tmp_path):
 
 
 def test_what_does_not_fit_is_reported(distill):
-    """All of it, with status 2 and nothing on stdout."""
+    """The message names all that does not fit, with status 2 and nothing on standard output."""
     result = distill("recipe", "--loss", "kl", "--set", "loss.kl.free_bit=1", "--set", "model.width=1")
     assert (result.status, result.out) == (2, "")
     assert result.err == (

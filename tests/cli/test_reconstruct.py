@@ -38,7 +38,7 @@ def write(path, samples, rate=8000, channels=1, level=0.5):
 def test_length_rate_and_channels_are_those_of_the_file(
     distill, trained, here, samples, rate, channels, name
 ):
-    """Whatever the model's own rate is, down to one sample; the output is a WAV file and is named."""
+    """The output is a WAV file with the length, rate and channels of its source, down to one sample."""
     file = write(here / name, samples, rate, channels)
     result = distill("reconstruct", trained.folder, file, "--out", "made")
     stem = name.partition(".")[0]
@@ -50,7 +50,7 @@ def test_length_rate_and_channels_are_those_of_the_file(
 
 
 def test_an_unusual_level_of_a_file_is_said(distill, trained, here):
-    """As it is when a model is trained on it; the sound of a silent recording may be none."""
+    """The command names an unusual level as a training does, and accepts a silent recording."""
     soundfile.write(here / "loud.wav", 3 * np.sin(np.arange(800)), 8000, "FLOAT")
     soundfile.write(here / "silent.wav", np.zeros(800), 8000)
     result = distill("reconstruct", trained.folder, "loud.wav", "silent.wav", "--out", "made")
@@ -61,7 +61,7 @@ def test_an_unusual_level_of_a_file_is_said(distill, trained, here):
 
 
 def test_a_file_is_named_by_its_whole_stem(distill, trained, here):
-    """Only the suffix goes, and several files are made in turn."""
+    """A name loses only its suffix, and several files are made in turn."""
     files = [write(here / name, 800) for name in ("a.b.wav", "below/c.wav")]
     result = distill("reconstruct", trained.folder, *files, "--out", "made")
     assert [line.partition("  ")[0] for line in result.out.splitlines()] == ["made/a.b.wav", "made/c.wav"]
@@ -69,7 +69,7 @@ def test_a_file_is_named_by_its_whole_stem(distill, trained, here):
 
 
 def test_a_long_recording_has_no_click(distill, trained, here, monkeypatch):
-    """Taken in pieces, a stereo recording is as smooth where they meet as elsewhere."""
+    """A stereo recording that is taken in pieces is as smooth where they meet as elsewhere."""
     file = write(here / "long.wav", 16_000, 8000, 2)
     distill("reconstruct", trained.folder, file, "--out", "whole")
     monkeypatch.setattr(sounds, "_PIECE_SECONDS", 0.5)
@@ -85,7 +85,7 @@ def test_a_long_recording_has_no_click(distill, trained, here, monkeypatch):
 
 
 def test_existing_files_are_not_written_over(distill, trained, here):
-    """The whole message, before any work: no other file is made. With --overwrite they are replaced."""
+    """An existing file is refused before any other is made; --overwrite replaces it."""
     files = [write(here / f"{name}.wav", 800) for name in "abcd"]
     made = here / "made"
     for name in "cb":
@@ -106,7 +106,7 @@ def test_existing_files_are_not_written_over(distill, trained, here):
 
 
 def test_a_hard_link_to_the_source_is_not_written_over(distill, trained, here):
-    """It is the source, by another name."""
+    """A hard link to the source is refused, as it is the source under another name."""
     write(here / "a.wav", 800)
     (here / "made").mkdir()
     (here / "made" / "a.wav").hardlink_to(here / "a.wav")
@@ -118,7 +118,7 @@ def test_a_hard_link_to_the_source_is_not_written_over(distill, trained, here):
 @pytest.mark.parametrize("words", [(), ("--overwrite",)])
 @pytest.mark.parametrize("out", [".", "../here", "link"])
 def test_a_source_is_not_written_over(distill, trained, here, monkeypatch, out, words):
-    """The whole message, by whatever path the folder is named, and the file stays as it is."""
+    """The source is refused as an output by whatever path, with one message, and stays as it is."""
     folder = here / "here"
     file = write(folder / "a.wav", 800)
     (folder / "link").symlink_to(folder)
@@ -133,7 +133,7 @@ def test_a_source_is_not_written_over(distill, trained, here, monkeypatch, out, 
 
 
 def test_two_files_of_one_stem_are_refused(distill, trained, here):
-    """The whole message, and nothing is written."""
+    """Two sources of one stem are refused with one message, and nothing is written."""
     write(here / "one" / "kick.wav", 800)
     write(here / "two" / "kick.flac", 800)
     result = distill("reconstruct", trained.folder, "one/kick.wav", "two/kick.flac", "--out", "made")
@@ -146,7 +146,7 @@ def test_two_files_of_one_stem_are_refused(distill, trained, here):
 
 
 def test_files_that_cannot_be_read(distill, trained, here):
-    """The whole messages for one that is not there, and for one that is no audio."""
+    """A file that is missing and one that is no audio are each refused with one message."""
     (here / "text.wav").write_text("no audio")
     result = distill("reconstruct", trained.folder, "gone.wav", "--out", "made")
     assert (result.status, result.err) == (2, "Error: gone.wav: there is no such file\nCheck the path.\n")
@@ -161,7 +161,7 @@ def test_files_that_cannot_be_read(distill, trained, here):
 
 @pytest.mark.parametrize("command", ["reconstruct", "generate", "evaluate"])
 class TestARunThatCannotBeUsed:
-    """The same messages for each command that needs a trained model."""
+    """Each command that needs a trained model gives the same message about an unusable run."""
 
     @pytest.fixture
     def run(self, trained, here):
@@ -182,13 +182,13 @@ class TestARunThatCannotBeUsed:
         return result.err
 
     def test_it_is_not_there(self, distill, here, command):
-        """A path that is mistyped."""
+        """A path that is mistyped is refused."""
         assert self.fail(distill, here, command, "gone") == (
             "Error: gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
         )
 
     def test_it_is_no_run(self, distill, here, command):
-        """A folder of something else."""
+        """A folder of something else is refused."""
         (here / "other").mkdir()
         assert self.fail(distill, here, command, "other") == (
             "Error: other: is not a run folder: it holds no recipe.toml\n"
@@ -196,7 +196,7 @@ class TestARunThatCannotBeUsed:
         )
 
     def test_it_holds_no_model_yet(self, distill, here, run, command):
-        """A training that was stopped at its beginning."""
+        """A run whose training was stopped at its beginning is refused."""
         (run / "model.safetensors").unlink()
         shutil.rmtree(run / "checkpoints")
         assert self.fail(distill, here, command) == (
@@ -205,7 +205,7 @@ class TestARunThatCannotBeUsed:
         )
 
     def test_its_model_is_damaged(self, distill, here, run, command):
-        """A copy that was cut short."""
+        """A model file that is cut short is refused."""
         model = run / "model.safetensors"
         model.write_bytes(model.read_bytes()[:-5])
         assert self.fail(distill, here, command) == (

@@ -64,6 +64,6 @@ def test_a_step_is_shown_term_by_term(broken, distill, tmp_path):
     ],
 )
 def test_what_does_not_go_with_it(distill, words, problem):
-    """Nothing is trained, and so nothing is chosen."""
+    """A repeated batch needs --out, and refuses a corpus and options that choose a training."""
     result = distill("train", "--repeat-batch", *words)
     assert (result.status, result.err.splitlines()[-1]) == (2, f"Error: {problem}")

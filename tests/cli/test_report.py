@@ -33,7 +33,7 @@ def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
 
 
 def test_a_watched_page_is_written_until_the_run_ends(distill, bare_run, monkeypatch):
-    """It loads itself again meanwhile, and no longer afterwards."""
+    """The page reloads itself while the run goes on, and no longer afterwards."""
     pages = []
 
     def sleep(_):

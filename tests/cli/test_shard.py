@@ -15,7 +15,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_from_recordings_to_a_model(distill, recordings, here, tiny):
-    """A folder is written to shards, which are trained on; the words to go on with fit."""
+    """A folder is written to shards and trained on, and the commands that are suggested fit."""
     shutil.copytree(recordings, here / "sounds")
     (here / "sounds" / "empty.wav").touch()
     words = ("--rate", 8000, "--heldout", 0.16, "--minutes", 0.005)
@@ -46,7 +46,7 @@ def test_where_nothing_is_held_out_other_recordings_are_to_be_measured(distill, 
 
 
 def test_shards_at_the_rate_of_recipes_by_default(distill, here):
-    """44.1 kHz, one in a hundred held out, ten minutes to a shard."""
+    """Shards have 44.1 kHz and ten minutes each by default, and one in a hundred is held out."""
     (here / "sounds").mkdir()
     soundfile.write("sounds/one.wav", 0.1 * np.sin(np.arange(22050)), 22050)
     soundfile.write("sounds/loud.wav", 4 * np.sin(np.arange(2205)), 22050, "FLOAT")
@@ -62,7 +62,7 @@ def test_shards_at_the_rate_of_recipes_by_default(distill, here):
 
 
 def test_a_mistake_is_one_message(distill, shards, here, tiny):
-    """With status 2, and without a traceback; nothing is left of the run."""
+    """A mistake ends with status 2 and no traceback, and leaves no files."""
     rate = ("--set", "representation.sample_rate=16000")
     result = distill("train", shards, "--loss", "recon,kl", *tiny, *rate, "--steps", 2, "--out", "run")
     assert (result.status, result.out) == (2, "")
@@ -79,7 +79,7 @@ def test_a_mistake_is_one_message(distill, shards, here, tiny):
 
 
 def test_a_url_stays_a_url(distill, here, tiny):
-    """It is no path below this folder."""
+    """A URL is not taken for a path below the current folder."""
     result = distill("train", "s3://bucket/shards", *tiny, "--steps", 2, "--out", "run")
     assert result.status == 2
     assert result.err.startswith("Error: s3://bucket/shards: shards cannot be read by 's3'; ")

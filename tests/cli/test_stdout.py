@@ -61,13 +61,13 @@ def test_the_product_alone_is_on_standard_output(words, read):
 
 @pytest.mark.usefixtures("loud")
 def test_completions_are_not_mixed_with_what_a_plugin_prints(capsys):
-    """They are read by the shell."""
+    """The output holds the completions alone, because the shell reads it."""
     assert [item.value for item in terms(None, None, "lou")] == ["loud"]
     assert capsys.readouterr().out == ""
 
 
 def test_what_is_printed_past_python_and_at_the_end_is_kept_out(tmp_path):
-    """In a process of its own, as a user has it."""
+    """A process keeps native output, and output at its exit, off its standard output."""
     (tmp_path / "loud.py").write_text(LOUD + '\nimport atexit\natexit.register(print, "at the end")\n')
     info = tmp_path / "loud-1.dist-info"
     info.mkdir()
@@ -113,7 +113,7 @@ def corpus(recordings, tmp_path):
 
 
 def test_any_name_can_be_trained_on(show, corpus, tiny, tmp_path, monkeypatch):
-    """No command fails for a name, none gives it to the terminal raw; names that are too long are cut."""
+    """Every command accepts any file name, prints it without control characters, and cuts a long one."""
     monkeypatch.chdir(tmp_path)
     half = ("--set", "corpus.heldout_fraction=0.9", "--set", "training.pairs=4", "--loss", "recon")
     assert "broken\\ufffd]0;title\\ufffd.wav" in show("train", corpus, *tiny, *half, "--steps", 1)
@@ -129,7 +129,7 @@ def test_any_name_can_be_trained_on(show, corpus, tiny, tmp_path, monkeypatch):
 
 
 def test_any_name_can_be_reconstructed(show, corpus, trained, tmp_path):
-    """From a folder with a file that cannot be: the others are made, and the end says so."""
+    """A file that cannot be reconstructed does not stop the others, and the end of the output says so."""
     shows = show("reconstruct", trained.folder, corpus, "--out", tmp_path / "made\x1b", status=2)
     assert len(list((tmp_path / "made\x1b").iterdir())) == len(NAMES)
     assert "is not audio that libsndfile reads" in shows
@@ -137,7 +137,7 @@ def test_any_name_can_be_reconstructed(show, corpus, trained, tmp_path):
 
 
 def test_a_stream_that_is_closed_is_written_to_all_the_same(monkeypatch):
-    """As `>&-` closes it, so that Python has none; the command is not the worse for it."""
+    """A command works as usual when the shell has closed a stream with `>&-`, so that Python has none."""
     monkeypatch.setattr(sys, "stdout", None)
     write_any_name()
     with sys.stdout as stream:

@@ -40,7 +40,7 @@ def broken(monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_output_that_cannot_be_written_stops_no_training(broken, capsys, number):
-    """One warning, and what is printed later goes to standard error."""
+    """The training goes on after one warning, and later output goes to standard error."""
     stream = broken(number)
     with lasting_output(), Signals() as signals:
         for line in range(5):
@@ -55,7 +55,7 @@ def test_output_that_cannot_be_written_stops_no_training(broken, capsys, number)
 
 
 def test_a_closed_pipe_stops_a_training_as_a_hang_up_does(broken, capsys):
-    """Where one is in progress."""
+    """A training in progress ends in an orderly way when its output pipe is closed."""
     broken(errno.EPIPE, lines=0)
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
@@ -67,7 +67,7 @@ def test_a_closed_pipe_stops_a_training_as_a_hang_up_does(broken, capsys):
 
 
 def test_other_commands_say_that_output_cannot_be_written(broken, capsys):
-    """The whole message, with status 2."""
+    """A full disk under standard output gives one message and status 2."""
     broken(errno.ENOSPC, lines=0)
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
@@ -79,7 +79,7 @@ def test_other_commands_say_that_output_cannot_be_written(broken, capsys):
 
 
 def test_a_message_that_cannot_be_written_changes_no_status(broken, monkeypatch):
-    """Where standard error is on the full disk, too, nothing can be said; the status says it."""
+    """The status reports the error even if standard error cannot be written."""
     broken(errno.ENOSPC, lines=0)
     monkeypatch.setattr(sys, "stderr", Broken(errno.ENOSPC, 0))
     with pytest.raises(SystemExit) as caught:
@@ -90,7 +90,7 @@ def test_a_message_that_cannot_be_written_changes_no_status(broken, monkeypatch)
 
 
 def test_other_commands_end_where_nobody_reads(broken, capsys):
-    """In silence, as commands do."""
+    """A command whose output pipe is closed ends without a message."""
     broken(errno.EPIPE, lines=0)
     with checked_output(), pytest.raises(SystemExit) as caught:
         print("1")  # noqa: T201  # as any code does

@@ -91,7 +91,7 @@ def read_recipe(folder):
     ],
 )
 def test_a_recipe_that_is_wrong(distill, recordings, here, monkeypatch, words, message):
-    """One whole message, status 2, and nothing is trained or written."""
+    """A wrong recipe gives one message and status 2, and nothing is trained or written."""
     monkeypatch.setattr("distill.training.trainer.Trainer.train", lambda *_: pytest.fail("it was accepted"))
     config = '[loss.kl]\n[loss.band_energy]\nbands = 3\n[provenance]\nband_energy = "band-losses 1.5"\n'
     (here / "needs.toml").write_text(config)
@@ -121,7 +121,7 @@ def test_a_recipe_that_is_wrong(distill, recordings, here, monkeypatch, words, m
     ],
 )
 def test_a_corpus_that_is_wrong(distill, here, tiny, corpus, message):
-    """One whole message with the reasons, status 2, and neither run nor cache is left."""
+    """A wrong corpus gives one message with the reasons and status 2, and leaves no run and no cache."""
     (here / "empty").mkdir()
     (here / "broken").mkdir()
     (here / "broken" / "text.wav").write_text("no audio")
@@ -156,7 +156,7 @@ def test_a_corpus_that_is_wrong(distill, here, tiny, corpus, message):
     ],
 )
 def test_a_run_folder_that_is_wrong(distill, recordings, here, words, message):
-    """One whole message, status 2, and what is there stays as it is."""
+    """A wrong run folder gives one message and status 2, and its content stays as it is."""
     for folder, name in (("run", "recipe.toml"), ("used", "song.txt")):
         (here / folder).mkdir()
         (here / folder / name).touch()
@@ -169,7 +169,7 @@ def test_a_run_folder_that_is_wrong(distill, recordings, here, words, message):
 
 
 def test_a_recipe_that_nobody_writes_can_be_stopped(distill, recordings, here, monkeypatch):
-    """A pipe is waited for, as after `--config <(distill recipe)`, and a signal ends that, with no folder."""
+    """A signal ends the wait for a recipe from a pipe that nobody writes to, and no folder is left."""
     monkeypatch.setattr("distill.training.interruption._SECONDS_FOR_A_STEP", 0.1)
     os.mkfifo(here / "pipe.toml")
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -181,14 +181,14 @@ def test_a_recipe_that_nobody_writes_can_be_stopped(distill, recordings, here, m
 
 
 def test_resume_needs_a_run(distill):
-    """Which run to go on with is not guessed."""
+    """The command refuses to guess which run to go on with."""
     result = distill("train", "--resume")
     assert result.status == 2
     assert result.err.endswith("Error: --resume needs --out with the run folder to go on with.\n")
 
 
 def test_options_may_follow_the_corpus(distill, recordings, here, tiny):
-    """In any order, and the recipe holds what was asked for."""
+    """Options and corpus may stand in any order, and the recipe holds what was asked for."""
     result = distill(
         "train", recordings, "--loss", "stft,recon,kl", *tiny, "--steps", 2, "--seed", 7, "--out", "run"
     )
@@ -201,7 +201,7 @@ def test_options_may_follow_the_corpus(distill, recordings, here, tiny):
 
 
 def test_without_anything_the_demo_corpus_is_trained_on(distill, here, tiny):
-    """With the default terms, into a new folder below `runs` each time."""
+    """A bare command trains with the default terms, each time in a new folder below `runs`."""
     for name in ("demo", "demo-2"):
         result = distill("train", *tiny, "--set", "corpus.heldout_fraction=0.25", "--steps", 1)
         assert (result.status, result.err) == (0, "")
@@ -212,7 +212,7 @@ def test_without_anything_the_demo_corpus_is_trained_on(distill, here, tiny):
 
 
 def test_a_run_is_named_after_its_corpus(distill, here, tiny):
-    """Below `runs`, by the folder's name; one recording is a corpus, too."""
+    """The run folder below `runs` has the name of the corpus, which may be a single recording."""
     soundfile.write("my drum.wav", 0.1 * np.sin(np.arange(4000)), 8000)
     result = distill("train", "my drum.wav", *tiny, "--loss", "recon,kl", "--steps", 1)
     assert (result.status, result.err) == (0, "")
@@ -221,7 +221,7 @@ def test_a_run_is_named_after_its_corpus(distill, here, tiny):
 
 
 def test_old_options_are_understood(distill, recordings, here, tiny):
-    """The whole warning on stderr, and the value where it belongs now."""
+    """An old option gives a warning on stderr, and its value is stored where it belongs now."""
     words = ("--loss", "recon,kl", *tiny, "--steps", 1, "--set", "training.free_bits=0.5")
     result = distill("train", recordings, *words, "--out", "run")
     assert result.status == 0
@@ -235,7 +235,7 @@ def test_old_options_are_understood(distill, recordings, here, tiny):
 
 
 def test_a_config_is_changed_by_what_stands_beside_it(distill, recordings, here, trained):
-    """Terms, corpus and length: `--steps` replaces the minutes of the recipe."""
+    """Options change terms, corpus and length of a config; `--steps` replaces the minutes of the recipe."""
     text = (trained.folder / "recipe.toml").read_text().replace("steps = 4", "minutes = 9.0")
     (here / "my.toml").write_text(text)
     words = ("--config", "my.toml", "--set", "loss.kl.free_bits=0.75", "--steps", 1, "--out", "run")
@@ -269,7 +269,7 @@ def finished(distill, recordings, tmp_path_factory, tiny):
 
 
 class TestResuming:
-    """`--resume` with a run that is finished, longer, or told to be another one."""
+    """`--resume` goes on with a run that is finished, made longer, or given another recipe."""
 
     @pytest.fixture
     def run(self, finished, here):
@@ -282,7 +282,7 @@ class TestResuming:
         return [record["step"] for record in records if record["split"] == "train"]
 
     def test_a_finished_run_stays_as_it_is(self, distill, run):
-        """It says so, and how to go on."""
+        """The command says that the run is finished, and how to go on."""
         before = {path: (run / path).read_bytes() for path in ("model.safetensors", "metrics.jsonl")}
         result = distill("train", "--resume", "--out", "run")
         assert (result.status, result.err) == (0, "")
@@ -293,7 +293,7 @@ class TestResuming:
         assert {path: (run / path).read_bytes() for path in before} == before
 
     def test_more_steps_go_on(self, distill, run):
-        """From where it stopped, and the recipe holds the new length."""
+        """The run goes on from where it stopped, and the recipe holds the new length."""
         result = distill("train", "--resume", "--out", "run", "--steps", 4)
         assert (result.status, result.err) == (0, "")
         assert "finished already" not in result.out
@@ -319,7 +319,7 @@ class TestResuming:
 
     @pytest.mark.parametrize("kept", ["model.safetensors", "latents.safetensors"])
     def test_a_trained_run_without_checkpoints_is_not_begun_anew(self, distill, run, kept):
-        """The whole message; what was trained stays as it is."""
+        """The run is refused with one message, and what was trained stays as it is."""
         shutil.rmtree(run / "checkpoints")
         (run / ({"model.safetensors", "latents.safetensors"} - {kept}).pop()).unlink()
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -333,7 +333,7 @@ class TestResuming:
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
     def test_a_damaged_checkpoint_is_passed_over(self, distill, run):
-        """The one before it counts, and a warning names the damaged one."""
+        """The run resumes from the checkpoint before, and a warning names the damaged one."""
         newest = run / "checkpoints" / "step-00000009.safetensors"
         newest.write_bytes(b"cut short")
         result = distill("train", "--resume", "--out", "run", "--steps", 3)
@@ -346,7 +346,7 @@ class TestResuming:
         assert self.steps(run) == [1, 2, 3]
 
     def test_the_same_words_may_be_given_again(self, distill, recordings, run):
-        """Whatever is as it was, is no difference; the device may be another."""
+        """An option that is repeated unchanged is accepted, and the device may be another."""
         words = ("--loss", "recon,kl", "--seed", 0, "--steps", 3, "--device", "auto", "--out", "run")
         result = distill("train", recordings, *words, "--resume")
         assert (result.status, result.err) == (0, "")
@@ -354,7 +354,7 @@ class TestResuming:
         assert read_recipe(run)["training"]["device"] == "auto"
 
     def test_weights_may_change(self, distill, run):
-        """By whatever option sets them, and the steps that follow have them."""
+        """Any option that sets a weight may change it, and the following steps use the new weight."""
         words = ("--set", "loss.recon.weight=0.75", "--set", "loss.kl.weight_max=0.5", "--steps", 4)
         result = distill("train", "--resume", "--out", "run", *words)
         assert (result.status, result.err) == (0, "")
@@ -364,7 +364,7 @@ class TestResuming:
         assert weights == pytest.approx({1: 0.1, 2: 0.1, 3: 0.75, 4: 0.75})
 
     def test_another_recipe_is_another_run(self, distill, run):
-        """The whole message, with every path that differs, and the run stays as it is."""
+        """The message lists every path of the recipe that differs, and the run stays as it is."""
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
         words = ("--seed", 5, "--set", "loss.kl.free_bits=3", "--steps", 9)
         result = distill("train", "--resume", "--out", "run", *words)
@@ -379,13 +379,13 @@ class TestResuming:
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
     def test_other_terms_are_another_run(self, distill, run):
-        """The options of the terms that came and went are named."""
+        """The message names the options of the terms that were added and removed."""
         result = distill("train", "--resume", "--out", run, "--loss", "stft,recon,kl")
         assert result.status == 2
         assert "and this differs: loss.stft.engine, loss.stft.fft_sizes, " in result.err
 
     def test_a_recipe_that_was_edited_is_said(self, distill, run):
-        """As on the command line; with --accept-changes the run goes on, and the next time without it."""
+        """An edited recipe is refused until --accept-changes is given once."""
         recipe = run / "recipe.toml"
         recipe.write_text(recipe.read_text().replace("seed = 0", "seed = 5"))
         words = ("train", "--resume", "--out", "run", "--steps", 3)
@@ -409,7 +409,7 @@ class TestResuming:
         ],
     )
     def test_a_model_is_not_changed_by_an_edited_recipe(self, distill, run, option, changed, path):
-        """Not even with --accept-changes."""
+        """An edited model is refused even with --accept-changes."""
         recipe = run / "recipe.toml"
         assert option in recipe.read_text()
         recipe.write_text(recipe.read_text().replace(option, changed))
@@ -421,7 +421,7 @@ class TestResuming:
         )
 
     def test_an_option_may_be_changed_if_that_is_accepted(self, distill, run):
-        """One that is refused otherwise."""
+        """An option that is refused otherwise may be changed with --accept-changes."""
         words = ("train", "--resume", "--out", "run", "--set", "training.gain_db=3")
         assert distill(*words).status == 2
         assert distill(*words, "--accept-changes").status == 0
@@ -438,7 +438,7 @@ class TestResuming:
         assert max(path.name for path in (run / "checkpoints").iterdir()) == "step-00000005.safetensors"
 
     def test_a_run_is_finished_with_its_best_checkpoint(self, distill, run):
-        """As the warning about a rising loss says: with its step as the length, nothing is trained."""
+        """A run ends at an earlier checkpoint if `--steps` is the step of that one; nothing is trained."""
         result = distill("train", "--resume", "--out", "run", "--from", 2, "--steps", 2)
         assert (result.status, result.err) == (0, "")
         assert "finished already, at step 2" in result.out
@@ -463,7 +463,7 @@ class TestResuming:
         ],
     )
     def test_a_checkpoint_that_cannot_be_chosen(self, distill, run, words, message):
-        """The whole messages."""
+        """A checkpoint that cannot be chosen is refused with one message and status 2."""
         result = distill("train", "--out", run.name, *words)
         assert (result.status, result.out) == (2, "")
         assert result.err.endswith(message)

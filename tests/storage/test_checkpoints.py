@@ -294,7 +294,7 @@ def test_text_is_written(tmp_path):
 @given(bit=st.integers(0), cut=st.integers(0, 40), nested=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_one_changed_bit_is_found(bit, cut, nested, tmp_path_factory):
-    """Wherever it is: the header, its length, the checksum, the numbers; alone or before zeros."""
+    """A changed bit is found anywhere in the file, alone or before zeros."""
     path = tmp_path_factory.getbasetemp() / "bit.safetensors"
     state = {"weight": torch.arange(1.0, 9.0), "step": 3, "of": {"a": torch.ones(2)} if nested else [1.5]}
     save_state(path, state)
@@ -313,7 +313,7 @@ def test_one_changed_bit_is_found(bit, cut, nested, tmp_path_factory):
 
 
 def test_a_file_without_a_checksum_is_read(tmp_path):
-    """As of Distill 0.2.0, and of a program that writes the structure alone."""
+    """A file of Distill 0.2.0, or of a program that writes the structure alone, is read."""
     path = tmp_path / "s.safetensors"
     structure = {"dict": [["weight", {"tensor": "weight"}], ["step", 7]]}
     save_file({"weight": torch.ones(2)}, path, {"distill_state": json.dumps(structure)})
@@ -328,7 +328,7 @@ def test_a_file_without_a_checksum_is_read(tmp_path):
     ],
 )
 def test_a_structure_that_is_none_is_named(structure, tmp_path):
-    """A file with the mark of Distill and nothing that fits it."""
+    """A file that has the mark of Distill but another structure is refused by name."""
     path = tmp_path / "s.safetensors"
     save_file({"weight": torch.ones(2)}, path, {"distill_state": structure})
     with pytest.raises(RunError) as caught:
@@ -339,7 +339,7 @@ def test_a_structure_that_is_none_is_named(structure, tmp_path):
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
-    """The content is synced, then renamed, then the folder synced."""
+    """The content is synced, then the file is renamed, and then the folder is synced."""
     path, events = tmp_path / "a", []
     sync = os.fsync
 
@@ -375,7 +375,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
-    """Where the system refuses more bytes, the error names file and cause; the old state stays whole."""
+    """The error of a full disk names file and cause, and the old state stays whole."""
     path = tmp_path / "s.safetensors"
     save_state(path, {"step": 1})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -406,7 +406,7 @@ def test_a_file_in_the_place_of_the_folder_is_said(tmp_path):
 
 
 def test_checkpoints_are_numbered_and_pruned(tmp_path):
-    """The newest `keep` stay, in the order of their steps, beside files of other names."""
+    """The newest `keep` checkpoints stay, in the order of their steps, beside files of other names."""
     (tmp_path / "step-notes.txt").touch()
     for step in (5, 100_000_000, 1200, 30):
         (tmp_path / f"step-{step:08d}.safetensors").touch()
@@ -461,7 +461,7 @@ def test_another_state_is_no_checkpoint(tmp_path):
 
 
 def test_a_checkpoint_can_be_chosen(tmp_path):
-    """The newest, the best, which no pruning removes, or one by its step."""
+    """The newest checkpoint can be chosen, one by its step, or the best, which no pruning removes."""
     save_best(tmp_path, 1, {"at": 1})
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, step, {"at": step}, keep=2)
@@ -484,14 +484,14 @@ def test_a_checkpoint_can_be_chosen(tmp_path):
     ],
 )
 def test_a_checkpoint_that_is_not_there(which, problem, tmp_path):
-    """The whole message of a run without any."""
+    """A run without any checkpoint is refused with one message."""
     with pytest.raises(RunError) as caught:
         load_checkpoint(tmp_path, which)
     assert str(caught.value) == f"{tmp_path}: {problem}\nTrain the run on."
 
 
 def test_the_best_checkpoint_is_one_to_go_on_from(tmp_path):
-    """If there is no other, or none that is whole."""
+    """A run resumes from its best checkpoint if no other one is whole."""
     save_best(tmp_path, 1, {"at": 1})
     assert load_latest(tmp_path).state == {"step": 1, "at": 1}
     (tmp_path / "step-00000002.safetensors").touch()
@@ -500,7 +500,7 @@ def test_the_best_checkpoint_is_one_to_go_on_from(tmp_path):
 
 
 def test_a_damaged_best_checkpoint_is_said(tmp_path):
-    """There is no other one to fall back on."""
+    """A damaged best checkpoint is an error, because there is no other one to fall back on."""
     path = save_best(tmp_path, 1, {})
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunError, match=r"best\.safetensors: the file is cut short"):
@@ -508,7 +508,7 @@ def test_a_damaged_best_checkpoint_is_said(tmp_path):
 
 
 def test_checkpoints_that_cannot_be_listed_are_not_none(tmp_path):
-    """Something else in their place, or a folder without permission, is no fresh start."""
+    """A folder that cannot be listed, or a file in its place, is not taken for a fresh start."""
     (tmp_path / "file").touch()
     with pytest.raises(RunError) as caught:
         load_latest(tmp_path / "file")
@@ -551,7 +551,7 @@ def test_a_kill_leaves_the_last_whole_checkpoint(tmp_path):
 
 
 def test_equal_states_have_equal_files(tmp_path):
-    """Byte by byte, with options, too: safetensors orders several entries of the metadata at random."""
+    """Equal states with options give the same bytes, although safetensors orders metadata at random."""
     written = set()
     for number in range(20):
         save_state(

@@ -9,7 +9,7 @@ from distill.storage.checksums import is_whole, sealed
 
 
 def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place(tmp_path):
-    """As any program can compute it; the tensors are where they were, aligned to 8 bytes."""
+    """Any program can compute the checksum, and the tensors stay in place, aligned to 8 bytes."""
     path, tensors = tmp_path / "a", {"a": torch.arange(3.0), "b": torch.ones(1, dtype=torch.uint8)}
     content = b"".join(sealed(save(tensors, {"note": "x"})))
     start = content.index(b'"distill_sha256":"') + len(b'"distill_sha256":"')
@@ -24,7 +24,7 @@ def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place(tmp_path):
 
 
 def test_a_file_without_one_is_neither(tmp_path):
-    """Nor is one whose header is longer than itself."""
+    """A file without a checksum, or with a header longer than itself, is neither right nor wrong."""
     path = tmp_path / "a"
     path.write_bytes(save({"a": torch.ones(2)}, {"note": "x"}))
     assert is_whole(path) is None

@@ -17,7 +17,7 @@ from distill.storage.run import Run
     ],
 )
 def test_an_ending_is_read_as_it_was_written(tmp_path, ending):
-    """A lock that is left does not make it a running one."""
+    """A lock that is left behind does not make an ended run a running one."""
     run = Run(tmp_path)
     ending.write(run)
     (tmp_path / ".lock").touch()
@@ -25,7 +25,7 @@ def test_an_ending_is_read_as_it_was_written(tmp_path, ending):
 
 
 def test_a_run_that_a_process_trains_is_running(tmp_path):
-    """It has a lock, and says nothing of its end yet."""
+    """A run with a lock and without an ending is running."""
     (tmp_path / ".lock").touch()
     assert ending_of(Run(tmp_path)) == Ending(state="running")
 
@@ -35,7 +35,7 @@ def test_a_run_that_a_process_trains_is_running(tmp_path):
     [(1.0, True, "finished"), (1.0, False, "interrupted"), (0.9, True, "interrupted")],
 )
 def test_a_run_that_says_nothing_is_judged_by_its_records(tmp_path, progress, latents, state):
-    """As one of Distill 0.2.0, or one that was killed."""
+    """The records decide for a run of Distill 0.2.0, or one that was killed."""
     run = Run(tmp_path)
     run.metrics.write_text(json.dumps({"step": 1, "split": "train", "progress": progress}) + "\n")
     if latents:
@@ -45,14 +45,14 @@ def test_a_run_that_says_nothing_is_judged_by_its_records(tmp_path, progress, la
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"state": "asleep"}', "[" * 100_000, '{"state": []}'])
 def test_what_is_no_outcome_says_nothing(tmp_path, text):
-    """A damaged file, or one of another version."""
+    """A damaged outcome, or one of another version, does not count as an ending."""
     run = Run(tmp_path)
     run.outcome.write_text(text)
     assert ending_of(run).state == "interrupted"
 
 
 def test_numbers_and_words_of_another_kind_are_left_out(tmp_path):
-    """They are shown on a page."""
+    """Values of a wrong type or range are left out, as a page shows the others."""
     run = Run(tmp_path)
     for kept in ('"x"', "9" * 400, "NaN", "-1", "1e999", "true"):
         run.outcome.write_text(f'{{"state": "failed", "kept": {kept}, "message": 3}}')

@@ -23,7 +23,7 @@ def refused(paths, *, overwrite=False):
 
 
 def test_free_names_can_be_written(tmp_path):
-    """Beside other files, and in folders that are not there yet; nothing is made by asking."""
+    """A free name is accepted beside other files or in a missing folder, and asking creates nothing."""
     (tmp_path / "other.wav").touch()
     require_writable([tmp_path / "a.wav", tmp_path / "new" / "below" / "a.wav"], overwrite=False)
     require_writable([], overwrite=False)
@@ -31,13 +31,13 @@ def test_free_names_can_be_written(tmp_path):
 
 
 def test_a_relative_name_can_be_written(tmp_path, monkeypatch):
-    """In the current folder, and below it."""
+    """A relative name is accepted in the current folder and below it."""
     monkeypatch.chdir(tmp_path)
     require_writable([Path("a.wav"), Path("new/a.wav")], overwrite=False)
 
 
 def test_existing_files_are_refused(tmp_path):
-    """The whole message: the first of them in the order given, and how many more there are."""
+    """The message names the first existing file in the order given, and counts the others."""
     paths = [tmp_path / f"{name}.wav" for name in "dcba"]
     for path in paths[1:]:
         path.touch()
@@ -47,7 +47,7 @@ def test_existing_files_are_refused(tmp_path):
 
 
 def test_existing_files_are_replaced_when_asked(tmp_path):
-    """A link to a file is one."""
+    """A link to a file may be replaced as a file may."""
     (tmp_path / "a.wav").touch()
     (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
     paths = [tmp_path / "a.wav", tmp_path / "link.wav"]
@@ -57,7 +57,7 @@ def test_existing_files_are_replaced_when_asked(tmp_path):
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_names_taken_by_something_else_are_refused(tmp_path, overwrite):
-    """The whole messages for a folder, a link to nothing and a pipe, whether or not files may be replaced."""
+    """A folder, a link to nothing and a pipe are refused, whether or not files may be replaced."""
     (tmp_path / "file.wav").touch()
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "link.wav").symlink_to(tmp_path / "nothing")
@@ -75,7 +75,7 @@ def test_names_taken_by_something_else_are_refused(tmp_path, overwrite):
 
 @pytest.mark.parametrize("below", ["", "new/below"])
 def test_a_folder_that_cannot_be_one_is_refused(tmp_path, below):
-    """The whole messages for a file and for a link to nothing where a folder must be."""
+    """A file, or a link to nothing, in the place of a folder is refused with one message."""
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     for name, problem in (("file", "is a file"), ("link", "is a link to nothing")):
@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path, below):
 
 
 def test_a_link_to_a_folder_is_a_folder(tmp_path):
-    """Files can be written to it, and it cannot be written over."""
+    """Files can be written below a link to a folder, and the link cannot be written over."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "folder")
     require_writable([tmp_path / "link" / "a.wav"], overwrite=False)
@@ -94,7 +94,7 @@ def test_a_link_to_a_folder_is_a_folder(tmp_path):
 
 
 def test_writes_and_replaces(tmp_path):
-    """The content is there, replaces what was, and no other file is left."""
+    """A file is written or replaced, and no other file is left."""
     write_whole(tmp_path / "a.json", b"old")
     write_whole(tmp_path / "a.json", b"new")
     assert (tmp_path / "a.json").read_bytes() == b"new"
@@ -142,7 +142,7 @@ def test_threads_write_to_one_folder(tmp_path):
 
 
 def test_a_name_is_kept_where_it_fits(tmp_path):
-    """Letters of any script, dots and spaces."""
+    """A name keeps letters of any script, dots and spaces."""
     assert file_name("鐘 a.b", ".wav", tmp_path) == "鐘 a.b.wav"
     assert file_name("a" * 251, ".wav", tmp_path / "new" / "below") == "a" * 251 + ".wav"
 
@@ -152,7 +152,7 @@ def test_a_name_is_kept_where_it_fits(tmp_path):
 @example("鐘" * 100, "鐘" * 99 + "鼓", ".wav")
 @example("a\udcff\x1b\n/\\" * 60, "a" * 300, ".reconstruction.wav")
 def test_any_stem_makes_a_name_that_can_be_written(one, other, suffix):
-    """On the disk, as one file, and different long stems make different names."""
+    """Any stem gives a name that can be written, and different long stems give different names."""
     with TemporaryDirectory() as folder:
         names = [file_name(stem, suffix, Path(folder)) for stem in (one, other)]
         for name in names:
@@ -165,7 +165,7 @@ def test_any_stem_makes_a_name_that_can_be_written(one, other, suffix):
 
 
 def test_a_link_is_not_appended_to(tmp_path):
-    """What it leads to stays as it is."""
+    """The target of a link stays as it is."""
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "metrics.jsonl").symlink_to("victim")
     with pytest.raises(OSError, match="symbolic links"):

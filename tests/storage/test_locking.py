@@ -54,7 +54,7 @@ def write_lock(folder, host, *, silent, process=os.getpid()):  # noqa: B008  # t
 
 
 def test_a_second_process_is_refused_at_once(tmp_path, holder):
-    """The message names the first one, its machine and when it began; also while that is suspended."""
+    """The message names the first process, even a suspended one, with its machine and start time."""
     other = rf"process {holder.pid} on {HOST}, since {WHEN}"
     expected = rf"{tmp_path}: another process is training in it: {other}\nWait\."
     began = time.monotonic()
@@ -72,7 +72,7 @@ def test_a_second_process_is_refused_at_once(tmp_path, holder):
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder):
-    """At once, and it is told of; nothing of it is left."""
+    """The lock is taken over at once and with a notice, and nothing of it is left."""
     holder.kill()
     holder.wait()
     assert {path.name for path in tmp_path.iterdir()} == {LOCK, BEAT}
@@ -87,7 +87,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder):
 
 
 def test_a_process_elsewhere_holds_its_lock_as_long_as_it_shows_signs_of_life(tmp_path):
-    """Even if a process here has its number. The time is that of the file system."""
+    """A process of another machine keeps its lock while it shows signs of life, whatever its number."""
     write_lock(tmp_path, "node7", silent=STALE_SECONDS / 2)
     other = rf"process {os.getpid()} on node7, since {WHEN}"
     message = refused(tmp_path)
@@ -99,7 +99,7 @@ def test_a_process_elsewhere_holds_its_lock_as_long_as_it_shows_signs_of_life(tm
 
 @pytest.mark.parametrize("host", ["node7", f"{socket.gethostname()}?pidns-f0001234"])
 def test_the_lock_of_a_silent_process_elsewhere_is_taken_over(tmp_path, host):
-    """On another machine, or in a container whose processes cannot be seen from here."""
+    """The lock of a silent process on another machine, or in another container, is taken over."""
     write_lock(tmp_path, host, silent=STALE_SECONDS + 10)
     with locked(tmp_path, **WORDS) as held:
         name = host.partition("?")[0]
@@ -110,7 +110,7 @@ def test_the_lock_of_a_silent_process_elsewhere_is_taken_over(tmp_path, host):
 
 @pytest.mark.parametrize("text", ["", "no lock of ours", "\x00\xff" * 2000])
 def test_a_lock_that_names_nobody_is_kept_for_a_while(tmp_path, text):
-    """One that was written when the disk was full, for example."""
+    """A lock that names no process, for example from a full disk, is kept until it is old."""
     (tmp_path / LOCK).write_text(text)
     assert "another process is training in it: a process that it does not name, since " in refused(tmp_path)
     os.utime(tmp_path / LOCK, (0, 0))
@@ -120,7 +120,7 @@ def test_a_lock_that_names_nobody_is_kept_for_a_while(tmp_path, text):
 
 @pytest.mark.parametrize("name", [LOCK, BEAT])
 def test_a_planted_link_is_not_followed(tmp_path, name):
-    """Neither when the lock is taken nor when it is released."""
+    """A link in the place of the lock is followed neither on taking nor on releasing it."""
     victim, folder = tmp_path / "victim", tmp_path / "run"
     victim.write_text("mine")
     os.utime(victim, (0, 0))
@@ -134,7 +134,7 @@ def test_a_planted_link_is_not_followed(tmp_path, name):
 
 
 def test_signs_of_life_are_shown_until_another_has_taken_over(tmp_path, monkeypatch):
-    """Then this process writes no more, and leaves the other's lock alone."""
+    """A process that has lost its lock stops writing and leaves the lock of the other alone."""
     monkeypatch.setattr(locking, "BEAT_SECONDS", 0.01)
     with locked(tmp_path, **WORDS) as held:
         os.utime(tmp_path / BEAT, (0, 0))
@@ -156,7 +156,7 @@ def test_signs_of_life_are_shown_until_another_has_taken_over(tmp_path, monkeypa
 
 
 def test_a_folder_removed_meanwhile_is_no_error(tmp_path):
-    """The lock ends with it."""
+    """The lock ends without an error when its folder is removed."""
     folder = tmp_path / "run"
     folder.mkdir()
     with locked(folder, **WORDS) as held:
@@ -169,7 +169,7 @@ def test_a_folder_removed_meanwhile_is_no_error(tmp_path):
 
 
 def test_a_lock_is_held_as_long_as_its_process_runs(tmp_path, holder):
-    """Also one that shows no sign of life, such as a suspended one; looking writes nothing."""
+    """A suspended process still holds its lock, and looking at the lock writes nothing."""
     os.utime(tmp_path / LOCK, (0, 0))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != BEAT}
     assert is_held(tmp_path)
@@ -183,12 +183,12 @@ def test_a_lock_is_held_as_long_as_its_process_runs(tmp_path, holder):
     ("host", "silent", "held"), [("elsewhere", 5, True), ("elsewhere", STALE_SECONDS + 5, False)]
 )
 def test_a_lock_elsewhere_is_held_by_its_signs_of_life(tmp_path, host, silent, held):
-    """A process there cannot be seen."""
+    """A lock of another machine counts as held as long as it is renewed."""
     write_lock(tmp_path, host, silent=silent)
     assert is_held(tmp_path) == held
 
 
 def test_a_folder_without_a_lock_is_not_held(tmp_path):
-    """Nor is one that is missing."""
+    """A folder that is missing or has no lock is not held."""
     assert not is_held(tmp_path)
     assert not is_held(tmp_path / "none")

@@ -9,7 +9,7 @@ from distill.storage.memory import in_words, machine_memory, naming_shortage
 
 
 def test_the_memory_is_that_of_the_machine():
-    """At most what the kernel tells."""
+    """The memory is at most what the kernel reports."""
     with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123  # not a file of ours
         told = int(file.readline().split()[1]) * 1024
     assert 2**28 < machine_memory() <= told
@@ -20,7 +20,7 @@ def test_the_memory_is_that_of_the_machine():
     [(1, "1 bytes"), (2048, "2.05 kB"), (24e9, "24 GB"), (1.5e12, "1.5 TB"), (4e18, "4,000,000 TB")],
 )
 def test_sizes_in_words(size, words):
-    """Three digits are enough."""
+    """A size is written with three digits and a unit."""
     assert in_words(size) == words
 
 
@@ -33,7 +33,7 @@ def test_sizes_in_words(size, words):
     ],
 )
 def test_an_allocation_that_fails_is_named(allocate, said):
-    """Whichever library it is of; other errors pass."""
+    """A failed allocation of any library is reported, and other errors pass unchanged."""
     with pytest.raises(MemoryShortageError) as caught, naming_shortage():
         allocate()
     assert caught.value.problem.startswith(said)

@@ -45,7 +45,7 @@ def record(step, split="train"):
     cut=st.integers(0, 3),
 )
 def test_no_record_is_lost_to_other_lines(kinds, cut, tmp_path_factory):
-    """Whatever stands between records, each of them is kept, and the file as it was is copied."""
+    """Each record is kept, whatever stands between them, and the file as it was is copied."""
     path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
     known = {"record": None, "blank": b"\n"}
     lines = [
@@ -67,7 +67,7 @@ def test_no_record_is_lost_to_other_lines(kinds, cut, tmp_path_factory):
 
 @pytest.mark.parametrize("end", [b" ", b"\r", b"\t \r"])
 def test_blanks_at_the_end_are_no_record(tmp_path, end):
-    """As an editor of another system leaves them; found by fuzzing."""
+    """Blanks at the end, as an editor of another system leaves them, are no record; fuzzing found this."""
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(line(1) + end)
     metrics = read_metrics(path)
@@ -75,7 +75,7 @@ def test_blanks_at_the_end_are_no_record(tmp_path, end):
 
 
 def test_copies_do_not_replace_each_other(tmp_path):
-    """Each has a name of its own."""
+    """Each copy has a name of its own."""
     path = tmp_path / "metrics.jsonl"
     for name in ("metrics-damaged.jsonl", "metrics-damaged-2.jsonl"):
         path.write_bytes(b"x\n")
@@ -83,7 +83,7 @@ def test_copies_do_not_replace_each_other(tmp_path):
 
 
 def test_each_split_has_its_last_step(tmp_path):
-    """Records after it go; another split has the step of the checkpoint; lost ones come back in order."""
+    """Each split loses the records after its last step, and lost records come back in order."""
     path = tmp_path / "metrics.jsonl"
     steps = (1, 2, 3)
     path.write_bytes(b"".join(line(step, split) for split in ("train", "heldout", "own") for step in steps))
@@ -96,7 +96,7 @@ def test_each_split_has_its_last_step(tmp_path):
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_something_else_in_its_place_is_said(make, tmp_path):
-    """At once, also for a pipe that nobody writes to."""
+    """A folder or a pipe in the place of the metrics is an error at once, without waiting."""
     path = tmp_path / "metrics.jsonl"
     make(path)
     with pytest.raises(RunError) as caught:
@@ -107,7 +107,7 @@ def test_something_else_in_its_place_is_said(make, tmp_path):
 
 
 def test_no_file_has_no_records(tmp_path):
-    """Nor is one made without need."""
+    """A missing file has no records, and is created only when there is one to write."""
     path = tmp_path / "metrics.jsonl"
     assert rewind_metrics(path, {}, 1) is None
     assert not path.exists()

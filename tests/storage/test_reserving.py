@@ -24,7 +24,7 @@ def fail(context):
 
 
 def test_a_folder_is_reserved_until_the_run_has_ended(tmp_path):
-    """By whatever path it is asked for; then the lock is gone."""
+    """The folder is reserved by whatever path it is asked for, and the lock is gone afterwards."""
     run = Run(tmp_path / "new" / "run")
     with reserved(run, resume=False) as place:
         assert place.run == run
@@ -41,7 +41,7 @@ def test_a_folder_is_reserved_until_the_run_has_ended(tmp_path):
 
 
 def test_runs_without_a_name_of_their_own_are_numbered(tmp_path):
-    """Though none of them has written anything yet, and many start at once."""
+    """Runs that start at once get different numbers before any of them has written a file."""
     with (
         reserved_free(tmp_path / "runs", "demo") as first,
         reserved_free(tmp_path / "runs", "demo") as second,
@@ -58,7 +58,7 @@ def test_runs_without_a_name_of_their_own_are_numbered(tmp_path):
 
 @pytest.mark.parametrize("named", [True, False])
 def test_an_error_before_the_first_checkpoint_leaves_no_folder(tmp_path, named):
-    """So that the same command can be repeated."""
+    """An early error removes the folder, so that the same command can be repeated."""
     parent = tmp_path / "a" / "b"
     context = reserved(Run(parent / "run"), resume=False) if named else reserved_free(parent, "run")
     run = context.__enter__().run
@@ -71,7 +71,7 @@ def test_an_error_before_the_first_checkpoint_leaves_no_folder(tmp_path, named):
 
 @pytest.mark.parametrize("kept", ["metrics.jsonl", "checkpoints/step-00000001.safetensors", "notes.txt"])
 def test_an_error_later_leaves_everything(tmp_path, kept):
-    """Also where something is there that no training run begins with."""
+    """The folder stays after an error if it holds something that no training run begins with."""
     run = Run(tmp_path / "run")
     context = reserved(run, resume=False)
     context.__enter__()
@@ -83,7 +83,7 @@ def test_an_error_later_leaves_everything(tmp_path, kept):
 
 
 def test_an_error_of_a_resumed_run_removes_nothing(tmp_path):
-    """Not even what a run begins with."""
+    """An error of a resumed run keeps even the files that a run begins with."""
     run = Run(tmp_path)
     run.recipe.write_text("")
     context = reserved(run, resume=True)
@@ -93,7 +93,7 @@ def test_an_error_of_a_resumed_run_removes_nothing(tmp_path):
 
 
 def test_what_killed_processes_left_is_swept(tmp_path):
-    """Unfinished files in any folder of the run, of any version; nothing else."""
+    """Only unfinished files are removed, in any folder of the run and of any version."""
     run = Run(tmp_path)
     run.recipe.write_text("")
     for folder in ("", "checkpoints", "audio"):
@@ -118,7 +118,7 @@ LINKS = [
 
 @pytest.mark.parametrize("name", [*LINKS, "anything", ".1.partial"])
 def test_a_link_out_of_the_folder_is_refused(tmp_path, name):
-    """Whatever it is called, to a file or a folder, there or not; the whole message."""
+    """A link out of the folder is refused, whatever its name and whether or not its target exists."""
     run, victim = Run(tmp_path / "run"), tmp_path / "victim"
     (run.folder / name).parent.mkdir(parents=True)
     run.recipe.write_text("")
@@ -143,7 +143,7 @@ def test_links_within_the_folder_and_to_it_are_kept(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    """The whole message, where a file is in the way."""
+    """A file in the way of the folder gives one message that names it."""
     (tmp_path / "file").touch()
     with pytest.raises(RunError) as caught:
         reserved_free(tmp_path / "file", "run").__enter__()

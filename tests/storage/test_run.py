@@ -28,7 +28,7 @@ def test_a_run_folder_is_accepted(run):
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "split.json", "model.safetensors", "tensorboard/events"])
 def test_a_pipe_in_a_run_is_not_waited_for(run, name):
-    """Its reader would wait for ever: the whole message."""
+    """A pipe in the place of a file is refused, as its reader would wait for ever."""
     path = run.folder / name
     path.parent.mkdir(exist_ok=True)
     os.mkfifo(path)
@@ -41,7 +41,7 @@ def test_a_pipe_in_a_run_is_not_waited_for(run, name):
 
 @pytest.mark.parametrize("name", ["recipe.toml", "metrics.jsonl", "split.json"])
 def test_a_file_of_holes_is_not_read(run, name):
-    """A terabyte of nothing costs nothing: the whole message. A link to nothing is a missing file."""
+    """A sparse file of a terabyte is refused unread, and a link to nothing is a missing file."""
     path = run.folder / name
     with path.open("ab") as file:
         file.truncate(2**40)
@@ -54,7 +54,7 @@ def test_a_file_of_holes_is_not_read(run, name):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    """The whole message for a run that does not exist."""
+    """A run that does not exist is refused with one message."""
     folder = tmp_path / "nowhere"
     with pytest.raises(RunError) as caught:
         Run(folder).read_recipe()
@@ -64,7 +64,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_a_folder_that_is_no_run(tmp_path):
-    """The whole message for a folder of something else."""
+    """A folder of something else is refused with one message."""
     with pytest.raises(RunError) as caught:
         Run(tmp_path).require()
     assert str(caught.value) == (
@@ -83,13 +83,13 @@ def test_a_damaged_recipe(run):
 
 
 def test_a_new_run_needs_a_new_or_empty_folder(tmp_path):
-    """Nothing there, or an empty folder, is fine."""
+    """A new run accepts a missing or an empty folder."""
     Run(tmp_path).require_new()
     Run(tmp_path / "new").require_new()
 
 
 def test_a_run_is_not_written_over(run):
-    """The whole message where a run stands already."""
+    """A folder with a run is refused with one message."""
     with pytest.raises(RunError) as caught:
         run.require_new()
     assert str(caught.value) == (
@@ -99,7 +99,7 @@ def test_a_run_is_not_written_over(run):
 
 
 def test_other_files_are_not_mixed_with_a_run(tmp_path):
-    """The whole messages for a folder in use and for a file."""
+    """A folder in use and a file are each refused with one message."""
     (tmp_path / "song.wav").touch()
     with pytest.raises(RunError) as caught:
         Run(tmp_path).require_new()
@@ -118,7 +118,7 @@ def test_metrics_are_appended(run):
 
 
 def test_a_record_that_a_kill_cut_short_is_passed_over(run):
-    """The whole records before it count."""
+    """The whole records before a truncated one count."""
     run.append_metrics([record(1), record(2)])
     text = run.metrics.read_text()
     run.metrics.write_text(text + '{"step": 3, "spl')
@@ -127,7 +127,7 @@ def test_a_record_that_a_kill_cut_short_is_passed_over(run):
 
 @pytest.mark.parametrize("line", [b"{", b"\xff", b"[1]", b"{}"])
 def test_a_damaged_record_before_others_is_an_error(run, line):
-    """Not the end of the records: the whole message names the line."""
+    """A damaged line that other records follow is an error, and the message names the line."""
     run.append_metrics([record(1)])
     text = run.metrics.read_bytes()
     run.metrics.write_bytes(text + line + b"\n" + text)
