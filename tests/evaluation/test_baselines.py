@@ -113,7 +113,7 @@ def test_what_cannot_be_heard_does_not_count():
 
 
 def test_a_recording_is_taken_piece_by_piece(monkeypatch):
-    """In pieces of half a minute, here of a hundredth: but for their ends, the frames are the same."""
+    """A recording measured in pieces has the frames of the whole, but for the ends of the pieces."""
     waveform = noise(1, 40_000)
     whole = measure_recordings(split(waveform), REPRESENTATION, 4)
     monkeypatch.setattr(baselines, "_PIECE_SECONDS", 0.3)
@@ -122,7 +122,7 @@ def test_a_recording_is_taken_piece_by_piece(monkeypatch):
 
 
 def test_ten_minutes_are_looked_at(monkeypatch):
-    """Here three seconds: of each recording its share, and what a short one leaves goes to the longer."""
+    """Recordings share ten minutes (here three seconds), and longer ones get what short ones leave."""
     monkeypatch.setattr(baselines, "_SECONDS", 3.0)
     waveforms = noise(1, RATE // 2), noise(1, 10 * RATE, seed=1), noise(2, 10 * RATE, seed=2)
     found = measure_recordings(split(*waveforms), REPRESENTATION, 2)
@@ -132,7 +132,7 @@ def test_ten_minutes_are_looked_at(monkeypatch):
 
 
 def test_wide_frames_have_the_same_directions(monkeypatch):
-    """Above 2049 bins, here 32, they are found of the frames' inner products, of enough frames the same."""
+    """Directions found by inner products, as above 2049 bins (here 32), equal those of the covariance."""
     waveform = noise(1, 900).cumsum(dim=1) / 10
     expected = measure_recordings(split(waveform), REPRESENTATION, 4)
     monkeypatch.setattr(baselines, "_MOST_BINS", 32)
@@ -142,7 +142,7 @@ def test_wide_frames_have_the_same_directions(monkeypatch):
 
 
 def test_of_wide_frames_some_are_looked_at(monkeypatch):
-    """At most 2048, here 20, evenly spaced, also where a recording is taken in pieces."""
+    """At most 2048 wide frames (here 20), evenly spaced, are measured, in pieces as well."""
     monkeypatch.setattr(baselines, "_MOST_BINS", 32)
     monkeypatch.setattr(baselines, "_MOST_FRAMES", 20)
     monkeypatch.setattr(baselines, "_PIECE_SECONDS", 0.02)
@@ -159,7 +159,7 @@ def test_of_wide_frames_some_are_looked_at(monkeypatch):
 
 @pytest.mark.parametrize("most", [2049, 32])
 def test_a_corpus_that_cannot_be_heard(monkeypatch, most):
-    """Has a mean frame of silence, and no directions that matter."""
+    """An inaudible corpus has a mean frame of silence, and no directions that matter."""
     monkeypatch.setattr(baselines, "_MOST_BINS", most)
     found = measure_recordings(split(torch.zeros(1, 1000)), REPRESENTATION, 2)
     assert torch.equal(found.mean_frame, torch.zeros(2, 33))
@@ -168,13 +168,13 @@ def test_a_corpus_that_cannot_be_heard(monkeypatch, most):
 
 @pytest.mark.parametrize(("latents_per_second", "components"), [(1000, 2), (500, 1), (250, 1)])
 def test_a_linear_code_has_as_many_numbers_as_the_model(latents_per_second, components):
-    """Of 16 numbers in a latent frame of 8 frames 2 per frame; less than one there cannot be."""
+    """A model of 16 numbers for 8 frames gives the linear code 2 per frame; fewer than 1 there cannot be."""
     settings = attrs.evolve(ModelSettings(), width=8, fine_width=8, latents_per_second=latents_per_second)
     assert components_per_frame(make_model(settings, REPRESENTATION, seed=0)) == components
 
 
 def test_the_linear_code_keeps_what_lies_along_its_directions(vae):
-    """With every direction it is the ceiling; with none every frame has the mean's magnitudes."""
+    """The code equals the ceiling with every direction, and has the mean's magnitudes with none."""
     waveform = noise(2, 2000)
     vae.iterations = 4
     statistics = measure_recordings(split(waveform), REPRESENTATION, 33)
@@ -208,7 +208,7 @@ def test_more_components_come_nearer(vae):
 
 
 def test_the_ceiling_finds_phases_as_the_model_does(vae):
-    """Its magnitudes are the original's, its phases those of the model's own rendering."""
+    """The ceiling has the original's magnitudes, and the phases of the model's own rendering."""
     waveform = noise(1, 2000, seed=1)  # phases begin as those of seed 0
     spectrogram = REPRESENTATION(waveform)
     for iterations in (0, 4):

@@ -155,7 +155,7 @@ def test_every_measure_has_its_own_value():
 
 
 def test_listeners_rate_the_mean_of_the_channels():
-    """Under their names, at the sample rate; who was not asked has no rating."""
+    """A listener rates the mean of the channels, and one that was not asked has no rating."""
     asked = []
 
     def rate(made, original, sample_rate):
@@ -173,7 +173,7 @@ def test_listeners_rate_the_mean_of_the_channels():
 
 
 def test_a_silent_recording_is_not_rated():
-    """Nor what is not finite."""
+    """Listeners rate neither a silent recording nor a reconstruction that is not finite."""
 
     def rate(*_):
         raise AssertionError

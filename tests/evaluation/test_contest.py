@@ -21,7 +21,7 @@ def measure(trained, tmp_path):
 
 
 def test_the_contenders_are_those_that_can_be_made(measure, trained, arrays):
-    """Without a run nothing is known of the recordings: two baselines are missing, and it is said why."""
+    """Two baselines are missing without a run, and the table says why."""
     table = measure(Run(trained.folder), arrays)
     assert [*table.contenders] == ["model", "linear_code", "mean_spectrum", "silence", "ceiling"]
     assert table.without_baselines == ""
@@ -34,7 +34,7 @@ def test_the_contenders_are_those_that_can_be_made(measure, trained, arrays):
 
 
 def test_silence_is_measured_as_silence(measure, arrays):
-    """By the formula itself, on one recording."""
+    """The baseline of silence has the distance that the formula gives for one recording."""
     name, waveform, _ = arrays[1]
     table = measure(None, [arrays[1]])
     distance = table.contenders["silence"].mean.log_spectral_distance

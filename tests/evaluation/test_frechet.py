@@ -27,7 +27,7 @@ def distance(*pairs):
 
 
 def test_the_formula_is_that_of_its_authors():
-    """With SciPy's root of the product of the covariances, also if one of them is singular."""
+    """The distance equals the published formula in SciPy, also with a singular covariance."""
     random = np.random.default_rng(0)
     for rank in (5, 2):
         first, second = (random.normal(0, 1, (rows, 5)) for rows in (rank, 8))
@@ -54,7 +54,7 @@ def test_it_is_in_decibels():
 
 
 def test_the_features_are_cepstra_and_their_differences():
-    """With SciPy's cosine transform of levels in NumPy, floored 80 dB below the original's loudest band."""
+    """The features equal cepstra by NumPy and SciPy, floored 80 dB below the original's loudest band."""
     original, made = noise(), noise(2) * torch.linspace(1, 1e-6, 512 * FRAMES)
     weights = mel_filterbank(RATE, 2048, 80).numpy()
     window = np.sin(np.pi * np.arange(2048) / 2048) ** 2
@@ -76,7 +76,7 @@ def test_the_features_are_cepstra_and_their_differences():
 
 
 def test_few_frames_have_no_distance():
-    """400 are needed, of all channels that are not silent in all recordings that are measured."""
+    """A distance needs 400 frames, counted over all channels and recordings that are not silent."""
     assert distance((noise(frames=399), noise(frames=399))).value is None
     silence = torch.zeros(512 * 200)
     sounds = [

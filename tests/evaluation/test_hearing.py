@@ -44,21 +44,21 @@ def pair():
 
 @pytest.mark.parametrize(("kept", "share"), [(5, 1.0), (3, 0.6), (0, 0.0)])
 def test_the_share_of_the_tones_that_are_kept(kept, share):
-    """Of five equal sines as many are found as are there; silence keeps none."""
+    """The share of five equal sines is that of the sines in the reconstruction; silence keeps none."""
     bins = [100, 200, 300, 400, 500]
     assert tones_kept(sines(bins[:kept]) + torch.zeros(RATE), sines(bins)) == pytest.approx(share, abs=1e-9)
 
 
 @pytest.mark.parametrize(("decibels", "share"), [(5.9, 1.0), (-5.9, 1.0), (6.1, 0.0), (-6.1, 0.0)])
 def test_a_tone_is_kept_within_six_decibels(decibels, share):
-    """Whether it is louder or quieter."""
+    """A tone up to 6 dB louder or quieter counts as kept."""
     original = sines([100, 300])
     assert tones_kept(10 ** (decibels / 20) * original, original) == share
 
 
 @pytest.mark.parametrize(("bins", "decibels", "share"), [(1, 0, 1.0), (2, -0.1, 0.0), (2, 0.1, 1.0)])
 def test_a_tone_may_move_by_a_bin(bins, decibels, share):
-    """Beside its bin a Hann window leaves 6.02 dB less of a steady sine: what is left of a move by two."""
+    """A tone moved by one bin is kept; moved by two, it is 6.02 dB weaker at its old bin."""
     steady = slice(2 * RATE, 4 * RATE)
     original, moved = (sines([100 + by, 300 + by], samples=6 * RATE)[steady] for by in (0, bins))
     found = tones_kept(10 ** (decibels / 20) * moved, original)
@@ -77,7 +77,7 @@ def test_tones_fifty_decibels_down_do_not_count(level, share):
 
 
 def test_where_there_are_too_few_tones_there_is_no_share():
-    """Noise has none, nor silence, nor a sound too short to have twenty."""
+    """Noise, silence and a sound too short to have twenty tones have no share."""
     assert tones_kept(noise(RATE), noise(RATE)) is None
     assert tones_kept(noise(RATE), torch.zeros(RATE)) is None
     assert tones_kept(sines([100], samples=4096), sines([100], samples=4096)) is None
@@ -85,7 +85,7 @@ def test_where_there_are_too_few_tones_there_is_no_share():
 
 @pytest.mark.parametrize("factor", [1e-4, 1.0, 10.0])
 def test_tones_and_texture_do_not_depend_on_the_level(pair, factor):
-    """Both sounds louder or quieter are as before."""
+    """Both measures stay the same when both sounds are louder or quieter."""
     made, original = (factor * sound for sound in pair)
     assert tones_kept(made, original) == tones_kept(*pair)
     assert texture(made) == pytest.approx(texture(pair[0]), abs=1e-3)
@@ -120,7 +120,7 @@ def test_a_smooth_spectrum_has_no_texture():
 
 
 def test_silence_has_no_texture():
-    """There is no loudest cell to go by."""
+    """Silence has no texture, since it has no loudest cell to compare with."""
     assert texture(torch.zeros(RATE)) is None
     assert texture(noise(1)) is not None
 
@@ -162,13 +162,13 @@ def test_mel_distance_follows_its_definition(sample_rate, quiet):
 
 
 def test_half_the_amplitude_is_six_decibels_away_in_every_band():
-    """Of noise, no band of which is near the floor."""
+    """Noise at half its amplitude is 6.02 dB away, no band of it being near the floor."""
     assert mel_distance(noise(RATE) / 2, noise(RATE), RATE) == pytest.approx(20 * math.log10(2), abs=1e-6)
 
 
 @pytest.mark.parametrize("sample_rate", [1000, 8000, RATE, 384_000])
 def test_mel_bands_follow_the_sample_rate(sample_rate):
-    """Whatever it is, triangles span 20 Hz to half of it, and those that hold no bin are left out."""
+    """The triangles span 20 Hz to half of any sample rate, and those that hold no bin are left out."""
     for n_fft, bands in ((2048, 80), (512, 20)):
         weights = mel_filterbank(sample_rate, n_fft, bands).numpy()
         expected = reference_filterbank(sample_rate, n_fft, bands)
@@ -191,7 +191,7 @@ def test_measures_are_those_of_the_first_implementation(pair):
 @pytest.mark.parametrize("samples", [1, 100, 4095])
 @pytest.mark.parametrize("level", [0.0, 1e-9, 1.0])
 def test_nothing_is_ever_not_a_number(samples, level):
-    """However short or quiet one of the sounds is."""
+    """No measure is NaN, however short or quiet one of the sounds is."""
     for made, original in (
         (level * noise(samples), noise(samples, 1)),
         (noise(samples, 1), level * noise(samples)),

@@ -24,7 +24,7 @@ def pair():
 
 
 def test_zimtohrli_rates_a_pair(pair):
-    """As the package itself rates the same sounds resampled by soxr; a sound beside itself has a 5."""
+    """The rating is that of the package on sounds resampled by soxr; a sound beside itself has a 5."""
     assert Zimtohrli()(*pair, RATE) == pytest.approx(3.072103, abs=1e-4)
     assert Zimtohrli()(pair[1], pair[1], RATE) == pytest.approx(5, abs=1e-3)
 
@@ -38,7 +38,7 @@ def test_zimtohrli_hears_a_second_at_least(pair):
 
 @pytest.mark.parametrize("samples", [1, 100, RATE])
 def test_zimtohrli_rates_silence(samples):
-    """On either side and on both, with a number."""
+    """Zimtohrli gives a number for silence on either side and on both."""
     sound, silence = torch.full((samples,), 0.1), torch.zeros(samples)
     for made, original in ((silence, sound), (sound, silence), (silence, silence)):
         assert 1 <= Zimtohrli()(made, original, RATE) <= 5
@@ -46,7 +46,7 @@ def test_zimtohrli_rates_silence(samples):
 
 @pytest.mark.usefixtures("visqol")
 def test_visqol_rates_a_pair(pair):
-    """As the package itself rates the same sounds resampled by soxr between 0.05 s of silence."""
+    """The rating is that of the package on sounds resampled by soxr between 0.05 s of silence."""
     assert Visqol()(*pair, RATE) == pytest.approx(2.923169, abs=1e-4)
 
 
@@ -58,7 +58,7 @@ def test_visqol_does_not_hear_the_level(pair):
 
 @pytest.mark.usefixtures("visqol")
 def test_visqol_does_not_rate_silence(pair):
-    """It has no level to be brought to, and no warning comes of it."""
+    """ViSQOL gives silence no rating, and no warning is raised."""
     silence = torch.zeros(RATE)
     assert Visqol()(silence, pair[1], RATE) is None
     assert Visqol()(pair[0], silence, RATE) is None
@@ -66,7 +66,7 @@ def test_visqol_does_not_rate_silence(pair):
 
 @pytest.mark.usefixtures("visqol")
 def test_visqol_hears_the_beginning_alone(pair, monkeypatch):
-    """What comes after ten seconds, here one, makes no difference."""
+    """What comes after ten seconds (here one) does not change the rating."""
     assert listeners._VISQOL_SECONDS == 10  # noqa: SLF001  # shortened for the test
     monkeypatch.setattr(listeners, "_VISQOL_SECONDS", 1)
     longer = [torch.cat([sound, torch.ones(RATE)]) for sound in pair]
@@ -75,7 +75,7 @@ def test_visqol_hears_the_beginning_alone(pair, monkeypatch):
 
 @pytest.mark.usefixtures("visqol")
 def test_visqol_warns_of_nothing(pair, monkeypatch):
-    """What the package warns of is no error where warnings are; what is not a number is no rating."""
+    """A warning of the package raises no error, and a rating that is not a number counts as none."""
     visqol = Visqol()
 
     class Result:
@@ -90,7 +90,7 @@ def test_visqol_warns_of_nothing(pair, monkeypatch):
 
 
 def test_what_is_installed_is_asked(monkeypatch):
-    """ViSQOL is hidden from tests; without both packages there is nobody to ask."""
+    """Only packages that are installed are asked, and without both there is no listener."""
     assert list(LISTENERS) == ["zimtohrli", "visqol"]
     assert list(installed_listeners()) == ["zimtohrli"]
     monkeypatch.setitem(sys.modules, "zimtohrli", None)

@@ -12,7 +12,7 @@ HALF_IN_DECIBELS = 20 * math.log10(2)
 
 
 def test_ratios_follow_their_definitions():
-    """SNR, SI-SDR and level difference of signals made of orthogonal parts, computed by hand."""
+    """SNR, SI-SDR and level difference of signals of orthogonal parts equal values computed by hand."""
     original = torch.tensor([[1.0, 1.0, 1.0, 1.0]])
     error = torch.tensor([[0.1, -0.1, 0.1, -0.1]])
     assert float(signal_to_noise(original + error, original)) == pytest.approx(20, abs=1e-5)
@@ -33,7 +33,7 @@ def test_ratios_are_bounded():
 
 
 def test_si_sdr_is_that_of_its_authors():
-    """The formula of Le Roux et al. (2019), in NumPy on signals that are not orthogonal."""
+    """SI-SDR equals the formula of Le Roux et al. (2019), in NumPy on signals that are not orthogonal."""
     random = np.random.default_rng(0)
     target, estimate = random.normal(0, 1, (2, 1000))
     estimate += 2 * target

@@ -36,7 +36,7 @@ def members(run, split):
 
 
 def test_without_a_corpus_that_of_the_run_is_measured(run, opened):
-    """All of its recordings, with what is known of them."""
+    """All recordings of the run's own corpus are opened, with what is known of them."""
     measured = opened(run)
     assert measured.count == 5
     assert {name for name, _ in measured.recordings()} == set(measured.trained_on)
@@ -45,7 +45,7 @@ def test_without_a_corpus_that_of_the_run_is_measured(run, opened):
 
 
 def test_what_was_held_out_is_found_wherever_it_is(run, opened, recordings, tmp_path):
-    """In another folder under another name, among others."""
+    """Held-out recordings are found in another folder, under other names and among other files."""
     (name,) = members(run, "heldout")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
@@ -57,7 +57,7 @@ def test_what_was_held_out_is_found_wherever_it_is(run, opened, recordings, tmp_
 
 
 def test_what_was_held_out_and_is_gone_is_counted(run, opened, recordings):
-    """What is left of it is measured."""
+    """Held-out recordings that are missing are counted, and the rest is measured."""
     told = json.loads(run.split.read_text())
     del told["digest"]  # as one has to who edits the file
     told["heldout"].append({"name": "gone.wav", "digest": "0"})
@@ -67,7 +67,7 @@ def test_what_was_held_out_and_is_gone_is_counted(run, opened, recordings):
 
 
 def test_a_corpus_without_what_was_held_out(run, opened, recordings, tmp_path):
-    """The whole message."""
+    """The message says that the folder holds no held-out recording, and how to name the right one."""
     (tmp_path / "elsewhere").mkdir()
     shutil.copy(recordings / members(run, "train")[0], tmp_path / "elsewhere")
     with pytest.raises(CorpusError) as caught:
@@ -79,7 +79,7 @@ def test_a_corpus_without_what_was_held_out(run, opened, recordings, tmp_path):
 
 
 def test_a_run_that_held_out_nothing(run, opened):
-    """The whole message."""
+    """The message says that the run held out nothing, and asks for other recordings."""
     told = json.loads(run.split.read_text())
     del told["digest"]
     run.split.write_text(json.dumps(told | {"heldout": []}))
@@ -92,7 +92,7 @@ def test_a_run_that_held_out_nothing(run, opened):
 
 
 def test_a_run_without_a_record(run, opened, recordings):
-    """The whole message, where it matters; where it does not, nothing is known."""
+    """A missing record is an error with `heldout`; otherwise it is unknown what the run trained on."""
     run.split.unlink()
     with pytest.raises(RunError) as caught:
         opened(run, heldout=True)
@@ -104,7 +104,7 @@ def test_a_run_without_a_record(run, opened, recordings):
 
 
 def test_a_corpus_that_has_moved(run, opened, tmp_path):
-    """The whole message, when it is not said where it is now."""
+    """The message names the missing folder of the corpus and asks for the new one."""
     gone = tmp_path / "gone"
     run.recipe.write_text(f"[corpus]\npath = {json.dumps(str(gone))}\n")
     with pytest.raises(CorpusError) as caught:
@@ -116,13 +116,13 @@ def test_a_corpus_that_has_moved(run, opened, tmp_path):
 
 
 def test_the_demo_corpus_is_that_of_a_run_that_names_none(run, opened):
-    """All 24 of its sounds."""
+    """A run that names no corpus is measured on all 24 sounds of the demo corpus."""
     run.recipe.write_text("")
     assert opened(run).count == 24
 
 
 def test_held_out_shards(run, opened, tmp_path, recordings):
-    """Are measured with and without `--heldout` where the run was trained on shards, and else not."""
+    """The held-out part of shards is opened; with `heldout` the run must be trained on shards."""
     shards = tmp_path / "shards"
     write_shards(recordings, shards, sample_rate=8000, heldout_fraction=0.3, minutes=1)
     pieces = sum(each["pieces"] for each in json.loads((shards / "shards.json").read_text())["heldout"])
@@ -140,7 +140,7 @@ def test_held_out_shards(run, opened, tmp_path, recordings):
 
 
 def test_the_corpus_of_a_run(run, recordings):
-    """As its recipe has it; none stands for the demo corpus."""
+    """The corpus is the one in the run's recipe; none stands for the demo corpus."""
     assert corpus_of(run) == str(recordings)
     run.recipe.write_text("")
     assert corpus_of(run) is None

@@ -34,7 +34,7 @@ def evaluation(**changes):
 
 
 def test_a_measure_is_averaged_over_those_that_have_it():
-    """And it is said how many they are; where none has it there is no mean."""
+    """A mean covers the recordings that have the measure, and says how many; without any there is none."""
     some = evaluation(tones=[0.2, None, 0.6], visqol=[None, None, None], zimtohrli=[3.0, 4.0, None])
     assert some.mean.tones == pytest.approx(0.4)
     assert some.mean.visqol is None
@@ -43,7 +43,7 @@ def test_a_measure_is_averaged_over_those_that_have_it():
 
 
 def test_the_mean_of_metrics():
-    """Every measure by itself, the peak as the greatest, terms by name."""
+    """Measures are averaged one by one, terms by name, and the peak is the greatest."""
     some = evaluation(
         mel=[1.0, 2.0, 6.0], peak=[0.1, 1.5, 0.2], terms=[{"stft": 1.0}, {"stft": 2.0}, {"stft": 6.0}]
     )
@@ -53,7 +53,7 @@ def test_the_mean_of_metrics():
 
 
 def test_levels_do_not_cancel_out():
-    """As much too loud as too quiet is right in the mean, and not in the mean of the magnitudes."""
+    """Opposite level differences cancel in their mean, and not in the mean of their magnitudes."""
     some = evaluation(level_difference=[6.0, -12.0, 6.0])
     assert some.mean.level_difference == 0
     assert some.mean_absolute_level == 8
@@ -61,7 +61,7 @@ def test_levels_do_not_cancel_out():
 
 
 def test_the_worst_recording_is_that_of_the_lowest_rating():
-    """What Zimtohrli cannot rate comes last, and where it was not asked, the mel distance decides."""
+    """Unrated recordings rank last, and the mel distance decides where Zimtohrli was not asked."""
     rated = evaluation(zimtohrli=[4.0, None, 2.0], mel=[9.0, 8.0, 1.0])
     assert [name for name, _ in rated.ranking] == ["c", "a", "b"]
     assert rated.as_json()["worst"] == {"name": "c", "zimtohrli": 2.0}
@@ -71,7 +71,7 @@ def test_the_worst_recording_is_that_of_the_lowest_rating():
 
 
 def test_what_is_left_out_has_no_part_in_it():
-    """It is counted and listed."""
+    """A recording that is left out is counted and listed, and is not in the mean."""
     data = evaluation(mel=[1.0, 2.0]).as_json()
     assert (data["measured"], data["left_out"]) == (2, 1)
     assert [each["name"] for each in data["recordings"]] == ["a", "b", "z"]
@@ -79,7 +79,7 @@ def test_what_is_left_out_has_no_part_in_it():
 
 
 def test_nothing_has_no_worst():
-    """Nor a mean."""
+    """An evaluation of no recordings has neither a mean nor a worst one."""
     assert Evaluation(()).as_json() == {
         "mean": None,
         "mean_absolute_level": None,
@@ -96,7 +96,7 @@ def test_nothing_has_no_worst():
 
 @pytest.mark.parametrize(("name", "value"), [("mel", float("nan")), ("tones", float("inf"))])
 def test_metrics_that_are_not_finite_are_known(name, value):
-    """Whether in a measure that is always there or in one that may be missing."""
+    """A value that is not finite is noticed in optional measures as in the others."""
     assert METRICS.finite
     assert attrs.evolve(METRICS, tones=None).finite
     assert not attrs.evolve(METRICS, **{name: value}).finite

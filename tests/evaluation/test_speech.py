@@ -29,7 +29,7 @@ def pair():
 
 
 def test_pesq_rates_a_pair(pair):
-    """As the package itself does at 16 kHz; a sound beside itself has 4.64, and its level has no effect."""
+    """PESQ equals the package at 16 kHz; a sound beside itself has 4.64, and its level has no effect."""
     made, original = (sound.numpy() for sound in pair)
     expected = pesq.pesq(RATE, original, made, "wb")
     assert 1 < expected < 4
@@ -38,7 +38,7 @@ def test_pesq_rates_a_pair(pair):
 
 
 def test_pesq_rates_pieces(pair, monkeypatch):
-    """The mean of the pieces that can be rated: here, of the second and the third, not of silence."""
+    """The rating is the mean of the pieces that can be rated: the second and the third, not silence."""
     assert speech._PESQ_SECONDS == 10  # noqa: SLF001  # shortened for the test
     monkeypatch.setattr(speech, "_PESQ_SECONDS", 1)
     silence = torch.zeros(RATE)
@@ -48,7 +48,7 @@ def test_pesq_rates_pieces(pair, monkeypatch):
 
 
 def test_stoi_is_that_of_the_package(pair):
-    """Which resamples to 10 kHz itself, nearly as soxr does; the same sound has 1, silence 0."""
+    """STOI equals the package, which resamples to 10 kHz; the same sound has 1, silence 0."""
     made, original = (sound.double().numpy() for sound in pair)
     assert Stoi()(*pair, RATE) == pytest.approx(pystoi.stoi(original, made, RATE), abs=1e-3)
     assert Stoi()(pair[1], pair[1], RATE) == pytest.approx(1)
@@ -64,7 +64,7 @@ def test_other_rates_are_resampled(pair, measure):
 
 @pytest.mark.parametrize("measure", [Pesq, Stoi])
 def test_what_is_too_short_or_silent_has_no_value(pair, measure):
-    """None, and neither a warning nor an error."""
+    """Sounds that are short or silent have no value, and raise neither a warning nor an error."""
     short = [sound[:1500] for sound in pair]
     silence = torch.zeros(RATE)
     pairs = [short, [sound[:1] for sound in pair], (pair[0], silence), (silence, silence)]
@@ -73,7 +73,7 @@ def test_what_is_too_short_or_silent_has_no_value(pair, measure):
 
 
 def test_the_extra_is_named_if_it_is_missing(monkeypatch):
-    """One message with the command."""
+    """The message names the missing packages and the command that installs them."""
     assert list(speech_listeners()) == ["pesq", "stoi"]
     monkeypatch.setitem(sys.modules, "pystoi", None)
     with pytest.raises(InputError) as caught:

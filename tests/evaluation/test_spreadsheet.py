@@ -30,7 +30,7 @@ def read(*results, **of_set):
 
 
 def test_every_measure_of_every_row():
-    """The mean first; a term is not taken for the measure of its name, and no digit is lost."""
+    """The mean comes first, terms are kept apart from measures of the same name, and no digit is lost."""
     silent = Result(name="b", metrics=None, left_out="the recording is silent")
     louder = Result(name="c", metrics=attrs.evolve(METRICS, level_difference=5.0))
     mean, first, second, third = read(
@@ -61,14 +61,14 @@ def test_every_measure_of_every_row():
 
 @pytest.mark.parametrize("name", ['a,"b".wav', "two\nlines.wav", "é.wav"])
 def test_names_are_kept(name):
-    """Whatever is in them."""
+    """Names of recordings survive, whatever characters they have."""
     _, row = read(Result(name=name, metrics=METRICS))
     assert row["recording"] == name
 
 
 @pytest.mark.parametrize("name", ["=1+1.wav", "@a.wav", "+a.wav", "-a.wav"])
 def test_a_name_is_no_formula(name):
-    """A spreadsheet would compute it; as a path it is the same."""
+    """A name that a spreadsheet would compute is written as a path that means the same file."""
     _, row = read(Result(name=name, metrics=METRICS))
     assert row["recording"] == f"./{name}"
 

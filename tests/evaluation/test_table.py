@@ -40,7 +40,7 @@ def evaluation(*metrics):
 
 
 def test_every_measure_has_a_column():
-    """Heads over numbers, which keep their columns however large they are; terms follow."""
+    """Numbers stay in the columns of their heads, however large they are, and terms follow."""
     loud = attrs.evolve(METRICS, level_difference=-200.0, mel=123.4, tones=None, terms={"stft": 0.12345})
     model = attrs.evolve(METRICS, terms={"stft": 1.5})
     lines = contender_lines(
@@ -56,7 +56,7 @@ def test_every_measure_has_a_column():
 
 
 def test_recordings_are_listed_the_worst_first():
-    """Up to a number, with what is known of them."""
+    """The worst recordings are listed up to a number, with whether they were trained on."""
     result = evaluation(METRICS, *(attrs.evolve(METRICS, zimtohrli=value) for value in (2.0, 3.0, 5.0)))
     assert recording_lines(result, {"a": True, "b": False}, ["zimtohrli"], 3) == [
         "",
@@ -69,7 +69,7 @@ def test_recordings_are_listed_the_worst_first():
 
 
 def test_columns_can_be_chosen():
-    """In the order given; what was not computed, and what a recording has not, is left out."""
+    """Chosen columns keep their order, and those without values are left out."""
     model = Evaluation(evaluation(METRICS).results, frechet=1.234, frechet_frames=500)
     chosen = ["si_sdr", "level_difference", "frechet", "pesq", "texture", "peak"]
     assert contender_lines({"model": model}, [], chosen) == [
@@ -89,7 +89,7 @@ def test_columns_can_be_chosen():
 @pytest.mark.parametrize("speech", [(), ("pesq", "stoi")])
 @pytest.mark.parametrize("models", [(), ("zimtohrli",), ("zimtohrli", "visqol")])
 def test_the_table_fits_80_columns(models, speech):
-    """Whatever is computed, if no columns are chosen and the name of the recording is short."""
+    """The table fits by default, whatever is computed, if the names of recordings are short."""
     result = evaluation(attrs.evolve(METRICS, pesq=1.5, stoi=0.5))
     lines = contender_lines({"model": result}, (*models, *speech))
     rows = recording_lines(result, {}, (*models, *speech), 1)
@@ -101,7 +101,7 @@ def test_the_table_fits_80_columns(models, speech):
 
 
 def test_the_note_tells_what_the_mean_is_of():
-    """How many recordings, how many of them trained on, and how few have tones."""
+    """The note says how many recordings there are, were trained on, and have tones."""
     result = evaluation(METRICS, attrs.evolve(METRICS, tones=None))
     assert mean_note(result, {"a": True}, ["tones", "snr"]) == (
         "Mean over 2 of 2 recordings, 1 of them trained on (tones: over 1). Best: tones\n1, SNR 200."
@@ -131,7 +131,7 @@ def table(**changes):
 
 
 def test_a_table_has_a_row_for_each_recording():
-    """And the mean over those that have metrics."""
+    """The table has a row per recording, and a mean over those that have metrics."""
     assert table().rows == (
         Row(name="a", trained_on=True, metrics=METRICS),
         Row(name="b", trained_on=None, metrics=None, left_out="the recording is silent"),
@@ -140,7 +140,7 @@ def test_a_table_has_a_row_for_each_recording():
 
 
 def test_a_table_can_be_read():
-    """Its text is that of its parts, every recording and what is missing."""
+    """The text of a table joins its parts: every recording and what is missing."""
     parts = table()
     assert str(parts).splitlines() == [
         *contender_lines(parts.contenders, ["zimtohrli"]),
@@ -161,7 +161,7 @@ def test_a_table_can_be_read():
 
 
 def test_a_table_chooses_columns():
-    """By names in a list or comma-separated; an unknown one is an error."""
+    """Columns are named in a list or comma-separated; an unknown one is an error."""
     parts = table()
     lines = parts.as_text(columns="mel, si_sdr").splitlines()
     assert lines[0].split() == ["mel", "SI-SDR"]
@@ -171,7 +171,7 @@ def test_a_table_chooses_columns():
 
 
 def test_a_table_is_written_as_csv(tmp_path):
-    """Once; a second time only if that is asked for."""
+    """A file is written once, and replaced only if that is asked for."""
     file = tmp_path / "new" / "table.csv"
     table().write_csv(file)
     assert file.read_text() == table().to_csv()
@@ -186,7 +186,7 @@ def test_a_table_is_written_as_csv(tmp_path):
 
 
 def test_a_table_is_data():
-    """Each contender or None, each recording with what is known of it, and what was skipped."""
+    """A table holds contenders or None, recordings with what is known of them, and those skipped."""
     told = table().to_dict()
     assert list(told) == ["model", "linear_code", "mean_spectrum", "silence", "ceiling", "skipped", "remarks"]
     assert told["silence"] is None

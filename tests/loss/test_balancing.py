@@ -54,7 +54,7 @@ def noise(seed, *shape):
     batch=st.integers(1, 4),
 )
 def test_the_gradient_is_that_of_encodec(weights, decay, total, batch):
-    """Over several steps, whatever the weights: the same gradient at the output."""
+    """The gradient at the output equals EnCodec's over several steps, whatever the weights."""
     ours, history = balancer("loud", "quiet", decay=decay, total_norm=total), {}
     weights = dict(zip(("loud", "quiet"), weights, strict=True))
     for seed in range(3):
@@ -79,7 +79,7 @@ def test_weights_are_shares_whatever_the_losses_scale():
 
 
 def test_together_the_terms_are_as_large_as_with_fixed_weights():
-    """Unless told otherwise: what weighs a term that is not balanced goes on meaning what it did."""
+    """By default balancing keeps the total size, so that weights of terms outside it keep their meaning."""
     output = noise(0, 2, 3)
     losses, weights = step(output), {"loud": 2.0, "quiet": 1.0}
     factors = balancer("loud", "quiet")(losses, weights, (output,))
@@ -100,7 +100,7 @@ def test_one_term_keeps_its_weight():
 
 
 def test_what_does_not_reach_the_output_keeps_its_weight():
-    """The divergence of a posterior has no gradient there, as EnCodec's commitment loss has none."""
+    """A term without a gradient at the output, such as a divergence, keeps its weight."""
     output, mu = noise(0, 2, 3), noise(1, 2, 4)
     losses = {"quiet": output.abs().mean(), "kl": mu.square().mean(), "none": torch.zeros(())}
     factors = balancer("quiet", "kl", "none")(losses, dict.fromkeys(losses, 1.0), (output,))
@@ -118,7 +118,7 @@ def test_norms_are_taken_over_all_outputs():
 
 
 def test_the_averages_are_its_state():
-    """What is saved and loaded goes on as if it had never stopped; a fresh one differs."""
+    """A balancer that is saved and loaded continues as if never stopped; a fresh one differs."""
     weights = {"loud": 1.0, "quiet": 1.0}
     straight, restored, fresh = (balancer("loud", "quiet", total_norm=1.0) for _ in range(3))
     output = noise(0, 2, 3)

@@ -30,7 +30,7 @@ from distill.loss.components import (
     ],
 )
 def test_a_name_is_parsed_as_it_was_written(name, written, parsed):
-    """The kind, the term and the part, as docs/hooks.md and metrics.jsonl have them."""
+    """A name is parsed into the kind, the term and the part, as docs/hooks.md and metrics.jsonl have them."""
     assert written == name
     assert ComponentName.parse(name) == ComponentName(*parsed)
 

@@ -29,7 +29,7 @@ class Learned(nn.Module):
 
 
 def test_the_components_and_their_names(make_step, numbers, small_stft, small_waveform):
-    """Total first, then terms and parts unweighted, then what is weighted, then the weights."""
+    """The total comes first, then terms and parts unweighted, then what is weighted, then the weights."""
     components = compose("stft,recon,kl,waveform", small_stft | small_waveform)(make_step().inputs)
     assert list(components) == [
         "total",
@@ -54,7 +54,7 @@ def test_the_components_and_their_names(make_step, numbers, small_stft, small_wa
 
 @pytest.mark.parametrize("name", ["keys", "forward", "training", "terms", "config", "requires_grad"])
 def test_a_term_may_be_named_as_a_method_of_a_module(name, make_step, composed):
-    """Whatever torch calls its own things, the component and the state of a term have its name."""
+    """A term's component and state have its name, even where torch uses it for something of its own."""
     loss = composed(Learned, names=(name,), options={f"{name}.weight": 0.5})
     components = loss(make_step().inputs)
     assert list(components) == ["total", name, f"weighted/{name}", f"weight/{name}"]
@@ -88,7 +88,7 @@ def test_schedules_apply_once(make_step, composed):
 
 
 def test_the_kl_warms_up(make_step):
-    """By default it has half of its 0.01 at half of its warm-up."""
+    """By default the KL term has half of its weight of 0.01 at half of its warm-up."""
     assert compose("kl")(make_step(progress=0.15).inputs)["weight/kl"].item() == pytest.approx(0.005)
 
 
@@ -117,7 +117,7 @@ def test_the_gradient_of_the_total_is_the_weighted_sum(make_step, composed):
 
 
 def test_the_order_of_the_terms(make_step, composed):
-    """Those that plugins declare last run after the others, monitored ones after all; one is the last."""
+    """Terms that plugins declare last run after the others, monitored ones after all; one is the last."""
     order = []
 
     def noting(name):
@@ -167,7 +167,7 @@ def test_a_monitored_term_does_not_cut_the_gradient_of_what_it_shares(make_step,
 
 
 def test_a_monitored_term_that_overflows_leaves_the_total_alone(make_step, composed):
-    """Infinity times 0 is no number, but it is not in the sum."""
+    """An infinite term of weight 0 is not in the sum, which stays finite."""
     loss = composed(lambda _: constant(torch.inf), lambda _: constant(1.0), options={"a.weight": 0})
     components = loss(make_step().inputs)
     assert components["a"] == torch.inf
@@ -177,7 +177,7 @@ def test_a_monitored_term_that_overflows_leaves_the_total_alone(make_step, compo
 def test_a_call_gives_the_total_of_all_components_with_gradients(
     make_step, numbers, small_stft, small_waveform
 ):
-    """Bit by bit the same values, and the same gradient of the total, which the weighted terms add up to."""
+    """A call gives the same bits and the same gradient of the total, which the weighted terms add up to."""
     steps, loss = (
         [make_step() for _ in range(3)],
         compose("stft,recon,kl,waveform", small_stft | small_waveform),
@@ -194,7 +194,7 @@ def test_a_call_gives_the_total_of_all_components_with_gradients(
 
 
 def test_nothing_has_a_gradient_without_grad(make_step, small_stft):
-    """An evaluation stays one."""
+    """No component has a gradient when the loss is called without gradients."""
     with torch.no_grad():
         components = compose("stft,recon,kl", small_stft)(make_step().inputs)
     assert not any(value.requires_grad for value in components.values())
@@ -212,7 +212,7 @@ def test_the_state_of_a_term_is_the_losss(make_step, composed, numbers):
 
 
 def test_one_term_by_itself_has_a_gradient_whatever_its_weight(make_step, composed):
-    """Unweighted, in float32 under autocast, and as the last term to look at its inputs."""
+    """A single term is unweighted, in float32 under autocast, and the last to look at its inputs."""
     step, seen = make_step(), []
 
     def watching(inputs):

@@ -29,7 +29,7 @@ def test_a_balancer_makes_weights_shares(make_step, small_stft):
 
 
 def test_a_balancer_stands_still_in_evaluation(make_step):
-    """There, weights are factors, and nothing is remembered, so that totals can be compared."""
+    """A balancer in evaluation remembers nothing and uses weights as factors, so that totals compare."""
     loss = compose("recon,kl", balancer="gradient").eval()
     fixed = compose("recon,kl").eval()
     assert loss(make_step().inputs)["total"].item() == fixed(make_step().inputs)["total"].item()
@@ -48,14 +48,14 @@ def test_a_balancers_options_have_an_address():
 
 
 def test_an_unknown_balancer_is_named():
-    """With those that there are."""
+    """The message names the unknown balancer, the nearest one, and those that exist."""
     with pytest.raises(TermError) as caught:
         compose("recon", balancer="gradiant", registry=Registry(discover=False))
     assert str(caught.value) == "unknown balancer 'gradiant'; did you mean 'gradient'?\nChoose from: gradient"
 
 
 def test_options_of_no_balancer():
-    """The whole message."""
+    """The message says that no balancer is chosen, and how to choose one."""
     with pytest.raises(InputError) as caught:
         compose("recon", balancer_options={"decay": 0.5})
     assert str(caught.value) == ('balancer_options: no balancer is chosen\nChoose one: balancer="gradient".')

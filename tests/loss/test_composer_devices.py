@@ -47,7 +47,7 @@ def test_autocast_changes_nothing(dtype, make_step, composed, numbers, small_stf
 
 
 def test_a_term_in_half_precision_is_summed_in_float32(make_step, composed):
-    """60000 and 60000 are more than float16 holds."""
+    """Parts of 60000 and 60000 are summed in float32, since float16 does not hold the sum."""
     loss = composed(
         lambda _: {
             "x": torch.tensor(6e4, requires_grad=True).half(),
@@ -70,7 +70,7 @@ class RefusingHostTensors(TorchDispatchMode):
 @pytest.mark.parametrize("balancer", [None, "gradient"])
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_all_is_done_on_one_device(monkeypatch, balancer, iterations):
-    """Forth and back, with all built-in terms: what is not on the CPU is never mixed with what is."""
+    """No built-in term mixes tensors of the CPU with those of another device, forth and back."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which has no such device
     loss = compose("waveform,stft,recon,kl", balancer=balancer).to("meta")
     representation = MagnitudeIF(8000, n_fft=256, hop=64)

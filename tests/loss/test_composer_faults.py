@@ -54,7 +54,7 @@ def raising(error):
     ],
 )
 def test_a_term_that_raises_is_named_with_the_place(fault, shown):
-    """Whatever it raises, an exit included."""
+    """The message names the term and the place, whatever is raised, an exit included."""
     said = message(fault)
     assert said.startswith(f"faulty (tests): the term raised {shown}")
     assert "tests/loss/test_composer_faults.py:" in said
@@ -62,7 +62,7 @@ def test_a_term_that_raises_is_named_with_the_place(fault, shown):
 
 
 def test_ctrl_c_and_a_full_memory_keep_their_type():
-    """Those who catch them do not look for the fault of a term."""
+    """KeyboardInterrupt and OutOfMemoryError pass through unchanged, not blamed on a term."""
     for error in (KeyboardInterrupt(), torch.OutOfMemoryError("no memory")):
         spec = TermSpec(
             name="faulty", config=TermConfig, summary="", build=lambda _, error=error: raising_module(error)
@@ -100,7 +100,7 @@ def write_own_view(inputs):
     ],
 )
 def test_a_term_that_writes_in_place_is_named(fault, written, monitored):
-    """Also where autograd would not notice, and the other terms would compute something else in silence."""
+    """A term that writes in place is an error, also where autograd does not notice."""
     assert message(fault, monitored=monitored) == (
         f"faulty (tests): the term writes in place to {written}, which other "
         "terms and the gradient use\nChange a copy: x = x * 2 instead of x *= 2, or x.clone() first."
@@ -126,7 +126,7 @@ def test_a_term_that_writes_in_place_is_named(fault, written, monitored):
     ],
 )
 def test_a_term_that_returns_no_loss_is_named(returned, shown, make_step, composed):
-    """The term, its distribution, what it returned, what was expected, and a remedy."""
+    """The message names the term, its distribution, what it returned, what is expected, and a remedy."""
     with pytest.raises(TermError) as caught:
         composed(lambda _: returned)(make_step().inputs)
     assert str(caught.value) == (
@@ -155,7 +155,7 @@ def test_a_missing_posterior_is_an_error_only_for_who_asks(make_step):
 
 
 def test_an_extra_is_given_to_the_term_that_asks(make_step, composed):
-    """A mask, say; where it is missing, the term is named with its distribution."""
+    """A term gets the extra that it asks for; if it is missing, the message names the term."""
     loss = composed(lambda inputs: (inputs.view(LogMagnitude())[0] * inputs.extra("mask")).mean())
     step = make_step()
     masked = evolve(step.inputs, extras={"mask": torch.zeros(())})
@@ -169,7 +169,7 @@ def test_an_extra_is_given_to_the_term_that_asks(make_step, composed):
 
 
 def test_a_term_without_a_gradient_is_an_error(make_step, composed):
-    """What is detached would be weighed and learn nothing: one message with distribution, term and remedy."""
+    """A detached term is an error, and one message names the distribution, the term and a remedy."""
     with pytest.raises(TermError) as caught:
         composed(lambda inputs: inputs.view(LogMagnitude())[0].mean().detach())(make_step().inputs)
     assert str(caught.value) == (
@@ -180,7 +180,7 @@ def test_a_term_without_a_gradient_is_an_error(make_step, composed):
 
 
 def test_a_term_without_a_gradient_may_monitor(make_step, composed):
-    """With weight 0, without gradients, or of a prediction that nobody learns to make, it is fine."""
+    """A detached term is accepted with weight 0, without gradients, or of a detached prediction."""
     detached = composed(
         lambda inputs: inputs.view(LogMagnitude())[0].mean().detach(), options={"a.weight": 0.0}
     )

@@ -14,7 +14,7 @@ from distill.views import LogMagnitude, Waveform
 
 
 def test_components_can_be_kept(make_step):
-    """Only the total, and the objective, hold on to what they were computed of."""
+    """Only the total and the objective hold a graph."""
     components = judged(terms="recon,kl,judge", balancer="gradient")(make_step().inputs)
     assert {name for name, value in components.items() if value.grad_fn} == {"total", "objective"}
 
@@ -93,7 +93,7 @@ def test_an_objective_shares_the_views_of_the_step(make_step):
 
 
 def test_a_term_that_has_not_begun_is_not_computed(make_step):
-    """Before its start there is no component of it, and no objective; from then on there is."""
+    """A trained term has no component and no objective before its start, and has both from then on."""
     loss = judged({"judge.start": 0.5})
     before, after = (loss(make_step(progress=progress).inputs) for progress in (0.49, 0.5))
     assert not [name for name in before if "judge" in name or "objective" in name]
@@ -112,7 +112,7 @@ def test_only_trained_terms_may_be_left(make_step):
 
 
 def test_parameters_that_a_term_holds_still_stay_so(make_step):
-    """Those that need no gradient are not given one by the way."""
+    """Parameters of a term that need no gradient do not come to need one."""
     loss = judged()
     loss.trained_terms()["judge"].level.requires_grad_(False)
     loss(make_step().inputs)
@@ -120,7 +120,7 @@ def test_parameters_that_a_term_holds_still_stay_so(make_step):
 
 
 def test_a_trained_term_by_itself_gives_its_own_parameters_no_gradient(make_step):
-    """As in the total; the prediction has one."""
+    """A trained term alone gives the prediction a gradient and its parameters none, as in the total."""
     step, loss = make_step(), judged()
     (judge,) = loss.trained_terms().values()
     sources = step.prediction, judge.level

@@ -91,7 +91,7 @@ def plugin(tmp_path, monkeypatch, install):
 @pytest.mark.parametrize("balancer", [None, "gradient"])
 @pytest.mark.parametrize("again", [pickled, saved, copy.deepcopy])
 def test_a_loss_is_copied_whole(again, balancer):
-    """Pickled, saved or copied it has the same config, terms and components, and still trains."""
+    """A pickled, saved or copied loss has the same config, terms and components, and still trains."""
     loss = compose(BUILT_IN, {"stft.weight": 2.0}, balancer=balancer)
     loss(loss_inputs())
     other = again(loss)
@@ -112,7 +112,7 @@ def test_the_config_of_a_loss_is_pickled_by_itself():
 
 @pytest.mark.parametrize("name", [term.name for term in Registry().terms()])
 def test_every_installed_term_is_pickled(name):
-    """Those of plugins, too, with configs made at run time and with parametrized weights."""
+    """All installed terms are pickled, those of plugins too, with parametrized weights."""
     term = Registry().choose(name)[0]
     again = pickled(term)
     assert (again.name, again.origin) == (term.name, term.origin)
@@ -124,7 +124,7 @@ def test_every_installed_term_is_pickled(name):
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_spawned_process_gets_a_loss(plugin, installed):
-    """With a term of a third party, that is installed or only importable: it weighs there as here."""
+    """A third party's term, installed or importable, has the same weights in a spawned process."""
     module = plugin(installed=installed)
     registry = Registry() if installed else registry_with(module)
     options = {"mine.schedule": [[0, 0], [1, 1]], "mine.gain": 2.0}
@@ -136,7 +136,7 @@ def test_a_spawned_process_gets_a_loss(plugin, installed):
 
 
 def test_a_term_that_is_not_installed_where_it_is_unpickled_is_named(plugin, monkeypatch):
-    """With its distribution and version, and what installs it."""
+    """The message names the term, its distribution and version, and the command that installs it."""
     plugin(installed=True)
     content = pickle.dumps(compose("mine"))
     monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: ())
@@ -197,7 +197,7 @@ def test_terms_may_be_named_as_what_torch_has():
 @pytest.mark.parametrize("names", [("mine",), ("mine", "other"), ("x", "term_x"), ("term_term_x", "term_x")])
 @pytest.mark.parametrize("nested", [False, True])
 def test_the_state_of_an_older_version_is_loaded(names, nested):
-    """Its keys were `terms.term_<name>`: strictly, alone or within another module, with any names."""
+    """A state with the old keys `terms.term_<name>` loads strictly, alone or within another module."""
     loss, older = learning(*names), learning(*names)
     for number, term in enumerate(older.terms.values()):
         nn.init.constant_(term.factor, number + 3)
@@ -213,7 +213,7 @@ def test_the_state_of_an_older_version_is_loaded(names, nested):
 
 
 def test_a_state_of_other_terms_is_refused():
-    """It is not bent until it fits."""
+    """Loading a state of other terms is an error."""
     with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "terms.term_gone.factor"'):
         learning("mine").load_state_dict(
             learning("mine").state_dict() | {"terms.term_gone.factor": constant()}
@@ -234,7 +234,7 @@ def test_progress_is_an_argument_and_no_state():
 
 
 def test_what_torch_does_not_pickle_is_built_anew():
-    """Parametrized weights: same state, mode and values, and random numbers go on as before."""
+    """Parametrized weights keep state, mode and values, and random numbers go on as before."""
     loss = compose("adversarial", {"adversarial.channels": 4, "adversarial.start": 0.0}).eval()
     for parameter in loss.terms["adversarial"].discriminators[0].parameters():
         parameter.requires_grad_(requires_grad=False)

@@ -60,7 +60,7 @@ def test_a_spec_among_names_is_a_term():
 
 
 def test_a_spec_may_stand_alone():
-    """As one name may."""
+    """A spec outside a list is accepted, as one name is."""
     assert list(compose(spec()).origins) == list(compose([spec()]).origins) == ["mine"]
 
 
@@ -75,7 +75,7 @@ def test_a_spec_passes_the_kit_and_is_pickled(monkeypatch):
 
 
 def test_terms_of_one_name_are_refused():
-    """One message: how either was chosen, and what to do."""
+    """One message says how either term was chosen, and what to do."""
     remedy = "Choose one of them, or give a TermSpec another name."
     own = f"as a TermSpec of {__name__}"
     assert problem([spec(), spec()]) == f"loss term 'mine' is chosen twice, {own} and {own}\n{remedy}"
@@ -92,12 +92,12 @@ def test_terms_of_one_name_are_refused():
 
 
 def test_a_spec_hides_no_term_that_is_not_chosen():
-    """Its name may be that of another one that is not beside it."""
+    """A spec may have the name of another term that is not chosen beside it."""
     assert compose([spec("stft"), "kl"]).config.stft == Options()
 
 
 def test_what_is_neither_a_name_nor_a_spec_is_refused():
-    """The class of a term, say, with what makes a term of it."""
+    """The class of a term is refused, and the message says what makes a term of it."""
     assert problem(["kl", Mine]) == (
         f"expected the name of a loss term or a TermSpec, got {Mine!r}\n"
         "A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module."
@@ -105,7 +105,7 @@ def test_what_is_neither_a_name_nor_a_spec_is_refused():
 
 
 def test_one_address_everywhere():
-    """As on the command line and in TOML, or without `loss.`; by canonical name or alias."""
+    """Options have the addresses of the command line, with `loss.` or not, by name or alias."""
     for address in ("loss.recon.weight", "recon.weight", "loss.reconstruction.weight"):
         assert compose("recon", {address: 2.0}).config.reconstruction.weight == 2.0
     loss = compose("recon", balancer="gradient", balancer_options={"balancing.gradient.decay": 0.5})
@@ -113,14 +113,14 @@ def test_one_address_everywhere():
 
 
 def test_an_option_that_is_set_twice_is_refused():
-    """Under both addresses, whatever the values."""
+    """An option under two addresses is an error, whatever the values."""
     assert problem("stft", {"stft.weight": 1.0, "loss.stft.weight": 1.0}) == (
         "loss.stft.weight: is set twice, as 'stft.weight' and as 'loss.stft.weight'; set it once"
     )
 
 
 def test_an_unknown_option_is_named_by_its_whole_address():
-    """With either way to write it."""
+    """The message gives the whole address, whichever way the option is written."""
     for address in ("stft.wieght", "loss.stft.wieght"):
         assert problem("stft", {address: 1.0}) == (
             "loss.stft.wieght: unknown option, got 1.0; did you mean 'weight'?"
@@ -131,7 +131,7 @@ def test_an_unknown_option_is_named_by_its_whole_address():
 
 
 def test_a_term_may_be_named_loss():
-    """Its own options have their address below it, and those of others theirs."""
+    """Options of a term named `loss` have their address below it, and those of others theirs."""
     plugin = SimpleNamespace(distill_loss_terms=hookimpl(lambda: [spec("loss")]))
     options = {"loss.gain": 2.0, "loss.loss.weight": 3.0, "loss.kl.weight_max": 4.0, "kl.free_bits": 5.0}
     config = compose("loss,kl", options, registry=registry_with(plugin)).config
@@ -147,7 +147,7 @@ def test_a_spec_trains():
 
 
 def test_options_have_addresses(composed):
-    """By canonical name or by alias, in a user's own registry as well."""
+    """Options are addressed by canonical name or alias, in a user's own registry as well."""
     assert compose("stft,recon", {"recon.weight": 1.0}).config.reconstruction.weight == 1.0
     assert compose("recon", {"reconstruction.if_weight": 2.0}).config.reconstruction.if_weight == 2.0
     assert composed(lambda _: torch.zeros(()), options={"aa.weight": 0.3}).config.a.weight == 0.3
@@ -169,7 +169,7 @@ def test_an_unknown_option_is_an_error_with_a_suggestion():
 @pytest.mark.parametrize("options", ["stft.weight=2", 3, {1: 2}, [1]])
 @pytest.mark.parametrize("name", ["options", "balancer_options"])
 def test_what_are_no_options(options, name):
-    """One message for what is neither a mapping nor pairs."""
+    """What is neither a mapping nor pairs is refused with one message."""
     with pytest.raises(InputError) as caught:
         compose("recon", balancer="gradient", **{name: options})
     assert str(caught.value) == (
@@ -179,7 +179,7 @@ def test_what_are_no_options(options, name):
 
 
 def test_options_may_be_pairs():
-    """As `distill.train` takes them."""
+    """Options are accepted as pairs, as `distill.train` takes them."""
     assert compose("recon", [("recon.weight", 2.0)]).weights_at(0) == {"reconstruction": 2.0}
 
 
@@ -188,7 +188,7 @@ def test_options_may_be_pairs():
     [(None, "None"), (3, "3"), (nn.Identity(), "Identity()"), (nn.Linear, repr(nn.Linear))],
 )
 def test_what_are_no_terms(terms, shown):
-    """The whole message."""
+    """The message shows what was given, and says how a term is made."""
     with pytest.raises(TermError) as caught:
         compose(terms)
     assert str(caught.value) == (

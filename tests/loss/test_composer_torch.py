@@ -76,7 +76,7 @@ def test_sides_may_have_different_dtypes(terms, of_prediction):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # of the compiler itself
 def test_a_step_with_a_loss_can_be_compiled():
-    """Compiled before and after the loss, it has the values and the gradients that it has without."""
+    """A step compiled around the loss has the values and gradients that it has without."""
     loss = compose("waveform,stft,recon,kl", OPTIONS)
     made, inputs = step()
 
@@ -113,13 +113,13 @@ def of_waveform(terms="waveform,stft,recon"):
 
 @pytest.mark.parametrize("terms", ["stft", "recon", "waveform"])
 def test_second_derivatives_are_those_of_finite_differences(terms):
-    """As a gradient penalty and Hessian-vector products need them."""
+    """Second derivatives equal finite differences, as a gradient penalty needs them."""
     waveform, total = of_waveform(terms)
     assert torch.autograd.gradgradcheck(total, waveform, fast_mode=True, atol=1e-4)
 
 
 def test_transforms_of_torch_func_give_what_autograd_gives():
-    """The gradient, a forward derivative along it, and both for each of several predictions."""
+    """The gradient, a forward derivative and both for several predictions equal autograd's."""
     waveform, total = of_waveform()
     (gradient,) = torch.autograd.grad(total(waveform), waveform)
     waveform = waveform.detach()

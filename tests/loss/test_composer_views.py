@@ -75,7 +75,7 @@ def test_a_magnitude_and_its_stft_are_one_transform(transforms, first, make_step
 
 
 def test_waveform_is_the_same_shared_or_not(make_step, composed, small_waveform):
-    """Alone it goes straight from the samples, beside a term on its magnitudes from those."""
+    """`waveform` has the same value from the samples as from magnitudes that another term shares."""
     alone, shared = make_step(), make_step()
     other = size_of(StftMagnitude(n_fft=32, hop=8))
     expected = compose("waveform", small_waveform)(alone.inputs)
@@ -88,7 +88,7 @@ def test_waveform_is_the_same_shared_or_not(make_step, composed, small_waveform)
 
 
 def test_waveform_makes_no_views_that_nobody_shares(monkeypatch, make_step, small_waveform):
-    """Beside terms on other things it has no magnitudes computed, wherever it stands in the list."""
+    """`waveform` computes no magnitudes beside terms on other things, wherever it stands in the list."""
 
     def refuse(*_):
         pytest.fail("magnitudes were computed")
@@ -99,7 +99,7 @@ def test_waveform_makes_no_views_that_nobody_shares(monkeypatch, make_step, smal
 
 
 def test_a_term_may_look_at_other_things_in_every_step(transforms, make_step, composed, small_waveform):
-    """What `waveform` can leave out in one step it shares in the next."""
+    """`waveform` can share in one step the views that it leaves out in another."""
     views = [Waveform(), Stft(n_fft=32, hop=8), Waveform(), StftMagnitude(n_fft=64, hop=16, win_length=50)]
     steps = iter(views)
 
@@ -117,7 +117,7 @@ def test_a_term_may_look_at_other_things_in_every_step(transforms, make_step, co
 
 
 def test_what_no_term_asks_for_is_not_computed(make_step, small_stft, small_waveform):
-    """Without a term on the waveform, no inverse; without one on the spectrogram, no transform."""
+    """The loss computes an inverse or a transform only where a term asks for it."""
     step = make_step()
     compose("stft,recon,kl", small_stft)(step.inputs)["total"].backward()
     assert (step.representation.forths, step.representation.backs) == (1, 0)
@@ -130,7 +130,7 @@ def test_what_no_term_asks_for_is_not_computed(make_step, small_stft, small_wave
 
 
 def test_the_memo_dies_with_the_step(make_step, numbers, small_stft):
-    """Called again after the prediction has changed in place, the loss is new and goes back again."""
+    """A second call, after the prediction has changed in place, computes the loss and its gradient anew."""
     step = make_step()
     loss = compose("stft,recon", small_stft)
     first = loss(step.inputs)

@@ -28,7 +28,7 @@ def problems_of(names, options):
 
 
 def test_the_class_has_an_attribute_per_chosen_term():
-    """With the term's config for a type and its summary for help, in the order of the choice."""
+    """Attributes keep the order of the choice, with the term's config as type and summary as help."""
     chosen = terms("kl,stft")
     fields = attrs.fields(loss_config_class(chosen))
     assert [(field.name, field.type) for field in fields] == [("kl", KlConfig), ("stft", StftConfig)]
@@ -36,7 +36,7 @@ def test_the_class_has_an_attribute_per_chosen_term():
 
 
 def test_the_configs_are_frozen_and_passed_by_name():
-    """What is in force cannot change under a training."""
+    """A config cannot be changed, and takes its values by name."""
     config = configure(terms("kl"), {})
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         config.kl = None
@@ -45,7 +45,7 @@ def test_the_configs_are_frozen_and_passed_by_name():
 
 
 def test_terms_without_options_have_their_defaults():
-    """Nothing need be said."""
+    """A chosen term that is given no options has its defaults."""
     config = configure(terms("stft,recon"), {"stft": {"weight": 2.0}})
     assert config.stft == StftConfig(weight=2.0)
     assert config.reconstruction == ReconstructionConfig()
@@ -61,7 +61,7 @@ def test_a_term_may_be_named_by_an_alias():
 @pytest.mark.parametrize(("first", "second"), [("recon", "reconstruction"), ("reconstruction", "recon")])
 @pytest.mark.parametrize("options", [{"weight": 1.0}, {}])
 def test_a_term_named_twice_is_an_error(first, second, options):
-    """Whichever comes first, both names are in the message."""
+    """The message has both names of the term, whichever comes first."""
     assert problems_of("recon", {first: options, second: {"if_weight": 1.0}}) == (
         f"loss.{second}: is set as loss.{first} too; set it once",
     )
@@ -78,7 +78,7 @@ def test_every_problem_at_once_with_its_path():
 
 
 def test_a_misspelt_term_gets_a_suggestion():
-    """The nearest chosen name."""
+    """The message suggests the nearest chosen name."""
     (problem,) = problems_of("stft,kl", {"sftf": {"weight": 1.0}})
     assert problem == "loss.sftf: unknown option, got a table; did you mean 'stft'?"
 
@@ -91,7 +91,7 @@ def test_options_that_are_no_table_are_an_error():
 
 
 def test_it_loads_no_torch():
-    """Recipes are read without it."""
+    """Reading a recipe loads no torch."""
     code = (
         "import sys; from distill.loss.config import configure; "
         "from distill.plugin.registry import Registry; "
@@ -117,7 +117,7 @@ class Filed(TermConfig):
 
 
 def test_relative_paths_are_made_absolute(tmp_path, monkeypatch):
-    """From the folder in which they are read, so that the recipe means the same in another one."""
+    """Relative paths start at the folder of the recipe, so that they mean the same in another one."""
     chosen = (Term.of(TermSpec(name="filed", config=Filed, build="a:B", summary="")),)
     monkeypatch.chdir(tmp_path)
     config = configure(chosen, {"filed": {"weights": "nets/ear.safetensors"}}).filed

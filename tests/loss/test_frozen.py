@@ -37,7 +37,7 @@ SPEC = TermSpec(name="ear", config=TermConfig, build=Ear, summary="", waivers=UN
 
 
 def test_it_gives_what_the_network_gives():
-    """With the running statistics, in training as elsewhere, and a gradient at the input alone."""
+    """Output uses the running statistics, also in training, and the input alone has a gradient."""
     sound = torch.randn(2, 1, 256, requires_grad=True)
     expected = network().eval()(sound)
     loss = compose(SPEC).train()
@@ -48,14 +48,14 @@ def test_it_gives_what_the_network_gives():
 
 
 def test_nothing_of_it_is_saved_or_trained():
-    """Neither state nor parameters know of it, and a state without it is loaded strictly."""
+    """A frozen network is in neither state nor parameters, and a state without it loads strictly."""
     loss = compose(["recon", SPEC])
     assert (dict(loss.state_dict()), [*loss.parameters()]) == ({}, [])
     loss.load_state_dict({})
 
 
 def test_it_moves_with_the_term():
-    """To another dtype, as to another device."""
+    """The network follows its term to another dtype, as to another device."""
     term = Ear(None).double()
     assert term.network(torch.zeros(1, 1, 64, dtype=torch.float64)).dtype == torch.float64
     sound = torch.zeros(1, 1, 64, dtype=torch.float64, device="meta")
@@ -69,7 +69,7 @@ def through_pickle(module):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])
 def test_a_copy_has_a_network_of_its_own(copied):
-    """With the weights of the other."""
+    """A copy has the same weights, and does not change with the original."""
     module = FrozenNetwork(network())
     other = copied(module)
     sound = torch.randn(1, 1, 256)
@@ -80,7 +80,7 @@ def test_a_copy_has_a_network_of_its_own(copied):
 
 @pytest.mark.parametrize("given", [None, nn.Linear, print])
 def test_what_is_no_network(given):
-    """The whole message."""
+    """The message shows what was given, and asks for the network itself."""
     with pytest.raises(InputError) as caught:
         FrozenNetwork(given)
     assert str(caught.value) == (
@@ -89,6 +89,6 @@ def test_what_is_no_network(given):
 
 
 def test_a_term_with_one_passes_the_kit():
-    """All checks, that of the state among them."""
+    """A term with a frozen network passes all checks of the kit, that of the state included."""
     check_term(SPEC)
     assert compose(SPEC)(loss_inputs())["ear"] > 0

@@ -10,19 +10,19 @@ from distill.model.sounds import Encoded
 
 
 def test_a_device_is_one_of_torch():
-    """By its name, or as it is."""
+    """A device is given by its name or as it is."""
     assert device_like("cpu") == device_like(torch.device("cpu")) == torch.device("cpu")
 
 
 def test_a_waveform_has_a_dimension_of_channels():
-    """Whether it is an array or a tensor, of single or double precision."""
+    """An array or a tensor, in single or double precision, gets a dimension of channels."""
     for waveform in (np.zeros(7), torch.zeros(7), torch.zeros(1, 7, dtype=torch.float64)):
         checked = waveform_like(waveform)
         assert (checked.shape, checked.dtype) == ((1, 7), torch.float32)
 
 
 def test_latents_keep_their_coherence():
-    """Those of a tensor have none."""
+    """Latents keep their coherence, and those given as a tensor have none."""
     latents = torch.zeros(2, 3, 4)
     coherence = torch.ones(2, 2, 5)
     for given, expected in ((latents, None), (Encoded(latents, coherence), coherence)):
@@ -38,7 +38,7 @@ def test_latents_keep_their_coherence():
     (temperature_like, "temperature", (0, 100)), (seconds_like, "seconds", (0.05, 600)),
 ])  # fmt: skip
 def test_numbers_are_within_bounds(check, name, bounds):
-    """The bounds are within."""
+    """A number equal to a bound is accepted, and one beyond it is an error."""
     assert tuple(map(check, bounds)) == bounds
     for value in (bounds[0] - 0.01, bounds[1] + 1.0):
         with pytest.raises(InputError) as caught:

@@ -49,7 +49,7 @@ def correlation(waveform):
 
 
 def test_coherence_is_the_share_of_what_is_common():
-    """By hand: of noise through 1 + 1/z, beside noise of each channel's own, it is real."""
+    """Coherence equals values by hand, of noise through 1 + 1/z and noise of each channel's own."""
     source, other, own = noise(3, 8 * SAMPLES)
     common = source[1:] + source[:-1]
     found = coherence_of(torch.stack([common + 0.3 * other[1:], common + 0.5 * own[1:]]), N_FFT)[0, 1]
@@ -59,7 +59,7 @@ def test_coherence_is_the_share_of_what_is_common():
 
 
 def test_the_phase_of_coherence_is_a_delay():
-    """By hand: a delay of 3 samples turns bin k by 2 pi * 3 k / n_fft, the later channel behind."""
+    """A delay of 3 samples turns bin k by 2 pi * 3 k / n_fft, the later channel behind."""
     one = noise(1, SAMPLES + 3)[0]
     coherence = coherence_of(torch.stack([one[3:], one[:-3]]), N_FFT)
     turns = 2 * math.pi * 3 / N_FFT * torch.arange(BINS)
@@ -94,7 +94,7 @@ def test_one_source_gets_one_noise(gain):
 @quick
 @given(recordings(most=3))
 def test_noise_has_the_coherence_of_a_recording(waveform):
-    """Measured again it is close to what was asked for, and each channel is white, of unit power."""
+    """Noise has nearly the coherence that is asked for, and each channel is white, of unit power."""
     wanted = coherence_of(waveform, N_FFT)
     mixed = coherent(noise(len(waveform), seed=7), wanted, N_FFT)
     assert (coherence_of(mixed, N_FFT) - wanted).abs().mean() < 0.06
@@ -103,7 +103,7 @@ def test_noise_has_the_coherence_of_a_recording(waveform):
 
 @pytest.mark.parametrize("samples", [1, 100, 257])
 def test_short_noise(samples):
-    """Down to one sample it has the length that it had."""
+    """Noise keeps its length, down to one sample."""
     waveform = noise(2, samples)
     mixed = coherent(noise(2, samples, seed=7), coherence_of(waveform, N_FFT), N_FFT)
     assert mixed.shape == (2, samples)
@@ -113,7 +113,7 @@ def test_short_noise(samples):
 @quick
 @given(recordings(least=2))
 def test_coherence_and_powers_tell_the_correlation(waveform):
-    """Up to a factor they give the covariance, as numpy measures it."""
+    """Coherence and powers give the covariance that numpy measures, up to a factor."""
     window = torch.hann_window(N_FFT)
     spectrum = torch.stft(waveform, N_FFT, window=window, pad_mode="constant", return_complex=True)
     power = spectrum.abs().square().sum(2)
@@ -128,7 +128,7 @@ def test_coherence_and_powers_tell_the_correlation(waveform):
     st.floats(-1, 1), st.floats(-0.8, 0.8), st.sampled_from([1.0, 1e-3, 50.0]), st.sampled_from([1.0, 0.1])
 )
 def test_channels_are_mixed_to_a_correlation(wanted, have, left, right):
-    """They have the correlation that is asked for, whatever theirs was, and the energies they had."""
+    """Mixed channels have the correlation asked for, whatever theirs was, and keep their energies."""
     one, other = independent(2)
     waveform = torch.stack([left * one, right * (have * one + math.sqrt(1 - have**2) * other)])
     target = torch.tensor([[4.0, wanted * 6], [wanted * 6, 9.0]]).double()
@@ -138,7 +138,7 @@ def test_channels_are_mixed_to_a_correlation(wanted, have, left, right):
 
 
 def test_the_mixture_is_the_nearest():
-    """No other with that correlation and those energies is as near: those on both sides of it are farther."""
+    """Mixtures of that correlation and energies on both sides of it are farther from the original."""
     waveform = independent(2)
     wanted = torch.tensor([[1.0, 0.6], [0.6, 1.0]]).double()
     nearest = (with_correlation(waveform, wanted) - waveform).square().sum()
@@ -154,7 +154,7 @@ def test_the_mixture_is_the_nearest():
 @quick
 @given(recordings())
 def test_what_correlates_already_is_left_alone(waveform):
-    """To within rounding, whatever is equal, silent or quiet in it."""
+    """Channels that have the correlation change by rounding alone, equal, silent or quiet ones too."""
     mixed = with_correlation(waveform, covariance(waveform))
     torch.testing.assert_close(mixed, waveform, rtol=0, atol=2e-4 * float(waveform.abs().max()))
 
@@ -162,7 +162,7 @@ def test_what_correlates_already_is_left_alone(waveform):
 @quick
 @given(st.integers(1, 4).flatmap(lambda count: st.tuples(*[recordings(count, count)] * 2)))
 def test_whatever_is_asked_for_channels_keep_their_energy(pair):
-    """But for those that are to be silent; and nothing is ever not finite."""
+    """Channels keep their energy unless they are to be silent, and nothing is ever not finite."""
     waveform, other = pair
     mixed = with_correlation(waveform, covariance(other))
     assert mixed.isfinite().all()
@@ -171,7 +171,7 @@ def test_whatever_is_asked_for_channels_keep_their_energy(pair):
 
 
 def test_three_channels_are_mixed_to_their_correlations():
-    """All three pairs, as numpy measures them."""
+    """All three pairs have the correlations asked for, as numpy measures them."""
     target = np.array([[1.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 1.0]])
     mixed = with_correlation(noise(3), torch.from_numpy(target))
     np.testing.assert_allclose(np.corrcoef(mixed.double().numpy()), target, atol=0.02)
@@ -179,7 +179,7 @@ def test_three_channels_are_mixed_to_their_correlations():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_left_to_others_to_find(value):
-    """It comes back, rather than as an error of linear algebra."""
+    """Channels that are not finite come back, and raise no error of linear algebra."""
     waveform = noise(2)
     assert with_correlation(waveform, value * torch.eye(2).double()) is waveform
     waveform[1, 5] = value

@@ -64,7 +64,7 @@ def test_allocations_hold(numbers, bands, hertz):
 
 
 def test_few_numbers_go_to_the_lowest_bands():
-    """One each, from the lowest band on, as far as they suffice."""
+    """Each band from the lowest on gets one number, as far as they suffice."""
     assert allocate(3, 5, 700.0) == (1, 1, 1, 0, 0)
     assert allocate(0, 2, 700.0) == (0, 0)
 
@@ -110,7 +110,7 @@ def test_a_restored_total_is_there():
 
 
 def test_the_gradient_of_silence_is_finite():
-    """That of a square root at 0 is not."""
+    """The gradient of the level of silence is finite, unlike that of a square root at 0."""
     log_magnitude = torch.zeros(1, 32, 8, requires_grad=True)
     LEVELS.measure(log_magnitude).sum().backward()
     assert log_magnitude.grad.isfinite().all()
@@ -135,7 +135,7 @@ def test_a_code_comes_apart_as_it_was_joined():
 
 
 def test_a_gain_changes_the_level_alone():
-    """By hand: 3 nepers more are 1 more, and the rest stays."""
+    """A sound that is 3 nepers louder has a level of 1 more, and the rest of its code stays."""
     code = BandCode((1, 1), 99)
     levels, shape = 7 + draw(1, 2, 4), draw(1, 2, 4, seed=1)
     total = LEVELS.total(levels)
@@ -155,7 +155,7 @@ def test_levels_stay_within_what_there_is():
 @settings(max_examples=25, deadline=None)
 @given(counts=st.lists(st.integers(0, 5), min_size=1, max_size=5))
 def test_shapes_come_back_from_their_grid(counts):
-    """The grid holds each band's numbers first and 0 where it has none."""
+    """The grid holds each band's numbers first, and 0 where a band has none."""
     code = BandCode(tuple(counts), 99)
     shape = draw(2, sum(counts), 3)
     grid = code.unflatten(shape)
@@ -179,7 +179,7 @@ def test_the_sizes_of_the_codes():
 
 
 def test_too_few_numbers_are_refused():
-    """The whole message: 15.6 latent frames a second need a level each, and one number more."""
+    """Fewer than two numbers per latent frame are refused, a level and one more."""
     representation = MagnitudeIF(8000, n_fft=256, hop=64)
     assert sized(representation, latents_per_second=32).kept == 1
     with pytest.raises(ConfigError) as caught:

@@ -46,7 +46,7 @@ def test_tones_and_clicks_come_back():
 
 
 def test_noise_keeps_its_level():
-    """That of white noise is off by less than half a decibel."""
+    """The level of white noise is off by less than half a decibel."""
     noise = 0.1 * torch.randn(1, 16_000, generator=torch.Generator().manual_seed(1))
     made = made_of(REPRESENTATION(noise)[:, 0])
     assert 20 * (made.std() / noise.std()).log10() == pytest.approx(0, abs=0.5)
@@ -64,7 +64,7 @@ def test_how_frames_are_cut_changes_nothing(frames, size):
 
 @pytest.mark.parametrize(("hop", "lookahead"), [(128, 1), (64, 3), (100, 2), (32, 7)])
 def test_samples_wait_for_frames_that_overlap_them_alone(hop, lookahead):
-    """After S frames, the samples are final that lie half a frame before the one `lookahead` ago."""
+    """After S frames, samples are final up to half a frame before the one `lookahead` ago."""
     representation = MagnitudeIF(8000, n_fft=256, hop=hop)
     phases = FramewisePhases(representation, 1, CPU)
     assert phases.lookahead == lookahead

@@ -30,7 +30,7 @@ def test_a_block_sees_three_steps_and_five_bands(looks_ahead, steps):
 
 @pytest.mark.parametrize(("looks_ahead", "first"), [(False, 4), (True, 3)])
 def test_a_grid_looks_one_cell_ahead_however_deep(looks_ahead, first):
-    """Only the first of its blocks does."""
+    """Only the first block of a grid looks ahead."""
     seen = changed(Grid(9, 8, 3, 2, looks_ahead=looks_ahead), draw(1, 9, 12, 8), 4, 4)
     assert seen.any(0).nonzero().min() == first
 
@@ -44,7 +44,7 @@ def test_a_block_shares_its_weights_along_frequency():
 
 
 def test_a_grid_can_tell_its_bands_apart():
-    """Its embedding is added to each band: with no blocks that is all."""
+    """The embedding of a grid is added to each band, and a grid without blocks adds nothing else."""
     grid = Grid(3, 2, 0, 2, looks_ahead=False)
     with torch.no_grad():
         grid.place.copy_(torch.arange(6.0).reshape(3, 1, 2))
@@ -53,7 +53,7 @@ def test_a_grid_can_tell_its_bands_apart():
 
 
 def test_patches_by_hand():
-    """Of a 2 x 4 grid of numbers, patches of 2 x 2 hold their upper row first."""
+    """Patches of 2 x 2 of a 2 x 4 grid of numbers hold their upper row first."""
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])[None, :, :, None]
     assert join_patches(x, 2, 2).tolist() == [[[[1, 2, 5, 6], [3, 4, 7, 8]]]]
 

@@ -35,7 +35,7 @@ def test_a_model_is_loaded_as_it_was_trained(run):
 
 
 def test_a_model_does_not_need_its_loss_terms(run):
-    """Who trains with a plugin can give the run to somebody without it."""
+    """A run trained with a plugin is loaded without the plugin."""
     text = run.recipe.read_text()
     run.recipe.write_text(text + "\n[loss.not_installed]\nweight = 1.0\n")
     load_model(run)
@@ -58,7 +58,7 @@ def test_a_recipe_that_describes_another_model_is_said(run, checkpoint):
 
 
 def test_an_unfinished_run_has_the_model_of_its_newest_checkpoint(run):
-    """Where no model was saved yet, a checkpoint will do."""
+    """The newest checkpoint gives the model where none was saved yet."""
     expected = load_state(run.model)
     run.model.unlink()
     vae, _ = load_model(run)
@@ -66,7 +66,7 @@ def test_an_unfinished_run_has_the_model_of_its_newest_checkpoint(run):
 
 
 def test_a_run_without_a_model_yet(run):
-    """The whole message for a run that was stopped at its beginning."""
+    """The message says that the run holds no model yet, and how to train on."""
     run.model.unlink()
     shutil.rmtree(run.checkpoints)
     with pytest.raises(RunError) as caught:
@@ -78,7 +78,7 @@ def test_a_run_without_a_model_yet(run):
 
 
 def test_a_damaged_model(run):
-    """The whole message for a file that is cut short."""
+    """The message says that the file is cut short or damaged, and what to do."""
     run.model.write_bytes(run.model.read_bytes()[:1000])
     with pytest.raises(RunError) as caught:
         load_model(run)
@@ -89,7 +89,7 @@ def test_a_damaged_model(run):
 
 
 def test_a_model_of_another_recipe(run):
-    """Where the file does not say which options it was saved with, the shapes do, in a few lines."""
+    """The shapes tell a wrong recipe, in a few lines, where the file does not hold its options."""
     save_state(run.model, load_state(run.model))  # as Distill 0.2.0 saved it
     run.recipe.write_text(run.recipe.read_text().replace("width = 16", "width = 24"))
     with pytest.raises(RunError) as caught:
@@ -120,7 +120,7 @@ def test_latents_of_older_runs_are_mono(run):
 
 
 def test_a_run_without_latents_yet(run):
-    """The whole message for a run that has not come to its end."""
+    """The message says that an unfinished run holds no latents, and how to train on."""
     run.latents.unlink()
     with pytest.raises(RunError) as caught:
         load_latents(run, *loaded(run)[1:])
@@ -166,7 +166,7 @@ def _stereo(size, frames=3, bins=129, channels=2):
     ],
 )
 def test_latents_of_something_else(run, state, problem):
-    """A file of Distill that holds other values, or those of another model: one message."""
+    """One message refuses a file of other values, and the latents of another model."""
     _, representation, size = loaded(run)
     save_state(run.latents, state(size))
     with pytest.raises(RunError) as caught:
@@ -194,7 +194,7 @@ def test_latents_of_something_else(run, state, problem):
     ],
 )
 def test_a_model_of_other_weights(run, edit, problem):
-    """Every weight has to be there, with the shape that the recipe gives it."""
+    """Every weight must be there, with the shape that the recipe gives it."""
     state = load_state(run.model)
     edit(state)
     save_state(run.model, state)
@@ -217,7 +217,7 @@ def test_a_recipe_that_asks_for_more_than_the_file_holds(run, old, new, monkeypa
 
 
 def test_a_model_that_no_machine_holds(run, monkeypatch):
-    """The whole message for a recipe whose model is larger than the memory."""
+    """The message gives the memory that the model needs, and the settings to lower."""
     text = run.recipe.read_text()
     run.recipe.write_text(
         text.replace("width = 16", "width = 4096").replace("expansion = 2", "expansion = 16")

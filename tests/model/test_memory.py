@@ -12,7 +12,7 @@ from distill.training.batches import predict
 
 @pytest.mark.parametrize("settings", [ModelSettings(width=16), ModelSettings(code="compact", fine_width=16)])
 def test_the_sizes_are_those_of_the_model(settings):
-    """Names, shapes and bytes of all weights, none of which has a value."""
+    """The sizes list names, shapes and bytes of all weights, none of which has a value."""
     transform = RepresentationSettings(n_fft=256, hop=64, sample_rate=8000)
     sizes = Sizes(settings, transform)
     state = make_model(settings, make_representation(transform), seed=0).state_dict()
@@ -24,14 +24,14 @@ def test_the_sizes_are_those_of_the_model(settings):
 
 
 def test_the_default_recipe_fits():
-    """It trains on a machine of 2 GB."""
+    """The default recipe trains on a machine of 2 GB."""
     sizes = Sizes(ModelSettings(), RepresentationSettings())
     sizes.require_sounds()
     sizes.require_training(TrainingSettings())
 
 
 def test_the_largest_model_is_refused():
-    """At the bounds of all of its sizes: the whole message, at once."""
+    """A model with all sizes at their bounds is refused at once, with the memory that it needs."""
     blocks = {"encoder_blocks": (64, 64), "decoder_blocks": (64, 64)}
     with pytest.raises(ConfigError) as caught:
         Sizes(ModelSettings(width=4096, fine_width=4096, expansion=16, **blocks), RepresentationSettings())
@@ -48,7 +48,7 @@ def test_the_largest_model_is_refused():
     ],
 )
 def test_a_batch_that_no_machine_holds(training, words):
-    """Each number is allowed, but both together are not."""
+    """A batch is refused where each number is allowed but both together are too large."""
     sizes = Sizes(ModelSettings(), RepresentationSettings())
     with pytest.raises(ConfigError) as caught:
         sizes.require_training(TrainingSettings(**training))
@@ -58,7 +58,7 @@ def test_a_batch_that_no_machine_holds(training, words):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_estimate_is_from_below(monkeypatch, precision):
-    """A batch fits where there is what a model needs that keeps its encoder: what autograd holds, moments."""
+    """A batch is accepted where memory holds exactly what training with a fixed encoder needs."""
     representation, held = make_representation(RepresentationSettings()), {}
     vae = make_model(ModelSettings(), representation, 0)
     for parameter in vae.encoder_parameters():  # as it is by default

@@ -56,7 +56,7 @@ def decibels(vae, latents):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_bands_come_from_one_or_the_other(vae, seed):
-    """The lowest from one, the uppermost from the other, and shares rise or fall from band to band."""
+    """The lowest bands come from one, the uppermost from the other, and shares rise or fall between."""
     pair = [latents_of(vae, noise(0.1, 4000, seed)) for seed in (100, 101)]
     latents, share = mixed(vae, pair, seed=seed)
     assert latents.shape == (1, vae.latent_size, 10)
@@ -67,7 +67,7 @@ def test_bands_come_from_one_or_the_other(vae, seed):
 
 
 def test_a_recording_mixed_with_itself_is_that_recording(vae):
-    """At a temperature of 0, brought to its own length, whatever the shares are."""
+    """A recording mixed with itself at a temperature of 0 comes back, whatever the shares are."""
     one = latents_of(vae, noise(0.1, 4000))
     # Levels that a small code decodes to below silence are cut off, and others make up for them.
     close = 2e-2 if vae.axes is None else 1e-1
@@ -77,7 +77,7 @@ def test_a_recording_mixed_with_itself_is_that_recording(vae):
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("gains", [(1.0, 0.1), (0.1, 0.001)])
 def test_the_level_lies_between_those_of_the_two(vae, gains, temperature):
-    """However far the sound wanders, within 0.5 dB, in decibels and not in powers."""
+    """The level in dB lies between those of the two, within 0.5 dB, however far the sound wanders."""
     pair = [latents_of(vae, noise(gain, 4000)) for gain in gains]
     latents, share = mixed(
         vae,

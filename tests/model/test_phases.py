@@ -28,14 +28,14 @@ def energy(log_magnitude):
 
 
 def test_noise_has_unit_power_in_each_bin(noise):
-    """Over all cells within 0.1 dB, and in no bin another than in others."""
+    """The power is 1 within 0.1 dB over all cells, and no bin has another power than the others."""
     power = REPRESENTATION.amplitude(noise[:, 0]).square()
     assert abs(10 * power.mean().log10()) < 0.1
     assert (power.mean((0, 2)) - 1).abs().max() < 0.4
 
 
 def test_noise_fluctuates_as_a_log_rayleigh_variable(noise):
-    """Its median, its mean absolute deviation from it, and its deviation: 5.57 dB, pi / sqrt(24) nepers."""
+    """Noise has a Rayleigh variable's log-median, mean deviation from it, and deviation of 5.57 dB."""
     nepers = noise[:, 0] - UNIT
     assert nepers.median() == pytest.approx(MEDIAN, abs=0.02)
     assert (nepers - MEDIAN).abs().mean() == pytest.approx(0.4843, abs=0.01)
@@ -43,7 +43,7 @@ def test_noise_fluctuates_as_a_log_rayleigh_variable(noise):
 
 
 def test_noise_is_always_the_same():
-    """In every call and in every row: channels that are alike stay so."""
+    """Noise is the same in every call and row, so that equal channels stay equal."""
     one, two = (white_noise(REPRESENTATION, rows, 2000, CPU) for rows in (1, 2))
     torch.testing.assert_close(one[0], two[0], rtol=0, atol=1e-5)
     assert torch.equal(two, white_noise(REPRESENTATION, 2, 2000, CPU))
@@ -82,7 +82,7 @@ def test_tones_are_left_as_they_are(noise, spread):
 
 
 def test_a_part_of_the_noise_is_added_in_between(noise):
-    """By hand: at an error of 0.65 half of it, halfway from 0.55 to 0.75."""
+    """Half of the noise is added at an error of 0.65, halfway from 0.55 to 0.75."""
     log_magnitude = torch.full_like(noise[:, 0], 20.0)
     all_of_it, half = (
         roughened(log_magnitude, torch.full_like(log_magnitude, spread), noise[:, 0], UNIT)
@@ -106,7 +106,7 @@ def test_a_waveform_has_the_energy_of_its_magnitudes(iterations):
 
 
 def test_phases_of_a_tone_are_found():
-    """Its magnitudes alone bring it back: nearly all of what is made is at 1 kHz."""
+    """The magnitudes of a tone of 1 kHz alone bring nearly all of it back."""
     tone = 0.5 * torch.sin(2 * torch.pi * 1000 * torch.arange(8000) / 8000)[None]
     noise = white_noise(REPRESENTATION, 1, 8000, CPU)
     made = with_phases(REPRESENTATION(tone)[:, 0], noise, REPRESENTATION, 8000, 16)

@@ -66,7 +66,7 @@ def by_the_model(vae, waveform):
 
 
 def test_one_channel_is_what_the_model_makes_of_it(vae):
-    """To the last bit."""
+    """One channel equals what the model makes of it, to the last bit."""
     assert torch.equal(sounds.reconstruct(vae, REPRESENTATION, tone(2000)), by_the_model(vae, tone(2000)))
 
 
@@ -90,7 +90,7 @@ def decibels(waveform):
 
 @pytest.mark.parametrize("correlation", [-1.0, -0.4, 0.0, 0.3, 0.7, 1.0])
 def test_left_and_right_correlate_as_they_did(vae, correlation):
-    """And each channel is as loud as it was; twice the same."""
+    """The channels keep correlation and level, and a second reconstruction is the same."""
     original = stereo(8000, correlation)
     assert correlated(original) == pytest.approx(correlation, abs=0.05)
     made = sounds.reconstruct(vae, REPRESENTATION, original)
@@ -101,7 +101,7 @@ def test_left_and_right_correlate_as_they_did(vae, correlation):
 
 @pytest.mark.parametrize("samples", [1, 100, 1300, 2400])
 def test_fewer_samples_are_the_first_ones(vae, samples):
-    """Of those that the latents hold, each channel for itself and with its coherence."""
+    """Fewer samples than the latents hold are the first of the whole, with and without coherence."""
     entry = sounds.encode(vae, REPRESENTATION, stereo(2496, 0.3))
     for coherence in (None, entry.coherence):
         whole = sounds.decode(vae, REPRESENTATION, entry.latents, 2496, coherence)
@@ -112,7 +112,7 @@ def test_fewer_samples_are_the_first_ones(vae, samples):
 
 
 def test_a_side_that_is_silent_stays_silent(vae):
-    """100 dB below full scale, whichever it is; the other is as loud as it was."""
+    """A silent side stays 100 dB below full scale; the other is as loud as it was."""
     for silent in (0, 1):
         original = tone(8000, channels=2)
         original[silent] = 0
@@ -122,7 +122,7 @@ def test_a_side_that_is_silent_stays_silent(vae):
 
 
 def test_a_long_recording_correlates_as_a_whole(vae, monkeypatch):
-    """One that goes from left to right, in pieces."""
+    """A sound that goes from left to right keeps its correlation when taken in pieces."""
     in_short_pieces(monkeypatch)
     original = stereo(8000, 0.3) * torch.stack([torch.linspace(1, 0, 8000), torch.linspace(0, 1, 8000)])
     made = sounds.reconstruct(vae, REPRESENTATION, original)
@@ -152,7 +152,7 @@ class Keeping(Copying):
 
 
 def test_what_is_in_the_middle_stays_there_and_what_is_wide_stays_wide():
-    """A tone that both channels share, with noise of each channel's own high above it, band by band."""
+    """A shared low tone stays common to both channels, and independent high noise stays independent."""
     noise = 0.02 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(100)).diff(n=4)
     original = 0.5 * tone(7996) + noise
     made = sounds.reconstruct(Keeping(), REPRESENTATION, original)
@@ -165,7 +165,7 @@ def test_what_is_in_the_middle_stays_there_and_what_is_wide_stays_wide():
 
 
 def test_a_model_that_has_diverged_can_be_told(vae):
-    """What is not finite is given back, for whoever writes or measures it to say so."""
+    """A result that is not finite is given back, for whoever writes or measures it to say so."""
     diverged = copy.deepcopy(vae)
     with torch.no_grad():
         diverged.patch_out.bias.fill_(float("nan"))
@@ -173,7 +173,7 @@ def test_a_model_that_has_diverged_can_be_told(vae):
 
 
 def test_refined_channels_correlate_too(vae):
-    """Their latents are refined with the noise that they will have."""
+    """Refining changes the result, and its channels correlate as those of the original."""
     original = stereo(1000, 0.3)
     made = sounds.reconstruct(vae, REPRESENTATION, original, refinements=1)
     assert not torch.equal(made, sounds.reconstruct(vae, REPRESENTATION, original))
@@ -181,7 +181,7 @@ def test_refined_channels_correlate_too(vae):
 
 
 def test_silence_is_silent(vae):
-    """In one channel, and in several: 100 dB below full scale."""
+    """Silence stays 100 dB below full scale, in one channel and in several."""
     for count in (1, 2, 3):
         made = sounds.reconstruct(vae, REPRESENTATION, torch.zeros(count, 1000))
         assert made.shape == (count, 1000)
@@ -190,7 +190,7 @@ def test_silence_is_silent(vae):
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_blocks_are_reconstructed_as_the_whole_is(vae, monkeypatch, channels):
-    """To the last bit, in whatever blocks a recording comes."""
+    """The blocks in which a recording comes change no bit of the result."""
     in_short_pieces(monkeypatch)
     original = tone(4000, channels)
     whole = sounds.reconstruct(vae, REPRESENTATION, original)
@@ -252,7 +252,7 @@ def of(vae, waveform):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_kept_of_channels(vae, count):
-    """The posterior's mean of each, `[C, D, T']`, and their coherence, `[C, C, F]`."""
+    """Encoding keeps the posterior's mean of each, `[C, D, T']`, and their coherence, `[C, C, F]`."""
     waveform = stereo(2000, 0.3)[:count]
     kept = sounds.encode(vae, REPRESENTATION, waveform)
     frames = vae.latent_frames(REPRESENTATION.frames(2000))
@@ -262,7 +262,7 @@ def test_what_is_kept_of_channels(vae, count):
 
 
 def test_of_more_channels_the_mean_is_kept(vae):
-    """As of one channel."""
+    """Encoding keeps the posterior's mean of more channels, as of one."""
     kept = sounds.encode(vae, REPRESENTATION, tone(2000, channels=3))
     torch.testing.assert_close(kept.latents, of(vae, tone(2000, channels=3)).mean(dim=0, keepdim=True))
     assert torch.equal(kept.coherence, torch.ones(1, 1, 129) + 0j)
@@ -301,7 +301,7 @@ def test_sounds_can_be_heard(vae, bank, seed):
 
 @pytest.mark.parametrize("seconds", [0.05, 0.1, 0.33, 1.0, 2.0])
 def test_sounds_are_as_long_as_asked_for(vae, bank, seconds):
-    """To the sample."""
+    """A sound has the length asked for, to the sample."""
     assert make(vae, bank, seconds=seconds).shape == (1, int(seconds * RATE))
 
 
@@ -315,7 +315,7 @@ def test_one_recording_is_enough(vae):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("seconds", [None, 0.33])
 def test_stereo_recordings_make_stereo_sounds(vae, bank, seed, seconds):
-    """Two channels that differ, as long as asked for, where one of the two recordings at least has two."""
+    """A mixture of recordings, one of them stereo at least, has two different channels."""
     wide = sounds.encode(vae, REPRESENTATION, stereo(3000, 0.3))
     for others in ([], bank[:1]):
         sound = make(vae, [wide, *others], seed, seconds=seconds)

@@ -9,7 +9,7 @@ from distill.model.spread import audible_error, negative_log_likelihood
 
 
 def test_an_error_by_hand():
-    """Twice the amplitude is off by log(2), the same by 0, wherever the floors do not count."""
+    """The error of twice the amplitude is log(2), that of the same 0, where the floors do not count."""
     target = torch.tensor([[[1.0, 0.5], [0.5, 0.25]]])
     error = audible_error(target * torch.tensor([2.0, 1.0]), target, 0.0)
     expected = torch.tensor([[[math.log(2), 0.0], [math.log(2), 0.0]]])
@@ -17,7 +17,7 @@ def test_an_error_by_hand():
 
 
 def test_what_cannot_be_heard_hardly_counts():
-    """By hand: 1e-4 of the loudest amplitude, and the floor, are added to both.
+    """The floor and 1e-4 of the loudest amplitude are added to both amplitudes.
 
     0 in place of 1e-4 beside 1 is off by log(2), as is 0 in place of 1e-6 where the floor is that and
     all is silent; 120 dB below the loudest it is off by log(1.01).
@@ -38,14 +38,14 @@ def test_examples_are_heard_by_themselves():
 
 
 def test_the_likelihood_is_that_of_a_laplace_distribution():
-    """Up to the constant log(2), torch's."""
+    """The likelihood equals torch's, up to the constant log(2)."""
     error, spread = torch.tensor([0.0, 0.3, 2.0]), torch.tensor([0.1, 0.5, 1.5])
     expected = -Laplace(torch.zeros(3), spread).log_prob(error) - math.log(2)
     torch.testing.assert_close(negative_log_likelihood(error, spread), expected)
 
 
 def test_the_likeliest_spread_is_the_mean_error():
-    """So what learns by it tells the mean absolute error."""
+    """The spread of the highest likelihood equals the mean absolute error."""
     error = torch.tensor([0.2, 0.4, 0.9])
     spreads = torch.tensor([0.4, 0.5, 0.6])[:, None]
     assert negative_log_likelihood(error, spreads).mean(1).argmin() == 1

@@ -106,7 +106,7 @@ def test_latents_are_at_most_as_many_as_asked_for(latents, rate, n_fft):
 
 
 def test_too_few_latents_are_refused():
-    """The whole message: 15.6 latent frames a second need twice as many numbers."""
+    """Fewer than two numbers per latent frame are refused, 32 a second here."""
     assert small(latents_per_second=32).latent_size == 2
     with pytest.raises(ConfigError) as caught:
         small(latents_per_second=31)
@@ -118,7 +118,7 @@ def test_too_few_latents_are_refused():
 @CODES
 @pytest.mark.parametrize("scale", [0.0, 1.0, 100.0])
 def test_outputs_stay_within_what_the_representation_has(code, scale):
-    """Whatever the latents: no negative log-magnitude, and an IF within -1..1 that uses both halves."""
+    """No log-magnitude is negative, and an IF uses both halves of -1..1, whatever the latents."""
     vae = small(**code)
     magnitude, frequency = vae.decode(scale * draw(8, vae.latent_size, 5), 40).unbind(1)
     assert magnitude.isfinite().all()
@@ -176,7 +176,7 @@ def test_the_gradient_reaches_every_parameter(code):
 @pytest.mark.parametrize("first", [17, 24, 31, 32, 47])
 @torch.no_grad()
 def test_the_encoder_looks_8_frames_ahead(code, first):
-    """What changes from frame t on changes no latent before t // 8 - 1, but the next one."""
+    """A change from frame t on changes no latent before t // 8 - 1, but it changes the next one."""
     vae = small(**code, encoder_blocks=[2, 3])
     one, other = spectrogram(1, 64), spectrogram(1, 64)
     other[..., first:] = spectrogram(1, 64, seed=1)[..., first:]
@@ -191,7 +191,7 @@ def test_the_encoder_looks_8_frames_ahead(code, first):
 @pytest.mark.parametrize("latent", [1, 2, 5])
 @torch.no_grad()
 def test_the_decoder_looks_8_frames_ahead(code, latent):
-    """A changed latent k changes no frame before 8 * (k - 1), but that one."""
+    """A changed latent k changes no frame before 8 * (k - 1), but it changes that one."""
     vae = small(**code, decoder_blocks=[2, 3])
     one = draw(1, vae.latent_size, 8)
     other = one.clone()
@@ -213,7 +213,7 @@ def test_the_level_is_exact_whatever_the_weights(code, deviation, gain):
 
 @torch.no_grad()
 def test_a_gain_changes_the_level_alone():
-    """By hand: 20 dB are 2.303 nepers, 0.7675 of the unit. The levels of bands beside it stay.
+    """A gain of 20 dB (2.303 nepers) adds 0.7675 to the level, and the levels of bands stay.
 
     The layers are told the level: without that, shapes stay, too, but for those that see what is
     beyond the end.
@@ -254,7 +254,7 @@ def test_the_frequencies_pull_little_at_the_latents(monkeypatch):
 
 @torch.no_grad()
 def test_silence_is_decoded_near_0():
-    """Where the layers say 0, one deviation below the level 0, channel 0 is log(1 + exp(-4)) / 4."""
+    """Channel 0 is log(1 + exp(-4)) / 4 where the layers give 0, one deviation below the level 0."""
     vae = small()
     nn.init.zeros_(vae.patch_out.weight)
     nn.init.zeros_(vae.patch_out.bias)
@@ -312,7 +312,7 @@ def test_axes_are_those_of_the_corpus_and_of_sounds_in_general():
 
 
 def test_numbers_of_a_code_count_by_what_is_heard_of_them():
-    """Those that the decoder does not look at count nothing; levels of low bands more than of high ones."""
+    """Numbers that the decoder ignores count nothing, and levels of low bands more than of high ones."""
     vae = small()
     level, codes, _ = vae._encode_whole(REPRESENTATION(sounds()))  # noqa: SLF001  # what the axes are found of
     with torch.no_grad():
@@ -329,7 +329,7 @@ def test_numbers_of_a_code_count_by_what_is_heard_of_them():
 
 @torch.no_grad()
 def test_the_spread_is_positive_and_begins_alike_everywhere():
-    """By hand: softplus(0) + 0.02 before it is calibrated, and 0.02 at least after."""
+    """The spread is softplus(0) + 0.02 before it is calibrated, and 0.02 at least after."""
     vae = small()
     features = vae.decode_whole(draw(1, vae.latent_size, 2)).features
     spread = vae.spread_of(features)
@@ -340,7 +340,7 @@ def test_the_spread_is_positive_and_begins_alike_everywhere():
 
 @torch.no_grad()
 def test_errors_are_those_of_what_is_decoded():
-    """By hand: amplitudes that are decoded beside those that were encoded, in nepers."""
+    """Errors equal, in nepers, those of decoded amplitudes beside the encoded ones."""
     vae, drawn = small(), REPRESENTATION(sounds())
     features, error = vae.errors(drawn)
     assert features.shape == (3, 8, 32, 8)
@@ -365,7 +365,7 @@ def test_a_sound_is_always_the_same():
 @CODES
 @torch.no_grad()
 def test_magnitudes_have_the_levels_of_what_was_encoded(code):
-    """Whatever the noise, the energy that they say is that of the original within 0.3 dB."""
+    """The magnitudes have the energy of the original within 0.3 dB, whatever the noise."""
     vae, originals = small(**code), sounds()
     vae.begin_with(REPRESENTATION(originals))
     given = REPRESENTATION(originals)

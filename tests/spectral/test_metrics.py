@@ -117,7 +117,7 @@ def test_a_short_signal_is_padded_to_one_window(metric, samples):
 
 @pytest.mark.parametrize("metric", [log_spectral_distance, multi_resolution_stft])
 def test_signals_of_two_shapes_are_refused(metric):
-    """Nothing is broadcast."""
+    """Two shapes are an error: nothing is broadcast."""
     with pytest.raises(ShapeError) as caught:
         metric(noise(1, 3000), noise(2, 3000))
     assert str(caught.value) == (

@@ -92,7 +92,7 @@ def test_of_half_precision_float32_comes_out(dtype):
 
 
 def test_float64_stays_float64():
-    """There and back again with 200 dB and more, which float32 cannot hold."""
+    """Float64 comes back with 200 dB and more, which float32 cannot hold."""
     representation = MagnitudeIF(44_100, 64, 16)
     waveform = noise(2, 500).double()
     spectrogram = representation(waveform)
@@ -113,7 +113,7 @@ def test_both_derivatives_in_float64():
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
 def test_it_can_be_transformed_and_mapped():
-    """`torch.func` gives what calls one by one give."""
+    """The results of `torch.func` equal those of single calls."""
     representation, waveforms = MagnitudeIF(44_100, 8, 3), noise(3, 1, 20).double()
     each = torch.stack([representation(waveform) for waveform in waveforms])
     torch.testing.assert_close(torch.func.vmap(representation)(waveforms), each)
@@ -125,7 +125,7 @@ def test_it_can_be_transformed_and_mapped():
 
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_it_can_be_compiled(iterations):
-    """Both ways in one graph without a break, with the same values, Griffin-Lim iterations included."""
+    """Both ways compile to one graph, with the same values, Griffin-Lim iterations included."""
     representation, waveform = MagnitudeIF(44_100, 8, 3), noise(2, 50)
 
     def there_and_back(waveform):
@@ -144,7 +144,7 @@ def test_it_can_be_exported():
 
 
 def test_it_moves_with_its_module_and_leaves_no_trace_in_checkpoints():
-    """What it looks up is a buffer that `.to(device)` moves, and no key of a state dict."""
+    """All buffers follow `.to(device)`, and the state dict has no key of them."""
     module = torch.nn.ModuleDict({"representation": MagnitudeIF(44_100, 64, 16)})
     assert {buffer.device.type for buffer in module.to("meta").buffers()} == {"meta"}
     assert module.state_dict() == {}
@@ -158,7 +158,7 @@ def test_casting_a_module_leaves_the_phases_exact():
 
 
 def test_both_channels_equal_a_calculation_with_numpy():
-    """Frames centred on multiples of the hop, log(1 + amplitude / floor), and the wrapped phase advance."""
+    """Frames, log(1 + amplitude / floor) and the wrapped phase advance equal numpy's."""
     n_fft, hop, floor, samples = 16, 4, 1e-3, 37
     waveform = noise(1, samples)
     frames = math.ceil(samples / hop) + 1
@@ -251,7 +251,7 @@ def test_wrapped_stays_within_one_turn(difference):
 
 @pytest.mark.parametrize(("difference", "expected"), [(1.0, -1.0), (-1.0, -1.0), (3.0, -1.0), (-1.25, 0.75)])
 def test_wrapped_at_the_ends(difference, expected):
-    """1 is -1, and beyond -1 it goes on at the other end, not past it."""
+    """A phase of 1 wraps to -1, and one beyond -1 goes on at the other end, not past it."""
     assert wrapped(torch.tensor(difference)).item() == expected
 
 
@@ -351,7 +351,7 @@ def test_the_gradient_of_the_transform_equals_torchs():
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-20, 1e-12, 1e-7, 1e-5, 1.0])
 def test_gradients_are_finite_both_ways(scale):
-    """Silence and what is almost silent included, none is beyond what the floors allow."""
+    """Gradients stay within what the floors allow, for silence and what is almost silent too."""
     representation = MagnitudeIF(44_100, 64, 16)
     waveform = scale * noise(2, 320)
     forth = gradient_of(representation, waveform)
@@ -362,7 +362,7 @@ def test_gradients_are_finite_both_ways(scale):
 
 @pytest.mark.parametrize("hop", [0, -1, 33])
 def test_a_hop_that_loses_samples_is_refused(hop):
-    """The squares of a Hann window must overlap."""
+    """A hop above half of the FFT size is an error, since it allows no exact inverse."""
     with pytest.raises(
         ValueError, match=f"^hop must be within 1..n_fft / 2 = 32 for an exact inverse: {hop}$"
     ):
@@ -387,7 +387,7 @@ def test_a_hop_that_loses_samples_is_refused(hop):
     ],
 )
 def test_what_is_no_representation_is_refused(arguments, problem):
-    """The whole message, as of every error that can be corrected, before anything is allocated."""
+    """Wrong sizes are refused with one message, before anything is allocated."""
     with pytest.raises(DistillError) as caught:
         MagnitudeIF(**arguments)
     assert str(caught.value) == problem
@@ -410,7 +410,7 @@ def test_what_is_not_a_spectrogram_is_refused(shape):
 
 
 def test_the_inverse_gives_no_more_than_the_frames_hold():
-    """As many samples as the frames hold, fewer if asked, and an error for more."""
+    """The inverse gives all samples of the frames, fewer if asked, and an error for more."""
     representation = MagnitudeIF(44_100, 64, 16)
     spectrogram = representation(noise(1, 48))
     assert representation.inverse(spectrogram).shape == (1, 48)

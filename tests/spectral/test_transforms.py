@@ -105,7 +105,7 @@ def test_the_stft_and_its_magnitude_equal_torch(transform, batch, extra, numbers
 
 @pytest.mark.parametrize("transform", [(2048, 512, 2048), (1024, 120, 600), (513, 100, 400)])
 def test_stft_in_float32(transform):
-    """In the precision of training the difference is that of rounding."""
+    """The transform in float32 differs from torch's by rounding alone."""
     waveform = noise(2, 5000, dtype=torch.float32)
     actual = value_and_gradient(lambda x: transforms.stft(x, *transform), waveform)
     expected = value_and_gradient(lambda x: reference(x, *transform), waveform)
@@ -128,7 +128,7 @@ def test_a_waveform_too_short_to_be_reflected_is_padded(transform, data):
 @settings(max_examples=50, deadline=None)
 @given(resolutions(), st.integers(0, 50))
 def test_the_backward_of_analyse_is_its_adjoint(transform, extra):
-    """<analyse(x), y> = <x, backward(y)>, the inner product of complex numbers being its real part."""
+    """The inner products <analyse(x), y> and <x, backward(y)> have the same real part."""
     n_fft, hop, win_length = transform
     x = noise(2, n_fft + extra).requires_grad_()
     forth = transforms.analyse(x, n_fft, hop, win_length)
@@ -140,7 +140,7 @@ def test_the_backward_of_analyse_is_its_adjoint(transform, extra):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 5), PARTS, st.data())
 def test_the_backward_of_synthesize_is_its_adjoint(n_fft, frames, numbers, data):
-    """<synthesize(x), y> = <x, backward(y)>."""
+    """The inner products <synthesize(x), y> and <x, backward(y)> are equal."""
     hop = data.draw(st.integers(1, n_fft // 2))
     x = noise(2, n_fft // 2 + 1, frames, dtype=torch.complex128).requires_grad_()
     with taken_at_a_time(numbers):
@@ -154,7 +154,7 @@ def test_the_backward_of_synthesize_is_its_adjoint(n_fft, frames, numbers, data)
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 5), st.data())
 def test_synthesize_inverts_analyse(n_fft, frames, data):
-    """Away from the ends, where the window leaves something to invert, the samples come back."""
+    """The samples come back away from the ends, where the window leaves something to invert."""
     hop = data.draw(st.integers(1, n_fft // 2))
     x = noise(2, (frames - 1) * hop + n_fft)
     back = transforms.synthesize(transforms.analyse(x, n_fft, hop, n_fft), n_fft, hop)
@@ -262,7 +262,7 @@ def test_plain_operations_have_the_engines_values_and_gradients(function):
 
 @pytest.mark.parametrize("function", TINY.values(), ids=TINY)
 def test_silence_has_the_same_gradient_by_plain_operations(function):
-    """None, where the floors cut it off, and nowhere NaN."""
+    """The gradient of silence equals the engine's by plain operations, and is nowhere NaN."""
     value, gradient = value_and_gradient(function, torch.zeros(1, 20))
     plain, pull = torch.func.vjp(function, torch.zeros(1, 20))
     assert_near((plain, *pull(noise(*value.shape, seed=1, dtype=value.dtype))), (value, gradient), 1e-6)

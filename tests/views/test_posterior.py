@@ -25,14 +25,14 @@ def gaussian(*shape, **others):
 
 
 def refused(kind, call, *arguments, **options):
-    """Return the whole message."""
+    """Return the message of the error that a call raises."""
     with pytest.raises(kind) as caught:
         call(*arguments, **options)
     return str(caught.value)
 
 
 def test_codes_are_no_posterior():
-    """Integers have no mean: not as parameters, and not in place of a posterior."""
+    """Integers have no mean, so that they are refused as parameters and in place of a posterior."""
     codes = torch.zeros(2, 8, dtype=torch.int64)
     assert refused(InputError, Posterior, mu=codes, logvar=codes) == (
         "Posterior: mu and logvar must be floating-point tensors: got torch.int64\n"
@@ -50,7 +50,7 @@ def test_codes_are_no_posterior():
 
 @pytest.mark.parametrize(("shape", "examples"), [((3, 8), 2), ((1, 8, 5), 2), ((2, 8), 1)])
 def test_a_posterior_of_other_examples_is_refused(shape, examples):
-    """Its numbers of examples and those of the sounds are shown."""
+    """The message shows the number of examples of the posterior and that of the sounds."""
     assert refused(ShapeError, inputs, gaussian(*shape), examples) == (
         f"LossInputs: the posterior has {shape[0]} examples, and the sounds have {examples}: "
         f"mu is {list(shape)}\n"
@@ -59,7 +59,7 @@ def test_a_posterior_of_other_examples_is_refused(shape, examples):
 
 
 def test_time_before_latents_is_refused():
-    """20 latent frames of 64 dimensions, which as `[B, D, T']` would be more frames than the sounds have."""
+    """A posterior of more latent frames than the sounds have frames is refused as transposed."""
     assert refused(ShapeError, inputs, gaussian(2, 20, 64)) == (
         "LossInputs: the posterior [2, 20, 64], read as [B, D, T'], has 64 latent frames, "
         "where the sounds have 26 frames\n"
@@ -72,7 +72,7 @@ def test_time_before_latents_is_refused():
     [gaussian(2, 64, 20), gaussian(2, 64), gaussian(2, 27, 64), gaussian(2, 20, 64, layout="BDT")],
 )
 def test_what_may_be_right_is_taken(posterior):
-    """As few latent frames as frames, one vector, more latents than frames, or what is said to be right."""
+    """A posterior is accepted in each unusual shape that may be right, or is said to be right."""
     assert torch.equal(inputs(posterior).posterior.mu, posterior.mu)
 
 
@@ -88,6 +88,6 @@ def test_the_layout_of_sequence_models_is_transposed():
 
 
 def test_an_unknown_layout_is_refused():
-    """There are two."""
+    """A layout other than the two known ones is an error."""
     with pytest.raises(ValueError, match="'layout' must be in"):
         gaussian(2, 3, 4, layout="TBD")

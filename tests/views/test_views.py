@@ -56,7 +56,7 @@ def inputs_of(prediction, target, **others):
 
 
 def test_what_each_view_is():
-    """Channels, amplitude, flattened magnitude and transforms, each from its definition."""
+    """Each view (channels, amplitude, flattened magnitude, transforms) follows its definition."""
     waveform = noise(2, 400)
     spectrogram = REPRESENTATION(waveform)
     signal = Signal.from_waveform(waveform, REPRESENTATION)
@@ -136,7 +136,7 @@ def test_silence_falls_to_the_floor_of_auraloss():
     ("dtype", "expected"), [(torch.float64, torch.float64), (torch.bfloat16, torch.float32)]
 )
 def test_views_are_float32_or_float64(view, dtype, expected):
-    """Whether the source is a waveform or a spectrogram; half precision is computed in float32."""
+    """Views are float32 or float64 of any source, and half precision is computed in float32."""
     waveform = noise(1, 160)
     for signal in (
         Signal.from_waveform(waveform.to(dtype), REPRESENTATION),
@@ -147,7 +147,7 @@ def test_views_are_float32_or_float64(view, dtype, expected):
 
 @pytest.mark.parametrize("view", EVERY_VIEW, ids=repr)
 def test_views_are_differentiable(view):
-    """From the view to the source, a waveform or a spectrogram (whose inverse the waveform is)."""
+    """Gradients reach the source of a view, a waveform or a spectrogram."""
     waveform = noise(1, 160).requires_grad_()
     spectrogram = REPRESENTATION(noise(1, 160)).requires_grad_()
     Signal.from_waveform(waveform, REPRESENTATION).view(view).abs().sum().backward()
@@ -168,7 +168,7 @@ def test_views_are_equal_by_value():
 
 
 def test_a_signal_knows_what_was_viewed():
-    """Views that were computed on the way are among them."""
+    """A signal lists the views that it has made, those computed on the way among them."""
     signal = Signal.from_waveform(noise(1, 400), REPRESENTATION)
     assert signal.viewed == ()
     signal.view(Stft(n_fft=32, hop=8))
@@ -203,7 +203,7 @@ def test_a_view_is_computed_once():
     ],
 )
 def test_the_sizes_of_a_transform_are_checked(options, message):
-    """As options of a term they are checked where they stand, with their path."""
+    """The message gives the path of the option whose size is wrong."""
     with pytest.raises(ConfigError) as caught:
         structure({"n_fft": 32, "hop": 8} | options, Stft, at="stft")
     assert message in caught.value.problems
@@ -220,7 +220,7 @@ def test_the_window_of_an_option_follows_its_fft_size():
 
 
 def test_a_signal_of_a_waveform_keeps_its_spectrogram():
-    """Where the spectrogram is at hand it is not computed again."""
+    """A spectrogram given with the waveform is not computed again."""
     spectrogram = torch.ones(1, 2, 33, 5)
     signal = Signal.from_waveform(noise(1, 64), REPRESENTATION, spectrogram=spectrogram)
     assert signal.view(Spectrogram()) is spectrogram
@@ -228,7 +228,7 @@ def test_a_signal_of_a_waveform_keeps_its_spectrogram():
 
 
 def test_the_length_of_a_signal():
-    """A waveform's own; of a spectrogram what its frames hold, or less if so given."""
+    """The length is that of the waveform, or what the frames hold, or less if so given."""
     spectrogram = REPRESENTATION(noise(1, 50))
     assert Signal.from_spectrogram(spectrogram, REPRESENTATION).length == 64
     signal = Signal.from_spectrogram(spectrogram, REPRESENTATION, length=50)
@@ -246,14 +246,14 @@ def test_a_spectrogram_of_another_representation_is_refused(shape):
 
 
 def test_what_is_not_a_waveform_is_refused():
-    """Channels are not averaged in silence."""
+    """Channels are not averaged silently: a waveform of another shape is an error."""
     with pytest.raises(ShapeError) as caught:
         Signal.from_waveform(torch.zeros(1, 2, 5), REPRESENTATION)
     assert str(caught.value) == "a waveform must have the shape [B, N]: got [1, 2, 5]"
 
 
 def test_the_target_has_no_gradient():
-    """Not even where its source asks for one; the prediction has."""
+    """The target has no gradient, even where its source asks for one; the prediction has."""
     prediction = REPRESENTATION(noise(1, 160)).requires_grad_()
     target = noise(1, 160, seed=1).requires_grad_()
     sides = inputs_of(prediction, target).view(LogMagnitude())
@@ -288,7 +288,7 @@ def test_renewed_inputs_have_no_views_and_one_length():
 
 @pytest.mark.filterwarnings("ignore:LossInputs.unshared is deprecated:DeprecationWarning")
 def test_what_no_other_term_looks_at():
-    """Only the last term can tell, and only of what neither side holds."""
+    """Only the last term can tell that a view is unshared, and only if neither side holds it."""
     spectrogram, waveform = REPRESENTATION(noise(1, 160)), noise(1, 160, seed=1)
     views = Stft(n_fft=32, hop=8), StftMagnitude(n_fft=32, hop=8)
     assert not inputs_of(spectrogram, waveform).unshared(*views)
@@ -301,7 +301,7 @@ def test_what_no_other_term_looks_at():
 
 
 def test_a_prepared_view_is_made_when_it_is_asked_for():
-    """Once, and only then is it held."""
+    """A prepared view is made once, and is held only after it is asked for."""
     made = []
     signal = Signal.from_waveform(noise(1, 10), REPRESENTATION)
     signal.prepare(LONG_STFT, lambda: made.append(1) or torch.ones(1))
@@ -325,7 +325,7 @@ def test_a_predicted_waveform_keeps_its_length():
 
 
 def test_a_missing_posterior_is_named():
-    """A term that needs it says so, with the remedy."""
+    """A term that needs a posterior raises an error with the remedy."""
     inputs = inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160))
     with pytest.raises(TermError) as caught:
         _ = inputs.posterior
@@ -363,7 +363,7 @@ def test_progress_lies_within_0_and_1(progress):
 
 
 def test_the_device_is_that_of_the_target():
-    """Whichever source it has."""
+    """The inputs are on the device of the target, whichever source it has."""
     on_meta = torch.zeros(1, 64, device="meta")
     assert inputs_of(torch.zeros(1, 2, 33, 5), on_meta).device.type == "meta"
     sides = (
@@ -373,7 +373,7 @@ def test_the_device_is_that_of_the_target():
 
 
 def test_extras_are_found_by_name():
-    """As they were passed, of any type; kept by what is made of the inputs."""
+    """Extras of any type come back as passed, from renewed inputs and from their first examples too."""
     extras = {"names": ["a", "b"], "draw": noise(1, 3)}
     inputs = inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras)
     for made in (inputs, inputs.renewed(), inputs.first(1)):
@@ -382,7 +382,7 @@ def test_extras_are_found_by_name():
 
 
 def test_extras_of_detached_inputs_have_no_gradient():
-    """Nor have those in dicts, lists and tuples; what holds no tensors is what it was."""
+    """Tensors in dicts, lists and tuples are detached too, and other values stay what they are."""
     tensor, other = noise(3).requires_grad_(), object()
     extras = {"a": tensor, "b": [tensor, {"c": (tensor, 1)}], "d": other}
     inputs = inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras).detached()
@@ -401,7 +401,7 @@ def test_extras_of_detached_inputs_have_no_gradient():
     ],
 )
 def test_a_missing_extra_is_named(extras, there):
-    """With those that there are, and how to pass it."""
+    """The message names the missing extra and those there are, and says how to pass it."""
     inputs = inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras)
     with pytest.raises(TermError) as caught:
         inputs.extra("condition")
@@ -413,7 +413,7 @@ def test_a_missing_extra_is_named(extras, there):
 
 @pytest.mark.parametrize("extras", [[1], {1: 2}, None])
 def test_extras_have_names(extras):
-    """What is no mapping of names to values is refused."""
+    """Extras that are no mapping of names to values are refused."""
     with pytest.raises(InputError) as caught:
         inputs_of(REPRESENTATION(noise(1, 160)), noise(1, 160), extras=extras)
     assert str(caught.value) == f"LossInputs: extras must be a mapping of names to values: got {extras!r}"

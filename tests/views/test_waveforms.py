@@ -23,7 +23,7 @@ def pair(*shape):
 
 
 def refused(kind, call, *arguments, **options):
-    """Return the whole message."""
+    """Return the message of the error that a call raises."""
     with pytest.raises(kind) as caught:
         call(*arguments, **options)
     return str(caught.value)
@@ -31,7 +31,7 @@ def refused(kind, call, *arguments, **options):
 
 @pytest.mark.parametrize("shape", [(2, 6000), (2, 1, 6000), (2, 3, 6000)])
 def test_a_loss_is_called_as_auraloss_is(shape):
-    """Value and gradient of `waveform` are those of its multi-resolution loss, channels being examples."""
+    """Value and gradient of `waveform` equal auraloss's, channels being examples."""
     prediction, target = pair(*shape)
     total = compose("waveform")(prediction, target)["total"]
     sides = (side.reshape(-1, 1, shape[-1]) for side in (prediction, target))
@@ -43,7 +43,7 @@ def test_a_loss_is_called_as_auraloss_is(shape):
 
 
 def test_two_waveforms_are_what_inputs_of_them_are():
-    """With the posterior, the progress, the rate and the extras that are passed beside them."""
+    """Two waveforms and what is passed beside them give the same values as inputs made of them."""
     prediction, target = pair(2, 3000)
     posterior = Posterior(mu=noise(2, 4), logvar=noise(2, 4, seed=1))
     representation = MagnitudeIF(22_050, 1024, 256)
@@ -68,7 +68,7 @@ def test_two_waveforms_are_what_inputs_of_them_are():
     [(44_100, 2048), (48_000, 2048), (22_050, 1024), (16_000, 1024), (8000, 512), (96_000, 4096), (1000, 64)],
 )
 def test_the_representation_of_a_rate(sample_rate, n_fft):
-    """A frame of about 46 ms, a power of two, and a hop of a quarter."""
+    """A frame is about 46 ms, a power of two, and a hop is a quarter of it."""
     representation = representation_at(sample_rate, torch.device("cpu"))
     made = (representation.sample_rate, representation.n_fft, representation.hop)
     assert made == (sample_rate, n_fft, n_fft // 4)
@@ -76,7 +76,7 @@ def test_the_representation_of_a_rate(sample_rate, n_fft):
 
 @pytest.mark.parametrize("samples", [1, 100, 5000])
 def test_the_transform_is_the_same_for_any_length(samples):
-    """Of a sound shorter than a frame as well."""
+    """The transform does not depend on the length, even of a sound shorter than a frame."""
     inputs = LossInputs.from_waveforms(*pair(2, samples))
     assert [side.shape[2] for side in inputs.view(Spectrogram())] == [1025, 1025]
     assert compose("recon")(*pair(2, samples))["total"].isfinite()
@@ -113,7 +113,7 @@ def test_shapes_that_are_no_pair_of_waveforms_are_refused(prediction, target):
 
 
 def test_channels_that_are_last_are_not_taken_for_samples():
-    """The whole message, and one for a spectrogram that is complex, as torch.stft returns."""
+    """One message tells that channels stand last, another that a spectrogram is complex."""
     swapped = torch.zeros(2, 100, 3)
     assert refused(ShapeError, compose("waveform"), swapped, swapped) == (
         "prediction and target must have the shape [B, C, N]: got [2, 100, 3], "
@@ -129,7 +129,7 @@ def test_channels_that_are_last_are_not_taken_for_samples():
 
 
 def test_what_is_no_waveform_is_refused():
-    """Whole messages, for integers, one tensor, something else, and more than the inputs."""
+    """Integers, one tensor, other types and extra arguments are refused, each with its message."""
     loss, (prediction, target) = compose("waveform"), pair(2, 500)
     assert refused(InputError, loss, prediction, target.to(torch.int16)) == (
         "prediction and target must be floating-point tensors, 1 being full scale: got torch.int16\n"

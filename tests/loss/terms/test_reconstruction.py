@@ -79,7 +79,7 @@ def test_the_weights_are_the_targets():
 
 @pytest.mark.parametrize(("one", "other"), [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
 def test_silence_is_finite(one, other):
-    """On either side; a silent target has no frequency, so that only the magnitude counts."""
+    """Silence on either side is finite, and a silent target has no frequency to compare."""
     prediction = spectrogram([one, one], [0.5, -0.5]).requires_grad_()
     parts = parts_of(prediction, spectrogram([other, other], [0.0, 0.0]))
     sum(parts.values()).backward()

@@ -33,7 +33,7 @@ def auraloss_of(prediction, target):
 
 
 def test_it_equals_auraloss_on_the_flattened_magnitude():
-    """Value and gradient to 1e-5; the channel of the IF has no gradient."""
+    """Value and gradient equal auraloss to 1e-5; the channel of the IF has no gradient."""
     prediction, target = spectrograms()
     prediction.requires_grad_()
     value, expected = loss_of(prediction, target), auraloss_of(prediction, target)
@@ -82,7 +82,7 @@ def test_the_engine_reaches_the_formula():
 
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (0, 0)])
 def test_silence_is_finite(one, other):
-    """On either side, the value and the gradient."""
+    """The value and the gradient are finite with silence on either side."""
     prediction, target = spectrograms()
     prediction = (one * prediction).requires_grad_()
     value = loss_of(prediction, other * target)

@@ -47,7 +47,7 @@ def assert_equal(value, expected, source):
 
 
 def test_it_equals_auraloss_on_the_waveforms(last):
-    """Value and gradient, of a prediction that is a waveform."""
+    """Value and gradient equal auraloss's where the prediction is a waveform."""
     prediction, target = waveforms()
     prediction.requires_grad_()
     value = loss_of(Signal.from_waveform(prediction, REPRESENTATION), target, last)
@@ -55,7 +55,7 @@ def test_it_equals_auraloss_on_the_waveforms(last):
 
 
 def test_it_equals_auraloss_through_the_inverse(last):
-    """Value and gradient down to both channels of a predicted spectrogram, cut to the target's length."""
+    """The value and the gradient at both channels of a predicted spectrogram equal auraloss's."""
     waveform, target = waveforms()
     prediction = REPRESENTATION(waveform).requires_grad_()
     value = loss_of(Signal.from_spectrogram(prediction, REPRESENTATION), target, last)
@@ -77,7 +77,7 @@ def test_the_per_example_option_reaches_the_formula(last):
 
 @pytest.mark.parametrize("engine", ["fast", "auraloss"])
 def test_every_engine_equals_auraloss(last, engine):
-    """Value and gradient, whoever computes them."""
+    """Value and gradient equal auraloss's, whichever engine computes them."""
     prediction, target = waveforms()
     prediction.requires_grad_()
     value = loss_of(Signal.from_waveform(prediction, REPRESENTATION), target, last, engine=engine)
@@ -86,7 +86,7 @@ def test_every_engine_equals_auraloss(last, engine):
 
 @pytest.mark.parametrize(("share", "heard"), [(1.0, 4), (0.75, 3), (0.7, 3), (0.01, 1)])
 def test_a_share_of_the_clips_is_heard(share, heard, last):
-    """The first of them, rounded up, and the others get no gradient."""
+    """The first clips, rounded up, count, and the others get no gradient."""
     waveforms = 0.1 * torch.randn(2, 4, 390, generator=torch.Generator().manual_seed(0))
     prediction, target = waveforms[0].requires_grad_(), waveforms[1]
     value = loss_of(Signal.from_waveform(prediction, REPRESENTATION), target, last, share=share)
@@ -95,7 +95,7 @@ def test_a_share_of_the_clips_is_heard(share, heard, last):
 
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (0, 0)])
 def test_silence_is_finite(one, other, last):
-    """On either side, the value and the gradient."""
+    """The value and the gradient are finite with silence on either side."""
     prediction, target = waveforms()
     spectrogram = REPRESENTATION(one * prediction).requires_grad_()
     value = loss_of(Signal.from_spectrogram(spectrogram, REPRESENTATION), other * target, last)
@@ -105,7 +105,7 @@ def test_silence_is_finite(one, other, last):
 
 
 def test_waveforms_of_two_lengths_are_refused(last):
-    """Even where they have as many frames."""
+    """Two lengths are an error, even where they have as many frames."""
     prediction, target = waveforms()
     with pytest.raises(ShapeError) as caught:
         loss_of(Signal.from_waveform(prediction[:, :-1], REPRESENTATION), target, last)
