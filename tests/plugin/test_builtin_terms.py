@@ -14,7 +14,7 @@ SPECS = {spec.name: spec for spec in builtin_terms.distill_loss_terms()}
 
 
 def test_names_and_aliases_of_the_built_in_terms():
-    """The four terms of the first release, `recon` for short."""
+    """Distill declares four built-in terms, and `reconstruction` has the alias `recon`."""
     assert {name: spec.aliases for name, spec in SPECS.items()} == {
         "stft": (),
         "reconstruction": ("recon",),
@@ -33,19 +33,19 @@ def test_defaults_of_the_multi_resolution_terms(config):
 
 
 def test_resolutions_pair_the_sizes():
-    """One FFT size, hop and window per resolution."""
+    """Each resolution has one FFT size, one hop and one window."""
     config = StftConfig(fft_sizes=(64, 128), hop_sizes=(8, 16), win_lengths=(32, 100))
     assert config.resolutions == ((64, 8, 32), (128, 16, 100))
 
 
 def test_defaults_of_reconstruction():
-    """Weight 0.1, the magnitude counting twice the IF."""
+    """The weight is 0.1, and the magnitude counts twice as much as the IF."""
     config = ReconstructionConfig()
     assert (config.weight, config.magnitude_weight, config.if_weight) == (0.1, 1.0, 0.5)
 
 
 def test_defaults_of_kl():
-    """A weight of 0.01 after 30 % of the training, 0.1 free nats."""
+    """The weight is 0.01 after 30 % of the training, with 0.1 free nats."""
     config = KlConfig()
     assert (config.weight_max, config.warmup_fraction, config.free_bits) == (0.01, 0.3, 0.1)
 
@@ -59,7 +59,7 @@ def test_kl_weight_rises_in_a_line_and_stays(progress, weight):
 
 
 def test_kl_weight_is_full_at_once_without_a_warm_up():
-    """A warm-up of no length is none."""
+    """A warm-up of no length gives the full weight from the first step."""
     assert KlConfig(weight_max=0.5, warmup_fraction=0).weight_at(0.0) == 0.5
 
 
@@ -129,24 +129,24 @@ def test_reconstruction_bounds(option):
     ],
 )
 def test_resolutions_must_fit_together(options, objection):
-    """As many hops and windows as FFT sizes, each hop within its window and that within its FFT."""
+    """A hop longer than its window, a window longer than its FFT, and unequal counts are refused."""
     with pytest.raises(ConfigError) as caught:
         structure(options, StftConfig, at="loss.stft")
     assert str(caught.value).splitlines()[0] == objection
 
 
 def test_a_window_may_be_as_long_as_its_fft_and_its_hop():
-    """The limits themselves are allowed."""
+    """A window is valid where it is as long as its FFT and its hop."""
     assert StftConfig(fft_sizes=(64,), hop_sizes=(64,), win_lengths=(64,)).resolutions == ((64, 64, 64),)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_every_option_has_a_help_text(spec):
-    """What an option is for is said where it is declared."""
+    """Every option declares a help text."""
     assert [option.name for option in describe(spec.config) if not option.help] == []
 
 
 def test_the_specs_load_no_torch():
-    """Listing the built-in terms is fast."""
+    """Listing the built-in terms does not import torch."""
     code = "import sys; from distill.plugin import builtin_terms; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -108,7 +108,7 @@ def first(tmp_path, install, monkeypatch):
 @pytest.mark.usefixtures("first")
 @pytest.mark.filterwarnings("ignore:.*will be removed in 0.4.0:DeprecationWarning")
 def test_it_is_composed_checked_and_trained(distill, recordings, tiny, tmp_path):
-    """By names and alias, with options by address, in a loop of one's own, by the kit and by a command."""
+    """The plugin's terms work in a loop of one's own, in the kit and in a command."""
     options = {"first_band_energy.bands": 16, "stft.weight": 2.0}
     loss = compose("stft,recon,kl,distill-first:first_band_energy,fp,first_last", options)
     assert loss.config.first_band_energy.bands == 16
@@ -135,7 +135,7 @@ def test_it_is_composed_checked_and_trained(distill, recordings, tiny, tmp_path)
 
 @pytest.mark.usefixtures("first")
 def test_what_is_deprecated_in_it_warns():
-    """With the version that removes it, and what to do; both go on working until then."""
+    """Deprecated uses go on working, and warn of the version that removes them and the remedy."""
     with pytest.warns(DeprecationWarning, match="removed") as warned:
         compose("first_last,stft")(loss_inputs())
     assert {str(each.message).partition(" and will be removed in 0.4.0; ")[::2] for each in warned} == {

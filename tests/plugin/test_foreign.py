@@ -44,7 +44,7 @@ def state():
 
 @pytest.mark.parametrize("when", ["at_import", "at_build"])
 def test_what_a_plugin_changes_is_restored(install_only, when):
-    """The working folder, signal handlers, streams and what torch does by default, at import and building."""
+    """Working folder, signal handlers, streams and torch's defaults are restored after a plugin."""
     source = PLUGIN.format(**{"at_import": "", "at_build": "pass"} | {when: "change()"})
     install_only({"my-losses": ("mine", source)})
     before = state()
@@ -62,7 +62,7 @@ def test_what_a_plugin_changes_is_restored(install_only, when):
 
 @pytest.mark.parametrize("error", ["GeneratorExit", "KeyboardInterrupt", "SystemExit"])
 def test_whatever_a_builder_raises_names_the_plugin(install_only, error):
-    """Also what ends a program where nobody looks for the fault of a plugin."""
+    """Any exception of a builder becomes a TermError that names the term and the distribution."""
     install_only({"my-losses": ("mine", PLUGIN.format(at_import="", at_build=f"raise {error}"))})
     (term,) = Registry().choose("mine")
     with pytest.raises(TermError) as caught:
@@ -74,7 +74,7 @@ def test_whatever_a_builder_raises_names_the_plugin(install_only, error):
 
 
 def test_a_ctrl_c_during_an_import_is_one(install_only):
-    """It is no fault of the plugin that is imported at that moment."""
+    """Ctrl-C during an import is not taken for a fault of the plugin that is being imported."""
     source = PLUGIN.format(at_import="os.kill(os.getpid(), signal.SIGINT)", at_build="pass")
     install_only({"my-losses": ("mine", source)})
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -141,14 +141,14 @@ def test_documented_plugin_is_the_one_in_plugins():
 
 
 def test_documented_entry_point_is_the_one_in_plugins():
-    """So is its entry point."""
+    """The entry point in the hookspec's docstring is the one that is installed."""
     _, documented = documented_plugin()
     project = tomllib.loads((PLUGIN / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert tomllib.loads(documented)["project"]["entry-points"] == project["entry-points"]
 
 
 def test_a_waiver_needs_a_reason():
-    """Who waives a check says why, else nobody can judge it."""
+    """A waiver of a check is refused without a reason."""
     assert spec(waivers={"gain": "it compares shapes"}).waivers == {"gain": "it compares shapes"}
     with pytest.raises(ValueError, match="must give a reason") as caught:
         spec(waivers={"gain": " "})
@@ -156,7 +156,7 @@ def test_a_waiver_needs_a_reason():
 
 
 def test_a_spec_with_waivers_can_be_hashed():
-    """A spec is a value, whatever it waives."""
+    """A spec with waivers has the hash of the same spec without them."""
     assert hash(spec(waivers={"gain": "it compares shapes"})) == hash(spec())
 
 
@@ -184,7 +184,7 @@ class Balance(BalancerConfig):
 
 
 def test_a_balancer_needs_a_balancers_config():
-    """What is no BalancerConfig, or was not decorated, is refused; the whole message says which."""
+    """A config that is no decorated BalancerConfig is refused, and the message names it."""
     balancer = {"name": "even", "build": "even:Even", "summary": ""}
     assert BalancerSpec(config=Balance, **balancer).names == ("even",)
     with pytest.raises(TypeError) as caught:

@@ -43,7 +43,7 @@ def test_built_in_terms_are_registered_with_their_provenance():
 
 
 def test_listing_built_in_terms_loads_no_torch():
-    """Listing the terms is fast."""
+    """Listing the terms does not import torch."""
     code = """
         import sys
         from distill.plugin.registry import Registry
@@ -77,7 +77,7 @@ def test_choosing_nothing_is_an_error(wanted):
 
 
 def test_an_empty_name_is_an_error():
-    """A comma too many is pointed out."""
+    """A choice with a comma too many is refused, and the message points it out."""
     registry = Registry(discover=False)
     assert message(registry.choose, "stft,,kl") == f"a name is empty in 'stft,,kl'\nChoose from: {BUILT_IN}"
 
@@ -100,7 +100,7 @@ def test_an_unknown_term_is_listed_against_what_is_installed():
 
 
 def test_every_unknown_term_is_named():
-    """Not only the first one, and what to choose from is said once."""
+    """The message names every unknown term, and lists the installed ones once."""
     with pytest.raises(TermError) as caught:
         Registry(discover=False).choose("stfft,recon,wavefrom,recon")
     assert str(caught.value) == (
@@ -131,13 +131,13 @@ def test_a_plugin_can_be_registered_by_hand():
 
 
 def test_registering_by_hand_does_not_reach_other_registries():
-    """A registry is an object: nothing is global."""
+    """A plugin registered in one registry is unknown to all others."""
     Registry(discover=False).register(plugin(spec()), name="my-loop")
     assert len(Registry(discover=False).terms()) == 4
 
 
 def test_registering_a_plugin_that_breaks_the_contract_is_an_error():
-    """Who registers by hand is told at once, and nothing of the plugin stays."""
+    """An invalid plugin is refused where it is registered, and nothing of it stays."""
     registry = Registry(discover=False)
     assert message(
         lambda: registry.register(plugin(spec(), spec(name="kl")), name="my-loop", version="1")

@@ -93,7 +93,7 @@ def test_distribution_names_compare_normalized(install, written):
 
 
 def test_a_plugin_is_not_imported_for_built_in_terms(install, site):
-    """A broken plugin cannot disturb who does not need it: it is not even loaded."""
+    """A broken plugin is not imported where built-in terms alone are chosen."""
     marker = site / "imported"
     install("my-losses", f"open({str(marker)!r}, 'w').close()\nraise RuntimeError('broken')")
     registry = Registry()
@@ -203,7 +203,7 @@ def test_a_broken_plugin_is_recorded(install, source, cause):
 
 @pytest.mark.parametrize(("source", "cause"), BREAKAGE.values(), ids=BREAKAGE)
 def test_a_broken_plugin_is_fatal_when_it_is_needed(install, source, cause):
-    """Who asks for the term of its entry point learns the distribution, the version and the cause."""
+    """The message about a chosen term names the broken distribution, its version and the cause."""
     install("my-losses", source)
     for wanted in ("mine", "my-losses:mine"):
         assert message(Registry().choose, f"stft,{wanted}") == (
@@ -232,7 +232,7 @@ def test_the_cause_of_a_broken_plugin_is_chained(install):
 
 @pytest.mark.parametrize("wanted", ["mel", "distill-mel:mel"])
 def test_a_term_of_a_plugin_that_is_not_installed(install, wanted):
-    """One that comes with Distill is named with the command that installs it."""
+    """The message gives the command that installs a plugin that comes with Distill."""
     install("my-losses", PLUGIN.format(name="mine", aliases=()))
     assert message(Registry().choose, wanted) == (
         "loss term 'mel' belongs to distill-mel, which is not installed\n"
@@ -242,7 +242,7 @@ def test_a_term_of_a_plugin_that_is_not_installed(install, wanted):
 
 
 def test_an_unknown_term_may_belong_to_a_broken_plugin(install):
-    """Nobody can know what a plugin would have declared, so it is named as a possible reason."""
+    """The message about an unknown term names broken plugins as a possible reason."""
     install("my-losses", "raise RuntimeError('broken')")
     assert message(Registry().choose, "flux") == (
         f"unknown loss term 'flux'\nChoose from: {BUILT_IN}\n"
@@ -297,7 +297,7 @@ def test_one_distribution_installed_twice_is_no_clash(install, tmp_path, monkeyp
 
 
 def test_one_module_in_two_distributions_is_no_clash(install, site):
-    """One plugin is one plugin, whoever points to it."""
+    """Two distributions that point to one module provide one plugin, without a clash."""
     install("my-losses", PLUGIN.format(name="mine", aliases=()))
     write_distribution(site, "bundle", {"own": "my_losses", "own_too": "my_losses"})
     registry = Registry()

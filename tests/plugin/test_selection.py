@@ -46,7 +46,7 @@ def _installed(install_only, monkeypatch):
     ],
 )
 def test_plugins_are_let_in_by_distribution(monkeypatch, value, loaded):
-    """`none`, distributions alone, or all but those with a minus; names compare as installers' do."""
+    """DISTILL_PLUGINS lets in none, some, or all but some distributions, by normalized names."""
     monkeypatch.setenv("DISTILL_PLUGINS", value)
     selection = select_plugins()
     assert sorted(plugin.entry_point.name for plugin in selection.loaded) == loaded
@@ -79,7 +79,7 @@ def test_a_term_that_is_left_out_is_unknown(monkeypatch):
 
 
 def test_a_distribution_without_a_plugin_is_an_error(monkeypatch):
-    """At once and in one message, even for those who need built-in terms alone."""
+    """A name in DISTILL_PLUGINS that has no plugin is refused at once, in one message."""
     monkeypatch.setenv("DISTILL_PLUGINS", "our-rod,elsewhere,-our-red")
     with pytest.raises(TermError) as caught:
         Registry()
@@ -92,7 +92,7 @@ def test_a_distribution_without_a_plugin_is_an_error(monkeypatch):
 
 
 def test_a_pickled_term_is_left_out_too(monkeypatch):
-    """It is looked up by name where it is unpickled, among the plugins that are let in there."""
+    """A pickled term is looked up by name among the plugins that are let in where it is unpickled."""
     data = pickle.dumps(Registry().choose("red"))
     (term,) = pickle.loads(data)  # noqa: S301  # our own
     assert term.origin == "our-red 1.5"
@@ -107,7 +107,7 @@ def test_a_pickled_term_is_left_out_too(monkeypatch):
 
 @pytest.mark.parametrize("before", [None, "our-red"])
 def test_no_plugins_ends(monkeypatch, before):
-    """Afterwards the environment is as it was."""
+    """`no_plugins` restores the environment at its end."""
     if before:
         monkeypatch.setenv("DISTILL_PLUGINS", before)
     with no_plugins():
@@ -124,7 +124,7 @@ def test_no_plugins_ends(monkeypatch, before):
     ],
 )
 def test_the_listing_says_what_is_left_out(distill, words):
-    """Wherever `--no-plugins` stands; the next command has them again."""
+    """`--no-plugins` works in any position, and for one command only."""
     result = distill(*words)
     assert (result.status, result.err) == (0, "")
     assert "\nred " not in result.out

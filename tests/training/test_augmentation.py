@@ -25,7 +25,7 @@ def test_off_changes_nothing():
 
 
 def test_levels_spread_evenly_in_decibels():
-    """6 dB of gain turn a clip up or down by at most 1.995 (10**0.3), 0 dB on average."""
+    """A gain of 6 dB scales a clip by at most 1.995 (10**0.3) up or down, by 0 dB on average."""
     decibels = (
         20 * torch.log10(augment(tones(), 4, speed=0, gain_db=6, mix=0, generator=seeded()) / tones())[:, 0]
     )

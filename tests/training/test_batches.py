@@ -52,14 +52,14 @@ def test_a_clip_fills_whole_latents(recipe, parts):
 
 @pytest.mark.parametrize("rows", [[0, 1], [2, 3], [1]])
 def test_rows_are_those_of_all_clips(recipe, train, rows):
-    """Whoever draws a part of a step has the clips that whoever draws all of it has there."""
+    """A part of a step's clips equals the same rows of the whole step."""
     clips = draw_clips(train, recipe.training, 1600, generator())
     assert clips.shape == (4, 1600)
     torch.testing.assert_close(draw_clips(train, recipe.training, 1600, generator(), rows), clips[rows])
 
 
 def test_noise_has_the_shape_of_the_latents(recipe, parts):
-    """As many numbers for each clip as its posterior has."""
+    """The noise has as many numbers for each clip as its posterior."""
     representation, model = parts
     samples = clip_samples(recipe.training, representation, model)
     mu, _ = model.encode(representation(torch.randn(3, samples)))
@@ -114,7 +114,7 @@ def compact(recipe, representation):
 
 
 def test_a_compact_code_begins_with_clips_at_all_speeds(recipe, parts, train):
-    """The mean code that it begins with is another one where clips are played at one speed."""
+    """The initial mean code depends on the speeds at which clips are played."""
     means = []
     for speed in (0.0, 1.0):
         model = compact(recipe, parts[0])
@@ -125,7 +125,7 @@ def test_a_compact_code_begins_with_clips_at_all_speeds(recipe, parts, train):
 
 
 def test_a_model_begins_once(recipe, parts, train):
-    """What was trained since is kept where a training goes on."""
+    """A training that goes on keeps what was trained since its beginning."""
     model = compact(recipe, parts[0])
     begin(model, parts[0], train, recipe.training)
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_a_model_begins_once(recipe, parts, train):
 
 
 def test_a_rich_code_has_nothing_to_begin_with(recipe, parts, train):
-    """It is whole: nothing of it is left out."""
+    """A rich code is whole, so that nothing of it needs to be initialized."""
     representation, _ = parts
     model = make_model(evolve(recipe.model, latents_per_second=None), representation, seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}

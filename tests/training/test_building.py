@@ -37,7 +37,7 @@ def test_corpora_have_caches_of_their_own(recordings, tmp_path):
 
 
 def test_without_a_path_the_demo_corpus_is_written_and_opened(tmp_path):
-    """24 sounds of two seconds, beside the runs."""
+    """The demo corpus has 24 sounds of two seconds and is written beside the runs."""
     corpus = open_recipe_corpus(CorpusSettings(heldout_fraction=0.1), 8000, tmp_path)
     assert corpus.folder == tmp_path / ".distill" / "demo"
     assert len(corpus.train.recordings) + len(corpus.heldout.recordings) == 24
@@ -45,7 +45,7 @@ def test_without_a_path_the_demo_corpus_is_written_and_opened(tmp_path):
 
 
 def test_a_sharded_corpus_is_streamed(shards, tmp_path):
-    """With the settings of the recipe, as one of several processes; nothing is decoded to a cache."""
+    """A stream has the recipe's settings and its share of the processes, and caches nothing decoded."""
     settings = CorpusSettings(path=f"{shards}/", pool_shards=2)
     corpus = open_recipe_corpus(settings, 8000, tmp_path, seed=5, process=1, processes=2)
     stream = corpus.train
@@ -72,7 +72,7 @@ def judging(size, *names):
 
 @pytest.mark.parametrize("prefix", ["terms.", "terms.term_"])
 def test_terms_have_what_they_learnt_in_a_run(run, prefix):
-    """Those that the run has, an older run, too; another one stays as it was built, and the rest is left."""
+    """Terms load the state that the run has of them; a term without one stays as it was built."""
     state = {f"{prefix}old.learnt": torch.ones(3), f"{prefix}gone.learnt": torch.ones(3)}
     save_checkpoint(run.checkpoints, 9, {"loss": state})
     loss = judging(3, "old", "new")
@@ -81,7 +81,7 @@ def test_terms_have_what_they_learnt_in_a_run(run, prefix):
 
 
 def test_terms_with_other_options_have_not_learnt_in_the_run(run):
-    """The whole message."""
+    """The message names the run and says that the options of its terms differ."""
     save_checkpoint(run.checkpoints, 9, {"loss": {"terms.term_old.learnt": torch.ones(3)}})
     with pytest.raises(RunError) as caught:
         load_terms(run, judging(4, "old"))

@@ -41,12 +41,12 @@ BEFORE = options_of(draft().recipe)
     ],
 )
 def test_options_that_differ_are_named(options, differing):
-    """But for those that may change."""
+    """A resumed run is refused for options that differ, unless they are free to change."""
     assert refused(draft(*options), BEFORE) == differing
 
 
 def test_terms_that_came_and_went_are_named():
-    """By all of their options but the weight, unless changes are accepted."""
+    """All options but the weight of a term that came or went differ, unless changes are accepted."""
     more = draft(loss="stft,recon,kl")
     came = refused(more, BEFORE)
     assert "loss.stft.fft_sizes" in came
@@ -56,13 +56,13 @@ def test_terms_that_came_and_went_are_named():
 
 
 def test_the_model_stays():
-    """Also if changes are accepted."""
+    """Options of the model and the representation cannot change, even if changes are accepted."""
     other = draft(("model.width", 64), ("representation.hop", 256), ("training.seed", 1))
     assert refused(other, BEFORE, accept=True) == ["model.width", "representation.hop"]
 
 
 def test_an_option_of_another_version_does_not_differ():
-    """One that the checkpoint does not know yet, or no more."""
+    """An option that only the recipe or only the checkpoint knows is no difference."""
     older = {path: value for path, value in BEFORE.items() if path != "training.mix"}
     assert refused(draft(("training.mix", 0.3)), older | {"training.gone": 1}) == []
     assert refused(draft(), None) == []

@@ -65,7 +65,7 @@ def test_the_environment_changes_no_gradient(monkeypatch):
 
 @pytest.mark.usefixtures("_fresh_process")
 def test_processes_that_are_not_there(monkeypatch):
-    """The whole message where a scheduler or another program has left a part of what torchrun sets."""
+    """The message names what is missing where only a part of torchrun's variables is set."""
     for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -79,7 +79,7 @@ def test_processes_that_are_not_there(monkeypatch):
 
 
 def test_a_device_that_is_not_there(monkeypatch):
-    """The whole message, with what there is."""
+    """The message names the device that is missing and those that the machine has."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError) as caught:
@@ -88,7 +88,7 @@ def test_a_device_that_is_not_there(monkeypatch):
 
 
 def test_processes_share_a_step_evenly(monkeypatch):
-    """The whole message where the clips of a step cannot be divided among the processes."""
+    """A step whose clips cannot be divided among the processes is refused with a message."""
     monkeypatch.setattr(Accelerator, "num_processes", 3)
     with pytest.raises(ConfigError) as caught:
         make_accelerator(TrainingSettings(device="cpu", precision="float32", batch_size=8))

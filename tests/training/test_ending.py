@@ -49,7 +49,7 @@ def test_a_training_run_ends_with_its_page(arrays, tiny_options, tmp_path):
     ],
 )
 def test_an_error_that_ends_a_training_run_is_kept(arrays, tiny_options, tmp_path, error, ending):
-    """It is raised, and `distill runs` and the page know it; an observer stops a run in order, too."""
+    """An error is raised and kept for `distill runs` and the page; an observer may stop a run."""
     with pytest.raises(type(error)):
         distill.train(
             arrays,

@@ -26,7 +26,7 @@ def run(trained, tmp_path):
 
 
 def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings, tmp_path):
-    """One bank entry for each, none of what is held out."""
+    """The bank has one entry for each training recording, and none for a held-out one."""
     corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
     vae, representation = load_model(run)
     run.latents.unlink()
@@ -43,7 +43,7 @@ def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings,
 
 
 def test_finishing_keeps_what_baselines_need(run, recordings, tmp_path):
-    """The statistics of the training recordings, with as many directions as the model has numbers a frame."""
+    """Statistics of the training recordings have a direction for each number in a frame."""
     corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
     vae, representation = load_model(run)
     run.baselines.unlink()
@@ -65,7 +65,7 @@ def test_finishing_keeps_what_baselines_need(run, recordings, tmp_path):
     ],
 )
 def test_results_that_are_not_finite_are_not_saved(run, recordings, tmp_path, monkeypatch, what, file, name):
-    """Whatever makes them so: what was there is kept, and the message names the file and the value."""
+    """Earlier results stay if new ones are not finite; the message names file and value."""
     corpus = open_corpus(recordings, sample_rate=8000, cache=tmp_path / "cache", heldout_fraction=0.2)
     vae, representation = load_model(run)
     function, path = getattr(finishing, what), getattr(run, file)

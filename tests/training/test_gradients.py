@@ -35,13 +35,13 @@ def by_hand():
 
 
 def test_a_norm_is_taken_in_each_example(by_hand):
-    """(5 + 1) / 2 and (2 + 4) / 2 at the output, and (2 + 4) / 2 at the posterior."""
+    """Norms are means over examples: 3 and 3 at the output, and 3 at the posterior."""
     assert by_hand.norms() == pytest.approx({"near": 3, "far": 3, "inner": 3})
     assert by_hand.reaching == ("near", "far")
 
 
 def test_a_term_of_the_posterior_is_counted_at_the_rate_of_all_others(by_hand):
-    """Weighted 1 and 0.5 the others are (3, 5) and (2, 1) there, and (1, 0) and (0, 1) at the posterior."""
+    """A posterior's term counts at the other terms' ratio of output norm to posterior norm."""
     sizes = by_hand.sizes({"near": 1.0, "far": 0.5, "inner": 0.1})
     rate = (math.sqrt(34) + math.sqrt(5)) / 2
     assert sizes == pytest.approx({"near": 3, "far": 1.5, "inner": 0.1 * 3 * rate})
@@ -60,7 +60,7 @@ def test_terms_of_the_posterior_compare_among_themselves_where_nothing_else_has_
 
 
 def test_the_cosine_is_the_mean_over_examples(by_hand):
-    """8 / (5 * 2) and 0 at the output; at the posterior 0, and 1 in the second example."""
+    """The cosine is 0.4 at the output and 0.5 at the posterior, by hand."""
     assert by_hand.cosine("near", "far") == pytest.approx(0.4)
     assert by_hand.cosine("inner", "near") == by_hand.cosine("near", "inner") == pytest.approx(0.5)
 
@@ -80,7 +80,7 @@ share = st.floats(0.01, 1.0)
 
 @given(random=vectors, wanted=st.tuples(share, share, share), now=st.tuples(share, share, share))
 def test_the_weights_found_give_the_shares_wanted(random, wanted, now):
-    """Whatever the gradients, and the output terms together bring what they brought before."""
+    """The shares are met for any gradients, and the output terms keep their total."""
     output = random.normal(size=(3, 5, 8)) * np.array([1, 1e-3, 0])[:, None, None]
     measured = gradients(output, random.normal(size=(3, 5, 4)))
     shares, weights = dict(zip(NAMES, wanted, strict=True)), dict(zip(NAMES, now, strict=True))
@@ -101,20 +101,20 @@ def test_a_term_that_is_not_named_keeps_its_weight_and_takes_part_in_the_rate(by
 
 
 def test_weights_of_nothing_but_0_are_no_measure(by_hand):
-    """Then what the terms bring unweighted is kept: 3 + 3, parted 2 to 1."""
+    """Where all output weights are 0, the unweighted total of 3 + 3 is kept, parted 2 to 1."""
     weights = {"near": 0.0, "far": 0.0, "inner": 0.1}
     assert by_hand.weights_for({"near": 2, "far": 1}, weights) == pytest.approx({"near": 4 / 3, "far": 2 / 3})
 
 
 def test_terms_of_the_posterior_alone_share_what_they_have():
-    """With weight 1 on both, 2 and 4 are 6 to be parted evenly."""
+    """The total of 2 and 4, weighted 1 each, is parted evenly."""
     alone = gradients([[[5, 0]], [[0, 0]], [[0, 0]]], [[[5, 0]], [[2, 0]], [[0, 4]]])
     found = alone.weights_for({"far": 1, "inner": 1}, {"near": 1, "far": 1, "inner": 1})
     assert found == pytest.approx({"far": 1.5, "inner": 0.75})
 
 
 def test_a_term_without_a_gradient_has_no_weight_to_be_found():
-    """As a KL divergence below its free bits: the whole message."""
+    """A term without a gradient is refused, and the message names it and the remedy."""
     silent = gradients([[[1, 0]], [[0, 1]], [[0, 0]]], [[[1, 0]], [[0, 1]], [[0, 0]]])
     with pytest.raises(TermError) as caught:
         silent.weights_for({"near": 0.5, "inner": 0.5}, dict.fromkeys(NAMES, 1.0))

@@ -82,7 +82,7 @@ FLAT = TermSpec(name="flat", config=TermConfig, build=Flat, summary="")
 
 
 def test_a_healthy_training_is_told_nothing():
-    """A loss that falls, latents that vary, and terms with shares of the gradient."""
+    """No warning comes where the loss falls, latents vary and all terms share the gradient."""
     health = Told("stft,recon,kl", {"recon.weight": 30.0})
     for step in range(20):
         health.step(stft=2.0 - 0.05 * step, reconstruction=1.0, kl=20.0)
@@ -92,7 +92,7 @@ def test_a_healthy_training_is_told_nothing():
 
 
 def test_a_collapsed_posterior():
-    """When fewer than one in twenty numbers vary in five records in a row, and not in the first tenth."""
+    """A warning comes if under 1 in 20 numbers vary in five records in a row after the first tenth."""
     still = leaves().posterior.mu.detach().mul(1e-3)
     health = Told()
     for _ in range(7):
@@ -115,7 +115,7 @@ def test_a_collapsed_posterior():
 
 
 def test_a_term_without_gradient():
-    """Told after two measurements; one that is monitored has none by right."""
+    """A warning comes after two measurements without gradient, but not for a monitored term."""
     monitored = Told(["stft", FLAT], {"flat.weight": 0.0})
     health = Told(["stft", FLAT])
     for each in (monitored, health):
@@ -134,7 +134,7 @@ def test_a_term_without_gradient():
 
 @pytest.mark.parametrize(("weight", "told"), [(30.0, False), (1e4, True)])
 def test_a_term_with_nearly_all_of_the_gradient(weight, told):
-    """Compared where they reach the output, and not where there is nothing to compare with."""
+    """A warning names a term that dwarfs the others at the output, if others reach it."""
     health = Told("stft,recon,kl", {"recon.weight": weight})
     alone = Told("recon,kl", {"recon.weight": weight, "kl.weight_max": 1e-6})
     for each in (health, alone, health, alone):
@@ -152,7 +152,7 @@ def test_a_term_with_nearly_all_of_the_gradient(weight, told):
 
 
 def test_a_loss_that_diverges():
-    """Four times as high as it was over five records, with the weights of the end."""
+    """A warning comes if the mean over five records is more than 4 times the lowest such mean."""
     health = Told("stft,kl", {"kl.warmup_fraction": 0.3, "kl.weight_max": 0.5})
     for value in (1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.5, 3.5, 3.5, 3.5, 3.5):
         health.step(stft=value / 2, kl=value, total=100.0)
@@ -169,7 +169,7 @@ def test_a_loss_that_diverges():
 
 
 def test_recordings_of_which_nothing_was_drawn():
-    """More than half of them, at the end; a stream of shards has too many to count."""
+    """A warning comes at the end if over half of the recordings were never drawn."""
     health = Told(corpus=corpus(**{f"sound {number}": 0.5 for number in range(30)}))
     health.finished_after(10)
     never = [

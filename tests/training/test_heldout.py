@@ -16,14 +16,14 @@ def losses(totals):
 
 
 def test_the_lowest_is_the_best():
-    """The first of equal ones; what is no number is none."""
+    """The first of equal lowest losses is the best, and a loss that is not finite never is."""
     heldout, best = losses([float("nan"), 3.0, 2.0, 2.0, float("-inf"), 1.5])
     assert best == [False, True, True, False, False, True]
     assert heldout.best == (1.5, 60)
 
 
 def test_a_rising_loss_offers_the_best_checkpoint():
-    """The whole warning, with commands that can be copied."""
+    """The warning offers the best checkpoint, with commands that can be copied."""
     heldout, _ = losses(RISING)
     assert heldout.warning(Path("my runs/a")) == (
         "The held-out loss has risen 5 evaluations in a row, from 1 to 6: the model overfits its training "
@@ -42,7 +42,7 @@ def test_other_losses_do_not_warn(totals):
 
 
 def test_the_state_is_restored():
-    """That of Distill 0.2.0, too, which knew no best one."""
+    """A saved state is restored, also one of Distill 0.2.0, which has no best checkpoint."""
     heldout, _ = losses(RISING)
     restored = HeldoutLosses()
     restored.load_state_dict(heldout.state_dict())

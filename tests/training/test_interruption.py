@@ -33,7 +33,7 @@ def send(number):
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_is_raised_and_the_handler_put_back(number):
-    """Whichever of the three it is; what a destructor swallowed is raised by the next check."""
+    """Each of three signals is raised; if a destructor swallows it, the next check raises it."""
     with handled(number, signal.SIG_DFL):
         with Signals() as signals:
             signals.check()
@@ -65,7 +65,7 @@ def test_a_signal_is_noted_while_a_step_is_under_way(number):
 
 @pytest.mark.parametrize(("seconds", "deaths"), [(0.9, 0), (1.1, 1)])
 def test_a_second_signal_is_treated_as_elsewhere(monkeypatch, seconds, deaths):
-    """Unless it comes within a second of the first, as a launcher and a cluster may send the same one."""
+    """A second signal has its usual effect unless it follows within a second of the first."""
     now, died = 1000.0, []
     monkeypatch.setattr("distill.training.interruption.time", SimpleNamespace(monotonic=lambda: now))
     with handled(signal.SIGTERM, lambda *_: died.append(1)), Signals() as signals:
@@ -78,7 +78,7 @@ def test_a_second_signal_is_treated_as_elsewhere(monkeypatch, seconds, deaths):
 
 
 def test_an_ignored_hang_up_stays_ignored():
-    """As `nohup` has it; a closed output stops nothing then, either."""
+    """A hang-up that `nohup` ignores stops nothing, and neither does a closed output then."""
     with handled(signal.SIGHUP, signal.SIG_IGN), Signals() as signals:
         send(signal.SIGHUP)
         hang_up()
@@ -86,7 +86,7 @@ def test_an_ignored_hang_up_stays_ignored():
 
 
 def test_a_closed_output_is_a_hang_up():
-    """Within a training; without one, it is no signal at all."""
+    """A closed output counts as a hang-up within a training, and as no signal without one."""
     with handled(signal.SIGHUP, lambda *_: pytest.fail("a signal")):
         hang_up()
         with pytest.raises(Stopped), Signals():
@@ -94,7 +94,7 @@ def test_a_closed_output_is_a_hang_up():
 
 
 def test_time_is_counted_from_the_first_signal(monkeypatch):
-    """So that the end of the process does not take longer than is promised."""
+    """A second signal does not prolong the time that is left after the first."""
     now = 1000.0
     monkeypatch.setattr("distill.training.interruption.time", SimpleNamespace(monotonic=lambda: now))
     signals = Signals()
@@ -120,7 +120,7 @@ def test_what_takes_too_long_after_a_signal_is_cut_short(monkeypatch):
 
 
 def test_another_thread_handles_nothing():
-    """Python would refuse to set a handler there."""
+    """Signals of a training in another thread set no handler, which Python would refuse."""
     seen = []
 
     def work():

@@ -48,7 +48,7 @@ def test_memory_that_is_freed_is_used_again():
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
 def test_another_c_library_is_left_alone(monkeypatch, error):
-    """Where there is no `mallopt` nothing happens."""
+    """Nothing happens where the C library has no `mallopt`."""
 
     def missing(_):
         raise error

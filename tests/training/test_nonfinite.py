@@ -37,7 +37,7 @@ def watched(bad, looks, **settings):
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12), st.integers(0, 3))
 def test_skips_are_those_of_a_plain_count(steps, allowed):
-    """Whenever one looks: bad steps are skipped, and all from the first beyond what is allowed in a row."""
+    """Skips do not depend on when one looks: bad steps are skipped, until too many in a row."""
     bad, looks = [each for each, _ in steps], [each for _, each in steps]
     settings = {"nonfinite": "skip", "max_skipped": allowed} if allowed else {}
     skipped, found = watched(bad, looks, **settings)
@@ -55,7 +55,7 @@ def test_skips_are_those_of_a_plain_count(steps, allowed):
 
 
 def test_a_long_window_is_looked_at_in_between():
-    """So that the states of the generators that are kept do not grow with it."""
+    """Looking within a long window bounds the number of generator states that are kept."""
     watch = Watch(TrainingSettings(), CPU)
     for step in range(100):
         assert not watch.is_full
@@ -66,7 +66,7 @@ def test_a_long_window_is_looked_at_in_between():
 
 
 def test_skips_are_told_of_less_and_less_often():
-    """Of the first, the tenth, the hundredth."""
+    """Warnings tell of the first, the tenth and the hundredth skip."""
     watch = Watch(TrainingSettings(nonfinite="skip", max_skipped=1000), CPU)
     for step in range(120):
         watch.add(before(step), {"total": torch.zeros(())}, torch.ones(()))
@@ -98,7 +98,7 @@ class Averaging(nn.Module):
 
 
 def test_buffers_are_those_before_a_bad_step():
-    """The first step included, and a NaN does not stay in an average."""
+    """Buffers are restored after a bad step, even the first one, so that no average keeps a NaN."""
     module = Averaging()
     buffers = Buffers(nn.Sequential(module))
     for value, bad in ((math.nan, 1.0), (1.0, 0.0), (math.inf, 1.0), (math.nan, 1.0), (2.0, 0.0)):
@@ -109,7 +109,7 @@ def test_buffers_are_those_before_a_bad_step():
 
 
 def test_the_random_numbers_of_terms_are_repeated():
-    """Terms may draw from torch's own generator."""
+    """What terms draw from torch's own generator is drawn again in a repeated step."""
     with torch.random.fork_rng(devices=[]):
         states = torch_states()
         first = torch.rand(3)

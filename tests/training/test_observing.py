@@ -14,7 +14,7 @@ from distill.training.observing import Extent, Observer, Outcome, Summary, Train
 
 
 def test_a_summary_says_what_is_trained(tiny_tree, arrays):
-    """Terms with their weights, the extent of the corpus, and the size of the model."""
+    """The summary has the terms with their weights, the extent of the corpus and the model's size."""
     draft = read_recipe(tiny_tree, Registry(discover=False), loss="stft,kl")
     vae = make_model(draft.recipe.model, make_representation(draft.recipe.representation), seed=0)
     corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.1)
@@ -34,7 +34,7 @@ def test_a_summary_says_what_is_trained(tiny_tree, arrays):
 
 
 def test_the_extent_of_a_stream_is_that_of_its_shards(shards):
-    """Six shards of two seconds."""
+    """The extent of a stream is the sum of its six shards of two seconds."""
     stream = open_shards(str(shards), sample_rate=8000, pool_shards=2).train
     assert Extent.of(stream) == Extent(seconds=12.0, shards=6)
 
@@ -55,7 +55,7 @@ def test_an_outcome_tells_whether_there_was_a_step_left(resumed_at, finished):
 
 
 def test_a_warning_reads_as_its_message():
-    """So that it can be printed."""
+    """A warning converts to the string of its message."""
     assert str(TrainingWarning(about="recipe", message="mind the gap")) == "mind the gap"
 
 
@@ -77,7 +77,7 @@ class Whole:
 
 
 def test_who_may_look_on():
-    """A subclass, whatever has the methods, or nobody."""
+    """An observer is a subclass, any object with the methods, or None."""
     for observer in (Counting(), Whole()):
         assert require_observer(observer) is observer
     nobody = require_observer(None)

@@ -104,7 +104,7 @@ def test_a_run_stopped_in_training_can_be_used(interrupted, equals_one_never_sto
 
 
 def test_a_run_stopped_before_its_first_step_can_be_resumed(interrupted, equals_one_never_stopped, tmp_path):
-    """Though no recording is decoded yet: its recipe is there."""
+    """A run that stops before any recording is decoded has a recipe and can be resumed."""
     assert interrupted(on_progress=stopping_in("decoding", 2, signal.SIGTERM)) == 0
     assert [path.name for path in (tmp_path / "run").iterdir() if path.is_file()] == ["recipe.toml"]
     equals_one_never_stopped()
@@ -112,7 +112,7 @@ def test_a_run_stopped_before_its_first_step_can_be_resumed(interrupted, equals_
 
 @pytest.mark.parametrize("done", [0, 3])
 def test_a_run_stopped_after_its_last_step_can_be_used(interrupted, equals_one_never_stopped, tmp_path, done):
-    """While latents are computed, or before; what was not computed is, when the run is resumed."""
+    """A resumed run computes the results that it lacked when a signal stopped it."""
     assert interrupted(on_progress=stopping_in("finishing", done, signal.SIGTERM)) == 3
     assert len(distill.load(tmp_path / "run").latents) == 4
     if done:
@@ -142,7 +142,7 @@ def test_complete_results_are_kept(interrupted, monkeypatch, tmp_path):
 
 
 def test_a_signal_that_a_destructor_swallowed_counts(interrupted, monkeypatch):
-    """What is raised in a destructor is printed and forgotten by Python."""
+    """A signal stops the run even if it is raised in a destructor, where Python drops it."""
     monkeypatch.setattr("sys.unraisablehook", lambda _: None)
 
     class Dropped:
@@ -155,7 +155,7 @@ def test_a_signal_that_a_destructor_swallowed_counts(interrupted, monkeypatch):
 
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_run_folder_that_was_removed_is_whole_again(train, interrupted, tmp_path, stopped):
-    """With its recipe and its split, so that the model can be used; records before that are gone."""
+    """A removed folder is made again with recipe, split and model, without earlier records."""
 
     class Removing(Listener):
         def record(self, record):

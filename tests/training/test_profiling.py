@@ -149,7 +149,7 @@ def test_norms_are_of_the_gradient_in_each_clip(bench):
 
 
 def test_what_reaches_the_output_is_carried_back_through_the_decoder(bench):
-    """To the posterior of the same clips and noise, the batch that warms up left out."""
+    """Gradients reach the posterior of the same clips and noise, without the warm-up."""
     measured = bench.profile(bench.loss("plain"))
     expected = []
     for inputs in [*bench.batches(4)][1:]:
@@ -160,7 +160,7 @@ def test_what_reaches_the_output_is_carried_back_through_the_decoder(bench):
 
 
 def test_values_are_means_and_times_are_taken(bench):
-    """Of the unweighted term; nothing takes no time."""
+    """Values are means of the unweighted term, and every measured time is positive."""
     cost = bench.profile(bench.loss("plain", plain=0.5)).costs["plain"]
     sums = [inputs.prediction.spectrogram.sum().item() for inputs in bench.batches(4)][1:]
     assert cost.value == pytest.approx(sum(sums) / 3, rel=1e-4)
@@ -168,7 +168,7 @@ def test_values_are_means_and_times_are_taken(bench):
 
 
 def test_times_are_medians(bench, monkeypatch):
-    """Of 10, 2 and 30 ms forward, of 1, 5 and 4 ms backward; 500 and 600 warmed up."""
+    """Times are the medians of 10, 2, 30 ms forward and 1, 5, 4 ms backward, without the warm-up."""
     ticks = [0, 500, 0, 600, 0, 10, 0, 1, 0, 2, 0, 5, 0, 30, 0, 4]
     clock = SimpleNamespace(perf_counter=iter([tick / 1e3 for tick in ticks]).__next__)
     monkeypatch.setattr("distill.training.profiling.time", clock)
@@ -177,7 +177,7 @@ def test_times_are_medians(bench, monkeypatch):
 
 
 def test_a_weight_of_0_hides_nothing(bench):
-    """A monitored term is measured as any other."""
+    """A term of weight 0 is measured as any other."""
     one, other = (bench.profile(bench.loss("plain,inner", plain=weight)) for weight in (0, 1))
     assert one.gradients.norms() == other.gradients.norms()
 
@@ -208,7 +208,7 @@ def test_nothing_is_learnt_and_every_time_the_same_is_measured(bench):
 
 
 def test_a_gradient_that_is_not_finite_is_named(bench):
-    """The whole message, with the distribution."""
+    """The message names the term, its distribution and the command that finds the cause."""
     with pytest.raises(TermError) as caught:
         bench.profile(bench.loss("plain,broken"))
     assert str(caught.value) == (

@@ -23,7 +23,7 @@ def fast(monkeypatch):
 
 @pytest.mark.usefixtures("fast")
 def test_a_standstill_is_said_once():
-    """And again after the next progress; not while something moves, nor after the end."""
+    """A standstill is reported once until the next progress, and never after the end."""
     told = []
     with Pulse(told.append) as pulse:
         for number in range(8):
@@ -41,7 +41,7 @@ def test_a_standstill_is_said_once():
 
 @pytest.mark.usefixtures("fast")
 def test_a_run_says_that_it_stands_still(arrays, tiny_options, tmp_path):
-    """In any phase; here while the observer takes long."""
+    """A run reports a standstill in any phase, here while the observer takes long."""
 
     class Slow(Observer):
         def __init__(self):

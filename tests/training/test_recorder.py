@@ -107,7 +107,7 @@ def test_a_record_is_one_line_of_json(run, begin):
 
 
 def test_records_go_to_tensorboard_at_once(run, begin):
-    """Components by split, weights and speed once; no thread writes them later."""
+    """Each record is written once, by split, with weights and speed, and without a thread."""
     threads = threading.active_count()
     recorder = begin()
     recorder.write(TRAIN)
@@ -152,7 +152,7 @@ def test_a_resumed_training_forgets_what_it_takes_again(run, begin, step):
 
 
 def test_what_the_checkpoint_has_not_reported_is_forgotten(run, begin):
-    """Its window may be reported after its step, and a held-out measurement may be due."""
+    """Records that a checkpoint has yet to report are removed before a run goes on."""
     recorder = begin()
     for record in (TRAIN, HELDOUT):
         for number in (1, 2):
@@ -167,7 +167,7 @@ def test_what_the_checkpoint_has_not_reported_is_forgotten(run, begin):
 
 
 def test_records_that_were_lost_come_back(run, begin):
-    """From the checkpoint to the metrics, and from there to the events."""
+    """Lost records are restored from the checkpoint to the metrics and to the events."""
     begin().write(TRAIN)
     lost = attrs.evolve(HELDOUT, step=2)
     (path,) = run.tensorboard.iterdir()
@@ -181,7 +181,7 @@ def test_records_that_were_lost_come_back(run, begin):
 
 
 def test_events_of_others_are_left_alone(run, begin):
-    """What is no scalar stays in its file, as does a file that is no event file."""
+    """Events that are no scalars stay in their file, as does a file that is no event file."""
     begin().write(TRAIN)
     foreign = Event(step=1)
     foreign.summary.value.add(tag="picture").image.height = 3
@@ -193,7 +193,7 @@ def test_events_of_others_are_left_alone(run, begin):
 
 
 def test_damaged_lines_are_kept_aside(run, begin):
-    """The other lines stay, before and after; the warning names the copy."""
+    """Damaged lines are copied aside and the others stay; the warning names the copy."""
     for number in (1, 2):
         begin().write(attrs.evolve(TRAIN, step=number))
     first, second = run.metrics.read_bytes().splitlines(keepends=True)
@@ -226,7 +226,7 @@ def test_damaged_lines_are_kept_aside(run, begin):
     ],
 )
 def test_a_checkpoint_says_what_it_has_reported(state, reported):
-    """Of each split."""
+    """A checkpoint's state gives the last reported step of each split."""
     assert Reported.of(state) == reported
 
 
@@ -240,7 +240,7 @@ def test_later_events_are_read_later(run, begin, monkeypatch):
 
 
 def test_events_that_cannot_be_written_stop_nothing(run, begin):
-    """One warning with the reason, and the metrics go on; events that were written stay whole."""
+    """One warning gives the reason; the metrics go on, and earlier events stay whole."""
     recorder = begin()
     recorder.write(TRAIN)
     before = recorder.events.path.stat().st_size
@@ -262,7 +262,7 @@ def test_events_that_cannot_be_written_stop_nothing(run, begin):
 
 
 def test_a_file_in_the_place_of_the_events_stops_nothing(run, begin):
-    """It stays as it is."""
+    """A file in the place of the events' folder stays, and the training goes on with a warning."""
     run.tensorboard.write_text("mine")
     recorder = begin()
     recorder.write(TRAIN)
@@ -279,7 +279,7 @@ def test_a_file_in_the_place_of_the_events_stops_nothing(run, begin):
 
 
 def test_metrics_that_cannot_be_written_are_said(run, begin):
-    """The whole message; the records before stay whole, without a part of one."""
+    """The message names the file and the remedy, and the records before stay whole."""
     recorder = begin()
     recorder.write(TRAIN)
     with no_room_beyond(run.metrics.stat().st_size + 10), pytest.raises(RunError) as caught:
@@ -291,7 +291,7 @@ def test_metrics_that_cannot_be_written_are_said(run, begin):
 
 
 def test_a_run_folder_that_is_removed_is_made_again(tmp_path):
-    """The training has lost what was there, but not what comes."""
+    """Records after the removal of a run folder are kept in a new one."""
     run = Run(tmp_path / "run")
     recorder = Recorder(run, resumed=None, warn=pytest.fail)
     recorder.write(TRAIN)
@@ -302,7 +302,7 @@ def test_a_run_folder_that_is_removed_is_made_again(tmp_path):
 
 
 def test_what_is_not_finite_is_no_number_of_json(begin, run):
-    """It is null for programs, after a resume as well, and TensorBoard is not given it."""
+    """A value that is not finite is null in JSON, and is not given to TensorBoard."""
     bad = attrs.evolve(TRAIN, components={"total": 2.0, "stft": math.nan, "kl": -math.inf})
     begin().write(bad)
     begin(at(1)).write(attrs.evolve(HELDOUT, components={"total": math.inf}))

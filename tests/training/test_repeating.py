@@ -59,7 +59,7 @@ def broken(term, arrays, options, folder):
 
 @pytest.mark.parametrize("term", [Unlucky, Raising])
 def test_a_step_is_computed_again(arrays, tiny_options, tmp_path, term):
-    """On the same clips with the same random numbers; each term is shown, and what it raises."""
+    """A repeated step has the same clips and random numbers, and shows each term and its error."""
     waveform, error = broken(term, arrays, tiny_options, tmp_path / "run")
     state = torch.get_rng_state()
     repeated = distill.repeat_batch(tmp_path / "run", loss=[spec(term)])
@@ -87,7 +87,7 @@ def test_a_step_is_computed_again(arrays, tiny_options, tmp_path, term):
 
 
 def test_what_cannot_be_repeated(arrays, tiny_options, tmp_path):
-    """The whole message where nothing was kept, and where it is of another recipe."""
+    """The message names a run that kept no batch, or a batch of another recipe, with the remedy."""
     run = distill.train(arrays, loss="recon", steps=1, out=tmp_path / "run", options=tiny_options)
     with pytest.raises(RunError) as caught:
         distill.repeat_batch(run)

@@ -75,7 +75,7 @@ def model():
 
 
 def test_each_record_of_a_short_run_is_there_once(recordings, tiny_options, tmp_path):
-    """Also where the run has fewer steps than evaluations, one for each step, and is resumed for more."""
+    """A run with fewer steps than evaluations has each record once after it is resumed."""
     options = tiny_options | {"training.evaluations": 20, "corpus.heldout_fraction": 0.4}
     train(recordings, loss="recon,kl", options=options, steps=2, out=tmp_path / "run")
     train(resume=True, steps=3, out=tmp_path / "run")
@@ -85,7 +85,7 @@ def test_each_record_of_a_short_run_is_there_once(recordings, tiny_options, tmp_
 
 
 def test_a_corpus_that_was_moved_and_renamed_goes_on_exactly(here, begun, tmp_path):
-    """Given where it is now, with other names and formats, the weights are those of the first place."""
+    """A corpus with another place, names and formats gives the same weights."""
     shutil.copytree(begun / "run", tmp_path / "first")
     go_on()
     expected = model()
@@ -102,7 +102,7 @@ def test_a_corpus_that_was_moved_and_renamed_goes_on_exactly(here, begun, tmp_pa
 
 
 def test_a_corpus_that_is_gone_is_said(here):
-    """The whole message, with what to do."""
+    """The message names the missing corpus and the command that resumes with another folder."""
     shutil.rmtree("corpus")
     with pytest.raises(CorpusError) as caught:
         go_on()
@@ -114,7 +114,7 @@ def test_a_corpus_that_is_gone_is_said(here):
 
 
 def test_a_changed_corpus_is_said_and_may_be_accepted(here):
-    """What was held out stays so, what was trained on is remembered, and the next resume asks nothing."""
+    """Accepted changes keep the held-out recordings, and the next resume asks nothing."""
     trained, heldout, _ = split()
     names = {each["name"]: each["digest"] for each in json.loads(Path("run/split.json").read_text())["train"]}
     gone = min(names)
@@ -143,7 +143,7 @@ def test_a_changed_corpus_is_said_and_may_be_accepted(here):
 
 
 def test_a_run_without_a_checkpoint_begins_with_what_is_there(here):
-    """Nothing was trained on, so that nothing has changed."""
+    """A run without a checkpoint accepts any corpus, since it has trained on nothing."""
     for path in (*Path("run/checkpoints").iterdir(), *Path("run").glob("*.safetensors")):
         path.unlink()
     next((here / "corpus").glob("*.wav")).unlink()
@@ -152,7 +152,7 @@ def test_a_run_without_a_checkpoint_begins_with_what_is_there(here):
 
 
 def test_without_the_record_of_the_split_the_digests_decide(here):
-    """Missing or damaged: the corpus is the same, or it is not, whose names are then unknown."""
+    """Without a readable split file, digests tell whether the corpus is the same."""
     (here / "run" / "split.json").unlink()
     assert go_on() == []
     assert split()[2] == set()
@@ -167,7 +167,7 @@ def test_without_the_record_of_the_split_the_digests_decide(here):
 
 @pytest.mark.usefixtures("here")
 def test_a_split_that_was_edited_is_said():
-    """A held-out recording is not trained on because a file says so."""
+    """A split file that was edited is refused, so that no held-out recording is trained on."""
     path = Path("run/split.json")
     told = json.loads(path.read_text())
     told["train"].append(told["heldout"].pop())
@@ -180,7 +180,7 @@ def test_a_split_that_was_edited_is_said():
 
 
 def test_a_relative_place_is_made_absolute(recordings, tiny_options, tmp_path, monkeypatch):
-    """So that another working folder has no other corpus."""
+    """The recipe keeps a relative corpus folder as an absolute path."""
     shutil.copytree(recordings, tmp_path / "base")
     monkeypatch.chdir(tmp_path)
     options = tiny_options | {"corpus.path": "base"}
@@ -195,7 +195,7 @@ def older(state):
 
 
 def test_a_checkpoint_of_an_older_version_goes_on(here, begun):
-    """With the same weights, if it was saved between two windows."""
+    """A checkpoint of Distill 0.2.0 between two windows gives the same weights."""
     go_on()
     expected = model()
     shutil.rmtree("run")
@@ -210,7 +210,7 @@ def test_a_checkpoint_of_an_older_version_goes_on(here, begun):
 
 
 def test_a_run_goes_on_with_sources_that_are_not_installed(here, monkeypatch):
-    """On a machine without a network, for one: the versions are those of the modules."""
+    """Versions come from the modules where no distribution is installed."""
 
     def unknown(name):
         raise PackageNotFoundError(name)
@@ -222,7 +222,7 @@ def test_a_run_goes_on_with_sources_that_are_not_installed(here, monkeypatch):
 
 
 def test_a_state_of_another_machine_goes_on(here):
-    """With warnings."""
+    """A state of another torch or device goes on with a warning for each difference."""
     path = here / "run" / "checkpoints" / "step-00000002.safetensors"
     made_with = {"versions": {"torch": "1.0"}}
     save_state(path, load_state(path) | {"noise": torch.zeros(16, dtype=torch.uint8), "made_with": made_with})
@@ -256,7 +256,7 @@ def test_a_state_of_another_machine_goes_on(here):
     ],
 )
 def test_a_state_that_is_not_whole_is_said(begun, tmp_path, name, others):
-    """One message, whatever is missing or of another kind."""
+    """One message refuses a state in which something is missing or of another kind."""
     state = load_latest(Run(begun / "run").checkpoints).state
     run = Run(tmp_path)
     for other in others:
@@ -270,7 +270,7 @@ def test_a_state_that_is_not_whole_is_said(begun, tmp_path, name, others):
 
 
 def test_the_model_that_a_run_began_with_is_needed(tmp_path, recordings):
-    """At its end, to choose how much of the training is kept: the whole message, before a step is trained."""
+    """A missing start model is refused before a step; the message names file and remedy."""
     draft = read_recipe({"corpus": {"path": str(recordings)}}, Registry(discover=False), loss="recon,kl")
     begun = attrs.evolve(draft, recipe=attrs.evolve(draft.recipe, provenance={"training.start": "base sha"}))
     run = Run(tmp_path)
@@ -285,7 +285,7 @@ def test_the_model_that_a_run_began_with_is_needed(tmp_path, recordings):
 
 
 def test_only_a_resumed_run_has_a_checkpoint():
-    """The whole messages."""
+    """Options of a resumed run are refused without `resume=True`, and the message says so."""
     for words, name in (({"checkpoint": "best"}, "checkpoint"), ({"accept_changes": True}, "accept_changes")):
         with pytest.raises(InputError) as caught:
             train("nowhere", **words)
@@ -293,7 +293,7 @@ def test_only_a_resumed_run_has_a_checkpoint():
 
 
 def test_the_default_is_the_newest_and_no_changes():
-    """What `distill train --resume` does."""
+    """A resumed run takes the newest checkpoint and accepts no changes by default."""
     assert attrs.asdict(Resuming()) == {"checkpoint": None, "accept_changes": False}
 
 

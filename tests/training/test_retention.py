@@ -87,7 +87,7 @@ def test_the_best_share_is_kept(base, corpus):
 
 
 def test_without_held_out_recordings_those_trained_on_are_heard(base, few, tmp_path):
-    """All three of them."""
+    """All three training recordings are measured where none is held out."""
     corpus = open_corpus(few, sample_rate=44_100, cache=tmp_path, heldout_fraction=0.0)
     vae, start = trained(base, 0.0), trained(base, -0.1).state_dict()
     assert retain(vae, start, REPRESENTATION, corpus) == Retention(share=1.0, recordings=3)
@@ -134,7 +134,7 @@ def test_a_score_is_in_units_of_what_a_seed_changes(heldout, trained, expected):
     ],
 )
 def test_what_is_worse_has_no_score(heldout, trained):
-    """By more than 0.02 dB on average, or on held-out recordings beyond their standard error."""
+    """A change has no score if its mean is over 0.02 dB worse, or worse held out beyond the error."""
     assert change(heldout, trained) == -math.inf
 
 

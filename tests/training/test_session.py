@@ -33,7 +33,7 @@ def steps(folder):
 
 
 def test_a_run_holds_what_the_design_says(trained):
-    """Recipe, metrics, checkpoints, model, latents, sounds and events; nothing half-written, no pickle."""
+    """The run folder holds the designed files, nothing half-written and no pickle."""
     assert {path.name for path in trained.folder.iterdir()} == {
         *("recipe.toml", "metrics.jsonl", "checkpoints", "model.safetensors", "latents.safetensors"),
         *("audio", "tensorboard", "baselines.safetensors", "split.json", "outcome.json"),
@@ -45,7 +45,7 @@ def test_a_run_holds_what_the_design_says(trained):
 
 
 def test_a_run_tells_what_it_was_trained_on(trained, recordings):
-    """By name, all recordings, one of five held out; and where they were."""
+    """The run names all recordings with their places, one of five held out."""
     told = json.loads((trained.folder / "split.json").read_text())
     assert told["corpus"] == str(recordings)
     assert (len(told["train"]), len(told["heldout"])) == (4, 1)
@@ -54,7 +54,7 @@ def test_a_run_tells_what_it_was_trained_on(trained, recordings):
 
 
 def test_metrics_are_for_programs(trained):
-    """Every step and every held-out measurement, under the keys of the design."""
+    """Every step and held-out measurement is recorded under the keys of the design."""
     told = records(trained.folder)
     assert [(record["split"], record["step"]) for record in told] == [
         ("train", 1),
@@ -75,7 +75,7 @@ def test_metrics_are_for_programs(trained):
 
 
 def test_the_summary_stands_at_the_start(trained, recordings):
-    """Terms and weights, corpus, model and device, before the first line of the training."""
+    """Terms, weights, corpus, model and device are printed before the first training line."""
     lines = [" ".join(line.split()) for line in trained.out.splitlines()]
     assert lines[0].startswith("loss stft, weight 1 distill ")
     assert lines[3] == f"corpus {recordings}"
@@ -103,7 +103,7 @@ def test_what_was_skipped_is_listed(distill, recordings, tiny, tmp_path):
 
 
 def test_pairs_can_be_compared_by_ear(trained, recordings):
-    """Each held-out recording beside its reconstruction: same length, rate and channels, and finite."""
+    """Each held-out recording has a finite reconstruction of equal length, rate and channels."""
     pairs = sorted((trained.folder / "audio").iterdir())
     assert len(pairs) == 2
     (original, rate), (made, made_rate) = map(soundfile.read, pairs)
@@ -125,7 +125,7 @@ def test_recordings_of_one_name_are_all_written(distill, recordings, tiny, tmp_p
 
 
 def test_the_commands_it_prints_run(trained, recordings, distill, tmp_path):
-    """Where the sounds are, and each of the three commands, as they stand but for FILE and DIR."""
+    """The output names the folder of sounds, and its three commands run with FILE and DIR filled in."""
     assert f"Done. Originals and reconstructions to listen to: {trained.folder / 'audio'}\n" in trained.out
     printed = [line for line in trained.out.splitlines() if line.startswith("  distill ")]
     assert [shlex.split(line)[1] for line in printed] == ["reconstruct", "generate", "evaluate"]
@@ -142,7 +142,7 @@ def test_the_commands_it_prints_run(trained, recordings, distill, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_tells_how_to_go_on(distill, recordings, tiny, tmp_path, monkeypatch, number):
-    """Status 130; the command that is printed finishes the run, with every step recorded once."""
+    """A signal gives status 130, and the printed command finishes the run with each step once."""
     folder = tmp_path / "my run"
     write = Recorder.write
 
@@ -203,7 +203,7 @@ def distill_loss_terms():
 
 
 def test_a_loss_that_is_not_finite_ends_with_status_1(distill, recordings, tiny, tmp_path, monkeypatch):
-    """One message that names the component, and a run that can be gone on with."""
+    """A loss that is not finite ends in a message with its component, and the run can go on."""
 
     def registry():
         registry = Registry(discover=False)
@@ -243,7 +243,7 @@ def wait_for(condition, process, seconds=60):
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(distill, recordings, tiny, tmp_path):
-    """Killed between checkpoints: nothing partial is left that matters, and every step is recorded once."""
+    """A run killed between checkpoints resumes, and every step is recorded once."""
     folder = tmp_path / "run"
     often = ("--set", "training.checkpoint_minutes=0.001", "--set", "training.evaluations=1")
     words = ["train", recordings, "--loss", "recon,kl", *tiny, *often, "--steps", 100_000, "--out", folder]
@@ -268,7 +268,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(distill, recordings, tiny
 
 
 def test_no_pairs_are_left_where_none_are_asked_for(distill, recordings, tiny, tmp_path):
-    """Who only wants numbers does not wait for sounds, and is not told of any."""
+    """A run without pairs writes no sounds and mentions none."""
     words = ("--loss", "recon,kl", *tiny, "--set", "training.pairs=0", "--steps", 1)
     result = distill("train", recordings, *words, "--out", tmp_path / "run")
     assert result.status == 0
@@ -298,7 +298,7 @@ def test_a_run_that_began_with_a_model_keeps_what_does_no_harm(distill, trained,
 
 
 def test_how_much_is_kept_can_be_set(distill, trained, recordings, tiny, tmp_path):
-    """With 0, the model is the one it began with; with 0.5, half way to what it is with 1."""
+    """A share of 0 keeps the first model, and 0.5 is half way to the model of share 1."""
     weights = []
     for keep in (0, 0.5, 1):
         words = ("--set", f"training.keep={keep}")
@@ -331,7 +331,7 @@ def test_a_run_that_is_resumed_keeps_the_model_it_began_with(distill, trained, r
 
 
 def test_nothing_to_learn(distill, recordings, tiny, tmp_path):
-    """The whole message where the encoder is kept and no term looks at anything else."""
+    """A frozen encoder with no term on the decoder's output is refused with a message."""
     words = ("--loss", "kl", *tiny, "--set", "training.encoder_rate=0", "--out", tmp_path / "run")
     result = distill("train", recordings, *words, "--steps", 2)
     assert result.status == 2

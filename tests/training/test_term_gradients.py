@@ -97,7 +97,7 @@ def measured(loss, model=None, step=0, every=1, warn=None, **inputs):
 
 
 def test_shares_and_cosines():
-    """Weighted 1 to 2 with opposite gradients: a third and two thirds, and a cosine of -1."""
+    """Opposite gradients weighted 1 to 2 have shares of 1/3 and 2/3, and a cosine of -1."""
     record = measured(compose([spec(Forward), spec(Opposed)])).record(Accelerator(cpu=True))
     assert record == {
         "shares": pytest.approx({"forward": 1 / 3, "opposed": 2 / 3}, abs=1e-5),
@@ -165,14 +165,14 @@ def test_a_term_that_cannot_be_differentiated_apart():
     ("every", "due"), [(0, []), (3, [0, 2, 5, 8]), (None, [0, 99, 199])], ids=["off", "3", "default"]
 )
 def test_when_it_is_measured(every, due):
-    """In the first step, then every so many; by default 50 for each of two terms with a weight."""
+    """Gradients are measured in the first step, then by default every 50 steps for each of two terms."""
     loss = compose(["stft", "recon", "waveform"], {"waveform.weight": 0.0})
     gradients = TermGradients(loss, Decoder(), every, pytest.fail)
     assert [step for step in range(10 if every is not None else 200) if gradients.are_due(step)] == due
 
 
 def test_a_skipped_step_is_not_recorded():
-    """The measurement before it is; without one, nothing is known. A checkpoint keeps it."""
+    """A skipped step leaves the measurement before it, if any, and a checkpoint keeps that."""
     loss = compose([spec(Forward), spec(Opposed)])
     first = measured(loss)
     second = attrs.evolve(first, weights=7 * first.weights)

@@ -20,7 +20,7 @@ def default_dtype():
 
 
 def test_a_training_run_is_the_same(arrays, tiny_options, tmp_path):
-    """Bit for bit, whatever is set around it, and that is afterwards as it was."""
+    """Global torch settings change no bit of the result, and are restored afterwards."""
 
     def weights(name):
         options = tiny_options | {"training.start": "none"}
@@ -49,7 +49,7 @@ def test_a_training_run_is_the_same(arrays, tiny_options, tmp_path):
 
 
 def test_the_dtype_comes_back_when_the_last_run_ends():
-    """Several runs of a process overlap."""
+    """Overlapping runs of a process restore the dtype when the last one ends."""
     with default_dtype():
         first, second = isolated_torch_state(), isolated_torch_state()
         first.__enter__()

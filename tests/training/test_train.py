@@ -136,7 +136,7 @@ def test_arrays_are_a_corpus(first):
 
 
 def test_a_run_of_arrays_needs_them_to_go_on(first):
-    """The whole message, with what is missing."""
+    """The message names the missing arrays and the call that gives them again."""
     run, _ = first
     names = [*distill.load(run).latents]
     (held_out,) = {"mono", "slow", "stereo"} - {*names}
@@ -151,7 +151,7 @@ def test_a_run_of_arrays_needs_them_to_go_on(first):
 
 
 def test_a_term_of_a_notebook_is_named_when_it_is_missing(first, command):
-    """The recipe says where it came from; to go on without it is one whole message, with status 2."""
+    """The recipe names the term's origin; resuming without it ends in one message, status 2."""
     run, _ = first
     assert read(run)["provenance"]["quiet"] == f"python:{Quiet.__module__}"
     result = command("train", "--resume", "--out", run.folder)
@@ -163,7 +163,7 @@ def test_a_term_of_a_notebook_is_named_when_it_is_missing(first, command):
 
 
 def test_a_run_of_arrays_and_a_notebook_s_term_goes_on(first, train, arrays):
-    """Where both are given again; it finds the same recordings held out."""
+    """A run that is given its arrays and term again goes on with the same held-out recordings."""
     run, _ = first
     before = (run.folder / "split.json").read_text()
     watcher = Watcher()
@@ -178,7 +178,7 @@ def test_a_run_of_arrays_and_a_notebook_s_term_goes_on(first, train, arrays):
 
 
 def test_a_recipe_may_be_data_or_a_file(first, train, arrays, tmp_path):
-    """What stands beside it comes first, as on the command line."""
+    """Arguments beside the recipe override it, as on the command line."""
     run, _ = first
     loss = ["recon", "kl", SPEC]
     for number, recipe in enumerate((read(run), run.folder / "recipe.toml")):
@@ -188,7 +188,7 @@ def test_a_recipe_may_be_data_or_a_file(first, train, arrays, tmp_path):
 
 
 def test_a_recipe_object_is_taken_where_a_corpus_stands(recordings, tiny_tree, tmp_path):
-    """With its corpus, its terms and its options."""
+    """A recipe given as the corpus brings its corpus, its terms and its options."""
     tree = tiny_tree | {"corpus": {"path": str(recordings)}, "loss": {"recon": {}, "kl": {"free_bits": 0.5}}}
     tree["training"] = tree["training"] | {"steps": 1, "pairs": 0}
     first = distill.train(recipe=tree, out=tmp_path / "first")
@@ -277,7 +277,7 @@ def test_what_an_observer_raises_ends_the_run_and_loses_no_step(train, arrays, t
 
 
 def test_progress_is_told_before_and_after(train, recordings, tmp_path):
-    """While recordings are decoded; after the last step of the calibration, and while they are encoded."""
+    """Progress is reported while recordings are decoded, calibrated on and encoded."""
     told = []
     train(recordings, loss="recon", steps=1, out=tmp_path / "run", on_progress=told.append)
     assert [(each.stage, each.done, each.total) for each in told] == [
@@ -288,7 +288,7 @@ def test_progress_is_told_before_and_after(train, recordings, tmp_path):
 
 
 def test_two_runs_at_once_have_folders_of_their_own(train, recordings, arrays, tmp_path):
-    """Also before the first one has written anything."""
+    """A second run in one folder is refused even before the first has written anything."""
     errors = []
 
     def meanwhile(_):
@@ -308,7 +308,7 @@ def test_two_runs_at_once_have_folders_of_their_own(train, recordings, arrays, t
 
 
 def test_a_run_that_another_process_took_over_is_written_no_more(train, arrays, tmp_path):
-    """Neither records nor a checkpoint, since this process was suspended for too long."""
+    """A process that lost its run writes no further record and no checkpoint there."""
     run = Run(tmp_path / "run")
 
     def take_over(record):
@@ -330,7 +330,7 @@ def test_a_run_that_another_process_took_over_is_written_no_more(train, arrays, 
 
 @pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])
 def test_gradients_that_are_switched_off_are_switched_on(train, arrays, tmp_path, switch):
-    """Around the call, as in a notebook that only listens."""
+    """Training works where the caller has switched gradients off."""
     with switch():
         run = train(arrays, loss="recon", steps=1, out=tmp_path / "run")
     assert run.model.is_file()
@@ -445,7 +445,7 @@ class Deaf:
     ],
 )
 def test_what_does_not_fit(words, kind, message, tmp_path, monkeypatch):
-    """One whole message, and nothing is written."""
+    """Arguments that do not fit are refused with one message, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind) as caught:
         distill.train(**words)
@@ -454,7 +454,7 @@ def test_what_does_not_fit(words, kind, message, tmp_path, monkeypatch):
 
 
 def test_what_is_wrong_with_a_recipe_is_told_before_torch_is_loaded():
-    """At once, as the help is."""
+    """A wrong recipe is refused before torch is imported."""
     code = (
         "import sys, distill\n"
         "try:\n    distill.train(loss='recon', options={'recon.weigth': 2.0})\n"

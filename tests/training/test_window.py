@@ -21,7 +21,7 @@ def means(window):
 
 
 def test_a_window_holds_means():
-    """Of each component over its steps."""
+    """A window gives the mean of each component over its steps."""
     window = Window(4, 1.5, CPU)
     for total in (1.0, 2.0, 6.0):
         window.add(components(total), GOOD)
@@ -41,7 +41,7 @@ def test_what_is_not_finite_or_skipped_is_not_in_the_mean():
 
 
 def test_a_window_is_wound_back():
-    """To a step after which all were skipped."""
+    """A window can be rewound to a step after which all were skipped."""
     window = Window(3, 0.0, CPU)
     for total, skipped in ((1.0, GOOD), (3.0, GOOD), (math.nan, BAD), (5.0, BAD)):
         window.add(components(total), skipped)

@@ -62,7 +62,7 @@ def test_the_meta_device_refuses(use, refused):
 )
 @pytest.mark.usefixtures("on_meta")
 def test_a_step_reads_no_value_and_mixes_no_devices(make, latents, options):
-    """With the gradients of the terms, which are measured now and then, and without."""
+    """A step runs on the meta device, with and without measured gradients of the terms."""
     trainer = make(model={"latents_per_second": latents}, steps=10, **options)
     trainer.model = trainer.vae  # as at the beginning of a training run
     assert trainer.vae.device == META

@@ -48,7 +48,7 @@ class Listening(nn.Module):
 
 @pytest.mark.parametrize("iterations", [0, 3])
 def test_terms_hear_the_result_of_griffin_lim_iterations(make, monkeypatch, iterations):
-    """As often as the setting says, the prediction alone, in training and measuring alike."""
+    """Griffin-Lim iterates on the prediction alone, as set, in training and in measuring."""
     monkeypatch.setattr(Listening, "heard", Counter())
     make(Listening, steps=1, evaluations=1, griffin_lim_iterations=iterations).train()
     assert Listening.heard == {(iterations, 0): 2}
@@ -65,14 +65,14 @@ def test_a_seed_decides_everything(make):
 
 
 def test_a_seed_decides_clips_and_noise(make):
-    """Not the initial weights alone: another seed draws other clips and other noise."""
+    """Another seed draws other clips and noise, not just other initial weights."""
     one, other = make(seed=0), make(seed=1)
     assert not torch.equal(one.draw_clips(), other.draw_clips())  # what a step draws
     assert not torch.equal(one.draw_noise(), other.draw_noise())  # as above
 
 
 def test_learning_rate_and_weights_follow_their_schedules(make):
-    """By hand: a warm-up over 2 steps, half a cosine to a hundredth, and a KL weight ramped up to 30 %."""
+    """The rate warms up over 2 steps and falls by a cosine; KL ramps up until 30 %."""
     rates = []
     trainer = make(
         steps=8,
@@ -212,7 +212,7 @@ def test_a_training_needs_no_held_out_recordings(make, recordings, cache):
     ],
 )
 def test_a_held_out_loss_that_keeps_rising_is_warned_of(make, monkeypatch, totals, warned):
-    """After five rises in a row, not after four."""
+    """A warning comes after five rises in a row, and none after four."""
     trainer = make(steps=8)
     values = iter(totals)
     monkeypatch.setattr(trainer, "_compute", lambda *_, **__: {"total": torch.tensor(float(next(values)))})
@@ -222,7 +222,7 @@ def test_a_held_out_loss_that_keeps_rising_is_warned_of(make, monkeypatch, total
 
 
 def test_the_warning_tells_what_happens_and_what_to_do(make, monkeypatch):
-    """And offers the best checkpoint."""
+    """The warning says that the held-out loss rises, and offers the best checkpoint."""
     trainer = make(steps=8)
     trainer.heldout.totals = [3.0, 1.0, 1.5, 2.0, 2.5, 3.0]
     monkeypatch.setattr(trainer, "_compute", lambda *_, **__: {"total": torch.tensor(3.25)})
@@ -302,7 +302,7 @@ def test_a_process_reads_no_more_than_its_share(make, monkeypatch):
 
 
 def test_what_is_bad_for_one_process_stops_all(make, monkeypatch):
-    """A loss that is finite here and not elsewhere: the optimizer stands still, by a flag of exactly 1."""
+    """The optimizer skips a step if the loss is not finite in any process."""
     trainer = make(steps=1)
     before = Before(step=0, progress=0.0, **trainer._drawn())  # noqa: SLF001  # by itself
     elsewhere = SimpleNamespace(num_processes=3, reduce=lambda bad, reduction: {"sum": bad + 2}[reduction])

@@ -108,7 +108,7 @@ def test_a_step_is_skipped(make, log_every):
 
 
 def test_too_many_steps_in_a_row_stop(make):
-    """With the state before the one too many saved, which is that before the first of them."""
+    """The state before the last bad step is saved, with the weights from before the first of them."""
     trainer = make(Often, steps=8, log_every=8, nonfinite="skip", max_skipped=2)
     with pytest.raises(TrainingError) as caught:
         trainer.train()
@@ -121,7 +121,7 @@ def test_too_many_steps_in_a_row_stop(make):
 
 
 def test_weights_that_are_not_finite_are_not_saved(make):
-    """Also by the last step, after which no loss tells; what was saved before stays."""
+    """Weights that are not finite are not saved, even after the last step; earlier ones stay."""
     trainer = make(steps=4)
     trainer.train()
     before = {path: path.read_bytes() for path in trainer.run.folder.rglob("*.safetensors")}
@@ -182,7 +182,7 @@ def test_a_model_that_has_diverged_is_not_saved_over_a_sounder_one(make):
     ],
 )
 def test_an_error_of_a_term_is_named_and_what_was_trained_is_saved(make, term, shown):
-    """Forward or backward, with its place; the state is that before the step, and the batch is kept."""
+    """An error of a term names its place; the state before the step and the batch are saved."""
     trainer = make(term, steps=8, log_every=8)
     with pytest.raises(TermError) as caught:
         trainer.train()
@@ -204,7 +204,7 @@ def samples_of(split, recording):
 
 
 def test_samples_that_are_not_finite_are_the_cause(make, arrays):
-    """As a damaged cache has them: the recording is named, not a term nor the model."""
+    """The message names the recording whose samples are not finite, not a term or the model."""
     corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.0)
     (mono,) = [each for each in corpus.train.recordings if each.name == "mono"]
     samples_of(corpus.train, mono)[:] = math.nan  # as a damaged disk does
@@ -218,7 +218,7 @@ def test_samples_that_are_not_finite_are_the_cause(make, arrays):
 
 
 def test_a_held_out_recording_without_a_finite_loss_is_named(make, arrays):
-    """Then it is left out, and the held-out loss is that of the others."""
+    """A recording without a finite loss is named and left out of the held-out loss."""
     corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.5)
     loud = corpus.heldout.recordings[0]
     samples_of(corpus.heldout, loud)[:] *= 1e30

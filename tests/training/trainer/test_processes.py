@@ -236,7 +236,7 @@ def trained(run, tmp_path):
 
 
 def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path, run, trained):
-    """In float32, after 15 steps that move them fifty times as far, with all that is logged."""
+    """Two processes log and learn what one does, in float32 over 15 steps."""
     words = (recordings, "--loss", "recon,kl", *tiny, *settings(*EVEN), "--steps", 15)
     words = (*words[:-2], "--set", "training.learning_rate=1e-4", *words[-2:])
     one, two = trained(*words)

@@ -131,7 +131,7 @@ def test_a_resumed_training_goes_on_in_the_middle_of_a_shard(make, shards):
 
 @pytest.mark.parametrize(("seconds", "raised"), [(0.9, Interrupted), (1.1, KeyboardInterrupt)])
 def test_a_second_signal_ends_the_process_as_usual(make, monkeypatch, seconds, raised):
-    """Who presses Ctrl-C again does not want to wait; a launcher and a cluster may send the same one."""
+    """A second signal ends the process, unless a launcher and a cluster send the same one."""
     now, ticks = 1000.0, itertools.count()
     clock = SimpleNamespace(monotonic=lambda: now + 1e-6 * next(ticks))
     monkeypatch.setattr("distill.training.interruption.time", clock)
@@ -153,7 +153,7 @@ def test_a_second_signal_ends_the_process_as_usual(make, monkeypatch, seconds, r
 
 
 def test_a_state_of_another_model_is_refused(make):
-    """The whole message where the recipe was changed by hand."""
+    """The message names the run and says that its recipe does not describe the checkpoint."""
     trainer = make(steps=1)
     trainer.train()
     state = load_latest(trainer.run.checkpoints).state
@@ -168,7 +168,7 @@ def test_a_state_of_another_model_is_refused(make):
 
 @pytest.mark.parametrize("part", ["optimizer", "clips", "window"])
 def test_a_state_that_lacks_something_is_refused(make, part):
-    """The whole message, before a step is trained."""
+    """The message names the run, the step and the remedy, before a step is trained."""
     trainer = make(steps=1)
     trainer.train()
     state = load_latest(trainer.run.checkpoints).state
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(make, term, 
 
 
 def test_a_broken_training_can_go_on(make):
-    """What was saved is resumed, and trains."""
+    """A training that broke is resumed from what it saved."""
     with pytest.raises(TrainingError):
         make(Breaking, steps=8).train()
     resumed = make(Breaking, steps=5)  # in which no step has the progress at which the term breaks
@@ -284,7 +284,7 @@ class Hanging(nn.Module):
 
 @pytest.mark.parametrize("evaluations", [1, 5])
 def test_a_step_that_hangs_is_cut_short(make, monkeypatch, evaluations):
-    """So is a measurement. What is saved is the state before, and a resumed run equals a straight one."""
+    """A step or measurement that hangs is cut short, and a resumed run equals a straight one."""
     monkeypatch.setattr("distill.training.interruption._SECONDS_FOR_A_STEP", 0.05)
     Hanging.calls = 5
     straight = make(Hanging, steps=5, folder="straight", evaluations=evaluations)

@@ -68,7 +68,7 @@ def interrupt_at(step):
 
 
 def test_a_trained_term_begins_at_its_start_and_learns(make):
-    """Until then it is not there and stays as it was; then it is trained once per step, and logged."""
+    """A trained term is absent until its start, and then learns once per step and is logged."""
     trainer = make(Judge, steps=8, evaluations=1)
     before = state_of(trainer)
     trainer.train()
@@ -106,7 +106,7 @@ def test_the_objective_gives_the_model_nothing(make):
 
 @pytest.mark.parametrize("at", [2, 6])
 def test_a_resumed_training_goes_on_with_its_trained_terms(make, at):
-    """Stopped before the start or after it: parameters, buffers and optimizer equal, bit by bit."""
+    """A run stopped before or after the start equals a straight one, bit by bit."""
     straight = make(Judge, steps=8, folder="straight")
     stopped = make(Judge, steps=8, on_record=interrupt_at(at))
     straight.train()
@@ -120,7 +120,7 @@ def test_a_resumed_training_goes_on_with_its_trained_terms(make, at):
 
 
 def test_an_objective_that_is_not_finite_stops_the_training(make):
-    """Before either optimizer moves: the message names the term and the distribution."""
+    """An objective that is not finite is named in an error before either optimizer moves."""
     trainer = make(Stumbling, steps=8, evaluations=1)
     with pytest.raises(TrainingError) as caught:
         trainer.train()
