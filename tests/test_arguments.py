@@ -12,7 +12,7 @@ from distill.errors import InputError
 
 @pytest.mark.parametrize("value", [3, np.int64(3), torch.tensor(3)])
 def test_whole_numbers(value):
-    """Those of NumPy and torch, too, as an `int`."""
+    """Whole numbers, also those of NumPy and torch, are returned as an `int`."""
     number = whole_number(value, culprit="count", least=3, below=4)
     assert (number, type(number)) == (3, int)
 
@@ -29,27 +29,27 @@ def test_whole_numbers(value):
     ],
 )
 def test_what_is_no_whole_number(value, message):
-    """The whole message; a long value is not shown."""
+    """A value that is no whole number is refused; the message does not show a long value."""
     with pytest.raises(InputError) as caught:
         whole_number(value, culprit="count", least=3, below=5)
     assert str(caught.value) == message
 
 
 def test_finite_numbers():
-    """Whole ones and those of NumPy, too."""
+    """Finite numbers, also whole ones and those of NumPy, are accepted."""
     assert [finite_number(value, culprit="x") for value in (2, 0.5, np.float32(0.5))] == [2.0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), "1", None, True])
 def test_what_is_no_finite_number(value):
-    """The whole message."""
+    """A value that is no finite number is refused with the whole message."""
     with pytest.raises(InputError) as caught:
         finite_number(value, culprit="x")
     assert str(caught.value) == f"x: expected a finite number, got {value!r}"
 
 
 def test_paths():
-    """As text or as a path, below the home folder, too."""
+    """Paths are accepted as text or as path objects, also below the home folder."""
     assert path_like("~/a", culprit="out", expected="a folder") == Path.home() / "a"
     assert path_like(Path("a"), culprit="out", expected="a folder") == Path("a")
     with pytest.raises(InputError) as caught:
@@ -58,7 +58,7 @@ def test_paths():
 
 
 def test_options_by_their_address():
-    """As a mapping or as pairs, of which an address may come twice."""
+    """Options are accepted as a mapping or as pairs, in which an address may come twice."""
     assert options_by_address({"a.b": 1}, culprit="options") == [("a.b", 1)]
     assert options_by_address([("a", 1), ["a", 2]], culprit="options") == [("a", 1), ("a", 2)]
     with pytest.raises(InputError) as caught:
@@ -69,7 +69,7 @@ def test_options_by_their_address():
 
 
 def test_functions():
-    """Or None, where nothing is to be called."""
+    """A function is accepted, or None where nothing is to be called."""
     assert optional_callable(None, culprit="on_progress") is None
     assert optional_callable(print, culprit="on_progress") is print
     with pytest.raises(InputError) as caught:

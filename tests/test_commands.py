@@ -80,7 +80,7 @@ def taken_for_granted(words):
 
 
 def test_commands_are_found():
-    """The tests below look at something, and at the commands that set everything up."""
+    """The pages contain commands, among them those that set everything up."""
     assert "distill train --loss stft,recon,kl --minutes 3" in COMMANDS[Path("README.md")]
     assert sum(map(len, COMMANDS.values())) > 40
 

@@ -78,14 +78,14 @@ def assert_near(one, other, share):
 
 
 def test_waiting_is_noticed():
-    """Without this the tests that nothing waits would prove nothing."""
+    """A wait for the device is noticed, which the tests below rely on."""
     value = torch.ones((), device=CUDA)
     with refusing_to_wait(), pytest.raises(RuntimeError, match="synchronizing"):
         float(value)
 
 
 def test_the_representation_goes_there_and_back():
-    """At the 130 dB that the CPU keeps."""
+    """The way to the representation and back reaches the 130 dB of the CPU."""
     representation = MagnitudeIF()
     waveform = 0.1 * noise(3, 30_000)
     spectrogram = representation(waveform.to(CUDA))
@@ -133,7 +133,7 @@ def test_the_spectral_distance_has_the_cpus_value_and_gradient():
 @pytest.mark.parametrize("prediction", ["spectrogram", "waveform"])
 @pytest.mark.parametrize("balancer", [None, "gradient"])
 def test_a_loss_of_all_built_in_terms_is_the_cpus(prediction, balancer):
-    """Every component, and the gradient; nothing in it waits for the device."""
+    """Each component and the gradient are those of the CPU, and nothing waits for the device."""
     components, gradients = [], []
     for device in (torch.device("cpu"), CUDA):
         loss = compose("stft,recon,kl,waveform", balancer=balancer, registry=Registry(discover=False)).to(
@@ -166,7 +166,7 @@ def models(**options):
 
 @pytest.mark.parametrize("code", ["rich", "compact"])
 def test_the_model_is_the_cpus(code):
-    """Encoded, decoded, and turned into sound; a reconstruction comes back to the CPU."""
+    """Encoding, decoding and reconstruction give the results of the CPU; the sound comes back to it."""
     representation = MagnitudeIF()
     waveform = 0.1 * noise(1, 40_000)
     spectrogram = representation(waveform)
@@ -185,7 +185,7 @@ def test_the_model_is_the_cpus(code):
 
 
 def test_a_compact_code_begins_with_its_axes():
-    """They are found on the CPU, of codes that are not there."""
+    """The axes of a compact code are found on the CPU and come first."""
     vae = models(code="compact")[1]
     representation = MagnitudeIF()
     vae.begin_with(representation((0.1 * noise(8, 30_000)).to(CUDA)))
@@ -271,7 +271,7 @@ FAULTY = TermSpec(name="faulty", config=TermConfig, build=Faulty, summary="")
 
 
 def test_a_step_that_is_not_finite_is_skipped_on_the_device(make):
-    """Without waiting for it: one warning, the batch kept with the state of the device, finite weights."""
+    """A step that is not finite is skipped without a wait: one warning, a kept batch and finite weights."""
     trainer = make("run", steps=6, nonfinite="skip", balance=None, term=FAULTY)
     trainer.train()
     assert trainer.step == 6
@@ -284,7 +284,7 @@ def test_a_step_that_is_not_finite_is_skipped_on_the_device(make):
 
 
 def test_a_kept_batch_is_computed_again_there(recordings, tiny_options, tmp_path):
-    """On CUDA and on the CPU, with the same values of each term; the one that is NaN is named."""
+    """A kept batch gives the same values of each term on CUDA and the CPU; the NaN term is named."""
     options = {**tiny_options, "training.nonfinite": "stop"}
     with pytest.raises(TrainingError, match="faulty"):
         api.train(
@@ -349,7 +349,7 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(make):
 
 
 def test_a_run_goes_on_from_device_to_device(recordings, tiny, tmp_path):
-    """Trained on CUDA, trained on, measured, reconstructed and made sounds of, and there is a page of it."""
+    """A run is resumed from CUDA to the CPU and back, and then measured and used, and has a page."""
     folder = tmp_path / "run"
 
     def distill(*words):
@@ -389,7 +389,7 @@ def test_a_loaded_model_is_used_there(recordings, tiny_options, tmp_path):
 
 
 def test_the_base_training_does_not_wait(recordings, tmp_path):
-    """What it draws, and its step; what it lowers is float32 within bfloat16 layers."""
+    """The draws and the step of the base training do not wait; its loss is float32."""
     from base import Training, use_tensor_cores  # noqa: PLC0415  # a benchmark, which is on no path
     from base_sounds import Sounds  # noqa: PLC0415
 

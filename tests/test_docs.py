@@ -58,14 +58,14 @@ def test_tables_of_options_are_those_of_the_configs(options):
 
 @pytest.mark.parametrize("term", ["stft", "reconstruction", "kl", "waveform"])
 def test_every_built_in_term_has_a_page_with_its_options(term, options):
-    """Found from the index, and with a table that the script fills."""
+    """Every built-in term has a page, linked from the index, with a table that the script fills."""
     assert f"(terms/{term}.md)" in (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "terms" / f"{term}.md").read_text(encoding="utf-8")
     assert options.options_table(term, Registry()) in page
 
 
 def test_every_plugin_has_a_page_in_the_index():
-    """And every one of its terms stands there, or the beginning that they share."""
+    """The index has each plugin, and each of its terms by name or by their common beginning."""
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     installed = {distribution.name for distribution in distributions()}
     for plugin in PLUGINS:
@@ -79,7 +79,7 @@ def test_every_plugin_has_a_page_in_the_index():
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_every_term_of_a_plugin_has_its_options_there(plugin, options):
-    """In the plugin's README, or in a page beside it."""
+    """The options of each term stand in the plugin's README or in a page beside it."""
     pages = "".join(page.read_text(encoding="utf-8") for page in plugin.glob("*.md"))
     names = [term.name for term in Registry().terms() if term.is_from(plugin.name)]
     assert [name for name in names if options.options_table(name, Registry()) not in pages] == []
@@ -89,7 +89,7 @@ def test_every_term_of_a_plugin_has_its_options_there(plugin, options):
     "page", [page for page in PAGES if code(page) and page not in RUN_ELSEWHERE], ids=name
 )
 def test_code_runs(page):
-    """What a page shows of Python runs as it stands, with inputs such as a term gets."""
+    """The Python code of each page runs as it stands, with inputs such as a term gets."""
     names = {"inputs": loss_inputs()}
     for block in code(page):
         if not block.rstrip().endswith(": ..."):  # a signature, which is compared with the hook's above

@@ -16,7 +16,7 @@ SCRIPT = FOLDER / "own_loop.py"
 
 
 def test_there_are_examples():
-    """The tests below look at something."""
+    """The folder of examples is not empty."""
     assert EXAMPLES
 
 
@@ -28,7 +28,7 @@ def assert_that_it_falls(printed):
 
 
 def test_the_loss_of_a_script_falls(tmp_path):
-    """Run as a user would, elsewhere than in the checkout: no warning."""
+    """The loss of an example falls without a warning when the script is run outside the checkout."""
     words = [sys.executable, "-W", "error", SCRIPT]
     result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
@@ -38,7 +38,7 @@ def test_the_loss_of_a_script_falls(tmp_path):
 # The script above is not run again: a process of its own takes seconds to import torch.
 @pytest.mark.parametrize("path", set(EXAMPLES) - {SCRIPT}, ids=lambda path: path.name)
 def test_the_loss_of_an_example_falls(path, tmp_path, monkeypatch, capsys):
-    """In this process, as warnings are errors here, too."""
+    """The loss of an example falls in this process, in which warnings are errors."""
     monkeypatch.chdir(tmp_path)
     run_path(str(path), run_name="__main__")
     out, err = capsys.readouterr()
@@ -48,7 +48,7 @@ def test_the_loss_of_an_example_falls(path, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_short(path):
-    """Under 40 lines of code, without blank lines and docstrings, and of Distill only what it exports."""
+    """An example has under 40 lines of code and uses only what Distill exports."""
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     docstrings = [ast.get_docstring(node, clean=False) or "" for node in ast.walk(tree)

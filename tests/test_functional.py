@@ -119,7 +119,7 @@ def test_the_combined_loss_equals_auraloss_inside_the_same_formula(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_plain_vae_loss_equals_the_golden_values(name):
-    """Its three values, and the KL without free bits, are those on record."""
+    """The three values, and the KL without free bits, are those on record."""
     tensors, config, kl_weight, expected = golden_case(name)
     mu, logvar = tensors["mu"], tensors["logvar"]
     values = functional.vae_loss(
@@ -140,7 +140,7 @@ def test_the_plain_vae_loss_by_default():
 
 @pytest.mark.parametrize("row", EXPECTED["kl_weight"]["rows"])
 def test_the_kl_weight_of_an_epoch(row):
-    """The rows on record: linear over the warm-up, constant after it, at once without one."""
+    """The weight equals the rows on record: linear over the warm-up, then constant."""
     *arguments, expected = row
     assert functional.get_kl_weight(*arguments) == pytest.approx(expected, rel=1e-5)
 
@@ -329,7 +329,7 @@ def test_the_stft_loss_can_be_exported():
 
 @pytest.mark.parametrize("per_example", [False, True])
 def test_the_engines_have_the_same_values_and_gradients(per_example):
-    """Of clips long enough for auraloss, too short for it, and in half precision."""
+    """Engines agree for clips long enough for auraloss, for shorter ones and in half precision."""
     config = attrs.evolve(SMALL, per_example=per_example)
     for make in (lambda x: x, lambda x: x[..., :3], lambda x: x.float().half()):
         inputs = [make(side) for side in sides()]
@@ -396,7 +396,7 @@ def test_the_spectral_distance_of_extremes():
 
 
 def test_the_stft_loss_is_0_between_equals():
-    """Nothing to tell apart costs nothing, and pulls nowhere."""
+    """The loss and the gradient are 0 between equal sounds."""
     value, gradient = value_and_gradient(functional.create_stft_loss(), noise(1, 1, 3000), noise(1, 1, 3000))
     assert value == 0
     assert (gradient == 0).all()
@@ -414,7 +414,7 @@ def test_the_stft_loss_takes_any_length_and_precision():
 
 
 def test_the_spectral_distance_by_hand():
-    """Errors of 1 and 0 beside norms of 1 and 10, and one log ratio of 9/4 among four."""
+    """The distance is as calculated by hand: errors of 1 and 0, norms of 1 and 10, one log ratio of 9/4."""
     target = torch.tensor([[[0.6, 0.8]], [[6.0, 8.0]]])
     prediction = torch.tensor([[[0.6, 1.8]], [[6.0, 8.0]]])
     over_batch = functional.spectral_distance(prediction, target)
@@ -434,7 +434,7 @@ def spectral_distance_by_autograd(prediction, target, *, per_example):
 @pytest.mark.parametrize("per_example", [False, True])
 @pytest.mark.parametrize("shape", [(3, 4, 5), (2, 300, 900), (1, 1, 1)])
 def test_the_gradients_of_the_spectral_distance_are_autograds(per_example, shape):
-    """On both sides, whether the batch is taken whole or in parts."""
+    """The gradients of both sides are autograd's, whether the batch is taken whole or in parts."""
     sides = [noise(*shape, seed=seed).abs().double().add(1e-3).requires_grad_() for seed in (0, 1)]
     value = functional.spectral_distance(*sides, per_example=per_example)
     expected = spectral_distance_by_autograd(*sides, per_example=per_example)
@@ -454,7 +454,7 @@ def test_the_per_example_stft_loss_is_the_mean_over_the_examples():
 
 
 def test_the_frequency_distance_by_hand():
-    """Amplitudes 1 and 3 weigh 1/2 and 3/2: (0.4 / 2 + 0.1 * 3/2) / 2."""
+    """The distance of amplitudes 1 and 3 is as calculated by hand: (0.4 / 2 + 0.1 * 3/2) / 2."""
     error, amplitude = torch.tensor([[[0.4, -0.1]]]), torch.tensor([[[1.0, 3.0]]])
     assert functional.instantaneous_frequency_distance(error, amplitude).item() == pytest.approx(0.175)
 
@@ -468,7 +468,7 @@ def test_the_frequency_distance_keeps_the_scale_of_the_error():
 @settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 20), st.integers(0, 99))
 def test_the_circular_frequency_distance_equals_its_formula(batch, bins, frames, seed):
-    """Value and gradient, in parts of any size, for frames that lie behind each other in memory or not."""
+    """Value and gradient equal the formula, in parts of any size and for any memory layout."""
     sides = noise(2, batch, frames, bins, seed=seed).clamp(-1, 1).mT
     amplitude = noise(batch, bins, frames, seed=seed + 1).abs()
     prediction = sides[0].clone().requires_grad_()
@@ -484,7 +484,7 @@ def test_the_circular_frequency_distance_equals_its_formula(batch, bins, frames,
 
 
 def test_the_frequency_distance_of_silence_is_0():
-    """Silence has no frequency to miss."""
+    """The frequency distance of silence is 0."""
     error = noise(1, 3, 4).requires_grad_()
     distance = functional.instantaneous_frequency_distance(error, torch.zeros(1, 3, 4))
     distance.backward()
@@ -596,7 +596,7 @@ def test_nothing_is_broadcast_in_silence(call, message):
 
 @pytest.mark.parametrize("device", [None, "cpu", torch.device("cpu")])
 def test_the_stft_loss_is_made_of_a_whole_config(device):
-    """Called as in the first Distill, with the config of the loss and a device, or with the term's alone."""
+    """The loss can be made of the config of a whole loss and a device, or of the term's alone."""
     config = StftConfig(fft_sizes=(64,), hop_sizes=(16,), win_lengths=(64,))
     wholes = functional.LossConfig(stft=config), configure(Registry().choose("stft"), {"stft": config})
     for each in (config, *wholes):
@@ -605,7 +605,7 @@ def test_the_stft_loss_is_made_of_a_whole_config(device):
 
 
 def test_another_config_makes_no_stft_loss():
-    """The whole message."""
+    """A config that makes no STFT loss is refused with the whole message."""
     with pytest.raises(ConfigError) as caught:
         functional.create_stft_loss(KlConfig())
     assert str(caught.value) == (

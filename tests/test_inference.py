@@ -33,7 +33,7 @@ def noise(*shape, seed=0):
 
 
 def test_the_parts_are_torch_modules(model, trained):
-    """With the weights of the run, wherever it is given: as a path, as text, as a run."""
+    """The parts are modules with the weights of the run, which is given as a path, text or a run."""
     assert isinstance(model.vae, torch.nn.Module)
     assert isinstance(model.representation, torch.nn.Module)
     vae, _ = load_model(Run(trained.folder))
@@ -46,7 +46,7 @@ def test_the_parts_are_torch_modules(model, trained):
 
 
 def test_a_checkpoint_can_be_loaded(trained):
-    """The best one, the newest one and that of a step, whose weights are those of the checkpoint."""
+    """The best checkpoint, the newest and that of a step can be loaded, with their weights."""
     checkpoints = Run(trained.folder).checkpoints
     for which in ("best", "last", 4, "4"):
         loaded = distill.load(trained.folder, checkpoint=which)
@@ -56,7 +56,7 @@ def test_a_checkpoint_can_be_loaded(trained):
 
 
 def test_the_latents_of_a_checkpoint_are_computed(trained, model):
-    """From the recordings that were trained on: of the last checkpoint, those that the run has."""
+    """Latents of a checkpoint are computed from the training recordings; the last one's equal the run's."""
     loaded = distill.load(trained.folder, checkpoint="last")
     assert loaded.latents.keys() == model.latents.keys()
     for name, entry in model.latents.items():
@@ -65,7 +65,7 @@ def test_the_latents_of_a_checkpoint_are_computed(trained, model):
 
 
 def test_a_checkpoint_without_its_recordings_has_no_latents(trained, tmp_path):
-    """The whole message, with the command that finishes the run."""
+    """A checkpoint without its recordings makes no sounds; the message has the command to finish it."""
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     recipe = folder / "recipe.toml"
     place = distill.load(folder).recipe.corpus.path
@@ -106,14 +106,14 @@ def test_a_checkpoint_without_its_recordings_has_no_latents(trained, tmp_path):
     ],
 )
 def test_a_checkpoint_that_is_not_there(trained, run, which, error, message):
-    """The whole messages."""
+    """A checkpoint that is not there is refused with the whole message."""
     with pytest.raises(error) as caught:
         distill.load(trained.folder if run == "run" else run, checkpoint=which)
     assert str(caught.value) == message.format(Run(trained.folder).checkpoints)
 
 
 def test_a_model_moves(trained):
-    """With all of its parts, and it is the same model; the meta device stands for another one."""
+    """The model moves with all of its parts and stays the same object (meta stands for another device)."""
     model = distill.load(trained.folder)
     assert model.to("meta") is model
     assert model.device.type == "meta"
@@ -121,14 +121,14 @@ def test_a_model_moves(trained):
 
 
 def test_the_recipe_is_that_of_the_run(model):
-    """As an object, its provenance that of the training."""
+    """The recipe is an object with the provenance of the training."""
     assert model.recipe.training.steps == 4
     assert model.recipe.loss.stft.weight == 1.0
     assert model.recipe.provenance["training.start"] == "none"
 
 
 def test_latents_are_those_that_were_kept(model, recordings):
-    """By the names of the recordings that were trained on; each can be decoded, in stereo, too."""
+    """Latents have the names of the training recordings; each can be decoded, in stereo, too."""
     stereo = [entry for entry in model.latents.values() if len(entry.latents) == 2]
     assert len(model.latents) == 4
     assert all((recordings / name).is_file() for name in model.latents)
@@ -139,7 +139,7 @@ def test_latents_are_those_that_were_kept(model, recordings):
 
 
 def test_a_file_is_reconstructed_as_its_waveform_is(model, tmp_path, monkeypatch):
-    """To the bit of the file, in pieces and at any rate; no file is replaced unless that is asked for."""
+    """A file is reconstructed to the bit as its waveform is; no file is replaced unless asked for."""
     monkeypatch.setattr(sounds, "_PIECE_SECONDS", 0.2)
     monkeypatch.setattr(sounds, "_OVERLAP_SECONDS", 0.05)
     for rate in (8000, 11_025):
@@ -156,7 +156,7 @@ def test_a_file_is_reconstructed_as_its_waveform_is(model, tmp_path, monkeypatch
 
 
 def test_what_is_encoded_can_be_decoded(model):
-    """`[C, N]` to `[C, D, T']` and back; of one channel that is what `reconstruct` does in one step."""
+    """Latents `[C, D, T']` of a waveform `[C, N]` decode to what `reconstruct` gives."""
     waveform = noise(2, 3000)
     latents = model.encode(waveform)
     assert latents.shape == (2, model.vae.latent_size, 6)  # ceil((ceil(3000 / 64) + 1) / 8)
@@ -193,7 +193,7 @@ def test_any_number_of_channels_at_any_rate(model, shape, rate):
 
 
 def test_sounds_are_generated(model):
-    """More of them begin with the same, another seed gives others, and a length is kept."""
+    """A seed always gives the same sounds whatever their count; another differs; the length is kept."""
     first, second = model.generate(2, seed=5)
     assert torch.equal(model.generate(seed=5)[0], first)
     assert not torch.equal(first, second)
@@ -203,7 +203,7 @@ def test_sounds_are_generated(model):
 
 
 def test_recordings_are_measured(model, recordings):
-    """A table with a row for each; arrays, or the corpus of the run, are as good as a folder."""
+    """The table has a row for each recording of arrays, of a folder or of the run's corpus."""
     table = model.evaluate(recordings, visqol=False)
     assert {row.name for row in table.rows} == {"a.wav", "b.wav", "c.wav", "below/a.wav", "stereo.wav"}
     assert sum(bool(row.trained_on) for row in table.rows) == 4
@@ -271,7 +271,7 @@ def test_a_term_that_is_not_installed_is_not_needed(trained, tmp_path):
     ],
 )
 def test_what_is_no_waveform(model, waveform, rate, message):
-    """One message of what was expected."""
+    """A value that is no waveform is refused with one message that says what was expected."""
     for method in (model.encode, model.reconstruct):
         with pytest.raises(InputError) as caught:
             method(waveform, rate)
@@ -291,7 +291,7 @@ def test_what_is_no_waveform(model, waveform, rate, message):
     ],
 )
 def test_what_are_no_latents(model, latents, samples, message):
-    """The whole message."""
+    """A value that is no latents is refused with the whole message."""
     with pytest.raises(ShapeError) as caught:
         model.decode(latents, samples)
     assert str(caught.value) == message
@@ -307,14 +307,14 @@ def test_what_are_no_latents(model, latents, samples, message):
     ],
 )
 def test_what_cannot_be_decoded(model, latents, samples, message):
-    """The whole message."""
+    """Latents that cannot be decoded are refused with the whole message."""
     with pytest.raises(InputError) as caught:
         model.decode(latents, samples)
     assert str(caught.value) == message
 
 
 def test_latents_and_lengths_of_other_types_are_decoded(model):
-    """Floats of any precision, and whole numbers of NumPy."""
+    """Latents of any float precision and lengths of NumPy's whole numbers are decoded."""
     latents = model.encode(noise(1, 3000))
     expected = model.decode(latents, 3000)
     assert torch.equal(model.decode(latents.double(), np.int64(3000)), expected)
@@ -323,7 +323,7 @@ def test_latents_and_lengths_of_other_types_are_decoded(model):
 
 @pytest.mark.parametrize("device", ["gpu", "", "privateuseone", None, torch.float64])
 def test_a_device_that_is_not_there(model, trained, device):
-    """One message, wherever it is asked for; the model stays where it is."""
+    """A missing device is one message, wherever it is asked for; the model stays where it is."""
     for ask in (model.to, lambda where: distill.load(trained.folder, device=where)):
         with pytest.raises(InputError) as caught:
             ask(device)
@@ -336,7 +336,7 @@ def test_a_device_that_is_not_there(model, trained, device):
 
 @pytest.mark.parametrize("run", [None, 3, b"run", ["run"]])
 def test_what_is_no_run(run):
-    """The whole message."""
+    """A value that is no run is refused with the whole message."""
     with pytest.raises(InputError) as caught:
         distill.load(run)
     assert str(caught.value) == f"run: expected a run, its folder, or 'base', got {run!r}"
@@ -349,7 +349,7 @@ def test_a_run_may_be_made_of_text(trained):
 
 @pytest.mark.parametrize("refinements", [-1, 1.5, "x"])
 def test_refinements_are_a_whole_number(model, refinements):
-    """One message, from each method that takes them."""
+    """Each method that takes refinements refuses a wrong value with one message."""
     problem = "must be at least 0" if refinements == -1 else "expected a whole number"
     for method in (model.reconstruct, model.evaluate):
         with pytest.raises(InputError) as caught:
@@ -358,14 +358,14 @@ def test_refinements_are_a_whole_number(model, refinements):
 
 
 def test_progress_is_a_function(model):
-    """The whole message, before anything is measured."""
+    """A progress argument that is no function is refused before anything is measured."""
     with pytest.raises(InputError) as caught:
         model.evaluate(on_progress=3)
     assert str(caught.value) == "on_progress: expected a function, got 3"
 
 
 def test_what_cannot_be_generated_is_told_before_the_first_sound(model):
-    """Not when it is asked for."""
+    """A call that can generate nothing raises its error before the first sound is asked for."""
     with pytest.raises(InputError):
         model.iter_generate(0)
 
@@ -389,7 +389,7 @@ def test_what_cannot_be_generated_is_told_before_the_first_sound(model):
     ],
 )
 def test_what_cannot_be_generated(model, words, message):
-    """The whole message."""
+    """A request that cannot be generated is refused with the whole message."""
     with pytest.raises(InputError) as caught:
         model.generate(**words)
     assert str(caught.value) == message

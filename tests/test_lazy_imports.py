@@ -28,7 +28,7 @@ def run(code):
     ["import distill", "import distill; dir(distill); distill.__all__", "import distill.testing.fixtures"],
 )
 def test_import_distill_loads_no_torch(code):
-    """Nor does asking what there is."""
+    """Importing Distill and listing its names do not load torch."""
     assert run(code).stderr == ""
 
 
@@ -90,14 +90,14 @@ def test_every_public_name_is_there(name):
 
 
 def test_the_contract_of_a_plugin_is_public():
-    """The names that the design gives to plugins and to loops of one's own."""
+    """The package exports the names that the design gives to plugins and to custom training loops."""
     needed = {"LossInputs", "TermConfig", "TermSpec", "hookimpl", "compose", "Signal", "Posterior"}
     assert needed <= set(distill.__all__)
     assert {"__version__", "compose"} <= set(dir(distill))
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    """As with any module."""
+    """An unknown name raises an AttributeError, as with any module."""
     with pytest.raises(AttributeError) as caught:
         _ = distill.compsoe
     assert str(caught.value) == "module 'distill' has no attribute 'compsoe'"

@@ -28,7 +28,7 @@ def numbers(version):
 
 
 def test_the_version_is_the_same_everywhere():
-    """The package, the newest release in the changelog and the citation; dates agree, too."""
+    """The package, the newest release in the changelog and the citation agree on version and date."""
     version, date = re.search(r"^## \[(\d[\d.]*)\] - (\S+)$", text("CHANGELOG.md"), re.MULTILINE).groups()
     citation = text("CITATION.cff")
     assert re.search(r"^version: (\S+)$", citation, re.MULTILINE)[1] == distill.__version__ == version
@@ -52,7 +52,7 @@ def test_the_package_is_typed():
 
 
 def test_hooks_of_git_run_the_pinned_ruff():
-    """What the linter says before a commit is what it says in CI."""
+    """The hooks of Git run the same version of ruff as CI."""
     versions = re.findall(r'"ruff==([^"]+)"', text(".pre-commit-config.yaml"))
     assert versions == [pinned("ruff")] * 2
 
@@ -61,7 +61,7 @@ def test_hooks_of_git_run_the_pinned_ruff():
     "extra", ["dev", "docs", "hearing", "play", "search", "shards", "slurm", "speech", "test"]
 )
 def test_what_an_extra_installs_is_pinned(extra):
-    """An environment of today can be made again tomorrow."""
+    """Each requirement that an extra installs has a pinned version."""
     project = tomllib.loads(text("pyproject.toml"))["project"]
     for requirement in (*project["dependencies"], *project["optional-dependencies"][extra]):
         name = re.match(r"[\w-]+", requirement)[0]
@@ -71,7 +71,7 @@ def test_what_an_extra_installs_is_pinned(extra):
 
 
 def test_every_page_is_in_the_navigation():
-    """Of the pages in docs/, each is found from the menu of the site."""
+    """Each page in docs/ is found from the menu of the site."""
     navigation = text("mkdocs.yml").partition("\nnav:")[2]
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")]
     plugins = [f"plugins/{path.parent.name}/index.md" for path in ROOT.glob("plugins/*/README.md")]

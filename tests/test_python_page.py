@@ -22,7 +22,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_readme_shows_the_same():
-    """Its lines of Python are those that begin the page."""
+    """The lines of Python in the README are those that begin the page."""
     assert f"```python\n{BLOCKS[0]}```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -78,7 +78,7 @@ def assert_that_it_did(names):
 
 
 def test_the_page_runs_from_top_to_bottom_in_another_thread(names, capsys):
-    """It trains twice, goes on, and uses what came out, where no signal handler can be set."""
+    """The page trains twice, resumes and uses the results in a thread, which can set no signal handler."""
     errors = []
 
     def run():

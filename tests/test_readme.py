@@ -38,7 +38,7 @@ def test_the_loop_shown_runs():
 
 
 def test_the_loop_on_waveforms_shown_runs():
-    """With a term that is not installed, the one that the README shows."""
+    """The loop on waveforms runs with the term that the README shows, which is not installed."""
     blocks = [block for language, block in BLOCKS if language == "python"]
     (shown,) = (block for block in blocks if "loss(prediction, target" in block)
     names = {"__name__": "shown"}

@@ -96,7 +96,7 @@ def test_a_table_of_a_term_that_is_not_chosen_is_an_error(registry):
 
 
 def test_an_empty_list_of_terms_is_no_list(registry):
-    """Nothing stands for the default but leaving it out."""
+    """An empty list of terms is refused; only leaving it out chooses the default."""
     with pytest.raises(TermError, match=r"^no loss term is chosen\n"):
         read_recipe({}, registry, loss="")
 
@@ -126,7 +126,7 @@ def test_what_must_be_a_table_is_one(name):
 
 
 def test_a_term_that_is_not_a_table():
-    """Nor is there a traceback where an old option would be moved into it."""
+    """A term that is not a table is a problem, not a traceback, also where an old option is moved into it."""
     assert problems({"loss": {"kl": 3}, "training": {"free_bits": 0.1}}) == [
         "loss.kl: expected a table, got 3"
     ]
@@ -183,7 +183,7 @@ class TestTheOldNameOfGriffinLimIterations:
     )
 
     def test_is_understood_with_a_warning(self):
-        """In a recipe, with `--set` on a recipe of either kind, and in a recipe whose terms are missing."""
+        """The old name works with a warning in recipes of either kind and with `--set`."""
         old, new = {"training": {"reconciliations": 7}}, {"training": {"griffin_lim_iterations": 7}}
         for tree, assignments in ((old, ()), ({}, [("training.reconciliations", 7)])):
             draft = read_recipe(tree, Registry(discover=False), assignments=assignments)
@@ -291,7 +291,7 @@ class EvenPlugin:
 
 
 def test_without_a_balancer_there_is_none(registry):
-    """Weights are fixed factors unless one is chosen."""
+    """A recipe has no balancer, but fixed weights, unless one is chosen."""
     draft = read_recipe({}, registry)
     assert (draft.balancer, draft.recipe.balancing) == (None, {})
 
@@ -305,7 +305,7 @@ def test_without_a_balancer_there_is_none(registry):
     ],
 )
 def test_a_balancer_is_chosen_by_name_or_by_its_options(registry, tree, options):
-    """As terms are; the recipe written says so and is read back equal, with its distribution."""
+    """A balancer is chosen as terms are, and a written recipe is read back equal, with its distribution."""
     registry.register(EvenPlugin(), name="even-weights", version="2")
     draft = read_recipe({"loss": {"kl": {}}, **tree}, registry, **options)
     assert draft.balancer is not None
@@ -318,7 +318,7 @@ def test_a_balancer_is_chosen_by_name_or_by_its_options(registry, tree, options)
 
 
 def test_balancers_that_do_not_fit_are_refused(registry):
-    """Two at once, options of one that is not chosen, unknown options: each with its address."""
+    """Two balancers, options of one not chosen, and unknown options are refused with their address."""
     registry.register(EvenPlugin(), name="even-weights", version="2")
     two = {"balancing": {"even": {}, "gradient": {}}}
     assert problems(two, registry) == ["balancing: expected one balancer at most, got even, gradient"]
@@ -351,7 +351,7 @@ class TestTermsOfPython:
     LOSS = ("recon", SPEC)
 
     def test_a_spec_is_a_term(self, registry):
-        """Among names, with options by its alias; the provenance names its module."""
+        """A spec is accepted among names, with options by its alias; the provenance names its module."""
         draft = read_recipe({}, registry, loss=self.LOSS, assignments=[("loss.my.bands", 3)])
         assert chosen(draft) == ["reconstruction", "mine"]
         assert draft.recipe.loss.mine.bands == 3
@@ -359,13 +359,13 @@ class TestTermsOfPython:
         assert chosen(read_recipe({}, registry, loss=self.SPEC)) == ["mine"]
 
     def test_a_tree_names_it_again(self, registry):
-        """Where the spec is given beside it, the recipe is the same."""
+        """A recipe read from a tree with the spec given beside it is the same."""
         recipe = read_recipe({}, registry, loss=self.LOSS).recipe
         tree = tomllib.loads(recipe.to_toml())
         assert read_recipe(tree, registry, specs=[self.SPEC]).recipe == recipe
 
     def test_it_is_missing(self):
-        """One message for what must be given and what must be installed."""
+        """One message names what must be given and what must be installed."""
         origins = {"mine": "python:__main__", "bands": "band-losses 1.5"}
         with pytest.raises(RunError) as caught:
             read_recipe({"loss": {"mine": {}, "bands": {}}, "provenance": origins}, Registry(discover=False))
@@ -377,7 +377,7 @@ class TestTermsOfPython:
         )
 
     def test_an_installed_term_of_its_name_is_another_one(self, registry):
-        """It does not stand in for what was given."""
+        """A term given in Python is not replaced by an installed term of the same name."""
         tree = {"loss": {"band_energy": {}}, "provenance": {"band_energy": "python:__main__"}}
         with pytest.raises(RunError) as caught:
             read_recipe(tree, registry)
@@ -385,7 +385,7 @@ class TestTermsOfPython:
 
 
 def test_an_address_may_leave_out_the_section_of_the_loss(registry):
-    """For a chosen term, by its name or alias; the name of a section stands for that."""
+    """An option of a chosen term is found by the term's name or alias, unless a section has that name."""
     draft = read_recipe(
         {}, registry, loss="recon,kl", assignments=[("recon.weight", 2.0), ("training.steps", 3)]
     )
@@ -401,7 +401,7 @@ def test_an_address_may_leave_out_the_section_of_the_loss(registry):
 
 @pytest.mark.parametrize(("written", "loss"), [("loss=1", None), ("loss=[1]", "stft"), ("loss=", "stft")])
 def test_an_assignment_to_the_whole_loss(written, loss):
-    """It is a table of terms, and nothing else: the whole message."""
+    """An assignment to the whole loss takes a table of terms only, as the message says."""
     with pytest.raises(ConfigError) as caught:
         read_recipe({}, Registry(), loss=loss, assignments=[parse_assignment(written)])
     value = {"loss=1": "1", "loss=[1]": "[1]", "loss=": '""'}[written]

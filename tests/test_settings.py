@@ -117,7 +117,7 @@ def test_what_is_unset_depends_on_what_the_training_begins_with():
 
 
 def test_what_is_set_stays():
-    """0 is a value, too."""
+    """Values that are set are kept, 0 among them."""
     given = TrainingSettings(learning_rate=0.5, encoder_rate=0.0, speed=0.0, mix=1.0, steps=1)
     assert given.settled(begun=False) == given
 
@@ -184,7 +184,7 @@ def test_the_largest_frames_are_allowed():
 
 @pytest.mark.parametrize("place", ["", "  ", "a\0b"])
 def test_a_place_has_a_name(place):
-    """Nothing is not the current folder, and no file has a name with a zero byte."""
+    """An empty place is refused, and so is one with a zero byte."""
     said = 'must be the name of a file or folder, or a URL, got "'
     assert problem(CorpusSettings, path=place).startswith(f"here.path: {said}")
     assert problem(TrainingSettings, start=place).startswith(f"here.start: {said}")

@@ -57,7 +57,7 @@ def end(process):
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_while_modules_are_imported_ends_with_one_line(start, number):
-    """No traceback, which an exception in an import would end in."""
+    """A signal during imports ends the command with one line and no traceback."""
     process = start(f"from distill.stopping import end_at_once\nend_at_once(){HANGING}")
     process.send_signal(number)
     assert end(process) == ("", f"Stopped by {STOPPING[number]}.\n", 130)
@@ -65,7 +65,7 @@ def test_a_signal_while_modules_are_imported_ends_with_one_line(start, number):
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_command_that_is_stopped_says_so(monkeypatch, tmp_path, number):
-    """With status 130, and without the file that it was writing; handlers are put back."""
+    """A stopped command has status 130, removes its unfinished file and restores the handlers."""
 
     @click.command()
     def stopped():
@@ -87,7 +87,7 @@ def test_a_command_that_is_stopped_says_so(monkeypatch, tmp_path, number):
 
 
 def test_a_prompt_that_is_stopped_says_so(monkeypatch):
-    """It turns the interruption into an error of its own, which click ends with status 1."""
+    """A prompt that is interrupted ends as any stopped command does, not with click's status 1."""
 
     @click.command()
     def asking():
@@ -102,7 +102,7 @@ def test_a_prompt_that_is_stopped_says_so(monkeypatch):
 
 
 def test_a_second_signal_ends_at_once(start):
-    """Unless it comes within a second: a launcher and its cluster may both forward the same one."""
+    """A second signal ends the process at once, unless it comes within a second of the first."""
     process = start(f"from distill.stopping import Stopping\nwith Stopping():{HANGING_WITHIN}")
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "raised\n"
@@ -114,7 +114,7 @@ def test_a_second_signal_ends_at_once(start):
 
 
 def test_a_command_that_does_not_end_is_ended(start):
-    """A library that swallows the exception, or a thread that is waited for, holds it up for seconds only."""
+    """A command that swallows the exception, or waits for a thread, is ended after some seconds."""
     code = f"stopping._SECONDS_TO_END = 0.1\nwith stopping.Stopping():{HANGING_WITHIN}"
     process = start(f"from distill import stopping\n{code}")
     process.send_signal(signal.SIGTERM)
@@ -122,7 +122,7 @@ def test_a_command_that_does_not_end_is_ended(start):
 
 
 def test_an_import_is_not_broken_off(start, tmp_path):
-    """What is half imported may raise anything; the interruption waits for its end, but not for ever."""
+    """An interruption waits for the end of an import, but not for ever."""
     slow = "import time\nprint('ready', flush=True)\ntime.sleep(0.3)\nprint('imported', flush=True)"
     (tmp_path / "slow.py").write_text(slow)
     code = "from distill import stopping\nstopping._SECONDS_TO_IMPORT = {}\n"

@@ -122,7 +122,7 @@ CASES = [(name, damage) for name in COMMANDS for damage in ("none", "pickles")]
 
 @pytest.mark.parametrize(("name", "damage"), [*CASES, ("train --resume", "provenance")])
 def test_no_command_runs_code_of_a_run(stranger, recordings, distill, name, damage, tmp_path, monkeypatch):
-    """Nor if its tensors are pickles, or its terms are said to be functions; each command ends by itself."""
+    """No command runs code of a run, be it in pickles or in names of terms, and each ends by itself."""
     monkeypatch.chdir(stranger)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     if damage == "pickles":
@@ -144,7 +144,7 @@ def test_no_command_runs_code_of_a_run(stranger, recordings, distill, name, dama
 
 
 def test_the_listener_hears(tmp_path):
-    """The check itself finds what it looks for."""
+    """The check detects the code that it looks for."""
     module = tmp_path / "evil.py"
     module.write_text("x = 1\n")
     with overheard() as events:

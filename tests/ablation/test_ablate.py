@@ -17,7 +17,7 @@ from distill.storage.run import Run
 
 
 def test_the_result_is_the_difference_of_the_measures_of_the_runs(shared):
-    """Of each variant from the reference, on the recordings held out."""
+    """The result is the difference of each variant from the reference on the held-out recordings."""
     reference, other = (
         [each.metrics.mel for each in heldout_measures(shared.folder / f"{name}-seed0").files]
         for name in ("all", "without-stft")
@@ -32,7 +32,7 @@ def test_the_result_is_the_difference_of_the_measures_of_the_runs(shared):
 
 
 def test_each_run_is_a_normal_run_folder_of_one_split(shared):
-    """Which `distill.load` opens; the same recordings are held out of all."""
+    """Each run opens with `distill.load`, and the same recordings are held out of all."""
     names = ["all-seed0", "without-stft-seed0", "without-recon-seed0"]
     for name in names:
         assert distill.load(shared.folder / name).run.folder == shared.folder / name
@@ -59,7 +59,7 @@ def test_progress_tells_of_each_run(shared):
 
 
 def test_what_is_done_is_not_done_again_and_a_run_that_was_stopped_goes_on(shared, tmp_path):
-    """The same call ends in the same weights, bit by bit; a run that is whole is kept as it is."""
+    """A repeated call keeps whole runs, resumes stopped ones and ends in the same weights, bit by bit."""
     folder = tmp_path / "out"
 
     def stop(status):
@@ -111,7 +111,7 @@ def test_the_runs_of_the_first_seed_are_on_a_page_to_compare(shared, tmp_path):
 
 @pytest.mark.parametrize("out", [None, "chosen"])
 def test_without_a_folder_the_same_call_finds_its_own(shared, tmp_path, monkeypatch, out):
-    """In `runs/`, named for the corpus; another plan gets a folder of its own."""
+    """Without a folder the call uses one in `runs/` named for the corpus, and another for another plan."""
     monkeypatch.chdir(tmp_path)
     planned = distill.plan_ablation(**shared.call, out=out)
     stem = f"ablation-{shared.call['corpus'].name}"

@@ -7,7 +7,7 @@ from distill.errors import DistillError
 
 
 def test_one_value_several_values_and_a_range():
-    """As TOML has them; a list in brackets, and text in quotation marks, is one value."""
+    """Values are read as TOML; a list in brackets, and text in quotation marks, is one value."""
     found = parse_choices(
         [
             "training.keep=1",
@@ -55,7 +55,7 @@ def test_what_makes_no_sense_is_one_message(words, message):
     ],
 )
 def test_values_in_python_are_checked(grid, ranges, message):
-    """They come without a parser."""
+    """Values given in Python, without a parser, are checked as well."""
     with pytest.raises(DistillError) as caught:
         choices_of((), grid, ranges)
     assert str(caught.value) == message

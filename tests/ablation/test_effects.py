@@ -74,12 +74,12 @@ def test_the_correction_is_that_of_holm():
 
 
 def test_no_comparison_is_no_error():
-    """As where all variants have failed."""
+    """A result without comparisons, as where all variants have failed, is no error."""
     assert beyond_chance([]) == []
 
 
 def test_a_measure_has_a_name():
-    """And a misspelt one is one message."""
+    """A measure is found by its name, and a misspelt name is refused with one message."""
     assert measure_named("mel") is MEASURES["mel"]
     with pytest.raises(DistillError) as caught:
         measure_named("mle")

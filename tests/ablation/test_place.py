@@ -28,7 +28,7 @@ def plan(recordings, tmp_path):
 
 
 def test_the_same_plan_goes_on_and_seeds_and_values_can_be_added(plan):
-    """What was trained stays comparable."""
+    """A plan can be continued with more seeds and values, as its trained runs stay comparable."""
     assert len(plan().trials) == 6
     assert len(plan(seeds=3).trials) == 9
 
@@ -51,7 +51,7 @@ def test_the_same_plan_goes_on_and_seeds_and_values_can_be_added(plan):
     ],
 )  # fmt: skip
 def test_another_plan_is_refused_with_what_differs(plan, tmp_path, options, lines):
-    """Runs of two lengths or weights are not comparable."""
+    """Another plan is refused with what differs, as its runs would not be comparable."""
     with pytest.raises(DistillError) as caught:
         plan(**options)
     assert str(caught.value) == "\n".join(
@@ -77,7 +77,7 @@ def test_a_folder_of_something_else_is_refused(recordings, tmp_path):
 
 
 def test_a_run_that_train_has_made_counts_if_its_recipe_is_that_of_the_plan(shared, tmp_path):
-    """Also though training has settled options that the plan leaves open."""
+    """A run of `train` with the recipe of the plan counts, whatever options training has settled."""
     found = plan_ablation(**shared.call, out=shared.folder).plan
     place = Place(tmp_path / "out")
     (place.folder / "all-seed0").mkdir(parents=True)
@@ -121,7 +121,7 @@ def test_a_damaged_plan_is_one_message(tmp_path):
 
 @pytest.mark.parametrize("name", ["logs", "logs/processes.txt", "jobs", "study.log"])
 def test_nothing_is_written_through_a_link(tmp_path, name):
-    """A folder of a stranger may lead anywhere with it."""
+    """A link in the folder is refused before anything is written through it."""
     link = tmp_path / "folder" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(tmp_path)
@@ -131,7 +131,7 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
 
 
 def test_recipes_are_compared_however_deep_they_are():
-    """A plan of a stranger may be nested more deeply than Python likes."""
+    """Recipes that are nested too deeply to be shown are compared without an error."""
     deep = []
     for _ in range(900):
         deep = [deep]

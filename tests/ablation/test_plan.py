@@ -39,7 +39,7 @@ def test_each_term_is_left_out_in_turn(plan):
 
 
 def test_weights_of_the_remaining_terms_stay_as_they_are(plan):
-    """Those that the user sets, and those of the default loss, which its terms alone would not have."""
+    """Weights that the user or the default loss sets stay as they are when a term is left out."""
     weighted = plan(each=True, seeds=1, options={"stft.weight": 3.0, "loss.kl.weight_max": 0.5})
     assert [trial.recipe["loss"].get("stft", {}).get("weight") for trial in weighted.trials] == [
         3,
@@ -71,7 +71,7 @@ def test_a_grid_is_every_combination_and_its_first_values_are_the_reference(plan
 
 
 def test_values_that_look_alike_have_runs_of_their_own(plan):
-    """A name of a folder holds fewer letters than a value."""
+    """Values whose shortened names are alike have run folders of their own."""
     found = plan(grid={"training.start": ["a/b", "a:b", "none"]}, seeds=1)
     assert [trial.name for trial in found.trials] == [
         "start=a_b-seed0",
@@ -81,7 +81,7 @@ def test_values_that_look_alike_have_runs_of_their_own(plan):
 
 
 def test_the_only_term_is_not_left_out(plan):
-    """A loss without terms is none; what is kept is said."""
+    """The only term of a loss is not left out, and the plan says so."""
     found = plan(loss="stft", each=True, grid={"stft.weight": [1, 2]}, seeds=1)
     assert found.kept == "stft"
     assert [variant.left_out for variant in found.variants] == ["", ""]
@@ -160,7 +160,7 @@ def test_a_plan_that_cannot_be_carried_out_is_one_message(plan, options, message
 
 
 def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
-    """They are looked for before the first run, not after the last."""
+    """A missing corpus or recording is reported before the first run."""
     with pytest.raises(DistillError) as caught:
         plan_ablation(tmp_path / "no", loss="stft,kl", each=True, out=tmp_path / "out")
     assert (
@@ -176,7 +176,7 @@ def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
 
 
 def test_seeds():
-    """A number counts from 0; a list is a list."""
+    """A number of seeds counts from 0, and a list of seeds is used as it is."""
     assert parse_seeds(3) == parse_seeds("3") == (0, 1, 2)
     assert parse_seeds("7,") == parse_seeds([7]) == (7,)
     assert parse_seeds(" 4, 5") == (4, 5)

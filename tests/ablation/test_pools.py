@@ -36,7 +36,7 @@ def wait_for(condition, seconds=120):
 
 
 def test_a_process_saves_its_run_when_it_loses_the_one_that_started_it(place):
-    """As `kill -9` does to a whole ablation: the standard input of its processes ends."""
+    """A process saves its run and ends when its standard input ends, as after `kill -9` of its parent."""
     pool = Processes(place, None, 2)
     assert pool.free == 2
     pool.start("all-seed0")
@@ -50,7 +50,7 @@ def test_a_process_saves_its_run_when_it_loses_the_one_that_started_it(place):
 
 
 def test_a_process_that_is_killed_is_a_run_that_has_failed(place):
-    """It is named, and its place is free again."""
+    """A process that is killed is named as a failed run, and its place is free again."""
     pool, found = Processes(place, None, 1), []
     pool.start("all-seed0")
     os.kill(pool._workers[0].process.pid, signal.SIGKILL)  # noqa: SLF001  # from outside
@@ -63,7 +63,7 @@ def test_a_process_that_is_killed_is_a_run_that_has_failed(place):
 
 
 def test_processes_share_the_cores(monkeypatch):
-    """Each has its part of the threads, unless the user has said how many."""
+    """Each process has its part of the threads, unless the user has set their number."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert threads(2)["OMP_NUM_THREADS"] == "4"
@@ -73,7 +73,7 @@ def test_processes_share_the_cores(monkeypatch):
 
 
 def test_a_job_of_a_cluster_is_a_run(shared):
-    """Through submitit, here with its executor for this machine. A run that is done is not done again."""
+    """Each run is a job of submitit's local executor, and a finished run is not done again."""
     pool = Cluster(Place(shared.folder), None, 1, ClusterSettings.of("local", {"cpus_per_task": 1}))
     pool.start("all-seed0")
     assert pool.free == 0
@@ -98,7 +98,7 @@ def test_a_cluster_that_makes_no_sense_is_one_message(kind, parameters, message)
 
 
 def test_what_is_missing_is_told_with_how_to_install_it(monkeypatch):
-    """The extra is not needed otherwise."""
+    """The message says how to install the missing extra, which is not needed otherwise."""
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(DistillError) as caught:
         ClusterSettings.of("slurm", {})

@@ -45,7 +45,7 @@ def found():
 
 
 def test_the_text_says_what_each_term_is_worth(found):
-    """Within 80 columns, with the direction, the interval, and a mark for what is more than chance."""
+    """The text fits 80 columns and has the direction, interval and significance of each effect."""
     assert str(found) == (
         "without stft\n"
         "              better  reference    change   95 % interval\n"
@@ -66,7 +66,7 @@ def test_the_text_says_what_each_term_is_worth(found):
 
 
 def test_programs_read_json_and_csv(found):
-    """With null for what is not a number, and a line for each variant and measure."""
+    """The files have null for what is not a number, and CSV has a line for each variant and measure."""
     told = found.to_dict()
     assert told["values"] == {"all": {"0": {"a.wav": {"mel": 1.5, "tones": None}}}}
     assert told["failed"] == {"without-kl-seed0": "out of luck"}
@@ -89,7 +89,7 @@ def test_programs_read_json_and_csv(found):
 
 
 def test_one_seed_says_nothing_of_seeds(found):
-    """The text says so."""
+    """The text says that one seed does not show how much seeds vary."""
     alone = Ablation(
         folder=found.folder,
         plan=found.plan,

@@ -42,7 +42,7 @@ def test_a_trial_that_was_interrupted_is_running_still(study):
 
 
 def test_a_line_that_a_kill_has_cut_short_is_dropped(study):
-    """Optuna would go on within it, and no search would read the file again."""
+    """A line that was cut short is removed, so that Optuna can read the file again."""
     first = study()
     number = first.ask().number
     with first.path.open("a") as file:
@@ -55,7 +55,7 @@ def test_a_line_that_a_kill_has_cut_short_is_dropped(study):
     "damage", ["x\n", "null\n", '{"op_code": 99}\n', "[" * 100_000 + "\n", "other", "pipe"]
 )
 def test_a_damaged_study_is_one_message(study, damage):
-    """So is one of other options, and a pipe in its place is not waited for."""
+    """A damaged study, one of other options, and a pipe in its place are refused with one message."""
     found = study()
     found.ask()
     text = found.path.read_text()
@@ -97,7 +97,7 @@ def test_a_search_that_makes_no_sense_is_one_message(recordings, options, messag
 
 
 def test_without_optuna_a_search_says_how_to_install_it(recordings, monkeypatch):
-    """The extra is not needed otherwise."""
+    """The message says how to install Optuna, which is not needed otherwise."""
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(DistillError) as caught:
         distill.search_weights(recordings, loss="stft", ranges={"stft.weight": (0.1, 10)}, trials=2)

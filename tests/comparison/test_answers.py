@@ -58,7 +58,7 @@ def results(tmp_path):
 
 
 def test_an_abx_test_is_tested_against_chance(results):
-    """Of all listeners together, and of each."""
+    """The answers of all listeners together, and of each, are tested against chance."""
     found = results(abx(9, 10), abx(5, 10, "Bo", "1" * 32))
     told = [(each.listener, each.right, each.trials) for each in found.abx]
     assert told == [("", 14, 20), ("Ann", 9, 10), ("Bo", 5, 10)]
@@ -68,7 +68,7 @@ def test_an_abx_test_is_tested_against_chance(results):
 
 
 def test_scores_are_means_with_intervals(results):
-    """By Student's t; differences are paired, and listeners who miss the reference are left out."""
+    """Scores have Student's t intervals, differences are paired, and unreliable listeners are left out."""
     ann = {"a": (100, 60, 80, 40), "b": (95, 50, 75, 30)}
     bo = {"a": (90, 70, 85, 50), "b": (100, 60, 84, 20)}
     deaf = {"a": (80, 100, 0, 0), "b": (100, 100, 0, 0)}
@@ -91,7 +91,7 @@ def test_scores_are_means_with_intervals(results):
 
 
 def test_a_single_rating_has_no_interval(results):
-    """JSON has null for its ends."""
+    """The interval of a single rating has null for its ends in JSON."""
     found = results(mushra({"a": (100, 60, 80, 40)}, "Ann", "0")).to_dict()
     assert found["mushra"]["systems"][1]["low"] is None
 
@@ -139,7 +139,7 @@ def test_what_is_no_file_of_answers_is_one_message(results, wrong):
 
 
 def test_a_session_counts_once(results, tmp_path):
-    """Whatever its files are called; a file that is missing or large is said, too."""
+    """A session that two files hold is refused, and so is a file that is missing or too large."""
     with pytest.raises(InputError) as caught:
         results(abx(9, 10), abx(9, 10))
     assert str(caught.value) == (

@@ -8,7 +8,7 @@ from distill.comparison.binomial import chance_of, clopper_pearson
 
 @pytest.mark.parametrize(("right", "trials"), [(0, 5), (5, 5), (9, 10), (12, 16), (70, 120)])
 def test_chance_and_interval_are_those_of_scipy(right, trials):
-    """One-sided, and at both ends of the range."""
+    """Chance and interval are those of SciPy, one-sided, and at both ends of the range."""
     reference = stats.binomtest(right, trials, alternative="greater")
     assert chance_of(right, trials) == pytest.approx(reference.pvalue, rel=1e-9)
     interval = stats.binomtest(right, trials).proportion_ci(0.95, method="exact")

@@ -36,7 +36,7 @@ def page(opened, file):
 
 
 def test_every_plot_draws(page):
-    """And nothing is complained about, executed, or asked of a network."""
+    """Every plot draws without an error, executed text, or a request to a network."""
     drawn = page.evaluate(
         "plots.map((plot) => plot.querySelector('.main-svg').getBoundingClientRect().width)"
     )
@@ -49,7 +49,7 @@ def test_every_plot_draws(page):
 
 
 def test_sounds_switch_between_the_original_and_all_runs(page):
-    """Without a gap: all run on, and one is heard."""
+    """All versions of a sound run on without a gap while one of them is heard."""
     card = page.locator(".card").first
     card.get_by_text("loop").click()
     card.get_by_role("button", name="Play").click()
@@ -64,7 +64,7 @@ def test_sounds_switch_between_the_original_and_all_runs(page):
 
 
 def test_a_term_and_a_run_can_be_hidden(page):
-    """In all figures."""
+    """A term and a run can be hidden in all figures."""
     total = (
         "plots.find((plot) => plot.dataset.figure === 'component-total').data.map((trace) => trace.visible)"
     )
@@ -78,7 +78,7 @@ def test_a_term_and_a_run_can_be_hidden(page):
 
 
 def test_an_abx_test_is_completed_by_keyboard_and_read_back(page, file, distill, tmp_path, compared_runs):
-    """Its file says what was heard, and `--answers` what that shows."""
+    """A test completed by keyboard saves what was heard, and `--answers` reads the file."""
     keys = page.keyboard
     page.locator("#system-a").focus()
     keys.press("ArrowUp")  # the original
@@ -126,7 +126,7 @@ def test_an_abx_test_is_completed_by_keyboard_and_read_back(page, file, distill,
 
 
 def test_a_mushra_test_rates_everything_before_it_goes_on(opened, file):
-    """With the reference hidden among the sounds; the anchors are beyond what these recordings hold."""
+    """The test requires a rating of every sound, among them the hidden reference, before it goes on."""
     page = opened(file)
     page.get_by_text("MUSHRA:").first.click()
     page.locator("#listener").fill("Bo")
@@ -147,7 +147,7 @@ def test_a_mushra_test_rates_everything_before_it_goes_on(opened, file):
 
 
 def test_anchors_are_filtered_as_the_recommendation_says(page):
-    """Within 0.1 dB up to 3.5 kHz, 25 dB down at 4 kHz, and 50 dB from 4.5 kHz on (BS.1534-3)."""
+    """Anchors are within 0.1 dB up to 3.5 kHz, 25 dB down at 4 kHz and 50 dB from 4.5 kHz (BS.1534-3)."""
     kernel = np.array(page.evaluate("[...lowPass(3500, 48000)]"))
     response = 20 * np.log10(np.abs(np.fft.rfft(kernel, 48_000)) + 1e-12)  # a bin is 1 Hz
     assert np.abs(response[:3501]).max() < 0.1

@@ -26,7 +26,7 @@ def bare(tmp_path):
 
 
 def test_runs_of_one_corpus_are_compared_on_what_they_held_out(comparison, compared_runs):
-    """As data that JSON holds, with the names of the runs."""
+    """The result is data that JSON holds, with the names of the runs."""
     told = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert [(each["name"], each["terms"]) for each in told["runs"]] == [
         ("first", ["stft", "reconstruction", "kl"]),
@@ -54,7 +54,7 @@ def test_the_text_fits_a_terminal(comparison):
 
 
 def test_recordings_that_a_run_was_trained_on_are_marked_and_left_out(compared_runs, recordings, tmp_path):
-    """Unless they are asked for."""
+    """Recordings that a run was trained on are left out and marked, unless they are asked for."""
     told = distill.compare(compared_runs, on=recordings).to_dict()
     assert [(len(each["trained_on"]), each["used"]) for each in told["recordings"]].count((2, False)) == 4
     assert told["notes"] == [
@@ -68,7 +68,7 @@ def test_recordings_that_a_run_was_trained_on_are_marked_and_left_out(compared_r
 
 
 def test_runs_without_common_recordings_have_no_table(compared_runs, tmp_path):
-    """It is said what to do; the rest is there."""
+    """Runs without common recordings are compared without a table, and the remedy is given."""
     other = Run(tmp_path / "other")
     shutil.copytree(compared_runs[1].folder, other.folder)
     split = Membership.read(other.split)
@@ -84,7 +84,7 @@ def test_runs_without_common_recordings_have_no_table(compared_runs, tmp_path):
 
 
 def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_have(compared_runs, bare):
-    """Each with the reason; a metrics file that is cut short loses its last line only."""
+    """Runs that cannot be measured give the reason; a metrics file cut short loses its last line only."""
     new, future = bare("new"), bare("future", "[model]\nfuture = 1\n")
     new.metrics.write_text('{"step": 1, "split": "train", "components": {"total": 1.0}}\nx\n{"step": 2, "sp')
     told = distill.compare([*compared_runs, new, future]).to_dict()
@@ -99,13 +99,13 @@ def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_ha
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(bare):
-    """With as much of their paths as is needed."""
+    """Runs of one name are told apart by as much of their paths as is needed."""
     told = distill.compare([bare("a/run"), bare("b/run").folder]).to_dict()
     assert [each["name"] for each in told["runs"]] == ["a/run", "b/run"]
 
 
 def test_what_cannot_be_compared_is_one_message(compared_runs, bare, tmp_path):
-    """One run, one given twice, a folder that is none, and a recipe that is not TOML."""
+    """The call refuses a single run, a repeated run, a missing folder and a recipe that is not TOML."""
     first = compared_runs[0].folder
     remedy = "\nGive the folder that `distill train --out` wrote."
     for given, error, message in (

@@ -41,7 +41,7 @@ def measured(monkeypatch):
 
 
 def test_measures_are_those_of_an_evaluation(run):
-    """File by file, of what the run held out."""
+    """The measures of each held-out file are those of an evaluation."""
     (found,) = heldout_measures(run.folder).files
     (row,) = load(run).evaluate(heldout=True, visqol=False).rows
     assert (found.name, found.trained_on, found.left_out) == (row.name, False, "")
@@ -49,7 +49,7 @@ def test_measures_are_those_of_an_evaluation(run):
 
 
 def test_measuring_twice_measures_once(run, measured):
-    """The second time, the corpus is not even opened."""
+    """A second call takes the stored measures and does not open the corpus."""
     first = heldout_measures(run)
     assert len(measured) == 1
     recipe = tomllib.loads(run.recipe.read_text())
@@ -60,7 +60,7 @@ def test_measuring_twice_measures_once(run, measured):
 
 
 def test_other_recordings_are_measured_as_well(run, recordings, measured):
-    """Of a folder, whether trained on or not; what was measured already is not measured again."""
+    """Recordings of a folder are measured, trained on or not, unless their measures are stored."""
     heldout_measures(run)
     found = heldout_measures(run, recordings)
     assert sorted(each.trained_on for each in found.files) == [False, True, True, True, True]
@@ -70,7 +70,7 @@ def test_other_recordings_are_measured_as_well(run, recordings, measured):
 
 
 def test_what_is_kept_is_measured_again_where_it_is_damaged_or_old(run, measured):
-    """Cut short, of another form, or of another model than the run has now."""
+    """Stored measures are replaced if they are damaged, of another form or of another model."""
     heldout_measures(run)
     whole = run.measures.read_text()
     for damaged in (
@@ -91,7 +91,7 @@ def test_what_is_kept_is_measured_again_where_it_is_damaged_or_old(run, measured
 
 
 def test_progress_is_told(run):
-    """Of decoding, then of measuring."""
+    """Progress is reported for decoding and then for measuring."""
     told = []
     heldout_measures(run, on_progress=told.append)
     assert [each.stage for each in told][-1] == "measuring"
@@ -99,7 +99,7 @@ def test_progress_is_told(run):
 
 
 def test_a_run_that_held_out_nothing_is_one_message(run):
-    """As is one without a model, and a corpus that is not there."""
+    """A run without held-out recordings, a model or its corpus is refused with one message."""
     attrs.evolve(Membership.read(run.split), heldout=()).write(run.split)
     with pytest.raises(RunError, match="the run held out no recordings"):
         heldout_measures(run)

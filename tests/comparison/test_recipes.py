@@ -9,7 +9,7 @@ def told(*trees):
 
 
 def test_options_that_differ_have_their_addresses():
-    """As `--set` takes them; equal ones are left out."""
+    """Options that differ are listed by their `--set` addresses; equal ones are left out."""
     one = {"loss": {"stft": {"weight": 1.0, "fft_sizes": [512]}}, "training": {"seed": 0, "steps": 5}}
     other = {"loss": {"stft": {"weight": 2.0, "fft_sizes": [512]}}, "training": {"seed": 0}}
     assert told(one, other) == [("loss.stft.weight", ("1.0", "2.0")), ("training.steps", ("5", None))]
@@ -32,11 +32,11 @@ def test_a_term_that_a_run_lacks_is_one_difference():
 
 
 def test_names_that_are_no_words_are_quoted():
-    """Whatever they hold: a recipe may be a stranger's."""
+    """Names that are not plain words are quoted, whatever they hold."""
     hostile = "</script>.x"
     assert told({"a": {hostile: 1}}, {"a": {hostile: 2}}) == [('a."</script>.x"', ("1", "2"))]
 
 
 def test_a_number_that_python_does_not_print_has_a_text():
-    """TOML has hexadecimal numbers of any length."""
+    """A hexadecimal number in TOML that is too long for Python to print is shown as a text."""
     assert told({"a": 16**6000}, {"a": 1}) == [("a", ("a number of about 7225 digits", "1"))]

@@ -11,7 +11,7 @@ from distill.errors import InvalidValueError
 
 
 def test_the_interval_is_the_bootstrap_of_scipy_stretched():
-    """Percentiles by SciPy, with the factor of Hesterberg for 13 files."""
+    """The interval is SciPy's percentile bootstrap, stretched by Hesterberg's factor for 13 files."""
     values = np.random.default_rng(7).gamma(1.0, size=13)
     found = bootstrap(values, resamples=40_000)
     reference = stats.bootstrap(
@@ -24,7 +24,7 @@ def test_the_interval_is_the_bootstrap_of_scipy_stretched():
 
 
 def test_two_values_have_a_wide_interval():
-    """By hand: half of the resamples are at an end, t is 12.706, and the factor sqrt(2 / 1)."""
+    """The interval of two values is as calculated by hand: t is 12.706, and the factor sqrt(2 / 1)."""
     found = bootstrap([1.0, 2.0])
     assert found.mean == 1.5
     reach = 0.5 * 12.706205 / 1.959964 * math.sqrt(2)
@@ -40,7 +40,7 @@ def test_equal_differences_are_certain():
 
 
 def test_seeds_are_drawn_as_well_as_files():
-    """Three seeds that differ, with equal files: 2 degrees of freedom, however many files there are."""
+    """Three seeds that differ leave 2 degrees of freedom, however many files there are."""
     seeds = np.array([[0.0], [1.0], [2.0]])
     found = bootstrap(np.repeat(seeds, 50, axis=1))
     reference = np.quantile(
@@ -54,7 +54,7 @@ def test_seeds_are_drawn_as_well_as_files():
 
 @pytest.mark.parametrize(("seeds", "files"), [(1, 4), (3, 8)])
 def test_without_a_difference_few_intervals_exclude_zero(seeds, files):
-    """About one in twenty, of 100 tables of noise. What seeds add cannot be seen in one."""
+    """About one in twenty intervals of 100 tables of noise excludes zero."""
     generator = np.random.default_rng(seeds)
     certain = 0
     for number in range(100):
@@ -65,14 +65,14 @@ def test_without_a_difference_few_intervals_exclude_zero(seeds, files):
 
 
 def test_what_is_not_defined_is_left_out():
-    """A file without a measure, and one that only one seed has."""
+    """A file without a measure, and one that only one seed has, are left out."""
     with_gaps = bootstrap([[1.0, math.nan, 3.0, 5.0], [1.0, math.nan, 3.0, math.nan]])
     assert with_gaps.mean == pytest.approx(13 / 5)
     assert bootstrap([1.0, math.nan, 3.0]) == bootstrap([1.0, 3.0])
 
 
 def test_nothing_and_a_single_value_are_not_certain():
-    """Their intervals are everything, which JSON calls null."""
+    """The interval of no value, or of one, is unbounded, which JSON calls null."""
     one = bootstrap([[4.0]])
     assert one == Interval(4.0, -math.inf, math.inf)
     assert not one.certain
@@ -83,7 +83,7 @@ def test_nothing_and_a_single_value_are_not_certain():
 
 
 def test_the_seed_decides():
-    """Twice the same, and with another seed something else nearby."""
+    """The same seed gives the same interval, and another seed a similar one."""
     values = np.random.default_rng(3).normal(size=13)
     assert bootstrap(values) == bootstrap(values)
     other = bootstrap(values, seed=1)
@@ -102,7 +102,7 @@ def test_the_seed_decides():
     ],
 )
 def test_what_is_no_table_of_numbers_is_one_message(arguments, message):
-    """Before anything is drawn."""
+    """Input that is no table of numbers is refused before anything is drawn."""
     with pytest.raises(InvalidValueError) as caught:
         bootstrap(**arguments)
     assert str(caught.value) == message

@@ -40,21 +40,21 @@ def test_a_certain_difference_counts_and_others_do_not():
 
 
 def test_of_means_that_look_equal_none_is_the_best():
-    """Mel distances have two digits: 2.001 and 2.002 are both 2.00, and of three runs two can be the best."""
+    """No run is marked best by a difference smaller than the digits shown."""
     runs = [{f"{n}": metrics(mel=mel) for n in range(3)} for mel in (2.001, 2.002, 2.5)]
     assert [cell.best for cell in row(table_of(runs[:2]), "mel").cells] == [False, False]
     assert [cell.best for cell in row(table_of(runs), "mel").cells] == [True, True, False]
 
 
 def test_higher_is_better_for_ratings():
-    """A rating that falls everywhere is worse."""
+    """A rating that falls in every file is reported as worse."""
     first = {f"{n}": metrics(zimtohrli=4.0) for n in range(3)}
     second = {f"{n}": metrics(zimtohrli=3.0) for n in range(3)}
     assert [cell.better for cell in row(table_of([first, second]), "zimtohrli").cells] == [None, False]
 
 
 def test_a_measure_that_a_file_lacks_is_left_out_of_all_runs():
-    """So that means stay comparable; a measure that no file has is no row."""
+    """A measure that one file lacks is left out of all runs; one that no file has is no row."""
     first = {"a": metrics(tones=0.5), "b": metrics(tones=0.9), "c": None}
     second = {"a": metrics(tones=0.7), "b": metrics(), "c": metrics()}
     rows = table_of([first, second, None])

@@ -36,7 +36,7 @@ def differences(**slopes):
 
 
 def test_an_axis_is_named_by_the_descriptor_that_follows_it():
-    """With its effect per step; one that is hardly noticeable does not count."""
+    """An axis is named by the descriptor that follows it, with its effect per step, if it is noticeable."""
     axis = _principal("axis 1", 0.25, differences(brightness=0.8, attack=0.1, noisiness=-1.5))
     assert (axis.unit, axis.effect, axis.correlation) == ("octaves", pytest.approx(0.8), pytest.approx(1.0))
     assert axis.description == (
@@ -45,7 +45,7 @@ def test_an_axis_is_named_by_the_descriptor_that_follows_it():
 
 
 def test_an_axis_that_no_descriptor_follows_says_so():
-    """With the correlation of the nearest."""
+    """An axis that no descriptor follows says so, with the correlation of the nearest."""
 
     def changes(_, positions):
         # The first sound goes up, the second down: no correlation.
@@ -75,7 +75,7 @@ def test_axes_are_stored_and_read_again(measured, monkeypatch):
 
 @pytest.mark.parametrize("harm", ["other model", "damage", "form", "shape", "nan", "text", "list", "nothing"])
 def test_what_is_stored_is_checked(measured, tmp_path, monkeypatch, harm):
-    """Axes of another model, a damaged file, and a stranger's: measured again, and the file is replaced."""
+    """Stored axes that are damaged or of another model are measured again, and the file is replaced."""
     run = shutil.copytree(measured, tmp_path / "run")
     path = run / "axes.safetensors"
     good = axes_of(distill.load(measured))
@@ -130,7 +130,7 @@ _FAR = "Farther than that, generated sounds do not follow."
     ],
 )
 def test_positions_are_checked(model, values, message):
-    """The whole message."""
+    """A position that is no valid value of an axis is refused with the whole message."""
     axes = (
         Axis(name="loudness", unit="dB", effect=1, correlation=1, description="", lowest=-24, highest=12),
         Axis(name="axis 1", unit="", effect=0, correlation=0, description=""),

@@ -28,12 +28,12 @@ def noise(seed=0):
     ("hertz", "octaves"), [(250, -2.0), (1000, 0.0), (4000, 2.0), (30, math.log2(0.03125))]
 )
 def test_brightness_of_a_sine_is_its_pitch(hertz, octaves):
-    """In octaves re 1 kHz; below 62.5 Hz all counts as 31.25 Hz, as in MPEG-7."""
+    """The brightness of a sine is its pitch in octaves re 1 kHz, but 31.25 Hz below 62.5 Hz (MPEG-7)."""
     assert describe(sine(hertz), RATE)["brightness"] == pytest.approx(octaves, abs=0.02)
 
 
 def test_brightness_is_weighted_by_energy():
-    """A sine of 500 Hz with twice the amplitude of one of 2 kHz: (4 * -1 + 1 * 1) / 5."""
+    """The brightness of two sines is the mean of their octaves weighted by energy: (4 * -1 + 1 * 1) / 5."""
     both = sine(500, 0.4) + sine(2000, 0.2)
     assert describe(both, RATE)["brightness"] == pytest.approx(-0.6, abs=0.02)
     assert describe(torch.cat([sine(500, 0.4), sine(2000, 0.2)]), RATE)["brightness"] == pytest.approx(
@@ -42,7 +42,7 @@ def test_brightness_is_weighted_by_energy():
 
 
 def test_brightness_of_white_noise():
-    """The mean of log2(f / 1 kHz) over 0..24 kHz: log2(24) - 1 / ln 2, apart from what is below 62.5 Hz."""
+    """White noise has the mean of log2(f / 1 kHz) over 0..24 kHz, log2(24) - 1 / ln 2, but for low bins."""
     assert describe(noise(), RATE)["brightness"] == pytest.approx(math.log2(24) - 1 / math.log(2), abs=0.02)
 
 
@@ -56,7 +56,7 @@ def test_loudness_is_that_of_the_standard():
 
 
 def test_loudness_of_noise_is_that_of_the_filters():
-    """SciPy filters the waveform with the coefficients of the standard's tables 1 and 2."""
+    """The loudness of noise equals that of SciPy's filters with the coefficients of the standard."""
     samples = noise().double().numpy()[0]
     b1 = [1.53512485958697, -2.69169619938638, 1.19839281085285]
     filtered = lfilter(b1, [1.0, -1.69065929318241, 0.73248077421585], samples)
@@ -66,7 +66,7 @@ def test_loudness_of_noise_is_that_of_the_filters():
 
 
 def test_noisiness_of_noise_and_of_a_tone():
-    """White noise has 10 log10(exp(-gamma)), also with a slope and in several channels; a tone far less."""
+    """White noise has 10 log10(exp(-gamma)), also with a slope or several channels; a tone has far less."""
     flat = -10 * np.euler_gamma / math.log(10)
     assert describe(noise(), RATE)["noisiness"] == pytest.approx(flat, abs=0.15)
     dark = torch.from_numpy(lfilter([1.0], [1.0, -0.9], noise().numpy())).float()
@@ -77,7 +77,7 @@ def test_noisiness_of_noise_and_of_a_tone():
 
 @pytest.mark.parametrize("milliseconds", [80, 200, 400])
 def test_attack_of_a_linear_rise(milliseconds):
-    """The envelope is above 20 % and below 90 % for 70 % of the rise."""
+    """The attack of a linear rise lasts 70 % of it, from 20 % to 90 % of the peak."""
     rise = (TIME * 1000 / milliseconds).clamp(max=1)
     attack = describe(rise * sine(1000), RATE)["attack"]
     assert 2**attack == pytest.approx(0.7 * milliseconds, rel=0.05)
@@ -90,7 +90,7 @@ def test_attack_begins_after_what_came_before():
 
 
 def test_silence_has_descriptors():
-    """Finite ones, and none that depends on rounding errors; so has a single sample."""
+    """Silence and a single sample have finite descriptors that do not depend on rounding errors."""
     assert describe(torch.zeros(2, 1000), RATE) == {
         "brightness": 0.0, "loudness": pytest.approx(-120.691), "noisiness": 0.0, "attack": 0.0,
     }  # fmt: skip
@@ -98,7 +98,7 @@ def test_silence_has_descriptors():
 
 
 def test_each_has_a_unit_and_a_source():
-    """What the axes say in words."""
+    """Each descriptor has a unit and a source, which the axes show."""
     assert {each.name: each.unit for each in DESCRIPTORS.values()} == {
         "brightness": "octaves", "loudness": "dB", "noisiness": "dB", "attack": "doublings",
     }  # fmt: skip

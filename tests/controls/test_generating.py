@@ -27,7 +27,7 @@ def sound(channels=1, samples=2400, seed=0):
 
 
 def test_sounds_are_moved_relative_to_the_same_sounds(model):
-    """A gain of 6 dB; a position of 0 changes nothing; the first do not depend on the count."""
+    """A sound is moved by a gain of 6 dB and kept by a position of 0, whatever the count of sounds."""
     plain = model.generate(2, seed=3)
     louder = model.generate(2, seed=3, axes={"loudness": 6.0})
     for one, other in zip(plain, louder, strict=True):
@@ -54,14 +54,14 @@ def test_the_ends_of_a_morph_are_the_reconstructions(model):
 
 
 def test_levels_are_between_those_of_the_ends(model):
-    """Halfway from a loud sound to a quiet one, the loudness is halfway in dB, within 3 dB."""
+    """The loudness halfway between a loud and a quiet sound is halfway in dB, within 3 dB."""
     loud, _, quiet = (loudness(each, RATE) for each in model.between(sound(), 0.05 * sound(), 3))
     middle = loudness(model.between(sound(), 0.05 * sound(), 3)[1], RATE)
     assert middle == pytest.approx((loud + quiet) / 2, abs=3)
 
 
 def test_silence_in_one_sound_does_not_silence_the_other(model):
-    """Halfway to silence, levels are the mean in dB, and silence counts as 60 dB below the loudest frame."""
+    """Levels halfway to silence are the mean in dB, with silence 60 dB below the loudest frame."""
     vae, representation = model.vae, model.representation
     steady, ending = sound(), torch.cat([sound(samples=1200), torch.zeros(1, 1200)], dim=1)
     ends = [(encode(vae, representation, each), 2400) for each in (steady, ending)]
@@ -73,7 +73,7 @@ def test_silence_in_one_sound_does_not_silence_the_other(model):
 
 
 def test_a_variation_is_as_far_as_asked(model):
-    """At 0 it is the reconstruction; the farther, the more; the first do not depend on the count."""
+    """A variation at 0 is the reconstruction, and differs more the farther it is."""
     start = sound()
     (none,) = model.near(start, 0.0)
     assert torch.equal(none, model.reconstruct(start))
@@ -101,14 +101,14 @@ def test_a_variation_is_as_far_as_asked(model):
     ],
 )
 def test_what_cannot_be_made(model, call, message):
-    """The whole message."""
+    """A sound that cannot be made is refused with the whole message."""
     with pytest.raises(InputError) as caught:
         call(model)
     assert str(caught.value) == message.format(names=", ".join(model.latents))
 
 
 def test_the_base_model_has_no_axes():
-    """It can still morph waveforms."""
+    """The base model has no axes but can still morph waveforms."""
     base = distill.load("base")
     with pytest.raises(RunError, match="holds no latents to make sounds of"):
         _ = base.axes
@@ -116,7 +116,7 @@ def test_the_base_model_has_no_axes():
 
 
 def test_a_written_sound_says_what_it_was_made_with(model, tmp_path):
-    """As JSON after a comment by which corpora leave it out; existing files are not written over."""
+    """A written sound has a JSON comment on how it was made; existing files are not overwritten."""
     path = tmp_path / "a.flac"
     written = model.write(2 * torch.ones(2, 100), path, controls={"seed": 3, "axes": {"loudness": 1.0}})
     assert (written.path, written.peak) == (path, 1.0)

@@ -62,7 +62,7 @@ def made(vae, bank, directions):
 
 
 def test_directions_are_those_in_which_the_recordings_differ(directions):
-    """Orthogonal ones, the largest first, without the level; bright sounds have more high bands."""
+    """Directions are orthogonal, the largest first, without the level; bright sounds have more high bands."""
     product = directions.principal.double() @ directions.principal.double().T
     assert (product - product.diagonal().diag()).abs().max() < 1e-4 * product.max()
     assert (product.diagonal().diff() <= 0).all()
@@ -71,14 +71,14 @@ def test_directions_are_those_in_which_the_recordings_differ(directions):
 
 
 def test_recordings_that_do_not_differ_have_no_direction(vae):
-    """Neither in brightness nor in noisiness, nor are there principal axes."""
+    """Recordings that do not differ have no direction and no principal axes."""
     same = [encode(vae, REPRESENTATION, tone(440))] * 5
     found = find_directions(vae, REPRESENTATION, same)
     assert (found.tilt, found.noisy, len(found.principal)) == (None, None, 0)
 
 
 def test_a_move_keeps_the_level_and_silence(vae):
-    """Where a frame is inaudible, nothing is added; elsewhere the overall level remains."""
+    """A move adds nothing to inaudible frames and keeps the overall level of the others."""
     sound = torch.cat([tone(440), torch.zeros(1, RATE // 2)], dim=1)
     latents = encode(vae, REPRESENTATION, sound).latents
     offset = torch.randn(vae.latent_size, 1, generator=torch.Generator().manual_seed(0))
@@ -127,7 +127,7 @@ def test_noisiness_pulls_shapes_to_those_of_noise_or_away(made, vae, bank, direc
 
 
 def test_brightness_is_solved_for_any_spectrum(directions):
-    """Of stereo sounds, too, whose channels get the same gains; the solution is checked on the spectrum."""
+    """The brightness asked for is reached for any spectrum; channels of stereo get the same gains."""
     spectrogram = REPRESENTATION(torch.cat([noise(0.5, 1), noise(0.5, 2)]))[:, 0]
     power = REPRESENTATION.amplitude(spectrogram).square().sum(0)
     adjusted = _adjusted(REPRESENTATION, power, None, directions.tilt, 0.3)(spectrogram)
@@ -137,7 +137,7 @@ def test_brightness_is_solved_for_any_spectrum(directions):
 
 @pytest.mark.parametrize(("rise", "wanted"), [(100, 1.0), (100, 2.0), (400, -1.0)])
 def test_the_attack_is_longer_or_shorter_by_doublings(rise, wanted):
-    """Of a tone that rises linearly; the loudness is kept."""
+    """The attack of a linear rise changes by doublings, and the loudness is kept."""
     sound = 0.5 * (torch.sin(2 * torch.pi * 440 * TIME) * (TIME * 1000 / rise).clamp(max=1))[None]
     after = with_attack(sound, RATE, wanted)
     assert describe(after, RATE)["attack"] - describe(sound, RATE)["attack"] == pytest.approx(

@@ -98,7 +98,7 @@ def random(tab):
 
 
 def test_a_sound_is_made_and_played(tab, random):
-    """The seed is shown, and makes it again."""
+    """The page shows the seed of a sound, and the seed makes it again."""
     until(lambda: tab.page.evaluate("window.played") > 0)
     seed = tab.page.get_by_label("Seed")
     until(lambda: random == f"Random {seed.input_value()}")
@@ -108,7 +108,7 @@ def test_a_sound_is_made_and_played(tab, random):
 
 
 def test_the_map_plays_by_mouse_and_by_keyboard(tab, instrument):
-    """A name is text, whatever it is; arrow keys go to the nearest point in a direction."""
+    """The map plays by mouse and by arrow keys, and shows any name as text."""
     tab.page.locator("#point-1").click()
     until(lambda: tab.now == instrument.names[1])
     assert tab.page.locator("#point-1").get_attribute("aria-selected") == "true"
@@ -122,7 +122,7 @@ def test_the_map_plays_by_mouse_and_by_keyboard(tab, instrument):
 
 
 def test_a_slider_moves_the_sound_and_undo_brings_it_back(tab, instrument, random):
-    """By keyboard; a recording that is chosen next is as it is."""
+    """A slider moves the sound by keyboard, and undo restores it; another recording starts unchanged."""
     axis = next(each for each in instrument.axes if each.highest > 0)
     slider = tab.page.get_by_role("slider", name=axis.name.capitalize()).first
     slider.focus()
@@ -135,7 +135,7 @@ def test_a_slider_moves_the_sound_and_undo_brings_it_back(tab, instrument, rando
 
 
 def test_variations_and_morphs(tab, random, tmp_path):
-    """Between recordings of the run and a file that is dropped; a bad file is one message."""
+    """Recordings and dropped files can be varied and morphed; a bad file is one message."""
     tab.page.get_by_role("tab", name="Vary").click()
     tab.press("Vary")
     until(lambda: tab.now.startswith(f"{random}, varied 50%"))
@@ -153,7 +153,7 @@ def test_variations_and_morphs(tab, random, tmp_path):
 
 
 def test_sounds_are_kept_saved_and_downloaded(tab, random, played):
-    """Takes are of the page, presets of the run; a file has the title of the sound."""
+    """Takes belong to the page and presets to the run; a downloaded file has the title of the sound."""
     tab.page.get_by_label("Name").fill("<b>take</b>${alert(1)}")
     tab.press("Keep")
     take = tab.page.get_by_label("<b>take</b>${alert(1)}")
@@ -182,7 +182,7 @@ def test_sounds_are_kept_saved_and_downloaded(tab, random, played):
 
 @pytest.mark.usefixtures("tab")
 def test_another_page_of_the_run_has_its_own_sounds(browser, page, played):
-    """The presets of the run are shared."""
+    """Another page shares the presets of the run but not the sounds."""
     save_preset(played, "<i>preset</i>", Sound(source=Random(seed=1)))
     other = Tab(browser.new_page(viewport=NARROW, color_scheme="dark"), page.url)
     assert other.now == "No sound yet"

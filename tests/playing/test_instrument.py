@@ -13,7 +13,7 @@ NAMES = ("a.wav", "b.wav")
 
 
 def test_a_seed_makes_the_sound_that_the_model_makes(instrument):
-    """Of `generate`, with the same shifts."""
+    """A seed and its shifts make the sound that `generate` makes."""
     sound = Sound(source=Random(seed=3), seconds=0.3)
     assert torch.equal(instrument.waveform(sound), instrument.model.generate(1, seed=3, seconds=0.3)[0])
     axis = instrument.axes[0]
@@ -23,7 +23,7 @@ def test_a_seed_makes_the_sound_that_the_model_makes(instrument):
 
 
 def test_a_recording_sounds_as_the_model_makes_it(instrument):
-    """And so do the ends of a morph; between them is another sound."""
+    """A recording and the ends of a morph sound as the model makes them; between them the sound differs."""
     one, other = (Recording(name=name) for name in instrument.names[:2])
     made = instrument.waveform(Sound(source=one))
     assert torch.allclose(made, instrument.model.decode(instrument.model.latents[one.name]), atol=1e-6)
@@ -37,7 +37,7 @@ def test_a_recording_sounds_as_the_model_makes_it(instrument):
 
 
 def test_a_variation_by_nothing_is_the_sound_itself(instrument):
-    """And a seed makes the same variation again."""
+    """A variation by 0 equals its sound, and a seed always makes the same variation."""
     origin = Recording(name=instrument.names[0])
     made = [
         instrument.waveform(Sound(source=Near(origin=origin, amount=amount, seed=1))) for amount in (0.0, 0.5)
@@ -55,7 +55,7 @@ def test_a_length_can_be_set(instrument):
 
 
 def test_a_file_of_ones_own(instrument, tmp_path):
-    """At any rate; it is a recording of the session, by its digest."""
+    """A file of any sample rate becomes a recording of the session, named by its digest."""
     time = np.arange(2400) / 16000
     soundfile.write(tmp_path / "x.aiff", np.sin(2000 * time), 16000)
     own = instrument.add(tmp_path / "x.aiff", "mine.aiff")
@@ -65,7 +65,7 @@ def test_a_file_of_ones_own(instrument, tmp_path):
 
 
 def test_a_file_that_cannot_be_used(instrument, tmp_path):
-    """The whole messages."""
+    """A file that is no audio, silent or too long is refused with the whole message."""
     (tmp_path / "text.wav").write_text("text")
     with pytest.raises(CorpusError) as caught:
         instrument.add(tmp_path / "text.wav", "text.wav")
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_used(instrument, tmp_path):
 
 
 def test_a_recording_that_is_not_there(instrument):
-    """The whole messages."""
+    """A recording that is not there is refused with the whole message."""
     messages = []
     for recording in (Recording(name="<b>"), Recording(name="x.wav", own="0")):
         with pytest.raises(InputError) as caught:

@@ -22,7 +22,7 @@ def run(tmp_path):
 
 
 def test_presets_are_saved_and_loaded(run):
-    """In their order; one of the same name is replaced, and others stay."""
+    """Presets are loaded in their order; one of the same name is replaced, and others stay."""
     assert load_presets(run) == {}
     save_preset(run, "b", ONE)
     save_preset(run, " a\n", TWO)
@@ -82,7 +82,7 @@ def test_a_link_is_not_followed(run, tmp_path_factory):
 
 
 def test_what_cannot_be_a_preset(run):
-    """The whole messages; nothing is written."""
+    """A preset that cannot be saved is refused with the reason, and nothing is written."""
     own = Between(first=Recording(name="a.wav"), second=Recording(name="mine.wav", own="0"), position=0.5)
     messages = []
     for name, sound in (("", ONE), ("x" * 201, ONE), ("a", Sound(source=own))):

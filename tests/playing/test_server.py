@@ -34,7 +34,7 @@ def ask(page):
 
 
 def test_the_page_names_no_other_machine_to_load_from(ask):
-    """And forbids the browser to; the name of the run is text."""
+    """The page loads nothing from other machines and forbids it; the name of the run is text."""
     status, page, headers = ask("/")
     assert status == 200
     assert "default-src 'self'" in headers["Content-Security-Policy"]
@@ -69,7 +69,7 @@ def test_the_page_names_no_other_machine_to_load_from(ask):
     ],
 )
 def test_no_other_file_and_no_other_route(ask, page, played, path):
-    """Neither by absolute paths nor by `..`, nor through a link, nor from another server."""
+    """No other file is served by absolute path, by `..` or through a link, and no other server is asked."""
     link = page.files / "link"
     if not link.is_symlink():
         link.symlink_to("/etc/passwd")
@@ -93,7 +93,7 @@ def test_no_other_file_and_no_other_route(ask, page, played, path):
     ],
 )
 def test_other_sites_are_refused(ask, headers):
-    """By the name that they give this server, and by where they say that they come from."""
+    """A request is refused if its host or its origin is another site."""
     for path, method in (("/", "GET"), ("/gradio_api/queue/join", "POST")):
         status, answer, answered = ask(path, method, b"{}" if method == "POST" else None, **headers)
         assert status == 403
@@ -111,7 +111,7 @@ async def _empty(scope, receive, send):
 
 
 def test_a_taken_port_is_one_message():
-    """Where it was asked for; otherwise the next free one is used."""
+    """A taken port is refused if it was asked for; otherwise the next free one is used."""
     pytest.importorskip("uvicorn", reason="needs the extra distill[play]")
     with serving(lambda _: _empty) as first, serving(lambda _: _empty) as second:
         ports = [urlsplit(each.url).port for each in (first, second)]

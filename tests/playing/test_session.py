@@ -12,7 +12,7 @@ ONE, TWO = (Sound(source=Random(seed=seed)) for seed in (1, 2))
 
 
 def test_undo_goes_back():
-    """One sound at a time, and no farther than the first."""
+    """Undo goes back one sound at a time, and no farther than the first."""
     session = Session().play(ONE).play(TWO)
     assert session.undo().sound == ONE
     assert session.undo().undo() == session.undo()
@@ -30,7 +30,7 @@ def test_a_control_that_is_dragged_is_undone_at_once():
 
 
 def test_as_many_sounds_are_remembered():
-    """The oldest are forgotten."""
+    """The oldest sounds are forgotten when there are too many."""
     session = Session()
     for seed in range(MOST_UNDONE + 5):
         session = session.play(Sound(source=Random(seed=seed)))
@@ -39,7 +39,7 @@ def test_as_many_sounds_are_remembered():
 
 
 def test_takes_are_named():
-    """By the user, or by what they are made of; a name that is given again is replaced."""
+    """A take is named by the user or by its origin; a repeated name replaces the take."""
     session = Session().play(ONE).keep("").keep("").keep(" <b>\n ")
     assert [take.name for take in session.takes] == ["Random 1", "Random 1 (2)", "<b>"]
     session = session.play(TWO).keep("<b>")
@@ -57,7 +57,7 @@ def test_each_page_has_a_desk_of_its_own():
 
 
 def test_without_a_sound_there_is_nothing_to_keep():
-    """The whole message."""
+    """A take without a sound is refused with the whole message."""
     with pytest.raises(InputError) as caught:
         Session().keep("a")
     assert str(caught.value) == "there is no sound yet\nClick a point of the map, or make a random sound."

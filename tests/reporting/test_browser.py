@@ -22,7 +22,7 @@ def page(opened, reported):
 
 
 def test_every_plot_draws(page):
-    """And nothing is complained about, nor asked of a network."""
+    """Every plot draws without an error in the console or a request to a network."""
     drawn = page.evaluate(
         "plots.map((plot) => plot.querySelector('.main-svg')?.getBoundingClientRect().width)"
     )
@@ -34,7 +34,7 @@ def test_every_plot_draws(page):
 
 
 def test_plots_are_drawn_when_they_come_into_view(opened, reported):
-    """Not before, and Plotly is compiled after the page is there, so that it opens at once."""
+    """Plots are drawn only when they come into view; Plotly is compiled after the page is shown."""
     page = opened(reported.page)
     last = page.locator(".plot").last
     assert not last.get_attribute("data-drawn")
@@ -61,7 +61,7 @@ def test_sounds_play_and_switch_without_a_gap(page):
 
 
 def test_a_sound_plays_by_keyboard(page):
-    """Enter plays, arrow keys switch."""
+    """The Enter key plays a sound, and arrow keys switch between sounds."""
     card = page.locator(".card").first
     card.get_by_role("button").first.focus()
     page.keyboard.press("Enter")
@@ -75,7 +75,7 @@ def test_a_sound_plays_by_keyboard(page):
 
 
 def test_a_point_of_the_map_plays(page):
-    """By the list beside it; one without a sound says so."""
+    """The list beside the map plays its points; a point without a sound says so."""
     page.get_by_role("button", name="Play the chosen recording").click()
     page.until("document.querySelector('.map .trouble').textContent.startsWith('Playing')")
     page.evaluate("data.points.push(null); playPoint(data.points.length - 1)")
@@ -83,7 +83,7 @@ def test_a_point_of_the_map_plays(page):
 
 
 def test_a_term_can_be_hidden(page):
-    """With its curves, in every figure; and shown again."""
+    """A term can be hidden, with its curves, in every figure, and shown again."""
     shown = "plots.find((plot) => plot.dataset.figure === 'shares').data.map((trace) => trace.visible)"
     page.get_by_label("stft", exact=True).uncheck()
     assert page.locator("figure[data-term=stft]").first.is_hidden()
@@ -106,7 +106,7 @@ def test_the_page_is_accessible(page, scheme, viewport):
 
 
 def test_nothing_of_a_run_is_executed(opened, bare, records):
-    """Whatever the names in it are."""
+    """Names in a run are never executed, whatever they hold."""
     hostile = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     lines = records([(step, 1.0 / step, 1.0 / step) for step in range(1, 9)])
     for line in lines:

@@ -79,7 +79,7 @@ def test_a_single_record_can_be_seen(bare, records):
 
 
 def test_names_are_text_to_plotly(history):
-    """It reads some tags of HTML in names and labels."""
+    """Tags of HTML in names and labels, some of which Plotly reads, are shown as text."""
     for figure in every(history):
         for trace in figure.data:
             assert "<b" not in trace.get("name", "")
@@ -89,7 +89,7 @@ def test_names_are_text_to_plotly(history):
 
 
 def test_the_total_comes_first_and_every_curve_is_of_its_term(history):
-    """So that a term can be hidden with its parts."""
+    """The total is the first curve, and each curve belongs to a term, which can be hidden with it."""
     found = figures.component_figures(history, figures.colours_of([*history.weights]))
     assert [(figure.title, figure.term) for figure in found] == [
         ("total", ""), ("mel", "mel"), ("kl", "kl"), (NAME, NAME), ("gradient_norm", ""),
@@ -99,20 +99,20 @@ def test_the_total_comes_first_and_every_curve_is_of_its_term(history):
 
 @pytest.mark.parametrize(("top", "scale"), [(19.0, "linear"), (21.0, "log")])
 def test_a_wide_range_has_a_logarithmic_scale(bare, records, top, scale):
-    """Where a linear one would show a line at the bottom."""
+    """Values of a wide range get a logarithmic scale."""
     history = History.read(bare(records([(1, top, None), (2, 1.0, None)])))
     assert figures.component_figures(history, {})[0].layout["yaxis"]["type"] == scale
 
 
 def test_a_long_curve_has_few_points(bare, records):
-    """A thousand show what a screen can."""
+    """A long curve is drawn with at most a thousand points."""
     history = History.read(bare(records([(step, 1.0 + step % 7, None) for step in range(5000)])))
     (trace,) = figures.component_figures(history, {})[0].data
     assert len(trace["x"]) == len(trace["y"]) == 1000
 
 
 def test_cosines_are_numbers_in_cells(history):
-    """Of each pair both ways; read out, and in a table, too. What is nearly 0 has no sign."""
+    """Cells hold the cosine of each pair both ways, and a table repeats them; 0 has no sign."""
     figure = gradient_figures(history, {})[-1]
     (trace,) = figure.data
     assert trace["z"] == [[1.0, 0.5, -0.25], [0.5, 1.0, 0.0], [-0.25, 0.0, 1.0]]
@@ -127,7 +127,7 @@ def test_cosines_are_numbers_in_cells(history):
 
 
 def test_terms_that_were_never_compared_have_an_empty_cell(history):
-    """And none in the text."""
+    """Terms that were never compared have an empty cell, and the text does not mention them."""
     cosines = {pair: each for pair, each in history.cosines.items() if NAME not in pair or "mel" in pair}
     figure = gradient_figures(attrs.evolve(history, cosines=cosines), {})[-1]
     assert figure.data[0]["text"][1][2] == ""
@@ -136,5 +136,5 @@ def test_terms_that_were_never_compared_have_an_empty_cell(history):
 
 
 def test_without_gradients_there_are_no_figures_of_them(bare, records):
-    """As in a run of an earlier version."""
+    """A run without recorded gradients has no figures of gradients."""
     assert gradient_figures(History.read(bare(records([(1, 2.0, None)]))), {}) == []

@@ -12,7 +12,7 @@ from distill.reporting.history import History, Series
 
 
 def test_records_become_series_by_split_and_component(bare, records):
-    """Of each component and weight, with the step, the time and the progress of the last record."""
+    """Each component and weight becomes a series; the last record gives step, time and progress."""
     history = History.read(bare(records([(10, 3.0, 4.0), (20, 2.0, None)])))
     assert (history.records, history.step, history.seconds, history.progress) == (3, 20, 2.0, 0.5)
     assert history.train["total"].steps.tolist() == [10, 20]
@@ -23,7 +23,7 @@ def test_records_become_series_by_split_and_component(bare, records):
 
 
 def test_what_is_measured_now_and_then_becomes_series(bare, records):
-    """The learning rate, shares of the gradient, and cosines by the names of two terms; no nonsense."""
+    """Learning rates, gradient shares and cosines of two terms become series; nonsense is left out."""
     lines = records([(10, 3.0, None), (20, 2.0, None), (30, 2.0, None)])
     lines[0] |= {"learning_rate": 0.5, "gradients": None}
     lines[1] |= {
@@ -43,7 +43,7 @@ def test_what_is_measured_now_and_then_becomes_series(bare, records):
 
 
 def test_a_run_without_records_has_an_empty_history(bare):
-    """As one that has just begun."""
+    """A run that has no records yet has an empty history."""
     assert History.read(bare()) == History()
 
 
@@ -75,7 +75,7 @@ def test_null_is_not_a_number(bare, records):
 
 
 def test_the_learning_rate_is_there_where_it_is_recorded(bare, records):
-    """It is not made up where it is not."""
+    """A run has a series of the learning rate only where the rate is recorded."""
     lines = records([(1, 1.0, None)])
     lines[0]["learning_rate"] = 3e-4
     assert History.read(bare(lines)).learning_rate.values.tolist() == [3e-4]

@@ -29,7 +29,7 @@ def latents(model, original):
 
 
 def test_a_unit_is_active_by_the_variance_of_its_mean(model, latents):
-    """Over all frames of all recordings (Burda et al., 2016)."""
+    """A unit is active by the variance of its mean over all frames of all recordings (Burda et al., 2016)."""
     frames = torch.cat([each.latents.permute(0, 2, 1).reshape(-1, model.vae.latent_size)
                         for each in model.latents.values()])  # fmt: skip
     expected = frames.double().var(dim=0, correction=0)
@@ -38,7 +38,7 @@ def test_a_unit_is_active_by_the_variance_of_its_mean(model, latents):
 
 
 def test_the_divergence_is_that_of_torch(model, latents, original):
-    """Of the posterior from a standard normal, the mean over the frames of held-out sounds."""
+    """The divergence from a standard normal is torch's, averaged over the frames of held-out sounds."""
     mu, logvar = model.vae.encode(model.representation(original))
     posterior = torch.distributions.Normal(mu.double(), (0.5 * logvar.double()).exp())
     standard = torch.distributions.Normal(torch.zeros(1).double(), torch.ones(1).double())
@@ -48,7 +48,7 @@ def test_the_divergence_is_that_of_torch(model, latents, original):
 
 
 def test_the_map_has_every_recording(model, latents):
-    """By name, with a sound; the axes show no more than the whole."""
+    """The map has every recording by name, with a sound; the axes show no more than the whole."""
     assert [point.name for point in latents.points] == [*model.latents]
     assert all(point.sound for point in latents.points)
     assert 0 < sum(latents.explained) <= 1 + 1e-9

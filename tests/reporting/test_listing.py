@@ -29,7 +29,7 @@ def folder(tmp_path, records):
 
 
 def test_a_run_is_listed_with_what_its_records_say(folder):
-    """The held-out loss where there is one, else that of training."""
+    """A run is listed with its held-out loss, or with its training loss where there is none."""
     listed = {run.name: run for run in list_runs(folder)}
     assert listed.keys() == {"a", "b", "deep/er/c"}
     assert listed["b"].to_dict() | {"changed": ""} == {
@@ -54,7 +54,7 @@ def test_a_run_is_listed_with_what_its_records_say(folder):
     ],
 )
 def test_the_order_is_as_asked(folder, order, names):
-    """The newest first by default; what has no loss is last."""
+    """Runs are sorted as asked, the newest first by default; runs without a loss come last."""
     assert [run.name for run in sorted_runs(list_runs(folder), order)] == names
 
 
@@ -64,7 +64,7 @@ def test_a_run_itself_is_a_list_of_one(folder):
 
 
 def test_a_folder_that_is_missing_is_one_message(tmp_path):
-    """With what to give."""
+    """The message about a missing folder says what to give instead."""
     with pytest.raises(RunError) as caught:
         list_runs(tmp_path / "none")
     assert (
@@ -75,7 +75,7 @@ def test_a_folder_that_is_missing_is_one_message(tmp_path):
 
 @pytest.mark.parametrize("name", ["outcome.json", "metrics.jsonl", "recipe.toml", ".lock", ".lock.alive"])
 def test_a_pipe_in_a_run_is_not_waited_for(folder, name):
-    """It tells nothing, and a list of the other runs is shown."""
+    """A pipe in a run is skipped without waiting, and the other runs are listed."""
     (folder / "b" / name).unlink(missing_ok=True)
     os.mkfifo(folder / "b" / name)
     assert "a" in {run.name for run in list_runs(folder)}
@@ -92,7 +92,7 @@ def test_the_steps_are_those_of_the_newest_checkpoint_if_it_is_later(folder):
 
 
 def test_numbers_that_are_none_are_left_out(folder):
-    """JSON has whole numbers of any length, and Python's also NaN."""
+    """Numbers that are not finite, or have too many digits, are left out."""
     huge = f'{{"step": 1, "split": "heldout", "seconds": NaN, "components": {{"total": {"9" * 400}}}}}'
     (folder / "a/metrics.jsonl").write_text(f"{huge}\n")
     (found,) = list_runs(folder / "a")
@@ -100,7 +100,7 @@ def test_numbers_that_are_none_are_left_out(folder):
 
 
 def test_a_folder_that_may_not_be_looked_into_is_passed_over(folder, monkeypatch):
-    """As root may look into all, the system's answer is simulated."""
+    """A folder that may not be read is passed over (the system's answer is simulated)."""
 
     def is_file(path):
         if path.parent.name == "no-run":

@@ -61,7 +61,7 @@ def page(reported):
 
 
 def test_the_page_is_in_the_order_of_questions(page):
-    """How is it, how does it sound, how did it get there, what was it."""
+    """The page shows the state of the run first, then its sounds, its history and its recipe."""
     identities = [attributes.get("id") for attributes in page.all("section")]
     assert identities == ["verdict", "sounds", "curves", "weights", "latents", "recipe"]
     drawn = {"component-total", "shares", "weights", "units", "map", "spectrogram-0"}
@@ -139,7 +139,7 @@ def test_half_a_surrogate_pair_is_no_error(bare, records):
 
 
 def test_a_run_without_records_has_a_page(bare):
-    """One that has just begun: what is not there is said."""
+    """The page of a run that has no records yet says what is missing."""
     run = bare()
     distill.report(run)
     page = Page(run)
@@ -149,7 +149,7 @@ def test_a_run_without_records_has_a_page(bare):
 
 
 def test_damaged_parts_are_left_out_and_named(trained, tmp_path, records):
-    """Metrics cut short, a damaged line, sounds and latents that cannot be read: the rest is there."""
+    """Damaged metrics, sounds and latents are left out and named, and the rest is shown."""
     run = Run(tmp_path / "run")
     run.audio.mkdir(parents=True)
     run.recipe.write_bytes((trained.folder / "recipe.toml").read_bytes())
@@ -169,7 +169,7 @@ def test_damaged_parts_are_left_out_and_named(trained, tmp_path, records):
 
 
 def test_a_recipe_of_another_version_has_a_page(trained, tmp_path):
-    """Its latents may need options that this version does not know."""
+    """A recipe with latent options that this version does not know still has a page."""
     run = Run(tmp_path / "run")
     run.folder.mkdir()
     run.recipe.write_text(
@@ -182,7 +182,7 @@ def test_a_recipe_of_another_version_has_a_page(trained, tmp_path):
 
 
 def test_a_long_run_has_a_small_page(bare, records):
-    """Of 20,000 records, curves have their extremes; without sounds, the page is below 10 MB."""
+    """Curves of 20,000 records keep their extremes, and the page without sounds is below 10 MB."""
     run = bare()
     line = json.dumps(records([(7, 1.5, None)])[0])
     run.metrics.write_text("".join(line.replace("7", str(step), 1) + "\n" for step in range(20_000)))
@@ -192,14 +192,14 @@ def test_a_long_run_has_a_small_page(bare, records):
 
 
 def test_a_page_may_load_itself_again(bare):
-    """While a run is watched."""
+    """The page of a run that is being watched reloads itself."""
     run = bare()
     distill.report(run, refresh=15)
     assert Page(run).data["refresh"] == 15
 
 
 def test_a_folder_that_is_no_run_is_one_message(bare):
-    """It has no recipe."""
+    """A folder without a recipe is refused with one message."""
     run = bare()
     run.recipe.unlink()
     with pytest.raises(RunError) as caught:
@@ -211,7 +211,7 @@ def test_a_folder_that_is_no_run_is_one_message(bare):
 
 
 def test_a_recipe_that_is_not_toml_is_one_message(bare):
-    """And no page is written."""
+    """A recipe that is not TOML is refused with one message, and no page is written."""
     run = bare(recipe="[loss")
     with pytest.raises(ConfigError, match=r"recipe\.toml"):
         distill.report(run)

@@ -19,7 +19,7 @@ def series(*values, steps=None):
 
 
 def test_shares_are_weighted_sizes_of_their_sum():
-    """3 x 1 beside 1 x -1 is three quarters of 4."""
+    """A term of 3 x 1 beside one of 1 x -1 has a share of 3/4."""
     shares = shares_of(
         History(
             train={"a": series(1.0, 1.0), "b": series(-1.0, -1.0), "total": series(2.0, 2.0)},
@@ -31,7 +31,7 @@ def test_shares_are_weighted_sizes_of_their_sum():
 
 
 def test_a_term_that_starts_late_counts_as_nothing_before():
-    """Records have the terms that are on."""
+    """A term that starts late has a share of 0 before it starts."""
     shares = shares_of(
         History(
             train={"a": series(1.0, 1.0), "late": series(1.0, steps=[2])},
@@ -42,7 +42,7 @@ def test_a_term_that_starts_late_counts_as_nothing_before():
 
 
 def test_a_loss_of_nothing_has_no_shares():
-    """0 of 0 is not a number; a run without weights has none at all."""
+    """A loss that is 0 has no shares, nor has a run without weights."""
     assert shares_of(History()) is None
     nothing = shares_of(History(train={"a": series(0.0)}, weights={"a": series(1.0)}))
     assert np.isnan(nothing.terms["a"]).all()
@@ -50,7 +50,7 @@ def test_a_loss_of_nothing_has_no_shares():
 
 
 def test_many_records_are_averaged_over_stretches():
-    """Of 10,000 records, 200 means."""
+    """The shares of 10,000 records are averaged into 200 means."""
     values = np.linspace(0, 1, 10_000)
     many = Series(steps=np.arange(10_000), values=values)
     ones = Series(steps=np.arange(10_000), values=np.ones(10_000))
@@ -90,7 +90,7 @@ def test_cosines_are_means_over_the_last_quarter():
 
 
 def test_the_total_that_moves_is_without_what_is_still():
-    """5 - 2 x 1.5 and 6 - 2 x 1.5; where the still term was not recorded, the total stays."""
+    """The total leaves out a term without a gradient; where that was not recorded, the total stays."""
     components = {"total": series(4.0, 5.0, 6.0), "kl": series(2.0, 2.0, steps=[2, 3])}
     weights = {"kl": series(1.0, 1.5, 1.5)}
     assert total_that_moves(components, weights, ["kl", "gone"]).values.tolist() == [4.0, 2.0, 3.0]

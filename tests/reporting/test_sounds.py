@@ -26,7 +26,7 @@ def run(tmp_path):
 
 
 def test_the_worst_pair_comes_first(run):
-    """With the scores of `distill evaluate`; the equal one is the last."""
+    """Pairs are sorted by the scores of `distill evaluate`, the worst first and an equal pair last."""
     sounds = read_sounds(run)
     assert [pair.name for pair in sounds.pairs][-1] == "x1.0"
     levels = {pair.name: round(pair.metrics.level_difference, 1) for pair in sounds.pairs}
@@ -35,7 +35,7 @@ def test_the_worst_pair_comes_first(run):
 
 
 def test_what_exceeds_full_scale_is_turned_down_with_its_original(run):
-    """So that the two can be compared, and neither clips."""
+    """A pair that exceeds full scale is turned down together, so that neither sound clips."""
     (pair,) = (each for each in read_sounds(run).pairs if each.name == "x4.0")
     assert pair.attenuation == pytest.approx(20 * np.log10(2), abs=0.1)
     original, made = (soundfile.read(io.BytesIO(each))[0] for each in (pair.original, pair.reconstruction))
@@ -56,12 +56,12 @@ def test_spectrograms_have_a_common_scale(run):
 
 
 def test_a_run_without_sounds_has_none(tmp_path):
-    """As one that has just begun."""
+    """A run that has no sounds yet has none in its report."""
     assert read_sounds(Run(tmp_path)) == Sounds()
 
 
 def test_a_pair_that_does_not_belong_together_is_left_out(run):
-    """One of another length, or without its partner: named, and the others are there."""
+    """A sound without its partner, or with one of another length, is named and left out."""
     write_audio(run.audio / "2-x0.5.reconstruction.wav", torch.zeros(1, 100), RATE)
     (run.audio / "3-x4.0.reconstruction.wav").unlink()
     sounds = read_sounds(run)
@@ -73,7 +73,7 @@ def test_a_pair_that_does_not_belong_together_is_left_out(run):
 
 
 def test_silence_is_shown_and_not_measured(tmp_path):
-    """It has no scores, for the reason that is said."""
+    """A silent sound is shown without scores, and the reason is given."""
     run = Run(tmp_path)
     for side in ("original", "reconstruction"):
         write_audio(run.audio / f"1-nothing.{side}.wav", torch.zeros(2, 400), RATE)
@@ -89,7 +89,7 @@ def test_the_title_is_the_name_without_its_number(stem, title):
 
 @pytest.mark.parametrize("rate", [8000, 9999, 44_100, 96_000])
 def test_any_rate_becomes_an_mp3(rate):
-    """MP3 knows few rates."""
+    """A sound of any sample rate becomes an MP3, though MP3 allows few rates."""
     sound, _ = soundfile.read(io.BytesIO(as_mp3(2 * torch.ones(2, rate // 4), rate)))
     assert np.abs(sound).max() < 1.5
     assert sound.ndim == 1

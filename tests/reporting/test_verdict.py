@@ -43,20 +43,20 @@ TURNING = np.concatenate([np.linspace(2, 1, 8), np.linspace(1.02, 1.4, 12)])
     [(FALLING, "improving"), (FLAT, "converged"), (TURNING, "overfitting"), (FALLING[:5], "too early")],
 )
 def test_the_trend_is_that_of_the_heldout_loss(heldout, rule):
-    """It comes first, and only one trend is told."""
+    """The trend of the held-out loss comes first, and no other trend is told."""
     found = rules(history=history(heldout))
     assert [*found] == [rule]
 
 
 def test_few_steps_have_no_trend_however_often_they_are_measured():
-    """A slow machine may measure the held-out loss after every step; the learning rate still rises."""
+    """A run of few steps has no trend, however often its held-out loss was measured."""
     few = attrs.evolve(history(FLAT), heldout={"total": series(FLAT, every=4)})
     finding = rules(history=few)["too early"]
     assert finding.because == "There are 80 steps, and a trend takes 100."
 
 
 def test_overfitting_names_the_step_to_stop_at():
-    """The one where the held-out loss was lowest."""
+    """The message about overfitting names the step at which the held-out loss was lowest."""
     finding = rules(history=history(TURNING))["overfitting"]
     assert finding.title == "Learning by heart"
     assert finding.because == (
@@ -67,7 +67,7 @@ def test_overfitting_names_the_step_to_stop_at():
 
 
 def test_a_rise_of_both_losses_is_no_overfitting():
-    """The training itself goes wrong then."""
+    """A rise of both losses is not called overfitting."""
     found = rules(history=history(TURNING, train=[*np.linspace(2, 1, 16), *np.linspace(1, 3, 24)]))
     assert [*found] == ["rising"]
 
@@ -80,7 +80,7 @@ def test_scatter_is_no_trend(seed):
 
 
 def test_without_heldout_recordings_the_training_loss_is_judged():
-    """And it is said what it cannot show."""
+    """Without held-out recordings the training loss is judged, and the verdict says what it cannot show."""
     finding = rules(history=history(None), heldout=0)
     assert [*finding] == ["improving", "nothing held out"]
     assert finding["improving"].because == (
@@ -91,7 +91,7 @@ def test_without_heldout_recordings_the_training_loss_is_judged():
 
 
 def test_a_run_without_records_says_so():
-    """And nothing else."""
+    """The verdict on a run without records says only that there are none."""
     assert [*rules()] == ["no records"]
 
 
@@ -104,7 +104,7 @@ def test_a_run_without_records_says_so():
     ],
 )
 def test_the_state_comes_first(state, title):
-    """Unless the run is finished, which needs no words."""
+    """The verdict begins with the state of the run, unless the run is finished."""
     found = judge(Evidence(folder="r", state=state, history=history(FLAT), message="NaN"))
     assert [each.title for each in found] == [title, "Converged"]
     assert state != "failed" or found[0].because == "NaN"
@@ -121,7 +121,7 @@ def terms(**weighted):
 
 
 def test_a_term_that_adds_nothing_is_dead():
-    """By its share in the last quarter."""
+    """A term is called dead by its share in the last quarter of the run."""
     found = rules(history=terms(mel=FALLING, stft=FALLING, kl=1e-5 * FALLING))
     assert [*found] == ["converged", "dead term"]
     assert found["dead term"].title == "kl has almost no part in the loss"
@@ -132,7 +132,7 @@ def test_a_term_that_adds_nothing_is_dead():
 
 
 def test_a_term_that_is_nearly_all_dominates():
-    """Beside others; alone it is what was asked for."""
+    """A term that is nearly all of the loss is said to dominate, unless it is the only one."""
     found = rules(history=terms(mel=FALLING, stft=0.05 * FALLING))
     assert found["dominant term"].title == "mel dominates the loss"
     assert [*rules(history=terms(mel=FALLING))] == ["converged"]
@@ -146,7 +146,7 @@ def test_a_term_that_never_changes_is_named():
 
 
 def test_a_term_of_weight_0_is_only_watched():
-    """That is no fault."""
+    """A term of weight 0 is reported as only watched, not as a fault."""
     watched = terms(mel=FALLING, stft=FALLING)
     watched.weights["stft"] = series(np.zeros(20))
     assert rules(history=watched)["switched off"].title == "stft is only watched"
@@ -172,7 +172,7 @@ def test_a_term_of_weight_0_is_only_watched():
     ],
 )
 def test_what_else_is_said(evidence, rule, because):
-    """Each beside the trend, with its numbers."""
+    """Each further finding is told beside the trend, with its numbers."""
     found = rules(history=history(FLAT), **evidence)
     assert [*found] in (["converged", rule], [rule, "converged"])
     assert found[rule].because == because
@@ -189,12 +189,12 @@ def test_what_else_is_said(evidence, rule, because):
     ],
 )
 def test_nothing_is_said_at_the_limit(evidence):
-    """The limits themselves are in order."""
+    """Values at the limits themselves cause no finding."""
     assert [*rules(history=history(FLAT), **evidence)] == ["converged"]
 
 
 def test_values_that_are_not_finite_are_left_out():
-    """A run that was mended goes on to be judged."""
+    """Values that are not finite are left out, and the run is judged by the others."""
     assert [*rules(history=history([*FALLING[:10], np.nan, *FALLING[10:]]))] == ["improving"]
 
 
@@ -211,7 +211,7 @@ def measured(shares, cosines=None):
 
 
 def test_terms_are_judged_by_their_gradient_where_it_was_measured():
-    """Values are equal, and one measurement is enough."""
+    """Terms are judged by their recorded gradients where there are any, and one measurement is enough."""
     found = rules(history=measured({"stft": 0.9705, "mel": 0.0005, "kl": 0.0, "recon": 0.029}))
     assert [*found] == ["converged", "dominant term", "dead term", "no gradient"]
     assert found["dominant term"].title == "stft dominates the gradient"
@@ -226,7 +226,7 @@ def test_terms_are_judged_by_their_gradient_where_it_was_measured():
 
 @pytest.mark.parametrize(("cosine", "told"), [(-0.05, False), (-0.4, True)])
 def test_a_term_against_the_others(cosine, told):
-    """By the mean of its cosines; of two terms, the one with less of the gradient."""
+    """A term opposes the others by its mean cosine; of two terms, the one with less gradient is named."""
     shares = {"stft": 0.5, "mel": 0.3, "odd": 0.2}
     cosines = {("stft", "mel"): 0.9, ("stft", "odd"): cosine - 0.1, ("mel", "odd"): cosine + 0.1}
     found = rules(history=measured(shares, cosines))
@@ -250,7 +250,7 @@ def test_a_term_against_the_others(cosine, told):
 
 
 def test_a_term_that_changes_nothing_hides_no_trend():
-    """`kl` with the encoder kept: it is most of the total, which falls by too little to be a trend."""
+    """The term `kl` hides no trend where the encoder is kept, though it is most of the total."""
     told = 0.05 * FALLING + 4
     run = attrs.evolve(
         history(told, train=0.05 * np.linspace(2, 1, 40) + 4),

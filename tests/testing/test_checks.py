@@ -482,14 +482,14 @@ def asking(check, spec):
 
 
 def test_every_check_is_proven():
-    """There is a wrong term for each, and no check is there twice."""
+    """Each check has a wrong term that proves it, and no check is listed twice."""
     assert list(WRONG) == NAMES
     assert all(check.__doc__ for check in CHECKS)
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_term_is_caught_by_its_check_alone(name):
-    """The check that it is made for fails, saying what to do; no other one does."""
+    """A wrong term fails only the check that it is made for, and the message says what to do."""
     spec, message = WRONG[name]
     caught = failures(spec)
     assert list(caught) == [name]
@@ -503,7 +503,7 @@ def test_a_wrong_term_is_caught_by_its_check_alone(name):
     "spec", [spec_of(Right, waivers={}), spec_of(Judge, waivers={}, **TRAINED)], ids=["Right", "Judge"]
 )
 def test_a_right_term_passes(spec):
-    """What the wrong terms differ from is right, so that it is the difference that is caught."""
+    """A corrected version of each wrong term passes, so the fault alone is what a check catches."""
     assert failures(spec) == {}
 
 
@@ -661,7 +661,7 @@ ALSO_WRONG = {
 
 @pytest.mark.parametrize(("check", "spec", "message"), ALSO_WRONG.values(), ids=ALSO_WRONG)
 def test_what_else_a_check_catches(check, spec, message):
-    """Other ways to be wrong, each with a message of its own."""
+    """Other faults of a term are caught, each with a message of its own."""
     assert failures(asking(check, spec))[check].startswith(message)
 
 
@@ -675,7 +675,7 @@ def test_options_that_cannot_be_written():
 
 
 def test_a_term_may_refuse_short_clips():
-    """One error of Distill's own is an answer, and is shown."""
+    """An error of Distill's own for clips that are too short counts as an answer, and is shown."""
 
     def long_only(prediction, target):
         if target.shape[-1] < 10:
@@ -704,7 +704,7 @@ class Monitored(TermConfig):
 
 
 def test_a_monitor_waives_its_gradient():
-    """What needs one is not applicable; that it must not be trained by is checked all the same."""
+    """Checks that need the waived gradient are not applicable; those of weight 0 and float32 still run."""
     waivers = {"gradient": "a count has none", "dual_mono": "a variance needs more than one example"}
     monitor = spec_of(Monitor, Monitored, per_example=False, waivers=waivers)
     found = statuses(monitor)

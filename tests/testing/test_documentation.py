@@ -14,13 +14,13 @@ TESTING = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_checks_is_the_code():
-    """A row for each check in order, with its docstring."""
+    """The table has a row for each check, in order, with the docstring of the check."""
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", TESTING, re.MULTILINE)
     assert rows == [(check.__name__, " ".join(inspect.getdoc(check).split())) for check in CHECKS]
 
 
 def test_the_example_is_a_test_that_runs():
-    """The code that it shows stands line by line in the tests of the plugin that it is about."""
+    """The code of the example stands line by line in the tests of the plugin that it is about."""
     example = re.search(r"```python\n(.*?)```", TESTING, re.DOTALL).group(1)
     tests = PLUGIN_TESTS.read_text(encoding="utf-8")
     assert set(example.splitlines()) <= set(tests.splitlines())
@@ -28,6 +28,6 @@ def test_the_example_is_a_test_that_runs():
 
 
 def test_every_function_and_fixture_is_named():
-    """Whatever is public has its place."""
+    """The page names every public function and fixture."""
     public = {*testing.__all__, *(name for name in vars(fixtures) if name.startswith("distill_"))}
     assert {name for name in public if f"`{name}" not in TESTING} == set()

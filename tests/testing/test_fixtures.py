@@ -90,7 +90,7 @@ def session(site, project, monkeypatch, capsys):
 
 
 def test_a_session_of_another_project_loads_no_torch(site, project):
-    """Whoever has Distill installed tests what is theirs as fast as before."""
+    """The tests of another project run without importing torch where Distill is installed."""
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=project(QUIET),
@@ -103,7 +103,7 @@ def test_a_session_of_another_project_loads_no_torch(site, project):
 
 
 def test_the_fixtures_are_the_functions_of_the_kit(session):
-    """They are there without an import, and do what their namesakes do."""
+    """The fixtures are available without an import and do what their namesakes in the kit do."""
     printed = session(USING)
     assert "3 passed" in printed, printed
 

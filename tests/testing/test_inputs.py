@@ -10,7 +10,7 @@ from distill.views import LogMagnitude, Spectrogram, Waveform
 
 
 def test_shapes_follow_the_arguments():
-    """Batch, samples, representation and latents are what was asked for."""
+    """Batch size, samples, representation and latents are those asked for."""
     representation = MagnitudeIF(16_000, n_fft=128, hop=32)
     inputs = loss_inputs(batch=3, samples=1000, representation=representation, latents=(4, 2), progress=0.25)
     assert [list(side.shape) for side in inputs.view(Waveform())] == [[3, 1000]] * 2
@@ -21,7 +21,7 @@ def test_shapes_follow_the_arguments():
 
 @pytest.mark.parametrize(("kind", "ndim"), [("spectrogram", 4), ("waveform", 2)])
 def test_the_prediction_is_what_it_is_made_of(kind, ndim):
-    """One source, a leaf that requires a gradient, as do the leaves of the posterior; the target does not."""
+    """The prediction has one source, a leaf with a gradient, as has the posterior; the target has none."""
     inputs = loss_inputs(prediction=kind)
     (source,) = inputs.prediction.sources
     leaves = [source, inputs.posterior.mu, inputs.posterior.logvar]
@@ -33,13 +33,13 @@ def test_the_prediction_is_what_it_is_made_of(kind, ndim):
 
 
 def test_the_posterior_may_be_left_out():
-    """As in a loop of one's own that has none."""
+    """Inputs can be made without a posterior, as a training loop without one needs."""
     with pytest.raises(TermError, match="needs the posterior"):
         _ = loss_inputs(latents=None).posterior
 
 
 def test_the_prediction_is_near_the_target():
-    """Nearer than another sound, and not equal; its level is that of 0.8 times a shorter decay."""
+    """The prediction is nearer to the target than another sound is, but not equal to it."""
     prediction, target = loss_inputs(prediction="waveform").view(Waveform())
     near = (prediction - target).norm() / target.norm()
     other = loss_inputs(prediction="waveform", seed=1).target.view(Waveform())
@@ -50,14 +50,14 @@ def test_the_prediction_is_near_the_target():
 
 @pytest.mark.parametrize("kind", ["spectrogram", "waveform"])
 def test_equal_means_equal_in_every_view(kind):
-    """Not up to the rounding of a way there and back."""
+    """Equal inputs are equal in each view, not only up to rounding errors."""
     inputs = loss_inputs(prediction=kind, equal=True)
     for view in (Waveform(), Spectrogram(), LogMagnitude()):
         assert torch.equal(*inputs.view(view))
 
 
 def test_sounds_have_a_pitch_and_decay():
-    """They are no noise: most of the energy is in few bins, and early."""
+    """Most of the energy of a sound is in few bins and early, unlike that of noise."""
     waveform = loss_inputs(seed=3).target.view(Waveform())
     energy = torch.fft.rfft(waveform).abs().square().sort(descending=True).values
     assert (energy[:, :100].sum(-1) / energy.sum(-1)).min() > 0.9
@@ -67,7 +67,7 @@ def test_sounds_have_a_pitch_and_decay():
 
 
 def test_a_seed_makes_the_sounds():
-    """The same seed makes the same, another one others; the global generator is left alone."""
+    """A seed always makes the same sounds, another seed others; the global generator is left alone."""
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
@@ -79,7 +79,7 @@ def test_a_seed_makes_the_sounds():
 
 
 def test_several_shapes():
-    """Both kinds of prediction, both shapes of a posterior, one example and more, early and late."""
+    """The inputs cover both kinds of prediction, both posterior shapes, several batch sizes and steps."""
     made = dict(varied_loss_inputs())
     assert {inputs.prediction.sources[0].ndim for inputs in made.values()} == {2, 4}
     assert {inputs.posterior.mu.ndim for inputs in made.values()} == {2, 3}

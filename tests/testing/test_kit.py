@@ -77,7 +77,7 @@ def message(kind, call, *arguments, **options):
     ],
 )
 def test_every_built_in_term_passes(name, options):
-    """Whatever its options are, and with nothing waived."""
+    """Every built-in term passes all checks without a waiver, whatever its options are."""
     (term,) = Registry(discover=False).choose(name)
     outcomes = check_term(term, **options)
     assert {outcome.status for outcome in outcomes} <= {"passed", "not applicable"}
@@ -85,7 +85,7 @@ def test_every_built_in_term_passes(name, options):
 
 
 def test_what_looks_at_the_posterior_alone_is_not_asked_about_sounds():
-    """`kl` is asked what can be asked of it."""
+    """The term `kl` gets only the checks that apply to a term of the posterior."""
     (term,) = Registry(discover=False).choose("kl")
     inapplicable = {
         outcome.check: outcome.detail for outcome in run_checks(term) if outcome.status != "passed"
@@ -98,7 +98,7 @@ def test_what_looks_at_the_posterior_alone_is_not_asked_about_sounds():
 
 
 def test_options_are_those_of_a_recipe():
-    """They are read as a recipe's are, and the term is built with them."""
+    """Options are read as a recipe's are, and the term is built with them."""
     seen = []
 
     def noting(config, prediction, target):
@@ -128,7 +128,7 @@ def test_sounds_may_be_of_another_representation():
 
 
 def test_all_failures_are_one_error():
-    """It names the term, each check that failed and what to do, and how to waive; status 1."""
+    """One error with status 1 names the term, each check that failed, the remedy and the way to waive."""
 
     def wrong(config, prediction, target):
         return negative(config, prediction, target).item() * prediction.sum(0)
@@ -150,14 +150,14 @@ def test_all_failures_are_one_error():
 
 
 def test_a_term_of_a_registry_is_named_with_its_distribution():
-    """Who checks what is installed learns whose it is."""
+    """The message names the distribution that an installed term comes from."""
     (term,) = registry_with(plugin_of(spec_of(negative))).choose("mine")
     text = message(TermCheckError, check_term, term)
     assert text.startswith("mine (my_loop): 1 of 27 checks failed\n  minimum: at a spectrogram equal to")
 
 
 def test_a_check_may_be_waived_with_a_reason():
-    """It is not run, and its outcome is the reason; the others are what they were."""
+    """A waived check is not run and its outcome is the reason; other outcomes do not change."""
     waived = spec_of(negative, waivers={**UNCOMPILED, "minimum": "it pushes the two apart"})
     assert Outcome("minimum", "waived", "it pushes the two apart") in check_term(waived)
     before, after = run_checks(spec_of(negative)), run_checks(waived)
@@ -165,7 +165,7 @@ def test_a_check_may_be_waived_with_a_reason():
 
 
 def test_a_waiver_must_name_a_check():
-    """A misspelt one would leave its author in the belief that it holds."""
+    """A waiver that names no check is refused."""
     spec = spec_of(distance, waivers={"minimun": "it has none"})
     text = message(TermError, run_checks, spec)
     first, second = text.split("\n")
@@ -210,7 +210,7 @@ def test_a_term_that_gives_no_number_is_caught_by_scalar_alone(returned, shown):
 
 
 def test_the_place_of_an_error_is_in_the_code_of_the_term():
-    """It names the line that the term was at, not that of torch at which the operation failed."""
+    """The message names the line of the term, not that of torch at which the operation failed."""
     line = mismatched.__code__.co_firstlineno + 2
     (outcome,) = (o for o in run_checks(spec_of(mismatched)) if o.status == "failed")
     assert outcome.detail.endswith(
@@ -224,7 +224,7 @@ def mismatched(_, prediction, target):
 
 
 def test_one_fault_is_one_message():
-    """A line that fails where the prediction is a waveform is met by many checks, and shown by the first."""
+    """A fault that many checks meet is shown once, by the first of them."""
 
     class Picky(nn.Module):
         def __init__(self, _):
@@ -242,14 +242,14 @@ def test_one_fault_is_one_message():
 
 
 def test_the_cause_of_a_failure_is_chained():
-    """Its author sees the traceback of what the term raised."""
+    """The error is chained to the exception that the term raised."""
     with pytest.raises(TermCheckError) as caught:
         check_term(spec_of(lambda *_: 1 / 0))
     assert isinstance(caught.value.__cause__.__cause__, ZeroDivisionError)
 
 
 def test_a_term_that_cannot_be_built_is_an_error_of_its_own():
-    """There is nothing to check then; it is named with the module that it is from."""
+    """A term that cannot be built is one error, which names the term and its module."""
     assert message(TermError, run_checks, spec_of(distance, build=lambda _: 1 / 0)) == (
         f"mine ({HOME}): the loss term cannot be built: ZeroDivisionError: division by zero\n"
         f"If its options are right, report this to the authors of {HOME}."
@@ -267,7 +267,7 @@ def test_what_is_random_elsewhere_stays_so():
 
 
 def test_a_registry_with_one_plugin():
-    """The built-in terms and the plugin's, and nothing that is installed."""
+    """The registry holds the built-in terms and those of the plugin, and nothing else that is installed."""
     registry = registry_with(plugin_of(spec_of(distance)))
     assert [str(term) for term in registry.terms()] == [
         *(f"{name} (distill {distill.__version__})" for name in ("stft", "reconstruction", "kl", "waveform")),
@@ -276,7 +276,7 @@ def test_a_registry_with_one_plugin():
 
 
 def test_a_plugin_whose_name_clashes_is_refused():
-    """At once, naming the distribution, the term and who has the name already."""
+    """A clash is refused at once; the message names the distribution, the term and the owner of the name."""
     assert message(TermError, registry_with, plugin_of(spec_of(distance, name="kl"))) == (
         f"plugin 'my_loop': the name 'kl' is taken by kl (distill {distill.__version__})\n"
         "The docstrings in distill.hookspecs show complete plugins."

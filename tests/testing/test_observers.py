@@ -29,7 +29,7 @@ WAITING = {
 
 @pytest.mark.parametrize(("act", "said"), WAITING.values(), ids=WAITING)
 def test_what_waits_is_noted(act, said):
-    """Whatever hands a value, or a shape that depends on values, to the processor."""
+    """Each operation is noted that hands a value, or a shape that depends on values, to the processor."""
     with synchronizations() as seen:
         act(torch.randn(8))
     assert seen[0] == said
@@ -54,7 +54,7 @@ def assign(x):
     ],
 )
 def test_what_does_not_wait_is_not_noted(act):
-    """Work whose shapes are known beforehand."""
+    """Operations whose shapes are known beforehand are not noted."""
     with synchronizations() as seen:
         act(torch.randn(2, 8))
     assert seen == []
@@ -75,7 +75,7 @@ class Waiting(torch.autograd.Function):
 
 
 def test_the_way_back_is_observed():
-    """A gradient of one's own may wait as well."""
+    """A custom gradient that waits is noted as well."""
     x = torch.randn(3, requires_grad=True)
     with synchronizations() as seen:
         value = Waiting.apply(x).sum()
@@ -86,14 +86,14 @@ def test_the_way_back_is_observed():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_noted(dtype):
-    """Forward by name; a cast to float32 afterwards hides nothing."""
+    """Half precision is noted by the name of the operation, even if the result is cast to float32."""
     with half_precision() as seen:
         torch.ones(2).to(dtype).float()
     assert seen == [f"aten._to_copy gives a {dtype} tensor"]
 
 
 def test_autocast_is_noted_and_float32_is_not():
-    """What autocast casts behind one's back."""
+    """An operation that autocast casts to half precision is noted; the same one in float32 is not."""
     x = torch.ones(2, 2)
     with half_precision() as seen:
         _ = (x @ x).double()

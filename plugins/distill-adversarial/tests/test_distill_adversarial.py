@@ -39,13 +39,13 @@ def test_the_entry_point_registers_the_term():
 
 
 def test_it_keeps_the_contract():
-    """Every check of the kit, with small discriminators and all else that it does by default."""
+    """The term passes every check of the kit with small discriminators and its other defaults."""
     small = {name: value for name, value in SMALL.items() if name != "share"}
     assert {outcome.status for outcome in check_term(SPEC, **small)} == {"passed", "not applicable"}
 
 
 def test_of_all_clips_it_is_a_mean_over_examples():
-    """With `share` 1, several processes give what one gives."""
+    """The term with `share` 1 gives the same value in several processes as in one."""
     loss, _ = composed()
     whole = loss(loss_inputs(batch=2))["adversarial"].item()
     inputs = loss_inputs(batch=2)
@@ -61,7 +61,7 @@ def test_of_all_clips_it_is_a_mean_over_examples():
 
 
 def test_the_value_is_hinge_and_relative_feature_distance():
-    """Calculated by hand of a discriminator whose verdict is the mean amplitude."""
+    """The value is as calculated by hand for a discriminator whose verdict is the mean amplitude."""
     loss, module = composed(fft_sizes=(128,), hinge_weight=3.0, feature_weight=5.0)
     module.discriminators[0] = Fixed()
     inputs = loss_inputs()
@@ -110,7 +110,7 @@ def test_what_is_told_apart_is_pulled_to_the_target(learnt):
 
 @pytest.mark.parametrize("level", [1e-4, 1.0])
 def test_a_quiet_sound_is_heard(level):
-    """Compressed amplitudes: 80 dB down, features still depend on the sound."""
+    """Features depend on a sound that is 80 dB down, as amplitudes are compressed."""
     torch.manual_seed(0)
     discriminator = StftDiscriminator(4)
     spectra = level * torch.randn(2, 65, 20, dtype=torch.complex64)

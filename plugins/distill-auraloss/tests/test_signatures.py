@@ -27,7 +27,7 @@ def test_every_loss_class_is_found():
 
 @pytest.mark.parametrize("name", IMPORTED)
 def test_parameters_and_defaults_are_those_of_the_signature(name):
-    """As `inspect` tells of the imported class, in its order, but for what it passes on by keyword."""
+    """Parameters and defaults are those that `inspect` finds, apart from keywords that are passed on."""
     signature = inspect.signature(IMPORTED[name]).parameters.values()
     own = {p.name: p.default for p in signature if p.kind is not inspect.Parameter.VAR_KEYWORD}
     read = loss_classes()[name].parameters

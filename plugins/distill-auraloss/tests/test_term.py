@@ -197,7 +197,7 @@ def test_no_filters_are_in_the_state_dict(pair):
     ("name", "too_few"), [("stft", 512), ("sum_and_difference_stft", 1024), ("random_resolution_stft", 32)]
 )
 def test_a_clip_that_is_too_short_is_refused(name, too_few):
-    """One message, where auraloss dies of the padding; a sample more is long enough."""
+    """A clip that is too short is refused with one message; one sample more is long enough."""
     loss, clips = term(name), torch.randn(2, too_few + 1, generator=torch.Generator().manual_seed(0))
     with pytest.raises(DistillError) as caught:
         compare(loss, clips[:, 1:], clips[:, 1:])
@@ -220,7 +220,7 @@ def test_an_odd_number_of_rows_is_refused(pair):
 
 
 def test_empty_mel_filters_are_refused(pair):
-    """Where auraloss gives NaN, the message says of how many filters, and at what."""
+    """A mel filterbank with empty filters is refused with its settings, where auraloss gives NaN."""
     representation = MagnitudeIF(sample_rate=44_100, n_fft=512, hop=128)
     prediction, target = (Signal.from_waveform(side, representation) for side in pair)
     with pytest.raises(DistillError) as caught:

@@ -39,7 +39,7 @@ def test_the_entry_point_registers_the_term():
 
 @pytest.mark.parametrize("bands", [1, 8, 32])
 def test_the_term_passes_every_check(bands):
-    """Whatever its options are."""
+    """The term passes every check, whatever its options are."""
     check_term(TERM, bands=bands)
 
 

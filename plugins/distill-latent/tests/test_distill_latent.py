@@ -47,7 +47,7 @@ def normal(*shape, seed=0):
 
 @pytest.mark.parametrize("term", TERMS)
 def test_every_term_passes_the_kit(registry, term):
-    """All checks of `distill.testing` that are not waived with a reason."""
+    """Every term passes the checks of `distill.testing` that are not waived with a reason."""
     check_term(registry.choose(term)[0])
 
 
@@ -107,7 +107,7 @@ def integrated_mmd(means, variances, width):
     [([0.5], [0.3], 1.0), ([-1.0, 2.0, 0.1], [0.2, 1.5, 0.6], 0.7), ([3.0, 3.0], [1.0, 0.05], 2.0)],
 )
 def test_the_discrepancy_is_the_integral_it_stands_for(value, means, variances, bandwidth):
-    """Of mixtures in one dimension it is what numerical integration gives."""
+    """The discrepancy of one-dimensional mixtures is that of numerical integration."""
     mu, logvar = torch.tensor(means)[:, None], torch.tensor(variances).log()[:, None]
     expected = integrated_mmd(means, variances, bandwidth**2)
     assert value("mmd", mu, logvar, bandwidth=bandwidth).item() == pytest.approx(expected, rel=1e-4)
@@ -201,7 +201,7 @@ def test_active_units_take_no_weight(registry):
     ],
 )
 def test_options_out_of_bounds_are_refused(registry, address, wrong, message):
-    """Under the option's address."""
+    """Options out of bounds are refused under their address."""
     with pytest.raises(DistillError) as caught:
         compose(address.partition(".")[0], {address: wrong}, registry=registry)
     assert str(caught.value) == f"loss.{address}: {message}"

@@ -55,7 +55,7 @@ def hum(rate):
 
 
 def test_the_term_passes_the_kit(registry):
-    """All checks of `distill.testing`, none of them waived."""
+    """The term passes all checks of `distill.testing`, none of them waived."""
     check_term(registry.choose("mel")[0])
 
 
@@ -103,7 +103,7 @@ def test_the_filterbank_is_librosas():
 
 
 def test_bands_may_be_confined():
-    """So are those of 6 filters from 300 to 5000 Hz."""
+    """The weights of 6 filters from 300 to 5000 Hz are librosa's."""
     weights = filterbank.mel_filterbank(6, 256, 16_000, 300.0, 5000.0)
     assert weights.argmax(1).tolist() == [10, 15, 21, 30, 41, 57]
     assert weights.sum().item() == pytest.approx(0.09603917603)
@@ -122,7 +122,7 @@ def test_bands_may_be_confined():
     ],
 )
 def test_empty_filters_are_counted(rate, n_mels, n_fft, expected):
-    """As many are empty as rows of librosa's matrix have no weight."""
+    """The count of empty filters is the number of rows without weight in librosa's matrix."""
     assert filterbank.empty_filters(n_mels, n_fft, rate, 0.0, rate / 2) == expected
 
 
@@ -158,7 +158,7 @@ def test_empty_filters_are_refused_for_all_scales_at_once(distance):
 
 
 def test_a_window_that_no_filter_fits_is_named(distance):
-    """Where not even one filter has a bin, the scale must go."""
+    """The message names a scale whose window is too short for every filter."""
     with pytest.raises(DistillError) as caught:
         distance(hum(8000), hum(8000), 8000, n_mels=[2, 3], windows=[16, 256], f_min=100.0, f_max=400.0)
     assert str(caught.value) == (
@@ -182,7 +182,7 @@ def test_a_view_refuses_empty_filters_too():
 
 
 def test_bands_above_half_the_sample_rate_are_refused(distance):
-    """They could hold nothing."""
+    """Bands above half the sample rate are refused."""
     with pytest.raises(DistillError) as caught:
         distance(hum(8000), hum(8000), 8000, n_mels=[20], windows=[512], f_max=8000.0)
     assert str(caught.value) == (
@@ -210,7 +210,7 @@ def test_bands_above_half_the_sample_rate_are_refused(distance):
     ],
 )
 def test_options_that_do_not_fit_are_refused(registry, options, message):
-    """Each under its address, before anything is built."""
+    """Options that do not fit are refused under their address, before anything is built."""
     with pytest.raises(DistillError) as caught:
         compose("mel", options, registry=registry)
     assert str(caught.value) == message
@@ -241,7 +241,7 @@ def test_only_the_share_that_is_heard_counts(registry):
 
 
 def test_defaults_are_those_of_dac():
-    """`conf/final/44khz.yml` of descript-audio-codec."""
+    """The defaults are those of `conf/final/44khz.yml` of descript-audio-codec."""
     config = MelConfig()
     assert config.n_mels == (5, 10, 20, 40, 80, 160, 320)
     assert config.windows == (32, 64, 128, 256, 512, 1024, 2048)

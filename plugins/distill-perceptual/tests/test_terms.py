@@ -53,7 +53,7 @@ def test_the_entry_point_registers_the_terms():
     ],
 )
 def test_a_term_passes_every_check(term, options):
-    """All that Distill asks of a term, but for what is waived in its spec."""
+    """Each term passes every check that its spec does not waive."""
     check_term(*Registry().choose(term), **options)
 
 

@@ -62,7 +62,7 @@ def of_spectrogram(spectrogram, representation=REPRESENTATION, **options):
 
 @pytest.mark.parametrize("term", TERMS)
 def test_every_term_passes_the_kit(registry, term):
-    """All checks of `distill.testing` that are not waived with a reason."""
+    """Every term passes the checks of `distill.testing` that are not waived with a reason."""
     check_term(registry.choose(term)[0])
 
 
@@ -103,7 +103,7 @@ def test_an_error_everywhere_costs_its_distance(loss, distance, expected):
 
 
 def test_an_advance_weighs_as_the_softer_of_its_frames(loss):
-    """Worked out by hand: three bins, two frames, an error in one bin of the second frame."""
+    """The weight of an error is as calculated by hand for one bin in the second of two frames."""
     representation = MagnitudeIF(8000, 4, 2)
     amplitude = torch.tensor([[[4.0, 1.0], [2.0, 6.0], [1.0, 0.5]]])
     target = torch.stack([representation.log_magnitude(amplitude), torch.zeros(1, 3, 2)], dim=1)
@@ -162,7 +162,7 @@ def test_an_error_counts_where_it_is_made_or_from_there_on(loss, accumulate, fra
 
 @pytest.mark.parametrize(("accumulate", "share"), [(True, 5 / 8.5), (False, 2 / 5.5)])
 def test_a_turn_weighs_as_the_softest_of_its_bins(loss, accumulate, share):
-    """Worked out by hand: three bins, two frames, an error in the first bin of the second frame."""
+    """The weight of a turn is as calculated by hand for one bin in the first of two frames and three bins."""
     representation = MagnitudeIF(8000, 4, 2)
     amplitude = torch.tensor([[[4.0, 5.0], [2.0, 6.0], [1.0, 0.5]]])
     target = torch.stack([representation.log_magnitude(amplitude), torch.zeros(1, 3, 2)], dim=1)
@@ -201,7 +201,7 @@ def test_the_complex_spectrogram_is_the_transform(kind):
 @pytest.mark.parametrize("more_frames", [0, 3])
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_inconsistency_is_the_distance_from_the_nearest_sound(loss, more_frames, iterations):
-    """Of noise in both channels it is what least squares leave, over all samples that a sound may have.
+    """The inconsistency of noise is the distance to the least-squares sound, over all its possible samples.
 
     Frames beyond the sound's end must be silent; Griffin-Lim iterations for other terms do not matter.
     """
@@ -237,7 +237,7 @@ def test_inconsistency_is_the_distance_from_the_nearest_sound(loss, more_frames,
 @pytest.mark.parametrize("samples", [250, 256, 20])
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_the_spectrogram_of_a_sound_is_consistent(loss, samples, iterations):
-    """The term is 0, whatever the length, with and without Griffin-Lim iterations."""
+    """The term is 0 for the spectrogram of a sound of any length, with or without Griffin-Lim iterations."""
     waveform = noise(2, samples)
     prediction = of_spectrogram(REPRESENTATION(waveform), iterations=iterations)
     assert loss("consistency", prediction, of_waveform(waveform)) < 1e-9
@@ -261,7 +261,7 @@ def test_descent_makes_a_spectrogram_consistent(loss, gain):
 
 
 def test_magnitudes_are_not_pulled_to_consistency(loss):
-    """A loud tone, consistent by itself, would lower the share of all that is not."""
+    """The consistency term gives no gradient to magnitudes, as a loud tone would hide the inconsistency."""
     spectrogram = noise(1, 2, 33, 20).abs().requires_grad_()
     loss("consistency", of_spectrogram(spectrogram), of_waveform(noise(1, 304))).backward()
     assert (spectrogram.grad[:, 0] == 0).all()
@@ -269,7 +269,7 @@ def test_magnitudes_are_not_pulled_to_consistency(loss):
 
 
 def test_the_target_has_no_part_in_consistency(loss):
-    """Only the prediction is looked at."""
+    """The value depends on the prediction only."""
     prediction = noise(1, 2, 33, 20).abs()
     first, second = (
         loss("consistency", of_spectrogram(prediction), of_waveform(noise(1, 304, seed=seed)))
@@ -356,7 +356,7 @@ def test_descent_brings_phases_nearer(loss, term, distance):
 
 
 def test_an_unknown_distance_is_refused(registry):
-    """With what there is instead."""
+    """An unknown distance is refused, and the message lists the known ones."""
     with pytest.raises(DistillError) as caught:
         compose("phase", {"phase.distance": "cosin"}, registry=registry)
     assert str(caught.value) == (
