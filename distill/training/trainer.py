@@ -69,10 +69,9 @@ class Trainer(BatchSampler):
         made_with: Mapping[str, Any] | None = None,
         moved: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.require_lock = require_lock
+        self.require_lock, self.moved = require_lock, moved
         super().__init__(settings, accelerator, model, representation, corpus)
         self.run, self.report, self.warn, self.made_with = run, report, warn, made_with or {}
-        self.moved = moved
         self.signals = signals or Signals()
         device = accelerator.device
         self.loss = loss.to(device)
