@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 from attrs import field, frozen
 
-from distill.config import assign, structure, to_toml, unstructure
+from distill.config import assign, flatten, structure, to_toml, unstructure
 from distill.config.words import show_briefly
 from distill.errors import ConfigError, RunError, TermError
 from distill.loss.config import configure
@@ -183,7 +183,7 @@ def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: A
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
     """Return the paths at which two recipes differ, except provenance."""
-    one, two = (_flat({**unstructure(r), "provenance": {}}) for r in (recipe, other))
+    one, two = (flatten({**unstructure(r), "provenance": {}}) for r in (recipe, other))
     return sorted(path for path in {*one, *two} if one.get(path) != two.get(path))
 
 
@@ -318,13 +318,3 @@ def _move_renamed(tree: dict[str, Any], chosen: Container[str], problems: list[s
             table[new] = value
             _current(address, chosen, warnings)
     return warnings
-
-
-def _flat(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{path}{key}.")
-        else:
-            flat[f"{path}{key}"] = value
-    return flat

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from distill.ablation.plan import Plan, Trial
+from distill.config import flatten
 from distill.config.words import show_briefly
 from distill.errors import RunError
 from distill.storage.ending import Ending, State, ending_of
@@ -233,7 +234,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any], *, settled: bool 
 
     `settled`: options that `now` leaves open may have any value before.
     """
-    one, two = dict(_flat(before)), dict(_flat(now))
+    one, two = flatten(before), flatten(now)
     lines = []
     for path in sorted({*one, *two}):
         if path.startswith(_SETTLED) or one.get(path) == two.get(path):
@@ -243,15 +244,6 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any], *, settled: bool 
         told = [show_briefly(each[path]) if path in each else "unset" for each in (one, two)]
         lines.append(f"{path}: {told[0]}, now {told[1]}")
     return lines
-
-
-def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield f"{path}{key}.", {}
-            yield from _flat(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
 
 
 def note_failure(place: Place, name: str, message: str, trace: str = "") -> None:

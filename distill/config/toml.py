@@ -128,6 +128,22 @@ def assign(tree: dict[str, Any], path: str, value: object) -> None:
     tree[name] = value
 
 
+def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """Return the values in nested tables by their dotted path, with names quoted as TOML quotes them.
+
+    `at` is the path of `tree`. A table without options is a value, apart from a section at the top: that is
+    the same as no section.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = join(at, key)
+        if isinstance(value, Mapping) and (value or not at):
+            flat |= flatten(value, path)
+        else:
+            flat[path] = value
+    return flat
+
+
 def to_toml(instance: attrs.AttrsInstance, *, header: str = "") -> str:
     """Return an attrs instance as TOML, with the help of each option as a comment.
 

@@ -31,6 +31,18 @@ def test_a_term_that_a_run_lacks_is_one_difference():
     ]
 
 
+def test_the_provenance_of_a_term_with_a_longer_name_is_told():
+    """A term whose name begins with that of a term which some runs lack is not mistaken for it."""
+    one, other = (
+        {"loss": loss, "provenance": dict.fromkeys(loss, f"distill 0.{version}.0")}
+        for version, loss in ((1, {"mel": {}, "mel_fine": {}}), (2, {"mel_fine": {}}))
+    )
+    assert told(one, other) == [
+        ("loss.mel", ("used", None)),
+        ("provenance.mel_fine", ("distill 0.1.0", "distill 0.2.0")),
+    ]
+
+
 def test_names_that_are_no_words_are_quoted():
     """Names that are not plain words are quoted, whatever they hold."""
     hostile = "</script>.x"

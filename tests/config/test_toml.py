@@ -10,7 +10,15 @@ from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.config import assign, load_toml, parse_assignment, parse_assignments, structure, to_toml
+from distill.config import (
+    assign,
+    flatten,
+    load_toml,
+    parse_assignment,
+    parse_assignments,
+    structure,
+    to_toml,
+)
 from distill.errors import ConfigError
 
 
@@ -265,3 +273,9 @@ def test_every_assignment_that_is_none_is_named():
         "For example: --set loss.stft.weight=2.0"
     )
     assert parse_assignments(["a.b=1", "c=x"]) == [("a.b", 1), ("c", "x")]
+
+
+def test_flatten_returns_values_by_their_path():
+    """Names are quoted as in TOML, a list is one value, and so is a table without options below a section."""
+    tree = {"a": {"b": [1], "c d": {"e": {}}}, "f": 2, "g": {}}
+    assert flatten(tree) == {"a.b": [1], 'a."c d".e': {}, "f": 2}
