@@ -198,15 +198,14 @@ def load_latents(run: Run, representation: MagnitudeIF, size: int) -> dict[str, 
         ) from error
 
 
-def _to_state(entry: Encoded) -> Tensor | dict[str, Tensor]:
-    """Return the saved form of an entry. For one channel it is the latents `[D, T']`, as in older runs."""
-    if len(entry.latents) == 1:
-        return entry.latents[0]
-    return {"latents": entry.latents, "coherence": torch.view_as_real(entry.coherence)}
+def _to_state(entry: Encoded) -> dict[str, object]:
+    """Return the saved form of an entry."""
+    coherence = {} if len(entry.latents) == 1 else {"coherence": torch.view_as_real(entry.coherence)}
+    return {"latents": entry.latents, **coherence, "samples": entry.samples}
 
 
 def _from_state(state: object, size: int, representation: MagnitudeIF) -> Encoded:
-    """Return the entry of a saved form, after checking it.
+    """Return the entry of a saved form, after checking it. Older runs hold latents `[D, T']`, and no samples.
 
     Raises:
         ValueError: it is something else, or belongs to another model.
@@ -216,11 +215,15 @@ def _from_state(state: object, size: int, representation: MagnitudeIF) -> Encode
         return Encoded.mono(_checked(state, (size, None), representation), bins)
     parts = _dict_of(state)
     latents = _checked(parts.get("latents"), (None, size, None), representation)
-    channels = len(latents)
+    channels, samples = len(latents), parts.get("samples")
     if channels > _MOST_CHANNELS:
         raise ValueError(f"expected at most {_MOST_CHANNELS} channels, got {channels}")
+    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
+        raise ValueError(f"expected a number of samples from 1 on, got {samples!r:.50}")
+    if channels == 1 and "coherence" not in parts:
+        return Encoded.mono(latents[0], bins, samples)
     coherence = _checked(parts.get("coherence"), (channels, channels, bins, 2), representation)
-    return Encoded(latents, torch.view_as_complex(coherence))
+    return Encoded(latents, torch.view_as_complex(coherence), samples)
 
 
 def _checked(value: object, shape: tuple[int | None, ...], representation: MagnitudeIF) -> Tensor:

@@ -34,6 +34,10 @@ _RANGE = 6.9
 _EXTREMES = 0.05
 """The share of the bank that is quieter, and the share that is louder, than any new sound."""
 
+_MARGIN = 0.023
+"""The distance that levels keep from these extremes, in nepers of power (0.1 dB): as much as a decoded sound
+differs from its latents."""
+
 _QUIETEST = 1e-16
 """The energy below which a sound counts as silent."""
 
@@ -43,6 +47,7 @@ def mix(
     pair: Sequence[Tensor],
     bank: Sequence[Tensor],
     *,
+    filled: Sequence[float] | None = None,
     length: int,
     temperature: float,
     generator: torch.Generator,
@@ -54,7 +59,8 @@ def mix(
     one. Levels are mixed as powers, so that silence in one does not silence the other. Then levels and shapes
     deviate at random, by 0.3 standard deviations of the bank at a `temperature` of 1; levels deviate along
     smooth curves over frequency. The overall level lies between those of the two, and within the 5th and the
-    95th percentile of the `bank`.
+    95th percentile of the `bank`. `filled` is how much of its latents each recording of the `bank` fills, so
+    that the silence after a short recording does not count.
 
     Returns:
         The latents `[C, D, length]`, and the part `[Q, length]` of the second of the pair in each band.
@@ -80,10 +86,8 @@ def mix(
     wandered = wandered * ((power.sum(1) + _QUIETEST) / (wandered.sum(1) + _QUIETEST))[:, None]
 
     ends = torch.stack([_loudness(vae, each) for each in pair])
-    limits = torch.stack([_loudness(vae, each) for each in bank]).quantile(
-        torch.tensor([_EXTREMES, 1 - _EXTREMES], device=device)
-    )
-    wanted = torch.lerp(ends[0], ends[1], mixture.mean()).clamp(limits[0], limits[1])
+    low, high = _limits(vae, bank, filled or [1.0] * len(bank))
+    wanted = torch.lerp(ends[0], ends[1], mixture.mean()).clamp(low, high)
     gain = wanted.exp() / (wandered.mean() + _QUIETEST)
     levels = torch.log1p((wandered * gain).sqrt() / vae.levels.floor)
     return vae.from_bands(levels, shapes), mixture.cpu()
@@ -119,6 +123,14 @@ def _deviations(vae: VAE, bank: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def _loudness(vae: VAE, latents: Tensor) -> Tensor:
     """Return the logarithm of the mean power per band of latents `[C, D, T']`."""
     return (vae.levels.amplitude(vae.bands_of(latents)[0]).square().mean() + _QUIETEST).log()
+
+
+def _limits(vae: VAE, bank: Sequence[Tensor], filled: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and the highest `_loudness` of a new sound."""
+    levels = torch.stack([_loudness(vae, each) for each in bank]).cpu() - torch.tensor(filled).log()
+    low, high = levels.quantile(torch.tensor([_EXTREMES, 1 - _EXTREMES])).tolist()
+    margin = min(_MARGIN, (high - low) / 2)
+    return low + margin, high - margin
 
 
 def _resized(grid: Tensor, bands: int, length: int) -> Tensor:

@@ -37,15 +37,19 @@ _ROUNDS = 4
 
 @frozen(eq=False)
 class Encoded:
-    """An encoded recording: latents `[C, D, T']` and the complex coherence `[C, C, F]` of its channels."""
+    """An encoded recording: latents `[C, D, T']` and the complex coherence `[C, C, F]` of its channels.
+
+    `samples` is N of the recording, if it is known. The last latent frame may reach beyond it.
+    """
 
     latents: Tensor
     coherence: Tensor
+    samples: int | None = None
 
     @classmethod
-    def mono(cls, latents: Tensor, bins: int) -> "Encoded":
+    def mono(cls, latents: Tensor, bins: int, samples: int | None = None) -> "Encoded":
         """Return an encoded recording of one channel from latents `[D, T']` and the number of bins."""
-        return cls(latents[None], torch.ones(1, 1, bins, dtype=torch.complex64))
+        return cls(latents[None], torch.ones(1, 1, bins, dtype=torch.complex64), samples)
 
 
 @torch.no_grad()
@@ -192,9 +196,9 @@ def encode_all(vae: VAE, representation: MagnitudeIF, waveforms: Sequence[Tensor
     ).cpu()
     encoded = latents.split([len(each) for each in waveforms])
     return [
-        Encoded.mono(own.mean(dim=0), representation.bins)
+        Encoded.mono(own.mean(dim=0), representation.bins, waveform.shape[-1])
         if len(waveform) > 2
-        else Encoded(own.clone(), coherence_of(waveform, representation.n_fft))
+        else Encoded(own.clone(), coherence_of(waveform, representation.n_fft), waveform.shape[-1])
         for own, waveform in zip(encoded, waveforms, strict=True)
     ]
 
@@ -292,6 +296,7 @@ def draw(
         vae,
         [each.latents.expand(channels, -1, -1).to(vae.device) for each in pair],
         [each.latents.to(vae.device) for each in bank],
+        filled=[_filled(vae, representation, each) for each in bank],
         length=length,
         temperature=temperature,
         generator=generator,
@@ -301,3 +306,10 @@ def draw(
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(mixture) - 1)
     coherence = torch.lerp(first, second, mixture.mean(dim=1)[bands].to(first.dtype))
     return Encoded(latents, coherence), samples
+
+
+def _filled(vae: VAE, representation: MagnitudeIF, encoded: Encoded) -> float:
+    """Return the share of the latent frames that the samples of a recording fill."""
+    if encoded.samples is None:
+        return 1.0
+    return min(1.0, encoded.samples / (encoded.latents.shape[-1] * vae.stride * representation.hop))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from distill.errors import ConfigError, RunError
-from distill.model.loading import load_latents, load_model
+from distill.model.loading import load_latents, load_model, save_latents
+from distill.model.sounds import Encoded
 from distill.storage.checkpoints import load_state, save_state
 from distill.storage.run import Run
 
@@ -117,6 +118,23 @@ def test_latents_of_older_runs_are_mono(run):
     (entry,) = load_latents(run, representation, size).values()
     assert torch.equal(entry.latents, latents[None])
     assert torch.equal(entry.coherence, torch.ones(1, 1, 129) + 0j)
+    assert entry.samples is None
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("samples", [None, 1000])
+def test_latents_come_back_as_they_were_saved(run, channels, samples):
+    """Latents, coherence and the number of samples of a mono and of a stereo recording are read back."""
+    _, representation, size = loaded(run)
+    coherence = torch.complex(torch.rand(channels, channels, 129), torch.rand(channels, channels, 129))
+    saved = Encoded(
+        torch.rand(channels, size, 4), coherence if channels > 1 else torch.ones(1, 1, 129) + 0j, samples
+    )
+    save_latents(run, {"a.wav": saved})
+    (entry,) = load_latents(run, representation, size).values()
+    assert torch.equal(entry.latents, saved.latents)
+    assert torch.equal(entry.coherence, saved.coherence)
+    assert entry.samples == samples
 
 
 def test_a_run_without_latents_yet(run):
@@ -163,6 +181,14 @@ def _stereo(size, frames=3, bins=129, channels=2):
             "expected the shape [2, 2, 129, 2], got [2, 2, 128, 2]",
         ),
         (lambda d: {"latents": {"a": _stereo(d, channels=65)}}, "expected at most 64 channels, got 65"),
+        (
+            lambda d: {"latents": {"a": {**_stereo(d), "samples": 0}}},
+            "expected a number of samples from 1 on, got 0",
+        ),
+        (
+            lambda d: {"latents": {"a": {**_stereo(d), "samples": 2.5}}},
+            "expected a number of samples from 1 on, got 2.5",
+        ),
     ],
 )
 def test_latents_of_something_else(run, state, problem):

@@ -40,11 +40,11 @@ def latents_of(vae, waveform):
 
 
 @torch.no_grad()
-def mixed(vae, pair, *, bank=None, length=10, temperature=0.0, seed=0):
+def mixed(vae, pair, *, bank=None, length=10, temperature=0.0, seed=0, **options):
     """Mix a pair, which is the bank unless another is given."""
     generator = torch.Generator().manual_seed(seed)
     bank = pair if bank is None else bank
-    return mix(vae, pair, bank, length=length, temperature=temperature, generator=generator)
+    return mix(vae, pair, bank, length=length, temperature=temperature, generator=generator, **options)
 
 
 @torch.no_grad()
@@ -95,6 +95,20 @@ def test_the_level_is_within_those_of_the_bank(vae):
     others = [latents_of(vae, noise(0.1, 4000, seed)) for seed in range(100, 139)]
     latents, _ = mixed(vae, [quiet, quiet], bank=[quiet, *others])
     assert decibels(vae, latents) > min(decibels(vae, each) for each in others) - 0.1
+
+
+def test_the_silence_after_a_short_recording_does_not_count(vae):
+    """The lowest level is that of the recordings, not of the latent frames that they only begin to fill."""
+    full, short = noise(0.1, 4000), torch.cat([noise(0.1, 400), torch.zeros(1, 3600)], dim=1)
+    quiet, *bank = (latents_of(vae, each) for each in (noise(0.001, 4000), full, short))
+    made = [
+        decibels(vae, mixed(vae, [quiet, quiet], bank=bank, filled=filled)[0])
+        for filled in ([1.0, 1.0], [1.0, 0.1])
+    ]
+    assert made[0] == pytest.approx(
+        float(decibels(vae, bank[0])) - 9.4, abs=1
+    )  # the 5th percentile of 0 and -10
+    assert made[1] == pytest.approx(float(decibels(vae, bank[0])), abs=1)
 
 
 def test_what_is_silent_does_not_silence_the_other(vae):

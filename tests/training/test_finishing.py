@@ -39,6 +39,7 @@ def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings,
         assert entry.latents.shape[:2] == (recording.channels, vae.latent_size)
         assert torch.equal(entry.latents, expected.latents)
         assert torch.equal(entry.coherence, expected.coherence)
+        assert entry.samples == recording.samples
     assert {recording.channels for recording in corpus.train.recordings} == {1, 2}
 
 
