@@ -1,6 +1,7 @@
 """Chaos: training runs that are killed, stopped, and run on full disks, and then resumed and compared.
 
-Run: python benchmarks/chaos --kills 200 [--seed 0] [--only NAME] [--variant NAME] [--keep FOLDER], on Linux.
+Run: python benchmarks/chaos --kills 200 [--seed 0] [--only NAME] [--variant NAME] [--keep FOLDER]
+[--tables FILE], on Linux.
 Root and strace add faults. Runs train on a folder, on shards, from the model of another run, or in two
 processes as torchrun begins them. After each fault, the run is resumed, in one of four cases after a second
 fault, and must equal a run that was never stopped: weights bit by bit, and every record.
@@ -72,7 +73,7 @@ def _problems(outcome: Outcome) -> list[str]:
     """Return what a run should not have done under a fault."""
     errors = outcome.training.errors
     found = [outcome.problem] if outcome.problem else []
-    found += ["it hangs"] if outcome.status is None else []
+    found += [f"it hangs:\n{errors}"] if outcome.status is None else []
     found += [f"it ended in a traceback:\n{errors}"] if "Traceback" in errors else []
     return found
 
@@ -85,10 +86,36 @@ def _choose(kinds: dict[str, Kind], fault: str, random: Random) -> Kind:
     return random.choice(others)
 
 
-def _table(head: str, tried: Counter[str], hits: Counter[str], failed: Counter[str]) -> None:
-    print(f"\n| {head:37} | runs | faults that hit | survived |\n|---|---|---|---|")
-    for kind in tried:
-        print(f"| {kind:37} | {tried[kind]:4} | {hits[kind]:15} | {tried[kind] - failed[kind]:8} |")
+class Tally:
+    """The runs, the faults that hit and the runs that differ, by fault and by variant."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._counters = {
+            head: (Counter[str](), Counter[str](), Counter[str]()) for head in ("fault", "variant")
+        }
+        self.runs = self.hits = self.wrong = 0
+
+    def add(self, fault: str, variant: str, hits: int, *, wrong: bool) -> None:
+        """Count a run."""
+        self.runs, self.hits, self.wrong = self.runs + 1, self.hits + hits, self.wrong + wrong
+        for (tried, hit, failed), counted in zip(self._counters.values(), (fault, variant), strict=True):
+            tried[counted] += 1
+            hit[counted] += hits
+            failed[counted] += wrong
+
+    def __str__(self) -> str:
+        lines = []
+        for head, (tried, hits, failed) in self._counters.items():
+            lines += [f"\n| {head:37} | runs | faults that hit | survived |", "|---|---|---|---|"]
+            lines += [
+                f"| {kind:37} | {tried[kind]:4} | {hits[kind]:15} | {tried[kind] - failed[kind]:8} |"
+                for kind in tried
+            ]
+        seconds = time.monotonic() - self._began
+        lines += [f"\n{self.runs} runs, {self.hits} faults that hit, in {seconds:.0f} s."]
+        lines += [f"{self.runs - self.wrong} runs are equal to one that was never stopped."]
+        return "\n".join(lines)
 
 
 def main() -> None:
@@ -99,13 +126,12 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--variant", help="folder, shards, start or two processes; all if none is given")
     parser.add_argument("--keep", type=Path, help="where to keep the folders of runs that differ")
+    parser.add_argument("--tables", type=Path, help="a file that holds the tables so far after each run")
     options = parser.parse_args()
     faults = {name: fault for name, fault in available().items() if options.only in name}
     if options.variant == "two processes":
         faults = {name: fault for name, fault in faults.items() if name in SEVERAL}
-    began, random = time.monotonic(), Random(options.seed)
-    counters = [(Counter[str](), Counter[str](), Counter[str]()) for _ in range(2)]
-    runs = hits = wrong = 0
+    tally, random = Tally(), Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         work = Path(name)
         work.chmod(0o755)
@@ -118,27 +144,22 @@ def main() -> None:
         }
         with suppress(KeyboardInterrupt):  # the table is of the runs until then
             for fault in cycle(faults):
-                if hits >= options.kills:
+                if tally.hits >= options.kills:
                     break
                 kind = _choose(kinds, fault, random)
-                scene = replace(kind.scene, folder=work / str(runs))
+                scene = replace(kind.scene, folder=work / str(tally.runs))
                 scene.folder.mkdir()
                 count, problems = attempt(scene, faults, fault, kind.straight)
-                runs, hits, wrong = runs + 1, hits + count, wrong + bool(problems)
-                for (tried, hit, failed), counted in zip(counters, (fault, scene.variant.name), strict=True):
-                    tried[counted] += 1
-                    hit[counted] += count
-                    failed[counted] += bool(problems)
+                tally.add(fault, scene.variant.name, count, wrong=bool(problems))
+                if options.tables:
+                    options.tables.write_text(f"{tally}\n")
                 for problem in problems:
                     print(f"run {scene.folder.name}: {problem}", flush=True)
                 if problems and options.keep:
                     shutil.copytree(scene.folder, options.keep / scene.folder.name, dirs_exist_ok=True)
                 shutil.rmtree(scene.folder)
-    for head, counter in zip(("fault", "variant"), counters, strict=True):
-        _table(head, *counter)
-    print(f"\n{runs} runs, {hits} faults that hit, in {time.monotonic() - began:.0f} s.")
-    print(f"{runs - wrong} runs are equal to one that was never stopped.")
-    sys.exit(1 if wrong else 0)
+    print(tally)
+    sys.exit(1 if tally.wrong else 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A tiny training run in a forked process, so that neither Python nor torch is loaded again for each."""
 
 import contextlib
+import faulthandler
 import importlib
 import os
 import pkgutil
@@ -129,14 +130,20 @@ class Training:
             os.kill(int(children.read_text().split()[rank]), signal.SIGKILL)
 
     def wait(self, seconds: float = SECONDS) -> int | None:
-        """Return the exit status, negative for a signal; None if it takes longer, and kill it."""
+        """Return the exit status, negative for a signal.
+
+        If it takes longer, return None, write where its threads are to standard error, and kill it.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.002)
-        os.kill(self.pid, signal.SIGKILL)
+        for number, pause in ((signal.SIGUSR1, 3.0), (signal.SIGKILL, 0.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            time.sleep(pause)
         os.waitpid(self.pid, 0)
         return None
 
@@ -172,6 +179,7 @@ def begin(
         os.dup2(errors, 2)
         # Those of the parent may be of another kind: a file that can be sought, where this is a pipe.
         sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        faulthandler.register(signal.SIGUSR1, file=2)  # see Training.wait
         torch.set_num_threads(1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
