@@ -15,7 +15,7 @@ from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.model.sounds import Encoded
 from distill.model.vae import VAE
-from distill.settings import ModelSettings, RepresentationSettings
+from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import (
     Which,
@@ -32,8 +32,8 @@ _LONGEST_SECONDS = 600
 _LARGEST = 1000
 """Bounds of the recordings whose latents a run may hold, and of these, whose variance is about 1."""
 
-_SHAPING = "representation.", "model."
-"""What the addresses of options begin with that describe a model."""
+_FIXED = "representation.", "model.", "corpus.full_scale"
+"""What the addresses of options begin with that a model and what it is measured on depend on."""
 
 _SPARE = 2**20
 """The bytes of a file besides its tensors: their names, and the structure of the state."""
@@ -51,6 +51,7 @@ def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, Magnitud
     tree = run.read_recipe()
     transform = structure(tree.get("representation", {}), RepresentationSettings, at="representation")
     settings = structure(tree.get("model", {}), ModelSettings, at="model")
+    corpus = structure(tree.get("corpus", {}), CorpusSettings, at="corpus")
     sizes = Sizes(settings, transform)
     sizes.require_sounds()
     state: object
@@ -72,7 +73,7 @@ def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, Magnitud
     if saved is not None:
         made = saved.get("made_with")
         state, options = saved.get("model"), made.get("recipe") if isinstance(made, dict) else None
-    _require_options(options, transform, settings, run)
+    _require_options(options, {"representation": transform, "model": settings, "corpus": corpus}, run)
     weights = require_weights(state, sizes.weights, run)
     representation = make_representation(transform)
     vae = make_model(settings, representation, seed=0)
@@ -89,7 +90,7 @@ def save_model(run: Run, vae: VAE, options: Mapping[str, Any]) -> None:
     """
     weights = vae.state_dict()
     require_finite(weights, run.model)
-    save_state(run.model, weights, {path: options[path] for path in options if path.startswith(_SHAPING)})
+    save_state(run.model, weights, {path: options[path] for path in options if path.startswith(_FIXED)})
 
 
 def require_finite(values: Mapping[str, Tensor], path: Path) -> None:
@@ -108,9 +109,7 @@ def require_finite(values: Mapping[str, Tensor], path: Path) -> None:
         )
 
 
-def _require_options(
-    recorded: object, transform: RepresentationSettings, settings: ModelSettings, run: Run
-) -> None:
+def _require_options(recorded: object, sections: Mapping[str, Any], run: Run) -> None:
     """Check that the recipe describes the model that was saved. Older files do not say which.
 
     Raises:
@@ -119,11 +118,11 @@ def _require_options(
     if not isinstance(recorded, dict):
         return
     changed = []
-    for section, value in (("representation", transform), ("model", settings)):
+    for section, value in sections.items():
         plain = unstructure(value)
         for name in attrs.fields_dict(type(value)):
             path, now = f"{section}.{name}", plain.get(name)
-            if path in recorded and recorded[path] != now:
+            if path.startswith(_FIXED) and path in recorded and recorded[path] != now:
                 changed.append(f"{path} is {now!r}, and was {recorded[path]!r}")
     if changed:
         raise RunError(

@@ -8,7 +8,7 @@ import torch
 from distill.errors import ConfigError, RunError
 from distill.model.loading import load_latents, load_model, save_latents
 from distill.model.sounds import Encoded
-from distill.storage.checkpoints import load_state, save_state
+from distill.storage.checkpoints import load_state, options_in, save_state
 from distill.storage.run import Run
 
 
@@ -56,6 +56,30 @@ def test_a_recipe_that_describes_another_model_is_said(run, checkpoint):
     )
     run.recipe.write_text(text.replace("seed = 0", "seed = 1"))  # what anybody may edit
     load_model(run, checkpoint)
+
+
+@pytest.mark.parametrize("checkpoint", [None, "last"])
+def test_a_recipe_with_another_full_scale_is_said(run, checkpoint):
+    """The recordings of the run would be measured at another level than the model was trained on."""
+    text = run.recipe.read_text()
+    run.recipe.write_text(text.replace("full_scale = 1.0", "full_scale = 2.0"))
+    with pytest.raises(RunError) as caught:
+        load_model(run, checkpoint)
+    assert str(caught.value) == (
+        f"{run.recipe}: is not the recipe that the model was trained with: corpus.full_scale is 2.0, and was "
+        "1.0\nRestore the file as the training wrote it."
+    )
+    run.recipe.write_text(text.replace("pool_shards = 8", "pool_shards = 4"))  # the same samples
+    load_model(run, checkpoint)
+
+
+def test_an_older_model_does_not_say_its_full_scale(run):
+    """A run of a version that did not record the option is read as it was."""
+    run.recipe.write_text(run.recipe.read_text().replace("full_scale = 1.0", "full_scale = 2.0"))
+    options = options_in(run.model)
+    assert options.pop("corpus.full_scale") == 1.0
+    save_state(run.model, load_state(run.model), options)
+    load_model(run)
 
 
 def test_an_unfinished_run_has_the_model_of_its_newest_checkpoint(run):
