@@ -155,6 +155,37 @@ main()
 """
 """Distill that says which threads are left when it has ended."""
 
+SIGNALLED = """
+import atexit
+import os
+import signal
+import time
+from pathlib import Path
+
+ended = Path(__file__).with_name("ended")
+if os.environ["RANK"] == "1":
+    atexit.register(ended.touch)
+
+from distill.cli import main
+from distill.training import batches, session
+
+batches._CALIBRATIONS = 2
+batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
+finish = session.finish
+
+
+def finish_signalled(*arguments, **options):
+    while not ended.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return finish(*arguments, **options)
+
+
+session.finish = finish_signalled
+main()
+"""
+"""Distill of which the first process receives a signal after the last step, when the other has ended."""
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -199,7 +230,8 @@ def run(server, tmp_path):
         out, err = (
             "".join(path.read_text() for path in sorted(folder.glob(f"*.{kind}"))) for kind in ("out", "err")
         )
-        assert [process.exitcode for process in started] == [status] * processes, err
+        expected = [status] * processes if isinstance(status, int) else status
+        assert [process.exitcode for process in started] == expected, err
         return SimpleNamespace(stdout=out, stderr=err)
 
     return run
@@ -323,3 +355,13 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     assert_that_their_group_ended(result.stdout)
     assert difference(stopped, tmp_path / "straight") == 0
     assert losses(stopped) == losses(tmp_path / "straight")
+
+
+def test_a_signal_after_the_last_step_of_two_processes(recordings, tiny, tmp_path, run):
+    """The main process does not wait for the other, which has ended: it saves what there is, in one line."""
+    words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 1, "--out", tmp_path / "run")
+    result = run(*words, processes=2, program=SIGNALLED, status=[130, 0])
+    assert "Traceback" not in result.stderr
+    assert result.stdout.count(f"  distill train --resume --out {tmp_path / 'run'}") == 1
+    assert load_latest(tmp_path / "run" / "checkpoints").step == 1
+    assert (tmp_path / "run" / "latents.safetensors").exists()
