@@ -232,16 +232,18 @@ def browser():
 def opened(browser):
     """Return a function that opens a file in the browser, which is offline.
 
-    What went wrong is in `page.wrong`. `page.until` waits for a condition, which the policy of pages does not
-    allow to be polled within them, and `page.draw_all` for the plots, also those that are out of sight.
+    A `script` runs before those of the page. What went wrong is in `page.wrong`. `page.until` waits for a
+    condition, which the policy of pages does not allow to be polled within them, and `page.draw_all` for the
+    plots, also those that are out of sight.
     """
     contexts = []
 
-    def open_page(path, **settings):
+    def open_page(path, script="", **settings):
         context = browser.new_context(
             offline=True, **{"viewport": {"width": 1280, "height": 900}, **settings}
         )
         contexts.append(context)
+        context.add_init_script(script)
         page = context.new_page()
         page.wrong = []
         page.on("console", lambda message: page.wrong.append(message.text))
@@ -360,3 +362,31 @@ def distill_loss_terms():
 def fragile(install_only):
     """Install a term that fails if it is told to."""
     install_only({"distill-fragile": ("fragile", FRAGILE)})
+
+
+_IMPATIENT = "const now = performance.now.bind(performance); performance.now = () => 100 * now();"
+SOUNDLESS = {
+    "absent": """
+        delete window.AudioContext;
+        delete window.webkitAudioContext;
+        HTMLMediaElement.prototype.play = () => Promise.reject(new DOMException("no", "NotSupportedError"));
+    """,
+    "suspended": _IMPATIENT
+    + """
+        window.AudioContext = class extends AudioContext {
+          constructor() { super(); this.suspend(); }
+          resume() { return new Promise(() => {}); }
+        };
+    """,
+    "undecoded": """
+        BaseAudioContext.prototype.decodeAudioData = () =>
+          Promise.reject(new DOMException("no", "EncodingError"));
+    """,
+}
+"""Scripts that make a browser one without sound: without Web Audio, without an output, without a codec."""
+
+
+@pytest.fixture(scope="session")
+def soundless():
+    """Return these scripts."""
+    return SOUNDLESS

@@ -20,7 +20,10 @@ ORIGINAL, LOW_ANCHOR, MID_ANCHOR = "original", "anchor-3.5", "anchor-7"
 """The systems of a test besides the runs: the original, and its low-pass anchors at 3.5 and 7 kHz."""
 
 _LARGEST = 2**20
-_MOST_TRIALS, _LONGEST_NAME = 1000, 200
+_MOST_TRIALS = 1000
+_LONGEST_NAME = 4096
+"""Letters of a name: those of runs and recordings are paths."""
+
 _REMEDY = "Give files as the page of a comparison saves them."
 
 _name: Any = v.and_(v.min_len(1), v.max_len(_LONGEST_NAME))

@@ -138,6 +138,15 @@ def test_what_is_no_file_of_answers_is_one_message(results, wrong):
     assert "Traceback" not in str(caught.value)
 
 
+def test_names_may_be_as_long_as_paths(results):
+    """A finished test is not refused for the names of its runs and recordings, which are paths."""
+    long = f"{'x' * 255}/{'y' * 255}"
+    trial = {"recording": f"{long}.wav", "a": "run-0", "b": "run-1", "x": "run-1", "answer": "run-1"}
+    systems = {key: system | {"name": f"{long}/{key}"} for key, system in SYSTEMS.items()}
+    (found,) = results(abx(1, 1, systems=systems, abx=[trial])).abx
+    assert (found.right, found.trials) == (1, 1)
+
+
 def test_a_session_counts_once(results, tmp_path):
     """A session that two files hold is refused, and so is a file that is missing or too large."""
     with pytest.raises(InputError) as caught:

@@ -77,6 +77,35 @@ def test_a_term_and_a_run_can_be_hidden(page):
     page.until(f"{total}.every(Boolean)")
 
 
+def tab_to(page, condition):
+    """Press Tab until a condition on the focused element `at` holds."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"((at) => {condition})(document.activeElement)"):
+            return
+    raise AssertionError(f"no way to {condition}")
+
+
+def hear(page, *letters):
+    """Play the trial by keyboard, and hear these sounds of it for as long as an answer takes."""
+    if not page.evaluate("test.player.playing"):
+        page.keyboard.press(" ")
+        page.until("test.player.playing")
+    for letter in letters:
+        page.keyboard.press(letter)
+        assert page.evaluate("test.player.heard") == letter
+        page.until(f"test.player.listened['{letter}'] > 0.1")
+
+
+def saved(page, path):
+    """Save the answers by keyboard at the end of a test, and return what is in the file."""
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    download.value.save_as(path)
+    return json.loads(path.read_text())
+
+
 def test_an_abx_test_is_completed_by_keyboard_and_read_back(page, file, distill, tmp_path, compared_runs):
     """A test completed by keyboard saves what was heard, and `--answers` reads the file."""
     keys = page.keyboard
@@ -91,23 +120,12 @@ def test_an_abx_test_is_completed_by_keyboard_and_read_back(page, file, distill,
     keys.type("7")
     keys.press("Enter")
     for number in range(5):
-        assert page.locator("#trial h3").text_content() == f"Trial {number + 1} of 5"
+        page.until(f"document.querySelector('#trial h3')?.textContent === 'Trial {number + 1} of 5'")
         assert "run-" not in page.locator("#trial").inner_html()
-        keys.press(" ")
-        page.until("test.player.playing")
-        keys.press("x")
-        assert page.evaluate("test.player.heard") == "x"
-        for _ in range(20):  # to the answer
-            keys.press("Tab")
-            if page.evaluate("document.activeElement.textContent") == "X is A":
-                break
+        hear(page, "a", "b", "x")
+        tab_to(page, "at.textContent === 'X is A'")
         keys.press("Enter")
-    keys.press("Tab")
-    with page.expect_download() as download:
-        keys.press("Enter")
-    answers = tmp_path / "answers.json"
-    download.value.save_as(answers)
-    content = json.loads(answers.read_text())
+    content = saved(page, answers := tmp_path / "answers.json")
     right = sum(each["answer"] == each["x"] for each in content["abx"])
     assert page.locator("#trial p").first.text_content().startswith(f"{right} of 5 are right.")
     assert {each["x"] for each in content["abx"]} <= {"original", "run-1"}
@@ -125,24 +143,84 @@ def test_an_abx_test_is_completed_by_keyboard_and_read_back(page, file, distill,
     assert page.wrong == []
 
 
-def test_a_mushra_test_rates_everything_before_it_goes_on(opened, file):
-    """The test requires a rating of every sound, among them the hidden reference, before it goes on."""
+def test_a_mushra_test_is_completed_by_keyboard_and_read_back(opened, file, distill, tmp_path, compared_runs):
+    """A test takes a rating of every sound, once it was heard, and `--answers` reads the file."""
     page = opened(file)
-    page.get_by_text("MUSHRA:").first.click()
+    keys = page.keyboard
+    page.get_by_label("ABX:").focus()
+    keys.press("ArrowDown")
+    tab_to(page, "at.id === 'listener'")
+    keys.type("Bo")
+    keys.press("Enter")
+    page.until("document.querySelector('#trial h3')?.textContent === 'Trial 1 of 1'")
+    assert "run-" not in page.locator("#trial").inner_html()
+    trouble = page.locator("#trial .trouble")
+    tab_to(page, "at.textContent === 'Next'")
+    keys.press("Enter")
+    assert trouble.text_content() == "Rate every sound first: A, B, C."
+    page.locator("#trial h3").focus()
+    hidden = page.evaluate(
+        "Object.entries(test.player.systems).find(([at, name]) => at !== 'r' && name === 'original')[0]"
+    )
+    for letter in "abc":
+        tab_to(page, f"at.ariaLabel === 'Score of {letter.upper()}'")
+        assert page.evaluate("test.player.heard") == letter  # the focus chooses what is heard
+        keys.press("End" if letter == hidden else "PageDown")
+    assert page.get_by_label(f"Score of {hidden.upper()}").get_attribute("aria-valuetext") == "100, excellent"
+    keys.press("Tab")
+    keys.press("Enter")
+    assert trouble.text_content() == "Listen first to the reference, A, B, C."
+    page.locator("#trial h3").focus()
+    hear(page, "r", "a", "b", "c")
+    tab_to(page, "at.textContent === 'Next'")
+    keys.press("Enter")
+    (trial,) = saved(page, answers := tmp_path / "answers.json")["mushra"]
+    assert trial["scores"] == {"original": 100, "run-0": 40, "run-1": 40}
+    runs = (compared_runs[0].folder, file.parent / HOSTILE)
+    told = json.loads(distill("compare", *runs, "--answers", answers, "--json").out)["listening"]["mushra"]
+    shown = [(each["system"], each["ratings"], each["mean"]) for each in told["systems"]]
+    assert shown == [("original", 1, 100), ("first", 1, 40), (HOSTILE, 1, 40)]
+    assert page.wrong == []
+
+
+SILENT = "no sound comes out, since the browser found no audio output or blocks it"
+
+
+def test_no_test_begins_without_sound(opened, file, soundless):
+    """A browser without an audio output says so beside the player, draws the plots, and begins no test."""
+    page = opened(file, script=soundless["suspended"])
+    card = page.locator(".card").first
+    card.get_by_role("button", name="Play").click()
+    page.until("document.querySelector('.card .trouble').textContent")
+    assert card.locator(".trouble").text_content() == f"It cannot be played: {SILENT}."
+    assert card.get_attribute("data-state") == "paused"
     page.locator("#listener").fill("Bo")
     page.get_by_role("button", name="Begin").click()
-    page.get_by_role("button", name="Next").click()
-    assert page.locator("#trial .trouble").text_content() == "Rate every sound first: A, B, C."
-    for letter in "ABC":
-        page.get_by_label(f"Score of {letter}").focus()
-        page.keyboard.press("ArrowRight")
-    assert page.get_by_label("Score of C").get_attribute("aria-valuetext") == "51, fair"
-    assert page.evaluate("test.player.heard") == "c"
-    page.get_by_role("button", name="Next").click()
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Save the answers").click()
-    (trial,) = json.loads(download.value.path().read_text())["mushra"]
-    assert trial["scores"] == {"original": 51, "run-0": 51, "run-1": 51}
+    page.until("document.querySelector('#setup .trouble').textContent")
+    assert page.locator("#setup .trouble").text_content() == f"A test needs sound: {SILENT}."
+    assert page.locator("#trial").is_hidden()
+    page.draw_all()
+    assert page.wrong == []
+
+
+def test_no_answer_is_recorded_of_a_sound_that_was_not_heard(opened, file, soundless):
+    """Where sounds cannot be decoded, a trial says so, and takes no answer; the test can be left."""
+    page = opened(file, script=soundless["undecoded"])
+    page.locator("#listener").fill("Bo")
+    page.get_by_role("button", name="Begin").click()
+    page.locator("#trial h3").focus()
+    page.keyboard.press(" ")
+    page.until("document.querySelector('#trial .trouble').textContent")
+    trouble = page.locator("#trial .trouble")
+    assert trouble.text_content() == "It cannot be played: this browser cannot decode FLAC."
+    page.get_by_role("button", name="X is A").click()
+    assert trouble.text_content() == "Listen first to A, B, X."
+    assert page.evaluate("test.answers.length") == 0
+    page.get_by_role("button", name="End the test without saving").click()
+    assert page.locator("#trial").is_hidden()
+    assert page.evaluate("document.activeElement.textContent") == "Begin"
+    page.keyboard.press("Enter")
+    page.until("document.querySelector('#trial h3')?.textContent === 'Trial 1 of 10'")
     assert page.wrong == []
 
 

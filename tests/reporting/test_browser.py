@@ -82,6 +82,48 @@ def test_a_point_of_the_map_plays(page):
     assert "without a sound" in page.locator(".map .trouble").text_content()
 
 
+def test_a_page_works_without_sound(opened, reported, soundless):
+    """In a browser without Web Audio, one message stands beside what was to play, and plots draw."""
+    page = opened(reported.page, script=soundless["absent"])
+    for play, trouble in (("Play", ".card .trouble"), ("Play the chosen recording", ".map .trouble")):
+        page.get_by_role("button", name=play).first.click()
+        page.until(f"document.querySelector('{trouble}').textContent")
+        told = page.locator(trouble).first.text_content()
+        assert told == "It cannot be played: this browser lacks Web Audio."
+    page.draw_all()
+    assert page.wrong == []
+
+
+def test_a_sound_that_stops_says_so(page):
+    """Where the audio output goes away, the player stops and says why; later it can play again."""
+    card = page.locator(".card").first
+    page.evaluate("players[0].loop.checked = true")
+    card.get_by_role("button", name="Play").click()
+    page.until("players[0].playing")
+    page.evaluate("context.suspend()")
+    page.evaluate("players[0].moved.at -= PATIENCE")
+    page.until("!players[0].playing")
+    told = card.locator(".trouble").text_content()
+    assert told == "It stopped: no sound comes out, since the browser found no audio output or blocks it."
+    card.get_by_role("button", name="Play").click()
+    page.until("players[0].playing")
+    assert card.locator(".trouble").text_content() == ""
+    page.evaluate("players[0].pause()")
+    assert page.wrong == []
+
+
+def test_the_sound_that_is_asked_for_last_plays(page):
+    """Of sounds that are asked for while others are decoded, only the last one plays."""
+    page.evaluate("players[0].play(); players[0].play(); playPoint(0)")
+    page.until("document.querySelector('.map .trouble').textContent.startsWith('Playing')")
+    assert page.evaluate("players[0].playing") is False
+    page.get_by_role("button", name="Play").first.click()
+    page.until("players[0].playing")
+    page.until("document.querySelector('.map .trouble').textContent === ''")  # the point has stopped
+    page.evaluate("players[0].pause()")
+    assert page.wrong == []
+
+
 def test_a_term_can_be_hidden(page):
     """A term can be hidden, with its curves, in every figure, and shown again."""
     shown = "plots.find((plot) => plot.dataset.figure === 'shares').data.map((trace) => trace.visible)"

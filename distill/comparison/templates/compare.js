@@ -6,6 +6,8 @@ const LABELS = ["bad", "poor", "fair", "good", "excellent"];
 const ANCHORS = { "anchor-7": 7000, "anchor-3.5": 3500 };
 const TRANSITION = 500; // Hz: below -50 dB from there on, where 50 dB are asked for at 1000 Hz
 const KAISER = 5.65; // for 60 dB
+const MOST_RATED = 22; // runs in a trial of MUSHRA: with the original and two anchors, 25 letters besides R
+const HEARD = 0.1; // seconds of a sound, or all of a shorter one, without which no answer about it counts
 
 // Random numbers from a seed (mulberry32), so that an order can be made again.
 function randomFrom(seed) {
@@ -90,6 +92,21 @@ class TrialPlayer extends Player {
   constructor(card, systems) {
     super(card);
     this.systems = systems;
+    this.listened = {}; // seconds by letter
+  }
+
+  follow() {
+    const now = this.playing ? context.currentTime : null;
+    if (this.playing && this.before) this.listened[this.heard] = (this.listened[this.heard] || 0) + now - this.before;
+    this.before = now;
+    super.follow();
+  }
+
+  // The letters that were not heard yet, in words.
+  get unheard() {
+    const needed = Math.min(HEARD, this.length);
+    const letters = Object.keys(this.systems).filter((letter) => !(this.listened[letter] >= needed));
+    return letters.map((letter) => (letter === "r" ? "the reference" : letter.toUpperCase())).join(", ");
   }
 
   async load(there) {
@@ -137,16 +154,41 @@ class ListeningTest {
     const trouble = element("p", { className: "trouble", attributes: { role: "status" } });
     this.panel.dataset.sound = key;
     this.panel.dataset.seconds = data.seconds[key];
-    const parts = this.kind === "abx" ? this.abx(key) : this.mushra(key, trouble);
-    this.panel.replaceChildren(title, about, playerParts(parts.letters), ...parts.below, trouble);
+    const parts = this.kind === "abx" ? this.abx(key, trouble) : this.mushra(key, trouble);
+    this.panel.replaceChildren(title, about, playerParts(parts.letters), trouble, ...parts.below, this.leaving());
     this.player = new TrialPlayer(this.panel, parts.systems);
     title.focus();
   }
 
-  abx(key) {
+  // Whether all sounds of the trial were heard; else it says which were not.
+  hasHeard(trouble) {
+    const { unheard } = this.player;
+    if (unheard) trouble.textContent = `Listen first to ${unheard}.`;
+    return !unheard;
+  }
+
+  leaving() {
+    const leave = () => {
+      this.player.stop();
+      this.close();
+    };
+    return element("p", { className: "leaving" },
+      element("button", { type: "button", className: "quiet", onclick: leave }, "End the test without saving"));
+  }
+
+  close() {
+    test = null;
+    this.panel.hidden = true;
+    this.panel.replaceChildren();
+    setup.hidden = false;
+    setup.querySelector("[type=submit]").focus();
+  }
+
+  abx(key, trouble) {
     const [a, b] = shuffled(this.systems, this.random);
     const x = this.random() < 0.5 ? a : b;
     const answer = (system) => () => {
+      if (!this.hasHeard(trouble)) return;
       this.answers.push({ recording: data.titles[key], a, b, x, answer: system });
       this.next();
     };
@@ -169,6 +211,7 @@ class ListeningTest {
         trouble.textContent = `Rate every sound first: ${letters.filter((each) => !rated.has(each)).join(", ").toUpperCase()}.`;
         return;
       }
+      if (!this.hasHeard(trouble)) return;
       const scores = Object.fromEntries(order.map((system, index) => [system, Number(rows[index].querySelector("input").value)]));
       this.answers.push({ recording: data.titles[key], scores });
       this.next();
@@ -200,6 +243,7 @@ class ListeningTest {
 
   finish() {
     delete this.panel.dataset.sound;
+    this.player = null;
     const right = this.answers.filter((each) => each.answer === each.x).length;
     const told = this.kind === "abx" ? `${right} of ${this.answers.length} are right.` : "Every recording is rated.";
     const systems = Object.fromEntries(data.runs.map((run) => [run.key, { name: run.name, model: run.model }]));
@@ -237,14 +281,24 @@ setup?.addEventListener("change", () => {
   for (const label of setup.querySelectorAll(".abx")) label.hidden = !abx;
 });
 
-setup?.addEventListener("submit", (event) => {
+setup?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const value = (name) => document.getElementById(name).value;
   const kind = setup.elements.test.value;
   const systems = [value("system-a"), value("system-b")];
   const trouble = setup.querySelector(".trouble");
-  trouble.textContent = kind === "abx" && systems[0] === systems[1] ? "Choose two that differ." : "";
+  trouble.textContent = "";
+  if (kind === "abx" && systems[0] === systems[1]) trouble.textContent = "Choose two that differ.";
+  if (kind === "mushra" && data.runs.length > MOST_RATED) {
+    trouble.textContent = `MUSHRA takes at most ${MOST_RATED} runs. Compare fewer.`;
+  }
   if (trouble.textContent) return;
+  try {
+    await running();
+  } catch (error) {
+    trouble.textContent = `A test needs sound: ${error.message}.`;
+    return;
+  }
   const seed = value("seed") === "" ? crypto.getRandomValues(new Uint32Array(1))[0] : Number(value("seed"));
   current?.pause();
   const panel = document.getElementById("trial");

@@ -2,8 +2,6 @@
 
 const players = [...document.querySelectorAll(".card")].map((card) => new Player(card));
 
-let point = null;
-
 async function playPoint(index) {
   const trouble = document.querySelector(".map .trouble");
   const choice = document.getElementById("point");
@@ -12,17 +10,20 @@ async function playPoint(index) {
     return;
   }
   choice.value = String(index);
+  const attempt = {};
+  wanted = attempt;
   try {
-    const there = audio();
-    await there.resume();
-    const buffer = await there.decodeAudioData(bytes(data.points[index]));
+    const there = await running();
+    const buffer = await decode(there, data.points[index], "MP3");
+    if (wanted !== attempt) return; // another sound was asked for
     current?.pause();
-    point?.stop();
-    point = new AudioBufferSourceNode(there, { buffer });
+    const point = new AudioBufferSourceNode(there, { buffer });
+    current = { pause: () => point.stop() };
     point.connect(there.destination);
     point.start();
-    trouble.textContent = `Playing ${choice.selectedOptions[0].textContent}`;
-    point.addEventListener("ended", () => (trouble.textContent = ""), { once: true });
+    const playing = `Playing ${choice.selectedOptions[0].textContent}`;
+    trouble.textContent = playing;
+    point.addEventListener("ended", () => trouble.textContent === playing && (trouble.textContent = ""), { once: true });
   } catch (error) {
     trouble.textContent = `It cannot be played: ${error.message}.`;
   }

@@ -1,14 +1,37 @@
 // Players. All versions of a sound play at once, and only one is let through: switching leaves no gap.
 
 const FADE = 0.008;
+const PATIENCE = 3000; // ms for which time may stand still where sound is to come out
+const SILENT = "no sound comes out, since the browser found no audio output or blocks it";
 let context = null;
 let current = null;
+let wanted = null; // the player that was asked for last
 
 function audio() {
   const Context = window.AudioContext || window.webkitAudioContext;
-  if (!Context) throw new Error("this browser plays no sound");
+  if (!Context) throw new Error("this browser lacks Web Audio");
   context ||= new Context();
   return context;
+}
+
+// The context, once its time passes. Without an output, some browsers never do what `resume` promises.
+async function running() {
+  const there = audio();
+  there.resume().catch(() => {});
+  const end = performance.now() + PATIENCE;
+  while (there.state !== "running" || !there.currentTime) {
+    if (performance.now() > end) throw new Error(SILENT);
+    await new Promise((done) => setTimeout(done, 10));
+  }
+  return there;
+}
+
+async function decode(there, text, format) {
+  try {
+    return await there.decodeAudioData(bytes(text));
+  } catch {
+    throw new Error(`this browser cannot decode ${format}`);
+  }
 }
 
 function bytes(text) {
@@ -17,7 +40,7 @@ function bytes(text) {
 
 async function decoded(there, key) {
   const versions = Object.entries(data.sounds[key]);
-  const buffers = await Promise.all(versions.map(([, text]) => there.decodeAudioData(bytes(text))));
+  const buffers = await Promise.all(versions.map(([, text]) => decode(there, text, "FLAC")));
   return Object.fromEntries(versions.map(([name], index) => [name, buffers[index]]));
 }
 
@@ -50,14 +73,19 @@ class Player {
   }
 
   async play() {
+    const attempt = {};
+    this.attempt = attempt;
+    wanted = this;
+    let problem = "";
     try {
-      const there = audio();
-      await there.resume();
+      const there = await running();
       this.buffers ||= await this.load(there);
     } catch (error) {
-      this.trouble.textContent = `It cannot be played: ${error.message}.`;
-      return;
+      problem = `It cannot be played: ${error.message}.`;
     }
+    if (wanted !== this || this.attempt !== attempt) return; // stopped, or asked for again
+    this.trouble.textContent = problem;
+    if (problem) return;
     if (current && current !== this) current.pause();
     current = this;
     if (this.position >= this.length - 0.01) this.position = 0;
@@ -75,6 +103,7 @@ class Player {
     first.addEventListener("ended", () => this.sources?.[0] === first && this.end());
     this.began = start - this.position;
     this.playing = true;
+    this.moved = { time: context.currentTime, at: performance.now() };
     this.show();
     this.follow();
   }
@@ -96,6 +125,7 @@ class Player {
   }
 
   stop() {
+    this.attempt = null;
     const sources = this.sources;
     this.sources = null;
     sources?.forEach((source) => source.stop());
@@ -130,6 +160,13 @@ class Player {
 
   follow() {
     if (!this.playing) return;
+    const { currentTime: time } = context;
+    if (time !== this.moved.time) this.moved = { time, at: performance.now() };
+    else if (performance.now() - this.moved.at > PATIENCE) {
+      this.pause();
+      this.trouble.textContent = `It stopped: ${SILENT}.`;
+      return;
+    }
     this.show();
     requestAnimationFrame(() => this.follow());
   }
