@@ -1,40 +1,22 @@
 """`distill.ablate` and `distill.plan_ablation`, which the command line also calls."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from attrs import frozen
 
-from distill.ablation.choices import Choices, Options, choices_of
-from distill.ablation.cluster import Cluster, ClusterSettings
+from distill.ablation.arguments import Arguments, StrPath
+from distill.ablation.continuing import require_same_plan
 from distill.ablation.estimating import estimate
-from distill.ablation.place import Place, ablation_lock, pending, require_fitting
-from distill.ablation.plan import Base, Plan, make_plan, parse_seeds
-from distill.ablation.pools import Here, Pool, Processes
-from distill.ablation.progress import Status, Watch
+from distill.ablation.execution import Execution
+from distill.ablation.folder import AblationFolder
+from distill.ablation.plan import Plan, make_plan
+from distill.ablation.progress import Status
 from distill.ablation.result import Ablation
-from distill.ablation.scheduling import train_all
-from distill.arguments import (
-    corpus_location,
-    optional_callable,
-    options_by_address,
-    path_like,
-    require_corpus,
-    whole_number,
-)
-from distill.errors import ConfigError, InputError, RunError
 from distill.plugin.registry import Registry
 from distill.recipe import Recipe, Terms
 from distill.training.interruption import Signals
-from distill.training.shared_arguments import RUNS, drop_length, folder_name, recipe_tree, require_no_url
-
-StrPath: TypeAlias = str | os.PathLike[str]
-
-MOST_JOBS = 1000
 
 
 def ablate(
@@ -123,7 +105,7 @@ def ablate(
 
 
 @frozen(kw_only=True)
-class Planned:
+class PlannedAblation:
     """A plan of an ablation whose recipes are all valid. Nothing is written yet.
 
     `folder` is where its runs will be, `on` the recordings to measure, None for those that a run holds out.
@@ -134,15 +116,20 @@ class Planned:
     on: str | None = None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all runs."""
+        return tuple(run.name for run in self.plan.runs)
+
+    @property
     def pending(self) -> tuple[str, ...]:
-        """The names of the runs that are not trained whole, or not measured."""
-        return tuple(pending([trial.name for trial in self.plan.trials], Place(self.folder)))
+        """The names of the runs that are not trained to their end, or not measured."""
+        return tuple(AblationFolder(self.folder).pending(self.names))
 
     def estimate(self, jobs: int = 1) -> str:
         """Return in words how long the training takes that is left, with so many runs at a time."""
-        place = Place(self.folder)
-        left = sum(place.state(trial.name) != "finished" for trial in self.plan.trials)
-        return estimate(self.plan.trials[0].recipe, left, jobs, self.folder)
+        folder = AblationFolder(self.folder)
+        left = sum(folder.state(name) != "finished" for name in self.names)
+        return estimate(self.plan.runs[0].recipe, left, jobs, self.folder)
 
 
 def plan_ablation(
@@ -161,24 +148,28 @@ def plan_ablation(
     on: StrPath | None = None,
     out: StrPath | None = None,
     registry: Registry | None = None,
-) -> Planned:
+) -> PlannedAblation:
     """Return the plan of an ablation, after validating the recipe of every run. Nothing is trained.
 
-    The arguments and errors are those of `ablate`. `planned.plan.trials` are the runs.
+    The arguments and errors are those of `ablate`. `planned.plan.runs` are the runs.
     """
-    base, location = base_of(
-        corpus, loss=loss, recipe=recipe, balance=balance, minutes=minutes, steps=steps, device=device,
-        registry=registry, options=options,
+    arguments = Arguments(
+        corpus=corpus, loss=loss, grid=grid, seeds=seeds, recipe=recipe, options=options, balance=balance,
+        minutes=minutes, steps=steps, device=device, on=on, out=out, registry=registry,
     )  # fmt: skip
-    choices = choices_of((), grid or {}, {})
-    require_no_seed(choices)
-    plan = make_plan(base, choices, corpus=location, each=each, seeds=parse_seeds(seeds))
-    folder = folder_for(out, "ablation", location, lambda place: require_fitting(place, plan))
-    return Planned(plan=plan, folder=folder, on=None if on is None else existing(on, culprit="on"))
+    plan = make_plan(
+        arguments.common_recipe(),
+        arguments.choices({}),
+        corpus=arguments.location(),
+        each=each,
+        seeds=arguments.chosen_seeds(),
+    )
+    folder = arguments.folder("ablation", lambda folder: require_same_plan(folder, plan))
+    return PlannedAblation(plan=plan, folder=folder.path, on=arguments.recordings())
 
 
 def carry_out(
-    planned: Planned,
+    planned: PlannedAblation,
     *,
     jobs: int = 1,
     cluster: str | None = None,
@@ -186,120 +177,12 @@ def carry_out(
     on_progress: Callable[[Status], None] | None = None,
 ) -> Ablation:
     """Train and measure the runs of a plan, and return what each difference is worth; see `ablate`."""
-    tell = optional_callable(on_progress, culprit="on_progress") or (lambda _: None)
-    jobs = whole_number(jobs, culprit="jobs", least=1, below=MOST_JOBS + 1)
-    settings = ClusterSettings.of(cluster, slurm or {})
-    place = Place(planned.folder)
-    with Signals(), ablation_lock(place):
-        require_fitting(place, planned.plan)
-        place.write_plan(planned.plan.corpus, {trial.name: trial.recipe for trial in planned.plan.trials})
-        failed = train_pending(
-            place, [trial.name for trial in planned.plan.trials], planned.on, jobs, settings, tell
-        )
+    execution = Execution.of(jobs=jobs, cluster=cluster, slurm=slurm, on_progress=on_progress)
+    folder, plan = AblationFolder(planned.folder), planned.plan
+    with Signals(), folder.locked():
+        require_same_plan(folder, plan)
+        folder.write_plan(plan.corpus, {run.name: run.recipe for run in plan.runs})
+        failed = execution.train(folder, planned.names, planned.on)
         from distill.ablation.measuring import measured  # noqa: PLC0415  # torch
 
-        return measured(planned.plan, place, planned.on, failed)
-
-
-def train_pending(
-    place: Place,
-    names: Sequence[str],
-    on: str | None,
-    jobs: int,
-    settings: ClusterSettings | None,
-    tell: Callable[[Status], None],
-) -> Mapping[str, str]:
-    """Train and measure those runs that are not, and return the messages of those that have failed."""
-    waiting = pending(names, place)
-    watch = Watch(place=place, total=len(names), jobs=jobs, done=[n for n in names if n not in waiting])
-    pool: Pool
-    if settings is not None:
-        pool = Cluster(place, on, jobs, settings)
-    elif jobs > 1:
-        pool = Processes(place, on, min(jobs, max(1, len(waiting))))
-    else:
-        pool = Here(place, on, lambda: tell(watch.status()))
-    return train_all(waiting, pool, watch, tell)
-
-
-def base_of(
-    corpus: StrPath | None,
-    *,
-    loss: Terms | None,
-    recipe: Recipe | Mapping[str, Any] | StrPath | None,
-    balance: str | None,
-    minutes: float | None,
-    steps: int | None,
-    device: str | None,
-    registry: Registry | None,
-    options: Mapping[str, Any] | Iterable[tuple[str, Any]],
-) -> tuple[Base, str | None]:
-    """Return what all runs have in common, and the location of the corpus if it is given."""
-    tree = recipe_tree(recipe)
-    location = None
-    if corpus is not None:
-        if not isinstance(corpus, str | os.PathLike):
-            raise InputError(
-                f"the corpus of an ablation is a path or a URL: got a {type(corpus).__name__}",
-                culprit="corpus",
-            )
-        location = corpus_location(corpus)
-    length: dict[str, Any] = {"training.minutes": minutes, "training.steps": steps}
-    given: Options = tuple((name, value) for name, value in length.items() if value is not None)
-    if given:
-        drop_length(tree)
-    common = (
-        *((("corpus.path", location),) if location is not None else ()),
-        *given,
-        *((("training.device", device),) if device is not None else ()),
-        *options_by_address(options, culprit="options"),
-    )
-    require_no_seed(Choices(fixed=common))
-    if isinstance(tree.get("corpus"), dict) and all(address != "corpus.path" for address, _ in common):
-        require_no_url(tree["corpus"].get("path"), "recipe")
-    base = Base(tree=tree, registry=registry or Registry(), loss=loss, balance=balance, common=common)
-    return base, location
-
-
-def require_no_seed(choices: Choices) -> None:
-    """Check that no option is the seed.
-
-    Raises:
-        ConfigError: one is.
-    """
-    if any(address == "training.seed" for address, _ in (*choices.fixed, *choices.grid, *choices.ranges)):
-        raise ConfigError("training.seed: each run has a seed of its own; give them with --seeds")
-
-
-def existing(path: StrPath, *, culprit: str) -> str:
-    """Return the location of recordings to measure.
-
-    Raises:
-        CorpusError: there are none.
-    """
-    location = corpus_location(path, culprit=culprit)
-    require_corpus(location)
-    return location
-
-
-def folder_for(
-    out: StrPath | None, kind: str, location: str | None, require: Callable[[Place], None]
-) -> Path:
-    """Return a folder that `require` accepts: by default the first in `runs/` that is free, or can go on.
-
-    Raises:
-        RunError: `out` is not accepted.
-    """
-    if out is not None:
-        folder = path_like(out, culprit="out", expected="a folder")
-        require(Place(folder))
-        return folder
-    name = folder_name(location, f"{kind}-")
-    for number in count(1):
-        folder = RUNS / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists():
-            break
-        with suppress(RunError, ConfigError):
-            require(Place(folder))
-            break
-    return folder
+        return measured(plan, folder, planned.on, failed)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from distill.ablation.place import Place, note_failure
+from distill.ablation.folder import AblationFolder
 from distill.ablation.pools import Done
 from distill.arguments import options_by_address
 from distill.errors import ConfigError, InputError
@@ -59,13 +59,15 @@ class ClusterSettings:
 class Cluster:
     """A pool of up to `jobs` jobs at a time in the queue of a cluster, whose machines share the folder."""
 
-    def __init__(self, place: Place, recordings: str | None, jobs: int, settings: ClusterSettings) -> None:
+    def __init__(
+        self, folder: AblationFolder, recordings: str | None, jobs: int, settings: ClusterSettings
+    ) -> None:
         import submitit  # noqa: PLC0415  # an extra
 
-        self._place, self._recordings, self._jobs = place, recordings, jobs
+        self._folder, self._recordings, self._jobs = folder, recordings, jobs
         self._running: dict[str, Any] = {}
         try:
-            self._executor = submitit.AutoExecutor(place.jobs, cluster=settings.kind)
+            self._executor = submitit.AutoExecutor(folder.jobs, cluster=settings.kind)
             self._executor.update_parameters(
                 **{"timeout_min": _MINUTES, "name": "distill", **settings.parameters}
             )
@@ -94,9 +96,10 @@ class Cluster:
 
     def start(self, name: str) -> None:
         """Submit a run."""
-        from distill.ablation.worker import attempt  # noqa: PLC0415  # which a job imports, too
+        from distill.ablation.worker import execute  # noqa: PLC0415  # which a job imports, too
 
-        job = self._executor.submit(attempt, Place(self._place.folder.resolve()), name, self._recordings)
+        folder = AblationFolder(self._folder.path.resolve())
+        job = self._executor.submit(execute, folder, name, self._recordings)
         self._running[name] = job
 
     def wait(self, seconds: float) -> Iterator[Done]:
@@ -113,7 +116,7 @@ class Cluster:
             result: str | None = job.result()
             return result
         message = f"the job {job.job_id} ended: {str(error).strip().splitlines()[-1]}"
-        note_failure(self._place, name, message, str(error))
+        self._folder.record_failure(name, message, str(error))
         return message
 
     def stop(self) -> None:

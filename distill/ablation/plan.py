@@ -1,7 +1,7 @@
 """The plan of an ablation: which runs are trained, all validated before the first one. Loads no torch."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, product
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,19 @@ from typing import Any
 from attrs import frozen
 
 from distill.ablation.choices import Choices, Options
-from distill.arguments import require_corpus, whole_number
+from distill.arguments import require_corpus
 from distill.config import unstructure
 from distill.config.words import show
 from distill.errors import ConfigError, InputError
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
 from distill.recipe import Draft, Terms, read_recipe
-from distill.settings import MOST_SEED
 from distill.storage.files import file_name
 
 ALL = "all"
 """The name of the variant with the whole list of terms."""
 
 _MOST_RUNS = 10_000
-_MOST_DIGITS, _MOST_SHOWN = 100, 60
-"""Of a seed as text, and of text in a message."""
 
 
 @frozen(kw_only=True)
@@ -48,8 +45,8 @@ class Variant:
 
 
 @frozen(kw_only=True)
-class Trial:
-    """A training run of the plan: a variant and a seed, its recipe as plain data, and the run's name."""
+class PlannedRun:
+    """A training run of a plan: its name, its variant and seed, and its recipe as plain data."""
 
     name: str
     variant: str
@@ -68,7 +65,7 @@ class Plan:
     corpus: str | None
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
-    trials: tuple[Trial, ...]
+    runs: tuple[PlannedRun, ...]
     kept: str = ""
 
     @property
@@ -76,20 +73,20 @@ class Plan:
         """The variant that the others are compared with."""
         return self.variants[0]
 
-    def trials_of(self, variant: Variant) -> tuple[Trial, ...]:
+    def runs_of(self, variant: Variant) -> tuple[PlannedRun, ...]:
         """Return the runs of a variant, one for each seed."""
-        return tuple(trial for trial in self.trials if trial.variant == variant.name)
+        return tuple(run for run in self.runs if run.variant == variant.name)
 
 
 @frozen(kw_only=True)
-class Base:
-    """The common part of all runs of an ablation: the recipe to start from, and the registry of terms."""
+class CommonRecipe:
+    """The common part of the recipes of all runs: a recipe to start from, and the options of all runs."""
 
     tree: Mapping[str, Any]
     registry: Registry
     loss: Terms | None
     balance: str | None
-    common: Options
+    assignments: Options
     """The corpus, the length and the fixed options."""
 
     def draft(self, settings: Options, seed: int) -> Draft:
@@ -98,13 +95,15 @@ class Base:
         Raises:
             DistillError: a term or an option is unknown, or a value is not valid.
         """
-        assignments = [*self.common, *settings, ("training.seed", seed)]
+        assignments = [*self.assignments, *settings, ("training.seed", seed)]
         return read_recipe(
             self.tree, self.registry, loss=self.loss, balance=self.balance, assignments=assignments
         )
 
 
-def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, seeds: Sequence[int]) -> Plan:
+def make_plan(
+    common: CommonRecipe, choices: Choices, *, corpus: str | None, each: bool, seeds: Sequence[int]
+) -> Plan:
     """Return the plan of an ablation, after reading the recipe of every run.
 
     With `each`, the terms are left out in turn. A grid makes a variant of each combination of its values, of
@@ -115,7 +114,7 @@ def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, s
         TermError: a term is unknown, ambiguous or broken.
         CorpusError: the corpus does not exist.
     """
-    require_installed(base.loss)
+    require_installed(common.loss)
     if not each and not choices.grid:
         raise ConfigError(
             "nothing varies",
@@ -123,47 +122,58 @@ def make_plan(base: Base, choices: Choices, *, corpus: str | None, each: bool, s
             remedy="Add --each to leave each term out in turn, or several values: "
             "--set loss.stft.weight=0.5,1,2",
         )
-    first = tuple((address, values[0]) for address, values in choices.grid)
-    whole = base.draft(first, seeds[0])
-    named = _names(base.loss, whole)
-    left_out = len(named) if each and len(named) > 1 else 0
-    made = math.prod(len(values) for _, values in choices.grid) + left_out
-    if made * len(seeds) > _MOST_RUNS:
-        raise ConfigError(
-            f"these are {made * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made",
-            remedy="Give fewer values or seeds, or search: --search N with ranges.",
-        )
-    points = [
-        tuple(zip((address for address, _ in choices.grid), values, strict=True))
-        for values in product(*(values for _, values in choices.grid))
-    ]
-    variants = [
-        Variant(name=name, loss=named, settings=settings)
-        for name, settings in zip(_distinct(map(_named, points)), points, strict=True)
-    ]
-    if each and len(named) > 1:
-        variants += [
+    reference = tuple((address, values[0]) for address, values in choices.grid)
+    whole = common.draft(reference, seeds[0])
+    loss = _names(common.loss, whole)
+    kept = loss[0] if each and len(loss) == 1 else ""
+    left_out = loss if each and not kept else ()
+    _require_bounded(choices, left_out, seeds)
+    variants = (
+        *_variants_of_grid(loss, choices),
+        *(
             Variant(
                 name=f"without-{_plain(name)}",
-                loss=tuple(other for other in named if other != name),
+                loss=tuple(other for other in loss if other != name),
                 left_out=name,
-                settings=first,
+                settings=reference,
             )
-            for name in named
-        ]
-    kept = named[0] if each and len(named) == 1 else ""
+            for name in left_out
+        ),
+    )
     if kept and len(variants) == 1:
         raise ConfigError(
             f"'{kept}' is the only term, and is not left out: nothing varies",
             culprit="ablation",
             remedy="Give several terms: --loss stft,recon,kl",
         )
-    trials = _trials(base, variants, whole, seeds)
+    runs = _runs(common, variants, whole, seeds)
     require_corpus(whole.recipe.corpus.path)
-    return Plan(corpus=corpus, variants=tuple(variants), seeds=tuple(seeds), trials=trials, kept=kept)
+    return Plan(corpus=corpus, variants=variants, seeds=tuple(seeds), runs=runs, kept=kept)
 
 
-def _trials(base: Base, variants: Sequence[Variant], whole: Draft, seeds: Sequence[int]) -> tuple[Trial, ...]:
+def _require_bounded(choices: Choices, left_out: Sequence[str], seeds: Sequence[int]) -> None:
+    """Check the number of runs before their recipes take memory."""
+    variants = math.prod(len(values) for _, values in choices.grid) + len(left_out)
+    if variants * len(seeds) > _MOST_RUNS:
+        raise ConfigError(
+            f"these are {variants * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made",
+            remedy="Give fewer values or seeds, or search: --search N with ranges.",
+        )
+
+
+def _variants_of_grid(loss: tuple[str, ...], choices: Choices) -> Iterator[Variant]:
+    """Yield a variant for each combination of values, or only the whole loss if there is no grid."""
+    points = [
+        tuple(zip((address for address, _ in choices.grid), values, strict=True))
+        for values in product(*(values for _, values in choices.grid))
+    ]
+    for name, settings in zip(_distinct(map(_named, points)), points, strict=True):
+        yield Variant(name=name, loss=loss, settings=settings)
+
+
+def _runs(
+    common: CommonRecipe, variants: Sequence[Variant], whole: Draft, seeds: Sequence[int]
+) -> tuple[PlannedRun, ...]:
     """Return the runs, in the order in which they are trained: all variants of a seed, then the next seed."""
     terms = dict(zip(variants[0].loss, whole.terms, strict=True))
     tree = unstructure(whole.recipe)
@@ -174,58 +184,21 @@ def _trials(base: Base, variants: Sequence[Variant], whole: Draft, seeds: Sequen
             del own["loss"][terms[variant.left_out].name]
         settings = () if variant.left_out else variant.settings
         try:
-            draft = read_recipe(own, base.registry, loss=variant.loss, assignments=settings)
+            draft = read_recipe(own, common.registry, loss=variant.loss, assignments=settings)
         except ConfigError as error:
             problems += [each for each in error.problems if each not in problems]
             continue
         trees[variant.name] = unstructure(draft.recipe)
     if problems:
         raise ConfigError(*problems)
-    return tuple(trial_of(variant.name, seed, trees[variant.name]) for seed in seeds for variant in variants)
+    return tuple(planned_run(name, seed, tree) for seed in seeds for name, tree in trees.items())
 
 
-def trial_of(variant: str, seed: int, tree: Mapping[str, Any]) -> Trial:
+def planned_run(variant: str, seed: int, tree: Mapping[str, Any]) -> PlannedRun:
     """Return the run of a variant and a seed, with the recipe `tree` apart from the seed."""
     recipe = {**tree, "training": {**tree["training"], "seed": seed}}
     name = file_name(variant, f"-seed{seed}", Path())
-    return Trial(name=name, variant=variant, seed=seed, recipe=recipe)
-
-
-def parse_seeds(seeds: object) -> tuple[int, ...]:
-    """Return seeds: so many from 0 on, or those of a sequence or of text with commas.
-
-    Raises:
-        InputError: they are neither, there is none, or one is given twice.
-    """
-    if isinstance(seeds, str):
-        words = [word.strip() for word in seeds.split(",")]
-        digits = all(word.isascii() and word.isdigit() and len(word) < _MOST_DIGITS for word in words if word)
-        if not digits or not any(words):
-            raise _not_seeds(seeds)
-        listed: object = [int(word) for word in words if word] if "," in seeds else int(seeds)
-    else:
-        listed = seeds
-    if isinstance(listed, Iterable):
-        found = tuple(whole_number(each, culprit="seeds", least=0, below=MOST_SEED + 1) for each in listed)
-    else:
-        found = tuple(range(whole_number(listed, culprit="seeds", least=1, below=_MOST_RUNS + 1)))
-    if not found:
-        raise _not_seeds(seeds)
-    if len(set(found)) < len(found):
-        raise InputError("a seed is given twice", culprit="seeds", remedy="Give each seed once.")
-    return found
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _not_seeds(seeds: object) -> InputError:
-    return InputError(
-        f"expected the number of seeds, or seeds, got {_cut(repr(seeds))}",
-        culprit="seeds",
-        remedy="For example 3 for the seeds 0, 1 and 2, or 7,8,9 for these.",
-    )
+    return PlannedRun(name=name, variant=variant, seed=seed, recipe=recipe)
 
 
 def require_installed(loss: Terms | None) -> None:

@@ -11,7 +11,7 @@ from typing import IO, Protocol
 
 from attrs import define, field, frozen
 
-from distill.ablation.place import Place, note_failure
+from distill.ablation.folder import AblationFolder
 
 _SECONDS_TO_SAVE = 30
 """So long is waited for a process that was told to stop. Training takes at most ten to save."""
@@ -28,7 +28,7 @@ class Done:
 
 
 class Pool(Protocol):
-    """A place where runs are trained."""
+    """A set of workers that train runs."""
 
     @property
     def free(self) -> int:
@@ -48,11 +48,11 @@ class Pool(Protocol):
         ...
 
 
-class Here:
+class ThisProcess:
     """A pool that trains one run at a time, in this process."""
 
-    def __init__(self, place: Place, recordings: str | None, tick: Callable[[], None]) -> None:
-        self._place, self._recordings, self._tick = place, recordings, tick
+    def __init__(self, folder: AblationFolder, recordings: str | None, tick: Callable[[], None]) -> None:
+        self._folder, self._recordings, self._tick = folder, recordings, tick
         self._name: str | None = None
 
     @property
@@ -66,11 +66,11 @@ class Here:
 
     def wait(self, seconds: float) -> Iterator[Done]:  # noqa: ARG002  # it takes as long as it takes
         """Train the run."""
-        from distill.ablation.worker import attempt  # noqa: PLC0415  # torch
+        from distill.ablation.worker import execute  # noqa: PLC0415  # torch
 
         if self._name is not None:
             name, self._name = self._name, None
-            yield Done(name, attempt(self._place, name, self._recordings, self._tick))
+            yield Done(name, execute(self._folder, name, self._recordings, self._tick))
 
     def stop(self) -> None:
         """Do nothing: the signal that stops this process has stopped the run."""
@@ -90,8 +90,8 @@ class _Worker:
 class Processes:
     """A pool of up to `jobs` processes, each of which trains one run after the other."""
 
-    def __init__(self, place: Place, recordings: str | None, jobs: int) -> None:
-        self._place, self._recordings, self._jobs = place, recordings, jobs
+    def __init__(self, folder: AblationFolder, recordings: str | None, jobs: int) -> None:
+        self._folder, self._recordings, self._jobs = folder, recordings, jobs
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
 
@@ -133,9 +133,9 @@ class Processes:
         self._selector.close()
 
     def _begin(self) -> _Worker:
-        log = self._place.log("processes")
+        log = self._folder.log("processes")
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "distill.ablation.worker", str(self._place.folder)]
+        command = [sys.executable, "-m", "distill.ablation.worker", str(self._folder.path)]
         with log.open("a") as errors:
             process = subprocess.Popen(  # noqa: S603  # our own module
                 [*command, *([self._recordings] if self._recordings else [])],
@@ -162,9 +162,9 @@ class Processes:
             worker.process.stdin.close()  # type: ignore[union-attr]  # a pipe
         cause = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         more = ", perhaps for lack of memory" if code == -9 else ""
-        message = f"its process {cause}{more} (see {self._place.log('processes')})"
+        message = f"its process {cause}{more} (see {self._folder.log('processes')})"
         if name is not None:
-            note_failure(self._place, name, message)
+            self._folder.record_failure(name, message)
         return message
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, field, frozen
 
-from distill.ablation.place import Place
+from distill.ablation.folder import AblationFolder
 from distill.storage.metrics import last_records
 
 
@@ -44,7 +44,7 @@ class Status:
 class Watch:
     """The state of the runs of an ablation in progress."""
 
-    place: Place
+    folder: AblationFolder
     total: int
     jobs: int
     done: list[str] = field(factory=list)
@@ -56,7 +56,7 @@ class Watch:
 
     def begin(self, name: str) -> None:
         """Record that a run begins."""
-        self._begun[name] = (time.monotonic(), running(self.place, name).progress)
+        self._begun[name] = (time.monotonic(), running(self.folder, name).progress)
 
     def end(self, name: str, failure: str | None) -> None:
         """Record that a run is done, or why it failed."""
@@ -70,7 +70,7 @@ class Watch:
 
     def status(self, last: str = "") -> Status:
         """Return the progress now."""
-        now = tuple(running(self.place, name) for name in self._begun)
+        now = tuple(running(self.folder, name) for name in self._begun)
         return Status(
             total=self.total,
             done=tuple(self.done),
@@ -95,9 +95,9 @@ class Watch:
         return rest * sum(whole) / len(whole) / min(self.jobs, max(1, waiting + len(parts)))
 
 
-def running(place: Place, name: str) -> Running:
+def running(folder: AblationFolder, name: str) -> Running:
     """Return what a run has recorded."""
-    records = last_records(place.run(name).metrics)
+    records = last_records(folder.run(name).metrics)
     newest = max(records.values(), key=lambda record: record["step"], default={})
     components, progress = records.get("heldout", {}).get("components"), newest.get("progress")
     loss = components.get("total") if isinstance(components, dict) else None

@@ -12,8 +12,8 @@ from typing import Any
 from attrs import frozen
 
 from distill.ablation.effects import RATE, Effect, Values
+from distill.ablation.folder import AblationFolder
 from distill.ablation.measures import MEASURES
-from distill.ablation.place import Place
 from distill.ablation.plan import Plan, Variant
 from distill.errors import printable
 from distill.storage.files import write_atomically
@@ -93,7 +93,7 @@ class Ablation:
                     "loss": list(variant.loss),
                     "left_out": variant.left_out,
                     "settings": dict(variant.settings),
-                    "runs": [trial.name for trial in self.plan.trials_of(variant)],
+                    "runs": [run.name for run in self.plan.runs_of(variant)],
                 }
                 for variant in self.plan.variants
             ],
@@ -129,10 +129,10 @@ class Ablation:
         Raises:
             RunError: a file cannot be written.
         """
-        place = Place(self.folder)
+        folder = AblationFolder(self.folder)
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
-        write_atomically(place.json, f"{text}\n".encode())
-        write_atomically(place.csv, self.to_csv().encode(errors="backslashreplace"))
+        write_atomically(folder.json, f"{text}\n".encode())
+        write_atomically(folder.csv, self.to_csv().encode(errors="backslashreplace"))
 
 
 def _block(variant: Variant, effects: Sequence[Effect]) -> str:

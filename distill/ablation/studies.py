@@ -8,6 +8,7 @@ from typing import Any, Literal
 from attrs import define, frozen
 
 from distill.ablation.choices import Range
+from distill.ablation.spaces import Space, WholeNumbers
 from distill.errors import InputError, RunError
 from distill.storage.files import naming, read_bounded, write_whole
 
@@ -16,20 +17,7 @@ _LARGEST = 2**28
 
 
 @frozen(kw_only=True)
-class Whole:
-    """The whole numbers of a range."""
-
-    low: int
-    high: int
-    logarithmic: bool
-
-
-Space = Mapping[str, "Range | Whole | tuple[Any, ...]"]
-"""What each option is drawn from, by address: a range, whole numbers, or several values."""
-
-
-@frozen(kw_only=True)
-class Tried:
+class Trial:
     """A trial of a search: the options by address, and its value, None as long as it has none.
 
     `state` is `"running"` for a trial that has no value yet, also if the search was killed meanwhile.
@@ -50,7 +38,7 @@ class Study:
     better: Literal["higher", "lower"]
     seed: int
 
-    def tried(self) -> list[Tried]:
+    def trials(self) -> list[Trial]:
         """Return all trials in the order of their numbers.
 
         Raises:
@@ -59,7 +47,7 @@ class Study:
         states = {"COMPLETE": "done", "FAIL": "failed", "RUNNING": "running"}
         with self._reading():
             return [
-                Tried(
+                Trial(
                     number=trial.number,
                     options=self._options(trial.params),
                     state=states.get(trial.state.name, "failed"),  # type: ignore[arg-type]  # of the three
@@ -68,7 +56,7 @@ class Study:
                 for trial in self._open().trials
             ]
 
-    def ask(self) -> Tried:
+    def ask(self) -> Trial:
         """Begin a trial. Its values depend on the seed, its number, and the trials before it only."""
         optuna = require_optuna()
         study = self._open()
@@ -77,11 +65,11 @@ class Study:
         for address, each in self.space.items():
             if isinstance(each, Range):
                 trial.suggest_float(address, each.low, each.high, log=each.logarithmic)
-            elif isinstance(each, Whole):
+            elif isinstance(each, WholeNumbers):
                 trial.suggest_int(address, each.low, each.high, log=each.logarithmic)
             else:  # by position, since Optuna keeps only simple values
                 trial.suggest_categorical(address, range(len(each)))
-        return Tried(number=trial.number, options=self._options(trial.params), state="running")
+        return Trial(number=trial.number, options=self._options(trial.params), state="running")
 
     def tell(self, number: int, value: float | None) -> None:
         """Record the value of a trial, or that it failed."""
@@ -156,7 +144,7 @@ def require_optuna() -> Any:  # noqa: ANN401  # the module
     return optuna
 
 
-def ranked(tried: Sequence[Tried], better: str) -> list[Tried]:
+def ranked(trials: Sequence[Trial], better: str) -> list[Trial]:
     """Return the trials that have a value, the best first."""
-    there = [(each.value, each) for each in tried if each.value is not None]
+    there = [(each.value, each) for each in trials if each.value is not None]
     return [each for _, each in sorted(there, key=lambda pair: -pair[0] if better == "higher" else pair[0])]

@@ -17,32 +17,32 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from distill.ablation.place import Place, note_failure, pending
+from distill.ablation.folder import AblationFolder
 from distill.errors import DistillError
 
 
-def attempt(
-    place: Place, name: str, recordings: str | None, tick: Callable[[], None] = lambda: None
+def execute(
+    folder: AblationFolder, name: str, recordings: str | None, tick: Callable[[], None] = lambda: None
 ) -> str | None:
     """Train and measure a run; return None, or the message of the error, which is written to the folder."""
-    if not pending([name], place):  # another job of a cluster has been at it
+    if not folder.pending([name]):  # another job of a cluster has been at it
         return None
-    from distill.ablation.trial import carry_out  # noqa: PLC0415  # torch
+    from distill.ablation.training import train_and_measure  # noqa: PLC0415  # torch
 
     try:
-        carry_out(place, name, recordings, tick)
+        train_and_measure(folder, name, recordings, tick)
     except DistillError as error:
-        note_failure(place, name, str(error))
+        folder.record_failure(name, str(error))
         return str(error)
     except Exception as error:  # noqa: BLE001  # a bug of ours or of a plugin, which ends no other run
-        return note_bug(place, name, error)
+        return _record_bug(folder, name, error)
     return None
 
 
-def note_bug(place: Place, name: str, error: Exception) -> str:
+def _record_bug(folder: AblationFolder, name: str, error: Exception) -> str:
     """Write the traceback of an error to the folder, and return a message that names it."""
-    message = f"{type(error).__name__}: {error} (the traceback is in {place.log(name)})"
-    note_failure(place, name, message, "".join(traceback.format_exception(error)))
+    message = f"{type(error).__name__}: {error} (the traceback is in {folder.log(name)})"
+    folder.record_failure(name, message, "".join(traceback.format_exception(error)))
     return message
 
 
@@ -51,14 +51,14 @@ def main(folder: str, recordings: str | None = None) -> None:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # what plugins print is no answer
         with suppress(KeyboardInterrupt):  # the run is saved
-            _answer(Place(Path(folder)), recordings, answers)
+            _answer(AblationFolder(Path(folder)), recordings, answers)
 
 
-def _answer(place: Place, recordings: str | None, answers: TextIO) -> None:
+def _answer(folder: AblationFolder, recordings: str | None, answers: TextIO) -> None:
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     while True:
-        failure = attempt(place, requests.get(), recordings)
+        failure = execute(folder, requests.get(), recordings)
         answers.write(f"{json.dumps(failure)}\n")
         answers.flush()
 

@@ -17,24 +17,24 @@ from distill.errors import printable
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from distill.ablation.ablate import Planned
+    from distill.ablation.ablate import PlannedAblation
     from distill.ablation.progress import Running, Status
 
 _MOST_ROWS = 12
 _NAME = 30
 
 
-def show_plan(console: Console, planned: "Planned", *, jobs: int) -> None:
+def show_plan(console: Console, planned: "PlannedAblation", *, jobs: int) -> None:
     """Print what an ablation is going to train, and how long that may take."""
     plan = planned.plan
     table = Table.grid(padding=(0, 2))
-    runs, pending = len(plan.trials), planned.pending
+    runs, pending = len(plan.runs), planned.pending
     seeds = ", ".join(map(str, plan.seeds))
     table.add_row("folder", Text(printable(planned.folder)))
     table.add_row("runs", f"{runs}: {len(plan.variants)} variants, each with seed {seeds}")
     if len(pending) < runs:
         table.add_row("", f"{runs - len(pending)} of them are done already")
-    table.add_row("each", _length(plan.trials[0].recipe.get("training", {})))
+    table.add_row("each", _length(plan.runs[0].recipe.get("training", {})))
     table.add_row("reference", Text(printable(",".join(plan.reference.loss))))
     if plan.reference.settings:
         table.add_row("", Text(printable(plan.reference.difference)))

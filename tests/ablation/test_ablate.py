@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import distill
-from distill.ablation.place import Place
+from distill.ablation.folder import AblationFolder
 from distill.comparison.measures import heldout_measures
 from distill.storage.ending import ending_of
 from distill.storage.run import Run
@@ -117,6 +117,8 @@ def test_without_a_folder_the_same_call_finds_its_own(shared, tmp_path, monkeypa
     stem = f"ablation-{shared.call['corpus'].name}"
     assert str(planned.folder) == (out or f"runs/{stem}")
     if out is None:
-        Place(planned.folder).write_plan(None, {each.name: each.recipe for each in planned.plan.trials})
+        AblationFolder(planned.folder).write_plan(
+            None, {each.name: each.recipe for each in planned.plan.runs}
+        )
         assert distill.plan_ablation(**shared.call).folder == planned.folder
         assert str(distill.plan_ablation(**{**shared.call, "steps": 3}).folder) == f"runs/{stem}-2"

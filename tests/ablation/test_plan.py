@@ -3,7 +3,6 @@
 import pytest
 
 from distill.ablation.ablate import plan_ablation
-from distill.ablation.plan import parse_seeds
 from distill.errors import DistillError
 from distill.plugin.hookspecs import TermConfig, TermSpec
 
@@ -24,35 +23,35 @@ def plan(recordings, tmp_path):
 def test_each_term_is_left_out_in_turn(plan):
     """For each seed, the whole list comes first; terms have the names that the user gave them."""
     found = plan(each=True, seeds=2, steps=7)
-    assert [trial.name for trial in found.trials] == [
+    assert [run.name for run in found.runs] == [
         *("all-seed0", "without-stft-seed0", "without-recon-seed0", "without-kl-seed0"),
         *("all-seed1", "without-stft-seed1", "without-recon-seed1", "without-kl-seed1"),
     ]
     assert found.reference.name == "all"
-    assert [list(trial.recipe["loss"]) for trial in found.trials[:3]] == [
+    assert [list(run.recipe["loss"]) for run in found.runs[:3]] == [
         ["stft", "reconstruction", "kl"],
         ["reconstruction", "kl"],
         ["stft", "kl"],
     ]
-    assert {(trial.seed, trial.recipe["training"]["seed"]) for trial in found.trials} == {(0, 0), (1, 1)}
-    assert {trial.recipe["training"]["steps"] for trial in found.trials} == {7}
+    assert {(run.seed, run.recipe["training"]["seed"]) for run in found.runs} == {(0, 0), (1, 1)}
+    assert {run.recipe["training"]["steps"] for run in found.runs} == {7}
 
 
 def test_weights_of_the_remaining_terms_stay_as_they_are(plan):
     """Weights that the user or the default loss sets stay as they are when a term is left out."""
     weighted = plan(each=True, seeds=1, options={"stft.weight": 3.0, "loss.kl.weight_max": 0.5})
-    assert [trial.recipe["loss"].get("stft", {}).get("weight") for trial in weighted.trials] == [
+    assert [run.recipe["loss"].get("stft", {}).get("weight") for run in weighted.runs] == [
         3,
         None,
         3,
         3,
     ]
     default = plan(loss=None, each=True, seeds=1)
-    whole, *others = default.trials
+    whole, *others = default.runs
     assert whole.recipe["loss"]["waveform"]["weight"] == 0.25
     assert len(others) == 3
-    for trial in others:
-        for name, options in trial.recipe["loss"].items():
+    for run in others:
+        for name, options in run.recipe["loss"].items():
             assert options == whole.recipe["loss"][name]
 
 
@@ -63,17 +62,17 @@ def test_a_grid_is_every_combination_and_its_first_values_are_the_reference(plan
         *("stft.weight=1,learning_rate=0.001", "stft.weight=1,learning_rate=0.0001"),
         *("stft.weight=2,learning_rate=0.001", "stft.weight=2,learning_rate=0.0001"),
     ]
-    assert [trial.recipe["loss"]["stft"]["weight"] for trial in found.trials] == [1, 1, 2, 2]
+    assert [run.recipe["loss"]["stft"]["weight"] for run in found.runs] == [1, 1, 2, 2]
     assert found.variants[1].difference == "stft.weight=1, learning_rate=0.0001"
     both = plan(grid={"stft.weight": [5, 6]}, each=True, seeds=1)
     assert [variant.name for variant in both.variants[2:]] == ["without-stft", "without-recon", "without-kl"]
-    assert both.trials[3].recipe["loss"]["stft"]["weight"] == 5
+    assert both.runs[3].recipe["loss"]["stft"]["weight"] == 5
 
 
 def test_values_that_look_alike_have_runs_of_their_own(plan):
     """Values whose shortened names are alike have run folders of their own."""
     found = plan(grid={"training.start": ["a/b", "a:b", "none"]}, seeds=1)
-    assert [trial.name for trial in found.trials] == [
+    assert [run.name for run in found.runs] == [
         "start=a_b-seed0",
         "start=a_b-2-seed0",
         "start=none-seed0",
@@ -172,17 +171,4 @@ def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
     assert (
         str(caught.value) == f"{tmp_path / 'no'}: there is no such file or folder\n"
         "Give a folder of recordings, or a single recording."
-    )
-
-
-def test_seeds():
-    """A number of seeds counts from 0, and a list of seeds is used as it is."""
-    assert parse_seeds(3) == parse_seeds("3") == (0, 1, 2)
-    assert parse_seeds("7,") == parse_seeds([7]) == (7,)
-    assert parse_seeds(" 4, 5") == (4, 5)
-    with pytest.raises(DistillError) as caught:
-        parse_seeds("many")
-    assert str(caught.value) == (
-        "seeds: expected the number of seeds, or seeds, got 'many'\n"
-        "For example 3 for the seeds 0, 1 and 2, or 7,8,9 for these."
     )

@@ -9,22 +9,22 @@ import pytest
 
 from distill.ablation.ablate import plan_ablation
 from distill.ablation.cluster import Cluster, ClusterSettings
-from distill.ablation.place import Place
+from distill.ablation.folder import AblationFolder
 from distill.ablation.pools import Done, Processes, threads
 from distill.errors import DistillError
 
 
 @pytest.fixture
-def place(shared, tmp_path):
+def folder(shared, tmp_path):
     """Return the folder of an ablation whose runs have a thousand steps.
 
     They start from a model, which is not calibrated when it is saved.
     """
     options = {**shared.call["options"], "training.start": str(shared.folder / "all-seed0")}
     planned = plan_ablation(**{**shared.call, "steps": 1000, "options": options}, out=tmp_path / "out")
-    place = Place(planned.folder)
-    place.write_plan(planned.plan.corpus, {trial.name: trial.recipe for trial in planned.plan.trials})
-    return place
+    folder = AblationFolder(planned.folder)
+    folder.write_plan(planned.plan.corpus, {run.name: run.recipe for run in planned.plan.runs})
+    return folder
 
 
 def wait_for(condition, seconds=120):
@@ -35,29 +35,31 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
-def test_a_process_saves_its_run_when_it_loses_the_one_that_started_it(place):
+def test_a_process_saves_its_run_when_it_loses_the_one_that_started_it(folder):
     """A process saves its run and ends when its standard input ends, as after `kill -9` of its parent."""
-    pool = Processes(place, None, 2)
+    pool = Processes(folder, None, 2)
     assert pool.free == 2
     pool.start("all-seed0")
     assert pool.free == 1
-    run = place.run("all-seed0")
+    run = folder.run("all-seed0")
     wait_for(lambda: run.metrics.exists() and run.metrics.stat().st_size > 0)
-    assert place.state("all-seed0") == "running"
+    assert folder.state("all-seed0") == "running"
     pool.stop()
-    assert place.state("all-seed0") == "interrupted"
+    assert folder.state("all-seed0") == "interrupted"
     assert any(run.checkpoints.iterdir())
 
 
-def test_a_process_that_is_killed_is_a_run_that_has_failed(place):
-    """A process that is killed is named as a failed run, and its place is free again."""
-    pool, found = Processes(place, None, 1), []
+def test_a_process_that_is_killed_is_a_run_that_has_failed(folder):
+    """A process that is killed is named as a failed run, and its place in the pool is free again."""
+    pool, found = Processes(folder, None, 1), []
     pool.start("all-seed0")
     os.kill(pool._workers[0].process.pid, signal.SIGKILL)  # noqa: SLF001  # from outside
     wait_for(lambda: found.extend(pool.wait(1)) or found)
-    message = f"its process was killed by signal 9, perhaps for lack of memory (see {place.log('processes')})"
+    message = (
+        f"its process was killed by signal 9, perhaps for lack of memory (see {folder.log('processes')})"
+    )
     assert found == [Done("all-seed0", message)]
-    assert place.log("all-seed0").read_text() == f"{message}\n"
+    assert folder.log("all-seed0").read_text() == f"{message}\n"
     assert pool.free == 1
     pool.stop()
 
@@ -74,7 +76,7 @@ def test_processes_share_the_cores(monkeypatch):
 
 def test_a_job_of_a_cluster_is_a_run(shared):
     """Each run is a job of submitit's local executor, and a finished run is not done again."""
-    pool = Cluster(Place(shared.folder), None, 1, ClusterSettings.of("local", {"cpus_per_task": 1}))
+    pool = Cluster(AblationFolder(shared.folder), None, 1, ClusterSettings.of("local", {"cpus_per_task": 1}))
     pool.start("all-seed0")
     assert pool.free == 0
     found = []
@@ -112,8 +114,10 @@ def test_without_a_slurm_on_this_machine_there_is_one_message(tmp_path, monkeypa
     """The message has a remedy."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DistillError) as caught:
-        Cluster(Place(tmp_path), None, 1, ClusterSettings.of("slurm", {}))
+        Cluster(AblationFolder(tmp_path), None, 1, ClusterSettings.of("slurm", {}))
     assert str(caught.value).startswith("--cluster: this machine has no SLURM")
     with pytest.raises(DistillError) as caught:
-        Cluster(Place(tmp_path), None, 1, ClusterSettings.of("local", {"partition": 3, "nodes": "many"}))
+        Cluster(
+            AblationFolder(tmp_path), None, 1, ClusterSettings.of("local", {"partition": 3, "nodes": "many"})
+        )
     assert caught.value.culprit == "--slurm"

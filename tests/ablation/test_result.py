@@ -32,7 +32,7 @@ def found():
                 Variant(name="without-kl", loss=("stft",), left_out="kl"),
             ),
             seeds=(0, 1, 2),
-            trials=(),
+            runs=(),
         ),
         effects=(
             effect("mel", 0.25, 0.2, 0.3, beyond_chance=True),

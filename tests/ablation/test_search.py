@@ -7,14 +7,19 @@ import pytest
 
 import distill
 from distill.ablation.choices import Range
-from distill.ablation.studies import Study, Whole
+from distill.ablation.spaces import WholeNumbers
+from distill.ablation.studies import Study
 from distill.errors import DistillError, RunError
 
 
 @pytest.fixture
 def study(tmp_path):
     """Return a function that opens one study again and again."""
-    space = {"a.b": Range(0.01, 100.0), "a.c": Whole(low=2, high=5, logarithmic=True), "a.d": ([1, 2], "x")}
+    space = {
+        "a.b": Range(0.01, 100.0),
+        "a.c": WholeNumbers(low=2, high=5, logarithmic=True),
+        "a.d": ([1, 2], "x"),
+    }
     return lambda path="study.log": Study(path=tmp_path / path, space=space, better="lower", seed=0)
 
 
@@ -23,21 +28,21 @@ def test_a_study_goes_on_from_its_file_as_if_it_had_not_stopped(study):
     numbers = []
     for path, opened in (("whole", study("whole")), ("parts", None)):
         for number in range(4):
-            tried = (opened or study(path)).ask()
-            assert tried.number == number
-            assert 0.01 <= tried.options["a.b"] <= 100
-            assert tried.options["a.c"] in range(2, 6)
-            assert tried.options["a.d"] in ([1, 2], "x")
-            (opened or study(path)).tell(number, None if number == 1 else tried.options["a.b"])
-        numbers.append([each.options for each in study(path).tried()])
+            trial = (opened or study(path)).ask()
+            assert trial.number == number
+            assert 0.01 <= trial.options["a.b"] <= 100
+            assert trial.options["a.c"] in range(2, 6)
+            assert trial.options["a.d"] in ([1, 2], "x")
+            (opened or study(path)).tell(number, None if number == 1 else trial.options["a.b"])
+        numbers.append([each.options for each in study(path).trials()])
     assert numbers[0] == numbers[1]
-    assert [each.state for each in study("parts").tried()] == ["done", "failed", "done", "done"]
+    assert [each.state for each in study("parts").trials()] == ["done", "failed", "done", "done"]
 
 
 def test_a_trial_that_was_interrupted_is_running_still(study):
     """It is carried out first when the search goes on."""
     asked = study().ask()
-    (found,) = study().tried()
+    (found,) = study().trials()
     assert (found.state, found.options) == ("running", asked.options)
 
 
@@ -48,7 +53,7 @@ def test_a_line_that_a_kill_has_cut_short_is_dropped(study):
     with first.path.open("a") as file:
         file.write('{"op_code": 4, "wor')
     study().tell(number, 1.0)
-    assert [each.value for each in study().tried()] == [1.0]
+    assert [each.value for each in study().trials()] == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,7 @@ def test_a_damaged_study_is_one_message(study, damage):
         found.path.unlink()
         os.mkfifo(found.path)
     with pytest.raises(RunError) as caught:
-        found.tried()
+        found.trials()
     problem = "cannot be read: it is not an ordinary file" if damage == "pipe" else "is damaged"
     assert str(caught.value) == (
         f"{found.path}: {problem}\nRestore it from a copy, or give another folder with --out."

@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from distill.ablation.place import Place
+from distill.ablation.folder import AblationFolder
 from distill.ablation.progress import Running, Status
 from distill.cli.ablating import AblationDisplay
 
@@ -68,8 +68,8 @@ def test_a_grid_is_trained_and_told(distill, words, tmp_path):
 def test_a_run_that_fails_does_not_stop_the_others(distill, words, tmp_path):
     """A failed run is named on stderr with status 1, left out of the result, and tried again."""
     words[3] = "stft,fragile"
-    place, name = Place(tmp_path / "out"), "fragile.fail=true-seed0"
-    command = (*words, "--set", "fragile.fail=true,false", "--out", place.folder)
+    folder, name = AblationFolder(tmp_path / "out"), "fragile.fail=true-seed0"
+    command = (*words, "--set", "fragile.fail=true,false", "--out", folder.path)
     result = distill(*command)
     assert result.status == 1
     assert result.err.startswith(f"1 run has failed. The same command tries again:\n  {name}: ")
@@ -77,8 +77,8 @@ def test_a_run_that_fails_does_not_stop_the_others(distill, words, tmp_path):
     assert f"{name}: failed (1 of 2" in result.out
     assert "fragile.fail=false-seed0: done (2 of 2)" in result.out
     assert "No run can be compared with the reference." in result.out
-    assert place.state(name) == "failed"
-    assert "out of luck" in place.log(name).read_text()
+    assert folder.state(name) == "failed"
+    assert "out of luck" in folder.log(name).read_text()
     again = distill(*command)
     assert [line for line in again.out.splitlines() if "-seed0: " in line] == [f"{name}: failed (2 of 2)"]
 
@@ -98,7 +98,7 @@ def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
     best = min(told, key=lambda each: each["value"])
     assert f"{best['number']:5}  {best['value']:10.4f}  stft.weight=" in result.out
     assert result.out.endswith(f"The best recipe: distill train --config {out / 'best.toml'}\n")
-    recipe = Place(out).run("best.toml").folder.read_text()
+    recipe = (out / "best.toml").read_text()
     assert f"weight = {best['options']['stft.weight']}" in recipe
     other = distill(*search[:-1], "--set", "recon.weight=1..2", "--search", 3)
     assert (other.status, other.err.splitlines()[:2]) == (

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from distill.ablation.place import Place
+from distill.ablation.folder import AblationFolder
 from distill.comparison.measures import heldout_measures
 from distill.errors import LockError
 from distill.storage.locking import is_held
@@ -27,8 +27,8 @@ class _Ticking(Observer):
         self._tick()
 
 
-def carry_out(
-    place: Place, name: str, recordings: str | None, tick: Callable[[], None] = lambda: None
+def train_and_measure(
+    folder: AblationFolder, name: str, recordings: str | None, tick: Callable[[], None] = lambda: None
 ) -> None:
     """Train a run of an ablation and measure it. Steps that were completed earlier are not repeated.
 
@@ -36,7 +36,7 @@ def carry_out(
     saves it, or a job of a cluster is at it.
 
     Args:
-        place: the folder of the ablation, which holds the plan.
+        folder: the folder of the ablation, which holds the plan.
         name: the name of the run.
         recordings: what to measure, by default the recordings that the run holds out.
         tick: called now and then while the run is training.
@@ -45,10 +45,10 @@ def carry_out(
         DistillError: the run cannot be trained or measured.
         Interrupted: SIGINT, SIGTERM or SIGHUP was received. What there is of the run is saved.
     """
-    plan, run = place.read_plan(), place.run(name)
-    while place.state(name) != "finished":
+    plan, run = folder.read_plan(), folder.run(name)
+    while folder.state(name) != "finished":
         _wait(run, tick)
-        if place.state(name) == "finished":
+        if folder.state(name) == "finished":
             break
         with suppress(LockError):  # another process was faster, and is waited for
             observer = _Ticking(tick)
