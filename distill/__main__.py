@@ -1,6 +1,6 @@
 """The command `distill`: the console script, and `python -m distill`, as torchrun starts it."""
 
-from distill.stopping import end_at_once
+from distill.stopping import INTERRUPTED, end_at_once, end_stopped
 
 
 def main() -> None:
@@ -9,7 +9,12 @@ def main() -> None:
 
     from distill.cli import main as commands  # noqa: PLC0415  # takes a while
 
-    commands(prog_name="distill")
+    try:
+        commands(prog_name="distill")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            end_stopped()
+        raise
 
 
 if __name__ == "__main__":

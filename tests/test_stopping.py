@@ -134,3 +134,40 @@ def test_an_import_is_not_broken_off(start, tmp_path):
     process = start(code.format(0.1))
     process.send_signal(signal.SIGINT)
     assert end(process) == ("", "Stopped by Ctrl-C. No file is left unfinished.\n", 130)
+
+
+STOPPED = """
+import atexit
+import os
+import sys
+import time
+
+import click
+
+from distill import __main__, cli
+
+
+class Kept:
+    def __del__(self):
+        os.write(1, b"released\\n")
+
+
+@click.command()
+def waiting():
+    print("ready", flush=True)
+    time.sleep(60)
+
+
+kept = Kept()
+atexit.register(print, "at exit")
+cli.main.commands["recipe"] = waiting
+sys.argv = ["distill", "recipe"]
+__main__.main()
+"""
+
+
+def test_a_stopped_process_does_not_wait_for_the_interpreter(start):
+    """What is registered for the end of the process is called, and objects are not released one by one."""
+    process = start(STOPPED)
+    process.send_signal(signal.SIGTERM)
+    assert end(process) == ("at exit\n", "Stopped by SIGTERM. No file is left unfinished.\n", 130)

@@ -118,7 +118,7 @@ class Trainer(BatchSampler):
                     self._log(self._next_window())
                 elif self._watch.is_full:
                     self.look()
-                if self._evaluation_is_due:
+                if self._evaluation_is_due and not interrupted:  # else it is made when the run is resumed
                     self._evaluate()
                 if interrupted:
                     self._end_interrupted()

@@ -71,19 +71,23 @@ def interrupt_at(step, number=signal.SIGINT):
     return on_record
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_resumed_training_equals_one_that_was_never_stopped(make, number):
-    """Model, optimizer, metrics and schedules are those of a straight run, bit by bit."""
-    straight = make(steps=8, folder="straight", evaluations=4)
+@pytest.mark.parametrize(("number", "evaluations"), [(signal.SIGINT, 4), (signal.SIGTERM, 8)])
+def test_a_resumed_training_equals_one_that_was_never_stopped(make, number, evaluations):
+    """Model, optimizer, metrics and schedules are those of a straight run, bit by bit.
+
+    A held-out evaluation that is due when the run is stopped would take long, and is made when it goes on.
+    """
+    straight = make(steps=8, folder="straight", evaluations=evaluations)
     straight.train()
     handler = signal.getsignal(number)
-    stopped = make(steps=8, evaluations=4, on_record=interrupt_at(4, number))
+    stopped = make(steps=8, evaluations=evaluations, on_record=interrupt_at(4, number))
     with pytest.raises(Interrupted):
         stopped.train()
     assert signal.getsignal(number) is handler
     checkpoint = load_latest(stopped.run.checkpoints)
     assert checkpoint.step == stopped.step == 5  # the step that was under way is finished
-    resumed = make(steps=8, evaluations=4)
+    assert len(stopped.recorded("heldout")) == evaluations // 2
+    resumed = make(steps=8, evaluations=evaluations)
     resumed.train(checkpoint.state)
     assert resumed.step == 8
     assert_same(resumed.model_state(), straight.model_state())
