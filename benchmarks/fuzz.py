@@ -8,16 +8,17 @@
 Each input is read, or refused with a `DistillError`. Anything else, more than 2 GB of memory, or more than 20
 seconds, ends the run, and leaves the input in a file. Valid files are made first, to be varied.
 
-Of a run folder, the first byte of the input chooses the file that the rest replaces. For files of tensors,
-the rest is their structure, and for shards it is the list or the tar file: their lengths and checksums are
-made to fit, so that what is behind them is reached.
+Of a run folder, the first byte of the input chooses the file that the rest replaces, and what reads this file
+is called. For files of tensors, the rest is their structure, and for shards it is the list or the tar file:
+their lengths and checksums are made to fit, so that what is behind them is reached.
 """
 
 import json
 import os
-import shutil
 import sys
 import tempfile
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import atheris
@@ -27,13 +28,25 @@ with atheris.instrument_imports(include=["distill"]):
     from distill.audio.corpus import open_shards, write_shards
     from distill.audio.corpus.membership import Membership
     from distill.config import load_toml
+    from distill.controls.stored import _from_state, axes_of, checksum_of, stored_axes
     from distill.errors import DistillError
     from distill.evaluation.baselines import load_statistics
     from distill.model.loading import load_latents, load_model
+    from distill.playing.presets import load_presets, save_preset
+    from distill.playing.sound import Recording as SoundOf
+    from distill.playing.sound import Sound
     from distill.plugin.registry import Registry
     from distill.recipe import read_recipe
+    from distill.reporting.facts import Facts
+    from distill.reporting.figures import colours_of, component_figures, setting_figures
+    from distill.reporting.history import History
+    from distill.reporting.listing import list_runs, sorted_runs
+    from distill.reporting.page import evidence_of
+    from distill.reporting.verdict import judge
     from distill.storage import checkpoints
-    from distill.storage.checkpoints import load_latest, load_state
+    from distill.storage.checkpoints import load_state
+    from distill.storage.ending import ending_of
+    from distill.training.resuming import Resuming
 
 import numpy as np
 import soundfile
@@ -42,13 +55,14 @@ from safetensors.torch import load_file, save
 _RATE = 8000
 _TINY = {
     "representation.sample_rate": _RATE,
-    "representation.n_fft": 256,
-    "representation.hop": 64,
-    "model.latents_per_second": 250,
-    "model.width": 16,
+    "representation.n_fft": 128,
+    "representation.hop": 32,
+    "model.latents_per_second": 500,
+    "model.width": 8,
     "model.fine_width": 8,
-    "model.encoder_blocks": [1, 1],
-    "model.decoder_blocks": [1, 1],
+    "model.expansion": 1,
+    "model.encoder_blocks": [0, 1],
+    "model.decoder_blocks": [0, 1],
     "training.batch_size": 2,
     "training.clip_seconds": 0.2,
     "training.device": "cpu",
@@ -117,15 +131,36 @@ class Runs:
 
     def __init__(self) -> None:
         self.run = distill.train(make_sounds(), steps=2, out=here / "run", options=_TINY)
-        folder = self.run.folder
-        self.plain = [self.run.recipe, self.run.metrics, self.run.split]
-        self.states = [
-            self.run.model,
-            self.run.latents,
-            self.run.baselines,
-            *self.run.checkpoints.glob("step*"),
-        ]
-        self.whole = {path: path.read_bytes() for path in (*self.plain, *self.states)}
+        vae, representation = load_model(self.run)
+        load, bank = partial(load_model, self.run), load_latents(self.run, representation, vae.latent_size)
+        axes_of(self.run, vae, representation, bank)
+        checksum = checksum_of(vae, bank)
+
+        def read_axes() -> None:
+            with suppress(ValueError):  # after which they are measured again
+                _from_state(load_state(self.run.axes), checksum, vae)
+
+        states = {
+            self.run.model: (load, partial(load_state, self.run.model)),
+            self.run.latents: (partial(load_latents, self.run, representation, vae.latent_size),),
+            self.run.axes: (partial(stored_axes, self.run), read_axes),
+            self.run.baselines: (partial(load_statistics, self.run, representation.bins),),
+            **dict.fromkeys(
+                self.run.checkpoints.glob("step*"),
+                (partial(load, "last"), partial(Resuming().find_state, self.run, lambda _: None)),
+            ),
+        }
+        self.readers = {
+            self.run.recipe: (load, self.list),
+            self.run.metrics: (lambda: [*self.run.read_metrics()], self.rewind, self.list, self.judge),
+            self.run.outcome: (self.list, self.judge),
+            self.run.presets: (partial(load_presets, self.run),),
+            self.run.split: (partial(Membership.read, self.run.split),),
+            **states,
+        }
+        self.states = [*states]
+        save_preset(self.run, "one", Sound(source=SoundOf(name="0.wav"), seconds=0.5))
+        self.whole = {path: path.read_bytes() for path in self.readers}
         self.tensors = {path: load_file(path) for path in self.states}
         self.seeds = []
         for number, path in enumerate(self.whole):
@@ -134,7 +169,27 @@ class Runs:
                 header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
                 content = header["__metadata__"]["distill_state"].encode()
             self.seeds.append(bytes([number]) + content)
-        self.spare = shutil.copytree(folder, here / "spare")
+
+    def rewind(self) -> None:
+        """Drop the records of the last step, as a run that is resumed does."""
+        copy = self.run.rewind_metrics({"train": 1}, 1)
+        if copy is not None:
+            copy.unlink()
+
+    def list(self) -> None:
+        """List the run, as `distill runs` does."""
+        for order in ("newest", "loss"):
+            for listed in sorted_runs(list_runs(self.run.folder), order):
+                json.dumps([listed.to_dict(), listed.cells()])
+
+    def judge(self) -> None:
+        """Judge the run by its records, and draw them, as its page does."""
+        history = History.read(self.run)
+        facts = Facts(run=self.run, ending=ending_of(self.run), history=history, terms={}, recipe="", tree={})
+        judge(evidence_of(facts))
+        colours = colours_of([*history.weights])
+        component_figures(history, colours)
+        setting_figures(history, colours)
 
     def read(self, data: bytes) -> None:
         """Replace a file by the input, and read the folder as the commands do."""
@@ -147,15 +202,7 @@ class Runs:
             content = b"".join(checkpoints.sealed(save(self.tensors[path], {"distill_state": text})))
         path.write_bytes(content)
         try:
-            vae, representation = load_model(self.run)
-            for read in (
-                lambda: load_latents(self.run, representation, vae.latent_size),
-                lambda: load_statistics(self.run, representation.bins),
-                lambda: Membership.read(self.run.split),
-                lambda: list(self.run.read_metrics()),
-                lambda: load_latest(self.run.checkpoints),
-                lambda: load_state(self.run.model),
-            ):
+            for read in self.readers[path]:
                 quietly(read)
         finally:
             path.write_bytes(self.whole[path])

@@ -72,7 +72,7 @@ def attempt(scene: Scene, faults: dict[str, Fault], name: str, straight: Results
 def _problems(outcome: Outcome) -> list[str]:
     """Return what a run should not have done under a fault."""
     errors = outcome.training.errors
-    found = [outcome.problem] if outcome.problem else []
+    found = [f"{outcome.problem}:\n{errors}"] if outcome.problem else []
     found += [f"it hangs:\n{errors}"] if outcome.status is None else []
     found += [f"it ended in a traceback:\n{errors}"] if "Traceback" in errors else []
     return found
