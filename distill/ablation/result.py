@@ -15,6 +15,7 @@ from distill.ablation.effects import RATE, Effect, Values
 from distill.ablation.folder import AblationFolder
 from distill.ablation.measures import MEASURES
 from distill.ablation.plan import Plan, Variant
+from distill.config.words import counted
 from distill.errors import printable
 from distill.storage.files import write_atomically
 
@@ -59,8 +60,8 @@ class Ablation:
         recordings = max(effect.recordings for effect in self.effects)
         alone = "" if seeds > 1 else " One seed says nothing of how much seeds differ: use --seeds 3."
         return (
-            f"Differences from the reference, with 95 % intervals over {_count(seeds, 'seed')} and "
-            f"{_count(recordings, 'recording')} (hierarchical bootstrap, paired). "
+            f"Differences from the reference, with 95 % intervals over {counted(seeds, 'seed')} and "
+            f"{counted(recordings, 'recording')} (hierarchical bootstrap, paired). "
             f"* marks those larger than chance: {len(self.effects)} comparisons, corrected by Holm's method, "
             f"so that any mark at all is there by chance with a probability of {RATE:.0%}.{alone}"
         )
@@ -156,10 +157,6 @@ def _block(variant: Variant, effects: Sequence[Effect]) -> str:
 
 def _filled(sentences: Iterable[str]) -> list[str]:
     return [textwrap.fill(sentence, _WIDTH, subsequent_indent="  ") for sentence in sentences]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _capital(text: str) -> str:

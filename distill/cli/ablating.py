@@ -1,7 +1,7 @@
 """Terminal output of `distill ablate`: the plan, the progress of all runs, and what has failed."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 from rich.console import Console, Group
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.cli.display import say
-from distill.config.words import duration_in_words
+from distill.config.words import counted, duration_in_words
 from distill.errors import printable
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def show_plan(console: Console, planned: "PlannedAblation", *, jobs: int) -> Non
     console.print(table)
 
 
-def _length(training: Mapping[str, object]) -> str:
+def _length(training: Mapping[str, Any]) -> str:
     from distill.settings import DEFAULT_MINUTES
 
     if "steps" in training:
-        return f"{training['steps']} steps"
+        return counted(training["steps"], "step")
     return f"{training.get('minutes', DEFAULT_MINUTES):g} minutes"
 
 

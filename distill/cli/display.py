@@ -19,7 +19,7 @@ from rich.text import Text
 
 from distill.cli.dashboard import Dashboard, components_in_words, seconds_left, summary_of
 from distill.cli.streams import warn
-from distill.config.words import duration_in_words
+from distill.config.words import counted, duration_in_words
 from distill.errors import printable
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def _extent(extent: "observing.Extent") -> str:
     if extent.shards:
         return f"{extent.shards} shards, {duration_in_words(extent.seconds, digits=1)}"
     count = extent.recordings
-    return f"{count} recording{'' if count == 1 else 's'}, {duration_in_words(extent.seconds, digits=1)}"
+    return f"{counted(count, 'recording')}, {duration_in_words(extent.seconds, digits=1)}"
 
 
 def in_words(retention: "Retention") -> str:
@@ -282,7 +282,7 @@ def in_words(retention: "Retention") -> str:
     share = f"Kept {retention.share:.1%} of the training".replace(".0%", "%")
     if not retention.recordings:
         return f"{share}, as training.keep says."
-    judged = f"on {retention.recordings} recording{'' if retention.recordings == 1 else 's'}"
+    judged = f"on {counted(retention.recordings, 'recording')}"
     more = "" if retention.share == 1 else " --set training.keep=1 keeps all."
     return f"{share}, which measured best {judged}.{more}"
 

@@ -14,6 +14,7 @@ from distill.audio.progress import Progress
 from distill.comparison.measures import FileMeasures, Measures, heldout_measures
 from distill.comparison.recipes import Difference, recipe_differences
 from distill.comparison.table import Row, table_of
+from distill.config.words import are, counted
 from distill.errors import CorpusError, DistillError, InputError, RunError
 from distill.reporting.history import History
 from distill.storage.ending import State, ending_of
@@ -215,14 +216,14 @@ def _shared(
     used = sum(each.used for each in recordings)
     if on is None:
         others = {name: len(each) - len(keys) for name, each in measured.items() if len(each) > len(keys)}
-        source = f"{_count(used)} that {'both' if len(measured) == 2 else 'all'} runs held out"
+        source = f"{counted(used, 'recording')} that {'both' if len(measured) == 2 else 'all'} runs held out"
         notes += [
-            f"{name} held out {_count(count)} that not all others did; {_they(count)} left out."
+            f"{name} held out {counted(count, 'recording')} that not all others did; {_they(count)} left out."
             for name, count in others.items()
         ]
     else:
         place = on if isinstance(on, str | os.PathLike) else "arrays"
-        source = f"{_count(used)} of {os.fspath(place)}"
+        source = f"{counted(used, 'recording')} of {os.fspath(place)}"
         notes += _notes_on_training(recordings)
     rates = {each.measures.sample_rate for each in runs if each.measures is not None}
     if len(rates) > 1:
@@ -236,15 +237,16 @@ def _notes_on_training(recordings: Sequence[Shared]) -> list[str]:
     left_out = sum(bool(each.trained_on) and not each.used for each in recordings)
     if left_out:
         notes.append(
-            f"{_count(left_out).capitalize()} that a run was trained on {_are(left_out)} left out of the "
+            f"{counted(left_out, 'recording')} that a run was trained on {are(left_out)} left out of the "
             "table; --trained takes them in."
         )
     taken = sum(bool(each.trained_on) and each.used for each in recordings)
     if taken:
-        notes.append(f"A run was trained on {_count(taken)} of the table.")
+        notes.append(f"A run was trained on {counted(taken, 'recording')} of the table.")
     unknown = sum(bool(each.unknown) and each.used for each in recordings)
     if unknown:
-        notes.append(f"It is not known of {_count(unknown)} whether a run was trained on {_them(unknown)}.")
+        told = counted(unknown, "recording")
+        notes.append(f"It is not known of {told} whether a run was trained on {_them(unknown)}.")
     return notes
 
 
@@ -293,14 +295,6 @@ def _left_out(runs: Sequence[Compared], used: set[str]) -> list[str]:
         for file in each.measures.files
         if file.key in used and file.metrics is None
     ]
-
-
-def _count(number: int) -> str:
-    return f"{number} recording{'' if number == 1 else 's'}"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def _they(number: int) -> str:

@@ -13,7 +13,7 @@ from distill.comparison.listening import Listening
 from distill.comparison.sounds import Versions, names_of
 from distill.comparison.table import Cell, Row
 from distill.comparison.text import CHANCE, COUNTS, shown_interval, shown_score, verdict_of
-from distill.config.words import duration_in_words
+from distill.config.words import counted, duration_in_words
 from distill.reporting.document import (
     TEMPLATES,
     as_json,
@@ -165,11 +165,10 @@ def _run(compared: Compared, colours: Mapping[str, str]) -> ShownRun:
 
 
 def _row(row: Row) -> ShownRow:
-    most = row.count
     return ShownRow(
         name=f"{row.scale.name}{f', {row.scale.unit}' if row.scale.unit else ''}",
         better="higher is better" if row.scale.higher else "lower is better",
-        few=f"{most} recording{'' if most == 1 else 's'}",
+        few=counted(row.count, "recording"),
         cells=tuple(_cell(row, cell) for cell in row.cells),
     )
 

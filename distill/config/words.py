@@ -1,4 +1,4 @@
-"""Descriptions of types, values, names and durations, for messages and option tables."""
+"""Descriptions of types, values, names, counts and durations, for messages and option tables."""
 
 import difflib
 import math
@@ -35,6 +35,16 @@ def duration_in_words(seconds: float, *, digits: int = 0) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.{digits}f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s unless there is one: "1 run", "2,000 runs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def are(number: int) -> str:
+    """Return the verb for a number of things."""
+    return "is" if number == 1 else "are"
 
 
 def type_in_words(type_: Any) -> str:  # noqa: ANN401 - mypy has no type for `float | None` and its like

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from attrs import frozen
 
+from distill.config.words import counted
 from distill.controls.axes import Axis
 from distill.controls.descriptors import DESCRIPTORS
 from distill.playing.actions import OF_RUN
@@ -99,7 +100,7 @@ def lay_out(instrument: Instrument) -> Layout:
 
 def _head(instrument: Instrument) -> None:
     name = html.escape(instrument.run.folder.resolve().name)
-    facts = f"{len(instrument.names):,} recordings, {instrument.model.sample_rate / 1000:g} kHz"
+    facts = f"{counted(len(instrument.names), 'recording')}, {instrument.model.sample_rate / 1000:g} kHz"
     note = f'<p class="note">{html.escape(instrument.note)}</p>' if instrument.note else ""
     _text(f'<h1>{name}</h1><p class="facts">{facts}</p>{note}', "head")
 
@@ -131,7 +132,7 @@ def _map(instrument: Instrument) -> dict[str, Any]:
             # Without names: templates are compiled to code.
             html_template='<div class="map"></div><p class="name" aria-hidden="true"></p>',
             js_on_load=(_ASSETS / "map.js").read_text(encoding="utf-8"),
-            points=_json({"points": points, "label": f"Map of {len(points)} recordings"}),
+            points=_json({"points": points, "label": f"Map of {counted(len(points), 'recording')}"}),
             elem_id="map",
             apply_default_css=False,
         )

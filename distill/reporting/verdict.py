@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from attrs import evolve
 
+from distill.config.words import are, counted
 from distill.reporting.findings import FEWEST_MEASUREMENTS, Evidence, Finding, Grade
 from distill.reporting.history import Series
 from distill.reporting.shares import still_terms, total_that_moves
@@ -87,9 +88,9 @@ def _state(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _trend(evidence: Evidence) -> Iterator[Finding]:
-    history, still = evidence.history, still_terms(evidence.history)
-    held = total_that_moves(history.heldout, history.heldout_weights, still)
-    trained = total_that_moves(history.train, history.weights, still)
+    still = still_terms(evidence.history)
+    held = total_that_moves(evidence.history.heldout, evidence.history.heldout_weights, still)
+    trained = total_that_moves(evidence.history.train, evidence.history.weights, still)
     if trained is None or not len(trained):
         yield Finding(
             rule="no records",
@@ -101,64 +102,72 @@ def _trend(evidence: Evidence) -> Iterator[Finding]:
         return
     judged, of = (held, "held-out loss") if held is not None else (_stretches(trained), "training loss")
     judged = _only_finite(judged)
-    if len(judged) < FEWEST_MEASUREMENTS:
-        yield Finding(
-            rule="too early",
-            grade="note",
-            title="It is too early for a trend",
-            because=f"There are {len(judged)} values of the {of}, and a trend takes {FEWEST_MEASUREMENTS}.",
-            advice="Train for longer, or set training.evaluations higher.",
-        )
-        return
-    if judged.steps[-1] < FEWEST_STEPS:
-        yield Finding(
-            rule="too early",
-            grade="note",
-            title="It is too early for a trend",
-            because=f"There are {judged.steps[-1]} steps, and a trend takes {FEWEST_STEPS}.",
-            advice="Train for longer.",
-        )
+    early = _too_early(judged, of)
+    if early is not None:
+        yield early
         return
     overfits = _overfitting(judged, trained) if held is not None else None
     if overfits is not None:
         yield overfits
         return
-    fall, spread = _fall(judged.last(LAST_PART))
-    level = float(np.abs(judged.last(LAST_PART).values).mean()) or 1.0
-    share = f"{abs(fall) / level:.1%}"
-    of += (
-        f" without {' and '.join(still)}, which {'change' if len(still) > 1 else 'changes'} nothing,"
-        if still
-        else ""
-    )
-    end = f"over the last third of the run, to {judged.values[-1]:.4g}"
+    if still:
+        of += f" without {' and '.join(still)}, which {'change' if len(still) > 1 else 'changes'} nothing,"
     unseen = "" if held is not None else " Nothing is held out, so learning by heart cannot be seen."
+    yield _direction(judged, of, unseen, evidence.folder)
+
+
+def _too_early(judged: Series, of: str) -> Finding | None:
+    """Return a finding if a series has too few values or steps for a trend. `of` is its name."""
+    steps = int(judged.steps[-1]) if len(judged) else 0
+    if len(judged) < FEWEST_MEASUREMENTS:
+        found = f"{are(len(judged))} {counted(len(judged), 'value')} of the {of}"
+        fewest, advice = FEWEST_MEASUREMENTS, "Train for longer, or set training.evaluations higher."
+    elif steps < FEWEST_STEPS:
+        found = f"{are(steps)} {counted(steps, 'step')}"
+        fewest, advice = FEWEST_STEPS, "Train for longer."
+    else:
+        return None
+    return Finding(
+        rule="too early",
+        grade="note",
+        title="It is too early for a trend",
+        because=f"There {found}, and a trend takes {fewest}.",
+        advice=advice,
+    )
+
+
+def _direction(judged: Series, of: str, unseen: str, folder: str) -> Finding:
+    """Return whether a series has fallen, risen or stayed over the last part of the run."""
+    last = judged.last(LAST_PART)
+    fall, spread = _fall(last)
+    level = float(np.abs(last.values).mean()) or 1.0
+    share = f"{abs(fall) / level:.1%}"
+    end = f"over the last third of the run, to {judged.values[-1]:.4g}"
     if fall > IMPROVING * level and fall > 2 * spread:
-        yield Finding(
+        return Finding(
             rule="improving",
             grade="note",
             title="Still improving",
             because=f"The {of} has fallen by {share} {end}.{unseen}",
             advice="Train for longer:",
-            command=f"distill train --resume --out {shlex.quote(evidence.folder)} --minutes M",
+            command=f"distill train --resume --out {shlex.quote(folder)} --minutes M",
         )
-    elif -fall > IMPROVING * level and -fall > 2 * spread:
-        yield Finding(
+    if -fall > IMPROVING * level and -fall > 2 * spread:
+        return Finding(
             rule="rising",
             grade="warning",
             title="Getting worse",
             because=f"The {of} has risen by {share} {end}.{unseen}",
             advice="Lower training.learning_rate, or use the best checkpoint.",
         )
-    else:
-        yield Finding(
-            rule="converged",
-            grade="good",
-            title="Converged",
-            because=f"The {of} has changed by {share} {end}.{unseen}",
-            advice="More steps of the same kind will bring little. Listen to the worst recordings below; "
-            "change the weights, the terms or the recordings.",
-        )
+    return Finding(
+        rule="converged",
+        grade="good",
+        title="Converged",
+        because=f"The {of} has changed by {share} {end}.{unseen}",
+        advice="More steps of the same kind will bring little. Listen to the worst recordings below; "
+        "change the weights, the terms or the recordings.",
+    )
 
 
 def _overfitting(held: Series, trained: Series) -> Finding | None:
@@ -204,7 +213,8 @@ def _recordings(evidence: Evidence) -> Iterator[Finding]:
             rule="skipped files",
             grade="note",
             title="Many files are not used",
-            because=f"{evidence.skipped} files of the corpus are skipped; the reasons are listed below.",
+            because=f"{counted(evidence.skipped, 'file')} of the corpus {are(evidence.skipped)} skipped; "
+            "the reasons are listed below.",
         )
 
 

@@ -8,7 +8,7 @@ from attrs import validators
 
 from distill.config import suggest
 from distill.config.bounds import bounds_in_words
-from distill.config.words import duration_in_words, show, show_briefly, type_in_words
+from distill.config.words import counted, duration_in_words, show, show_briefly, type_in_words
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,11 @@ def test_values_are_shown_as_toml():
 def test_durations(seconds, digits, words):
     """A duration is given in the unit that fits its length."""
     assert duration_in_words(seconds, digits=digits) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (2000, "2,000 runs")]
+)
+def test_a_noun_is_plural_unless_there_is_one(number, words):
+    """A number is grouped by thousands, and its noun takes an s unless there is one."""
+    assert counted(number, "run") == words

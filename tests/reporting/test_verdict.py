@@ -55,6 +55,13 @@ def test_few_steps_have_no_trend_however_often_they_are_measured():
     assert finding.because == "There are 80 steps, and a trend takes 100."
 
 
+def test_one_value_has_no_trend():
+    """One value is counted in the singular."""
+    assert rules(history=history(FALLING[:1]))["too early"].because == (
+        "There is 1 value of the held-out loss, and a trend takes 6."
+    )
+
+
 def test_overfitting_names_the_step_to_stop_at():
     """The message about overfitting names the step at which the held-out loss was lowest."""
     finding = rules(history=history(TURNING))["overfitting"]
