@@ -16,7 +16,8 @@ from rich.text import Text
 from distill.cli.curves import Curve, sparkline
 from distill.config.words import duration_in_words
 from distill.errors import printable
-from distill.loss.components import ComponentName
+from distill.loss.components import TOTAL, ComponentName
+from distill.loss.still import StillTerms, title_without, total_without
 
 if TYPE_CHECKING:
     from distill.training.record import Record
@@ -37,15 +38,22 @@ class Dashboard:
         self.length = ""
         self.curves: dict[str, Curve] = {}
         self.heldout: dict[str, float] = {}
+        self.still = StillTerms()
         self.progress, self.step, self.trained = 0.0, 0, False
         self.rest: tuple[str, ...] = ()
+        self._measured: Record | None = None
         self._spinner = Spinner("line")
 
     def add(self, record: "Record") -> None:
         """Take in a record."""
         self.progress, self.step = record.progress, record.step
-        found = summary_of(record)
+        before = self.still.names
+        self.still.add(record.gradients)
+        if self.still.names != before:
+            self._begin_total_anew(before)
+        found = self.told_of(record)
         if record.split == "heldout":
+            self._measured = record
             self.heldout |= found
             for name in found:
                 self.curves.setdefault(name, Curve())
@@ -54,6 +62,31 @@ class Dashboard:
             self.curves.setdefault(name, Curve()).add(value)
         left = duration_in_words(seconds_left(record), digits=1)
         self.rest = f"{left} left", f"{record.audio_rate:.0f} s of audio per s"
+
+    def told_of(self, record: "Record") -> dict[str, float]:
+        """Return the components of a record that are shown.
+
+        Terms that change nothing come last, and the total is without them.
+        """
+        found = summary_of(record)
+        still = self.still.names
+        moving = total_without(found, record.weights, still)
+        if moving is None:
+            return found
+        moves = {name: value for name, value in found.items() if name not in (TOTAL, *still)}
+        last = {name: found[name] for name in still if name in found}
+        return {title_without(still): moving, **moves, **last}
+
+    def _begin_total_anew(self, before: Sequence[str]) -> None:
+        """Forget the total, in which terms count that are now known to change nothing, or to change it."""
+        for name in (TOTAL, title_without(before) if before else TOTAL):
+            self.curves.pop(name, None)
+            self.heldout.pop(name, None)
+        title = title_without(self.still.names) if self.still.names else TOTAL
+        still = {name: self.curves.pop(name) for name in self.still.names if name in self.curves}
+        self.curves = {title: Curve(), **self.curves, **still}
+        if self._measured is not None:
+            self.heldout |= self.told_of(self._measured)
 
     def head(self) -> Sequence[str]:
         """Return the step, the time left and the speed, the most important first."""
@@ -101,14 +134,18 @@ class Dashboard:
         left -= (_GAP + _VALUE) * heldout
         curve = min(_CURVE, left - _GAP) if left >= _GAP + _FEWEST else 0
         if heldout:
-            yield _line(f"{'':{longest}}  {'trained':>{_VALUE}}  {'held-out':>{_VALUE}}", width, "dim")
+            heads = f"{'':{longest}}  {'trained':>{_VALUE}}  {'held-out':>{_VALUE}}"
+            at = f"  at step {self._measured.step}" if self._measured and curve else ""
+            yield _line(heads + (at if len(heads + at) <= width else ""), width, "dim")
         for name in names:
             line = Text(no_wrap=True, overflow="crop", end="")
             line.append(f"{shortened(printable(name), longest):<{longest}}")
             line.append(f"  {_number(self.curves[name].latest):>{_VALUE}}", "bold")
             if heldout:
                 line.append(f"  {_number(self.heldout.get(name, math.nan)):>{_VALUE}}")
-            if curve:
+            if curve and name in self.still.names:
+                line.append("  changes nothing"[: _GAP + curve], "dim")
+            elif curve:
                 line.append(f"  {sparkline(self.curves[name].values(curve), ascii_only=ascii_only)}", "cyan")
             line.truncate(width, overflow="crop")
             yield line

@@ -3,7 +3,8 @@
 import math
 import shlex
 import textwrap
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from distill.cli.dashboard import Dashboard, components_in_words, seconds_left, summary_of
+from distill.cli.dashboard import Dashboard, components_in_words, seconds_left
 from distill.cli.streams import warn
 from distill.config.words import counted, duration_in_words
 from distill.errors import printable
@@ -117,6 +118,7 @@ class Display:
             console=console, transient=True, disable=not self.is_animated,
         )  # fmt: skip
         self.stage = ""
+        self._stage_said = -math.inf
         self.latest: Record | None = None
         self._told: Record | None = None
         self._said = -math.inf  # the training time of the last line in a log
@@ -143,18 +145,27 @@ class Display:
             self.decoding.update(self.decoded, completed=progress.done, total=progress.total)
             self.decoding.start()
             return
-        if progress.stage != self.stage:
-            self.stage = progress.stage
+        begins = progress.stage != self.stage
+        self.stage = progress.stage
+        if not self.is_animated:
+            self._log_stage(progress, begins=begins)
+            return
+        if begins:
             self._begin_stage(_AFTER[progress.stage])
         count = f"{progress.done}/{progress.total}" if progress.total > 1 else ""
         total = progress.total if progress.total > 1 else None
         for task in self.finishing.task_ids:
             self.finishing.update(task, completed=progress.done, total=total, count=count)
 
+    def _log_stage(self, progress: "WorkProgress", *, begins: bool) -> None:
+        """Print how far a stage is when it begins, and then twice a minute."""
+        now = time.monotonic()
+        if begins or now >= self._stage_said + _LINE_SECONDS:
+            self._stage_said = now
+            count = f": {progress.done} of {progress.total}" if progress.total > 1 else ""
+            say(self.console, f"{_AFTER[progress.stage]}{count} ...")
+
     def _begin_stage(self, text: str) -> None:
-        if not self.is_animated:
-            say(self.console, f"{text} ...")
-            return
         for task in self.finishing.task_ids:
             self.finishing.remove_task(task)
         self.finishing.add_task(text, total=None, count="")
@@ -200,7 +211,10 @@ class Display:
 
     def record(self, record: "Record") -> None:
         """Show a record."""
+        before = self.dashboard.still.names
         self.dashboard.add(record)
+        if (still := self.dashboard.still.names) != before and still:
+            say(self.console, _about_still(still))
         if record.split == "train":
             self.latest = record
         if self.is_animated:
@@ -211,14 +225,20 @@ class Display:
         self._said = record.seconds
         left = duration_in_words(seconds_left(record), digits=1)
         at = f"step {record.step}{self.dashboard.length}, {left} left"
-        measured = components_in_words(summary_of(record))
+        measured = self._in_words(record)
         if record.split == "train":
             self._say_measured(f"{at}: trained {measured}")
         else:
             untold = self.latest if self.latest is not self._told else None
-            trained = f", trained {components_in_words(summary_of(untold))}" if untold else ""
+            when = f"at step {untold.step} " if untold and untold.step != record.step else ""
+            trained = f", trained {when}{self._in_words(untold)}" if untold else ""
             self._say_measured(f"{at}: held-out {measured}{trained}")
         self._told = self.latest
+
+    def _in_words(self, record: "Record") -> str:
+        """Return the components of a record that change, in a line."""
+        told, still = self.dashboard.told_of(record), self.dashboard.still.names
+        return components_in_words({name: value for name, value in told.items() if name not in still})
 
     def _say_measured(self, text: str) -> None:
         """Print a line of a log, broken between components if it is for a dumb terminal."""
@@ -268,6 +288,11 @@ class Display:
 
     def _print_command(self, *words: str | Path) -> None:
         say(self.console, "  distill " + " ".join(shlex.quote(str(word)) for word in words), style="bold")
+
+
+def _about_still(names: Sequence[str]) -> str:
+    named, change = " and ".join(names), "changes" if len(names) == 1 else "change"
+    return f"{named} {change} nothing in the model, since the gradient is 0: totals are without it."
 
 
 def _extent(extent: "observing.Extent") -> str:

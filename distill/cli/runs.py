@@ -28,8 +28,9 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
 
     A run is running, finished, interrupted or failed. The loss is that of the last measurement on held-out
     recordings, with the weights of the end, so that it is comparable between runs of the same terms and
-    weights only.
+    weights only. A loss with a * is without terms that change nothing, such as kl while the encoder is kept.
     """
+    from distill.errors import printable
     from distill.reporting.listing import list_runs, sorted_runs
 
     listed = sorted_runs(list_runs(folder), order)
@@ -41,6 +42,10 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
         return
     for line in _lines(listed):
         click.echo(line)
+    still = dict.fromkeys(name for each in listed if each.moving is not None for name in each.still)
+    if still:
+        names = ", ".join(map(printable, still))
+        click.echo(f"* without terms that change nothing, since their gradient is 0: {names}")
 
 
 def _lines(listed: "list[Listed]") -> list[str]:

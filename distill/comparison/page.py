@@ -23,8 +23,9 @@ from distill.reporting.document import (
     plotly_library,
     policy_of,
 )
-from distill.reporting.figures import Figure, colours_of, spectrogram_figure
+from distill.reporting.figures import Figure, colours_of
 from distill.reporting.history import History
+from distill.reporting.spectrogram_figure import spectrogram_figure
 
 _OWN = Path(__file__).parent / "templates"
 

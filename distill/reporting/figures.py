@@ -3,18 +3,17 @@
 Colours of text and grid are set in the page, which knows whether it is light or dark.
 """
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
 from distill.loss.components import GRADIENT_NORM, OBJECTIVE, TOTAL, ComponentName
+from distill.loss.still import title_without
 from distill.reporting.history import History, Series
-from distill.reporting.shares import Shares
+from distill.reporting.shares import Shares, still_terms, total_that_moves
 
 Trace: TypeAlias = dict[str, Any]
 
@@ -22,10 +21,6 @@ _COLOURS = ("#3b82d6", "#e07a1f", "#2a9d6f", "#c2549b", "#8a6fd1", "#b59410", "#
 _TOTAL_COLOUR = "#7d8794"
 _MOST_POINTS = 1000
 _WIDE = 20
-_MAGMA = (
-    "#000004", "#1c1044", "#4f127b", "#812581", "#b5367a", "#e55064", "#fb8761", "#fec287", "#fcfdbf",
-)  # fmt: skip
-_PITCHES = 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000
 
 
 @frozen(kw_only=True)
@@ -33,7 +28,7 @@ class Figure:
     """A figure: its key in the page, title, the text that describes it, and its data for Plotly.
 
     `term` is the loss term that it is of, empty if of several. `rows` is a table with the same content in
-    short, the first row being the heads.
+    short, the first row being the heads. `note` says what is not in the figure.
     """
 
     key: str
@@ -45,6 +40,7 @@ class Figure:
     height: int = 300
     rows: tuple[tuple[str, ...], ...] = ()
     terms: tuple[str, ...] = field(factory=tuple)
+    note: str = ""
 
     def plotly(self) -> dict[str, Any]:
         """Return what Plotly draws."""
@@ -60,7 +56,34 @@ def component_figures(history: History, colours: Mapping[str, str]) -> list[Figu
     """Return a figure for each component, the total first."""
     names = dict.fromkeys((*history.train, *history.heldout))
     figures = [_component_figure(name, history, colours) for name in in_order(names)]
-    return [figure for figure in figures if figure is not None]
+    moving = _moving_figure(history)
+    return [figure for figure in (moving, *figures) if figure is not None]
+
+
+def _moving_figure(history: History) -> Figure | None:
+    """Return the total without the terms that change nothing, or None if there are none."""
+    still = still_terms(history)
+    trained, held = (
+        total_that_moves(components, weights, still)
+        for components, weights in (
+            (history.train, history.weights),
+            (history.heldout, history.heldout_weights),
+        )
+    )
+    if not still or trained is None or trained is history.train[TOTAL]:
+        return None
+    name = title_without(still)
+    without = History(train={name: trained}, heldout={name: held} if held is not None else {})
+    figure = _component_figure(name, without, {})
+    return figure and evolve(figure, key="moving", note=note_on(still))
+
+
+def note_on(still: Sequence[str]) -> str:
+    """Return a sentence on terms that change nothing, and so are left out."""
+    if not still:
+        return ""
+    names, change = " and ".join(still), "changes" if len(still) == 1 else "change"
+    return f"Without {names}, which {change} nothing in the model: the gradient is 0."
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -112,6 +135,7 @@ def share_figure(
     key: str = "shares",
     title: str = "What each term adds to the loss",
     described: str = "Weighted values as shares of their sum.",
+    note: str = "",
 ) -> Figure:
     """Return the stacked shares of the terms, by default those of the weighted values."""
     ends = shares.at_the_end()
@@ -141,6 +165,7 @@ def share_figure(
             *((name, f"{share:.1%}") for name, share in ends.items()),
         ),
         terms=tuple(shares.terms),
+        note=note,
     )  # fmt: skip
 
 
@@ -206,67 +231,6 @@ def setting_figures(history: History, colours: Mapping[str, str]) -> list[Figure
             )
         )  # fmt: skip
     return figures
-
-
-def spectrogram_figure(
-    key: str,
-    title: str,
-    levels: Mapping[str, NDArray[np.int8]],
-    hertz: NDArray[np.float64],
-    seconds: float,
-    short: Mapping[str, str] = MappingProxyType({}),
-) -> Figure:
-    """Return mel spectrograms by name, one above the other, with a common axis of time.
-
-    `short` has names for the axes of those whose own are too long.
-    """
-    colours = [[number / (len(_MAGMA) - 1), colour] for number, colour in enumerate(_MAGMA)]
-    count = len(levels)
-    step = seconds / max(1, next(iter(levels.values())).shape[1] - 1)
-    axes = ["y", *(f"y{number}" for number in range(2, count + 1))]
-    data = [
-        {
-            "type": "heatmap", "z": _packed(values), "x0": 0, "dx": step, "zmin": -80, "zmax": 0,
-            "zsmooth": False, "colorscale": colours, "yaxis": axis, "name": plain(name),
-            "showscale": axis == "y",
-            "colorbar": {"title": {"text": "dB"}, "thickness": 8, "len": 1, "outlinewidth": 0},
-            "customdata": None,
-            "hovertemplate": f"{plain(name)}<br>%{{x:.2f}} s<br>%{{z}} dB<extra></extra>",
-        }
-        for axis, (name, values) in zip(axes, levels.items(), strict=True)
-    ]  # fmt: skip
-    ticks: list[tuple[float, int]] = []
-    for each in _PITCHES:  # the lowest ones share a band
-        place = float(np.argmin(np.abs(hertz - each)))
-        if each < 1.02 * hertz[-1] and (not ticks or place - ticks[-1][0] > len(hertz) / 12):
-            ticks.append((place, each))
-    pitch = {
-        "tickvals": [place for place, _ in ticks],
-        "ticktext": [f"{each / 1000:g}k" if each >= 1000 else str(each) for _, each in ticks],
-        "showgrid": False, "zeroline": False,
-    }  # fmt: skip
-    gap = 0.06
-    share = (1 + gap) / count
-    rows = {
-        f"yaxis{axis[1:]}": {
-            **pitch,
-            "domain": [max(0.0, 1 - share * (number + 1) + gap), 1 - share * number],
-            "title": {"text": f"{plain(short.get(name, name))}, Hz"},
-            **({"anchor": "x"} if number else {}),
-        }
-        for number, (axis, name) in enumerate(zip(axes, levels, strict=True))
-    }
-    return Figure(
-        key=key,
-        title=title,
-        description=f"Mel spectrograms of {title}, from above: {', '.join(levels)}.",
-        data=data,
-        layout={
-            "xaxis": {"title": {"text": "seconds"}, "anchor": axes[-1], "showgrid": False, "zeroline": False},
-            **rows,
-        },
-        height=30 + 150 * count,
-    )
 
 
 def unit_figure(
@@ -355,12 +319,6 @@ def curve(series: Series, name: str, mode: str, style: Mapping[str, Any], term: 
 def plain(text: str) -> str:
     """Return text of which Plotly, which knows some tags of HTML, makes nothing else."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _packed(values: NDArray[np.int8]) -> dict[str, str]:
-    """Return an array as Plotly reads it in a quarter of the space of a list."""
-    data = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-    return {"dtype": "i1", "bdata": data, "shape": ", ".join(map(str, values.shape))}
 
 
 def _listed(values: NDArray[np.float64]) -> list[float | None]:

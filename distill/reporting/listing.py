@@ -12,12 +12,15 @@ from attrs import frozen
 
 from distill.errors import DistillError, RunError
 from distill.loss.components import TOTAL
+from distill.loss.still import StillTerms, total_without
 from distill.storage.checkpoint_files import step_reached
 from distill.storage.ending import State, ending_of
-from distill.storage.metrics import last_records
+from distill.storage.metrics import recent_records
 from distill.storage.run import Run
 
 _DEEPEST = 4
+_TAIL = 2**18
+"""Bytes of the records that are read: the gradients are in every 15th or so."""
 
 
 @frozen(kw_only=True)
@@ -34,6 +37,8 @@ class Listed:
         metrics: the components of the loss in the last measurement of held-out recordings, or in the last
             training record if there is none. None where a number was not finite.
         split: `heldout` or `train`, which `metrics` are of, empty if there are none.
+        still: the terms that change nothing in the model, as the last records have their gradients.
+        moving: the total of `metrics` without them, None if there are none, or it is not known.
         changed: the time of the last record or, without any, of the recipe.
         problem: why the recipe cannot be read, empty if it can.
     """
@@ -47,12 +52,19 @@ class Listed:
     metrics: Mapping[str, float | None]
     split: str
     changed: float
+    still: tuple[str, ...] = ()
+    moving: float | None = None
     problem: str = ""
 
     @property
     def loss(self) -> float | None:
         """The total of `metrics`."""
         return self.metrics.get(TOTAL)
+
+    @property
+    def shown_loss(self) -> float | None:
+        """The loss in the list: without terms that change nothing, which would hide what changes."""
+        return self.loss if self.moving is None else self.moving
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as printed by `distill runs --json`."""
@@ -64,6 +76,8 @@ class Listed:
             "steps": self.steps,
             "seconds": self.seconds,
             "loss": self.loss,
+            "still_terms": list(self.still),
+            "loss_without_still_terms": self.moving,
             "metrics": dict(self.metrics),
             "split": self.split,
             "changed": datetime.fromtimestamp(self.changed).astimezone().isoformat(timespec="seconds"),
@@ -72,7 +86,8 @@ class Listed:
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the run's line: name, state, steps, time, loss, last change, terms."""
-        loss = "-" if self.loss is None else f"{self.loss:.4g}"
+        loss = "-" if self.shown_loss is None else f"{self.shown_loss:.4g}"
+        loss += "" if self.moving is None else "*"
         minutes = self.seconds / 60
         return (
             _printable(self.name),
@@ -109,7 +124,7 @@ def sorted_runs(runs: Iterable[Listed], order: str) -> list[Listed]:
         "state": lambda run: run.state,
         "steps": lambda run: -run.steps,
         "time": lambda run: -run.seconds,
-        "loss": lambda run: (run.loss is None, run.loss),
+        "loss": lambda run: (run.shown_loss is None, run.shown_loss),
     }
     by_name = sorted(runs, key=keys["name"])
     return sorted(by_name, key=keys[order])
@@ -131,10 +146,15 @@ def _found(folder: Path, depth: int) -> Iterator[Path]:
 
 def _listed(folder: Path, root: Path) -> Listed:
     run = Run(folder)
-    last = last_records(run.metrics)
+    records = recent_records(run.metrics, tail=_TAIL)
+    last = {str(record.get("split")): record for record in records}
+    still = StillTerms()
+    for record in records:
+        still.add(record.get("gradients"))
     split = next((name for name in ("heldout", "train") if name in last), "")
     newest = max(last.values(), key=lambda record: record["step"], default={})
     terms, problem = _terms(run)
+    components, weights = (_numbers(last.get(split, {}).get(key)) for key in ("components", "weights"))
     return Listed(
         name=folder.name if folder == root else folder.relative_to(root).as_posix(),
         folder=folder,
@@ -142,8 +162,10 @@ def _listed(folder: Path, root: Path) -> Listed:
         terms=terms,
         steps=step_reached(run.checkpoints, newest.get("step", 0)),
         seconds=_number(newest.get("seconds")) or 0.0,
-        metrics=_numbers(last.get(split, {}).get("components")),
+        metrics=components,
         split=split,
+        still=still.names,
+        moving=total_without(components, weights, still.names),
         changed=_changed(run),
         problem=problem,
     )

@@ -24,17 +24,18 @@ from distill.reporting.figures import (
     colours_of,
     component_figures,
     map_figure,
+    note_on,
     setting_figures,
     share_figure,
-    spectrogram_figure,
     unit_figure,
     weighted_figure,
 )
 from distill.reporting.findings import Evidence
 from distill.reporting.gradient_figures import gradient_figures
 from distill.reporting.latents import ACTIVE, Latents
-from distill.reporting.shares import shares_of
+from distill.reporting.shares import shares_of, still_terms
 from distill.reporting.sounds import Pair, title_of
+from distill.reporting.spectrogram_figure import spectrogram_figure
 from distill.reporting.verdict import LEVEL_DB, judge
 
 _POOR = 3.0
@@ -86,10 +87,12 @@ def evidence_of(facts: Facts) -> Evidence:
 def render(facts: Facts, *, refresh: float | None = None) -> str:
     """Return the page of a run. With `refresh`, the page loads itself again after so many seconds."""
     colours = colours_of([*facts.terms])
-    shares = shares_of(facts.history)
+    still = still_terms(facts.history)
+    shares = shares_of(facts.history, still)
     cards = [_card(number, pair) for number, pair in enumerate(facts.sounds.pairs)]
     components = component_figures(facts.history, colours)
-    overview = [share_figure(shares, colours), weighted_figure(facts.history, colours)] if shares else []
+    overview = [share_figure(shares, colours, note=note_on(still))] if shares else []
+    overview += [weighted_figure(facts.history, colours)] if facts.history.weights else []
     settings = setting_figures(facts.history, colours)
     gradients = gradient_figures(facts.history, colours)
     latents = _latent_figures(facts.latents)

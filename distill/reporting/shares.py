@@ -1,6 +1,6 @@
 """The share of each term in the loss and in its gradient, and the cosines between terms. Loads no torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -29,12 +29,13 @@ class Shares:
         return {name: float(np.nan_to_num(values[first:]).mean()) for name, values in self.terms.items()}
 
 
-def shares_of(history: History) -> Shares | None:
+def shares_of(history: History, without: Collection[str] = ()) -> Shares | None:
     """Return the shares of a history, or None if it has no terms with weights.
 
     Terms that are not in every record, such as one that starts late, count as 0 where they are missing.
+    Those `without` are left out.
     """
-    names = [name for name in history.weights if name in history.train]
+    names = [name for name in history.weights if name in history.train and name not in without]
     if not names:
         return None
     steps = np.unique(np.concatenate([history.train[name].steps for name in names]))
@@ -85,22 +86,23 @@ def still_terms(history: History) -> tuple[str, ...]:
 
 
 def total_that_moves(
-    components: Mapping[str, Series], weights: Mapping[str, Series], still: Iterable[str]
+    components: Mapping[str, Series], weights: Mapping[str, Series], still: Collection[str]
 ) -> Series | None:
-    """Return the total without the weighted values of terms that change nothing, or None without a total.
+    """Return the sum of the weighted terms that change the model, or None without a total.
 
-    Such a term can be most of the total, as `kl` is while the encoder is kept, and hide what changes.
+    A term that changes nothing can be most of the total, as `kl` is while the encoder is kept, and hide what
+    changes. It is not subtracted: while its weight rises, the mean of its weighted values is unknown.
     """
     total = components.get(TOTAL)
-    if total is None:
-        return None
-    values = total.values.copy()
-    for name in still:
-        if name in components and name in weights:
-            value, weight = components[name], weights[name]
-            weighted = value.values * np.interp(value.steps, weight.steps, np.nan_to_num(weight.values))
-            known = np.isin(value.steps, total.steps)
-            values[np.searchsorted(total.steps, value.steps[known])] -= weighted[known]
+    moving = [name for name in weights if name in components and name not in still]
+    if total is None or not moving or not any(name in components for name in still):
+        return total
+    values = np.zeros(len(total))
+    for name in moving:
+        value, weight = components[name], weights[name]
+        weighted = value.values * np.interp(value.steps, weight.steps, np.nan_to_num(weight.values))
+        known = np.isin(value.steps, total.steps)
+        values[np.searchsorted(total.steps, value.steps[known])] += weighted[known]
     return Series(steps=total.steps, values=values)
 
 

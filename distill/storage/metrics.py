@@ -52,22 +52,27 @@ def read_metrics(path: Path) -> Metrics:
     )
 
 
-def last_records(path: Path, *, tail: int = 65_536) -> dict[str, dict[str, Any]]:
-    """Return the last record of each split, of those in the last `tail` bytes of a file.
+def recent_records(path: Path, *, tail: int = 65_536) -> list[dict[str, Any]]:
+    """Return the records in the last `tail` bytes of a file.
 
     A file that is missing or cannot be read has none. So has a pipe, which would be waited for.
     """
     if not path.is_file():
-        return {}
+        return []
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - tail))
             lines = file.read().split(b"\n")
     except OSError:
-        return {}
+        return []
     records = (_parse(line) for line in lines)
-    return {str(record.get("split")): record for record in records if record is not None}
+    return [record for record in records if record is not None]
+
+
+def last_records(path: Path, *, tail: int = 65_536) -> dict[str, dict[str, Any]]:
+    """Return the last record of each split, of those in the last `tail` bytes of a file."""
+    return {str(record.get("split")): record for record in recent_records(path, tail=tail)}
 
 
 def rewind_metrics(

@@ -67,3 +67,33 @@ def test_letters_that_an_encoding_lacks_are_replaced():
     lines = shown(80, encoding="ascii")
     assert lines[2].endswith("__")
     assert "----" in lines[0]
+
+
+def test_a_term_that_changes_nothing_hides_nothing():
+    """Once gradients show that a term changes nothing, the total is without it, and its line is the last."""
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=True, color_system=None)
+    dashboard = Dashboard()
+    shares = {"stft": 1.0, "kl": 0.0}
+
+    def add(step, split="train", gradients=None):
+        components = {"total": 4.0 + step, "kl": 400.0, "stft": 10.0 / step}
+        dashboard.add(
+            Record(
+                step=step, split=split, seconds=1.0, components=components, weights={"kl": 0.01, "stft": 2.0},
+                progress=0.5, audio_rate=1.0, gradients=gradients,
+            )
+        )  # fmt: skip
+
+    add(10)
+    add(10, "heldout")
+    assert [*dashboard.curves] == ["total", "kl", "stft"]
+    add(20, gradients={"shares": shares, "parameter_shares": shares})
+    add(40)
+    console.print(dashboard)
+    assert [line.rstrip() for line in file.getvalue().splitlines()[1:]] == [
+        "                 trained   held-out  at step 10",
+        "total less kl        0.5          2  █▁",
+        "stft                0.25          1  █▃▁",
+        "kl                   400        400  changes nothing",
+    ]

@@ -1,6 +1,7 @@
 """Tests of distill.cli.display: what is shown, on a terminal of 80 columns and off it."""
 
 import io
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,7 +67,7 @@ def test_a_terminal_shows_the_progress_and_every_component():
     assert "25%" in bar
     assert bar.endswith("step 1234 of 5000, 90 s left, 123 s of audio per s")
     assert rest == [
-        "                  trained   held-out",
+        "                  trained   held-out  at step 1234",
         "total                   1        2.5  █▁",
         "waveform            1.988       2.25  ▁▁",
         "reconstruction      2.123          -  ▁▁",
@@ -101,6 +102,10 @@ def test_a_log_has_lines(monkeypatch, dumb):
         display.record(attrs.evolve(HELDOUT, step=1600, seconds=61.0))
         display.progress(Progress(stage="keeping", done=1, total=6))
         display.progress(Progress(stage="keeping", done=2, total=6))
+        later = time.monotonic() + 31
+        monkeypatch.setattr("time.monotonic", lambda: later)
+        display.progress(Progress(stage="keeping", done=3, total=6))
+        display.progress(Progress(stage="page", done=0, total=1))
     if dumb:
         assert max(map(len, on.file.getvalue().splitlines())) <= 80
     trained = "total 2.346  waveform 1.988  reconstruction 2.123  kl 12.35  band_energy 0.4568"
@@ -108,8 +113,30 @@ def test_a_log_has_lines(monkeypatch, dumb):
         "step 1 of 5000, 90 s left: held-out total 2.5  waveform 2.25\n"
         f"step 1500 of 5000, 3.0 min left: trained {trained}\n"
         f"step 1600 of 5000, 3.0 min left: held-out total 2.5  waveform 2.25, trained {trained}\n"
-        "Measuring how much of the training to keep ...\n"
+        "Measuring how much of the training to keep: 1 of 6 ...\n"
+        "Measuring how much of the training to keep: 3 of 6 ...\n"
+        "Making the page of the run ...\n"
     )
+
+
+def test_a_log_leaves_out_what_changes_nothing():
+    """A line says once which term changes nothing; values of another step than the line's name their step."""
+    on = console(terminal=False)
+    display = Display(on)
+    shares = {"waveform": 1.0, "kl": 0.0}
+    record = attrs.evolve(
+        TRAIN, step=10, seconds=45.0, components={"total": 4.5, "waveform": 0.5, "kl": 400.0},
+        weights={"waveform": 1.0, "kl": 0.01}, gradients={"shares": shares, "parameter_shares": shares},
+    )  # fmt: skip
+    display.record(record)
+    display.record(attrs.evolve(record, step=20, seconds=46.0))
+    display.record(attrs.evolve(record, step=25, split="heldout", seconds=47.0, gradients=None))
+    shown = "total less kl 0.5  waveform 0.5"
+    assert on.file.getvalue().splitlines() == [
+        "kl changes nothing in the model, since the gradient is 0: totals are without it.",
+        f"step 10, 2.2 min left: trained {shown}",
+        f"step 25, 2.4 min left: held-out {shown}, trained at step 20 {shown}",
+    ]
 
 
 def test_lines_of_a_long_training_come_more_rarely():

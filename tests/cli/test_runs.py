@@ -15,6 +15,20 @@ def test_runs_are_listed_as_a_table(distill, trained):
     )
 
 
+def test_a_loss_without_a_term_that_changes_nothing_is_marked(distill, tmp_path):
+    """A loss without a term that changes nothing has a star, and a line below says what it means."""
+    shares = {"stft": 1.0, "kl": 0.0}
+    record = {
+        "step": 10, "split": "train", "components": {"total": 6.5, "stft": 2.5, "kl": 400.0},
+        "weights": {"stft": 1.0, "kl": 0.01}, "gradients": {"shares": shares, "parameter_shares": shares},
+    }  # fmt: skip
+    (tmp_path / "recipe.toml").write_text("[loss.stft]\n[loss.kl]\n")
+    (tmp_path / "metrics.jsonl").write_text(f"{json.dumps(record)}\n")
+    _, line, note = distill("runs", tmp_path).out.splitlines()
+    assert "  2.5* (trained)  " in line
+    assert note == "* without terms that change nothing, since their gradient is 0: kl"
+
+
 def test_runs_are_listed_as_json(distill, trained):
     """Standard output is JSON and nothing else."""
     result = distill("runs", trained.folder.parent, "--json", "--sort", "loss")

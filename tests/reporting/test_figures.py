@@ -11,6 +11,7 @@ from distill.reporting import figures
 from distill.reporting.gradient_figures import gradient_figures
 from distill.reporting.history import History
 from distill.reporting.shares import shares_of
+from distill.reporting.spectrogram_figure import spectrogram_figure
 
 NAME = '<b onmouseover="x">&'
 
@@ -41,7 +42,7 @@ def every(history):
         figures.weighted_figure(history, colours),
         *figures.setting_figures(history, colours),
         *gradient_figures(history, colours),
-        figures.spectrogram_figure(
+        spectrogram_figure(
             "s", NAME, {NAME: levels, "b": levels, "c": levels}, np.array([30.0, 200, 900, 3000]), 1.0
         ),
         figures.unit_figure(np.array([0.0, 1.0]), np.array([0.1, np.inf]), 0.01, 1),
@@ -95,6 +96,22 @@ def test_the_total_comes_first_and_every_curve_is_of_its_term(history):
         ("total", ""), ("mel", "mel"), ("kl", "kl"), (NAME, NAME), ("gradient_norm", ""),
     ]  # fmt: skip
     assert [trace["name"] for trace in found[0].data] == ["trained", "held out"]
+
+
+def test_a_total_without_what_changes_nothing_comes_before_all(bare, records):
+    """Where a term changes nothing, the first curve is the total without it, and a note says why."""
+    lines = records([(step, 5.0, 6.0) for step in (10, 20)])
+    for line in lines:
+        line["components"] |= {"mel": 2.0, "kl": 400.0}
+        line["weights"] = {"mel": 0.5, "kl": 0.01}
+        shares = {"mel": 1.0, "kl": 0.0}
+        line["gradients"] = {"shares": shares, "parameter_shares": shares}
+    history = History.read(bare(lines))
+    first, second = figures.component_figures(history, {})[:2]
+    assert (first.title, second.title) == ("total less kl", "total")
+    assert [trace["y"] for trace in first.data] == [[1.0, 1.0], [1.0, 1.0]]
+    assert first.note == "Without kl, which changes nothing in the model: the gradient is 0."
+    assert figures.note_on(["a", "b"]).startswith("Without a and b, which change nothing")
 
 
 @pytest.mark.parametrize(("top", "scale"), [(19.0, "linear"), (21.0, "log")])

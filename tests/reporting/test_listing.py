@@ -34,7 +34,8 @@ def test_a_run_is_listed_with_what_its_records_say(folder):
     assert listed.keys() == {"a", "b", "deep/er/c"}
     assert listed["b"].to_dict() | {"changed": ""} == {
         "name": "b", "folder": str(folder / "b"), "state": "interrupted", "terms": ["mel", "kl"],
-        "steps": 10, "seconds": 90.0, "loss": 2.5, "metrics": {"total": 2.5, "mel": 2.5, "kl": 1e-9},
+        "steps": 10, "seconds": 90.0, "loss": 2.5, "still_terms": [],
+        "loss_without_still_terms": None, "metrics": {"total": 2.5, "mel": 2.5, "kl": 1e-9},
         "split": "heldout", "changed": "", "problem": "",
     }  # fmt: skip
     assert (listed["a"].loss, listed["a"].split) == (1.0, "train")
@@ -97,6 +98,18 @@ def test_numbers_that_are_none_are_left_out(folder):
     (folder / "a/metrics.jsonl").write_text(f"{huge}\n")
     (found,) = list_runs(folder / "a")
     assert (found.loss, found.metrics, found.seconds) == (None, {"total": None}, 0.0)
+
+
+def test_a_term_that_changes_nothing_is_not_in_the_loss_that_is_shown(folder, records):
+    """A loss is shown without a term that has no gradient, and `loss` is the total as it is defined."""
+    train, held = records([(10, 5.0, 4.0)], weight=0.5)
+    train["gradients"] = {key: {"mel": 1.0, "kl": 0.0} for key in ("shares", "parameter_shares")}
+    held["weights"] = {"mel": 0.5, "kl": 0.01}
+    (folder / "b/metrics.jsonl").write_text(f"{json.dumps(train)}\n{json.dumps(held)}\n")
+    found = {run.name: run for run in list_runs(folder)}["b"]
+    told = found.to_dict()
+    assert (told["loss"], told["still_terms"], told["loss_without_still_terms"]) == (4.0, ["kl"], 2.0)
+    assert (found.shown_loss, found.cells()[4]) == (2.0, "2*")
 
 
 def test_a_folder_that_may_not_be_looked_into_is_passed_over(folder, monkeypatch):

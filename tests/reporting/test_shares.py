@@ -90,11 +90,22 @@ def test_cosines_are_means_over_the_last_quarter():
 
 
 def test_the_total_that_moves_is_without_what_is_still():
-    """The total leaves out a term without a gradient; where that was not recorded, the total stays."""
+    """The total is the sum of the terms that have a gradient; where that was not recorded, it stays."""
     components = {"total": series(4.0, 5.0, 6.0), "kl": series(2.0, 2.0, steps=[2, 3])}
-    weights = {"kl": series(1.0, 1.5, 1.5)}
-    assert total_that_moves(components, weights, ["kl", "gone"]).values.tolist() == [4.0, 2.0, 3.0]
+    components |= {"stft": series(1.0, 2.0, 3.0), "late": series(1.0, steps=[3])}
+    weights = {"kl": series(1.0, 1.5, 1.5), "stft": series(2.0, 2.0, 2.0), "late": series(0.5, steps=[3])}
+    assert total_that_moves(components, weights, ["kl", "gone"]).values.tolist() == [2.0, 4.0, 6.5]
+    for still, known in ((["gone"], weights), (["kl"], {}), (["kl"], {"kl": weights["kl"]})):
+        assert total_that_moves(components, known, still) is components["total"]
     assert total_that_moves({}, weights, ["kl"]) is None
+
+
+def test_shares_are_without_what_is_left_out():
+    """Shares without a term are those in the sum of the others."""
+    ones = {name: series(1.0) for name in ("a", "b")}
+    history = History(train={"a": series(3.0), "b": series(9.0)}, weights=ones)
+    assert shares_of(history, ["b"]).terms == {"a": [1.0]}
+    assert shares_of(history, ["a", "b"]) is None
 
 
 @pytest.mark.parametrize(

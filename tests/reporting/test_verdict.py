@@ -263,13 +263,13 @@ def test_a_term_that_changes_nothing_hides_no_trend():
         history(told, train=0.05 * np.linspace(2, 1, 40) + 4),
         gradient_shares={"kl": series([0.0, 0.0]), "stft": series([1.0, 1.0])},
         parameter_shares={"kl": series([0.0, 0.0]), "stft": series([1.0, 1.0])},
-        weights={"kl": series([0.01] * 40)},
-        heldout_weights={"kl": series([0.01] * 20, every=20)},
+        weights={"kl": series([0.01] * 40), "stft": series([0.05] * 40)},
+        heldout_weights={"kl": series([0.01] * 20, every=20), "stft": series([0.05] * 20, every=20)},
     )
     run = attrs.evolve(
         run,
-        train=run.train | {"kl": series([400.0] * 40)},
-        heldout=run.heldout | {"kl": series([400.0] * 20, every=20)},
+        train=run.train | {"kl": series([400.0] * 40), "stft": series(np.linspace(2, 1, 40))},
+        heldout=run.heldout | {"kl": series([400.0] * 20, every=20), "stft": series(FALLING, every=20)},
     )
     assert "converged" in rules(history=attrs.evolve(run, parameter_shares={}))
     improving = rules(history=run)["improving"]
