@@ -31,6 +31,11 @@ BEAT_SECONDS = 5.0
 STALE_SECONDS = 120.0
 """How long a process elsewhere may show no sign of life. Clients of NFS cache attributes for up to 60 s."""
 
+_PF_EXITING = 0x4
+_DEAD = "Z", "X"
+_KILLED = 1 << 8
+"""Of /proc/PID/stat, the flag of a task that exits, and states; of the masks of signals, SIGKILL."""
+
 _LONGEST_RECORD = 1024
 _TRIES = 10
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
@@ -128,8 +133,24 @@ def _runs(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # it is another user's
-        return True
-    return True
+        return not _is_ending(process)
+    return not _is_ending(process)
+
+
+def _is_ending(process: int) -> bool:
+    """Return whether a process that still exists was killed, and will do nothing more. Known on Linux alone.
+
+    A killed process exists until its memory is released, which takes a while on a busy machine, and then
+    until its parent has asked for its status, which that of a container may never do.
+    """
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{process}/status").read_text().splitlines()
+        pending = [int(line.split()[1], 16) for line in status if line.startswith(("SigPnd:", "ShdPnd:"))]
+        exiting = int(fields[6]) & _PF_EXITING
+    except (OSError, ValueError, IndexError):  # not on Linux, or it is gone
+        return False
+    return fields[0] in _DEAD or bool(exiting) or any(mask & _KILLED for mask in pending)
 
 
 @contextmanager
@@ -176,7 +197,8 @@ def _acquire(lock: SoftFileLock, folder: Path, doing: str, remedy: str) -> Holde
     if holder is None:  # it has ended just now
         lock.acquire(blocking=False)
         return None
-    if not holder.here and holder.silent > STALE_SECONDS:
+    ended = holder.here and holder.process is not None and _is_ending(holder.process)
+    if ended or (not holder.here and holder.silent > STALE_SECONDS):
         _remove(folder / LOCK, holder.identity)
         with suppress(Timeout):
             lock.acquire(blocking=False)
