@@ -35,6 +35,9 @@ STEPS = 12
 SECONDS = 300
 """How long a training run may take before it counts as one that hangs."""
 
+_SECONDS_TO_END = 30
+"""How long the other processes have to end after one has failed, before torchrun kills them."""
+
 OPTIONS = (
     f"representation.sample_rate={RATE}",
     "representation.n_fft=256",
@@ -231,6 +234,7 @@ def launch(processes: int, words: list[str]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pass_on)
+    signal.signal(signal.SIGALRM, lambda *_: pass_on(signal.SIGKILL, None))
     failed = 0
     for _ in range(processes):
         pid, status = os.wait()
@@ -238,6 +242,6 @@ def launch(processes: int, words: list[str]) -> int:
         code = os.waitstatus_to_exitcode(status)
         if code and not failed:
             failed = code
-            if code < 0:  # it was killed, and the others wait for it
-                pass_on(signal.SIGKILL, None)
+            pass_on(signal.SIGTERM, None)
+            signal.alarm(_SECONDS_TO_END)
     return failed if failed >= 0 else 1
