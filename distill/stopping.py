@@ -6,12 +6,13 @@ library, since signals may arrive while the rest is imported.
 
 import atexit
 import os
+import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -57,6 +58,40 @@ def end_stopped() -> NoReturn:
         with suppress(OSError, ValueError):  # of a terminal that is gone
             stream.flush()
     os._exit(INTERRUPTED)
+
+
+@contextmanager
+def bounded_wait() -> Iterator[None]:
+    """End the process with one line if this context goes on for two seconds after a signal.
+
+    For native code that waits for other processes, which the signal may have ended: Python handles signals
+    only when such code returns. Outside the main thread, and on Windows, this context does nothing.
+    """
+    if os.name == "nt" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    threading.Thread(target=_end_a_wait, args=(read,), name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(write)
+
+
+def _end_a_wait(descriptor: int) -> None:
+    """End the process two seconds after a signal, whose number is read, unless the other end is closed."""
+    with os.fdopen(descriptor, "rb", buffering=0) as numbers:
+        while number := numbers.read(1):
+            if number[0] not in _STOPPING:
+                continue
+            end = time.monotonic() + _SECONDS_TO_IMPORT
+            while select.select([numbers], [], [], max(0.0, end - time.monotonic()))[0]:
+                if not numbers.read(1):
+                    return
+            _exit(f"Stopped at once by {_name(number[0])}, while it waited for the other processes.")
 
 
 class Stopping:

@@ -136,6 +136,24 @@ def test_an_import_is_not_broken_off(start, tmp_path):
     assert end(process) == ("", "Stopped by Ctrl-C. No file is left unfinished.\n", 130)
 
 
+def test_a_wait_for_other_processes_is_not_endless(start):
+    """A wait that goes on after a signal, as native code does, ends the process."""
+    code = "import time\nfrom distill import stopping\nstopping._SECONDS_TO_IMPORT = 0.1\n"
+    code += "signal.signal(signal.SIGTERM, lambda *_: None)\nwith stopping.bounded_wait():\n"
+    process = start(f"{code}    print('ready', flush=True)\n    time.sleep(60)")
+    process.send_signal(signal.SIGTERM)
+    said = "Stopped at once by SIGTERM, while it waited for the other processes.\n"
+    assert end(process) == ("", said, 130)
+
+
+def test_a_signal_after_a_wait_is_handled_as_ever(start):
+    """A wait that ends soon after a signal ends nothing."""
+    code = "import os, time\nfrom distill import stopping\nstopping._SECONDS_TO_IMPORT = 0.2\n"
+    code += "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\nprint('ready', flush=True)\n"
+    code += "with stopping.bounded_wait():\n    os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.4)\n"
+    assert end(start(f"{code}print(signal.set_wakeup_fd(-1))")) == ("handled\n-1\n", "", 0)
+
+
 STOPPED = """
 import atexit
 import os

@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState, PartialState
 
 from distill.errors import ConfigError
 from distill.settings import TrainingSettings
+from distill.stopping import bounded_wait
 
 _LAUNCHER_VARIABLES = "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_"
 """The prefixes of environment variables in which Accelerate finds what it is not passed."""
@@ -56,7 +57,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         importlib.import_module("torch._dynamo")
     else:
         _let_choose_again(on_cpu=on_cpu, precision=precision)
-    with without_launcher_environment():
+    with without_launcher_environment(), bounded_wait():
         accelerator = _accelerator(on_cpu=on_cpu, precision=precision)
     if accelerator.num_processes > 1:
         atexit.register(_end_process_group, accelerator.state)
