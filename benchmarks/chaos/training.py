@@ -36,7 +36,9 @@ SECONDS = 300
 """How long a training run may take before it counts as one that hangs."""
 
 _SECONDS_TO_END = 30
-"""How long the other processes have to end after one has failed, before torchrun kills them."""
+"""How long processes have to end after a signal, or after one has failed, before torchrun kills them."""
+
+_STOPPED = 130
 
 OPTIONS = (
     f"representation.sample_rate={RATE}",
@@ -232,8 +234,12 @@ def launch(processes: int, words: list[str]) -> int:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
 
+    def stop(number: int, _: object = None) -> None:
+        pass_on(number, None)
+        signal.alarm(_SECONDS_TO_END)
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, pass_on)
+        signal.signal(number, stop)
     signal.signal(signal.SIGALRM, lambda *_: pass_on(signal.SIGKILL, None))
     failed = 0
     for _ in range(processes):
@@ -242,6 +248,6 @@ def launch(processes: int, words: list[str]) -> int:
         code = os.waitstatus_to_exitcode(status)
         if code and not failed:
             failed = code
-            pass_on(signal.SIGTERM, None)
-            signal.alarm(_SECONDS_TO_END)
+            if code != _STOPPED:  # otherwise all have been told
+                stop(signal.SIGTERM)
     return failed if failed >= 0 else 1
