@@ -58,14 +58,26 @@ main({arguments}, standalone_mode=False)
 
 
 def test_a_folder_that_is_not_there_is_told_without_torch(tmp_path):
-    """A misspelt corpus or run is told at once, and no folder is made."""
+    """A misspelt corpus, run or file of answers is told at once, and no folder is made."""
     gone, new = str(tmp_path / "gone"), str(tmp_path / "new")
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    for each in (one, other):
+        (tmp_path / each).mkdir()
+        (tmp_path / each / "recipe.toml").touch()
     code = f"""
 import click
 import distill.plugin.selection
 distill.plugin.selection.entry_points = lambda **_: []
 from distill.cli import main
-for words in (["train", {gone!r}, "--out", {new!r}], ["generate", {gone!r}, "--out", {new!r}]):
+for words in (
+    ["train", {gone!r}, "--out", {new!r}],
+    ["losses", "profile", {gone!r}],
+    ["compare", {one!r}, {other!r}, "--out", {new!r}, "--on", {gone!r}],
+    ["generate", {gone!r}, "--out", {new!r}],
+    ["report", {gone!r}],
+    ["compare", {one!r}, {gone!r}, "--out", {new!r}],
+    ["compare", {one!r}, {other!r}, "--out", {new!r}, "--answers", {gone!r}],
+):
     try:
         main(words, standalone_mode=False)
     except click.ClickException as error:
@@ -73,10 +85,10 @@ for words in (["train", {gone!r}, "--out", {new!r}], ["generate", {gone!r}, "--o
 """
     result = run(code)
     assert result.stderr == ""
-    assert result.stdout == (
-        f"{gone}: there is no such file or folder\nGive a folder of recordings, or a single recording.\n"
-        f"{gone}: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
-    )
+    corpus = f"{gone}: there is no such file or folder\nGive a folder of recordings, or a single recording.\n"
+    folder = f"{gone}: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
+    file = f"{gone}: there is no such file\nGive files as the page of a comparison saves them.\n"
+    assert result.stdout == 3 * corpus + 3 * folder + file
     assert not (tmp_path / "new").exists()
 
 

@@ -43,6 +43,19 @@ def compare(
     The page opens in a browser without a network. It has the curves of all runs, their sounds, and a blind
     listening test, ABX or MUSHRA, whose answers it saves to files for --answers.
     """
+    from distill.arguments import corpus_location, path_like, require_corpus
+    from distill.comparison.answers import read_answers
+    from distill.comparison.selection import distinct_runs
+    from distill.storage.files import require_writable
+
+    page = out if out is not None or as_json else Path("comparison.html")
+    if page is not None:
+        require_writable([page], overwrite=overwrite, instead="file with --out")
+    distinct_runs(runs)  # before the slow import of torch, as all that can be told at once
+    read_answers(path_like(each, culprit="answers", expected="paths") for each in answers)
+    if recordings is not None:
+        require_corpus(corpus_location(recordings, culprit="recordings"))
+
     from rich.console import Console
 
     from distill.cli.measurements import evaluation_progress
@@ -57,7 +70,7 @@ def compare(
             on=recordings,
             trained=trained,
             answers=answers,
-            out=out if out is not None or as_json else Path("comparison.html"),
+            out=page,
             overwrite=overwrite,
             on_progress=lambda _, progress: on_progress(progress),
         )

@@ -22,11 +22,14 @@ def report(run: Path, *, watch: bool) -> None:
     the latents, and the recipe. RUN need not be finished. With --watch, an open page loads itself again,
     until the run ends or Ctrl-C is pressed.
     """
-    from distill.reporting.report import report as write_report
     from distill.storage.ending import ending_of
     from distill.storage.run import Run
 
     folder = Run(run)
+    folder.require()  # before the slow import of torch
+
+    from distill.reporting.report import report as write_report
+
     watched = watch and _may_go_on(ending_of(folder).state)
     click.echo(write_report(folder, refresh=_SECONDS if watched else None))
     try:

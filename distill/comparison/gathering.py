@@ -2,20 +2,19 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from distill.arguments import path_like
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.membership import Membership
 from distill.audio.progress import Progress
 from distill.comparison.measures import FileMeasures, Measures, heldout_measures
 from distill.comparison.recipes import Difference, recipe_differences
+from distill.comparison.selection import distinct_runs, short_names
 from distill.comparison.table import Row, table_of
 from distill.config.words import are, counted
-from distill.errors import CorpusError, DistillError, InputError, RunError
+from distill.errors import CorpusError, DistillError, RunError
 from distill.reporting.history import History
 from distill.storage.ending import State, ending_of
 from distill.storage.run import Run
@@ -121,14 +120,14 @@ def gather(
         ConfigError: a recipe is not TOML.
         CorpusError: the recordings `on` do not exist.
     """
-    folders = _folders(runs)
+    folders = distinct_runs(runs)
     if on is not None and not isinstance(on, str | os.PathLike):
         on = list(on)
     read = [
         Compared(
             run=run, name=name, state=ending_of(run).state, tree=run.read_recipe(), history=History.read(run)
         )
-        for run, name in zip(folders, _names(folders), strict=True)
+        for run, name in zip(folders, short_names(folders), strict=True)
     ]
     compared = tuple(_measured(each, on, on_progress) for each in read)
     recordings, source, notes = _shared(compared, on, trained=trained)
@@ -147,35 +146,6 @@ def gather(
         source=source,
         notes=(*notes, *damaged, *_left_out(compared, {*used})),
     )
-
-
-def _folders(runs: Iterable[Run | StrPath]) -> list[Run]:
-    if isinstance(runs, str | os.PathLike | Run) or len(runs := list(runs)) < 2:
-        raise InputError(
-            "expected two runs or more", culprit="runs", remedy="Give the folders of several runs."
-        )
-    found = [
-        each if isinstance(each, Run) else Run(path_like(each, culprit="runs", expected="runs or folders"))
-        for each in runs
-    ]
-    seen: dict[str, Run] = {}
-    for run in found:
-        run.require()
-        real = os.path.realpath(run.folder)
-        if real in seen:
-            raise InputError("is given twice", culprit=str(run.folder), remedy="Give each run once.")
-        seen[real] = run
-    return found
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Return short names that tell runs from each other: the last parts of their paths."""
-    parts = [Path(os.path.realpath(run.folder)).parts for run in runs]
-    for count in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(each[-count:]) for each in parts]
-        if len({*names}) == len(names):
-            return names
-    return [str(run.folder) for run in runs]  # not reached: the paths differ
 
 
 def _measured(

@@ -55,11 +55,13 @@ def profile(corpus: str | None, *, target: str | None, as_json: bool, **options:
 
     --target stft=0.6,recon=0.3,kl=0.1 prints the weights with which the terms have these shares.
     """
+    from distill.arguments import require_corpus
     from distill.plugin.registry import Registry
     from distill.storage.run import Run
 
     run = Run(options["run_folder"]) if options["run_folder"] else None
     draft = _draft(Registry(), run, corpus, options["loss"], options["assignments"])
+    require_corpus(draft.recipe.corpus.path)  # before the slow import of torch
     shares = {} if target is None else parse_target(target, draft)
     for warning in draft.warnings:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)
