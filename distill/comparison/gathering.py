@@ -21,6 +21,9 @@ from distill.storage.run import Run
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
+_MOST = 10
+"""How many recordings without measures are named for each run."""
+
 OnProgress: TypeAlias = Callable[[str, Progress], None]
 """Called with the name of a run and the progress of its measurement."""
 
@@ -144,7 +147,7 @@ def gather(
         recordings=recordings,
         rows=rows,
         source=source,
-        notes=(*notes, *damaged, *_left_out(compared, {*used})),
+        notes=(*notes, *damaged, *missing_measures(compared, {*used})),
     )
 
 
@@ -170,6 +173,7 @@ def _shared(
 ) -> tuple[tuple[Shared, ...], str, list[str]]:
     """Return the recordings that measured runs share, what they are in words, and notes."""
     measured = {each.name: _by_key(each.measures) for each in runs if each.measures is not None}
+    splits = {each.name: _split(each) for each in runs if each.measures is None}
     notes = [f"{each.name} is not measured: {each.problem}." for each in runs if each.problem]
     if len(measured) < 2:
         notes.append("There is nothing to compare by: fewer than two runs are measured.")
@@ -182,7 +186,7 @@ def _shared(
             "--on FOLDER."
         )
         return (), "", notes
-    recordings = tuple(_recording(key, measured, runs, trained=trained or on is None) for key in keys)
+    recordings = tuple(_recording(key, measured, splits, runs, trained=trained or on is None) for key in keys)
     used = sum(each.used for each in recordings)
     if on is None:
         others = {name: len(each) - len(keys) for name, each in measured.items() if len(each) > len(keys)}
@@ -221,27 +225,30 @@ def _notes_on_training(recordings: Sequence[Shared]) -> list[str]:
 
 
 def _recording(
-    key: str, measured: Mapping[str, Mapping[str, FileMeasures]], runs: Sequence[Compared], *, trained: bool
+    key: str,
+    measured: Mapping[str, Mapping[str, FileMeasures]],
+    splits: Mapping[str, Membership | None],
+    runs: Sequence[Compared],
+    *,
+    trained: bool,
 ) -> Shared:
     """Return a shared recording. It is used unless a run, measured or not, was trained on it."""
-    known = {each.name: _trained_on(each, measured, key) for each in runs}
-    by = tuple(name for name, value in known.items() if value)
+    known = {name: each[key].trained_on for name, each in measured.items()}
+    known |= {name: split.trained_on(key) if split else None for name, split in splits.items()}
+    by = tuple(each.name for each in runs if known[each.name])
     return Shared(
         name=next(iter(measured.values()))[key].name,
         key=key,
         trained_on=by,
-        unknown=tuple(name for name, value in known.items() if value is None),
+        unknown=tuple(each.name for each in runs if known[each.name] is None),
         used=trained or not by,
     )
 
 
-def _trained_on(
-    compared: Compared, measured: Mapping[str, Mapping[str, FileMeasures]], key: str
-) -> bool | None:
-    if compared.name in measured:
-        return measured[compared.name][key].trained_on
+def _split(compared: Compared) -> Membership | None:
+    """Return the recordings of a run that is not measured, None if that is not known."""
     try:
-        return Membership.read(compared.run.split).trained_on(key)
+        return Membership.read(compared.run.split)
     except RunError:
         return None
 
@@ -257,14 +264,17 @@ def _metrics(compared: Compared, keys: Sequence[str]) -> dict[str, Any] | None:
     return {key: by_key[key].metrics for key in keys}
 
 
-def _left_out(runs: Sequence[Compared], used: set[str]) -> list[str]:
-    return [
-        f"{each.name} has no measures of {file.name}: {file.left_out}."
-        for each in runs
-        if each.measures is not None
-        for file in each.measures.files
-        if file.key in used and file.metrics is None
-    ]
+def missing_measures(runs: Sequence[Compared], used: set[str]) -> list[str]:
+    """Return a note for each recording without measures, of some for each run."""
+    notes = []
+    for each in runs:
+        files = () if each.measures is None else each.measures.files
+        without = [file for file in files if file.key in used and file.metrics is None]
+        notes += [f"{each.name} has no measures of {file.name}: {file.left_out}." for file in without[:_MOST]]
+        if len(without) > _MOST:
+            more = counted(len(without) - _MOST, "more recording")
+            notes.append(f"{each.name} has no measures of {more}; {each.run.measures} has all of them.")
+    return notes
 
 
 def _they(number: int) -> str:

@@ -28,6 +28,8 @@ from distill.reporting.history import History
 from distill.reporting.spectrogram_figure import spectrogram_figure
 
 _OWN = Path(__file__).parent / "templates"
+_MOST_LISTED = 200
+"""How many recordings the page names, besides those that it plays."""
 
 
 @frozen(kw_only=True)
@@ -135,7 +137,7 @@ def render(
             rows=[_row(row) for row in facts.rows],
             counts=COUNTS,
             chance=CHANCE,
-            recordings=facts.recordings,
+            recordings=facts.recordings[:_MOST_LISTED],
             intervals=intervals,
             cards=cards,
             choices=choices,

@@ -63,11 +63,13 @@ def versions_of(
     The order is by the mean rating of Zimtohrli, if there is one, else by the mean mel distance.
     """
     runs = names_of(facts.runs)
-    chosen = sorted((each for each in facts.recordings if each.used), key=lambda each: _goodness(each, runs))
+    used = [each for each in facts.recordings if each.used]
     versions: list[Versions] = []
     problems: list[str] = []
-    if not chosen:
+    if not used:
         return (), ()
+    goodness = _goodness(used, runs)
+    chosen = sorted(used, key=lambda each: goodness[each.key])
     with temporary_cache() as cache:
         models = {key: load(each.run) for key, each in runs.items()}
         for number, recording in enumerate(chosen[:MOST], 1):
@@ -81,17 +83,19 @@ def versions_of(
     return tuple(versions), tuple(problems)
 
 
-def _goodness(recording: Shared, runs: Mapping[str, Compared]) -> tuple[float, float]:
-    ratings, distances = [], []
-    for each in runs.values():
-        if each.measures is not None:
-            ratings.append(each.measures.values("zimtohrli")[recording.key])
-            distances.append(each.measures.values("mel")[recording.key])
-    rating, distance = sum(ratings) / len(ratings), sum(distances) / len(distances)
-    return (
-        math.inf if math.isnan(rating) else rating,
-        math.inf if math.isnan(distance) else -distance,
-    )
+def _goodness(recordings: Sequence[Shared], runs: Mapping[str, Compared]) -> dict[str, tuple[float, float]]:
+    """Return how good recordings are, by their keys: by the mean rating, then by the mean mel distance."""
+    means = []
+    for name in ("zimtohrli", "mel"):
+        measured = [each.measures.values(name) for each in runs.values() if each.measures is not None]
+        means.append([sum(each[one.key] for each in measured) / len(measured) for one in recordings])
+    return {
+        each.key: (
+            math.inf if math.isnan(rating) else rating,
+            math.inf if math.isnan(distance) else -distance,
+        )
+        for each, rating, distance in zip(recordings, *means, strict=True)
+    }
 
 
 def _versions(

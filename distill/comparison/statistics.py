@@ -15,8 +15,8 @@ from distill.comparison.student import t_quantile
 from distill.errors import InvalidValueError
 
 _FEWEST = 100
-_AT_A_TIME = 1000
-"""So many resamples are weighed at a time, so that memory does not grow with their number."""
+_AT_A_TIME, _MOST_DRAWN = 1000, 2**20
+"""So many resamples are weighed at a time, of at most so many files in all, so that memory has a bound."""
 
 
 @frozen
@@ -130,8 +130,9 @@ def _resampled_means(
     """
     seeds, files = values.shape
     means: list[NDArray[np.float64]] = []
-    for start in range(0, resamples, _AT_A_TIME):
-        count = min(_AT_A_TIME, resamples - start)
+    at_a_time = max(1, min(_AT_A_TIME, _MOST_DRAWN // files))
+    for start in range(0, resamples, at_a_time):
+        count = min(at_a_time, resamples - start)
         of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count)
         of_files = generator.multinomial(files, np.full(files, 1 / files), size=count)
         sums = np.einsum("rs,sf,rf->r", of_seeds, values, of_files, optimize=True)

@@ -44,6 +44,9 @@ _Cell: TypeAlias = tuple[str, int]
 _LEVELS: list[_Cell] = [("mean", 6), ("abs", 5), ("worst", 6)]
 """The heads of the three columns of a contender's level."""
 
+_FEWEST_TOLD = 10
+"""How many files are named of those that are left out, noted or skipped, at the least."""
+
 _FEWER = ("tones", *SPEECH)
 """The measures that many recordings lack."""
 
@@ -160,15 +163,24 @@ class Table:
         ]
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
-        lines += [f"left out: {printable(each.name)}: {each.left_out}" for each in self.model.left_out]
-        lines += [f"note: {printable(each.path)}: {each.text}" for each in self.remarks]
-        lines += [f"skipped: {printable(each.path)}: {each.reason}" for each in grouped(self.skipped)]
+        most = None if files is None else max(files, _FEWEST_TOLD)
+        lines += _told("left out", [(each.name, each.left_out) for each in self.model.left_out], most)
+        lines += _told("note", [(each.path, each.text) for each in self.remarks], most)
+        lines += _told("skipped", [(each.path, each.reason) for each in grouped(self.skipped)], most)
         if self.without_baselines:
             lines.append(f"linear code and mean spectrum: left out, since {self.without_baselines}")
         if self.missing:
             names = " and ".join(LISTENERS[name] for name in self.missing)
             lines.append(f'{names}: pip install "distill[hearing]"')
         return "\n".join(lines)
+
+
+def _told(head: str, about: Sequence[tuple[str, str]], most: int | None) -> list[str]:
+    """Return a line for each file that something is said about, at most so many, and where the others are."""
+    lines = [f"{head}: {printable(name)}: {text}" for name, text in about[:most]]
+    if len(about) > len(lines):
+        lines.append(f"{head}: {len(about) - len(lines):,} more, which --json lists")
+    return lines
 
 
 def contender_lines(

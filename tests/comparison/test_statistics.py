@@ -106,3 +106,11 @@ def test_what_is_no_table_of_numbers_is_one_message(arguments, message):
     with pytest.raises(InvalidValueError) as caught:
         bootstrap(**arguments)
     assert str(caught.value) == message
+
+
+def test_many_files_are_drawn_a_few_resamples_at_a_time():
+    """The interval of many values is that of the normal distribution, nearly."""
+    values = np.random.default_rng(1).normal(0.1, 1, 4000)
+    found = bootstrap(values, resamples=500)
+    reach = 1.96 * values.std(ddof=1) / 4000**0.5
+    assert [found.low, found.high] == pytest.approx([values.mean() - reach, values.mean() + reach], abs=0.006)

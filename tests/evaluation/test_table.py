@@ -160,6 +160,23 @@ def test_a_table_can_be_read():
     assert str(whole).splitlines()[-1] == "left out: b: the recording is silent"
 
 
+def test_of_many_files_some_are_named():
+    """Ten files of each kind are named, or as many as recordings are listed, and the rest is counted."""
+    many = table(
+        skipped=tuple(Skipped(f"{number}.wav", f"is {number} times empty") for number in range(1234))
+    )
+
+    def skipped(files):
+        return [line for line in many.as_text(files).splitlines() if line.startswith("skipped")]
+
+    assert len(skipped(None)) == 1234
+    assert len(skipped(20)) == 21
+    assert skipped(5)[-2:] == [
+        "skipped: 9.wav: is 9 times empty",
+        "skipped: 1,224 more, which --json lists",
+    ]
+
+
 def test_a_table_chooses_columns():
     """Columns are named in a list or comma-separated; an unknown one is an error."""
     parts = table()

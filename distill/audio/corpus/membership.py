@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import attrs
@@ -111,11 +112,19 @@ class Membership:
         """Return whether a recording with this digest was trained on, or None if unknown."""
         if self.sharded or not digest:
             return None
-        return any(member.digest == digest for member in (*self.train, *self.former))
+        return digest in self._trained_on
 
     def held_out(self, digest: str) -> bool:
         """Return whether a recording with this digest was held out."""
-        return any(member.digest == digest for member in self.heldout)
+        return digest in self._held_out
+
+    @cached_property
+    def _trained_on(self) -> frozenset[str]:
+        return frozenset(member.digest for member in (*self.train, *self.former))
+
+    @cached_property
+    def _held_out(self) -> frozenset[str]:
+        return frozenset(member.digest for member in self.heldout)
 
 
 def _members(recordings: Iterable[Recording]) -> tuple[Member, ...]:
