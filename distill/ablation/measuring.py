@@ -22,18 +22,19 @@ def measured(plan: Plan, folder: AblationFolder, on: str | None, failed: Mapping
     Runs that have failed, or cannot be measured, are left out.
     """
     values: dict[str, dict[int, Mapping[str, Mapping[str, float]]]] = {v.name: {} for v in plan.variants}
-    failed, trained_on = dict(failed), set[str]()
+    failed, trained_on, unused = dict(failed), set[str](), dict[str, None]()
     for run in plan.runs:
         if run.name in failed:
             continue
         try:
-            found = heldout_measures(folder.run(run.name), on).files
+            found = heldout_measures(folder.run(run.name), on)
         except DistillError as error:
             failed[run.name] = str(error)
             continue
-        values[run.variant][run.seed] = {each.key: _values(each) for each in found}
-        trained_on |= {each.name for each in found if each.trained_on}
-    notes = []
+        values[run.variant][run.seed] = {each.key: _values(each) for each in found.files}
+        trained_on |= {each.name for each in found.files if each.trained_on}
+        unused |= dict.fromkeys(found.skipped_in_words)
+    notes = [*unused]
     if trained_on:
         notes.append(f"{len(trained_on)} of the recordings were trained on: measure on others with --on.")
     notes += _splits(plan, folder, failed)

@@ -14,7 +14,7 @@ from distill.comparison.recipes import Difference, recipe_differences
 from distill.comparison.selection import distinct_runs, short_names
 from distill.comparison.table import Row, table_of
 from distill.config.words import are, counted
-from distill.errors import CorpusError, DistillError, RunError
+from distill.errors import CorpusError, DistillError, InputError, RunError
 from distill.reporting.history import History
 from distill.storage.ending import State, ending_of
 from distill.storage.run import Run
@@ -159,7 +159,7 @@ def _measured(
     measures = None
     try:
         measures = heldout_measures(compared.run, on, on_progress=tell)
-    except CorpusError as error:
+    except (CorpusError, InputError) as error:
         if on is not None:  # the recordings are the user's mistake, and the same for all runs
             raise
         problem = f"{error.culprit}: {error.problem}" if error.culprit else error.problem
@@ -199,6 +199,12 @@ def _shared(
         place = on if isinstance(on, str | os.PathLike) else "arrays"
         source = f"{counted(used, 'recording')} of {os.fspath(place)}"
         notes += _notes_on_training(recordings)
+        notes += next(each.measures.skipped_in_words for each in runs if each.measures is not None)
+    notes += [
+        f"{each.name} held out {counted(gone, 'recording')} that {are(gone)} not in its corpus any more."
+        for each in runs
+        if each.measures is not None and (gone := each.measures.absent)
+    ]
     rates = {each.measures.sample_rate for each in runs if each.measures is not None}
     if len(rates) > 1:
         told = ", ".join(f"{rate} Hz" for rate in sorted(rates))

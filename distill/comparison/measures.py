@@ -15,12 +15,13 @@ from attrs import field, frozen
 
 import distill
 from distill.arguments import corpus_location, optional_callable, path_like
-from distill.audio.corpus import NamedArray
+from distill.audio.corpus import NamedArray, Skipped
 from distill.audio.corpus.membership import Membership
 from distill.audio.corpus.places import temporary_cache
 from distill.audio.progress import Progress
 from distill.config import structure
-from distill.errors import ConfigError, RunError
+from distill.config.words import counted
+from distill.errors import ConfigError, RunError, printable, shortened
 from distill.evaluation.contenders import evaluate
 from distill.evaluation.listeners import Listener, quick_listeners
 from distill.evaluation.recordings import Measured, corpus_settings, open_measured
@@ -66,13 +67,23 @@ class Measures:
     """The measures of recordings by one model, at its `sample_rate` in Hz.
 
     `model` is the SHA-256 of the file of the model. `absent` is the number of held-out recordings of the run
-    that are not in its corpus any more.
+    that are not in its corpus any more. `skipped` are the files that cannot be used, of other recordings than
+    those of the run.
     """
 
     files: tuple[FileMeasures, ...]
     sample_rate: int
     model: str
     absent: int = 0
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def skipped_in_words(self) -> list[str]:
+        """A sentence about the files that cannot be used, or none."""
+        if not self.skipped:
+            return []
+        names = shortened([printable(f"{each.path} ({each.reason})") for each in self.skipped])
+        return [f"{counted(len(self.skipped), 'file')} cannot be used: {names}."]
 
     def values(self, name: str) -> dict[str, float]:
         """Return a measure by the keys of the recordings, NaN where it is not defined or not measured.
@@ -165,7 +176,11 @@ def heldout_measures(
             if len(kept) > before:
                 _write(run, _Cache(conditions=conditions, recordings=kept))
     return Measures(
-        files=files, sample_rate=model.sample_rate, model=conditions.model, absent=measured.absent
+        files=files,
+        sample_rate=model.sample_rate,
+        model=conditions.model,
+        absent=measured.absent,
+        skipped=() if recordings is None else measured.skipped,
     )
 
 

@@ -67,6 +67,38 @@ def test_recordings_that_a_run_was_trained_on_are_marked_and_left_out(compared_r
         distill.compare(compared_runs, on=tmp_path / "gone")
 
 
+def test_files_that_cannot_be_used_are_said(compared_runs, recordings, tmp_path):
+    """Files of other recordings that cannot be read are listed with the reason, and no control characters."""
+    sound = tmp_path / "on" / "a.wav"
+    sound.parent.mkdir()
+    shutil.copy(recordings / "a.wav", sound)
+    sound.with_name("b\a.wav").write_text("nothing")
+    told = distill.compare(compared_runs, on=sound.parent, trained=True).to_dict()
+    assert told["notes"] == [
+        "A run was trained on 1 recording of the table.",
+        "1 file cannot be used: b\N{REPLACEMENT CHARACTER}.wav (is not audio that libsndfile reads).",
+    ]
+    with pytest.raises(InputError) as caught:
+        distill.compare(compared_runs, on=[("c", [], 8000)])
+    assert str(caught.value).splitlines()[0] == "c: expected the shape [N] or [C, N], N > 0, got [0]"
+
+
+def test_held_out_recordings_that_are_gone_are_said(compared_runs, recordings, tmp_path):
+    """A run whose held-out recordings are no longer in its corpus is compared on the others, with a note."""
+    runs = [Run(shutil.copytree(run.folder, tmp_path / run.folder.name)) for run in compared_runs]
+    corpus = shutil.copytree(recordings, tmp_path / "corpus")
+    for run in runs:
+        run.measures.unlink(missing_ok=True)
+        run.recipe.write_text(run.recipe.read_text().replace(str(recordings), str(corpus)))
+        kept = Membership.read(run.split)
+        more = attrs.evolve(kept.heldout[0], name="gone", digest="0" * 64)
+        attrs.evolve(kept, heldout=(*kept.heldout, more)).write(run.split)
+    notes = distill.compare(runs).to_dict()["notes"]
+    assert notes == [
+        f"{run.folder.name} held out 1 recording that is not in its corpus any more." for run in runs
+    ]
+
+
 def test_runs_without_common_recordings_have_no_table(compared_runs, tmp_path):
     """Runs without common recordings are compared without a table, and the remedy is given."""
     other = Run(tmp_path / "other")
