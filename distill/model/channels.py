@@ -31,6 +31,14 @@ _LEAST = 1e-6
 """Energies this far below those of the channels (-60 dB) are treated as rounding errors, left unchanged."""
 
 
+def mono_coherence(bins: int) -> Tensor:
+    """Return the coherence `[1, 1, F]` of one channel, which is 1.
+
+    It takes the memory of a single number, since corpora have tens of thousands of recordings.
+    """
+    return torch.ones(1, dtype=torch.complex64).expand(1, 1, bins)
+
+
 def coherence_of(waveform: Tensor, n_fft: int) -> Tensor:
     """Return the complex coherence `[C, C, F]`, complex64, of the channels of a waveform `[C, N]`.
 
@@ -40,7 +48,7 @@ def coherence_of(waveform: Tensor, n_fft: int) -> Tensor:
     itself and 0 with the others.
     """
     if len(waveform) == 1:
-        return torch.ones(1, 1, n_fft // 2 + 1, dtype=torch.complex64)
+        return mono_coherence(n_fft // 2 + 1)
     cross = torch.zeros(len(waveform), len(waveform), n_fft // 2 + 1, dtype=torch.complex128)
     for spectrum in _stft_in_parts(waveform, n_fft):
         cross += torch.einsum("aft,bft->abf", spectrum, spectrum.conj())

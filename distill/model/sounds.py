@@ -15,7 +15,13 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.model.channels import coherence_of, coherent, covariance_from, with_correlation
+from distill.model.channels import (
+    coherence_of,
+    coherent,
+    covariance_from,
+    mono_coherence,
+    with_correlation,
+)
 from distill.model.code import BAND
 from distill.model.mixing import mix
 from distill.model.phases import draw_noise, with_phases
@@ -49,7 +55,7 @@ class Encoded:
     @classmethod
     def mono(cls, latents: Tensor, bins: int, samples: int | None = None) -> "Encoded":
         """Return an encoded recording of one channel from latents `[D, T']` and the number of bins."""
-        return cls(latents[None], torch.ones(1, 1, bins, dtype=torch.complex64), samples)
+        return cls(latents[None], mono_coherence(bins), samples)
 
 
 @torch.no_grad()

@@ -192,3 +192,11 @@ def test_what_is_not_there_is_not_brought_out():
     waveform = torch.stack([one + 1e-3 * other, one - 1e-3 * other])
     mixed = with_correlation(waveform, torch.eye(2).double())
     assert correlation(mixed) > 0.99
+
+
+def test_the_coherence_of_one_channel_takes_no_memory():
+    """It is 1 at all bins, and holds a single number: a corpus may have tens of thousands of recordings."""
+    coherence = coherence_of(torch.ones(1, 4000), N_FFT)
+    assert coherence.shape == (1, 1, N_FFT // 2 + 1)
+    assert bool((coherence == 1).all())
+    assert coherence.untyped_storage().nbytes() == 8
