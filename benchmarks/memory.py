@@ -4,6 +4,7 @@ Run: python benchmarks/memory.py [PART ...], on Linux. The parts are:
 
     corpus       open 2, 20 and 120 minutes of noise, and draw clips
     files        open a corpus of 100,000 files of 0.1 s (--files N), twice: decoded, and from the cache
+    train        train on 20,000 files of 0.1 s (--train-files N) for one step, with the default recipe
     compact      initialize a compact code, before the first step
     encode       encode a minute of stereo, as at the end of a training run
     piece        reconstruct 50 s of stereo with the base model (three pieces)
@@ -79,6 +80,49 @@ def files(count: int, folder: Path) -> None:
         open_corpus(folder, sample_rate=16_000, cache=folder / ".cache", heldout_fraction=0.1)
         took, used = time.monotonic() - began, time.process_time() - used
         print(f"    {what}: {took:.0f} s, {used:.0f} s of processor time", flush=True)
+
+
+def write_short(folder: Path, count: int) -> None:
+    """Write files of 0.1 s, a thousand to a folder."""
+    import numpy as np
+    import soundfile
+
+    random = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / f"{number // 1000:03}" / f"{number:06}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, random.normal(0, 0.1, RATE // 10), RATE)
+
+
+def train(count: int, folder: Path) -> None:
+    """Train for one step on many short files, and print the time from one stage to the next."""
+    import distill
+
+    write_short(folder / "corpus", count)
+    stage, began, used = "beginning", time.monotonic(), time.process_time()
+
+    def enter(name: str) -> None:
+        nonlocal stage, began, used
+        if name == stage:
+            return
+        took, processor = time.monotonic() - began, time.process_time() - used
+        print(f"    {stage}: {took:.1f} s, {processor:.1f} s of processor time", flush=True)
+        stage, began, used = name, time.monotonic(), time.process_time()
+
+    class Stages(distill.Observer):
+        def summary(self, summary: distill.Summary) -> None:
+            enter(f"preparing and training on {summary.device}")
+
+    distill.train(
+        folder / "corpus",
+        steps=1,
+        out=folder / "run",
+        observer=Stages(),
+        on_progress=lambda progress: enter(progress.stage),
+    )
+    enter("the end")
+    latents = (folder / "run" / "latents.safetensors").stat().st_size / 1e6
+    print(f"    latents.safetensors has {latents:.0f} MB", flush=True)
 
 
 def compact(folder: Path) -> None:
@@ -168,11 +212,12 @@ def steps(folder: Path) -> None:
     )
 
 
-def parts(count: int) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
+def parts(count: int, trained: int) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     """Yield each measurement: its part, a description, and the function that does it in a folder."""
     for minutes in (2, 20, 120):
         yield "corpus", f"a corpus of {minutes} minutes", partial(corpus, minutes)
     yield "files", f"a corpus of {count:,} files", partial(files, count)
+    yield "train", f"one step on {trained:,} files, default recipe", partial(train, trained)
     yield "compact", "the beginning of a compact code", compact
     yield "encode", "encoding of a minute of stereo", encode
     yield "piece", "reconstruction of 50 s of stereo, base model", partial(piece, 50)
@@ -200,9 +245,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("part", nargs="*", help="all if none is given")
     parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--train-files", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, help="where to write; by default a temporary folder")
     options = parser.parse_args()
-    for part, what, function in parts(options.files):
+    for part, what, function in parts(options.files, options.train_files):
         if options.part and part not in options.part:
             continue
         with (
