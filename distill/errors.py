@@ -5,7 +5,8 @@ only the message. Any other exception is a bug in Distill and keeps its tracebac
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 _CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories of characters that control a terminal or the layout, and of bytes that are no text."""
@@ -105,6 +106,54 @@ class TrainingError(DistillError):
     """A training run with valid input that cannot continue: for example, the loss is not finite."""
 
     exit_status = 1
+
+
+_Error = TypeVar("_Error", bound=DistillError)
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def check_all(check: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Return what a function returns for each item, after calling it for all of them.
+
+    Raises:
+        DistillError: it raises one for an item. The errors for several are joined by `all_of`.
+    """
+    results: list[_Result] = []
+    errors: list[DistillError] = []
+    for item in items:
+        try:
+            results.append(check(item))
+        except DistillError as error:
+            errors.append(error)
+    if errors:
+        raise all_of(errors)
+    return results
+
+
+def all_of(errors: Sequence[_Error]) -> _Error:
+    """Return one error for several, with a line for each problem, and each line of the remedies once.
+
+    It is of the class of the first. A culprit that they share is named once.
+    """
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    shared = first.culprit if all(each.culprit == first.culprit for each in errors) else ""
+    problems = dict.fromkeys(
+        each.problem if shared or not each.culprit else f"{printable(each.culprit)}: {each.problem}"
+        for each in errors
+    )
+    remedies = dict.fromkeys(line for each in errors for line in each.remedy.split("\n") if line)
+    lines = "\n".join(problems)
+    of_class = type(first)
+    joined = (
+        of_class(*lines.split("\n"), culprit=shared, remedy="\n".join(remedies))
+        if isinstance(first, ConfigError)
+        else of_class(lines, culprit=shared, remedy="\n".join(remedies))
+    )
+    joined.__cause__ = first
+    return joined
 
 
 def printable(name: object) -> str:

@@ -3,19 +3,21 @@
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 from attrs import field, frozen
 
 from distill.config import assign, flatten, structure, to_toml, unstructure
 from distill.config.words import show_briefly
-from distill.errors import ConfigError, RunError, TermError
+from distill.errors import ConfigError, RunError, TermError, check_all
 from distill.loss.config import configure
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Balancer, Term, module_of
 from distill.plugin.registry import Registry, one_by_one
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
+
+T = TypeVar("T")
 
 DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
     "waveform": {"weight": 0.25, "share": 0.125},
@@ -104,40 +106,27 @@ def read_recipe(
         RunError: One is not installed, and the provenance in `tree` names its distribution or a module.
         ConfigError: An option is unknown or has an invalid value. `problems` has a line for each.
     """
-    defaults = {} if loss is not None or _table(tree, "loss") else DEFAULT_LOSS
-    provenance = _table(tree, "provenance")
+    _require_tables(tree, ("loss", "provenance", "balancing"))
+    defaults = {} if loss is not None or tree.get("loss") else DEFAULT_LOSS
+    provenance = tree.get("provenance", {})
     if loss is None:
-        given = {spec.name: spec for spec in specs}
-        chosen = [*defaults] or _terms_of(tree, given)
+        chosen = [*defaults] or _terms_of(tree, {spec.name: spec for spec in specs})
     else:
         chosen = one_by_one(loss)
     with _naming_what_is_missing(registry.terms, chosen, provenance):
         terms = registry.choose(chosen)
     balancer = _choose_balancer(registry, balance, tree)
-    tables = deepcopy(dict(tree))
-    # Aliases are replaced by names, so that an assignment to one replaces the other.
     names = {name: term.name for term in terms for name in term.names}
-    options = _table(tables, "loss")
-    tables["loss"] = {
-        name if names.get(name) in options else names.get(name, name): options[name] for name in options
-    }
-    sections, warnings = attrs.fields_dict(Recipe), list[str]()
-    for given_path, value in assignments:
-        section, _, address = given_path.partition(".")
-        short = section in names and section not in sections
-        path = _current(f"loss.{given_path}" if short else given_path, names, warnings)
-        section, _, address = path.partition(".")
-        name, dot, option = address.partition(".")
-        canonical = f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
-        assign(tables, canonical, value)
-    _table(tables, "loss")  # an assignment may have replaced the whole
-    problems: list[str] = []
+    tables, warnings = _assigned(tree, names, assignments)
+    problems = _no_tables(tables, ("loss", "balancing"))
+    for section in ("loss", "balancing"):  # one that is no table is reported with the problems of the others
+        tables[section] = dict(tables[section]) if isinstance(tables.get(section), Mapping) else {}
     warnings += _move_renamed(tables, names, problems)
     for name, options in defaults.items():
         given = tables["loss"].get(name, {})
         tables["loss"][name] = {**options, **given} if isinstance(given, Mapping) else given
     configs = attempt(problems, configure, terms, tables["loss"])
-    balancing = attempt(problems, _configure_balancing, balancer, _table(tables, "balancing"))
+    balancing = attempt(problems, _configure_balancing, balancer, tables["balancing"])
     recipe = attempt(problems, structure, {**tables, "loss": configs, "balancing": balancing or {}}, Recipe)
     if problems or recipe is None:
         raise ConfigError(*problems)
@@ -148,16 +137,44 @@ def read_recipe(
     return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))
 
 
-def _terms_of(tree: Mapping[str, Any], given: Mapping[str, TermSpec]) -> list[str | TermSpec]:
-    """Return the terms that a recipe has options for. `given` has uninstalled terms by name.
+def _assigned(
+    tree: Mapping[str, Any], names: Mapping[str, str], assignments: Iterable[tuple[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a copy of a recipe with assignments made, and warnings about addresses of older versions.
+
+    `names` has the name of each chosen term by its names and aliases. An alias in the recipe or in an address
+    is replaced by the name, so that an assignment to one replaces the other.
 
     Raises:
-        ConfigError: `loss` or `provenance` is not a table.
+        ConfigError: A part of an address is not a table. All such addresses are named.
     """
-    provenance = _table(tree, "provenance")
+    tables, warnings = deepcopy(dict(tree)), list[str]()
+    options = tables.get("loss", {})
+    tables["loss"] = {
+        name if names.get(name) in options else names.get(name, name): options[name] for name in options
+    }
+    sections = attrs.fields_dict(Recipe)
+
+    def make(assignment: tuple[str, Any]) -> None:
+        given, value = assignment
+        section = given.partition(".")[0]
+        short = section in names and section not in sections
+        path = _current(f"loss.{given}" if short else given, names, warnings)
+        section, _, address = path.partition(".")
+        name, dot, option = address.partition(".")
+        canonical = f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
+        assign(tables, canonical, value)
+
+    check_all(make, assignments)
+    return tables, warnings
+
+
+def _terms_of(tree: Mapping[str, Any], given: Mapping[str, TermSpec]) -> list[str | TermSpec]:
+    """Return the terms that a recipe has options for. `given` has uninstalled terms by name."""
+    provenance = tree.get("provenance", {})
     return [
         given[name] if name in given and _is_python(provenance.get(name)) else _recorded(name, provenance)
-        for name in _table(tree, "loss")
+        for name in tree.get("loss", {})
     ]
 
 
@@ -172,7 +189,7 @@ def _origin(term: Term, chosen: Iterable[str | TermSpec]) -> str:
     return term.origin
 
 
-def attempt(problems: list[str], build: Any, *arguments: Any) -> Any:  # noqa: ANN401  # as `build` has it
+def attempt(problems: list[str], build: Callable[..., T], *arguments: object) -> T | None:
     """Return the result of `build`, or None after a `ConfigError`, whose problems are added to `problems`."""
     try:
         return build(*arguments)
@@ -188,8 +205,8 @@ def differences(recipe: Recipe, other: Recipe) -> list[str]:
 
 
 def _choose_balancer(registry: Registry, balance: str | None, tree: Mapping[str, Any]) -> Balancer | None:
-    provenance = _table(tree, "provenance")
-    named = [_recorded(name, provenance, "balancing.") for name in _table(tree, "balancing")]
+    provenance = tree.get("provenance", {})
+    named = [_recorded(name, provenance, "balancing.") for name in tree.get("balancing", {})]
     if balance is None and len(named) > 1:
         raise ConfigError(f"balancing: expected one balancer at most, got {', '.join(named)}")
     if balance is None and not named:
@@ -262,11 +279,19 @@ def _recorded(name: str, provenance: Mapping[str, Any], prefix: str = "") -> str
     return name if origin is None else f"{str(origin).partition(' ')[0]}:{name}"
 
 
-def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = tree.get(name, {})
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{name}: expected a table, got {show_briefly(table)}")
-    return table
+def _no_tables(tree: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return a problem for each of these sections that is there and not a table."""
+    return [
+        f"{name}: expected a table, got {show_briefly(tree[name])}"
+        for name in names
+        if name in tree and not isinstance(tree[name], Mapping)
+    ]
+
+
+def _require_tables(tree: Mapping[str, Any], names: Iterable[str]) -> None:
+    problems = _no_tables(tree, names)
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _current(address: str, chosen: Container[str], warnings: list[str]) -> str:
@@ -290,7 +315,8 @@ def move_renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: One is also set at its current address, or belongs to a term without options.
     """
     tables, problems = deepcopy(dict(tree)), list[str]()
-    tables["loss"] = dict(_table(tables, "loss"))
+    _require_tables(tables, ("loss",))
+    tables["loss"] = dict(tables.get("loss", {}))
     _move_renamed(tables, tables["loss"], problems)
     if problems:
         raise ConfigError(*problems)

@@ -2,10 +2,11 @@
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.errors import DistillError, printable, shortened
+from distill.errors import ConfigError, DistillError, InputError, all_of, check_all, printable, shortened
 
 
 def test_letters_of_any_script_are_kept():
@@ -38,3 +39,33 @@ def test_a_list_of_many_names_is_shortened():
     """A list of many names shows five and the number of the others; five are listed whole."""
     assert shortened("abcde") == "a, b, c, d, e"
     assert shortened("abcdefg") == "a, b, c, d, e and 2 more"
+
+
+def test_errors_for_several_items_are_one_with_each_culprit():
+    """The class is that of the first, each problem has its culprit, and a remedy is told once."""
+    first = InputError("is too large", culprit="a\nb", remedy="Give less.\nOr none.")
+    joined = all_of([first, ConfigError("is odd", culprit="c", remedy="Give less."), InputError("is empty")])
+    assert type(joined) is InputError
+    assert joined.__cause__ is first
+    assert str(joined) == "a�b: is too large\nc: is odd\nis empty\nGive less.\nOr none."
+    assert all_of([first]) is first
+
+
+def test_a_culprit_that_errors_share_is_named_once():
+    """The joined options still have a line for each problem."""
+    joined = all_of([ConfigError("is x", "is y", culprit="--set"), ConfigError("is z", culprit="--set")])
+    assert (joined.problems, str(joined)) == (("is x", "is y", "is z"), "--set: is x\nis y\nis z")
+
+
+def test_every_item_is_checked():
+    """Results come in order, and one wrong item does not hide another."""
+
+    def half(number):
+        if number % 2:
+            raise InputError("is odd", culprit=str(number))
+        return number // 2
+
+    assert check_all(half, [2, 4]) == [1, 2]
+    with pytest.raises(InputError) as caught:
+        check_all(half, [1, 2, 3])
+    assert str(caught.value) == "1: is odd\n3: is odd"

@@ -399,6 +399,42 @@ def test_an_address_may_leave_out_the_section_of_the_loss(registry):
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (
+            "balancing=2 training=3 loss=1",
+            (
+                "loss: expected a table, got 1\nbalancing: expected a table, got 2\n"
+                "training: expected a table, got 3"
+            ),
+        ),
+        (
+            "loss.kl=1 loss.kl.x=1 model=2 model.width=3",
+            (
+                "loss.kl.x: loss.kl is 1, not a table\nmodel.width: model is 2, not a table\n"
+                "Set loss.kl itself, or remove it where it is set.\n"
+                "Set model itself, or remove it where it is set."
+            ),
+        ),
+    ],
+)
+def test_all_assignments_that_cannot_be_made_are_told(written, message):
+    """The sections, and the addresses, that are not tables are told at once."""
+    with pytest.raises(ConfigError) as caught:
+        read_recipe({}, Registry(), assignments=map(parse_assignment, written.split()))
+    assert str(caught.value) == message
+
+
+def test_all_sections_that_are_no_tables_are_told():
+    """A recipe whose sections are values has a line for each of those that choose terms and a balancer."""
+    assert problems({"balancing": 1, "provenance": 2, "loss": 3}) == [
+        "loss: expected a table, got 3",
+        "provenance: expected a table, got 2",
+        "balancing: expected a table, got 1",
+    ]
+
+
 @pytest.mark.parametrize(("written", "loss"), [("loss=1", None), ("loss=[1]", "stft"), ("loss=", "stft")])
 def test_an_assignment_to_the_whole_loss(written, loss):
     """An assignment to the whole loss takes a table of terms only, as the message says."""

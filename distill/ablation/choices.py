@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from distill.arguments import options_by_address
-from distill.config import parse_assignment
+from distill.config import parse_assignment, parse_assignments
 from distill.errors import ConfigError, InputError
 
 Options: TypeAlias = tuple[tuple[str, Any], ...]
@@ -56,8 +56,8 @@ def parse_choices(assignments: Iterable[str]) -> Choices:
     fixed: list[tuple[str, Any]] = []
     grid: dict[str, tuple[Any, ...]] = {}
     ranges: dict[str, tuple[Any, Any]] = {}
-    for word in assignments:
-        address, value = parse_assignment(word)
+    words = list(assignments)
+    for word, (address, value) in zip(words, parse_assignments(words), strict=True):
         unquoted = isinstance(value, str) and value == word.partition("=")[2].strip()
         if unquoted and (found := _RANGE.fullmatch(value)):
             ranges[address] = (float(found[1]), float(found[2]))

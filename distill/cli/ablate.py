@@ -113,7 +113,7 @@ def _ablated(corpus: str | None, options: dict[str, Any], *, dry_run: bool) -> M
     if choices.ranges:
         raise ConfigError(
             "a range is searched",
-            culprit=choices.ranges[0][0],
+            culprit=", ".join(address for address, _ in choices.ranges),
             remedy="Add --search N for N trials, or give values: A,B,C",
         )
     del options["measure"]
@@ -183,7 +183,7 @@ def _say_files(folder: Path, page: Path | None) -> None:
 def _parameters(words: tuple[str, ...]) -> dict[str, Any]:
     from distill.config import parse_assignment
 
-    for word in words:
-        if not word.partition("=")[1] or not word.partition("=")[0].strip():
-            raise click.UsageError(f"--slurm takes KEY=VALUE, such as partition=gpu: got {word!r}.")
+    wrong = [repr(word) for word in words if not word.partition("=")[1] or not word.partition("=")[0].strip()]
+    if wrong:
+        raise click.UsageError(f"--slurm takes KEY=VALUE, such as partition=gpu: got {', '.join(wrong)}.")
     return dict(map(parse_assignment, words))

@@ -1,6 +1,7 @@
 """`distill generate`: generate new sounds with a trained model."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,18 +140,10 @@ def generate(
     if out is None:
         raise click.MissingParameter(ctx=context, param=_parameter(context, "out"))
 
-    from distill.storage.files import file_name, require_writable
+    from distill.storage.files import require_writable
 
     number = steps if between else count
-    stem, digits = "sound", 3
-    if between:
-        stem, digits = "-to-".join(Path(name).stem for name in between), len(str(steps))
-    elif near is not None:
-        stem = f"near-{Path(near).stem}"
-    moved = "".join(f"_{name.replace(' ', '-')}={value:+g}" for name, value in axis)
-    targets = [
-        out / file_name(f"{stem}-{each:0{digits}}{moved}", f".{form}", out) for each in range(1, number + 1)
-    ]
+    targets = _targets(out, form, number, between=between, near=near, axis=axis)
     require_writable(targets, overwrite=overwrite)
 
     from distill.storage.run import Run
@@ -158,6 +151,7 @@ def generate(
     Run(run).require()  # before the slow import of torch
 
     from distill.cli.display import say_written
+    from distill.errors import check_all
     from distill.inference import load
 
     if axis:
@@ -167,7 +161,7 @@ def generate(
     sounds: Iterable[Tensor]
     if between:
         controls |= {"between": [Path(name).name for name in between], "steps": steps}
-        first, second = (_sound(model, name, "--between") for name in between)
+        first, second = check_all(lambda name: _sound(model, name, "--between"), between)
         sounds = model.between(first, second, steps, seed=seed)
     elif near is not None:
         controls |= {"near": Path(near).name, "amount": amount}
@@ -177,9 +171,32 @@ def generate(
         sounds = model.iter_generate(
             count, seed=seed, temperature=temperature, seconds=seconds, axes=dict(axis) or None
         )
-    for place, (target, sound) in enumerate(zip(targets, sounds, strict=True), 1):
-        made_with = controls | {"number": place}
+    for position, (target, sound) in enumerate(zip(targets, sounds, strict=True), 1):
+        made_with = controls | {"number": position}
         say_written(model.write(sound, target, controls=made_with, limit=not no_limit, overwrite=overwrite))
+
+
+def _targets(
+    out: Path,
+    form: str,
+    count: int,
+    *,
+    between: tuple[str, str] | None,
+    near: str | None,
+    axis: tuple[tuple[str, float], ...],
+) -> list[Path]:
+    """Return the `count` files to write, which are named for what they hold."""
+    from distill.storage.files import file_name
+
+    stem, digits = "sound", 3
+    if between:
+        stem, digits = "-to-".join(Path(name).stem for name in between), len(str(count))
+    elif near is not None:
+        stem = f"near-{Path(near).stem}"
+    moved = "".join(f"_{name.replace(' ', '-')}={value:+g}" for name, value in axis)
+    return [
+        out / file_name(f"{stem}-{each:0{digits}}{moved}", f".{form}", out) for each in range(1, count + 1)
+    ]
 
 
 def _given(context: click.Context) -> Iterator[click.Parameter]:
@@ -202,20 +219,32 @@ def _require_sensible(context: click.Context) -> None:
     given = {each.opts[-1]: str(each.name) for each in _given(context) if isinstance(each, click.Option)}
     modes = [mode for mode in _OPTIONS if mode in given]
     if len(modes) > 1:
-        raise click.UsageError(f"{modes[0]} and {modes[1]} cannot be given together.", context)
+        together = f"{', '.join(modes[:-1])} and {modes[-1]}"
+        raise click.UsageError(f"{together} cannot be given together.", context)
     mode = modes[0] if modes else ""
-    for option, name in given.items():
-        if option == mode or name == "checkpoint" or name in _OPTIONS[mode]:
-            continue
-        others = [each for each, options in _OPTIONS.items() if each and name in options]
-        if mode:
-            raise click.UsageError(f"{option} has no effect with {mode}: leave it out.", context)
-        raise click.UsageError(f"{option} belongs to {' or '.join(others)}, which is not given.", context)
+    needless = {
+        option: name
+        for option, name in given.items()
+        if option != mode and name != "checkpoint" and name not in _OPTIONS[mode]
+    }
+    if needless and mode:
+        have, them = ("has", "it") if len(needless) == 1 else ("have", "them")
+        options = " and ".join(needless)
+        raise click.UsageError(f"{options} {have} no effect with {mode}: leave {them} out.", context)
+    if needless:
+        sentences = (
+            f"{option} belongs to {' or '.join(each for each in _OPTIONS if name in _OPTIONS[each])}, "
+            "which is not given."
+            for option, name in needless.items()
+        )
+        raise click.UsageError("\n".join(sentences), context)
     if context.params["no_limit"] and context.params["form"] == "flac":
         raise click.UsageError("FLAC cannot hold peaks above full scale: leave out --no-limit.", context)
-    names = [name for name, _ in context.params["axis"]]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise click.UsageError(f"--axis {twice[0]} is given twice.", context)
+    names = Counter(name for name, _ in context.params["axis"])
+    twice = [f"--axis {name}" for name, count in names.items() if count > 1]
+    if twice:
+        are = "is" if len(twice) == 1 else "are"
+        raise click.UsageError(f"{' and '.join(twice)} {are} given twice.", context)
 
 
 def _sound(model: "Model", name: str, option: str) -> "Tensor | str":

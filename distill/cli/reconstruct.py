@@ -82,11 +82,13 @@ def _reconstruct_each(targets: Sequence[tuple[Path, Path]], make: Callable[[Path
 
 def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
     """Return each file with the path of its reconstruction, which is never the file itself."""
-    from distill.errors import CorpusError
+    from distill.errors import CorpusError, check_all
     from distill.storage.files import file_name
 
     targets: dict[str, tuple[Path, Path]] = {}
-    for file, folder in _expanded(files):
+
+    def add(source: tuple[Path, Path]) -> None:
+        file, folder = source
         place = out / folder
         target = place / file_name(file.stem, ".wav", place)
         # As file systems compare names that ignore case, or that store them in another form.
@@ -105,15 +107,23 @@ def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
                 remedy="Give another folder with --out.",
             )
         targets[key] = file, target
+
+    check_all(_require_there, files)
+    check_all(add, _expanded(files))
     return [*targets.values()]
+
+
+def _require_there(path: Path) -> None:
+    from distill.errors import CorpusError
+
+    if not (os.path.isdir(path) or os.path.isfile(path)):  # noqa: PTH112, PTH113  # no error where it is forbidden
+        raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
 
 
 def _expanded(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """Yield each file, and those of each folder, with its folder below that folder."""
-    from distill.errors import CorpusError
-
     for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112  # where looking is forbidden, no error
+        if path.is_dir():
             from distill.audio.corpus.opening import require_audio  # loads numpy
             from distill.audio.corpus.scanning import grouped
 
@@ -122,7 +132,5 @@ def _expanded(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
                 click.echo(f"skipped: {printable(skipped.path)}: {printable(skipped.reason)}", err=True)
             for candidate in found.candidates:
                 yield candidate.path, candidate.path.parent.relative_to(path)
-        elif os.path.isfile(path):  # noqa: PTH113  # as above
-            yield path, Path()
         else:
-            raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
+            yield path, Path()

@@ -65,9 +65,11 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
     if options.pop("repeat_batch"):
         _repeat_batch(corpus, **options)
         return
-    for name, option in (("checkpoint", "--from"), ("accept_changes", "--accept-changes")):
-        if options[name] and not options["resume"]:
-            raise click.UsageError(f"{option} needs --resume.")
+    of_resumed = {"checkpoint": "--from", "accept_changes": "--accept-changes"}
+    needless = [option for name, option in of_resumed.items() if options[name] and not options["resume"]]
+    if needless:
+        needs = "needs" if len(needless) == 1 else "need"
+        raise click.UsageError(f"{' and '.join(needless)} {needs} --resume.")
 
     from distill.training.interruption import Interrupted, Signals
 

@@ -12,7 +12,7 @@ from attrs import field, frozen
 from attrs import validators as v
 
 from distill.config import structure
-from distill.errors import ConfigError, InputError, printable
+from distill.errors import ConfigError, InputError, check_all, printable
 from distill.storage.files import read_bounded
 
 FORMAT = 1
@@ -87,11 +87,14 @@ def read_answers(files: Iterable[Path]) -> tuple[Answers, ...]:
             there already.
     """
     sessions: dict[str, Answers] = {}
-    for file in files:
+
+    def add(file: Path) -> None:
         answers = _read(file)
         if answers.session in sessions:
             raise _mistake(file, "holds the answers of a session that another file holds, too")
         sessions[answers.session] = answers
+
+    check_all(add, files)
     return tuple(sessions.values())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from distill.arguments import path_like
-from distill.errors import InputError
+from distill.errors import InputError, check_all
 from distill.storage.run import Run
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -27,13 +27,16 @@ def distinct_runs(runs: Iterable[Run | StrPath]) -> list[Run]:
         each if isinstance(each, Run) else Run(path_like(each, culprit="runs", expected="runs or folders"))
         for each in runs
     ]
+    check_all(Run.require, found)
     seen: set[str] = set()
-    for run in found:
-        run.require()
+
+    def require_new(run: Run) -> None:
         real = os.path.realpath(run.folder)
         if real in seen:
             raise InputError("is given twice", culprit=str(run.folder), remedy="Give each run once.")
         seen.add(real)
+
+    check_all(require_new, found)
     return found
 
 

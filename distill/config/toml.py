@@ -10,7 +10,7 @@ import attrs
 from distill.config.convert import unstructure
 from distill.config.schema import help_of, key_of, options
 from distill.config.words import join, show, show_briefly, type_in_words
-from distill.errors import ConfigError
+from distill.errors import ConfigError, check_all
 
 _WIDTH = 100
 """The longest line with a comment, in characters. A longer comment is put on the line above."""
@@ -88,17 +88,7 @@ def parse_assignments(texts: Iterable[str]) -> list[tuple[str, Any]]:
     Raises:
         ConfigError: Some are not valid. All of these are named.
     """
-    parsed: list[tuple[str, Any]] = []
-    wrong: list[ConfigError] = []
-    for text in texts:
-        try:
-            parsed.append(parse_assignment(text))
-        except ConfigError as error:
-            wrong.append(error)
-    if wrong:
-        problems = [problem for error in wrong for problem in error.problems]
-        raise ConfigError(*problems, culprit=wrong[0].culprit, remedy=wrong[0].remedy) from wrong[0]
-    return parsed
+    return check_all(parse_assignment, texts)
 
 
 def _toml_or_string(written: str) -> Any:  # noqa: ANN401 - any TOML value

@@ -14,7 +14,7 @@ from distill.arguments import finite_number
 from distill.controls.descriptors import DESCRIPTORS, Descriptor, describe
 from distill.controls.directions import Directions, find_directions
 from distill.controls.steering import sound_of
-from distill.errors import InputError
+from distill.errors import InputError, check_all
 from distill.model.sounds import Encoded, draw
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
@@ -207,8 +207,9 @@ def axis_values(values: object, axes: Axes) -> dict[str, float]:
             remedy='Give a dict, such as {"brightness": 0.5}.',
         )
     known = {axis.name: axis for axis in axes.axes}
-    checked: dict[str, float] = {}
-    for name, value in values.items():
+
+    def position(item: tuple[str, object]) -> tuple[str, float]:
+        name, value = item
         axis = known.get(name)
         if axis is None and name in DESCRIPTORS:
             raise InputError(
@@ -228,5 +229,6 @@ def axis_values(values: object, axes: Axes) -> dict[str, float]:
                 culprit=f"axes: {name}",
                 remedy="Farther than that, generated sounds do not follow.",
             )
-        checked[name] = number
-    return checked
+        return axis.name, number
+
+    return dict(check_all(position, values.items()))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distill.arguments import options_by_address
 from distill.config import assign, structure
-from distill.errors import ConfigError, DistillError, InputError, TermError
+from distill.errors import ConfigError, DistillError, InputError, TermError, check_all
 from distill.loss.components import (
     OBJECTIVE,
     TOTAL,
@@ -366,7 +366,9 @@ def _nested(options: Iterable[tuple[str, Any]], section: str, names: Collection[
     """
     tree: dict[str, Any] = {}
     given: dict[str, str] = {}
-    for address, value in options:
+
+    def set_option(option: tuple[str, Any]) -> None:
+        address, value = option
         below = address.removeprefix(f"{section}.")
         first = below.partition(".")[0]
         inner = below if first in names or section not in names else address
@@ -376,4 +378,6 @@ def _nested(options: Iterable[tuple[str, Any]], section: str, names: Collection[
             )
         given[inner] = address
         assign(tree, inner, value)
+
+    check_all(set_option, options)
     return tree

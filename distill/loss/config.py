@@ -90,7 +90,8 @@ def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa
     for name, table in options.items():
         canonical = names.get(name, name)
         if canonical in given:
-            raise ConfigError(f"loss.{name}: is set as loss.{given[canonical]} too; set it once")
+            problems.append(f"loss.{name}: is set as loss.{given[canonical]} too; set it once")
+            continue
         given[canonical] = name
         if canonical in tables or suggest(name, names):
             tables[canonical] = table

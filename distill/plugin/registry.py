@@ -5,7 +5,7 @@ from typing import NoReturn, TypeVar
 
 import distill
 from distill.config import suggest
-from distill.errors import TermError
+from distill.errors import TermError, all_of
 from distill.plugin import builtin_balancers as balancers
 from distill.plugin import builtin_terms as terms
 from distill.plugin.broken import Broken, cause_of
@@ -109,7 +109,7 @@ class Registry:
             except TermError as error:
                 wrong.append(error)
         if wrong:
-            raise _all_of(wrong)
+            raise all_of(wrong)
         return tuple(term for _, term in chosen)
 
     def choose_balancer(self, name: str) -> Balancer:
@@ -244,17 +244,6 @@ class Registry:
                 taken[each.kind, name] = each
         self._registered += added
         self._plugins.append(plugin)
-
-
-def _all_of(errors: Sequence[TermError]) -> TermError:
-    """Return one error for several, with each problem on a line, and each line of the remedies once."""
-    if len(errors) == 1:
-        return errors[0]
-    problems = [f"{each.culprit}: {each.problem}".removeprefix(": ") for each in errors]
-    remedies = dict.fromkeys(line for each in errors for line in each.remedy.split("\n"))
-    joined = TermError("\n".join(problems), remedy="\n".join(remedies))
-    joined.__cause__ = errors[0]
-    return joined
 
 
 def _shown(wanted: str | TermSpec) -> str:

@@ -279,13 +279,13 @@ def _require_set_once(arguments: Mapping[str, Any], options: Mapping[str, Any]) 
     Raises:
         ConfigError: one does.
     """
-    for name, value in arguments.items():
-        address = f"training.{name}"
-        if address in options and options[address] != value:
-            raise ConfigError(
-                f"{address}: is set twice, as {name}={value!r} and as {options[address]!r} in options; "
-                "set it once"
-            )
+    problems = [
+        f"{address}: is set twice, as {name}={value!r} and as {options[address]!r} in options; set it once"
+        for name, value in arguments.items()
+        if (address := f"training.{name}") in options and options[address] != value
+    ]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _require_still_there(path: str, run: Run) -> None:

@@ -115,6 +115,13 @@ def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
             "Error: stft.weight: a range is searched\nAdd --search N for N trials, or give values: A,B,C\n",
         ),
         (
+            ["--set", "stft.weight=1..2", "--set", "kl.weight_max=0..1"],
+            (
+                "Error: stft.weight, kl.weight_max: a range is searched\n"
+                "Add --search N for N trials, or give values: A,B,C\n"
+            ),
+        ),
+        (
             ["--search", 2],
             "Error: search: no range is given\nGive one, such as: --set loss.stft.weight=0.1..10\n",
         ),
@@ -127,6 +134,10 @@ def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
             ),
         ),
         (["--each", "--measure", "mel"], "Error: --measure needs --search.\n"),
+        (
+            ["--each", "--slurm", "gpu", "--slurm", "=1"],
+            "Error: --slurm takes KEY=VALUE, such as partition=gpu: got 'gpu', '=1'.\n",
+        ),
         (["--each", "--slurm", "gpu"], "Error: --slurm takes KEY=VALUE, such as partition=gpu: got 'gpu'.\n"),
         (
             ["--each", "--search", 2],

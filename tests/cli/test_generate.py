@@ -244,15 +244,31 @@ def test_sounds_between_and_near_others(distill, trained, recordings, tmp_path):
     [
         ((), "Missing option '--out'."),
         (("--between", "a", "b", "--near", "c"), "--between and --near cannot be given together."),
+        (
+            ("--axes", "--near", "a", "--between", "b", "c"),
+            "--axes, --between and --near cannot be given together.",
+        ),
         (("--near", "a", "--steps", "3"), "--steps has no effect with --near: leave it out."),
+        (
+            ("--near", "a", "--steps", "3", "--seconds", "2"),
+            "--seconds and --steps have no effect with --near: leave them out.",
+        ),
         (("--axes", "--seed", "3"), "--seed has no effect with --axes: leave it out."),
         (("--amount", "0.3"), "--amount belongs to --near, which is not given."),
         (("--json",), "--json belongs to --axes, which is not given."),
+        (
+            ("--amount", "0.3", "--json"),
+            "--amount belongs to --near, which is not given.\n--json belongs to --axes, which is not given.",
+        ),
         (
             ("--no-limit", "--format", "flac"),
             "FLAC cannot hold peaks above full scale: leave out --no-limit.",
         ),
         (("--axis", "a=1", "--axis", "a=2"), "--axis a is given twice."),
+        (
+            ("--axis", "a=1", "--axis", "b=1", "--axis", "a=2", "--axis", "b=2"),
+            "--axis a and --axis b are given twice.",
+        ),
         (("--axis", "a"), "Invalid value for '--axis': 'a' is not NAME=VALUE."),
         (("--axis", "a=b"), "Invalid value for '--axis': 'b' is not a number."),
     ],
@@ -268,10 +284,15 @@ def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_pa
     """A sound that is neither a file nor a recording of the run is refused with one message."""
     result = distill("generate", trained.folder, "--near", "nothing", "--out", tmp_path / "out")
     names = ", ".join(load_state(trained.folder / "latents.safetensors")["latents"])
-    assert result.status == 2
-    assert result.err == (
-        "Error: --near nothing: there is no such file, and no training recording of that name\n"
-        f"Give a file, or one of: {names}.\n"
+    problem = "there is no such file, and no training recording of that name"
+    assert (result.status, result.err) == (
+        2,
+        f"Error: --near nothing: {problem}\nGive a file, or one of: {names}.\n",
+    )
+    result = distill("generate", trained.folder, "--between", "a", "b", "--out", tmp_path / "out")
+    assert (result.status, result.err) == (
+        2,
+        f"Error: --between a: {problem}\n--between b: {problem}\nGive a file, or one of: {names}.\n",
     )
 
 

@@ -137,6 +137,14 @@ MISTAKES = {
         ["mine", "--set", "loss.mine.sing=1"],
         "Error: loss.mine.sing: unknown option, got 1; did you mean 'sign'?\n",
     ),
+    "options of other terms": (
+        ["mine", "--set", "loss.kl.free_bits=1", "--set", "loss.mine.sign=1", "--set", "stft.weight=1"],
+        (
+            "Error: --set: 'loss.kl.free_bits' is no option of 'mine'; expected an address below loss.mine\n"
+            "'stft.weight' is no option of 'mine'; expected an address below loss.mine\n"
+            "'distill losses show mine' lists them.\n"
+        ),
+    ),
     "option of another term": (
         ["mine", "--set", "loss.kl.free_bits=1"],
         (

@@ -150,6 +150,11 @@ def test_files_that_cannot_be_read(distill, trained, here):
     (here / "text.wav").write_text("no audio")
     result = distill("reconstruct", trained.folder, "gone.wav", "--out", "made")
     assert (result.status, result.err) == (2, "Error: gone.wav: there is no such file\nCheck the path.\n")
+    result = distill("reconstruct", trained.folder, "gone.wav", "text.wav", "lost.wav", "--out", "made")
+    assert (result.status, result.err) == (
+        2,
+        "Error: gone.wav: there is no such file\nlost.wav: there is no such file\nCheck the path.\n",
+    )
     result = distill("reconstruct", trained.folder, "text.wav", "--out", "made")
     assert result.status == 2
     assert result.err == (

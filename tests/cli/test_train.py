@@ -450,6 +450,10 @@ class TestResuming:
             (["--from", "best"], "Error: --from needs --resume.\n"),
             (["--accept-changes"], "Error: --accept-changes needs --resume.\n"),
             (
+                ["--accept-changes", "--from", "best"],
+                "Error: --from and --accept-changes need --resume.\n",
+            ),
+            (
                 ["--resume", "--from", "worst"],
                 "Error: checkpoint: expected 'best', 'last' or the step of a checkpoint, got 'worst'\n",
             ),

@@ -149,6 +149,11 @@ def test_what_cannot_be_compared_is_one_message(compared_runs, bare, tmp_path):
         ),
         ([first, f"{first}/../first"], InputError, f"{first}/../first: is given twice\nGive each run once."),
         (
+            [tmp_path / "a", first, tmp_path / "b"],
+            RunError,
+            "\n".join(f"{tmp_path / name}: there is no such run folder" for name in "ab") + remedy,
+        ),
+        (
             [first, tmp_path],
             RunError,
             f"{tmp_path}: is not a run folder: it holds no recipe.toml{remedy}",

@@ -117,6 +117,16 @@ def test_an_option_that_is_set_twice_is_refused():
     assert problem("stft", {"stft.weight": 1.0, "loss.stft.weight": 1.0}) == (
         "loss.stft.weight: is set twice, as 'stft.weight' and as 'loss.stft.weight'; set it once"
     )
+    options = [
+        ("stft.weight", 1.0),
+        ("kl.weight_max", 1.0),
+        ("loss.stft.weight", 1.0),
+        ("loss.kl.weight_max", 1.0),
+    ]
+    assert problem("stft,kl", options) == (
+        "loss.stft.weight: is set twice, as 'stft.weight' and as 'loss.stft.weight'; set it once\n"
+        "loss.kl.weight_max: is set twice, as 'kl.weight_max' and as 'loss.kl.weight_max'; set it once"
+    )
 
 
 def test_an_unknown_option_is_named_by_its_whole_address():

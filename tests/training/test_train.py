@@ -404,6 +404,14 @@ class Deaf:
             "training.device: is set twice, as device='cuda' and as 'cpu' in options; set it once",
         ),
         (
+            {"seed": 1, "device": "cuda", "options": {"training.device": "cpu", "training.seed": 2}},
+            ConfigError,
+            (
+                "training.seed: is set twice, as seed=1 and as 2 in options; set it once\n"
+                "training.device: is set twice, as device='cuda' and as 'cpu' in options; set it once"
+            ),
+        ),
+        (
             {"loss": {"stft": 2.0}},
             TermError,
             (

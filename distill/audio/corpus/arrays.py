@@ -21,7 +21,7 @@ from distill.audio.corpus.levels import Level
 from distill.audio.corpus.opening import Corpus, remarks_on
 from distill.audio.corpus.scanning import Skipped
 from distill.audio.corpus.splitting import split_recordings
-from distill.errors import CorpusError, InputError
+from distill.errors import CorpusError, InputError, all_of
 from distill.settings import ARRAYS
 
 NamedArray: TypeAlias = tuple[str, Any, int]
@@ -52,9 +52,13 @@ def open_arrays(
     """
     checked = [_check(number, each) for number, each in enumerate(_listed(arrays), 1)]
     names = [name for name, _, _ in checked]
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise InputError("two arrays have this name", culprit=name, remedy="Give each its own.")
+    errors = [
+        InputError("two arrays have this name", culprit=name, remedy="Give each its own.")
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+    if errors:
+        raise all_of(errors)
     blocks: list[NDArray[np.float32]] = []
     recordings: list[Recording] = []
     skipped: list[Skipped] = []

@@ -56,11 +56,13 @@ def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
 def _options(term: "Term", assignments: Iterable[str]) -> dict[str, Any]:
     """Return the options of the term from assignments to addresses `loss.NAME.OPTION`."""
     from distill.config import assign, parse_assignments
-    from distill.errors import ConfigError
+    from distill.errors import ConfigError, check_all
 
     options: dict[str, Any] = {}
-    for address, value in parse_assignments(assignments):
-        tables = [f"loss.{name}." for name in term.names]
+    tables = [f"loss.{name}." for name in term.names]
+
+    def set_option(assignment: tuple[str, Any]) -> None:
+        address, value = assignment
         table = next((table for table in tables if address.startswith(table)), None)
         if table is None:
             raise ConfigError(
@@ -69,6 +71,8 @@ def _options(term: "Term", assignments: Iterable[str]) -> dict[str, Any]:
                 remedy=f"'distill losses show {term.name}' lists them.",
             )
         assign(options, address.removeprefix(table), value)
+
+    check_all(set_option, parse_assignments(assignments))
     return options
 
 

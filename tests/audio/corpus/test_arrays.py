@@ -110,6 +110,10 @@ FLOATS = "Give floats [N] or [C, N], 1 being full scale."
             "a: two arrays have this name\nGive each its own.",
         ),
         (
+            [(name, noise(9), 8000) for name in "abab"],
+            "a: two arrays have this name\nb: two arrays have this name\nGive each its own.",
+        ),
+        (
             [("a", noise(2, 2, 2), 8000)],
             f"a: expected the shape [N] or [C, N], N > 0, got [2, 2, 2]\n{FLOATS}",
         ),
