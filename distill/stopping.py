@@ -1,7 +1,8 @@
 """Stopping a command by SIGINT (Ctrl-C), SIGTERM or SIGHUP: one line, and the exit status 130.
 
-A training run handles its signals itself, see `distill.training.interruption`. Imports only the standard
-library, since signals may arrive while the rest is imported.
+A command leaves at the first signal. A training run finishes its step and saves first, and handles signals
+itself, with the same `Handlers`: see `distill.training.interruption`. Imports only the standard library,
+since signals may arrive while the rest is imported.
 """
 
 import atexit
@@ -11,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, Self
@@ -19,7 +20,9 @@ from typing import Any, NoReturn, Self
 INTERRUPTED = 130
 """The exit status of a process ended by SIGINT, as in shells, and of one ended by SIGTERM or SIGHUP."""
 
-_ONE_SIGNAL_SECONDS = 1.0
+ONE_SIGNAL_SECONDS = 1.0
+"""Signals within this time count as one: a launcher and its cluster may both forward the same signal."""
+
 _SECONDS_TO_END = 8.0
 """So long after a signal, a command may remove what it has not finished. Then the process ends at once."""
 
@@ -94,6 +97,57 @@ def _end_a_wait(descriptor: int) -> None:
             _exit(f"Stopped at once by {_name(number[0])}, while it waited for the other processes.")
 
 
+class Handlers:
+    """The handlers of SIGINT, SIGTERM and SIGHUP, which `receive` replaces from `install` to `restore`.
+
+    Signals that the process ignores, as SIGHUP under nohup, stay ignored, apart from those in `even_ignored`.
+    Outside the main thread, where Python handles no signals, nothing is replaced.
+    """
+
+    def __init__(
+        self, receive: Callable[[int, FrameType | None], None], *, even_ignored: Collection[int] = ()
+    ) -> None:
+        self._receive, self._even_ignored = receive, even_ignored
+        self._before: dict[int, Any] = {}
+        self._reminded = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether a handler is replaced now."""
+        return bool(self._before)
+
+    def install(self) -> None:
+        """Replace the handlers."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _STOPPING:
+            handler = signal.getsignal(number)
+            ignored = handler is signal.SIG_IGN and number not in self._even_ignored
+            # A handler that was not installed from Python is None and could not be restored.
+            if handler is not None and not ignored:
+                self._before[number] = handler
+                signal.signal(number, self._receive)
+
+    def restore(self) -> None:
+        """Put the replaced handlers back."""
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def remind_after(self, seconds: float) -> threading.Timer:
+        """Have the main thread receive a signal again after a time, unless handlers are restored by then."""
+        return _later(seconds, self._remind)
+
+    def take_reminder(self) -> bool:
+        """Return whether the signal that is received now is one of `remind_after`, and forget it."""
+        reminded, self._reminded = self._reminded, False
+        return reminded
+
+    def _remind(self) -> None:
+        if self._before:
+            self._reminded = True
+            signal.pthread_kill(threading.main_thread().ident or 0, next(iter(self._before)))
+
+
 class Stopping:
     """The receipt of the signals while a command is carried out, as a context manager.
 
@@ -105,21 +159,15 @@ class Stopping:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._first, self._reminded = 0.0, False
-        self._before: dict[int, Any] = {}
+        self._first = 0.0
+        self._handlers = Handlers(self._receive)
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in _STOPPING:
-                handler = signal.getsignal(number)
-                # A handler that was not installed from Python is None and could not be restored.
-                if handler is not None and handler is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._receive)
+        self._handlers.install()
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
+        self._handlers.restore()
 
     @property
     def line(self) -> str:
@@ -127,28 +175,22 @@ class Stopping:
         return f"Stopped by {_name(self.received or signal.SIGINT)}. No file is left unfinished."
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        reminded = self._handlers.take_reminder()
         if self.received is None:
             self.received, self._first = number, time.monotonic()
             _later(_SECONDS_TO_END, self._give_up)
-        elif not self._reminded:
-            if time.monotonic() - self._first > _ONE_SIGNAL_SECONDS:
+        elif not reminded:
+            if time.monotonic() - self._first > ONE_SIGNAL_SECONDS:
                 self._give_up()
             return
-        self._reminded = False
         if not _imports(frame):
             raise KeyboardInterrupt
         if time.monotonic() - self._first > _SECONDS_TO_IMPORT:
             _exit(self.line)
-        _later(_SECONDS_TO_LOOK, self._remind)
-
-    def _remind(self) -> None:
-        """Have the main thread receive a signal again, unless the context has ended."""
-        if self._before:
-            self._reminded = True
-            signal.pthread_kill(threading.main_thread().ident or 0, self.received or signal.SIGINT)
+        self._handlers.remind_after(_SECONDS_TO_LOOK)
 
     def _give_up(self) -> None:
-        if self._before:
+        if self._handlers.installed:
             _exit(
                 f"Stopped by {_name(self.received or signal.SIGINT)} at once. Unfinished files may be left."
             )
@@ -163,10 +205,11 @@ def _imports(frame: FrameType | None) -> bool:
     return False
 
 
-def _later(seconds: float, function: Callable[[], None]) -> None:
+def _later(seconds: float, function: Callable[[], None]) -> threading.Timer:
     timer = threading.Timer(seconds, function)
     timer.daemon = True
     timer.start()
+    return timer
 
 
 def _name(number: int) -> str:

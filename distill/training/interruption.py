@@ -2,16 +2,15 @@
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
+from distill.stopping import ONE_SIGNAL_SECONDS, Handlers
 from distill.storage.run import Run
 
-_ONE_SIGNAL_SECONDS = 1.0
 _SECONDS_FOR_A_STEP = 4.0
 """So long after a signal, the step under way is cut short, if that is possible."""
 
@@ -19,7 +18,6 @@ _SECONDS_TO_FINISH = 6.0
 """So long after a signal, results are still computed. To write them and to end takes the rest of 10 s."""
 
 _HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # None on Windows
-_SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if number is not None)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -55,8 +53,9 @@ class Signals:
     def __init__(self) -> None:
         self._first: float | None = None
         self._raising = True
-        self._cuttable = self._late = False
-        self._before: dict[int, Any] = {}
+        self._cuttable = False
+        # A training run in the background of a shell, where SIGINT is ignored, saves at `kill -INT` as well.
+        self._handlers = Handlers(self._receive, even_ignored=(signal.SIGINT, signal.SIGTERM))
 
     @property
     def received(self) -> bool:
@@ -85,7 +84,7 @@ class Signals:
         """
         self._raising = False
         try:
-            with nullcontext() if self._before else self:
+            with nullcontext() if self._handlers.installed else self:
                 yield
         finally:
             self._raising = True
@@ -112,7 +111,7 @@ class Signals:
         left = self.seconds_left()
         if left <= 0:
             return False
-        timer = self._remind_after(left) if math.isfinite(left) else None
+        timer = self._handlers.remind_after(left) if math.isfinite(left) else None
         try:
             with self.cuttable():
                 compute()
@@ -124,54 +123,29 @@ class Signals:
         return True
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        if self._late:
-            self._late = False
+        if self._handlers.take_reminder():
             if self._cuttable:
                 raise Stopped
             return
         now = time.monotonic()
         if self._first is not None:
-            if now - self._first > _ONE_SIGNAL_SECONDS:
-                self._restore()
+            if now - self._first > ONE_SIGNAL_SECONDS:
+                self._handlers.restore()
                 signal.raise_signal(number)
             return
         self._first = now
         if self._raising:
             raise Stopped
-        self._remind_after(_SECONDS_FOR_A_STEP)
-
-    def _remind_after(self, seconds: float) -> threading.Timer:
-        timer = threading.Timer(seconds, self._remind)
-        timer.daemon = True
-        timer.start()
-        return timer
-
-    def _remind(self) -> None:
-        """Have the main thread receive a signal again, unless the context has ended."""
-        if self._before:
-            self._late = True
-            signal.pthread_kill(threading.main_thread().ident or 0, next(iter(self._before)))
+        self._handlers.remind_after(_SECONDS_FOR_A_STEP)
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                handler = signal.getsignal(number)
-                # A handler that was not installed from Python is None and could not be restored.
-                hang_up_ignored = number == _HANG_UP and handler is signal.SIG_IGN
-                if handler is None or hang_up_ignored:
-                    continue
-                self._before[number] = handler
-                signal.signal(number, self._receive)
+        self._handlers.install()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
-
-    def _restore(self) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
+        self._handlers.restore()
 
 
 def hang_up() -> None:

@@ -85,6 +85,15 @@ def test_an_ignored_hang_up_stays_ignored():
         assert not signals.received
 
 
+def test_an_ignored_interrupt_is_received():
+    """SIGINT is received also where a shell has started the process in the background, and ignores it."""
+    with handled(signal.SIGINT, signal.SIG_IGN):
+        with Signals() as signals, pytest.raises(Stopped):
+            send(signal.SIGINT)
+        assert signals.received
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_a_closed_output_is_a_hang_up():
     """A closed output counts as a hang-up within a training, and as no signal without one."""
     with handled(signal.SIGHUP, lambda *_: pytest.fail("a signal")):
