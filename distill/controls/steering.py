@@ -41,6 +41,9 @@ _PULL_PER_DB, _PULLS = 0.12, (-1.0, 1.0)
 """Noisiness is found within 0.1 dB, in at most so many trials, the first of which is the median of the
 recordings of the Sonic Pi sample set; at a pull of 1 all shapes are those of noise."""
 
+SHAPED = frozenset({"attack", "loudness"})
+"""The descriptors that are changed in the decoded waveform."""
+
 _FADE_MS = 3
 _LONGEST_FADE_MS = 20_000
 
@@ -85,7 +88,7 @@ def sound_of(
     - Loudness: a gain.
     """
     latents = encoded.latents
-    quiet = values.keys() <= {"loudness", "attack"}
+    quiet = values.keys() <= SHAPED
     base = None if quiet else _power(vae, representation, encoded, latents, samples)
     bright = base
     for number, direction in enumerate(directions.principal, 1):
@@ -101,9 +104,14 @@ def sound_of(
     if base is not None:
         adjust = _adjusted(representation, base, bright, tilt, values.get("brightness", 0.0))
     made = decode(vae, representation, latents, samples, encoded.coherence, adjust=adjust)
+    return shaped(made, representation.sample_rate, values)
+
+
+def shaped(waveform: Tensor, sample_rate: int, values: Mapping[str, float]) -> Tensor:
+    """Change the attack and the loudness of a waveform `[C, N]`, which are not those of its latents."""
     if wanted := values.get("attack", 0.0):
-        made = with_attack(made, representation.sample_rate, wanted)
-    return made * 10 ** (values.get("loudness", 0.0) / 20)
+        waveform = with_attack(waveform, sample_rate, wanted)
+    return waveform * 10 ** (values.get("loudness", 0.0) / 20)
 
 
 def _power(vae: VAE, representation: MagnitudeIF, encoded: Encoded, latents: Tensor, samples: int) -> Tensor:

@@ -24,7 +24,7 @@ from distill.model.channels import (
 )
 from distill.model.code import BAND
 from distill.model.mixing import mix
-from distill.model.phases import draw_noise, with_phases
+from distill.model.phases import draw_noise, with_phases, with_phases_of
 from distill.model.refinement import refine
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
@@ -163,15 +163,13 @@ def _sound(
         return with_phases(decoded, noise, representation, samples, vae.iterations).cpu()
     power = representation.amplitude(decoded).square().sum(dim=-1)
     covariance = covariance_of(power.cpu())
+    begin: Callable[..., Tensor] = with_phases
+    made = noise
     for turn in range(_ROUNDS):
         iterations = vae.iterations * (turn + 1) // _ROUNDS - vae.iterations * turn // _ROUNDS
-        made = _by_rows(
-            partial(with_phases, representation=representation, samples=samples, iterations=iterations),
-            decoded,
-            noise,
-        )
-        made = with_correlation(made.cpu(), covariance)
-        noise = representation(made.to(vae.device))
+        again = partial(begin, representation=representation, samples=samples, iterations=iterations)
+        made = with_correlation(_by_rows(again, decoded, made.to(vae.device)).cpu(), covariance)
+        begin = with_phases_of
     return made
 
 

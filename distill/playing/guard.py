@@ -22,7 +22,7 @@ _LOCAL = ("127.0.0.1", "localhost")
 
 _ROUTES = re.compile(
     r"/|/config/?|/(assets|static|svelte)/[\w./@-]+|/theme\.css|/favicon\.ico|/manifest\.json|/pwa_icon(/\d+)?"
-    r"|/gradio_api/(info/?|startup-events|theme\.css|queue/(join|data)|heartbeat/\w+|reset/?|cancel"
+    r"|/gradio_api/(info/?|startup-events|theme\.css|queue/(join|data)|run/predict/?|heartbeat/\w+|reset/?|cancel"
     r"|upload|upload_progress|component_server)"
 )
 """Gradio's routes that the page needs, besides files."""

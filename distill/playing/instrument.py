@@ -8,16 +8,17 @@ import threading
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
 from distill.audio.soundfiles import read_audio, resample
 from distill.controls.axes import Axes, Axis, axis_values
 from distill.controls.morphing import interpolated, varied
-from distill.controls.steering import sound_of
+from distill.controls.steering import SHAPED, shaped, sound_of
 from distill.controls.stored import axes_of
 from distill.errors import InputError
 from distill.inference import Model, load
@@ -28,7 +29,7 @@ from distill.storage.ending import ending_of
 from distill.storage.run import Run
 
 _MOST_MADE = 64
-"""As many sounds are kept, so that what was heard before is there at once."""
+"""As many sounds, and latents, are kept, so that what was heard before is there at once."""
 
 _MOST_OWN = 32
 
@@ -42,6 +43,26 @@ class Place:
     y: float
 
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class _Recent(OrderedDict[_Key, _Value]):
+    """A dict of the values that were kept last, at most so many."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def keep(self, key: _Key, value: _Value) -> _Value:
+        """Keep a value as the last one, and return it."""
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > self._most:
+            self.popitem(last=False)
+        return value
+
+
 class Instrument:
     """A run's model, and the sounds that were made with it. One sound is made at a time.
 
@@ -50,8 +71,9 @@ class Instrument:
 
     def __init__(self, model: Model, run: Run, *, note: str = "") -> None:
         self.model, self.run, self.note = model, run, note
-        self._made: OrderedDict[Sound, Tensor] = OrderedDict()
-        self._own: OrderedDict[str, Encoded] = OrderedDict()
+        self._made: _Recent[Sound, Tensor] = _Recent(_MOST_MADE)
+        self._drawn: _Recent[tuple[Source, float | None], tuple[Encoded, int]] = _Recent(_MOST_MADE)
+        self._own: _Recent[str, Encoded] = _Recent(_MOST_OWN)
         self._busy = threading.Lock()
 
     @classmethod
@@ -109,14 +131,11 @@ class Instrument:
                 does not have.
         """
         with self._busy:
-            made = self._made.get(sound)
-            if made is None:
-                made = self._make(sound)
-            self._made[sound] = made
-            self._made.move_to_end(sound)
-            while len(self._made) > _MOST_MADE:
-                self._made.popitem(last=False)
-            return made
+            return self._cached(sound)
+
+    def _cached(self, sound: Sound) -> Tensor:
+        made = self._made.get(sound)
+        return self._made.keep(sound, self._make(sound) if made is None else made)
 
     def seconds(self, sound: Sound) -> float:
         """Return the length of a sound in seconds."""
@@ -140,21 +159,26 @@ class Instrument:
             raise InputError("is silent", culprit=name)
         digest = hashlib.blake2b(waveform.numpy().tobytes(), digest_size=16).hexdigest()
         with self._busy:
-            self._own[digest] = encode(
-                self.model.vae, self.model.representation, resample(waveform, rate, self.model.sample_rate)
-            )
-            while len(self._own) > _MOST_OWN:
-                self._own.popitem(last=False)
+            resampled = resample(waveform, rate, self.model.sample_rate)
+            self._own.keep(digest, encode(self.model.vae, self.model.representation, resampled))
         return Recording(name=name, own=digest)
 
     @torch.no_grad()
     def _make(self, sound: Sound) -> Tensor:
         model, values = self.model, axis_values(dict(sound.axes), self._axes)
-        encoded, samples = self._encoded(sound.source, sound.seconds)
+        if values.keys() & SHAPED:  # of the same latents, which need not be decoded again
+            plain = evolve(sound, axes=tuple(each for each in sound.axes if each[0] not in SHAPED))
+            return shaped(self._cached(plain), model.sample_rate, values)
+        encoded, samples = self._latents(sound.source, sound.seconds)
         if sound.seconds is not None and not isinstance(sound.source, Random):
             samples = int(sound.seconds * model.sample_rate)
             encoded = self._stretched(encoded, samples)
         return sound_of(model.vae, model.representation, encoded, samples, self._axes.directions, values)
+
+    def _latents(self, source: Source, seconds: float | None) -> tuple[Encoded, int]:
+        """Return what `_encoded` does, which is kept: a variation needs all that it is a variation of."""
+        known = self._drawn.get((source, seconds))
+        return self._drawn.keep((source, seconds), self._encoded(source, seconds) if known is None else known)
 
     def _encoded(self, source: Source, seconds: float | None) -> tuple[Encoded, int]:
         """Return the latents of a source, and its length in samples.
@@ -175,12 +199,12 @@ class Instrument:
                     raise InputError(f"is not among the {where}", culprit=name)
                 return known, representation.samples(known.latents.shape[-1] * vae.stride)
             case Between(first=first, second=second, position=position):
-                ends = [self._encoded(each, None) for each in (first, second)]
+                ends = [self._latents(each, None) for each in (first, second)]
                 if position in (0, 1):
                     return ends[round(position)]
                 return interpolated(vae, representation, ends[0], ends[1], position)
             case Near(origin=origin, amount=amount, seed=seed):
-                start = self._encoded(origin, seconds)
+                start = self._latents(origin, seconds)
                 generator = torch.Generator().manual_seed(seed)
                 return varied(vae, representation, start, [*bank.values()], amount, generator), start[1]
 

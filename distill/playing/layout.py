@@ -27,7 +27,7 @@ class Layout:
     """The controls of the page."""
 
     now: gr.HTML
-    audio: gr.Audio
+    player: gr.HTML
     undo: gr.Button
     keep: gr.Button
     wav: gr.DownloadButton
@@ -110,17 +110,21 @@ def _current() -> dict[str, Any]:
         now = _text(
             "", "now", template='<h2 id="now-title" aria-live="polite">${value || "No sound yet"}</h2>'
         )
-        audio = gr.Audio(
-            show_label=False, label="Current sound", interactive=False, autoplay=True, buttons=[],
-            elem_id="player", container=False,
-            waveform_options=gr.WaveformOptions(waveform_progress_color="#2563eb", skip_length=10),
-        )  # fmt: skip
+        player = gr.HTML(
+            "",
+            # Without the sound: templates are compiled to code.
+            html_template='<div class="player" hidden><svg preserveAspectRatio="none" aria-hidden="true">'
+            '<path/><line y2="100%"/></svg><audio controls aria-label="Current sound"></audio></div>',
+            js_on_load=(_ASSETS / "player.js").read_text(encoding="utf-8"),
+            elem_id="player",
+            apply_default_css=False,
+        )
         with gr.Row(elem_id="actions"):
             undo = gr.Button("Undo", size="sm", interactive=False, min_width=60)
             wav = gr.DownloadButton("Save WAV", size="sm", interactive=False, min_width=60)
             flac = gr.DownloadButton("Save FLAC", size="sm", interactive=False, min_width=60)
         message = _text("", "message", template='<p role="status">${value}</p>')
-    return {"now": now, "audio": audio, "undo": undo, "wav": wav, "flac": flac, "message": message}
+    return {"now": now, "player": player, "undo": undo, "wav": wav, "flac": flac, "message": message}
 
 
 def _map(instrument: Instrument) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from distill.errors import DistillError
 from distill.playing.actions import OF_RUN, Actions, drawn_seed, key_of
-from distill.playing.files import write_files
+from distill.playing.files import to_play, write_files
 from distill.playing.instrument import Instrument
 from distill.playing.layout import lay_out, theme
 from distill.playing.presets import LONGEST_NAME, load_presets, remove_preset, save_preset
@@ -23,7 +23,8 @@ _ASSETS = Path(__file__).parent / "assets"
 _MOST_BYTES = "200mb"
 """The largest file of the user: ten minutes of stereo in 24 bits have 160 MB."""
 
-_QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+"""Without Gradio's queue, the answer to a request is the result: with it, the page asks for it once more."""
 
 _Result = TypeVar("_Result")
 
@@ -86,12 +87,13 @@ class Page:
                 slider,
                 dragged=slider,
             )
-        page.map.select(self._clicked, [self.desk, hold], self._outputs, **_QUIETLY)
-        page.undo.click(self._undone, self.desk, self._outputs, **_QUIETLY)
+        page.map.select(self._clicked, [self.desk, hold], self._heard, **_QUIETLY)
+        page.undo.click(self._undone, self.desk, self._heard, **_QUIETLY)
         page.file.upload(
             self._dropped, [self.desk, page.file, page.first, page.position, hold],
-            [*self._outputs, page.file], **_QUIETLY,
+            [*self._heard, page.file], **_QUIETLY,
         )  # fmt: skip
+        page.player.play(self._shown, self.desk, self._seen, trigger_mode="always_last", **_QUIETLY)
 
     def _connect_kept(self) -> None:
         page, act = self.layout, self.actions
@@ -108,10 +110,16 @@ class Page:
         page.remove.click(self._removed, page.presets, saved, **_QUIETLY)
 
     @property
-    def _outputs(self) -> list[Any]:
-        """The controls that show the current sound."""
+    def _heard(self) -> list[Any]:
+        """The controls that are set first: the player, the title, the message, and what saves a sound."""
         page = self.layout
-        sound = [page.audio, page.now, page.message, page.map, page.wav, page.flac, page.undo]
+        return [page.player, page.now, page.message, page.wav, page.flac]
+
+    @property
+    def _seen(self) -> list[Any]:
+        """The other controls that show the current sound, which are set while it plays."""
+        page = self.layout
+        sound = [page.map, page.wav, page.flac, page.undo]
         source = [page.seed, page.first, page.second, page.position, page.takes, page.presets]
         return [*sound, *source, page.length, *page.axes.values()]
 
@@ -132,7 +140,7 @@ class Page:
 
         mode = "once" if dragged is None else "always_last"
         for event in events:
-            event(play, [self.desk, *inputs], self._outputs, trigger_mode=mode, **_QUIETLY)
+            event(play, [self.desk, *inputs], self._heard, trigger_mode=mode, **_QUIETLY)
 
     def _clicked(self, desk: Desk, hold: object, event: gr.EventData) -> list[Any]:
         index = getattr(event, "index", None)
@@ -158,30 +166,33 @@ class Page:
         *,
         dragged: gr.Component | None = None,
     ) -> list[Any]:
-        """Return the updates of `_outputs` that show the sound that is chosen, after changing the session.
+        """Return the updates of `_heard` that play the sound that is chosen, after changing the session.
 
         The sound is made first, so that one that cannot be made changes nothing.
         """
 
-        def made() -> dict[Any, Any]:
+        def made() -> list[Any]:
             sound = choose()
-            waveform = self.instrument.waveform(sound)
-            files = write_files(self.folder, self.instrument, sound, waveform)
-            return self._shown(desk.change(lambda session: change(session, sound)), sound, *files)
+            playable = to_play(self.instrument.waveform(sound), self.instrument.model.sample_rate)
+            desk.change(lambda session: change(session, sound))
+            desk.dragged = dragged
+            # Their files are those of the sound before.
+            return [playable, html.escape(str(sound)), "", *[gr.update(interactive=False)] * 2]
 
         shown, problem = _tried(made)
-        if shown is None:
-            shown = {self.layout.message: problem}
-        return [gr.skip() if each is dragged else shown.get(each, gr.skip()) for each in self._outputs]
+        return [gr.skip(), gr.skip(), problem, gr.skip(), gr.skip()] if shown is None else shown
 
-    def _shown(self, session: Session, sound: Sound, wav: Path, flac: Path) -> dict[Any, Any]:
+    def _shown(self, desk: Desk) -> list[Any]:
+        """Return the updates of `_seen` that show the current sound, but for the control that is dragged."""
+        updates = {} if desk.session.sound is None else self._updates(desk.session, desk.session.sound)
+        return [gr.skip() if each is desk.dragged else updates.get(each, gr.skip()) for each in self._seen]
+
+    def _updates(self, session: Session, sound: Sound) -> dict[Any, Any]:
         """Return the updates of the controls that show a sound, by control."""
         page = self.layout
+        wav, flac = write_files(self.folder, self.instrument, sound, self.instrument.waveform(sound))
         seconds = self.instrument.seconds(sound)
         updates: dict[Any, Any] = {
-            page.audio: wav.read_bytes(),
-            page.now: html.escape(str(sound)),
-            page.message: "",
             page.map: json.dumps(self._here(sound)),
             page.wav: gr.update(value=str(wav), interactive=True),
             page.flac: gr.update(value=str(flac), interactive=True),

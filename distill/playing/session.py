@@ -90,10 +90,14 @@ class Session:
 
 
 class Desk:
-    """The session of a page, which controls change one after the other, while sounds are made beside it."""
+    """The session of a page, which controls change one after the other, while sounds are made beside it.
+
+    `dragged` is the control that made the current sound, if it may still be moving.
+    """
 
     def __init__(self) -> None:
         self.session = Session()
+        self.dragged: object = None
         self._changing = threading.Lock()
 
     def __deepcopy__(self, _: object) -> "Desk":

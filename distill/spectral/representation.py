@@ -74,7 +74,9 @@ class MagnitudeIF(nn.Module):
             raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
         waveform = at_least_float32(waveform)
         centres = self._centres(self.frames(waveform.shape[-1]), waveform.device).to(waveform.dtype)
-        return self._in_parts(lambda part: self._transformed(part, centres), waveform, centres).mT
+        return self._in_parts(
+            lambda part: self._transformed(part, centres), waveform, size=centres.numel()
+        ).mT
 
     def _transformed(self, waveform: Tensor, centres: Tensor) -> Tensor:
         """Return `[B, 2, T, F]`, the memory layout of the transforms."""
@@ -115,8 +117,30 @@ class MagnitudeIF(nn.Module):
         return self._in_parts(
             lambda part: self._inverted(part, centres, length, iterations),
             at_least_float32(spectrogram).mT.contiguous(),
-            centres,
+            size=centres.numel(),
         )
+
+    def continued(self, log_magnitude: Tensor, waveform: Tensor, length: int, iterations: int) -> Tensor:
+        """Return the waveform `[B, length]` of log-magnitudes `[B, F, T]`, with the phases of another one.
+
+        As in `inverse`, but the phases and the Griffin-Lim iterations start from the waveform `[B, N]`, which
+        must have T frames.
+        """
+
+        def part_of(frames: Tensor, start: Tensor) -> Tensor:
+            spectrum = self._analyse(start)
+            direction = _direction(spectrum, out=torch.empty_like(spectrum))
+            return self._with_phases(self.amplitude(frames), direction, length, iterations)
+
+        return self._in_parts(part_of, log_magnitude.mT.contiguous(), waveform, size=log_magnitude[0].numel())
+
+    def energy(self, waveform: Tensor) -> Tensor:
+        """Return the sums `[B]` of the squared amplitudes of waveforms `[B, N]`."""
+
+        def part_of(part: Tensor) -> Tensor:
+            return torch.view_as_real(self._analyse(part)).square().sum((1, 2, 3))
+
+        return self._in_parts(part_of, waveform, size=self.frames(waveform.shape[-1]) * self.bins)
 
     def _inverted(self, frames: Tensor, centres: Tensor, length: int, iterations: int) -> Tensor:
         """Return the waveform `[B, length]` of `[B, 2, T, F]`."""
@@ -125,14 +149,17 @@ class MagnitudeIF(nn.Module):
         with torch.no_grad() if iterations else nullcontext():
             phase = instantaneous_frequency.to(centres.dtype).cumsum(1).add_(centres)
             phase = wrapped(phase).to(frames.dtype).mul_(math.pi)
-            real, imaginary = phase.cos(), phase.sin()
+            direction = torch.complex(phase.cos(), phase.sin())
+        return self._with_phases(amplitude, direction, length, iterations)
+
+    def _with_phases(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
+        """Return the waveform `[B, length]` of amplitudes and phases `[B, T, F]`, after iterations."""
         if iterations:
-            frames_held = frames.shape[-2]
+            frames_held = amplitude.shape[-2]
             # Iterations use all frames, also those beyond `length`; the waveform is cut afterwards.
             samples = length if self.frames(length) == frames_held else self.samples(frames_held)
-            direction = self._griffin_lim(amplitude, torch.complex(real, imaginary), samples, iterations)
-            real, imaginary = direction.real, direction.imag
-        return self._synthesize(torch.complex(amplitude * real, amplitude * imaginary), length)
+            direction = self._griffin_lim(amplitude, direction, samples, iterations)
+        return self._synthesize(torch.complex(amplitude * direction.real, amplitude * direction.imag), length)
 
     @torch.no_grad()
     def _griffin_lim(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
@@ -141,17 +168,16 @@ class MagnitudeIF(nn.Module):
         for _ in range(iterations):
             closest = torch.view_as_real(self._analyse(self._synthesize(direction * amplitude, length)))
             leap = closest if previous is None else torch.lerp(previous, closest, 1 + _MOMENTUM)
-            previous, leap = closest, torch.view_as_complex(leap)
-            size = magnitude(leap)
-            direction = torch.mul(leap, size.reciprocal(), out=direction)
-            direction.masked_fill_(size == 0, 1)
+            previous = closest
+            direction = _direction(torch.view_as_complex(leap), out=direction)
         return direction
 
     @staticmethod
-    def _in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, frame: Tensor) -> Tensor:
-        """Apply a function to a few examples at a time, so that their frames stay in a CPU's cache."""
-        count = max(1, _CACHED // frame.numel()) if batch.device.type == "cpu" else len(batch)
-        return torch.cat([function(part) for part in batch.split(count)])
+    def _in_parts(function: Callable[..., Tensor], *batches: Tensor, size: int) -> Tensor:
+        """Apply a function to a few examples at a time, so that their `size` bins stay in a CPU's cache."""
+        count = max(1, _CACHED // size) if batches[0].device.type == "cpu" else len(batches[0])
+        parts = zip(*(each.split(count) for each in batches), strict=True)
+        return torch.cat([function(*part) for part in parts])
 
     def _analyse(self, waveform: Tensor) -> Tensor:
         """Return the complex spectrum `[B, T, F]` of `[B, N]`; a full-scale sine has the amplitude 1."""
@@ -214,6 +240,12 @@ def _require_valid(sample_rate: int, n_fft: int, hop: int, floor: float) -> None
         )
     if finite_number(floor, culprit="floor") <= 0:
         raise InvalidValueError(f"floor must be above 0: {floor}")
+
+
+def _direction(spectrum: Tensor, out: Tensor) -> Tensor:
+    """Return a complex spectrum divided by its magnitude, 1 where it is 0, written to `out`."""
+    size = magnitude(spectrum)
+    return torch.mul(spectrum, size.reciprocal(), out=out).masked_fill_(size == 0, 1)
 
 
 def wrapped(difference: Tensor) -> Tensor:

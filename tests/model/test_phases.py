@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from distill.model.phases import draw_noise, roughened, white_noise, with_phases
+from distill.model.phases import (
+    draw_noise,
+    roughened,
+    white_noise,
+    with_phases,
+    with_phases_of,
+)
 from distill.spectral.representation import MagnitudeIF
 
 REPRESENTATION = MagnitudeIF(8000, n_fft=256, hop=64)
@@ -113,3 +119,17 @@ def test_phases_of_a_tone_are_found():
     spectrum = torch.fft.rfft(made[0]).abs().square()
     assert spectrum[970:1031].sum() > 0.97 * spectrum.sum()
     assert made.square().mean() == pytest.approx(0.125, rel=0.03)
+
+
+@pytest.mark.parametrize("iterations", [0, 4])
+def test_phases_of_a_waveform_are_those_of_its_spectrogram(iterations):
+    """Phases that begin with a waveform equal those that begin with its spectrogram; silence stays silent."""
+    generator = torch.Generator().manual_seed(0)
+    log_magnitude = 10 * torch.rand(2, 129, 126, generator=generator)
+    log_magnitude[1] = 0
+    begin = torch.randn(2, 8000, generator=generator)
+    made = with_phases_of(log_magnitude, begin, REPRESENTATION, 8000, iterations)
+    expected = with_phases(log_magnitude, REPRESENTATION(begin), REPRESENTATION, 8000, iterations)
+    torch.testing.assert_close(made, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    silent = with_phases_of(log_magnitude, torch.zeros(2, 8000), REPRESENTATION, 8000, iterations)
+    assert silent.isfinite().all()

@@ -22,6 +22,16 @@ def test_a_seed_makes_the_sound_that_the_model_makes(instrument):
     assert torch.equal(instrument.waveform(moved), expected)
 
 
+def test_a_sound_that_is_known_is_turned_up(instrument):
+    """+6 dB is a factor of 1.995, beside another shift too, and the result is that of `generate`."""
+    shifts = {"loudness": 6.0, instrument.axes[0].name: instrument.axes[0].highest / 2}
+    sound = Sound(source=Random(seed=4), seconds=0.3, axes=tuple(shifts.items()))
+    quieter = instrument.waveform(sound.along("loudness", 0))
+    torch.testing.assert_close(instrument.waveform(sound), 10**0.3 * quieter)
+    (expected,) = instrument.model.generate(1, seed=4, seconds=0.3, axes=shifts)
+    assert torch.equal(instrument.waveform(sound), expected)
+
+
 def test_a_recording_sounds_as_the_model_makes_it(instrument):
     """A recording and the ends of a morph sound as the model makes them; between them the sound differs."""
     one, other = (Recording(name=name) for name in instrument.names[:2])
