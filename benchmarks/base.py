@@ -15,6 +15,7 @@ the batch size. On a CPU, a training run that is resumed with the same options e
 
 import math
 import time
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,7 +29,7 @@ from distill.base import write_base, write_codes
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
 from distill.model.spread import audible_error, negative_log_likelihood
-from distill.settings import ModelSettings, RepresentationSettings
+from distill.settings import MOST_JOINT_FRAMES, ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
 
@@ -39,9 +40,6 @@ AVERAGE = 0.999
 """Warm-up and decay of the averages are given for steps of 8 clips."""
 
 SAVE_SECONDS = 60
-
-CODE_CLIPS = 2048
-"""Clips from which the statistics of the code are computed: 25 minutes."""
 LOG_STEPS = 100
 
 AUDIBLE = 1e-4
@@ -246,10 +244,11 @@ class Training:
 
     @torch.no_grad()
     def code_statistics(self) -> CodeStatistics:
-        """Return the statistics of the full code of the averaged model over new clips."""
-        clips = [self.sounds.draw(self.batch, self.samples) for _ in range(CODE_CLIPS // self.batch)]
-        spectrograms = torch.cat([self.representation(each)[..., :CLIP_FRAMES] for each in clips])
-        return self.average.code_statistics(spectrograms)
+        """Return the statistics of the full code of the averaged model over the pool and the recordings."""
+        recorded = self.sounds.recorded.split(self.sounds.lengths.tolist())
+        sounds = chain(self.sounds.pool, recorded)
+        windows = (self.average.windows(self.representation, sound.float()) for sound in sounds)
+        return self.average.code_statistics(windows, MOST_JOINT_FRAMES)
 
     def save(self) -> None:
         """Save a checkpoint and the averaged model."""

@@ -38,9 +38,6 @@ REACH, PEAK = 20, 1.5
 CODES = 128, 256, 512
 """Numbers per second of small codes."""
 
-CLIP = 32_768
-"""Samples of the clips whose axes are computed: eight latent frames."""
-
 
 def smoothed(magnitude: Tensor) -> Tensor:
     """Return the mean of log-magnitudes `[B, F, T]` over 9 bins and 3 frames."""
@@ -116,8 +113,7 @@ def base_model(
     vae = VAE(evolve(base.model, latents_per_second=size), representation).eval()
     vae.load_state_dict(base.weights, strict=False)  # without axes
     if size is not None:
-        clips = [clip for sound in axes_of for clip in F.pad(sound[0], (0, CLIP)).unfold(0, CLIP, CLIP)]
-        vae.begin_with(representation(torch.stack(clips)))
+        vae.begin_with(vae.windows(representation, sound[0]) for sound in axes_of)
     if not noise:
         nn.init.zeros_(vae.spread_out.weight)
         nn.init.constant_(vae.spread_out.bias, -20.0)

@@ -132,7 +132,7 @@ class Runs:
     def __init__(self) -> None:
         self.run = distill.train(make_sounds(), steps=2, out=here / "run", options=_TINY)
         vae, representation = load_model(self.run)
-        load, bank = partial(load_model, self.run), load_latents(self.run, representation, vae.latent_size)
+        load, bank = partial(load_model, self.run), load_latents(self.run, representation, vae)
         axes_of(self.run, vae, representation, bank)
         checksum = checksum_of(vae, bank)
 
@@ -142,7 +142,7 @@ class Runs:
 
         states = {
             self.run.model: (load, partial(load_state, self.run.model)),
-            self.run.latents: (partial(load_latents, self.run, representation, vae.latent_size),),
+            self.run.latents: (partial(load_latents, self.run, representation, vae),),
             self.run.axes: (partial(stored_axes, self.run), read_axes),
             self.run.baselines: (partial(load_statistics, self.run, representation.bins),),
             **dict.fromkeys(

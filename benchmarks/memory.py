@@ -129,7 +129,7 @@ def compact(folder: Path) -> None:
     """Initialize the axes of a compact code."""
     from distill.audio.corpus import open_corpus
     from distill.model.building import make_model, make_representation
-    from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
+    from distill.settings import ModelSettings, RepresentationSettings
     from distill.training.batches import begin
     from distill.training.memory import keep_freed_memory
 
@@ -138,7 +138,7 @@ def compact(folder: Path) -> None:
     opened = open_corpus(folder, sample_rate=RATE, cache=folder / "cache", heldout_fraction=0.0)
     representation = make_representation(RepresentationSettings())
     vae = make_model(ModelSettings(code="compact"), representation, 0)
-    begin(vae, representation, opened.train, TrainingSettings())
+    begin(vae, representation, opened.train)
 
 
 def encode(folder: Path) -> None:

@@ -184,7 +184,7 @@ class Model(SoundGenerator):
             vae, which = self.vae, self._checkpoint
             with temporary_cache() as cache:
                 return encode_trained(vae, self.representation, self.run, which, cache=cache)
-        return load_latents(self.run, self.representation, self.vae.latent_size)
+        return load_latents(self.run, self.representation, self.vae)
 
     @torch.no_grad()
     def encode(self, waveform: Any, sample_rate: int | None = None) -> Tensor:  # noqa: ANN401  # an array
@@ -207,7 +207,8 @@ class Model(SoundGenerator):
 
         Args:
             latents: the result of `encode`, or an entry of `latents`.
-            samples: N. Default: as many samples as the latents hold.
+            samples: N. Default: those of the recording that an entry of `latents` is of, otherwise as many as
+                the latents hold.
 
         Raises:
             ShapeError: the latents have another shape, or hold fewer samples.
@@ -216,6 +217,8 @@ class Model(SoundGenerator):
         entry, coherence = latents_like(latents, self.vae.latent_size)
         frames = entry.shape[-1]
         held = self.representation.samples(frames * self.vae.stride)
+        if samples is None and isinstance(latents, Encoded):
+            samples = sounds.length_of(self.vae, self.representation, latents)
         samples = held if samples is None else whole_number(samples, culprit="samples")
         if not 0 < samples <= held:
             raise ShapeError(f"{frames} latents hold 1 to {held} samples: {samples} were asked for")

@@ -28,6 +28,10 @@ MOST_SEED = 2**63 - 1
 HIGHEST_RATE = 768_000
 """The highest sample rate of a corpus or a model, in Hz."""
 
+MOST_JOINT_FRAMES = 8
+"""The largest number of frames of the rich code that are coded together: 0.74 s by default. The package has
+statistics of as many."""
+
 _MOST_WIDTH, _MOST_EXPANSION, _MOST_BLOCKS = 4096, 16, 64
 
 _MOST_OVERLAP = 64
@@ -102,6 +106,11 @@ class ModelSettings(metaclass=Validated):
         default=None,
         validator=validators.optional(within(1, 10**7)),
         metadata={"help": "at most this many latent numbers per second; unset: as code has it"},
+    )
+    joint_frames: int = field(
+        default=MOST_JOINT_FRAMES,
+        validator=within(1, MOST_JOINT_FRAMES),
+        metadata={"help": "frames of the rich code that a smaller code codes together"},
     )
     width: int = field(
         default=192,

@@ -33,6 +33,7 @@ TINY = (
     "representation.n_fft=256",
     "representation.hop=64",
     "model.latents_per_second=250",
+    "model.joint_frames=2",
     "model.width=16",
     "model.fine_width=8",
     "model.expansion=2",
@@ -76,14 +77,9 @@ def _hang_up_ends():
 
 @pytest.fixture(scope="session", autouse=True)
 def _hardly_prepared():
-    """Calibrate in 2 steps instead of 60, and begin codes with 8 clips instead of 512.
-
-    Either took longer than the training of a tiny model.
-    """
+    """Calibrate in 2 steps instead of 60, which took longer than the training of a tiny model."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distill.training.batches._CALIBRATIONS", 2)
-        patch.setattr("distill.training.batches._CLIPS_TO_BEGIN_WITH", 8)
-        patch.setattr("distill.training.batches._BEGUN_AT_A_TIME", 8)
         yield
 
 

@@ -134,8 +134,9 @@ def test_latents_are_those_that_were_kept(model, recordings):
     assert all((recordings / name).is_file() for name in model.latents)
     (entry,) = stereo
     sound = model.decode(entry)
-    assert sound.shape == (2, 64 * (8 * entry.latents.shape[-1] - 1))
+    assert sound.shape == (2, entry.samples)
     assert sound.isfinite().all()
+    assert model.decode(entry.latents).shape == (2, 64 * (16 * entry.latents.shape[-1] - 1))
 
 
 def test_a_file_is_reconstructed_as_its_waveform_is(model, tmp_path, monkeypatch):
@@ -159,7 +160,7 @@ def test_what_is_encoded_can_be_decoded(model):
     """Latents `[C, D, T']` of a waveform `[C, N]` decode to what `reconstruct` gives."""
     waveform = noise(2, 3000)
     latents = model.encode(waveform)
-    assert latents.shape == (2, model.vae.latent_size, 6)  # ceil((ceil(3000 / 64) + 1) / 8)
+    assert latents.shape == (2, model.vae.latent_size, 3)  # ceil((ceil(3000 / 64) + 1) / 16)
     expected, _ = model.vae.encode(model.representation(waveform))
     assert torch.equal(latents, expected)
     mono = model.encode(waveform[:1])
@@ -173,7 +174,7 @@ def test_channels_are_decoded_each_for_itself(model):
     """What one channel holds is not heard in another."""
     latents = model.encode(noise(2, 3000))
     both = model.decode(latents)
-    assert both.shape == (2, 64 * (8 * 6 - 1))
+    assert both.shape == (2, 64 * (16 * 3 - 1))
     torch.testing.assert_close(both[:1], model.decode(latents[:1]), atol=1e-5, rtol=0)
 
 
@@ -281,13 +282,13 @@ def test_what_is_no_waveform(model, waveform, rate, message):
 @pytest.mark.parametrize(
     ("latents", "samples", "message"),
     [
-        (torch.zeros(16, 6), None, "latents must have the shape [C, 16, T']: got [16, 6]"),
-        (torch.zeros(1, 3, 6), None, "latents must have the shape [C, 16, T']: got [1, 3, 6]"),
-        (torch.zeros(1, 16, 6), 3009, "6 latents hold 1 to 3008 samples: 3009 were asked for"),
-        (torch.zeros(1, 16, 6), 0, "6 latents hold 1 to 3008 samples: 0 were asked for"),
-        (torch.zeros(0, 16, 6), None, "latents must have the shape [C, 16, T']: got [0, 16, 6]"),
-        (torch.zeros(1, 16, 0), None, "latents must have the shape [C, 16, T']: got [1, 16, 0]"),
-        ("x", None, "latents must have the shape [C, 16, T']: got a str"),
+        (torch.zeros(32, 3), None, "latents must have the shape [C, 32, T']: got [32, 3]"),
+        (torch.zeros(1, 3, 6), None, "latents must have the shape [C, 32, T']: got [1, 3, 6]"),
+        (torch.zeros(1, 32, 3), 3009, "3 latents hold 1 to 3008 samples: 3009 were asked for"),
+        (torch.zeros(1, 32, 3), 0, "3 latents hold 1 to 3008 samples: 0 were asked for"),
+        (torch.zeros(0, 32, 3), None, "latents must have the shape [C, 32, T']: got [0, 32, 3]"),
+        (torch.zeros(1, 32, 0), None, "latents must have the shape [C, 32, T']: got [1, 32, 0]"),
+        ("x", None, "latents must have the shape [C, 32, T']: got a str"),
     ],
 )
 def test_what_are_no_latents(model, latents, samples, message):
@@ -300,10 +301,10 @@ def test_what_are_no_latents(model, latents, samples, message):
 @pytest.mark.parametrize(
     ("latents", "samples", "message"),
     [
-        (torch.zeros(1, 16, 6), 100.5, "samples: expected a whole number, got 100.5"),
-        (torch.zeros(1, 16, 6), True, "samples: expected a whole number, got True"),
-        (torch.zeros(1, 16, 6).long(), None, "latents must be finite floats: got torch.int64"),
-        (torch.full((1, 16, 6), torch.nan), None, "latents must be finite floats: got NaN or infinite ones"),
+        (torch.zeros(1, 32, 3), 100.5, "samples: expected a whole number, got 100.5"),
+        (torch.zeros(1, 32, 3), True, "samples: expected a whole number, got True"),
+        (torch.zeros(1, 32, 3).long(), None, "latents must be finite floats: got torch.int64"),
+        (torch.full((1, 32, 3), torch.nan), None, "latents must be finite floats: got NaN or infinite ones"),
     ],
 )
 def test_what_cannot_be_decoded(model, latents, samples, message):

@@ -72,5 +72,5 @@ def write_base(
 
 
 def write_codes(statistics: CodeStatistics) -> None:
-    """Write the statistics of the base model's full code into the package, in float32."""
-    save_state(_CODES, {"mean": statistics.mean.float(), "covariance": statistics.covariance.float()})
+    """Write the statistics of the base model's full code into the package, in float16."""
+    save_state(_CODES, {"mean": statistics.mean.half(), "covariance": statistics.covariance.half()})

@@ -1,6 +1,6 @@
-"""Directions of the latents in which the recordings of a run differ.
+"""Directions of the rich code in which the recordings of a run differ.
 
-Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `Q` bands, `P` pieces, `A` axes.
+Shapes: `C` channels, `R` numbers per frame of the rich code, `S` frames, `Q` bands, `P` pieces, `A` axes.
 """
 
 import math
@@ -11,7 +11,8 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.controls.descriptors import DESCRIPTORS, brightness, noisiness
-from distill.model.sounds import Encoded, log_magnitude
+from distill.model.code import STRIDE
+from distill.model.sounds import Encoded, code_of, log_magnitude
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
 
@@ -26,20 +27,20 @@ _FEWEST_PIECES, _NOISIEST = 4, 0.1
 The noisiest tenth of these has the shapes of noise."""
 
 RANGE = 6.9 / 3
-"""Latent frames this far below the loudest count as silence: 60 dB, in the code's units of 3 nepers."""
+"""Frames this far below the loudest count as silence: 60 dB, in the code's units of 3 nepers."""
 
 
 @frozen(kw_only=True, eq=False)
 class Directions:
-    """Directions of the latents.
+    """Directions of the rich code.
 
     Attributes:
-        principal: the principal axes `[A, D]` of the means of pieces, each one standard deviation long. They
+        principal: the principal axes `[A, R]` of the means of pieces, each one standard deviation long. They
             leave the overall level alone.
         shares: the share of the variance that each of these has `[A]`.
         tilt: the change of band levels `[Q]` per octave of brightness, in nepers, or None if the pieces do
             not differ in brightness.
-        noisy: the mean latents `[D]` of the noisiest pieces, or None likewise.
+        noisy: the mean code `[R]` of the noisiest pieces, or None likewise.
     """
 
     principal: Tensor
@@ -48,16 +49,16 @@ class Directions:
     noisy: Tensor | None
 
 
-def heard(latents: Tensor) -> Tensor:
-    """Return which latent frames `[C, T']` of latents `[C, D, T']` are audible beside the loudest one."""
-    level = latents[:, 0]
+def heard(code: Tensor) -> Tensor:
+    """Return which frames `[C, S]` of a rich code `[C, R, S]` are audible beside the loudest one."""
+    level = code[:, 0]
     return level >= level.amax() - RANGE
 
 
 @torch.no_grad()
 def find_directions(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> Directions:
-    """Find the directions in which the latents of recordings differ."""
-    pieces = _pieces(bank, representation)
+    """Find the directions in which the codes of recordings differ."""
+    pieces = _pieces([code_of(vae, representation, each).cpu() for each in bank], representation)
     means = torch.stack([_mean(piece) for piece in pieces]).double()
     principal, shares = _principal(means - means.mean(0))
     some = torch.linspace(0, len(pieces) - 1, min(len(pieces), _MOST_DECODED)).round().long().unique()
@@ -79,26 +80,26 @@ def find_directions(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encode
     )
 
 
-def _pieces(bank: Sequence[Encoded], representation: MagnitudeIF) -> list[Tensor]:
-    """Cut latents into pieces `[C, D, T']` of about a second, at most 2000 of them, evenly from all."""
-    length = max(1, round(_PIECE_SECONDS * representation.sample_rate / representation.hop / VAE.stride))
+def _pieces(codes: Sequence[Tensor], representation: MagnitudeIF) -> list[Tensor]:
+    """Cut codes into pieces `[C, R, S]` of about a second, at most 2000 of them, evenly from all."""
+    length = max(1, round(_PIECE_SECONDS * representation.sample_rate / representation.hop / STRIDE))
     pieces = [
         piece
-        for entry in bank
-        for piece in entry.latents.split(length, dim=-1)
-        if float(piece[:, 0].amax()) >= float(entry.latents[:, 0].amax()) - RANGE
+        for code in codes
+        for piece in code.split(length, dim=-1)
+        if float(piece[:, 0].amax()) >= float(code[:, 0].amax()) - RANGE
     ]
     return pieces[:: -(-len(pieces) // _MOST_PIECES)]
 
 
-def _mean(latents: Tensor) -> Tensor:
-    """Return the mean `[D]` over the audible latent frames of latents `[C, D, T']`."""
-    return _heard(latents).mean(0)
+def _mean(code: Tensor) -> Tensor:
+    """Return the mean `[R]` over the audible frames of a code `[C, R, S]`."""
+    return _heard(code).mean(0)
 
 
-def _heard(latents: Tensor) -> Tensor:
-    """Return the audible latent frames `[N, D]` of latents `[C, D, T']`."""
-    return latents.mT[heard(latents)]
+def _heard(code: Tensor) -> Tensor:
+    """Return the audible frames `[N, R]` of a code `[C, R, S]`."""
+    return code.mT[heard(code)]
 
 
 def _varies(descriptor: Tensor, noticeable: float) -> bool:
@@ -106,22 +107,22 @@ def _varies(descriptor: Tensor, noticeable: float) -> bool:
     return len(descriptor) >= _FEWEST_PIECES and float(descriptor.std(correction=0)) >= noticeable
 
 
-def _levels(vae: VAE, latents: Tensor) -> Tensor:
-    """Return the mean levels `[Q]` of bands, in nepers, over the audible latent frames."""
-    levels = vae.bands_of(latents.to(vae.device))[0].cpu()
-    return levels.mT[heard(latents)].mean(0)
+def _levels(vae: VAE, code: Tensor) -> Tensor:
+    """Return the mean levels `[Q]` of bands, in nepers, over the audible frames."""
+    levels = vae.bands_of(code.to(vae.device))[0].cpu()
+    return levels.mT[heard(code)].mean(0)
 
 
-def _power(vae: VAE, representation: MagnitudeIF, latents: Tensor) -> Tensor:
+def _power(vae: VAE, representation: MagnitudeIF, code: Tensor) -> Tensor:
     """Return the decoded power spectrogram `[F, T]` of the first channel."""
-    samples = representation.samples(latents.shape[-1] * vae.stride)
-    mono = Encoded.mono(latents[0], representation.bins)
+    samples = representation.samples(code.shape[-1] * STRIDE)
+    mono = Encoded.mono(vae.reduce(code[:1].to(vae.device))[0], representation.bins)
     decoded = log_magnitude(vae, representation, mono.latents, samples, mono.coherence)
     return representation.amplitude(decoded).square().sum(0)
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the principal axes `[A, D]` of centred means `[P, D]` without their levels, and their shares."""
+    """Return the principal axes `[A, R]` of centred means `[P, R]` without their levels, and their shares."""
     timbre = centred.clone()
     timbre[:, 0] = 0
     _, sizes, axes = torch.linalg.svd(timbre, full_matrices=False)

@@ -245,7 +245,7 @@ class SoundGenerator:
                     remedy=f"Give a waveform, or one of: {shortened([*bank])}.",
                 )
             entry = bank[given]
-            samples = representation.samples(entry.latents.shape[-1] * vae.stride)
+            samples = sounds.length_of(vae, representation, entry)
             made = sounds.decode(vae, representation, entry.latents, samples, entry.coherence)
             return Sound(encoded=entry, samples=samples, reconstruction=made)
         waveform = waveform_like(given)

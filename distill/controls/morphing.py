@@ -1,6 +1,6 @@
 """Morphs between two sounds, and variations around one.
 
-Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `T'` latent frames.
+Shapes: `C` channels, `N` samples, `R` numbers per frame of the rich code, `S` frames.
 """
 
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
-from torch.nn import functional as F
 
 from distill.controls.directions import RANGE
-from distill.model.sounds import Encoded, decode, draw
+from distill.model.mixing import stretched
+from distill.model.sounds import Encoded, code_of, decode, draw
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
 
@@ -31,10 +31,10 @@ def morph(
 ) -> Tensor:
     """Return a waveform `[C, N]` that is by `share`, from 0 to 1, on the way from one sound to another.
 
-    The ends are the reconstructions. In between, the latents of both sounds are resized to a common length by
-    linear interpolation, and interpolated; so are the length, and the coherence of the channels. Levels are
-    thus interpolated in decibels, from 60 dB below the loudest latent frame on, so that silence in one sound
-    does not silence the other.
+    The ends are the reconstructions. In between, the rich codes of both sounds are resized to a common
+    length by linear interpolation, and interpolated; so are the length, and the coherence of the channels.
+    Levels are thus interpolated in decibels, from 60 dB below the loudest frame on, so that silence in one
+    sound does not silence the other.
     """
     if share <= 0:
         return first.reconstruction
@@ -45,6 +45,7 @@ def morph(
     return decode(vae, representation, encoded.latents, samples, encoded.coherence, seed=seed)
 
 
+@torch.no_grad()
 def interpolated(
     vae: VAE,
     representation: MagnitudeIF,
@@ -58,23 +59,21 @@ def interpolated(
     """
     (one, begin), (other, end) = first, second
     samples = max(1, round(begin + share * (end - begin)))
-    frames = vae.latent_frames(representation.frames(samples))
+    frames = vae.code_frames(representation.frames(samples))
     channels = max(len(one.latents), len(other.latents))
     begun, ended = (
-        F.interpolate(_audible(each.latents), size=frames, mode="linear", align_corners=True).expand(
-            channels, -1, -1
-        )
+        stretched(_audible(code_of(vae, representation, each)), frames).expand(channels, -1, -1)
         for each in (one, other)
     )
     coherences = [each.coherence.expand(channels, channels, -1) for each in (one, other)]
     coherence = coherences[0] * (1 - share) + coherences[1] * share
-    return Encoded(torch.lerp(begun, ended, share), coherence), samples
+    return Encoded(vae.reduce(torch.lerp(begun, ended, share)).cpu(), coherence, samples), samples
 
 
-def _audible(latents: Tensor) -> Tensor:
-    """Raise the level of latents `[C, D, T']` where it is more than 60 dB below that of the loudest frame."""
-    level = latents[:, :1]
-    return torch.cat([level.clamp(min=float(level.amax()) - RANGE), latents[:, 1:]], dim=1)
+def _audible(code: Tensor) -> Tensor:
+    """Raise the level of a code `[C, R, S]` where it is more than 60 dB below that of the loudest frame."""
+    level = code[:, :1]
+    return torch.cat([level.clamp(min=float(level.amax()) - RANGE), code[:, 1:]], dim=1)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Making a sound from latents with controls: moves along axes, and changes of descriptors by given amounts.
 
-Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `Q` bands, `F` bins, `T` frames, `N`
-samples, `A` axes.
+Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `R` numbers per frame of the rich
+code, `S` frames of it, `Q` bands, `F` bins, `T` frames, `N` samples, `A` axes.
 """
 
 import math
@@ -49,18 +49,17 @@ _LONGEST_FADE_MS = 20_000
 
 
 def moved(vae: VAE, latents: Tensor, offset: Tensor) -> Tensor:
-    """Add an offset `[D, 1]` or `[C, D, T']` to the audible latent frames of latents `[C, D, T']`.
+    """Add an offset `[R, 1]` or `[C, R, S]` to the audible frames of the rich code of latents `[C, D, T']`.
 
     The overall level remains, apart from the first number of the offset.
     """
-    latents = latents.cpu()
-    changed = latents + heard(latents)[:, None] * offset
-    if vae.axes is None:  # a small code keeps the overall level by itself
-        excess = vae.levels.total(vae.bands_of(changed.to(vae.device))[0]).cpu() - vae.code.total(
-            changed[:, 0]
-        )
-        changed[:, 1 : 1 + vae.bands] -= excess[:, None] / _LEVEL_SCALE
-    return changed
+    latents = latents.to(vae.device)
+    code = vae.expand(latents)
+    changed = code + heard(code)[:, None] * offset.to(vae.device)
+    excess = vae.levels.total(vae.bands_of(changed)[0]) - vae.code.total(changed[:, 0])
+    changed[:, 1 : 1 + vae.bands] -= excess[:, None] / _LEVEL_SCALE
+    # What a small code loses of the change is lost, but nothing else changes.
+    return (vae.reduce(changed) + (latents - vae.reduce(code))).cpu()
 
 
 @torch.no_grad()
@@ -133,10 +132,8 @@ def _noisier(
     """Return latents whose noisiness differs by `wanted` dB, found by the secant method."""
     rate = representation.sample_rate
     begin = noisiness(base, rate)
-    towards = noisy[:, None] - latents
-    towards[:, : 1 + (vae.bands if vae.axes is None else 0)] = (
-        0  # levels are those of brightness and loudness
-    )
+    towards = noisy[:, None] - vae.expand(latents.to(vae.device)).cpu()
+    towards[:, : 1 + vae.bands] = 0  # levels are those of brightness and loudness
     amount, before, best, nearest = wanted * _PULL_PER_DB, (0.0, 0.0), latents, abs(wanted)
     for _ in range(_TRIALS):
         amount = max(_PULLS[0], min(_PULLS[1], amount))

@@ -106,7 +106,7 @@ def _from_state(state: Mapping[str, object], checksum: str, vae: VAE) -> Axes:
     """
     if state.get("form") != _FORM or state.get("checksum") != checksum:
         raise ValueError("measured on another model")
-    size, bands = vae.latent_size, vae.bands
+    size, bands = 1 + vae.code.size, vae.bands
     principal = state.get("principal")
     count = len(principal) if isinstance(principal, Tensor) and principal.ndim == 2 else -1
     if not 0 <= count <= MOST_AXES:

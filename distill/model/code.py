@@ -1,12 +1,14 @@
-"""The code: the layout of a latent frame, and the allocation of its numbers to frequency bands.
+"""The rich code: the layout of a frame, and the allocation of its numbers to frequency bands.
 
-A latent frame holds its overall level, the level of each band relative to it, and numbers for the shape of
+A frame holds its overall level, the level of each band relative to it, and numbers for the shape of
 each band's magnitudes. Levels are measured, not learnt: gain and shape are separate as in shape-gain vector
 quantization (CELT in Opus codes the energy of each band this way; Valin et al., 2013). The shape numbers
 are allocated to the bands according to the frequency resolution of hearing.
 
-Shapes: `B` batch, `Q` bands of 32 bins, `T'` latent frames of 8 frames, `K` the largest number of shape
-numbers in a band, `C` numbers of a latent frame without its overall level.
+A latent frame of the rich code is one frame. A smaller code represents several frames together.
+
+Shapes: `B` batch, `Q` bands of 32 bins, `T'` frames of 8 STFT frames, `K` the largest number of shape
+numbers in a band, `C` numbers of a frame without its overall level.
 """
 
 import math
@@ -24,7 +26,7 @@ BAND = 32
 """Bins in a band."""
 
 STRIDE = 8
-"""Spectrogram frames in a latent frame."""
+"""STFT frames in a frame of the code."""
 
 _QUIETEST = 1e-8
 """The amplitude below which a band counts as silent."""
@@ -35,9 +37,6 @@ _LOUDEST = 16.0
 _HEARING = 0.65
 """The allocation is proportional to a band's width in ERBs to this power. With an exponent of 1, a few low
 bands would get nearly all numbers, and noise and attacks at high frequencies none."""
-
-_LEAST = 2
-"""The minimum of numbers in a latent frame: its overall level and one more."""
 
 _MOST = 16
 """The maximum of shape numbers in a band."""
@@ -139,17 +138,18 @@ class BandCode(nn.Module):
     Attributes:
         counts: the number of shape numbers in each band.
         most: the largest of `counts`.
-        size: the numbers of a latent frame without its overall level.
-        kept: how many of these the latents have room for.
+        size: the numbers of a frame without its overall level.
+        joint: the frames that a latent frame represents together; 1 for the rich code.
+        kept: how many numbers besides overall levels a latent frame has room for.
     """
 
     places: Tensor
 
-    def __init__(self, counts: tuple[int, ...], kept: int) -> None:
+    def __init__(self, counts: tuple[int, ...], kept: int, joint: int = 1) -> None:
         super().__init__()
         self.counts, self.most = counts, max(1, *counts)
         self.size = len(counts) + sum(counts)
-        self.kept = min(kept, self.size)
+        self.joint, self.kept = joint, min(kept, joint * self.size)
         places = [band * self.most + number for band, count in enumerate(counts) for number in range(count)]
         self.register_buffer("places", torch.tensor(places, dtype=torch.int64), persistent=False)
 
@@ -157,23 +157,28 @@ class BandCode(nn.Module):
     def sized(cls, settings: ModelSettings, representation: MagnitudeIF) -> "BandCode":
         """Return the code with the numbers per second that the settings ask for.
 
-        A code smaller than the rich code consists of the principal axes of the rich code.
+        A code smaller than the rich code consists of the principal axes of several frames of the rich code.
 
         Raises:
-            ConfigError: there are fewer than two numbers per latent frame.
+            ConfigError: there is no room for the overall levels and one more number.
         """
-        latent_frames = representation.sample_rate / representation.hop / STRIDE
-        rich = int(NUMBERS_PER_SECOND["rich"] / latent_frames)
+        frames_per_second = representation.sample_rate / representation.hop / STRIDE
+        rich = int(NUMBERS_PER_SECOND["rich"] / frames_per_second)
         asked = settings.latents_per_second or NUMBERS_PER_SECOND[settings.code]
-        room = int(asked / latent_frames)
-        if room < _LEAST:
-            raise ConfigError(
-                f"model.latents_per_second: must be at least {math.ceil(_LEAST * latent_frames)} "
-                f"with this representation, got {asked}"
-            )
+        room = int(asked / frames_per_second)
         bands = band_count(representation.bins)
         hertz = BAND * representation.sample_rate / representation.n_fft
-        return cls(allocate(max(0, max(rich, room) - 1 - bands), bands, hertz), room - 1)
+        counts = allocate(max(0, max(rich, room) - 1 - bands), bands, hertz)
+        if room > bands + sum(counts):
+            return cls(counts, room - 1)
+        joint = settings.joint_frames
+        room = int(asked * joint / frames_per_second)
+        if room <= joint:
+            least = math.ceil((joint + 1) * frames_per_second / joint)
+            raise ConfigError(
+                f"model.latents_per_second: must be at least {least} with this representation, got {asked}"
+            )
+        return cls(counts, room - joint, joint)
 
     def scaled(self, levels: Tensor) -> Tensor:
         """Return levels `[...]` normalized to approximately zero mean and unit variance."""

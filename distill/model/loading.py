@@ -172,8 +172,8 @@ def save_latents(run: Run, bank: Mapping[str, Encoded]) -> None:
     save_state(run.latents, {"latents": {name: _to_state(entry) for name, entry in bank.items()}})
 
 
-def load_latents(run: Run, representation: MagnitudeIF, size: int) -> dict[str, Encoded]:
-    """Load the latents of a run's training recordings, by name. `size` is the numbers in a latent frame.
+def load_latents(run: Run, representation: MagnitudeIF, vae: VAE) -> dict[str, Encoded]:
+    """Load the latents of a run's training recordings, by name.
 
     Older runs hold the latents of a single channel.
 
@@ -188,7 +188,7 @@ def load_latents(run: Run, representation: MagnitudeIF, size: int) -> dict[str, 
         )
     try:
         entries = _dict_of(load_state(run.latents).get("latents"))
-        return {str(name): _from_state(entry, size, representation) for name, entry in entries.items()}
+        return {str(name): _from_state(entry, vae, representation) for name, entry in entries.items()}
     except ValueError as error:
         raise RunError(
             f"does not hold the latents of recordings: {error}",
@@ -203,17 +203,18 @@ def _to_state(entry: Encoded) -> dict[str, object]:
     return {"latents": entry.latents, **coherence, "samples": entry.samples}
 
 
-def _from_state(state: object, size: int, representation: MagnitudeIF) -> Encoded:
+def _from_state(state: object, vae: VAE, representation: MagnitudeIF) -> Encoded:
     """Return the entry of a saved form, after checking it. Older runs hold latents `[D, T']`, and no samples.
 
     Raises:
         ValueError: it is something else, or belongs to another model.
     """
-    bins = representation.bins
+    bins, size = representation.bins, vae.latent_size
+    most = math.ceil(_LONGEST_SECONDS * representation.sample_rate / representation.hop / vae.stride)
     if isinstance(state, Tensor):
-        return Encoded.mono(_checked(state, (size, None), representation), bins)
+        return Encoded.mono(_checked(state, (size, None), most), bins)
     parts = _dict_of(state)
-    latents = _checked(parts.get("latents"), (None, size, None), representation)
+    latents = _checked(parts.get("latents"), (None, size, None), most)
     channels, samples = len(latents), parts.get("samples")
     if channels > _MOST_CHANNELS:
         raise ValueError(f"expected at most {_MOST_CHANNELS} channels, got {channels}")
@@ -221,12 +222,12 @@ def _from_state(state: object, size: int, representation: MagnitudeIF) -> Encode
         raise ValueError(f"expected a number of samples from 1 on, got {samples!r:.50}")
     if channels == 1 and "coherence" not in parts:
         return Encoded.mono(latents[0], bins, samples)
-    coherence = _checked(parts.get("coherence"), (channels, channels, bins, 2), representation)
+    coherence = _checked(parts.get("coherence"), (channels, channels, bins, 2), most)
     return Encoded(latents, torch.view_as_complex(coherence), samples)
 
 
-def _checked(value: object, shape: tuple[int | None, ...], representation: MagnitudeIF) -> Tensor:
-    """Return a tensor of finite float32 values and a shape, in which None is a length from 1 on."""
+def _checked(value: object, shape: tuple[int | None, ...], most: int) -> Tensor:
+    """Return a tensor of finite float32 values and a shape, in which None is a length from 1 to `most`."""
     if not isinstance(value, Tensor):
         raise ValueError(f"expected a tensor, got a {type(value).__name__}")  # noqa: TRY004  # of a file
     fits = len(value.shape) == len(shape) and all(
@@ -236,7 +237,6 @@ def _checked(value: object, shape: tuple[int | None, ...], representation: Magni
     if not fits:
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"expected the shape [{wanted}], got {list(value.shape)}")
-    most = math.ceil(_LONGEST_SECONDS * representation.sample_rate / representation.hop / VAE.stride)
     if shape[-1] is None and value.shape[-1] > most:
         raise ValueError(f"expected at most {most} latent frames, got {value.shape[-1]}")
     if value.dtype != torch.float32 or not value.abs().amax() <= _LARGEST:

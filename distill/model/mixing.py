@@ -1,6 +1,6 @@
-"""Mixing of the latents of two recordings into new latents.
+"""Mixing of the rich codes of two recordings into a new one.
 
-Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `Q` bands, `K` the largest number of
+Shapes: `C` channels, `D` numbers per frame of the rich code, `S` frames, `Q` bands, `K` the largest number of
 shape numbers in a band.
 """
 
@@ -26,10 +26,10 @@ _CURVE = 4
 """The points, evenly spaced over the bands, between which the deviation of levels is interpolated."""
 
 _TURN = 8
-"""The latent frames between two points in time of the random deviation: 0.7 s."""
+"""The frames between two points in time of the random deviation: 0.7 s."""
 
 _RANGE = 6.9
-"""Latent frames this far below the loudest, in nepers (60 dB), count as silence and are left out."""
+"""Frames this far below the loudest, in nepers (60 dB), count as silence and are left out."""
 
 _EXTREMES = 0.05
 """The share of the bank that is quieter, and the share that is louder, than any new sound."""
@@ -52,18 +52,18 @@ def mix(
     temperature: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Mix a pair of latents `[C, D, T']`.
+    """Mix a pair of rich codes `[C, D, S]`.
 
     Low bands come from one of the two, high bands from the other, and the crossover frequency changes over
     the length of the sound. Thus tones are kept, and the result is neither the mean of the two nor a copy of
     one. Levels are mixed as powers, so that silence in one does not silence the other. Then levels and shapes
     deviate at random, by 0.3 standard deviations of the bank at a `temperature` of 1; levels deviate along
     smooth curves over frequency. The overall level lies between those of the two, and within the 5th and the
-    95th percentile of the `bank`. `filled` is how much of its latents each recording of the `bank` fills, so
+    95th percentile of the `bank`. `filled` is how much of its frames each recording of the `bank` fills, so
     that the silence after a short recording does not count.
 
     Returns:
-        The latents `[C, D, length]`, and the part `[Q, length]` of the second of the pair in each band.
+        The code `[C, D, length]`, and the part `[Q, length]` of the second of the pair in each band.
     """
     device, amplitude = vae.device, vae.levels.amplitude
 
@@ -71,18 +71,18 @@ def mix(
         return torch.randn(shape, generator=generator).to(device)
 
     mixture = _mixture(vae, length, generator).to(device)
-    (level_a, shape_a), (level_b, shape_b) = (vae.bands_of(_stretched(each, length)) for each in pair)
+    (level_a, shape_a), (level_b, shape_b) = (vae.bands_of(stretched(each, length)) for each in pair)
     power = torch.lerp(amplitude(level_a).square(), amplitude(level_b).square(), mixture)
     shapes = torch.lerp(shape_a, shape_b, mixture[..., None])
 
     level_deviation, shape_deviation = _deviations(vae, bank)
     turns = max(2, length // _TURN)
     curves = _resized(drawn(_CURVE, turns), vae.bands, length) * level_deviation[:, None]
-    wander = _stretched(drawn(vae.bands, shapes.shape[-1], turns), length).mT
+    wander = stretched(drawn(vae.bands, shapes.shape[-1], turns), length).mT
     # Relative to the maximum of the curve, since the exponential overflows at a high temperature.
     wandered = power * torch.exp(2 * _WANDER * temperature * (curves - curves.amax(dim=0)))
     shapes = shapes + _WANDER * temperature * wander * shape_deviation[:, None]
-    # The random deviation does not change the overall power of a latent frame.
+    # The random deviation does not change the overall power of a frame.
     wandered = wandered * ((power.sum(1) + _QUIETEST) / (wandered.sum(1) + _QUIETEST))[:, None]
 
     ends = torch.stack([_loudness(vae, each) for each in pair])
@@ -107,7 +107,7 @@ def _mixture(vae: VAE, length: int, generator: torch.Generator) -> Tensor:
 def _deviations(vae: VAE, bank: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the standard deviations over the bank of band levels `[Q]` and of shapes `[Q, K]`.
 
-    Band levels are relative to the overall level. Silent latent frames are left out.
+    Band levels are relative to the overall level. Silent frames are left out.
     """
     parts = [vae.bands_of(entry) for entry in bank]
     levels = torch.cat([level.movedim(1, 0).flatten(1) for level, _ in parts], dim=1)
@@ -120,9 +120,9 @@ def _deviations(vae: VAE, bank: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     )
 
 
-def _loudness(vae: VAE, latents: Tensor) -> Tensor:
-    """Return the logarithm of the mean power per band of latents `[C, D, T']`."""
-    return (vae.levels.amplitude(vae.bands_of(latents)[0]).square().mean() + _QUIETEST).log()
+def _loudness(vae: VAE, code: Tensor) -> Tensor:
+    """Return the logarithm of the mean power per band of a rich code `[C, D, S]`."""
+    return (vae.levels.amplitude(vae.bands_of(code)[0]).square().mean() + _QUIETEST).log()
 
 
 def _limits(vae: VAE, bank: Sequence[Tensor], filled: Sequence[float]) -> tuple[float, float]:
@@ -138,6 +138,6 @@ def _resized(grid: Tensor, bands: int, length: int) -> Tensor:
     return F.interpolate(grid[None, None], size=(bands, length), mode="bilinear", align_corners=True)[0, 0]
 
 
-def _stretched(latents: Tensor, length: int) -> Tensor:
-    """Resize latents `[C, D, T']` to another length by linear interpolation."""
-    return F.interpolate(latents, size=length, mode="linear", align_corners=True)
+def stretched(code: Tensor, length: int) -> Tensor:
+    """Resize a rich code `[C, D, S]` to another length by linear interpolation."""
+    return F.interpolate(code, size=length, mode="linear", align_corners=True)

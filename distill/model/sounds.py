@@ -22,7 +22,7 @@ from distill.model.channels import (
     mono_coherence,
     with_correlation,
 )
-from distill.model.code import BAND
+from distill.model.code import BAND, STRIDE
 from distill.model.mixing import mix
 from distill.model.phases import draw_noise, with_phases, with_phases_of
 from distill.model.refinement import refine
@@ -284,24 +284,24 @@ def draw(
 
     Two different entries of `bank` are drawn at random, resized to one length, and mixed band by band (see
     `mix`). `temperature` scales the random deviation from them. The loudness is their average, limited to
-    the 5th to 95th percentile of the bank. Latents drawn from the prior instead would lack the temporal
-    structure of sounds: onset, sustain and decay.
+    the 5th to 95th percentile of the bank. The length is their average, too, unless `seconds` is given.
+    Latents drawn from the prior instead would lack the temporal structure of sounds: onset, sustain and
+    decay.
     """
     vae.eval()
     drawn = torch.randperm(len(bank), generator=generator)[:2].tolist()
     pair = [bank[drawn[0]], bank[drawn[-1]]]
-    length = max(2, round(sum(each.latents.shape[-1] for each in pair) / 2))
-    samples = representation.samples(length * vae.stride)
-    if seconds is not None:
+    if seconds is None:
+        samples = max(1, round(sum(length_of(vae, representation, each) for each in pair) / 2))
+    else:
         samples = int(seconds * representation.sample_rate)
-        length = vae.latent_frames(representation.frames(samples))
     channels = max(len(each.latents) for each in pair)
-    latents, mixture = mix(
+    code, mixture = mix(
         vae,
-        [each.latents.expand(channels, -1, -1).to(vae.device) for each in pair],
-        [each.latents.to(vae.device) for each in bank],
+        [code_of(vae, representation, each).expand(channels, -1, -1) for each in pair],
+        [code_of(vae, representation, each) for each in bank],
         filled=[_filled(vae, representation, each) for each in bank],
-        length=length,
+        length=vae.code_frames(representation.frames(samples)),
         temperature=temperature,
         generator=generator,
     )
@@ -309,11 +309,26 @@ def draw(
     first, second = (each.coherence.expand(channels, channels, -1) for each in pair)
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(mixture) - 1)
     coherence = torch.lerp(first, second, mixture.mean(dim=1)[bands].to(first.dtype))
-    return Encoded(latents, coherence), samples
+    return Encoded(vae.reduce(code), coherence, samples), samples
+
+
+def length_of(vae: VAE, representation: MagnitudeIF, encoded: Encoded) -> int:
+    """Return the number of samples of a recording, or that of its latents if it is unknown."""
+    held = representation.samples(encoded.latents.shape[-1] * vae.stride)
+    return held if encoded.samples is None else min(held, encoded.samples)
+
+
+@torch.no_grad()
+def code_of(vae: VAE, representation: MagnitudeIF, encoded: Encoded) -> Tensor:
+    """Return the rich code `[C, R, S]` of a recording up to its end, on the device of the model."""
+    frames = vae.code_frames(representation.frames(length_of(vae, representation, encoded)))
+    return vae.expand(encoded.latents.to(vae.device))[..., :frames]
 
 
 def _filled(vae: VAE, representation: MagnitudeIF, encoded: Encoded) -> float:
-    """Return the share of the latent frames that the samples of a recording fill."""
+    """Return the share of the frames of its rich code that the samples of a recording fill."""
     if encoded.samples is None:
         return 1.0
-    return min(1.0, encoded.samples / (encoded.latents.shape[-1] * vae.stride * representation.hop))
+    samples = length_of(vae, representation, encoded)
+    frames = vae.code_frames(representation.frames(samples))
+    return min(1.0, samples / (frames * STRIDE * representation.hop))

@@ -1,7 +1,8 @@
 """The VAE, which encodes spectrograms as a sequence of latent frames and decodes them.
 
-Shapes: `B` batch, `F` bins, `T` frames, `Q` bands of 32 bins, `T'` = ceil(T / 8) latent frames, `D` numbers
-per latent frame.
+Shapes: `B` batch, `F` bins, `T` frames, `Q` bands of 32 bins, `S` = ceil(T / 8) frames of the rich code, `C`
+numbers per such frame without its overall level, `T'` latent frames of `D` numbers. The latent frames of the
+rich code are its frames; one of a smaller code represents `J` of them together.
 
 The model is local in frequency: patches of bins and frames are processed by layers whose weights are shared
 by all bands, so that what is learnt at one frequency applies to all. Levels are measured and kept separate
@@ -47,20 +48,26 @@ _LEAST_SPREAD = 0.02
 """The minimum of the predicted error, in nepers."""
 
 _HEARD = 2.3
-"""Latent frames this far below the loudest count as inaudible: 60 dB, in the code's units of 3 nepers."""
+"""Frames this far below the loudest count as inaudible: 60 dB, in the code's units of 3 nepers."""
+
+_WINDOW = 32
+"""The frames of the rich code in the windows over which axes are computed, 3 s: much longer than a latent
+frame, so that few pairs of frames are missed at their ends."""
 
 _PROJECTIONS = 4
 """The number of random projections that estimate the importance of the code's numbers."""
 
-_DIFFERENTIATED_AT_A_TIME = 4
-_AT_A_TIME = 32
+_DIFFERENTIATED, _DIFFERENTIATED_AT_A_TIME = 32, 4
+"""The examples whose first frames this takes, and how many of them at a time."""
+
+_AT_A_TIME = 16
 """The batch size for encoding hundreds of examples, whose activations would need gigabytes together."""
 
 
 class Decoded(NamedTuple):
     """The output of the decoder, in whole latent frames.
 
-    `log_magnitude` and `frequency` (the IF) are `[B, 32 * Q, 8 * T']`, `levels` `[B, Q, T']` are the band
+    `log_magnitude` and `frequency` (the IF) are `[B, 32 * Q, 8 * S]`, `levels` `[B, Q, S]` are the band
     levels of the code, and `features` the input of the last layers.
 
     The class is a tuple since `torch.compile` cannot trace the creation of attrs objects.
@@ -79,13 +86,13 @@ class VAE(nn.Module):
     the posterior's mean. It returns the reconstruction `[B, 2, F, T]` and the posterior's `mu` and `logvar`,
     both `[B, D, T']`.
 
-    Encoder and decoder look at most `lookahead` frames ahead of a latent frame.
+    A latent frame represents `stride` frames. Encoder and decoder look at most `lookahead` frames ahead of
+    it.
 
     Raises:
-        ConfigError: `latents_per_second` amounts to fewer than two numbers per latent frame.
+        ConfigError: `latents_per_second` has no room for the levels and one more number.
     """
 
-    stride = STRIDE
     lookahead = STRIDE
     hearing: Tensor
 
@@ -96,7 +103,7 @@ class VAE(nn.Module):
         self.levels = Levels(representation.floor)
         self.register_buffer("hearing", _erb_weights(representation, self.bands), persistent=False)
         code = BandCode.sized(settings, representation)
-        self.code = code
+        self.code, self.stride = code, STRIDE * code.joint
         width, fine, expansion = settings.width, settings.fine_width, settings.expansion
         fine_bands, patch, joined = self.bands * _JOINED[0], math.prod(_PATCH), math.prod(_JOINED) * fine
         encoder, decoder = settings.encoder_blocks, settings.decoder_blocks
@@ -116,7 +123,8 @@ class VAE(nn.Module):
         self.patch_out = nn.Linear(fine, patch)
         self.frequency_out = nn.Linear(fine, patch)
         self.spread_out = nn.Linear(fine, patch)
-        self.axes = PrincipalAxes(code.size, code.kept) if code.kept < code.size else None
+        whole = code.joint * code.size
+        self.axes = PrincipalAxes(code.size, code.kept, code.joint) if code.kept < whole else None
         # No loss term has a gradient for the spread. `batches.calibrate` trains it.
         self.spread_out.requires_grad_(False)
         nn.init.zeros_(self.spread_out.weight)
@@ -125,7 +133,7 @@ class VAE(nn.Module):
     @property
     def latent_size(self) -> int:
         """The number of values in a latent frame, D."""
-        return 1 + self.code.kept
+        return self.code.joint + self.code.kept
 
     @property
     def device(self) -> torch.device:
@@ -142,6 +150,10 @@ class VAE(nn.Module):
         """Return the number of latent frames for a number of spectrogram frames."""
         return -(-frames // self.stride)
 
+    def code_frames(self, frames: int) -> int:
+        """Return the number of frames of the rich code for a number of spectrogram frames."""
+        return -(-frames // STRIDE)
+
     def forward(self, spectrogram: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Encode the spectrogram, sample from the posterior with `noise`, and decode."""
         mu, logvar = self.encode(spectrogram)
@@ -155,12 +167,46 @@ class VAE(nn.Module):
         """
         level, mu, logvar = self._encode_whole(spectrogram)
         if self.axes is not None:
-            mu, logvar = self.axes.encode(mu)
-        return torch.cat([level, mu], 1), F.pad(logvar, (0, 0, 1, 0), value=-LOGVAR_BOUND)
+            level, mu = self._joined(self.axes, level, mu)
+            logvar = self.axes.logvar_of(mu)
+        levels = level.shape[1]
+        return torch.cat([level, mu], 1), F.pad(logvar, (0, 0, levels, 0), value=-LOGVAR_BOUND)
+
+    def _joined(self, axes: PrincipalAxes, level: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        """Represent every J frames of the rich code, `[B, 1, S]` and `[B, C, S]`, by one latent frame.
+
+        The last frame is repeated if they are not whole latent frames.
+
+        Returns:
+            The overall levels `[B, J, T']` and the other numbers `[B, D - J, T']`.
+        """
+        missing = -level.shape[-1] % self.code.joint
+        level, rest = (F.pad(each, (0, missing), mode="replicate") for each in (level, rest))
+        return level[:, 0].unflatten(1, (-1, self.code.joint)).mT, axes.encode(rest)
+
+    def expand(self, latents: Tensor) -> Tensor:
+        """Return the rich code `[B, 1 + C, S]` of latents `[B, D, T']`, with S = J * T'.
+
+        The first number of each frame is its overall level. Latents of the rich code are returned as they
+        are.
+        """
+        if self.axes is None:
+            return latents
+        level, rest = latents.split([self.code.joint, self.code.kept], dim=1)
+        return torch.cat([level.mT.flatten(1)[:, None], self.axes.decode(rest)], dim=1)
+
+    def reduce(self, code: Tensor) -> Tensor:
+        """Return the latents `[B, D, T']` of a rich code `[B, 1 + C, S]`, with T' = ceil(S / J).
+
+        For a smaller code, this inverse of `expand` is approximate, except for the overall levels.
+        """
+        if self.axes is None:
+            return code
+        return torch.cat(self._joined(self.axes, code[:, :1], code[:, 1:]), dim=1)
 
     def _encode_whole(self, spectrogram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the level `[B, 1, T']`, and `mu` and `logvar` `[B, C, T']` of the rest of the full code."""
-        log_magnitude = self._whole_cells(spectrogram[:, 0])
+        """Return the level `[B, 1, S]`, and `mu` and `logvar` `[B, C, S]` of the rest of the rich code."""
+        log_magnitude = self._whole_cells(spectrogram[:, 0], STRIDE)
         levels = self.levels.measure(log_magnitude)
         x = (log_magnitude - spread_levels(levels)) / _SCALE + 0.5
         x = self.fine_encoder(self.patch_in(join_patches(x[..., None], *_PATCH)))
@@ -178,25 +224,42 @@ class VAE(nn.Module):
         """Initialize the axes of a small code to its principal axes over spectrograms `[B, 2, F, T]`.
 
         These may be given in several batches, one after the other, which are not held together. `prior` has
-        the statistics of the full code for sounds in general, which count as much as the spectrograms.
+        the statistics of the rich code for sounds in general, which count as much as the spectrograms.
         Without axes, or with axes that are initialized already, nothing changes.
         """
         if self.axes is None or self.axes.begun:
             return
         level, codes = self._encode_some(spectrograms)
-        statistics = CodeStatistics.of(_heard(level, codes))
+        statistics = self._statistics(level, codes, self.code.joint)
         if prior is not None:
             statistics = statistics.mixed(prior)
-        some = slice(None, None, -(-len(codes) // _AT_A_TIME))
+        some = slice(None, None, -(-len(codes) // _DIFFERENTIATED)), slice(None), slice(STRIDE)
         self.axes.begin_with(statistics, self._importance(level[some], codes[some]))
 
+    def windows(self, representation: MagnitudeIF, waveform: Tensor) -> Tensor:
+        """Return spectrograms `[B, 2, F, T]` of a waveform `[N]`, cut into windows, to find axes of.
+
+        The windows are aligned with the beginning of the waveform, as its latents are.
+        """
+        frames = _WINDOW * STRIDE
+        samples = frames * representation.hop
+        rows = F.pad(waveform, (0, -len(waveform) % samples)).view(-1, samples)
+        return representation(rows.to(self.device))[..., :frames]
+
     @torch.no_grad()
-    def code_statistics(self, spectrograms: Tensor) -> CodeStatistics:
-        """Return the statistics of the full code over spectrograms `[B, 2, F, T]`, where they are audible."""
-        return CodeStatistics.of(_heard(*self._encode_some(spectrograms)))
+    def code_statistics(self, spectrograms: Tensor | Iterable[Tensor], lags: int) -> CodeStatistics:
+        """Return the statistics of the rich code over spectrograms `[B, 2, F, T]`, where they are audible.
+
+        Covariances are those of frames 0 to `lags` - 1 apart.
+        """
+        return self._statistics(*self._encode_some(spectrograms), lags)
+
+    def _statistics(self, level: Tensor, codes: Tensor, lags: int) -> CodeStatistics:
+        """Return the statistics of codes `[B, C, S]`, in frames that are audible beside the loudest one."""
+        return CodeStatistics.of(codes.mT, level[:, 0] > level.amax() - _HEARD, lags)
 
     def _encode_some(self, spectrograms: Tensor | Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the level `[B, 1, T']` and the rest `[B, C, T']` of the full code of many spectrograms."""
+        """Return the level `[B, 1, S]` and the rest `[B, C, S]` of the rich code of many spectrograms."""
         batches = [spectrograms] if isinstance(spectrograms, Tensor) else spectrograms
         parts = [self._encode_whole(part)[:2] for batch in batches for part in batch.split(_AT_A_TIME)]
         level, codes = (torch.cat(each) for each in zip(*parts, strict=True))
@@ -204,7 +267,7 @@ class VAE(nn.Module):
 
     @torch.enable_grad()
     def _importance(self, level: Tensor, codes: Tensor) -> Tensor:
-        """Return the importance `[C]` of each number of full codes `[B, C, T']` for the audible output.
+        """Return the importance `[C]` of each number of rich codes `[B, C, S]` for the audible output.
 
         The importance is the root mean square of the derivatives of audible log-magnitudes, with bins
         weighted by the square root of the ERB density. It is estimated by random projections
@@ -212,7 +275,7 @@ class VAE(nn.Module):
         """
         generator = torch.Generator().manual_seed(0)
         squares = torch.zeros_like(codes[0, :, 0])
-        cells = len(codes), BAND * self.bands, self.stride * codes.shape[-1]
+        cells = len(codes), BAND * self.bands, STRIDE * codes.shape[-1]
         for _ in range(_PROJECTIONS):
             directions = torch.randn(cells, generator=generator)
             parts = (each.split(_DIFFERENTIATED_AT_A_TIME) for each in (level, codes, directions))
@@ -221,7 +284,7 @@ class VAE(nn.Module):
         return squares.sqrt()
 
     def _projected_gradient(self, level: Tensor, codes: Tensor, directions: Tensor) -> Tensor:
-        """Return the gradient `[B, C, T']` of the audible output projected on `directions`."""
+        """Return the gradient `[B, C, S]` of the audible output projected on `directions`."""
         codes = codes.detach().requires_grad_()
         amplitude = self.levels.amplitude(self._decode_bands(*self.code.part(level, codes)).log_magnitude)
         heard = audible(amplitude.detach(), self.levels.floor)
@@ -237,11 +300,11 @@ class VAE(nn.Module):
 
     def decode_whole(self, latents: Tensor) -> Decoded:
         """Decode latents `[B, D, T']` and return all outputs of the decoder."""
-        levels, shape = self._parted(latents)
-        return self._decode_bands(levels, shape)
+        code = self.expand(latents)
+        return self._decode_bands(*self.code.part(code[:, :1], code[:, 1:]))
 
     def _decode_bands(self, levels: Tensor, shape: Tensor) -> Decoded:
-        """Decode levels `[B, Q, T']` and shape numbers `[B, size - Q, T']`."""
+        """Decode levels `[B, Q, S]` and shape numbers `[B, C - Q, S]`."""
         shapes = self.code.unflatten(shape)
         x = torch.cat([shapes, self.code.scaled(levels)[..., None]], dim=-1)
         x = self.split(self.decoder(self.latents_in(x)))
@@ -252,31 +315,23 @@ class VAE(nn.Module):
         log_magnitude = F.softplus(magnitude, beta=4)
         return Decoded(log_magnitude, wrapped(_cells(self.frequency_out, pulled)), levels, features)
 
-    def bands_of(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the levels `[B, Q, T']` and the shapes `[B, Q, T', K]` of latents `[B, D, T']`."""
-        levels, shape = self._parted(latents)
+    def bands_of(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels `[B, Q, S]` and the shapes `[B, Q, S, K]` of a rich code `[B, 1 + C, S]`."""
+        levels, shape = self.code.part(code[:, :1], code[:, 1:])
         return levels, self.code.unflatten(shape)
 
-    def _parted(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        core = latents[:, 1:] if self.axes is None else self.axes.decode(latents[:, 1:])
-        return self.code.part(latents[:, :1], core)
-
     def from_bands(self, levels: Tensor, shapes: Tensor) -> Tensor:
-        """Return the latents `[B, D, T']` of levels and shapes: the inverse of `bands_of`.
-
-        For a small code, the inverse is approximate.
-        """
-        level, core = self.code.join(self.levels.total(levels), levels, self.code.flatten(shapes))
-        return torch.cat([level, core if self.axes is None else self.axes.encode(core)[0]], 1)
+        """Return the rich code `[B, 1 + C, S]` of levels and shapes: the inverse of `bands_of`."""
+        return torch.cat(self.code.join(self.levels.total(levels), levels, self.code.flatten(shapes)), 1)
 
     def spread_of(self, features: Tensor) -> Tensor:
-        """Return the predicted absolute error of the log-magnitudes, in nepers, `[B, 32 * Q, 8 * T']`."""
+        """Return the predicted absolute error of the log-magnitudes, in nepers, `[B, 32 * Q, 8 * S]`."""
         return F.softplus(_cells(self.spread_out, features)) + _LEAST_SPREAD
 
     def errors(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
         """Return the decoder's features for spectrograms `[B, 2, F, T]`, and its error in each cell."""
         decoded = self.decode_whole(self.encode(spectrogram)[0])
-        target = self.levels.amplitude(self._whole_cells(spectrogram[:, 0]))
+        target = self.levels.amplitude(self._whole_cells(spectrogram[:, 0], self.stride))
         prediction = self.levels.amplitude(decoded.log_magnitude)
         return decoded.features, audible_error(prediction, target, self.levels.floor)
 
@@ -316,12 +371,12 @@ class VAE(nn.Module):
         rough = roughened(
             decoded.log_magnitude,
             self.spread_of(decoded.features),
-            self._whole_cells(noise[:, 0], unit),
+            self._whole_cells(noise[:, 0], self.stride, unit),
             unit,
         )
         rough = self.levels.restore(rough, decoded.levels)
         if self.axes is not None:  # then band levels are approximate, but the overall level is exact
-            rough = self.levels.restore_total(rough, self.code.total(latents[:, 0]))
+            rough = self.levels.restore_total(rough, self.code.total(self.expand(latents)[:, 0]))
         return self._bins_of(rough)[..., : noise.shape[-1]]
 
     def render(
@@ -339,13 +394,13 @@ class VAE(nn.Module):
         iterations = self.iterations if iterations is None else iterations
         return with_phases(spectrogram[:, 0], noise, representation, samples, iterations)
 
-    def _whole_cells(self, log_magnitude: Tensor, value: float = 0.0) -> Tensor:
-        """Crop or pad `[B, F, T]` to `[B, 32 * Q, 8 * T']`. The default padding is silence."""
-        missing = self.bands * BAND - log_magnitude.shape[1], -log_magnitude.shape[2] % self.stride
+    def _whole_cells(self, log_magnitude: Tensor, stride: int, value: float = 0.0) -> Tensor:
+        """Crop or pad `[B, F, T]` to `[B, 32 * Q, n * stride]`. The default padding is silence."""
+        missing = self.bands * BAND - log_magnitude.shape[1], -log_magnitude.shape[2] % stride
         return F.pad(log_magnitude, (0, missing[1], 0, missing[0]), value=value)
 
     def _bins_of(self, cells: Tensor) -> Tensor:
-        """Crop or pad `[..., 32 * Q, 8 * T']` to `[..., F, 8 * T']`; the uppermost bin is silent."""
+        """Crop or pad `[..., 32 * Q, 8 * S]` to `[..., F, 8 * S]`; the uppermost bin is silent."""
         return F.pad(cells, (0, 0, 0, self.bins - self.bands * BAND))
 
 
@@ -355,11 +410,6 @@ def _erb_weights(representation: MagnitudeIF, bands: int) -> Tensor:
     return ((1 + 0.00437 * hertz) ** -0.5)[:, None]
 
 
-def _heard(level: Tensor, codes: Tensor) -> Tensor:
-    """Return the codes `[N, C]` of latent frames that are audible beside the loudest one."""
-    return codes.mT[level[:, 0] > level.amax() - _HEARD]
-
-
 def _cells(layer: nn.Linear, features: Tensor) -> Tensor:
-    """Apply one of the last layers and arrange its patches as `[B, 32 * Q, 8 * T']`."""
+    """Apply one of the last layers and arrange its patches as `[B, 32 * Q, 8 * S]`."""
     return at_least_float32(split_patches(layer(features), *_PATCH)[..., 0])

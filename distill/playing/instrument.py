@@ -13,7 +13,6 @@ from typing import TypeVar
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
-from torch.nn import functional as F
 
 from distill.audio.soundfiles import read_audio, resample
 from distill.controls.axes import Axes, Axis, axis_values
@@ -22,7 +21,8 @@ from distill.controls.steering import SHAPED, shaped, sound_of
 from distill.controls.stored import axes_of
 from distill.errors import InputError
 from distill.inference import Model, load
-from distill.model.sounds import Encoded, draw, encode
+from distill.model.mixing import stretched
+from distill.model.sounds import Encoded, code_of, draw, encode, length_of
 from distill.playing.sound import LONGEST, Between, Near, Random, Recording, Sound, Source
 from distill.reporting.latents import positions_of
 from distill.storage.ending import ending_of
@@ -197,7 +197,7 @@ class Instrument:
                 if known is None:
                     where = "files of yours any more: drop it again" if own else "recordings of the run"
                     raise InputError(f"is not among the {where}", culprit=name)
-                return known, representation.samples(known.latents.shape[-1] * vae.stride)
+                return known, length_of(vae, representation, known)
             case Between(first=first, second=second, position=position):
                 ends = [self._latents(each, None) for each in (first, second)]
                 if position in (0, 1):
@@ -208,9 +208,10 @@ class Instrument:
                 generator = torch.Generator().manual_seed(seed)
                 return varied(vae, representation, start, [*bank.values()], amount, generator), start[1]
 
+    @torch.no_grad()
     def _stretched(self, encoded: Encoded, samples: int) -> Encoded:
-        """Return latents resized to a length in samples, by linear interpolation."""
+        """Return latents resized to a length in samples, by linear interpolation of the rich code."""
         vae, representation = self.model.vae, self.model.representation
-        frames = vae.latent_frames(representation.frames(samples))
-        latents = F.interpolate(encoded.latents, size=frames, mode="linear", align_corners=True)
-        return Encoded(latents, encoded.coherence)
+        frames = vae.code_frames(representation.frames(samples))
+        code = stretched(code_of(vae, representation, encoded), frames)
+        return Encoded(vae.reduce(code).cpu(), encoded.coherence, samples)

@@ -96,7 +96,7 @@ def measure_latents(model: "Model", originals: list[torch.Tensor]) -> Latents | 
         ),
         recordings=len(names),
         explained=explained,
-        levels=1 if model.vae.axes is not None else 1 + model.vae.bands,
+        levels=model.vae.code.joint if model.vae.axes is not None else 1 + model.vae.bands,
         per_second=model.vae.latent_size * model.sample_rate / model.representation.hop / model.vae.stride,
     )
 

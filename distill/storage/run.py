@@ -218,7 +218,11 @@ class Run:
             ConfigError: the file is damaged.
         """
         self.require()
-        return load_toml(self.recipe)
+        tree = load_toml(self.recipe)
+        model = tree.get("model")
+        if isinstance(model, dict):  # Distill 0.2.0 coded every frame by itself
+            model.setdefault("joint_frames", 1)
+        return tree
 
     def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
         """Append records to `metrics.jsonl`. A record is written whole or not at all.

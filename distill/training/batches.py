@@ -18,9 +18,8 @@ from distill.spectral.representation import MagnitudeIF
 from distill.training.augmentation import augment, drawn_samples
 from distill.views import LossInputs, Posterior, Signal
 
-_CLIPS_TO_BEGIN_WITH = 512
-_BEGUN_AT_A_TIME = 64
-_TRANSFORMED_AT_A_TIME = 32
+_RECORDINGS_TO_BEGIN_WITH = 512
+_SECONDS_TO_BEGIN_WITH = 6.0
 
 _CALIBRATIONS = 60
 _CALIBRATION_RATE = 2e-3
@@ -94,25 +93,21 @@ def begin(
     model: VAE,
     representation: MagnitudeIF,
     recordings: Split | Stream,
-    settings: TrainingSettings,
     prior: CodeStatistics | None = None,
 ) -> None:
-    """Initialize the axes of a small code to its principal axes over the recordings, at all speeds.
+    """Initialize the axes of a small code to its principal axes over the beginnings of recordings.
 
     `prior` has the statistics of the full code for sounds in general, if the code is that of the base model.
     """
     if model.axes is None:
         return
-    generator = torch.Generator().manual_seed(settings.seed)
-    samples = clip_samples(settings, representation, model)
-    speed, _ = settings.augmentation(begun=False)
-    length = drawn_samples(samples, speed)
+    stop = round(_SECONDS_TO_BEGIN_WITH * representation.sample_rate)
+    some = recordings.recordings[:: -(-len(recordings.recordings) // _RECORDINGS_TO_BEGIN_WITH)]
 
     def spectrograms() -> Iterator[Tensor]:
-        for _ in range(_CLIPS_TO_BEGIN_WITH // _BEGUN_AT_A_TIME):
-            clips = recordings.draw(_BEGUN_AT_A_TIME, length, generator)
-            clips = augment(clips, samples, speed=speed, gain_db=0, mix=0, generator=generator)
-            yield from (representation(part.to(model.device)) for part in clips.split(_TRANSFORMED_AT_A_TIME))
+        for number, recording in enumerate(some):
+            waveform = recordings.read(recording, stop=stop)
+            yield model.windows(representation, waveform[number % len(waveform)])
 
     model.begin_with(spectrograms(), prior)
 

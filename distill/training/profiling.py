@@ -89,7 +89,7 @@ def profile_recipe(
         model = make_model(recipe.model, representation, recipe.training.seed)
         begun = start(model, recipe)
         model = model.to(accelerator.device)
-        begin(model, representation, recordings, recipe.training, begun.codes)
+        begin(model, representation, recordings, begun.codes)
     return profile(
         loss,
         model=model,

@@ -271,7 +271,6 @@ def _begin(parts: _Parts, context: _Context) -> None:
         parts.model,
         parts.representation,
         parts.corpus.train,
-        parts.draft.recipe.training,
         parts.start.codes,
     )
     if context.is_main and parts.start.origin != "none":

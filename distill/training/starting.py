@@ -107,6 +107,9 @@ def _misfits(vae: VAE, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _load(vae: VAE, weights: Mapping[str, Tensor]) -> None:
+    """Load weights. The axes are only loaded whole, since those of another size are to be found anew."""
     own = vae.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    if any(name.startswith(_AXES) and name not in fitting for name in own):
+        fitting = {name: value for name, value in fitting.items() if not name.startswith(_AXES)}
     vae.load_state_dict(own | fitting)

@@ -86,7 +86,7 @@ def read_recipe(folder):
         ),
         (
             ["--set", "model.latents_per_second=1"],
-            "model.latents_per_second: must be at least 32 with this representation, got 1\n",
+            "model.latents_per_second: must be at least 18 with this representation, got 1\n",
         ),
     ],
 )

@@ -15,6 +15,7 @@ def small_vae():
         width=16,
         fine_width=8,
         latents_per_second=250,
+        joint_frames=2,
         encoder_blocks=(1, 1),
         decoder_blocks=(1, 1),
     )

@@ -171,19 +171,24 @@ def test_shapes_come_back_from_their_grid(counts):
 def test_the_sizes_of_the_codes():
     """By hand: 44.1 kHz at hops of 512 and 8 frames each are 10.77 latent frames a second.
 
-    1400 a second leave 130 numbers for each: a level, 32 levels of bands, 97 of shapes. 128 leave 11.
+    1400 a second leave 130 numbers for each: a level, 32 levels of bands, 97 of shapes. 128 leave 95 for 8
+    of them together, 8 of which are levels.
     """
     rich, compact = (sized(MagnitudeIF(), code=name) for name in ("rich", "compact"))
     assert (sum(rich.counts), rich.size, rich.kept) == (97, 129, 129)
-    assert (compact.counts, compact.size, compact.kept) == (rich.counts, 129, 10)
+    assert (compact.counts, compact.size, compact.kept) == (rich.counts, 129, 87)
+    assert (rich.joint, compact.joint) == (1, 8)
+    alone = sized(MagnitudeIF(), code="compact", joint_frames=1)
+    assert (alone.counts, alone.kept, alone.joint) == (rich.counts, 10, 1)
 
 
 def test_too_few_numbers_are_refused():
-    """Fewer than two numbers per latent frame are refused, a level and one more."""
+    """Fewer numbers per latent frame than its levels and one more are refused."""
     representation = MagnitudeIF(8000, n_fft=256, hop=64)
-    assert sized(representation, latents_per_second=32).kept == 1
-    with pytest.raises(ConfigError) as caught:
-        sized(representation, latents_per_second=31)
-    assert str(caught.value) == (
-        "model.latents_per_second: must be at least 32 with this representation, got 31"
-    )
+    for joint, least in ((1, 32), (8, 18)):
+        assert sized(representation, latents_per_second=least, joint_frames=joint).kept == 1
+        with pytest.raises(ConfigError) as caught:
+            sized(representation, latents_per_second=least - 1, joint_frames=joint)
+        assert str(caught.value) == (
+            f"model.latents_per_second: must be at least {least} with this representation, got {least - 1}"
+        )

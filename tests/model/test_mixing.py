@@ -20,6 +20,7 @@ def vae(request):
         width=16,
         fine_width=8,
         latents_per_second=request.param,
+        joint_frames=2,
         encoder_blocks=(1, 1),
         decoder_blocks=(1, 1),
     )
@@ -34,9 +35,10 @@ def noise(gain, samples, seed=100):
 
 
 @torch.no_grad()
-def latents_of(vae, waveform):
-    """Encode one channel."""
-    return vae.encode(REPRESENTATION(waveform))[0]
+def code_of(vae, waveform):
+    """Return the rich code of one channel, as it comes back of the model's own code."""
+    spectrogram = REPRESENTATION(waveform)
+    return vae.expand(vae.encode(spectrogram)[0])[..., : vae.code_frames(spectrogram.shape[-1])]
 
 
 @torch.no_grad()
@@ -49,7 +51,7 @@ def mixed(vae, pair, *, bank=None, length=10, temperature=0.0, seed=0, **options
 
 @torch.no_grad()
 def decibels(vae, latents):
-    """Return the level of latents, in dB, up to a constant."""
+    """Return the level of a code, in dB, up to a constant."""
     total = vae.code.total(latents[:, 0])
     return 10 * vae.levels.amplitude(total).square().mean().log10()
 
@@ -57,9 +59,9 @@ def decibels(vae, latents):
 @pytest.mark.parametrize("seed", range(8))
 def test_bands_come_from_one_or_the_other(vae, seed):
     """The lowest bands come from one, the uppermost from the other, and shares rise or fall between."""
-    pair = [latents_of(vae, noise(0.1, 4000, seed)) for seed in (100, 101)]
+    pair = [code_of(vae, noise(0.1, 4000, seed)) for seed in (100, 101)]
     latents, share = mixed(vae, pair, seed=seed)
-    assert latents.shape == (1, vae.latent_size, 10)
+    assert latents.shape == (1, 1 + vae.code.size, 10)
     assert share.shape == (4, 10)
     steps = share.diff(dim=0)
     assert (steps >= 0).all() or (steps <= 0).all()
@@ -68,7 +70,7 @@ def test_bands_come_from_one_or_the_other(vae, seed):
 
 def test_a_recording_mixed_with_itself_is_that_recording(vae):
     """A recording mixed with itself at a temperature of 0 comes back, whatever the shares are."""
-    one = latents_of(vae, noise(0.1, 4000))
+    one = code_of(vae, noise(0.1, 4000))
     # Levels that a small code decodes to below silence are cut off, and others make up for them.
     close = 2e-2 if vae.axes is None else 1e-1
     torch.testing.assert_close(mixed(vae, [one, one], length=one.shape[-1])[0], one, rtol=0, atol=close)
@@ -78,11 +80,11 @@ def test_a_recording_mixed_with_itself_is_that_recording(vae):
 @pytest.mark.parametrize("gains", [(1.0, 0.1), (0.1, 0.001)])
 def test_the_level_lies_between_those_of_the_two(vae, gains, temperature):
     """The level in dB lies between those of the two, within 0.5 dB, however far the sound wanders."""
-    pair = [latents_of(vae, noise(gain, 4000)) for gain in gains]
+    pair = [code_of(vae, noise(gain, 4000)) for gain in gains]
     latents, share = mixed(
         vae,
         pair,
-        bank=[*pair * 3, latents_of(vae, noise(3.0, 4000)), latents_of(vae, noise(1e-4, 4000))],
+        bank=[*pair * 3, code_of(vae, noise(3.0, 4000)), code_of(vae, noise(1e-4, 4000))],
         temperature=temperature,
     )
     ends = [decibels(vae, each) for each in pair]
@@ -91,8 +93,8 @@ def test_the_level_lies_between_those_of_the_two(vae, gains, temperature):
 
 def test_the_level_is_within_those_of_the_bank(vae):
     """A pair that is quieter than 95 % of the bank makes sounds that are not."""
-    quiet = latents_of(vae, noise(0.001, 4000))
-    others = [latents_of(vae, noise(0.1, 4000, seed)) for seed in range(100, 139)]
+    quiet = code_of(vae, noise(0.001, 4000))
+    others = [code_of(vae, noise(0.1, 4000, seed)) for seed in range(100, 139)]
     latents, _ = mixed(vae, [quiet, quiet], bank=[quiet, *others])
     assert decibels(vae, latents) > min(decibels(vae, each) for each in others) - 0.1
 
@@ -100,7 +102,7 @@ def test_the_level_is_within_those_of_the_bank(vae):
 def test_the_silence_after_a_short_recording_does_not_count(vae):
     """The lowest level is that of the recordings, not of the latent frames that they only begin to fill."""
     full, short = noise(0.1, 4000), torch.cat([noise(0.1, 400), torch.zeros(1, 3600)], dim=1)
-    quiet, *bank = (latents_of(vae, each) for each in (noise(0.001, 4000), full, short))
+    quiet, *bank = (code_of(vae, each) for each in (noise(0.001, 4000), full, short))
     made = [
         decibels(vae, mixed(vae, [quiet, quiet], bank=bank, filled=filled)[0])
         for filled in ([1.0, 1.0], [1.0, 0.1])
@@ -116,7 +118,7 @@ def test_what_is_silent_does_not_silence_the_other(vae):
     if vae.axes is not None:
         pytest.skip("levels of bands are but close in a small code")
     click = torch.cat([noise(0.1, 100), torch.zeros(1, 3900)], dim=1)
-    pair = [latents_of(vae, noise(0.1, 4000)), latents_of(vae, click)]
+    pair = [code_of(vae, noise(0.1, 4000)), code_of(vae, click)]
     latents, share = mixed(vae, pair)
     powers = [vae.levels.amplitude(vae.bands_of(each)[0].detach())[0].square() for each in (latents, pair[0])]
     kept = (powers[0][:, 5:7] / (1 - share[:, 5:7])).log10() * 10
@@ -125,7 +127,7 @@ def test_what_is_silent_does_not_silence_the_other(vae):
 
 def test_temperature_scales_the_wander(vae):
     """Shapes leave the mixture of temperature 0 by as much more as the temperature is higher."""
-    pair = [latents_of(vae, noise(0.1, 4000, seed)) for seed in (100, 101)]
+    pair = [code_of(vae, noise(0.1, 4000, seed)) for seed in (100, 101)]
     straight, near, far = (
         vae.bands_of(mixed(vae, pair, temperature=temperature)[0])[1] for temperature in (0.0, 1.0, 2.0)
     )

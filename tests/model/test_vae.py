@@ -64,7 +64,7 @@ def decibels(waveform):
     return 10 * waveform.square().sum(-1).log10()
 
 
-RICH, COMPACT = {"code": "rich"}, {"code": "compact"}
+RICH, COMPACT = {"code": "rich"}, {"code": "compact", "joint_frames": 2}
 CODES = pytest.mark.parametrize("code", [RICH, COMPACT], ids=["rich", "compact"])
 
 
@@ -76,9 +76,9 @@ CODES = pytest.mark.parametrize("code", [RICH, COMPACT], ids=["rich", "compact"]
     code=st.sampled_from([RICH, COMPACT]),
 )
 def test_any_number_of_frames_comes_back(batch, frames, noisy, code):
-    """The output is as long as the input, down to one frame, and there is a latent for each 8 frames."""
+    """The output is as long as the input, down to one frame; there is a latent for each 8 or 16 frames."""
     vae = small(**code)
-    shape = (batch, vae.latent_size, math.ceil(frames / 8))
+    shape = (batch, vae.latent_size, math.ceil(frames / (8 if code == RICH else 16)))
     noise = torch.ones(shape) if noisy else None
     reconstruction, mu, logvar = vae(spectrogram(batch, frames), noise)
     assert reconstruction.shape == (batch, 2, REPRESENTATION.bins, frames)
@@ -88,28 +88,36 @@ def test_any_number_of_frames_comes_back(batch, frames, noisy, code):
 
 
 @settings(max_examples=25, deadline=None)
-@given(latents=st.integers(1, 3000), rate=st.integers(1000, 96_000), n_fft=st.sampled_from([64, 256, 512]))
-def test_latents_are_at_most_as_many_as_asked_for(latents, rate, n_fft):
+@given(
+    latents=st.integers(1, 3000),
+    rate=st.integers(1000, 96_000),
+    n_fft=st.sampled_from([64, 256, 512]),
+    joint=st.sampled_from([1, 3, 8]),
+)
+def test_latents_are_at_most_as_many_as_asked_for(latents, rate, n_fft, joint):
     """Per second, there are as many numbers as whole ones fit in each latent frame, and never more.
 
     Less are they only where all bands are full: 16 numbers and a level each, beside the level.
     """
     representation = MagnitudeIF(rate, n_fft=n_fft, hop=n_fft // 4)
-    latent_frames_per_second = rate / (n_fft // 4) / 8
-    if latents / latent_frames_per_second < 2:
+    frames_per_second = rate / (n_fft // 4) / 8
+    options = {"latents_per_second": latents, "joint_frames": joint}
+    if int(latents * joint / frames_per_second) <= joint and latents < frames_per_second * 2:
         with pytest.raises(ConfigError):
-            small(representation, latents_per_second=latents)
+            small(representation, **options)
         return
-    size = small(representation, latents_per_second=latents).latent_size
+    vae = small(representation, **options)
+    size, latent_frames_per_second = vae.latent_size, frames_per_second / vae.code.joint
+    assert vae.code.joint in (1, joint)
     assert size * latent_frames_per_second <= latents + 1e-6
     assert (size + 1) * latent_frames_per_second > latents - 1e-6 or size == 1 + 17 * (n_fft // 64)
 
 
 def test_too_few_latents_are_refused():
-    """Fewer than two numbers per latent frame are refused, 32 a second here."""
-    assert small(latents_per_second=32).latent_size == 2
+    """Fewer than two numbers per frame that is coded by itself are refused, 32 a second here."""
+    assert small(latents_per_second=32, joint_frames=1).latent_size == 2
     with pytest.raises(ConfigError) as caught:
-        small(latents_per_second=31)
+        small(latents_per_second=31, joint_frames=1)
     assert str(caught.value) == (
         "model.latents_per_second: must be at least 32 with this representation, got 31"
     )
@@ -176,28 +184,29 @@ def test_the_gradient_reaches_every_parameter(code):
 @pytest.mark.parametrize("first", [17, 24, 31, 32, 47])
 @torch.no_grad()
 def test_the_encoder_looks_8_frames_ahead(code, first):
-    """A change from frame t on changes no latent before t // 8 - 1, but it changes the next one."""
+    """A change from frame t on changes no latent before that of frame t - 8, which it does change."""
     vae = small(**code, encoder_blocks=[2, 3])
     one, other = spectrogram(1, 64), spectrogram(1, 64)
     other[..., first:] = spectrogram(1, 64, seed=1)[..., first:]
+    expected = (first - 8) // (8 if code == RICH else 16)
     for before, after in zip(vae.encode(one), vae.encode(other), strict=True):
-        assert torch.equal(before[..., : first // 8 - 1], after[..., : first // 8 - 1])
+        assert torch.equal(before[..., :expected], after[..., :expected])
     changed = (vae.encode(one)[0] != vae.encode(other)[0]).any(1)[0].nonzero()
-    assert changed.min() == first // 8 - 1
-    assert vae.lookahead == vae.stride == 8
+    assert changed.min() == expected
+    assert (vae.lookahead, vae.stride) == (8, 8 if code == RICH else 16)
 
 
 @CODES
-@pytest.mark.parametrize("latent", [1, 2, 5])
+@pytest.mark.parametrize("latent", [1, 2, 3])
 @torch.no_grad()
 def test_the_decoder_looks_8_frames_ahead(code, latent):
-    """A changed latent k changes no frame before 8 * (k - 1), but it changes that one."""
+    """A changed latent changes no frame more than 8 before its own, but it changes that one."""
     vae = small(**code, decoder_blocks=[2, 3])
-    one = draw(1, vae.latent_size, 8)
+    one = draw(1, vae.latent_size, 64 // vae.stride)
     other = one.clone()
     other[..., latent] += 1
     changed = (vae.decode(one, 64) != vae.decode(other, 64)).any((1, 2))[0].nonzero()
-    assert changed.min() == 8 * (latent - 1)
+    assert changed.min() == vae.stride * latent - 8
 
 
 @pytest.mark.parametrize("deviation", [0.1, 1.0, 3.0])
@@ -276,7 +285,7 @@ def test_silence_sounds_silent(code):
 @torch.no_grad()
 def test_a_compact_code_begins_with_the_principal_axes_of_the_rich_one():
     """Latents over what it begins with have unit variance; where nothing is heard does not count."""
-    vae = small(**COMPACT)
+    vae = small(code="compact", joint_frames=1)
     drawn = REPRESENTATION(torch.stack([0.2 * draw(SAMPLES), torch.zeros(SAMPLES)]))
     vae.begin_with(drawn)
     mu, _ = vae.encode(drawn)
@@ -284,6 +293,23 @@ def test_a_compact_code_begins_with_the_principal_axes_of_the_rich_one():
     # The last latent frame is mostly beyond the end, but heard, too.
     torch.testing.assert_close(mu[0, 1:].std(1, correction=0), torch.ones(7), rtol=0.02, atol=0)
     torch.testing.assert_close(mu[0, 1:].mean(1), torch.zeros(7), rtol=0, atol=0.01)
+
+
+@torch.no_grad()
+def test_the_rich_code_of_a_small_one():
+    """Overall levels come back exactly, to the last of frames that are not whole latent frames."""
+    vae, rich = small(**COMPACT), small()
+    vae.begin_with(REPRESENTATION(sounds()))
+    spectrograms = REPRESENTATION(sounds()[:, :4100])
+    assert torch.equal(rich.expand(rich.encode(spectrograms)[0]), rich.encode(spectrograms)[0])
+    level, code, _ = vae._encode_whole(spectrograms)  # noqa: SLF001  # the rich code, before it is reduced
+    latents = vae.encode(spectrograms)[0]
+    expanded = vae.expand(latents)
+    assert (level.shape[-1], expanded.shape) == (9, (3, 1 + code.shape[1], 10))
+    assert torch.equal(expanded[:, :1, :9], level)
+    assert torch.equal(expanded[:, 0, 9], level[:, 0, 8])
+    torch.testing.assert_close(vae.reduce(torch.cat([level, code], 1)), latents)
+    torch.testing.assert_close(vae.reduce(expanded), latents, rtol=0, atol=1e-4)
 
 
 @torch.no_grad()
@@ -304,11 +330,11 @@ def test_axes_are_those_of_the_corpus_and_of_sounds_in_general():
     drawn, other = REPRESENTATION(sounds()), REPRESENTATION(0.1 * draw(3, SAMPLES, seed=9))
     alone, same, mixed = (small(**COMPACT) for _ in range(3))
     alone.begin_with(drawn)
-    same.begin_with(drawn, same.code_statistics(drawn))
-    mixed.begin_with(drawn, mixed.code_statistics(other))
+    same.begin_with(drawn, same.code_statistics(drawn, 2))
+    mixed.begin_with(drawn, mixed.code_statistics(other, 2))
     torch.testing.assert_close(same.axes.state_dict(), alone.axes.state_dict())
-    mean = (mixed.code_statistics(drawn).mean + mixed.code_statistics(other).mean) / 2
-    torch.testing.assert_close(mixed.axes.outwards.bias, mean.float())
+    mean = (mixed.code_statistics(drawn, 1).mean + mixed.code_statistics(other, 1).mean) / 2
+    torch.testing.assert_close(mixed.axes.outwards.bias, mean.float().repeat(2))
 
 
 def test_numbers_of_a_code_count_by_what_is_heard_of_them():

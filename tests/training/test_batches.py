@@ -101,36 +101,33 @@ def test_a_step_stays_on_its_device_and_never_waits_for_it(names, monkeypatch):
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
 
 
-@pytest.fixture(autouse=True)
-def _few_clips(monkeypatch):
-    """Begin with few clips: they are short, and there are five recordings."""
-    monkeypatch.setattr("distill.training.batches._CLIPS_TO_BEGIN_WITH", 32)
-    monkeypatch.setattr("distill.training.batches._BEGUN_AT_A_TIME", 16)
-
-
 def compact(recipe, representation):
     """Make a model whose code is cut to its principal axes."""
     return make_model(evolve(recipe.model, latents_per_second=128), representation, seed=0)
 
 
-def test_a_compact_code_begins_with_clips_at_all_speeds(recipe, parts, train):
-    """The initial mean code depends on the speeds at which clips are played."""
-    means = []
-    for speed in (0.0, 1.0):
-        model = compact(recipe, parts[0])
-        begin(model, parts[0], train, evolve(recipe.training, speed=speed))
-        assert model.axes.begun
-        means.append(model.axes.outwards.bias.detach().clone())
-    assert (means[0] - means[1]).abs().max() > 0.1
+@torch.no_grad()
+@pytest.mark.parametrize("most", [512, 2])
+def test_a_compact_code_begins_with_the_beginnings_of_recordings(recipe, parts, train, monkeypatch, most):
+    """The initial mean is that of a channel of each recording, evenly spread over them if there are many."""
+    monkeypatch.setattr("distill.training.batches._RECORDINGS_TO_BEGIN_WITH", most)
+    model = compact(recipe, parts[0])
+    some = train.recordings if most == 512 else train.recordings[:: -(-len(train.recordings) // 2)]
+    waveforms = [train.read(each) for each in some]
+    windows = [model.windows(parts[0], each[number % len(each)]) for number, each in enumerate(waveforms)]
+    expected = model.code_statistics(windows, 1).mean.float()
+    begin(model, parts[0], train)
+    assert model.axes.begun
+    torch.testing.assert_close(model.axes.outwards.bias, expected.repeat(model.code.joint))
 
 
 def test_a_model_begins_once(recipe, parts, train):
     """A training that goes on keeps what was trained since its beginning."""
     model = compact(recipe, parts[0])
-    begin(model, parts[0], train, recipe.training)
+    begin(model, parts[0], train)
     with torch.no_grad():
         model.axes.inwards.weight.fill_(0.5)
-    begin(model, parts[0], train, recipe.training)
+    begin(model, parts[0], train)
     assert (model.axes.inwards.weight == 0.5).all()
 
 
@@ -139,7 +136,7 @@ def test_a_rich_code_has_nothing_to_begin_with(recipe, parts, train):
     representation, _ = parts
     model = make_model(evolve(recipe.model, latents_per_second=None), representation, seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    begin(model, representation, train, recipe.training)
+    begin(model, representation, train)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

@@ -33,7 +33,7 @@ def test_finishing_keeps_the_latents_of_the_training_recordings(run, recordings,
     finish(run, vae, representation, corpus, SETTINGS)
     kept = load_state(run.latents)["latents"]
     assert set(kept) == {recording.name for recording in corpus.train.recordings}
-    entries = load_latents(run, representation, vae.latent_size)
+    entries = load_latents(run, representation, vae)
     for recording, entry in zip(corpus.train.recordings, entries.values(), strict=True):
         expected = encode(vae, representation, corpus.train.read(recording))
         assert entry.latents.shape[:2] == (recording.channels, vae.latent_size)

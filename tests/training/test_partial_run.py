@@ -88,7 +88,10 @@ def equals_one_never_stopped(train, straight):
 def flat(state):
     """Yield names and values of a state."""
     for name, value in state.items():
-        yield from flat(value) if isinstance(value, dict) else [(name, value.tolist())]
+        if isinstance(value, dict):
+            yield from flat(value)
+        else:
+            yield name, value.tolist() if isinstance(value, torch.Tensor) else value
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -25,7 +25,6 @@ from distill.cli import main
 from distill.training import batches
 
 batches._CALIBRATIONS = 2
-batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 main()
 """
 """Distill, which prepares a model in fewer steps and with fewer clips, as in all tests."""
@@ -74,7 +73,6 @@ from distill.cli import main
 from distill.training import batches, torch_state
 
 batches._CALIBRATIONS = 2
-batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 torch_state._float32 = nullcontext  # else a run sets the default dtype itself
 main()
 '''
@@ -132,7 +130,6 @@ from distill.cli import main
 from distill.training import batches
 
 batches._CALIBRATIONS = 2
-batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 main()
 """
 """Distill with a term that is trained itself."""
@@ -150,7 +147,6 @@ from distill.cli import main
 from distill.training import batches
 
 batches._CALIBRATIONS = 2
-batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 main()
 """
 """Distill that says which threads are left when it has ended."""
@@ -170,7 +166,6 @@ from distill.cli import main
 from distill.training import batches, session
 
 batches._CALIBRATIONS = 2
-batches._CLIPS_TO_BEGIN_WITH = batches._BEGUN_AT_A_TIME = 8
 finish = session.finish
 
 
@@ -344,7 +339,7 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     assert (stopped / "latents.safetensors").exists()
     state = load_latest(stopped / "checkpoints").state
     assert 0 < state["step"] < 30
-    assert state["corpus"].items() >= {"drawn": 8 + 2 * state["step"], "processes": 2}.items()
+    assert state["corpus"].items() >= {"drawn": 2 * state["step"], "processes": 2}.items()
     result = run("train", "--resume", "--out", stopped, status=2)
     assert result.stderr == (
         f"Error: {shards}: its shards were divided among 2 processes, and now there are 1\n"
