@@ -10,7 +10,7 @@ import distill as package
 from distill.comparison.binomial import chance_of
 from distill.storage.run import Run
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -251,3 +251,19 @@ def test_the_page_is_accessible(page, scheme, viewport):
     found = axe.Axe().run(page)
     assert [(each["id"], each["nodes"][0]["target"]) for each in found.response["violations"]] == []
     page.until("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_many_runs_fit_a_phone(opened, file):
+    """On a phone, choices wrap, and a table that is too wide scrolls within itself and says so."""
+    page = opened(file, viewport=NARROW)
+    page.evaluate("""
+      const [choices, row] = [".card fieldset", ".measures tr"].map((name) => document.querySelector(name));
+      for (let number = 0; number < 8; number++) {
+        for (const parent of [choices, row]) parent.append(parent.lastElementChild.cloneNode(true));
+      }
+    """)
+    page.until("document.querySelector('.scroll:has(.measures)').classList.contains('over')")
+    hint = "getComputedStyle(document.querySelector('.scroll:has(.measures)'), '::before').content"
+    assert page.evaluate(hint) == '"Scroll sideways for more →"'
+    page.until("document.documentElement.scrollWidth <= innerWidth")
+    assert page.wrong == []

@@ -4,6 +4,15 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const hidden = new Set(); // such as "term:stft"
 
+// Tables that are wider than their place say so.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const box = target.closest(".scroll");
+    box.classList.toggle("over", box.scrollWidth > box.clientWidth + 1);
+  }
+});
+for (const part of document.querySelectorAll(".scroll, .scroll > table")) widths.observe(part);
+
 // Figures
 
 // Plotly is large: the page is read and heard before it is compiled.
