@@ -1,7 +1,8 @@
 """The page of a comparison as one HTML file, which opens from disk and loads nothing from a network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -108,21 +109,6 @@ def render(
     components = component_figures(facts.runs, colours)
     intervals = interval_figure(facts.rows, facts.runs, colours) if facts.rows else None
     drawn = [*(card.figure for card in cards), *components, *([intervals] if intervals else [])]
-    data = {
-        "figures": {figure.key: figure.plotly() for figure in drawn},
-        "sounds": {
-            card.key: {name: encoded(sound) for name, sound in each.sounds.items()}
-            for card, each in zip(cards, versions, strict=True)
-        },
-        "titles": {card.key: card.title for card in cards},
-        "seconds": {card.key: card.seconds for card in cards},
-        "rates": {card.key: each.sample_rate for card, each in zip(cards, versions, strict=True)},
-        "runs": [
-            {"key": key, "name": each.name, "model": each.measures.model}
-            for key, each in audible.items()
-            if each.measures is not None
-        ],
-    }
     library = plotly_library()
     script = "\n".join((joined(TEMPLATES, "plots.js", "player.js"), joined(_OWN, "compare.js")))
     style = "\n".join((joined(TEMPLATES, "page.css"), joined(_OWN, "compare.css")))
@@ -147,13 +133,37 @@ def render(
             listening=listening,
             scores=_scores(listening) if listening else [],
             notes=[*facts.notes, *problems],
-            data=as_json(data),
+            data=as_json(_data(drawn, cards, versions, audible)),
             library=library,
             script=script,
             style=style,
             policy=policy_of(library, script),
         )
     )
+
+
+def _data(
+    figures: Iterable[Figure],
+    cards: Sequence[Card],
+    versions: Sequence[Versions],
+    audible: Mapping[str, Compared],
+) -> dict[str, Any]:
+    """Return what the scripts of the page draw and play."""
+    shown = [*zip(cards, versions, strict=True)]
+    return {
+        "figures": {figure.key: figure.plotly() for figure in figures},
+        "sounds": {
+            card.key: {name: encoded(sound) for name, sound in each.sounds.items()} for card, each in shown
+        },
+        "titles": {card.key: card.title for card in cards},
+        "seconds": {card.key: card.seconds for card in cards},
+        "rates": {card.key: each.sample_rate for card, each in shown},
+        "runs": [
+            {"key": key, "name": each.name, "model": each.measures.model}
+            for key, each in audible.items()
+            if each.measures is not None
+        ],
+    }
 
 
 def _run(compared: Compared, colours: Mapping[str, str]) -> ShownRun:

@@ -43,10 +43,8 @@ def evaluate_model(
     statistics = None if run is None else baselines.load_statistics(run, representation.bins)
     contenders = _contenders(vae, representation, statistics, refinements)
     measure = term_values(loss, representation) if loss else None
-    listeners = installed_listeners()
-    missing = tuple(name for name in LISTENERS if name not in listeners)
-    if not visqol:
-        listeners.pop("visqol", None)
+    installed = installed_listeners()
+    listeners = {name: each for name, each in installed.items() if visqol or name != "visqol"}
     if speech:
         listeners |= speech_listeners()
     measured = open_measured(
@@ -80,7 +78,7 @@ def evaluate_model(
         skipped=measured.skipped,
         absent=measured.absent,
         listeners=tuple(listeners),
-        missing=missing,
+        missing=tuple(name for name in LISTENERS if name not in installed),
         without_baselines="" if statistics is not None else _NO_RUN if run is None else _NO_STATISTICS,
     )
 

@@ -145,12 +145,7 @@ def repeat_batch(
             iterations=settings.griffin_lim_iterations,
             progress=batch.progress,
         )
-        after_model = torch_states()
-        components: dict[str, float] = {}
-        with suppress(DistillError):  # each term is examined below
-            components = {name: value.item() for name, value in combined(inputs).items()}
-        set_torch_states(after_model)
-        examination = examine(combined, inputs, combined.active_weights(batch.progress))
+        components, examination = _examined(combined, inputs, batch.progress)
     return RepeatedBatch(
         step=batch.step,
         weights_of=batch.weights_of,
@@ -162,6 +157,21 @@ def repeat_batch(
         inputs=inputs,
         waveform=batch.waveform,
     )
+
+
+def _examined(
+    loss: CombinedLoss, inputs: LossInputs, progress: float
+) -> tuple[dict[str, float], Examination]:
+    """Return the components of a loss, none if a term raises an error, and the examination of every term.
+
+    Both draw the same random numbers, those of the training step.
+    """
+    after_model = torch_states()
+    components: dict[str, float] = {}
+    with suppress(DistillError):  # each term is examined below
+        components = {name: value.item() for name, value in loss(inputs).items()}
+    set_torch_states(after_model)
+    return components, examine(loss, inputs, loss.active_weights(progress))
 
 
 @frozen(kw_only=True, eq=False)

@@ -22,7 +22,7 @@ from attrs import frozen
 from distill.audio.corpus.decoding import UnusableError, decode
 from distill.audio.corpus.places import REMEDY
 from distill.audio.corpus.samples import FileSamples
-from distill.audio.corpus.scanning import Found, Skipped, grouped
+from distill.audio.corpus.scanning import Candidate, Found, Skipped, grouped
 from distill.audio.corpus.sharing import Decoding, decoding_alone
 from distill.audio.corpus.writing import require_no_link, writing_to
 from distill.errors import CorpusError, printable
@@ -152,31 +152,10 @@ def _build(audio: Path, key: dict[str, Any], found: Found, decoding: Decoding) -
     skipped: list[Skipped] = []
     with audio.open("x+b") as file:
         for done, candidate in enumerate(found.candidates, start=1):
-            start = file.tell()
             try:
-                decoded = decode(
-                    candidate.path,
-                    key["sample_rate"],
-                    lambda block: file.write(np.ascontiguousarray(block, "<f4").data),
-                    full_scale=key["full_scale"],
-                )
+                recordings.append(_append(candidate, file, key))
             except UnusableError as error:
-                file.seek(start)
-                file.truncate()
                 skipped.append(Skipped(candidate.name, str(error)))
-            else:
-                recordings.append(
-                    Recording(
-                        candidate.name,
-                        decoded.channels,
-                        decoded.samples,
-                        offset=start // 4,
-                        digest=decoded.digest,
-                        lowest=decoded.lowest,
-                        highest=decoded.highest,
-                        note=decoded.note,
-                    )
-                )
             decoding.show(done, len(found.candidates))
         if not recordings:
             raise CorpusError(
@@ -200,6 +179,36 @@ def _build(audio: Path, key: dict[str, Any], found: Found, decoding: Decoding) -
         with suppress(OSError):
             old.unlink()
     return contents
+
+
+def _append(candidate: Candidate, file: IO[bytes], key: dict[str, Any]) -> Recording:
+    """Append the samples of a recording to a file of float32 samples.
+
+    Raises:
+        UnusableError: the recording cannot be used. The file is as before.
+    """
+    start = file.tell()
+    try:
+        decoded = decode(
+            candidate.path,
+            key["sample_rate"],
+            lambda block: file.write(np.ascontiguousarray(block, "<f4").data),
+            full_scale=key["full_scale"],
+        )
+    except UnusableError:
+        file.seek(start)
+        file.truncate()
+        raise
+    return Recording(
+        candidate.name,
+        decoded.channels,
+        decoded.samples,
+        offset=start // 4,
+        digest=decoded.digest,
+        lowest=decoded.lowest,
+        highest=decoded.highest,
+        note=decoded.note,
+    )
 
 
 def _contents(manifest: dict[str, Any], file: IO[bytes]) -> Contents:
