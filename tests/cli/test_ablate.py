@@ -9,6 +9,37 @@ from distill.ablation.folder import AblationFolder
 from distill.ablation.progress import Running, Status
 from distill.cli.ablating import AblationDisplay
 
+FRAGILE = """
+from attrs import frozen
+from torch import nn
+from distill import TermConfig, TermSpec, hookimpl
+
+@frozen(kw_only=True)
+class FragileConfig(TermConfig):
+    fail: bool = False
+
+class Fragile(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def forward(self, inputs):
+        if self.config.fail:
+            raise RuntimeError("out of luck")
+        return inputs.posterior.mu.square().mean()
+
+@hookimpl
+def distill_loss_terms():
+    yield TermSpec(name="fragile", config=FragileConfig, build=Fragile, summary="fails if told to")
+"""
+"""The module of a term that fails if it is told to."""
+
+
+@pytest.fixture
+def fragile(install_only):
+    """Install a term that fails if it is told to."""
+    install_only({"distill-fragile": ("fragile", FRAGILE)})
+
 
 @pytest.fixture
 def words(recordings, tiny):
