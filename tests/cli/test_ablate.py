@@ -66,7 +66,7 @@ def test_a_plan_is_printed_and_nothing_is_trained(distill, words, tmp_path):
     assert [line.rstrip() for line in result.out.splitlines()] == [
         f"folder     {tmp_path / 'out'}",
         "runs       6: 3 variants, each with seed 0, 1",
-        "each       1 steps",
+        "each       1 step",
         "reference  stft,recon",
         "variant    without stft",
         "variant    without recon",
