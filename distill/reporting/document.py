@@ -8,6 +8,7 @@ and no connections.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,9 @@ import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+_SPOILING = re.compile("[\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""Halves of surrogate pairs, and marks that turn the direction of text: embeddings, overrides, isolates."""
+
 
 def environment(*folders: Path) -> jinja2.Environment:
     """Return the templates in folders, which escape what is put into them."""
@@ -25,24 +29,30 @@ def environment(*folders: Path) -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_encodable,
+        finalize=_showable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def _encodable(value: Any) -> Any:  # noqa: ANN401  # whatever a template shows
-    """Return a value as it is, or text with `?` in place of halves of surrogate pairs.
+def _showable(value: Any) -> Any:  # noqa: ANN401  # whatever a template shows
+    """Return a value as it is, or text without what would spoil a page.
 
-    JSON and a run that comes from a stranger may hold them, UTF-8 and so a page may not.
+    JSON and a run that comes from a stranger may hold halves of surrogate pairs, and UTF-8 and so a page may
+    not. Marks that turn the direction of the text after them would turn that of the page's own words.
     """
-    if not isinstance(value, str) or value.isascii():
+    if not isinstance(value, str) or value.isascii() or not _SPOILING.search(value):
         return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode(errors="replace").decode()
-    return value
+    return _SPOILING.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+def _all_showable(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    """Return JSON data with the same texts and keys as templates show."""
+    if isinstance(value, Mapping):
+        return {_showable(key): _all_showable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [each if isinstance(each, float | int) else _all_showable(each) for each in value]
+    return _showable(value)
 
 
 def joined(folder: Path, *names: str) -> str:
@@ -57,7 +67,7 @@ def encoded(content: bytes) -> str:
 
 def as_json(value: Mapping[str, Any]) -> str:
     """Return JSON that cannot end the script that holds it, whatever the strings in it are."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_all_showable(value), allow_nan=False, separators=(",", ":"))
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text

@@ -127,15 +127,20 @@ def test_nothing_of_a_run_is_more_than_text(bare, records):
     assert page.data["figures"][f"component-{HOSTILE}"]["data"]
 
 
-def test_half_a_surrogate_pair_is_no_error(bare, records):
-    """JSON can hold one, and UTF-8 cannot."""
+@pytest.mark.parametrize("letter", ["\ud800", "\N{RIGHT-TO-LEFT OVERRIDE}", "\N{FIRST STRONG ISOLATE}"])
+def test_letters_that_would_spoil_a_page_are_replaced(bare, records, letter):
+    """UTF-8 has no halves of surrogate pairs, and marks of direction would turn the words of the page."""
     lines = records([(step, 1.0 / step, 1.0 / step) for step in range(1, 9)])
     for line in lines:
-        line["components"]["a\ud800"] = 1.0
-        line["weights"] |= {"a\ud800": 1.0} if line["weights"] else {}
+        line["components"][f"a{letter}"] = 1.0
+        line["weights"] |= {f"a{letter}": 1.0} if line["weights"] else {}
     run = bare(lines)
     distill.report(run)
-    assert "a?" in Page(run).words
+    page = Page(run)
+    assert "a\N{REPLACEMENT CHARACTER}" in page.words
+    assert letter.encode(errors="backslashreplace").decode() not in page.source
+    keys = {each["data-figure"] for each in page.all("div") if "data-figure" in each}
+    assert keys == page.data["figures"].keys()
 
 
 def test_a_run_without_records_has_a_page(bare):
