@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -94,13 +95,13 @@ class History:
         """Read the records of a run. A run without records has an empty history.
 
         A last line that was cut short does not count, and neither does what is not a number: the file may be
-        of another version.
+        of another version. Records are sorted by step.
 
         Raises:
             RunError: the file cannot be read.
         """
         metrics = read_metrics(run.metrics)
-        records = metrics.records
+        records = sorted(metrics.records, key=itemgetter("step"))
         last = records[-1] if records else {}
         train = [each for each in records if each.get("split") == "train"]
         heldout = [each for each in records if each.get("split") == "heldout"]

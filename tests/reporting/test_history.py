@@ -96,3 +96,11 @@ def test_a_thinned_series_keeps_its_extremes(values, most):
     if len(series.finite):
         assert thin.finite.min() == series.finite.min()
         assert thin.finite.max() == series.finite.max()
+
+
+def test_records_are_in_the_order_of_steps(bare, records):
+    """A file whose lines were put in another order has the same history."""
+    history = History.read(bare(records([(9, 3.0, None), (3, 1.0, None), (6, 2.0, None)])))
+    series = history.train["total"]
+    assert (series.steps.tolist(), series.values.tolist()) == ([3, 6, 9], [1.0, 2.0, 3.0])
+    assert history.step == 9
