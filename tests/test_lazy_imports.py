@@ -75,6 +75,7 @@ for words in (
     ["compare", {one!r}, {other!r}, "--out", {new!r}, "--on", {gone!r}],
     ["generate", {gone!r}, "--out", {new!r}],
     ["report", {gone!r}],
+    ["play", {gone!r}],
     ["compare", {one!r}, {gone!r}, "--out", {new!r}],
     ["compare", {one!r}, {other!r}, "--out", {new!r}, "--answers", {gone!r}],
 ):
@@ -88,7 +89,7 @@ for words in (
     corpus = f"{gone}: there is no such file or folder\nGive a folder of recordings, or a single recording.\n"
     folder = f"{gone}: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
     file = f"{gone}: there is no such file\nGive files as the page of a comparison saves them.\n"
-    assert result.stdout == 3 * corpus + 3 * folder + file
+    assert result.stdout == 3 * corpus + 4 * folder + file
     assert not (tmp_path / "new").exists()
 
 

@@ -4,23 +4,13 @@ Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `R` numb
 code, `S` frames of it, `Q` bands, `F` bins, `T` frames, `N` samples, `A` axes.
 """
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from distill.controls.descriptors import (
-    attack_of,
-    brightness,
-    envelope,
-    loudness,
-    noisiness,
-    octaves_of,
-    octaves_of_hertz,
-    rise,
-    weighting,
-)
+from distill.controls.attack import with_attack
+from distill.controls.descriptors import brightness, noisiness, octaves_of, octaves_of_hertz, weighting
 from distill.controls.directions import Directions, heard
 from distill.model.code import BAND
 from distill.model.sounds import Encoded, decode, log_magnitude
@@ -43,9 +33,6 @@ recordings of the Sonic Pi sample set; at a pull of 1 all shapes are those of no
 
 SHAPED = frozenset({"attack", "loudness"})
 """The descriptors that are changed in the decoded waveform."""
-
-_FADE_MS = 3
-_LONGEST_FADE_MS = 20_000
 
 
 def moved(vae: VAE, latents: Tensor, offset: Tensor) -> Tensor:
@@ -83,7 +70,7 @@ def sound_of(
       amount found in a few trials.
     - Brightness: band levels change as between dark and bright recordings, by the amount that gives the
       difference for the magnitudes of this sound.
-    - Attack: the level over time gets a linear fade-in of the length that gives the difference.
+    - Attack: the waveform gets a linear fade-in, the one of many that comes nearest to the difference.
     - Loudness: a gain.
     """
     latents = encoded.latents
@@ -209,38 +196,3 @@ def _solve(spectrum: Tensor, curve: Tensor, octaves: Tensor, wanted: float) -> f
         middle = (low + high) / 2
         low, high = (middle, high) if centroid(middle) < wanted else (low, middle)
     return (low + high) / 2
-
-
-def with_attack(waveform: Tensor, sample_rate: int, wanted: float) -> Tensor:
-    """Change the attack time of a waveform `[C, N]` by a factor of 2 to the power of `wanted`.
-
-    The waveform is multiplied by a linear fade-in. For a longer attack, it begins where the attack begins,
-    and its length is searched for. For a shorter one, it is 3 ms long and begins within the attack. The
-    loudness is kept.
-    """
-    curve = envelope(waveform, sample_rate)
-    if not curve.amax() > 0:
-        return waveform
-    begin, end = rise(curve)
-    target = attack_of(curve) + wanted
-    time = torch.arange(len(curve), dtype=torch.float64)
-
-    def fade(amount: float, at: Tensor) -> Tensor:
-        if wanted > 0:
-            return ((at - begin) / max(amount, 1e-6)).clamp(0, 1)
-        return ((at - begin - amount) / _FADE_MS).clamp(0, 1)
-
-    low, high = 0.0, float(end - begin) if wanted < 0 else float(min(_LONGEST_FADE_MS, 4 * len(curve)))
-    best, nearest = 0.0, abs(wanted)
-    for _ in range(_HALVINGS // 2):
-        middle = (low + high) / 2
-        apart = attack_of(curve * fade(middle, time)) - target
-        if abs(apart) < nearest:  # the attack jumps where another peak becomes the highest
-            best, nearest = middle, abs(apart)
-        low, high = (middle, high) if (apart > 0) == (wanted < 0) else (low, middle)
-    if not best:
-        return waveform
-    milliseconds = torch.arange(waveform.shape[-1], dtype=torch.float64) * 1000 / sample_rate
-    faded = waveform * fade(best, milliseconds).to(waveform)
-    gain = 10 ** ((loudness(waveform, sample_rate) - loudness(faded, sample_rate)) / 20)
-    return faded * gain if math.isfinite(gain) else waveform

@@ -22,7 +22,7 @@ from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
 from distill.storage.run import Run
 
-_FORM = 3
+_FORM = 4
 """Changes with the meaning of the file, so that axes which were measured otherwise are measured again."""
 
 _LARGEST = 1000.0

@@ -92,7 +92,7 @@ def _listening(port: int | None) -> Iterator[socket.socket]:
                 if number != wanted[-1] and error.errno == errno.EADDRINUSE:
                     continue
                 raise InputError(
-                    f"port {number} of {ADDRESS} cannot be used: {error.strerror}",
+                    f"{number} cannot be used on {ADDRESS}: {error.strerror}",
                     culprit="port",
                     remedy="Give another one, or leave it out for the next free one.",
                 ) from error

@@ -4,9 +4,9 @@ import pytest
 import torch
 from attrs import evolve
 
-from distill.controls.descriptors import brightness, describe, loudness
+from distill.controls.descriptors import brightness, describe
 from distill.controls.directions import find_directions
-from distill.controls.steering import _adjusted, moved, sound_of, with_attack
+from distill.controls.steering import _adjusted, moved, sound_of
 from distill.model.building import make_model
 from distill.model.sounds import decode, encode
 from distill.settings import ModelSettings
@@ -133,21 +133,3 @@ def test_brightness_is_solved_for_any_spectrum(directions):
     adjusted = _adjusted(REPRESENTATION, power, None, directions.tilt, 0.3)(spectrogram)
     after = REPRESENTATION.amplitude(adjusted).square().sum(0)
     assert brightness(after, RATE) - brightness(power, RATE) == pytest.approx(0.3, abs=1e-3)
-
-
-@pytest.mark.parametrize(("rise", "wanted"), [(100, 1.0), (100, 2.0), (400, -1.0)])
-def test_the_attack_is_longer_or_shorter_by_doublings(rise, wanted):
-    """The attack of a linear rise changes by doublings, and the loudness is kept."""
-    sound = 0.5 * (torch.sin(2 * torch.pi * 440 * TIME) * (TIME * 1000 / rise).clamp(max=1))[None]
-    after = with_attack(sound, RATE, wanted)
-    assert describe(after, RATE)["attack"] - describe(sound, RATE)["attack"] == pytest.approx(
-        wanted, abs=0.15
-    )
-    assert loudness(after, RATE) == pytest.approx(loudness(sound, RATE), abs=0.01)
-
-
-def test_silence_and_a_single_sample_are_left_alone():
-    """The result is the input."""
-    silence = torch.zeros(2, 100)
-    assert torch.equal(with_attack(silence, RATE, 1.0), silence)
-    assert with_attack(torch.ones(1, 1), RATE, -1.0).isfinite().all()

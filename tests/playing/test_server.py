@@ -119,7 +119,7 @@ def test_a_taken_port_is_one_message():
         with pytest.raises(InputError) as caught, serving(lambda _: _empty, port=ports[0]):
             pass
     assert str(caught.value) == (
-        f"port: port {ports[0]} of 127.0.0.1 cannot be used: Address already in use\n"
+        f"port: {ports[0]} cannot be used on 127.0.0.1: Address already in use\n"
         "Give another one, or leave it out for the next free one."
     )
     assert not first.files.exists()
