@@ -7,7 +7,6 @@ since signals may arrive while the rest is imported.
 
 import atexit
 import os
-import select
 import signal
 import sys
 import threading
@@ -86,6 +85,8 @@ def bounded_wait() -> Iterator[None]:
 
 def _end_a_wait(descriptor: int) -> None:
     """End the process two seconds after a signal, whose number is read, unless the other end is closed."""
+    import select  # noqa: PLC0415  # signals may arrive while this module is imported
+
     with os.fdopen(descriptor, "rb", buffering=0) as numbers:
         while number := numbers.read(1):
             if number[0] not in _STOPPING:
