@@ -252,13 +252,13 @@ class SoundGenerator:
         if sample_rate is not None:
             rate = as_rate(sample_rate, culprit="sample_rate")
             waveform = resample(waveform, rate, representation.sample_rate)
-        if len(waveform) > 2 or waveform.shape[-1] > _LONGEST_SECONDS * representation.sample_rate:
-            raise InputError(
-                f"expected one or two channels and at most {_LONGEST_SECONDS} s, got {len(waveform)} and "
-                f"{waveform.shape[-1] / representation.sample_rate:.0f} s",
-                culprit=culprit,
-                remedy="Cut it.",
-            )
+        if len(waveform) > 2:
+            problem = f"expected one or two channels, got {len(waveform)}"
+            raise InputError(problem, culprit=culprit, remedy="Mix them down to two, or take two of them.")
+        seconds = waveform.shape[-1] / representation.sample_rate
+        if seconds > _LONGEST_SECONDS:
+            problem = f"expected at most {_LONGEST_SECONDS} s, got {seconds:.1f} s"
+            raise InputError(problem, culprit=culprit, remedy="Cut it.")
         return Sound(
             encoded=sounds.encode(vae, representation, waveform),
             samples=waveform.shape[-1],

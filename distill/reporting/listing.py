@@ -96,8 +96,14 @@ class Listed:
             f"{self.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min",
             loss if self.split != "train" else f"{loss} (trained)",
             datetime.fromtimestamp(self.changed).astimezone().strftime("%Y-%m-%d %H:%M"),
-            _printable(",".join(self.terms)) or (self.problem and "recipe.toml cannot be read"),
+            _printable(",".join(self.terms)) or self._unreadable,
         )
+
+    @property
+    def _unreadable(self) -> str:
+        """A few words about the file of the run that cannot be read, empty if there is none."""
+        culprit = Path(self.problem.partition(": ")[0]).name
+        return f"{_printable(culprit)} cannot be read" if self.problem else ""
 
 
 def list_runs(folder: Path) -> list[Listed]:

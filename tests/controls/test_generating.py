@@ -91,7 +91,11 @@ def test_a_variation_is_as_far_as_asked(model):
         (lambda model: model.near(sound(), 1.5), "amount: must be within 0..1, got 1.5"),
         (
             lambda model: model.near(sound(3)),
-            "sound: expected one or two channels and at most 60 s, got 3 and 0 s\nCut it.",
+            "sound: expected one or two channels, got 3\nMix them down to two, or take two of them.",
+        ),
+        (
+            lambda model: model.near(torch.zeros(61 * model.sample_rate)),
+            "sound: expected at most 60 s, got 61.0 s\nCut it.",
         ),
         (
             lambda model: model.between("nothing", sound()),

@@ -82,6 +82,14 @@ def test_a_pipe_in_a_run_is_not_waited_for(folder, name):
     assert "a" in {run.name for run in list_runs(folder)}
 
 
+def test_a_file_that_cannot_be_read_is_named(folder):
+    """The line of a run names the file that is to blame, which need not be the recipe."""
+    damaged = list_runs(folder / "deep/er/c")[0]
+    assert damaged.cells()[-1] == "recipe.toml cannot be read"
+    os.mkfifo(folder / "a" / "presets.json")
+    assert list_runs(folder / "a")[0].cells()[-1] == "presets.json cannot be read"
+
+
 def test_the_steps_are_those_of_the_newest_checkpoint_if_it_is_later(folder):
     """An interrupted run is saved between two records; an older checkpoint says nothing."""
     checkpoints = folder / "b" / "checkpoints"

@@ -61,7 +61,8 @@ class Level:
         if bits and self.beyond > _SCALED * self.samples:
             raise UnusableError(
                 f"{what}: they seem to be in the range of {bits}-bit integers "
-                f"(to divide them: corpus.full_scale={2 ** (bits - 1)}, or --full-scale of distill shard)"
+                f"(to divide them for training: corpus.full_scale={2 ** (bits - 1)}, or --full-scale of "
+                "distill shard)"
             )
         raise UnusableError(f"{what}: {self.beyond:,} of its {self.samples:,} samples exceed it")
 

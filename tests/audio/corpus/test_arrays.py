@@ -179,7 +179,9 @@ def test_samples_that_float32_cannot_hold_are_infinite():
 def test_the_value_of_full_scale():
     """Arrays in the range of integers are skipped, with an offer to scale them, and used when it is taken."""
     arrays = [("a", 32768 * noise(900), 8000)]
-    with pytest.raises(CorpusError, match=r"16-bit integers \(to divide them: corpus\.full_scale=32768"):
+    with pytest.raises(
+        CorpusError, match=r"16-bit integers \(to divide them for training: corpus\.full_scale=32768"
+    ):
         open_arrays(arrays, sample_rate=8000, heldout_fraction=0.0)
     corpus = open_arrays(arrays, sample_rate=8000, heldout_fraction=0.0, full_scale=32768)
     assert torch.equal(corpus.train.read(corpus.train.recordings[0]), torch.from_numpy(noise(1, 900)))

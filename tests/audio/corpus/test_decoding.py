@@ -237,7 +237,7 @@ def test_the_value_of_full_scale(tmp_path):
     soundfile.write(tmp_path / "a.wav", 32768 * noise, 44100, subtype="FLOAT")
     soundfile.write(tmp_path / "b.wav", noise, 44100, subtype="PCM_16")
     assert reason(tmp_path / "a.wav").endswith(
-        "(to divide them: corpus.full_scale=32768, or --full-scale of distill shard)"
+        "(to divide them for training: corpus.full_scale=32768, or --full-scale of distill shard)"
     )
     for name, tolerance in (("a.wav", 0), ("b.wav", 2**-15)):
         blocks = []

@@ -10,7 +10,7 @@ from distill.audio.corpus.levels import Level, Remark, remark_on
 
 SCALED = (
     "has samples of up to {shown}, and 1 is full scale: they seem to be in the range of {bits}-bit integers "
-    "(to divide them: corpus.full_scale={full}, or --full-scale of distill shard)"
+    "(to divide them for training: corpus.full_scale={full}, or --full-scale of distill shard)"
 )
 NOISE = np.random.default_rng(0).uniform(-1, 1, (1000, 2)).astype(np.float32)
 
