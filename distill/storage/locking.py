@@ -31,11 +31,15 @@ BEAT_SECONDS = 5.0
 STALE_SECONDS = 120.0
 """How long a process elsewhere may show no sign of life. Clients of NFS cache attributes for up to 60 s."""
 
+EMPTY_SECONDS = 10.0
+"""How long a lock may be empty. A process writes its name at once, unless it is killed just then."""
+
 _PF_EXITING = 0x4
 _DEAD = "Z", "X"
 _KILLED = 1 << 8
 """Of /proc/PID/stat, the flag of a task that exits, and states; of the masks of signals, SIGKILL."""
 
+_LOOK_SECONDS = 0.2
 _LONGEST_RECORD = 1024
 _TRIES = 10
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
@@ -45,7 +49,8 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
 class Holder:
     """The process that holds a lock, the time at which it began, and the seconds since its last sign of life.
 
-    `process` and `host` are None where the lock names none. `here` says whether it would be visible here.
+    `process` and `host` are None where the lock names none. `here` says whether it would be visible here,
+    and `patience` how many seconds without a sign of life say that it has ended, if it would not be.
     """
 
     process: int | None
@@ -54,6 +59,7 @@ class Holder:
     silent: float
     here: bool
     identity: tuple[int, int]
+    patience: float = STALE_SECONDS
 
     def __str__(self) -> str:
         # A container adds its namespace of processes.
@@ -76,7 +82,8 @@ class Held:
         """A sentence about a lock that was left behind, or None."""
         if self.taken_over is None:
             return None
-        why = "does not run any more" if self.taken_over.here else "has shown no sign of life for minutes"
+        silent = "for minutes" if self.taken_over.patience == STALE_SECONDS else "since"
+        why = "does not run any more" if self.taken_over.here else f"has shown no sign of life {silent}"
         return (
             f"{printable(self.folder)}: its lock was left behind by {self.taken_over}, which {why}. "
             "It was taken over."
@@ -124,7 +131,7 @@ def is_held(folder: Path) -> bool:
         return _runs(int(process))
     with suppress(OSError):
         since = max(since, _status(folder / BEAT)[0])
-    return time.time() - since < STALE_SECONDS
+    return time.time() - since < (STALE_SECONDS if record else EMPTY_SECONDS)
 
 
 def _runs(process: int) -> bool:
@@ -171,6 +178,7 @@ def locked(folder: Path, *, doing: str, remedy: str) -> Iterator[Held]:
     """
     lock = SoftFileLock(folder / LOCK, thread_local=False)
     left_behind = _acquire(lock, folder, doing, remedy)
+    _flush(folder / LOCK)
     held = Held(folder, left_behind, _identity(folder / LOCK))
     stop = threading.Event()
     try:
@@ -193,12 +201,12 @@ def _acquire(lock: SoftFileLock, folder: Path, doing: str, remedy: str) -> Holde
         with suppress(Timeout):
             lock.acquire(blocking=False)
             return before
-    holder = _read(folder) or before
+    holder = _with_name(folder, _read(folder) or before)
     if holder is None:  # it has ended just now
         lock.acquire(blocking=False)
         return None
     ended = holder.here and holder.process is not None and _is_ending(holder.process)
-    if ended or (not holder.here and holder.silent > STALE_SECONDS):
+    if ended or (not holder.here and holder.silent > holder.patience):
         _remove(folder / LOCK, holder.identity)
         with suppress(Timeout):
             lock.acquire(blocking=False)
@@ -208,6 +216,14 @@ def _acquire(lock: SoftFileLock, folder: Path, doing: str, remedy: str) -> Holde
     else:
         problem = f"another process {doing}: {holder}"
     raise LockError(problem, culprit=str(folder), remedy=remedy)
+
+
+def _with_name(folder: Path, holder: Holder | None) -> Holder | None:
+    """Wait for the name of a process that is taking a lock, or until it must have been killed in that."""
+    while holder is not None and holder.patience == EMPTY_SECONDS and holder.silent <= EMPTY_SECONDS:
+        time.sleep(_LOOK_SECONDS)
+        holder = _read(folder)
+    return holder
 
 
 def _keep_beating(held: Held, stop: threading.Event) -> None:
@@ -235,6 +251,7 @@ def _read(folder: Path) -> Holder | None:
         silent=now - last,
         here=known and names[1] == mine.split("\n")[1],
         identity=identity,
+        patience=STALE_SECONDS if record else EMPTY_SECONDS,
     )
 
 
@@ -270,6 +287,16 @@ def _status(path: Path) -> tuple[float, tuple[int, int], str]:
 
 def _identity(path: Path) -> tuple[int, int]:
     return _status(path)[1]
+
+
+def _flush(path: Path) -> None:
+    """Let other machines see the content of a file that is still open."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _touch(path: Path) -> None:

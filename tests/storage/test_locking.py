@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -124,14 +125,27 @@ def test_the_lock_of_a_silent_process_elsewhere_is_taken_over(tmp_path, host):
         assert (tmp_path / LOCK).read_text().startswith(f"{os.getpid()}\n")
 
 
-@pytest.mark.parametrize("text", ["", "no lock of ours", "\x00\xff" * 2000])
+@pytest.mark.parametrize("text", ["no lock of ours", "\x00\xff" * 2000])
 def test_a_lock_that_names_nobody_is_kept_for_a_while(tmp_path, text):
-    """A lock that names no process, for example from a full disk, is kept until it is old."""
+    """A lock that names no process, as that of another program, is kept until it is old."""
     (tmp_path / LOCK).write_text(text)
     assert "another process is training in it: a process that it does not name, since " in refused(tmp_path)
     os.utime(tmp_path / LOCK, (0, 0))
     with locked(tmp_path, **WORDS) as held:
         assert "left behind by a process that it does not name, since 1970-01-01" in held.warning
+
+
+def test_the_lock_of_a_process_that_was_killed_in_taking_it(tmp_path, monkeypatch):
+    """An empty lock is waited for until it has a name or is older than it takes to write one."""
+    monkeypatch.setattr(locking, "EMPTY_SECONDS", 0.5)
+    (tmp_path / LOCK).touch()
+    assert is_held(tmp_path)
+    with locked(tmp_path, **WORDS) as held:
+        assert held.warning.endswith("which has shown no sign of life since. It was taken over.")
+        assert (tmp_path / LOCK).read_text().startswith(f"{os.getpid()}\n")
+    (tmp_path / LOCK).touch()
+    threading.Timer(0.2, lambda: (tmp_path / LOCK).write_text(f"{os.getppid()}\nelsewhere\n")).start()
+    assert f"another process is training in it: process {os.getppid()} on elsewhere, " in refused(tmp_path)
 
 
 @pytest.mark.parametrize("name", [LOCK, BEAT])
