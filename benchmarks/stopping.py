@@ -24,8 +24,10 @@ import soundfile
 RATE = 8000
 LONG = 60
 WITHIN = 10.0
+HANGS = 60.0
 EARLIEST = 0.5
-"""So soon after its start, a busy machine may not have come from Python to Distill yet."""
+STARTS = 3.0
+"""Before `EARLIEST`, or so many times what Python takes to start, it may not have come to Distill yet."""
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 OPTIONS = (
@@ -84,8 +86,11 @@ def attempt(work: Path, words: list[str], number: int, seconds: float) -> tuple[
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
     words = [str(out) if word == "OUT" else word for word in words]
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import distill.stopping"], check=True)
+    earliest = max(EARLIEST, STARTS * (time.monotonic() - began))
     with subprocess.Popen(
-        [sys.executable, "-m", "distill", *words],
+        [sys.executable, "-X", "faulthandler", "-m", "distill", *words],
         cwd=work,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -95,17 +100,19 @@ def attempt(work: Path, words: list[str], number: int, seconds: float) -> tuple[
         sent = time.monotonic()
         process.send_signal(number)
         try:
-            printed, errors = process.communicate(timeout=60)
+            printed, errors = process.communicate(timeout=HANGS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            return 60.0, "it hangs"
+            process.send_signal(signal.SIGABRT)  # after which Python says where its threads are
+            return HANGS, f"it hangs:\n{process.communicate()[1]}"
     took = time.monotonic() - sent
     said = f"{printed}\n{errors}".splitlines()
     stopped = [line for line in said if "Stopped" in line or "Interrupted" in line]
     partial = [path for path in out.rglob("*") if path.name.endswith(".partial") and not path.is_dir()]
-    python_ends = process.returncode == -number or ("Traceback" in errors and "distill/" not in errors)
+    frames = [line for line in errors.splitlines() if line.startswith("  File") and "distill/" in line]
+    importing = all("<module>" in line and ("__main__" in line or "stopping" in line) for line in frames)
+    python_ends = process.returncode == -number or ("Traceback" in errors and importing)
     problem = ""
-    if python_ends and seconds < EARLIEST:  # it has not come to Distill yet
+    if python_ends and seconds < earliest:  # it has not come to Distill yet
         pass
     elif "Traceback" in errors or "Exception ignored" in errors:
         problem = f"a traceback:\n{errors}"
@@ -116,7 +123,7 @@ def attempt(work: Path, words: list[str], number: int, seconds: float) -> tuple[
     elif partial:
         problem = f"{partial[0].name} is left"
     elif took > WITHIN:
-        problem = f"it took {took:.1f} s"
+        problem = f"it took {took:.1f} s: {errors}"
     return took, problem
 
 

@@ -215,9 +215,12 @@ def launch(processes: int, words: list[str]) -> int:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     children = []
+    stopping = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # until there is somebody to pass them on to
     for rank in range(processes):
         pid = os.fork()
         if not pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
             os.environ |= {
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
@@ -238,8 +241,9 @@ def launch(processes: int, words: list[str]) -> int:
         pass_on(number, None)
         signal.alarm(_SECONDS_TO_END)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in stopping:
         signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
     signal.signal(signal.SIGALRM, lambda *_: pass_on(signal.SIGKILL, None))
     failed = 0
     for _ in range(processes):
