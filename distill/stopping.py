@@ -156,10 +156,14 @@ class Stopping:
     import, it is raised after it, if that takes no more than two seconds. Signals within one second count as
     one. A later one, or eight seconds without an end, end the process at once. Outside the main thread, this
     context does nothing.
+
+    `received` is the first signal. `deferred` says that it has not been raised yet, which is left to whoever
+    ends the context before.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.deferred = False
         self._first = 0.0
         self._handlers = Handlers(self._receive)
 
@@ -184,7 +188,8 @@ class Stopping:
             if time.monotonic() - self._first > ONE_SIGNAL_SECONDS:
                 self._give_up()
             return
-        if not _imports(frame):
+        self.deferred = _imports(frame)
+        if not self.deferred:
             raise KeyboardInterrupt
         if time.monotonic() - self._first > _SECONDS_TO_IMPORT:
             _exit(self.line)

@@ -86,6 +86,20 @@ def test_a_command_that_is_stopped_says_so(monkeypatch, tmp_path, number):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_a_signal_in_the_last_import_of_a_command_is_not_lost(monkeypatch, tmp_path):
+    """A signal that waits for the end of an import counts also if the command has ended by then."""
+    (tmp_path / "signalling.py").write_text("import os\nos.kill(os.getpid(), 15)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    @click.command()
+    def importing():
+        import signalling  # noqa: F401, PLC0415
+
+    monkeypatch.setitem(main.commands, "recipe", importing)
+    result = CliRunner().invoke(main, ["recipe"])
+    assert (result.exit_code, result.stderr) == (130, "Stopped by SIGTERM. No file is left unfinished.\n")
+
+
 def test_a_prompt_that_is_stopped_says_so(monkeypatch):
     """A prompt that is interrupted ends as any stopped command does, not with click's status 1."""
 

@@ -38,6 +38,8 @@ def _stoppable() -> Iterator[None]:
     with Stopping() as stopping:
         try:
             yield
+            if stopping.deferred:
+                raise KeyboardInterrupt  # noqa: TRY301  # as the import would have
         except SystemExit:
             raise
         except BaseException as error:

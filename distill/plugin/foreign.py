@@ -25,6 +25,7 @@ class ForeignCode:
 
     def __init__(self) -> None:
         self.stopped = False
+        self._error: BaseException | None = None
         self._handlers: dict[int, Any] = {}
         self._folder: str | None = None
 
@@ -43,6 +44,7 @@ class ForeignCode:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._error = error
         for number, handler in self._handlers.items():
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
@@ -53,8 +55,8 @@ class ForeignCode:
                 os.chdir(self._folder)
 
     def raised_by_code(self, error: BaseException) -> bool:
-        """Return whether the code raised an error itself, and no signal did."""
-        return isinstance(error, Exception) or not self.stopped
+        """Return whether the code raised an error itself, and no signal did, in the context or after it."""
+        return isinstance(error, Exception) or (error is self._error and not self.stopped)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.stopped = True

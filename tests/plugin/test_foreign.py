@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from distill.errors import TermError
+from distill.plugin.foreign import ForeignCode
 from distill.plugin.registry import Registry
 
 PLUGIN = """
@@ -84,3 +85,11 @@ def test_a_ctrl_c_during_an_import_is_one(install_only):
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_after_the_code_is_not_an_error_of_its_own():
+    """A Ctrl-C just after a plugin was loaded stops the command, and the plugin is not called broken."""
+    code = ForeignCode()
+    with code:
+        pass
+    assert not code.raised_by_code(KeyboardInterrupt())
