@@ -162,10 +162,11 @@ def test_a_wait_for_other_processes_is_not_endless(start):
 
 def test_a_signal_after_a_wait_is_handled_as_ever(start):
     """A wait that ends soon after a signal ends nothing."""
-    code = "import os, time\nfrom distill import stopping\nstopping._SECONDS_TO_IMPORT = 0.2\n"
-    code += "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\nprint('ready', flush=True)\n"
-    code += "with stopping.bounded_wait():\n    os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.4)\n"
-    assert end(start(f"{code}print(signal.set_wakeup_fd(-1))")) == ("handled\n-1\n", "", 0)
+    code = "import os, sys, time\nfrom distill import stopping\nstopping._SECONDS_TO_IMPORT = 0.2\n"
+    code += "say = lambda word: print(word, file=sys.stderr)\nsignal.signal(15, lambda *_: say('handled'))\n"
+    code += "print('ready', flush=True)\nwith stopping.bounded_wait():\n    os.kill(os.getpid(), 15)\n"
+    process = start(f"{code}time.sleep(0.4)\nsay(signal.set_wakeup_fd(-1))")
+    assert end(process) == ("", "handled\n-1\n", 0)
 
 
 STOPPED = """
