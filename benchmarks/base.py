@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from distill.base import write_base, write_codes
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
+from distill.model.initialization import code_statistics, windows
 from distill.model.spread import audible_error, negative_log_likelihood
 from distill.settings import MOST_JOINT_FRAMES, ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
@@ -247,8 +248,8 @@ class Training:
         """Return the statistics of the full code of the averaged model over the pool and the recordings."""
         recorded = self.sounds.recorded.split(self.sounds.lengths.tolist())
         sounds = chain(self.sounds.pool, recorded)
-        windows = (self.average.windows(self.representation, sound.float()) for sound in sounds)
-        return self.average.code_statistics(windows, MOST_JOINT_FRAMES)
+        cut = (windows(self.average, self.representation, sound.float()) for sound in sounds)
+        return code_statistics(self.average, cut, MOST_JOINT_FRAMES)
 
     def save(self) -> None:
         """Save a checkpoint and the averaged model."""

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from distill.base import load_base
 from distill.model import VAE
 from distill.model.framewise import FramewisePhases
+from distill.model.initialization import initialize_axes, windows
 from distill.model.phases import white_noise, with_phases
 from distill.spectral.representation import MagnitudeIF
 
@@ -113,7 +114,7 @@ def base_model(
     vae = VAE(evolve(base.model, latents_per_second=size), representation).eval()
     vae.load_state_dict(base.weights, strict=False)  # without axes
     if size is not None:
-        vae.begin_with(vae.windows(representation, sound[0]) for sound in axes_of)
+        initialize_axes(vae, (windows(vae, representation, sound[0]) for sound in axes_of))
     if not noise:
         nn.init.zeros_(vae.spread_out.weight)
         nn.init.constant_(vae.spread_out.bias, -20.0)

@@ -27,6 +27,7 @@ from distill import LossInputs, Posterior, Registry, Signal
 from distill.audio.corpus import Split, open_corpus, open_shards, write_demo_corpus, write_shards
 from distill.loss.composer import CombinedLoss
 from distill.model.building import make_model, make_representation
+from distill.model.initialization import initialize_axes
 from distill.recipe import Recipe, read_recipe
 from distill.storage.checkpoints import load_state, save_checkpoint
 from distill.training.augmentation import augment, drawn_samples
@@ -158,7 +159,7 @@ def stepping(
     model = make_model(recipe.model, representation, 0)
     samples = clip_samples(recipe.training, representation, model)
     generator = torch.Generator().manual_seed(seed)
-    model.begin_with(representation(split.draw(64, samples, generator)))
+    initialize_axes(model, representation(split.draw(64, samples, generator)))
     waveform = split.draw(recipe.training.batch_size, samples, generator)
     frames = model.latent_frames(representation.frames(samples))
     noise = torch.randn(len(waveform), model.latent_size, frames, generator=generator)

@@ -23,6 +23,7 @@ from distill.errors import TrainingError
 from distill.functional import create_stft_loss
 from distill.loss.composer import compose
 from distill.model.building import make_model
+from distill.model.initialization import initialize_axes
 from distill.model.memory import Sizes
 from distill.model.sounds import reconstruct
 from distill.plugin.registry import Registry
@@ -188,7 +189,7 @@ def test_a_compact_code_begins_with_its_axes():
     """The axes of a compact code are found on the CPU and come first."""
     vae = models(code="compact")[1]
     representation = MagnitudeIF()
-    vae.begin_with(representation((0.1 * noise(8, 30_000)).to(CUDA)))
+    initialize_axes(vae, representation((0.1 * noise(8, 30_000)).to(CUDA)))
     assert vae.axes.begun
     assert vae.axes.inwards.weight.isfinite().all()
 

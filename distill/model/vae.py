@@ -10,18 +10,18 @@ from shapes (see `code.py`).
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.model.axes import CodeStatistics, PrincipalAxes
+from distill.model.axes import PrincipalAxes
 from distill.model.code import BAND, STRIDE, BandCode, Levels, band_count, spread_levels
 from distill.model.layers import Grid, join_patches, split_patches
 from distill.model.phases import ITERATIONS, roughened, white_noise, with_phases
-from distill.model.spread import audible, audible_error
+from distill.model.spread import audible_error
 from distill.settings import ModelSettings
 from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF, wrapped
@@ -46,22 +46,6 @@ _FREQUENCY_PULL = 0.1
 
 _LEAST_SPREAD = 0.02
 """The minimum of the predicted error, in nepers."""
-
-_HEARD = 2.3
-"""Frames this far below the loudest count as inaudible: 60 dB, in the code's units of 3 nepers."""
-
-_WINDOW = 32
-"""The frames of the rich code in the windows over which axes are computed, 3 s: much longer than a latent
-frame, so that few pairs of frames are missed at their ends."""
-
-_PROJECTIONS = 4
-"""The number of random projections that estimate the importance of the code's numbers."""
-
-_DIFFERENTIATED, _DIFFERENTIATED_AT_A_TIME = 32, 4
-"""The examples whose first frames this takes, and how many of them at a time."""
-
-_AT_A_TIME = 16
-"""The batch size for encoding hundreds of examples, whose activations would need gigabytes together."""
 
 
 class Decoded(NamedTuple):
@@ -165,7 +149,7 @@ class VAE(nn.Module):
 
         Only channel 0, the log-magnitudes, is used. Phases are reconstructed when a sound is made.
         """
-        level, mu, logvar = self._encode_whole(spectrogram)
+        level, mu, logvar = self.encode_rich(spectrogram)
         if self.axes is not None:
             level, mu = self._joined(self.axes, level, mu)
             logvar = self.axes.logvar_of(mu)
@@ -204,8 +188,8 @@ class VAE(nn.Module):
             return code
         return torch.cat(self._joined(self.axes, code[:, :1], code[:, 1:]), dim=1)
 
-    def _encode_whole(self, spectrogram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the level `[B, 1, S]`, and `mu` and `logvar` `[B, C, S]` of the rest of the rich code."""
+    def encode_rich(self, spectrogram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rich code: the levels `[B, 1, S]`, and `mu` and `logvar` `[B, C, S]` of the rest."""
         log_magnitude = self._whole_cells(spectrogram[:, 0], STRIDE)
         levels = self.levels.measure(log_magnitude)
         x = (log_magnitude - spread_levels(levels)) / _SCALE + 0.5
@@ -217,81 +201,6 @@ class VAE(nn.Module):
         level, mu = self.code.join(self.levels.total(levels), levels, shape)
         return level, mu, F.pad(logvar, (0, 0, self.bands, 0), value=-LOGVAR_BOUND)
 
-    @torch.no_grad()
-    def begin_with(
-        self, spectrograms: Tensor | Iterable[Tensor], prior: CodeStatistics | None = None
-    ) -> None:
-        """Initialize the axes of a small code to its principal axes over spectrograms `[B, 2, F, T]`.
-
-        These may be given in several batches, one after the other, which are not held together. `prior` has
-        the statistics of the rich code for sounds in general, which count as much as the spectrograms.
-        Without axes, or with axes that are initialized already, nothing changes.
-        """
-        if self.axes is None or self.axes.begun:
-            return
-        level, codes = self._encode_some(spectrograms)
-        statistics = self._statistics(level, codes, self.code.joint)
-        if prior is not None:
-            statistics = statistics.mixed(prior)
-        some = slice(None, None, -(-len(codes) // _DIFFERENTIATED)), slice(None), slice(STRIDE)
-        self.axes.begin_with(statistics, self._importance(level[some], codes[some]))
-
-    def windows(self, representation: MagnitudeIF, waveform: Tensor) -> Tensor:
-        """Return spectrograms `[B, 2, F, T]` of a waveform `[N]`, cut into windows, to find axes of.
-
-        The windows are aligned with the beginning of the waveform, as its latents are.
-        """
-        frames = _WINDOW * STRIDE
-        samples = frames * representation.hop
-        rows = F.pad(waveform, (0, -len(waveform) % samples)).view(-1, samples)
-        return representation(rows.to(self.device))[..., :frames]
-
-    @torch.no_grad()
-    def code_statistics(self, spectrograms: Tensor | Iterable[Tensor], lags: int) -> CodeStatistics:
-        """Return the statistics of the rich code over spectrograms `[B, 2, F, T]`, where they are audible.
-
-        Covariances are those of frames 0 to `lags` - 1 apart.
-        """
-        return self._statistics(*self._encode_some(spectrograms), lags)
-
-    def _statistics(self, level: Tensor, codes: Tensor, lags: int) -> CodeStatistics:
-        """Return the statistics of codes `[B, C, S]`, in frames that are audible beside the loudest one."""
-        return CodeStatistics.of(codes.mT, level[:, 0] > level.amax() - _HEARD, lags)
-
-    def _encode_some(self, spectrograms: Tensor | Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the level `[B, 1, S]` and the rest `[B, C, S]` of the rich code of many spectrograms."""
-        batches = [spectrograms] if isinstance(spectrograms, Tensor) else spectrograms
-        parts = [self._encode_whole(part)[:2] for batch in batches for part in batch.split(_AT_A_TIME)]
-        level, codes = (torch.cat(each) for each in zip(*parts, strict=True))
-        return level, codes
-
-    @torch.enable_grad()
-    def _importance(self, level: Tensor, codes: Tensor) -> Tensor:
-        """Return the importance `[C]` of each number of rich codes `[B, C, S]` for the audible output.
-
-        The importance is the root mean square of the derivatives of audible log-magnitudes, with bins
-        weighted by the square root of the ERB density. It is estimated by random projections
-        (Hutchinson, 1989).
-        """
-        generator = torch.Generator().manual_seed(0)
-        squares = torch.zeros_like(codes[0, :, 0])
-        cells = len(codes), BAND * self.bands, STRIDE * codes.shape[-1]
-        for _ in range(_PROJECTIONS):
-            directions = torch.randn(cells, generator=generator)
-            parts = (each.split(_DIFFERENTIATED_AT_A_TIME) for each in (level, codes, directions))
-            gradients = [self._projected_gradient(*part) for part in zip(*parts, strict=True)]
-            squares += torch.cat(gradients).square().mean((0, 2))
-        return squares.sqrt()
-
-    def _projected_gradient(self, level: Tensor, codes: Tensor, directions: Tensor) -> Tensor:
-        """Return the gradient `[B, C, S]` of the audible output projected on `directions`."""
-        codes = codes.detach().requires_grad_()
-        amplitude = self.levels.amplitude(self._decode_bands(*self.code.part(level, codes)).log_magnitude)
-        heard = audible(amplitude.detach(), self.levels.floor)
-        projected = (self.hearing * directions.to(self.device) * torch.log(amplitude + heard)).sum()
-        (gradient,) = torch.autograd.grad(projected, [codes])
-        return gradient
-
     def decode(self, latents: Tensor, frames: int) -> Tensor:
         """Return the spectrogram `[B, 2, F, frames]` of latents `[B, D, T']`."""
         decoded = self.decode_whole(latents)
@@ -301,9 +210,9 @@ class VAE(nn.Module):
     def decode_whole(self, latents: Tensor) -> Decoded:
         """Decode latents `[B, D, T']` and return all outputs of the decoder."""
         code = self.expand(latents)
-        return self._decode_bands(*self.code.part(code[:, :1], code[:, 1:]))
+        return self.decode_bands(*self.code.part(code[:, :1], code[:, 1:]))
 
-    def _decode_bands(self, levels: Tensor, shape: Tensor) -> Decoded:
+    def decode_bands(self, levels: Tensor, shape: Tensor) -> Decoded:
         """Decode levels `[B, Q, S]` and shape numbers `[B, C - Q, S]`."""
         shapes = self.code.unflatten(shape)
         x = torch.cat([shapes, self.code.scaled(levels)[..., None]], dim=-1)

@@ -12,6 +12,7 @@ from distill.audio.corpus import Split, Stream
 from distill.audio.progress import Progress
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
+from distill.model.initialization import initialize_axes, windows
 from distill.model.spread import negative_log_likelihood
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
@@ -107,9 +108,9 @@ def begin(
     def spectrograms() -> Iterator[Tensor]:
         for number, recording in enumerate(some):
             waveform = recordings.read(recording, stop=stop)
-            yield model.windows(representation, waveform[number % len(waveform)])
+            yield windows(model, representation, waveform[number % len(waveform)])
 
-    model.begin_with(spectrograms(), prior)
+    initialize_axes(model, spectrograms(), prior)
 
 
 def calibrate(

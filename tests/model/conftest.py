@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from distill.model.building import make_model
+from distill.model.initialization import initialize_axes
 from distill.settings import ModelSettings
 
 
@@ -22,7 +23,7 @@ def small_vae():
 
     def make(representation, waveform):
         model = make_model(sizes, representation, seed=0)
-        model.begin_with(representation(waveform))
+        initialize_axes(model, representation(waveform))
         return model
 
     return make

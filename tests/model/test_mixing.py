@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from distill.model.building import make_model
+from distill.model.initialization import initialize_axes
 from distill.model.mixing import mix
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
@@ -25,7 +26,7 @@ def vae(request):
         decoder_blocks=(1, 1),
     )
     model = make_model(sizes, REPRESENTATION, seed=0)
-    model.begin_with(REPRESENTATION(noise(1.0, 8000)))
+    initialize_axes(model, REPRESENTATION(noise(1.0, 8000)))
     return model.eval()
 
 

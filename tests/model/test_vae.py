@@ -12,6 +12,7 @@ from distill.config import structure
 from distill.errors import ConfigError
 from distill.model import LOGVAR_BOUND
 from distill.model.building import make_model
+from distill.model.initialization import initialize_axes
 from distill.model.phases import draw_noise
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
@@ -277,32 +278,19 @@ def test_silence_is_decoded_near_0():
 def test_silence_sounds_silent(code):
     """Whatever the weights, nothing is louder than 100 dB below full scale."""
     vae = small(**code)
-    vae.begin_with(REPRESENTATION(sounds()))
+    initialize_axes(vae, REPRESENTATION(sounds()))
     made = vae.sound(vae.encode(torch.zeros(1, 2, REPRESENTATION.bins, 126))[0], REPRESENTATION, SAMPLES)
     assert made.abs().max() < 1e-5
-
-
-@torch.no_grad()
-def test_a_compact_code_begins_with_the_principal_axes_of_the_rich_one():
-    """Latents over what it begins with have unit variance; where nothing is heard does not count."""
-    vae = small(code="compact", joint_frames=1)
-    drawn = REPRESENTATION(torch.stack([0.2 * draw(SAMPLES), torch.zeros(SAMPLES)]))
-    vae.begin_with(drawn)
-    mu, _ = vae.encode(drawn)
-    assert mu.shape[1] == 8
-    # The last latent frame is mostly beyond the end, but heard, too.
-    torch.testing.assert_close(mu[0, 1:].std(1, correction=0), torch.ones(7), rtol=0.02, atol=0)
-    torch.testing.assert_close(mu[0, 1:].mean(1), torch.zeros(7), rtol=0, atol=0.01)
 
 
 @torch.no_grad()
 def test_the_rich_code_of_a_small_one():
     """Overall levels come back exactly, to the last of frames that are not whole latent frames."""
     vae, rich = small(**COMPACT), small()
-    vae.begin_with(REPRESENTATION(sounds()))
+    initialize_axes(vae, REPRESENTATION(sounds()))
     spectrograms = REPRESENTATION(sounds()[:, :4100])
     assert torch.equal(rich.expand(rich.encode(spectrograms)[0]), rich.encode(spectrograms)[0])
-    level, code, _ = vae._encode_whole(spectrograms)  # noqa: SLF001  # the rich code, before it is reduced
+    level, code, _ = vae.encode_rich(spectrograms)  # before it is reduced
     latents = vae.encode(spectrograms)[0]
     expanded = vae.expand(latents)
     assert (level.shape[-1], expanded.shape) == (9, (3, 1 + code.shape[1], 10))
@@ -310,47 +298,6 @@ def test_the_rich_code_of_a_small_one():
     assert torch.equal(expanded[:, 0, 9], level[:, 0, 8])
     torch.testing.assert_close(vae.reduce(torch.cat([level, code], 1)), latents)
     torch.testing.assert_close(vae.reduce(expanded), latents, rtol=0, atol=1e-4)
-
-
-@torch.no_grad()
-def test_axes_of_several_batches():
-    """Batches given one after the other make the axes of all of them together."""
-    spectrograms = REPRESENTATION(torch.stack([level * draw(SAMPLES) for level in (0.2, 0.1, 0.3, 0.05)]))
-    one, other = small(**COMPACT), small(**COMPACT)
-    other.load_state_dict(one.state_dict())
-    one.begin_with(spectrograms)
-    other.begin_with(iter(spectrograms.split(3)))
-    for name, value in one.state_dict().items():
-        torch.testing.assert_close(other.state_dict()[name], value, msg=name)
-
-
-@torch.no_grad()
-def test_axes_are_those_of_the_corpus_and_of_sounds_in_general():
-    """A prior counts as much as the spectrograms; where it is that of the spectrograms, nothing changes."""
-    drawn, other = REPRESENTATION(sounds()), REPRESENTATION(0.1 * draw(3, SAMPLES, seed=9))
-    alone, same, mixed = (small(**COMPACT) for _ in range(3))
-    alone.begin_with(drawn)
-    same.begin_with(drawn, same.code_statistics(drawn, 2))
-    mixed.begin_with(drawn, mixed.code_statistics(other, 2))
-    torch.testing.assert_close(same.axes.state_dict(), alone.axes.state_dict())
-    mean = (mixed.code_statistics(drawn, 1).mean + mixed.code_statistics(other, 1).mean) / 2
-    torch.testing.assert_close(mixed.axes.outwards.bias, mean.float().repeat(2))
-
-
-def test_numbers_of_a_code_count_by_what_is_heard_of_them():
-    """Numbers that the decoder ignores count nothing, and levels of low bands more than of high ones."""
-    vae = small()
-    level, codes, _ = vae._encode_whole(REPRESENTATION(sounds()))  # noqa: SLF001  # what the axes are found of
-    with torch.no_grad():
-        vae.latents_in.weight[:, 0] = 0  # the first shape number of each band
-    importance = vae._importance(level, codes)  # noqa: SLF001  # as above
-    levels, shapes = importance[: vae.bands], importance[vae.bands :]
-    assert levels[0] > levels[-1] > 0
-    first = [sum(vae.code.counts[:band]) for band in range(vae.bands)]
-    unheard = torch.zeros(len(shapes), dtype=torch.bool)
-    unheard[first] = True
-    assert (shapes[unheard] == 0).all()
-    assert (shapes[~unheard] > 0).all()
 
 
 @torch.no_grad()
@@ -393,7 +340,7 @@ def test_a_sound_is_always_the_same():
 def test_magnitudes_have_the_levels_of_what_was_encoded(code):
     """The magnitudes have the energy of the original within 0.3 dB, whatever the noise."""
     vae, originals = small(**code), sounds()
-    vae.begin_with(REPRESENTATION(originals))
+    initialize_axes(vae, REPRESENTATION(originals))
     given = REPRESENTATION(originals)
     for seed in (0, 1):
         noise = REPRESENTATION((256 / 6) ** 0.5 * draw(3, SAMPLES, seed=seed))

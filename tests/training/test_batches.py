@@ -8,6 +8,7 @@ from attrs import evolve
 
 from distill.audio.corpus import open_corpus
 from distill.model.building import make_model, make_representation
+from distill.model.initialization import code_statistics, windows
 from distill.model.spread import negative_log_likelihood
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -114,8 +115,8 @@ def test_a_compact_code_begins_with_the_beginnings_of_recordings(recipe, parts, 
     model = compact(recipe, parts[0])
     some = train.recordings if most == 512 else train.recordings[:: -(-len(train.recordings) // 2)]
     waveforms = [train.read(each) for each in some]
-    windows = [model.windows(parts[0], each[number % len(each)]) for number, each in enumerate(waveforms)]
-    expected = model.code_statistics(windows, 1).mean.float()
+    cut = [windows(model, parts[0], each[number % len(each)]) for number, each in enumerate(waveforms)]
+    expected = code_statistics(model, cut, 1).mean.float()
     begin(model, parts[0], train)
     assert model.axes.begun
     torch.testing.assert_close(model.axes.outwards.bias, expected.repeat(model.code.joint))
