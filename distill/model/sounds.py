@@ -202,7 +202,7 @@ def encode_all(vae: VAE, representation: MagnitudeIF, waveforms: Sequence[Tensor
     return [
         Encoded.mono(own.mean(dim=0), representation.bins, waveform.shape[-1])
         if len(waveform) > 2
-        else Encoded(own.clone(), coherence_of(waveform, representation.n_fft), waveform.shape[-1])
+        else Encoded(own, coherence_of(waveform, representation.n_fft), waveform.shape[-1])
         for own, waveform in zip(encoded, waveforms, strict=True)
     ]
 
