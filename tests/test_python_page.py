@@ -106,7 +106,7 @@ from types import SimpleNamespace
 import distill.training.retention, distill.training.trainer
 distill.training.retention._SHARES = (1.0,)
 distill.training.batches._CALIBRATIONS = 2
-distill.training.sys.modules["visqol"] = None
+sys.modules["visqol"] = None
 clock = itertools.count(step=450)
 distill.training.trainer.time = SimpleNamespace(monotonic=lambda: next(clock))
 waveform = 0.1 * torch.randn(2, 8820, generator=torch.Generator().manual_seed(0))

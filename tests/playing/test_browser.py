@@ -93,6 +93,8 @@ def random(tab):
     tab.page.get_by_role("tab", name="Random").click()
     tab.press("Random")
     until(lambda: tab.now != before and tab.now.startswith("Random"))
+    # The sliders are set while the sound plays.
+    until(lambda: tab.now == f"Random {tab.page.get_by_label('Seed').input_value()}")
     return tab.now
 
 
