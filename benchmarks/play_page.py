@@ -85,11 +85,11 @@ def main(run: Path, out: Path, times: int) -> None:
 
 
 def picture(tab: Page, out: Path) -> None:
-    """Take the picture of a morph, with a few takes."""
+    """Take the picture of a morph that is moved along two axes, with a few takes."""
     tab.get_by_role("button", name="Reset").click()
     tab.get_by_label("Keep for the next sounds").uncheck()
     tab.get_by_role("tab", name="Random").click()
-    for name in ("glass rain", "slow bell"):
+    for name in ("glass rain", "slow bell", "far drum"):
         before = tab.inner_text("#now-title")
         tab.get_by_role("button", name="Random", exact=True).click()
         tab.wait_for_function(
@@ -101,6 +101,11 @@ def picture(tab: Page, out: Path) -> None:
     tab.get_by_role("tab", name="Morph").click()
     tab.get_by_role("button", name="Morph", exact=True).click()
     tab.wait_for_function("document.querySelector('#now-title').innerText.includes('→')")
+    tab.wait_for_timeout(2000)
+    for slider in tab.locator("#shape input[type=range]").all()[:2]:
+        for _ in range(10):
+            slider.press("ArrowRight")
+        tab.wait_for_timeout(2000)
     tab.wait_for_timeout(4000)
     tab.evaluate("document.activeElement.blur()")
     tab.screenshot(path=out, full_page=True)
