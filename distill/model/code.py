@@ -174,9 +174,8 @@ class BandCode(nn.Module):
         counts = allocate(max(0, max(rich, room) - 1 - bands), bands, hertz)
         if room > bands + sum(counts):
             return cls(counts, room - 1)
-        joint = settings.joint_frames or max(
-            1, min(MOST_JOINT_FRAMES, int(_JOINT_SECONDS * frames_per_second))
-        )
+        fitting = max(1, min(MOST_JOINT_FRAMES, int(_JOINT_SECONDS * frames_per_second)))
+        joint = settings.joint_frames or fitting
         room = int(asked * joint / frames_per_second)
         if room <= joint:
             least = math.ceil((joint + 1) * frames_per_second / joint)
