@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import ConfigError
-from distill.settings import MOST_JOINT_FRAMES, ModelSettings
+from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 BAND = 32
@@ -43,9 +43,6 @@ _MOST = 16
 
 NUMBERS_PER_SECOND = {"rich": 1400, "compact": 128}
 """The maximum of numbers per second of audio for each size of code."""
-
-_JOINT_SECONDS = 0.75
-"""How long the frames are together that a small code codes together, unless their number is set."""
 
 _LEVEL_MEAN, _LEVEL_SCALE = 7.0, 3.0
 _RELATIVE_MEAN = -3.0
@@ -174,8 +171,7 @@ class BandCode(nn.Module):
         counts = allocate(max(0, max(rich, room) - 1 - bands), bands, hertz)
         if room > bands + sum(counts):
             return cls(counts, room - 1)
-        fitting = max(1, min(MOST_JOINT_FRAMES, int(_JOINT_SECONDS * frames_per_second)))
-        joint = settings.joint_frames or fitting
+        joint = settings.joint_frames
         room = int(asked * joint / frames_per_second)
         if room <= joint:
             least = math.ceil((joint + 1) * frames_per_second / joint)
