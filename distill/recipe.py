@@ -133,7 +133,10 @@ def read_recipe(
     origins = {term.name: _origin(term, chosen) for term in terms}
     if balancer is not None:
         origins[f"balancing.{balancer.name}"] = balancer.origin
-    recipe = attrs.evolve(recipe, provenance=origins)
+    # Written as a number, since a recipe without it is one of Distill 0.2.0, which had single frames.
+    joint = recipe.model.joint_frames_at(recipe.representation.sample_rate, recipe.representation.hop)
+    model = attrs.evolve(recipe.model, joint_frames=joint)
+    recipe = attrs.evolve(recipe, model=model, provenance=origins)
     return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))
 
 

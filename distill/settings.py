@@ -28,9 +28,15 @@ MOST_SEED = 2**63 - 1
 HIGHEST_RATE = 768_000
 """The highest sample rate of a corpus or a model, in Hz."""
 
+STRIDE = 8
+"""STFT frames in a frame of the rich code."""
+
 MOST_JOINT_FRAMES = 8
-"""The largest number of frames of the rich code that are coded together: 0.74 s by default. The package has
-statistics of as many."""
+"""The largest number of frames of the rich code that are coded together. The package has statistics of as
+many."""
+
+_JOINT_SECONDS = 0.75
+"""The longest time that these frames last by default: 8 of them last 0.74 s in the default representation."""
 
 _MOST_WIDTH, _MOST_EXPANSION, _MOST_BLOCKS = 4096, 16, 64
 
@@ -107,10 +113,12 @@ class ModelSettings(metaclass=Validated):
         validator=validators.optional(within(1, 10**7)),
         metadata={"help": "at most this many latent numbers per second; unset: as code has it"},
     )
-    joint_frames: int = field(
-        default=MOST_JOINT_FRAMES,
-        validator=within(1, MOST_JOINT_FRAMES),
-        metadata={"help": "frames of the rich code that a smaller code codes together"},
+    joint_frames: int | None = field(
+        default=None,
+        validator=validators.optional(within(1, MOST_JOINT_FRAMES)),
+        metadata={
+            "help": "frames of the rich code that a smaller code codes together; unset: those of 0.75 s"
+        },
     )
     width: int = field(
         default=192,
@@ -137,6 +145,11 @@ class ModelSettings(metaclass=Validated):
         validator=_block_counts,
         metadata={"help": "blocks of the decoder on the fine and on the coarse grid"},
     )
+
+    def joint_frames_at(self, sample_rate: int, hop: int) -> int:
+        """Return `joint_frames` or, if unset, the most frames of 8 hops that last 0.75 s, within 1..8."""
+        fitting = int(_JOINT_SECONDS * sample_rate / hop / STRIDE)
+        return self.joint_frames or max(1, min(MOST_JOINT_FRAMES, fitting))
 
 
 def _is_place(_: object, attribute: "Attribute[Any]", place: str | None) -> None:

@@ -53,6 +53,14 @@ def chosen(draft):
     return [term.name for term in draft.terms]
 
 
+def test_a_recipe_has_the_number_of_joint_frames(registry):
+    """What depends on the transform is written as a number, since a recipe without it has single frames."""
+    draft = read_recipe({}, registry, assignments=[("representation.hop", 1024)])
+    assert draft.recipe.model.joint_frames == 4
+    assert "\njoint_frames = 4" in draft.recipe.to_toml()
+    assert read_recipe({"model": {"joint_frames": 3}}, registry).recipe.model.joint_frames == 3
+
+
 def test_a_recipe_survives_toml(registry, tiny_tree):
     """What is written is read back equal, with the values that were set, and says how it is used."""
     tree = {**tiny_tree, "loss": {"stft": {"weight": 2.5}, "bands": {"bands": 3}}}

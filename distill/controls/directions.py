@@ -11,9 +11,9 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.controls.descriptors import DESCRIPTORS, brightness, noisiness
-from distill.model.code import STRIDE
 from distill.model.sounds import Encoded, code_of, log_magnitude
 from distill.model.vae import VAE
+from distill.settings import STRIDE
 from distill.spectral.representation import MagnitudeIF
 
 MOST_AXES = 6

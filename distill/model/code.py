@@ -19,14 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import ConfigError
-from distill.settings import ModelSettings
+from distill.settings import STRIDE, ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 BAND = 32
 """Bins in a band."""
-
-STRIDE = 8
-"""STFT frames in a frame of the code."""
 
 _QUIETEST = 1e-8
 """The amplitude below which a band counts as silent."""
@@ -171,7 +168,7 @@ class BandCode(nn.Module):
         counts = allocate(max(0, max(rich, room) - 1 - bands), bands, hertz)
         if room > bands + sum(counts):
             return cls(counts, room - 1)
-        joint = settings.joint_frames
+        joint = settings.joint_frames_at(representation.sample_rate, representation.hop)
         room = int(asked * joint / frames_per_second)
         if room <= joint:
             least = math.ceil((joint + 1) * frames_per_second / joint)

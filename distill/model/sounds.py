@@ -22,11 +22,12 @@ from distill.model.channels import (
     mono_coherence,
     with_correlation,
 )
-from distill.model.code import BAND, STRIDE
+from distill.model.code import BAND
 from distill.model.mixing import mix
 from distill.model.phases import draw_noise, with_phases, with_phases_of
 from distill.model.refinement import refine
 from distill.model.vae import VAE
+from distill.settings import STRIDE
 from distill.spectral.representation import MagnitudeIF
 
 _PIECE_SECONDS = 20.0

@@ -182,6 +182,18 @@ def test_the_sizes_of_the_codes():
     assert (alone.counts, alone.kept, alone.joint) == (rich.counts, 10, 1)
 
 
+@pytest.mark.parametrize(
+    ("rate", "n_fft", "hop", "joint"),
+    [(44100, 2048, 256, 8), (44100, 2048, 1024, 4), (44100, 4096, 2048, 2), (16000, 2048, 512, 2),
+     (8000, 2048, 1024, 1)],
+)  # fmt: skip
+def test_a_latent_frame_lasts_three_quarters_of_a_second_at_most(rate, n_fft, hop, joint):
+    """By hand: 8 hops last 0.046, 0.186, 0.372, 0.256 and 1.024 s. One frame is the least, 8 are the most."""
+    representation = MagnitudeIF(rate, n_fft=n_fft, hop=hop)
+    assert sized(representation, code="compact").joint == joint
+    assert sized(representation, code="compact", joint_frames=3).joint == 3
+
+
 def test_too_few_numbers_are_refused():
     """Fewer numbers per latent frame than its levels and one more are refused."""
     representation = MagnitudeIF(8000, n_fft=256, hop=64)

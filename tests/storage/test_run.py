@@ -26,6 +26,12 @@ def test_a_run_folder_is_accepted(run):
     assert run.read_recipe() == {"training": {"steps": 3}}
 
 
+def test_an_old_run_codes_every_frame_by_itself(run):
+    """A recipe without the number of joint frames is of Distill 0.2.0, which had single frames."""
+    run.recipe.write_text('[model]\ncode = "compact"\n')
+    assert run.read_recipe() == {"model": {"code": "compact", "joint_frames": 1}}
+
+
 @pytest.mark.parametrize("name", ["metrics.jsonl", "split.json", "model.safetensors", "tensorboard/events"])
 def test_a_pipe_in_a_run_is_not_waited_for(run, name):
     """A pipe in the place of a file is refused, as its reader would wait for ever."""
