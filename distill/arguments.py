@@ -1,5 +1,6 @@
 """Checks of the arguments of public functions. Loads no torch."""
 
+import errno
 import math
 import operator
 import os
@@ -46,8 +47,14 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
     """Return a path, with `~` replaced by the home folder.
 
     Raises:
-        InputError: the value is neither a `str` nor a path, or is not valid text.
+        InputError: the value is neither a `str` nor a path, is not valid text, or cannot be looked up.
     """
+    path = _as_path(value, culprit=culprit, expected=expected)
+    require_reachable(path)
+    return path
+
+
+def _as_path(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN401  # anything
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise InputError(f"expected {expected}, got {_shown(value)}", culprit=culprit)
     path = Path(value)
@@ -59,14 +66,41 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
     return path
 
 
+def require_reachable(path: Path) -> None:
+    """Check that the system can tell whether there is something at a path.
+
+    Raises:
+        InputError: the path is too long, or a folder on the way to it may not be searched.
+    """
+    try:
+        path.exists()
+    except OSError as error:
+        long = error.errno == errno.ENAMETOOLONG
+        raise InputError(
+            f"cannot be looked up: {error.strerror}",
+            culprit=str(path),
+            remedy="Give a shorter path."
+            if long
+            else "Make sure that you may search the folders on the way to it, or give another path.",
+        ) from error
+
+
 def corpus_location(value: Any, *, culprit: str = "corpus") -> str:  # noqa: ANN401  # anything
     """Return the location of a corpus in the form that recipes use: a URL unchanged, a path made absolute.
 
     Raises:
         InputError: the value is neither a `str` nor a path, or is not valid text.
     """
-    path = path_like(value, culprit=culprit, expected="a path or a URL")
-    return os.fspath(value) if "://" in os.fspath(value) else os.path.realpath(path)
+    path = _as_path(value, culprit=culprit, expected="a path or a URL")
+    return os.fspath(value) if "://" in os.fspath(value) else absolute(path)
+
+
+def absolute(path: str | Path) -> str:
+    """Return an absolute path without links, as far as they can be followed."""
+    try:
+        return os.path.realpath(path)
+    except OSError:  # a link that may not be read
+        return os.path.abspath(path)  # noqa: PTH100  # as text
 
 
 def require_corpus(location: str | Path | None) -> None:

@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from distill.arguments import finite_number, optional_callable, options_by_address, path_like, whole_number
+from distill.arguments import (
+    absolute,
+    finite_number,
+    optional_callable,
+    options_by_address,
+    path_like,
+    whole_number,
+)
+from distill.config import load_toml
 from distill.errors import InputError
+from distill.reporting.listing import list_runs
+from distill.storage.files import require_writable
+from distill.storage.run import Run
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), torch.tensor(3)])
@@ -55,6 +66,49 @@ def test_paths():
     with pytest.raises(InputError) as caught:
         path_like(b"a", culprit="out", expected="a folder")
     assert str(caught.value) == "out: expected a folder, got b'a'"
+
+
+@pytest.mark.parametrize(
+    "look_up",
+    [
+        lambda path: path_like(path, culprit="run", expected="a path"),
+        lambda path: Run(path).require(),
+        lambda path: Run(path).require_new(),
+        lambda path: require_writable([path], overwrite=True),
+        load_toml,
+        list_runs,
+    ],
+)
+def test_a_path_that_cannot_be_looked_up(look_up):
+    """A path of the user that is too long is one message, whatever it is given for."""
+    path = Path("x" * 300)
+    with pytest.raises(InputError) as caught:
+        look_up(path)
+    assert str(caught.value) in {
+        f"{place}: cannot be looked up: File name too long\nGive a shorter path."
+        for place in (path, path / "recipe.toml")
+    }
+
+
+def test_a_path_into_a_folder_that_may_not_be_searched(monkeypatch):
+    """Where the system does not tell whether there is something, the user learns why."""
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError) as caught:
+        path_like("locked/run", culprit="run", expected="a path")
+    assert str(caught.value) == (
+        "locked/run: cannot be looked up: Permission denied\n"
+        "Make sure that you may search the folders on the way to it, or give another path."
+    )
+
+
+def test_an_absolute_path_of_links_in_a_circle(tmp_path):
+    """Links that lead nowhere are left in the path."""
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    assert absolute(tmp_path / "circle") == str(tmp_path / "circle")
 
 
 def test_options_by_their_address():

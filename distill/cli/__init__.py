@@ -64,10 +64,11 @@ class _Group(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
+        from distill.storage.files import naming_refusals
         from distill.storage.memory import naming_shortage
 
         try:
-            with _stoppable(), naming_shortage():
+            with _stoppable(), naming_refusals(), naming_shortage():
                 return super().invoke(ctx)
         except DistillError as error:
             raise _Mistake(error) from error

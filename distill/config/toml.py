@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from distill.arguments import require_reachable
 from distill.config.convert import unstructure
 from distill.config.schema import help_of, key_of, options
 from distill.config.words import join, show, show_briefly, type_in_words
@@ -21,7 +22,9 @@ def load_toml(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: The file is missing, a folder, unreadable, not UTF-8 or not TOML.
+        InputError: The path cannot be looked up.
     """
+    require_reachable(path)
     if path.is_dir():
         raise ConfigError(
             "expected a TOML file, this is a folder",

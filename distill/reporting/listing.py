@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from distill.arguments import require_reachable
 from distill.errors import DistillError, RunError
 from distill.loss.components import TOTAL
 from distill.loss.still import StillTerms, total_without
@@ -111,7 +112,9 @@ def list_runs(folder: Path) -> list[Listed]:
 
     Raises:
         RunError: the folder does not exist.
+        InputError: it cannot be looked up.
     """
+    require_reachable(folder)
     if not folder.is_dir():
         raise RunError(
             "there is no such folder", culprit=str(folder), remedy="Give the folder that holds the runs."

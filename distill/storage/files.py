@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from distill.arguments import require_reachable
 from distill.errors import OutputError, RunError, printable
 
 PARTIAL = ".partial"
@@ -30,6 +31,12 @@ _REMEDIES = (
     ((errno.ENOENT,), "Make sure that the folder is still there."),
     ((errno.EIO,), "Check the disk, and the connection to it."),
 )
+_REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+)
+"""Errors by which the system refuses a file or is out of room, which no mistake of a program explains."""
+
 _LONGEST_NAME = 255
 _PARTIAL_NAME = re.compile(rf"\.(lock\.)?[0-9a-f]+{re.escape(PARTIAL)}")
 
@@ -42,7 +49,10 @@ def require_writable(paths: Sequence[Path], *, overwrite: bool, instead: str = "
     Raises:
         OutputError: a file exists and `overwrite` is not set; or its path, or that of a parent folder, is
             taken by something that is not a file or folder.
+        InputError: a path cannot be looked up.
     """
+    for path in paths:
+        require_reachable(path)
     for folder in dict.fromkeys(path.parent for path in paths):
         nearest = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
         if not nearest.is_dir():
@@ -196,6 +206,23 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         cause = error.strerror or error
         raise RunError(f"cannot be written: {cause}", culprit=str(path), remedy=remedy_of(error)) from error
+
+
+@contextmanager
+def naming_refusals() -> Iterator[None]:
+    """Raise a `RunError` for an `OSError` by which the system refuses a file that no one else has named.
+
+    Raises:
+        RunError: a file or folder may not be read or written, its path is too long, or the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        place = "" if error.filename is None else os.fsdecode(error.filename)
+        problem = f"cannot be read or written: {error.strerror}" if place else str(error.strerror)
+        raise RunError(problem, culprit=place, remedy=remedy_of(error)) from error
 
 
 def remedy_of(error: OSError) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
+from distill.arguments import require_reachable
 from distill.config import load_toml
 from distill.errors import RunError
 from distill.storage.files import append_whole, is_partial, naming
@@ -116,7 +117,9 @@ class Run:
 
         Raises:
             RunError: the folder is not a run, or a file in it is a pipe, a device, or far too large.
+            InputError: the folder cannot be looked up.
         """
+        require_reachable(self.recipe)
         if not self.folder.is_dir():
             raise RunError(
                 "there is no such run folder",
@@ -139,7 +142,9 @@ class Run:
 
         Raises:
             RunError: the folder holds a run or other files, or is a file.
+            InputError: the folder cannot be looked up.
         """
+        require_reachable(self.recipe)
         if self.recipe.exists():
             raise RunError(
                 "holds a run already",

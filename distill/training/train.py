@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from attrs import evolve, frozen
 
 from distill.arguments import (
+    absolute,
     checkpoint_like,
     corpus_location,
     optional_callable,
@@ -262,7 +263,7 @@ def _with_place(draft: Draft) -> Draft:
     path = draft.recipe.corpus.path
     if path is None or path == ARRAYS or "://" in path or not path or "\0" in path:
         return draft
-    corpus = evolve(draft.recipe.corpus, path=str(Path(path).resolve()))
+    corpus = evolve(draft.recipe.corpus, path=absolute(path))
     return evolve(draft, recipe=evolve(draft.recipe, corpus=corpus))
 
 

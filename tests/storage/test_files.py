@@ -1,5 +1,6 @@
 """Tests of distill.storage.files: files that are whole or not there, and never written over unasked."""
 
+import errno
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from distill.errors import OutputError, printable
-from distill.storage.files import append_whole, file_name, require_writable, write_whole
+from distill.errors import OutputError, RunError, printable
+from distill.storage.files import append_whole, file_name, naming_refusals, require_writable, write_whole
 
 
 def refused(paths, *, overwrite=False):
@@ -171,3 +172,18 @@ def test_a_link_is_not_appended_to(tmp_path):
     with pytest.raises(OSError, match="symbolic links"):
         append_whole(tmp_path / "metrics.jsonl", b"record")
     assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_file_that_the_system_refuses_is_a_message():
+    """A file that may not be read, wherever that is noticed, is named; a file that is missing is a bug."""
+    with pytest.raises(RunError) as caught, naming_refusals():
+        raise PermissionError(errno.EACCES, "Permission denied", "runs/first")
+    assert str(caught.value) == (
+        "runs/first: cannot be read or written: Permission denied\n"
+        "Make sure that you may write to that folder, or give another one."
+    )
+    with pytest.raises(RunError) as caught, naming_refusals():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == "No space left on device\nMake room on that disk."
+    with pytest.raises(FileNotFoundError), naming_refusals():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "ours")
