@@ -99,15 +99,21 @@ def train(count: int, folder: Path) -> None:
     import distill
 
     write_short(folder / "corpus", count)
-    stage, began, used = "beginning", time.monotonic(), time.process_time()
+    stage, began, used, peak = "beginning", time.monotonic(), time.process_time(), [0.0, 0.0]
 
     def enter(name: str) -> None:
         nonlocal stage, began, used
+        peak[:] = max(peak[0], megabytes("RssAnon")), max(peak[1], megabytes("RssFile"))
         if name == stage:
             return
         took, processor = time.monotonic() - began, time.process_time() - used
-        print(f"    {stage}: {took:.1f} s, {processor:.1f} s of processor time", flush=True)
-        stage, began, used = name, time.monotonic(), time.process_time()
+        print(
+            f"    {stage}: {took:.1f} s, {processor:.1f} s of processor time; {peak[0]:.0f} MB of memory, "
+            f"{peak[1]:.0f} MB of mapped files, {megabytes('VmHWM'):.0f} MB at most",
+            flush=True,
+        )
+        Path("/proc/self/clear_refs").write_text("5")  # begins the largest resident size anew
+        stage, began, used, peak[:] = name, time.monotonic(), time.process_time(), [0.0, 0.0]
 
     class Stages(distill.Observer):
         def summary(self, summary: distill.Summary) -> None:

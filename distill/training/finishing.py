@@ -22,10 +22,14 @@ from distill.storage.checkpoints import load_state
 from distill.storage.files import file_name
 from distill.storage.run import Run
 from distill.training.batches import calibrate
+from distill.training.memory import release_freed_memory
 from distill.training.retention import Retention, interpolate, retain
 
 _LATENT_SECONDS = 60
 _FRAMES_AT_A_TIME = 2048
+_FRAMES_TO_RELEASE = 16_384
+"""After so many frames, freed memory is released: their waveforms have 30 MB at the default hop."""
+
 _PAIR_SECONDS = 10
 _LEAST_SECONDS = 2
 
@@ -68,6 +72,7 @@ def finish(
         RunError: something cannot be written.
         TrainingError: a result is not finite. It is not written, and what was there before is.
     """
+    release_freed_memory()  # that of the steps
     if not run.start.exists():
         calibrate(vae, representation, corpus.train, settings, on_progress=on_progress)
     retention = _retain(run, vae, representation, corpus, settings.keep, on_progress)
@@ -137,6 +142,7 @@ def _encode(
     for recording in recordings:
         alike[representation.frames(min(recording.samples, longest))].append(recording)
     bank: dict[str, Encoded] = {}
+    unreleased = 0
     on_progress(Progress(stage="finishing", done=0, total=len(recordings)))
     for frames in sorted(alike):
         at_a_time = max(1, _FRAMES_AT_A_TIME // frames)
@@ -146,6 +152,10 @@ def _encode(
             encoded = encode_all(vae, representation, waveforms)
             bank |= zip([recording.name for recording in group], encoded, strict=True)
             on_progress(Progress(stage="finishing", done=len(bank), total=len(recordings)))
+            unreleased += frames * len(group)
+            if unreleased >= _FRAMES_TO_RELEASE:
+                release_freed_memory()
+                unreleased = 0
     return {recording.name: bank[recording.name] for recording in recordings}
 
 
