@@ -20,8 +20,8 @@ from random import Random
 
 import numpy as np
 import soundfile
+from chaos.recipe import RATE, TINY
 
-RATE = 8000
 LONG = 60
 WITHIN = 10.0
 HANGS = 60.0
@@ -30,22 +30,7 @@ STARTS = 3.0
 """Before `EARLIEST`, or so many times what Python takes to start, it may not have come to Distill yet."""
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-OPTIONS = (
-    f"representation.sample_rate={RATE}",
-    "representation.n_fft=256",
-    "representation.hop=64",
-    "model.latents_per_second=250",
-    "model.width=16",
-    "model.fine_width=8",
-    "model.expansion=2",
-    "model.encoder_blocks=[1, 1]",
-    "model.decoder_blocks=[1, 1]",
-    "training.precision=float32",
-    "training.batch_size=2",
-    "training.clip_seconds=0.2",
-    "training.device=cpu",
-)
-TINY = [word for option in OPTIONS for word in ("--set", option)]
+SMALL = [word for option in TINY for word in ("--set", option)]
 COMMANDS = {
     "generate": ["generate", "run", "-n", "5000", "--out", "OUT"],
     "reconstruct": ["reconstruct", "run", "long", "--out", "OUT"],
@@ -59,7 +44,7 @@ COMMANDS = {
     "losses profile": ["losses", "profile", "long", "--run", "run", "--batches", "100000"],
     "losses new": ["losses", "new", "spark", "--out", "OUT"],
     "recipe": ["recipe", "--loss", "stft,recon,kl"],
-    "train": ["train", "long", "--loss", "stft,recon,kl", *TINY, "--minutes", "10", "--out", "OUT"],
+    "train": ["train", "long", "--loss", "stft,recon,kl", *SMALL, "--minutes", "10", "--out", "OUT"],
     "train, after its last step": ["train", "few", "--steps", "1", "--out", "OUT"],
     "train, default size": ["train", "long", "--minutes", "10", "--out", "OUT"],
     "train --repeat-batch": ["train", "--repeat-batch", "--out", "run"],
@@ -77,7 +62,7 @@ def prepare(work: Path) -> None:
         for number in range(5):
             noise = 0.1 * random.normal(size=round(seconds * RATE))
             soundfile.write(work / folder / f"{number}.wav", noise, RATE)
-    words = ["train", "few", "--loss", "stft,recon,kl", *TINY, "--steps", "4", "--out", "run"]
+    words = ["train", "few", "--loss", "stft,recon,kl", *SMALL, "--steps", "4", "--out", "run"]
     subprocess.run([sys.executable, "-m", "distill", *words], cwd=work, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from recipe import RATE, TINY
 
 import distill
 from distill.audio.corpus import write_shards
@@ -30,7 +31,6 @@ importlib.import_module("torch._dynamo")  # which optimizers import
 importlib.import_module("rich.live")
 "".encode("utf-8-sig")  # another user may not be allowed to read the codec
 
-RATE = 8000
 STEPS = 12
 SECONDS = 300
 """How long a training run may take before it counts as one that hangs."""
@@ -41,24 +41,12 @@ _SECONDS_TO_END = 30
 _STOPPED = 130
 
 OPTIONS = (
-    f"representation.sample_rate={RATE}",
-    "representation.n_fft=256",
-    "representation.hop=64",
-    "model.latents_per_second=250",
-    "model.width=16",
-    "model.fine_width=8",
-    "model.expansion=2",
-    "model.encoder_blocks=[1, 1]",
-    "model.decoder_blocks=[1, 1]",
-    "training.precision=float32",
-    "training.batch_size=2",
-    "training.clip_seconds=0.2",
+    *TINY,
     "training.warmup_steps=2",
     "training.log_every=2",
     "training.evaluations=3",
     "training.checkpoint_minutes=0.0002",
     "training.pairs=1",
-    "training.device=cpu",
 )
 
 
