@@ -15,6 +15,7 @@ from distill.storage.checkpoint_files import checkpoint_paths
 from distill.training.augmentation import drawn_samples
 from distill.training.batches import predict
 from distill.training.examining import Examination, examine, nonfinite_names
+from distill.training.lost_process import is_of_a_lost_process
 from distill.training.nonfinite import Before, Nonfinite, set_torch_states
 from distill.training.repeating import keep_batch
 
@@ -88,7 +89,7 @@ def break_off(trainer: "Trainer", error: Exception) -> NoReturn:
     if before is None:
         raise error
     trainer.rewind(before)
-    raised = _error_of_a_term(trainer, before, error)
+    raised = None if is_of_a_lost_process(error) else _error_of_a_term(trainer, before, error)
     if not nonfinite_names(_weights(trainer)):
         if raised is not None:
             raised.remedy += f"\n{_how_to_go_on(trainer, saved=True)}"

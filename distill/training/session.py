@@ -33,6 +33,7 @@ from distill.training.building import make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
 from distill.training.finishing import Finished, finish
 from distill.training.interruption import Interrupted, Signals, Stopped
+from distill.training.lost_process import lost_process
 from distill.training.observing import Observer, Outcome, Summary
 from distill.training.partial_run import PartialRun
 from distill.training.pulse import Pulse
@@ -61,17 +62,18 @@ def carry_out(
     passed as arrays, `lock` that of the run folder.
 
     Raises:
-        DistillError: the recipe, the corpus or the run folder is not valid, or the loss is not finite.
+        DistillError: the recipe, the corpus or the run folder is not valid, the loss is not finite, or
+            another process of the training run has ended.
         LockError: another process has taken the run over, while this one did not run.
         Interrupted: SIGINT, SIGTERM or SIGHUP was received. What there is of the run is saved, and can be
             used and resumed.
     """
     accelerator = make_accelerator(draft.recipe.training)
     main = accelerator.is_main_process
-    run = _of_the_main_process(run, accelerator)
     audience = audience if main else Audience()
     partial_run = PartialRun(run=run, recipe=draft.recipe)
     try:
+        run = partial_run.run = _of_the_main_process(run, accelerator)
         signals.check()
         with Pulse(partial(audience.warn, "progress")) as pulse:
             context = _Context(
@@ -99,8 +101,11 @@ def carry_out(
         audience.observer.done(partial_run.outcome(interrupted=True))
         raise Interrupted(run, partial_run.step) from None
     except Exception as error:
+        lost = lost_process(error, run, accelerator)
         if main:
-            partial_run.end_with(error)
+            partial_run.end_with(lost or error)
+        if lost:
+            raise lost from error
         raise
     if main:
         audience.observer.done(outcome)

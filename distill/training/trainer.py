@@ -189,7 +189,6 @@ class Trainer(BatchSampler):
         """Save the state, without the step that was cut short, if one was."""
         if self.before is not None:
             self.rewind(self.before)
-            self._buffers.settle(torch.ones((), device=self.accelerator.device))
         self.save()
         raise Interrupted(self.run, self.step)
 
@@ -337,6 +336,7 @@ class Trainer(BatchSampler):
         self.step = before.step
         self._restore_drawn(before.drawn())
         self._window.rewind(before.step)
+        self._buffers.settle(torch.ones((), device=self.accelerator.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of a checkpoint, from which the training continues exactly.

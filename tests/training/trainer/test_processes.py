@@ -181,6 +181,28 @@ main()
 """
 """Distill of which the first process receives a signal after the last step, when the other has ended."""
 
+KILLED = """
+import os
+import signal
+
+from distill.cli import main
+from distill.training import batches, trainer
+
+batches._CALIBRATIONS = 2
+take_step = trainer.Trainer._take_step
+
+
+def take_step_or_die(self):
+    if self.step == 3 and os.environ["RANK"] == "{rank}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return take_step(self)
+
+
+trainer.Trainer._take_step = take_step_or_die
+main()
+"""
+"""Distill of which one process is killed before its fourth step."""
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -360,3 +382,20 @@ def test_a_signal_after_the_last_step_of_two_processes(recordings, tiny, tmp_pat
     assert result.stdout.count(f"  distill train --resume --out {tmp_path / 'run'}") == 1
     assert load_latest(tmp_path / "run" / "checkpoints").step == 1
     assert (tmp_path / "run" / "latents.safetensors").exists()
+
+
+def test_a_process_that_is_killed_ends_the_others_with_a_message(recordings, tiny, tmp_path, run):
+    """The main process says so in one message, after saving the state before the step under way."""
+    out = tmp_path / "run"
+    words = ("train", recordings, "--loss", "recon,kl", *tiny, "--steps", 6, "--out", out)
+    result = run(*words, processes=2, program=KILLED.format(rank=1), status=[1, -signal.SIGKILL])
+    message = (
+        "Error: process 0: another of the 2 processes of this training run has ended\n"
+        "Its own output says why, unless it was killed.\n"
+        "The state of step 3 is saved. Go on from there with 2 processes again: "
+        f"distill train --resume --out {out}\n"
+    )
+    assert message in result.stderr
+    assert result.stderr.count("Error") == 1  # and no traceback
+    assert load_latest(out / "checkpoints").step == 3
+    assert json.loads((out / "outcome.json").read_text())["state"] == "failed"
