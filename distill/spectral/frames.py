@@ -23,6 +23,30 @@ def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
         return plain.hann_window(win_length, n_fft, device)
 
 
+def inverse_squares(window: Tensor, hop: int, frames: int) -> Tensor:
+    """Return the reciprocal of the summed squares of a Hann window `[n_fft]` of `frames` frames.
+
+    It is 0 where the squares vanish, and has the shape `[(frames - 1) * hop + n_fft]`. Between the ends,
+    where all windows overlap, the sum is repeated every `hop` samples.
+    """
+    overlapping = -(-len(window) // hop)
+    more = max(0, frames - 2 * overlapping)
+    ends = _inverse_squares(len(window), hop, frames - more, window.device, window.dtype)
+    if not more:
+        return ends
+    before, after = ends.tensor_split([overlapping * hop])
+    return torch.cat([before, before[-hop:].repeat(more), after])
+
+
+@lru_cache(maxsize=64)
+def _inverse_squares(n_fft: int, hop: int, frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(mode=False):
+        window = plain.hann_window(n_fft, n_fft, device).to(dtype)
+        squares = OverlapAdd(window * window, hop, (1, frames))
+        squares.add(squares.blocks, window.new_ones(1, frames, n_fft))
+        return plain.inverted(squares.samples[0])
+
+
 class Frames:
     """Overlapping windowed frames `[B, T, n_fft]` of `samples` `[B, N]`, in float32 or float64.
 
@@ -80,9 +104,13 @@ class OverlapAdd:
         count = frames + len(self._windows) - 1
         samples = samples or (frames - 1) * hop + len(window)
         summed = window.new_zeros(batch, max(samples, count * hop))
-        self.samples = summed[:, :samples]
+        self._summed, self.samples = summed, summed[:, :samples]
         grid = summed[:, : count * hop].unflatten(-1, (count, hop))
         self.blocks = [grid[:, i : i + frames, : len(w)] for i, w in enumerate(self._windows)]
+
+    def clear(self) -> None:
+        """Set the sum to 0."""
+        self._summed.zero_()
 
     def add(self, blocks: list[Tensor], frames: Tensor) -> None:
         """Add frames `[b, t, n_fft]` to these parts of `blocks`."""

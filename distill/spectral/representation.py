@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from distill.arguments import finite_number, whole_number
 from distill.errors import InvalidValueError, ShapeError
 from distill.settings import MOST_FFT, MOST_PHASES
+from distill.spectral import plain
+from distill.spectral.griffin_lim import Projection, direction_of, griffin_lim
 from distill.spectral.plain import at_least_float32
-from distill.spectral.transforms import analyse, angle, floored_magnitude, magnitude, synthesize
+from distill.spectral.transforms import analyse, angle, floored_magnitude, synthesize
 
-_MOMENTUM = 0.99
 _CACHED = 2**17
 """Bins per part on a CPU. Several tensors of this size must fit in its cache."""
 
@@ -129,7 +130,7 @@ class MagnitudeIF(nn.Module):
 
         def part_of(frames: Tensor, start: Tensor) -> Tensor:
             spectrum = self._analyse(start)
-            direction = _direction(spectrum, out=torch.empty_like(spectrum))
+            direction = direction_of(spectrum, out=torch.empty_like(spectrum))
             return self._with_phases(self.amplitude(frames), direction, length, iterations)
 
         return self._in_parts(part_of, log_magnitude.mT.contiguous(), waveform, size=log_magnitude[0].numel())
@@ -161,16 +162,17 @@ class MagnitudeIF(nn.Module):
             direction = self._griffin_lim(amplitude, direction, samples, iterations)
         return self._synthesize(torch.complex(amplitude * direction.real, amplitude * direction.imag), length)
 
-    @torch.no_grad()
     def _griffin_lim(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
         """Return the phases `[B, T, F]` after Griffin-Lim iterations, complex of magnitude 1."""
-        previous: Tensor | None = None
-        for _ in range(iterations):
-            closest = torch.view_as_real(self._analyse(self._synthesize(direction * amplitude, length)))
-            leap = closest if previous is None else torch.lerp(previous, closest, 1 + _MOMENTUM)
-            previous = closest
-            direction = _direction(torch.view_as_complex(leap), out=direction)
-        return direction
+        if plain.is_needed(amplitude):
+            return griffin_lim(
+                amplitude,
+                direction,
+                iterations,
+                lambda each, _: self._analyse(self._synthesize(each, length)),
+            )
+        projection = Projection(direction, self.n_fft, self.hop, length)
+        return griffin_lim(amplitude, direction, iterations, projection)
 
     @staticmethod
     def _in_parts(function: Callable[..., Tensor], *batches: Tensor, size: int) -> Tensor:
@@ -240,12 +242,6 @@ def _require_valid(sample_rate: int, n_fft: int, hop: int, floor: float) -> None
         )
     if finite_number(floor, culprit="floor") <= 0:
         raise InvalidValueError(f"floor must be above 0: {floor}")
-
-
-def _direction(spectrum: Tensor, out: Tensor) -> Tensor:
-    """Return a complex spectrum divided by its magnitude, 1 where it is 0, written to `out`."""
-    size = magnitude(spectrum)
-    return torch.mul(spectrum, size.reciprocal(), out=out).masked_fill_(size == 0, 1)
 
 
 def wrapped(difference: Tensor) -> Tensor:

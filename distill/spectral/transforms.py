@@ -18,7 +18,15 @@ from torch import Tensor
 from torch.autograd import Function
 
 from distill.spectral import plain
-from distill.spectral.frames import Adjoint, Frames, OverlapAdd, edges, hann_window, inverse_rfft
+from distill.spectral.frames import (
+    Adjoint,
+    Frames,
+    OverlapAdd,
+    edges,
+    hann_window,
+    inverse_rfft,
+    inverse_squares,
+)
 from distill.spectral.gradients import Context, apply, differentiable, keep_above
 from distill.spectral.parts import backwards, in_parts
 from distill.spectral.plain import ANGLE_FLOOR, MAGNITUDE_FLOOR
@@ -76,9 +84,8 @@ def synthesize(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     if plain.is_needed(spectrum):
         return plain.synthesize(spectrum, n_fft, hop)
     window = hann_window(n_fft, n_fft, spectrum.device).to(spectrum.real.dtype)
-    squares = OverlapAdd(window * window, hop, (1, spectrum.shape[-1]))
-    squares.add(squares.blocks, window.new_ones(1, spectrum.shape[-1], n_fft))
-    return apply(_Synthesis, spectrum.mT, window, hop) * plain.inverted(squares.samples)
+    gain = inverse_squares(window, hop, spectrum.shape[-1])
+    return cast("Tensor", apply(_Synthesis, spectrum.mT, window, hop) * gain)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
