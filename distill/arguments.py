@@ -57,6 +57,10 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
 def _as_path(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN401  # anything
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise InputError(f"expected {expected}, got {_shown(value)}", culprit=culprit)
+    if not os.fspath(value):  # an unset variable, which `Path` takes for the current folder
+        raise InputError(
+            f"expected {expected}, got empty text", culprit=culprit, remedy="Give . for the current folder."
+        )
     path = Path(value)
     if not is_text(path):
         remedy = "Rename it. Recipes and other files of a run can name only what is valid text."

@@ -1,5 +1,6 @@
 """Tests of distill.arguments: what public functions are called with."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from distill.arguments import (
     absolute,
+    corpus_location,
     finite_number,
     optional_callable,
     options_by_address,
@@ -102,6 +104,16 @@ def test_a_path_into_a_folder_that_may_not_be_searched(monkeypatch):
     assert str(caught.value) == (
         "locked/run: cannot be looked up: Permission denied\n"
         "Make sure that you may search the folders on the way to it, or give another path."
+    )
+
+
+@pytest.mark.parametrize("check", [corpus_location, partial(path_like, expected="a path or a URL")])
+def test_an_empty_path(check):
+    """Empty text, such as an unset variable, is not the current folder."""
+    with pytest.raises(InputError) as caught:
+        check("", culprit="corpus")
+    assert str(caught.value) == (
+        "corpus: expected a path or a URL, got empty text\nGive . for the current folder."
     )
 
 

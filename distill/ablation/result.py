@@ -71,7 +71,8 @@ class Ablation:
         """A sentence on each variant: the measures in which it is better or worse beyond chance."""
         sentences = []
         for variant in self.plan.variants[1:]:
-            marked = [effect for effect in self._of(variant) if effect.beyond_chance]
+            effects = self._of(variant)
+            marked = [effect for effect in effects if effect.beyond_chance]
             parts = [
                 f"{word} in {', '.join(MEASURES[each.measure].head for each in some)}"
                 for word, some in (
@@ -80,7 +81,8 @@ class Ablation:
                 )
                 if some
             ]
-            told = "; ".join(parts) or "no difference that is larger than chance"
+            none = "no difference that is larger than chance" if effects else "not compared"
+            told = "; ".join(parts) or none
             sentences.append(f"{_capital(printable(variant.difference))}: {told}.")
         return tuple(sentences)
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from distill.cli import completion
-from distill.cli.options import balance_option, loss_option, no_plugins_option
+from distill.cli.options import Place, balance_option, loss_option, no_plugins_option
 from distill.cli.streams import lasting_output
 from distill.settings import DEFAULT_MINUTES
 
@@ -32,7 +32,7 @@ _set_option = click.option(
 @click.option("--each", is_flag=True, help="Leave each term out in turn.")
 @_set_option
 @balance_option
-@click.option("--config", type=click.Path(path_type=Path), help="Recipe to start from.")
+@click.option("--config", type=Place(), help="Recipe to start from.")
 @click.option(
     "--seeds", default="3", show_default=True, metavar="N or A,B,C", help="Number of seeds, or the seeds."
 )
@@ -47,7 +47,7 @@ _set_option = click.option(
     shell_complete=completion.paths,
     help="Measure these recordings, instead of those that each run holds out.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; by default one in runs/.")
+@click.option("--out", type=Place(), help="Folder to write; by default one in runs/.")
 @click.option("--jobs", type=click.IntRange(1, 1000), default=1, show_default=True, help="Runs side by side.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and train nothing.")
 @click.option("--search", type=click.IntRange(1, 100_000), metavar="N", help="Search the ranges in N trials.")

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import click
 
-from distill.cli.options import json_option, overwrite_option
+from distill.cli.options import Place, json_option, overwrite_option
 
 
 @click.command(short_help="Compare runs by number, by eye and by ear.")
-@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=Place())
 @click.option(
-    "--on", "recordings", metavar="RECORDINGS", type=click.Path(path_type=Path),
+    "--on", "recordings", metavar="RECORDINGS", type=Place(),
     help="Compare on the recordings in this folder, not on those that all runs held out.",
 )  # fmt: skip
 @click.option("--trained", is_flag=True, help="With --on: also take recordings that a run was trained on.")
 @click.option(
-    "--answers", metavar="FILE", multiple=True, type=click.Path(path_type=Path),
+    "--answers", metavar="FILE", multiple=True, type=Place(),
     help="Answers of a listening test that the page saved. May be repeated.",
 )  # fmt: skip
 @click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path),
+    "--out", metavar="FILE", type=Place(),
     help="Page to write; by default comparison.html, and none with --json.",
 )  # fmt: skip
 @json_option

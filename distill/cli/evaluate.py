@@ -8,6 +8,7 @@ import click
 
 from distill.cli import completion
 from distill.cli.options import (
+    Place,
     agrees_to_fetch,
     checkpoint_option,
     json_option,
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Measure a model and baselines.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.argument("corpus", required=False, shell_complete=completion.paths)
 @click.option("--heldout", is_flag=True, help="Measure only the recordings held out by the run.")
 @json_option
-@click.option(
-    "--csv", type=click.Path(path_type=Path), help="Write a table of all measures to this CSV file."
-)
+@click.option("--csv", type=Place(), help="Write a table of all measures to this CSV file.")
 @click.option(
     "--columns",
     shell_complete=completion.columns,

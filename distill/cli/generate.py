@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from distill.cli import completion
-from distill.cli.options import Number, checkpoint_option, json_option, overwrite_option
+from distill.cli.options import Number, Place, checkpoint_option, json_option, overwrite_option
 from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN, MOST_TEMPERATURE
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ class _Position(click.ParamType[tuple[str, float]]):
 
 
 @click.command(short_help="Generate new sounds with a model.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.option(
     "-n", "--count", "count", type=click.IntRange(1, MOST_SOUNDS), default=8, show_default=True,
     help="Number of sounds.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--out", type=Place(), help="Folder to write to.")
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Random seed.")
 @click.option(
     "--temperature", type=Number(0, MOST_TEMPERATURE), default=1.0, show_default=True,

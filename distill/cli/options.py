@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,19 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+class Place(click.Path):
+    """A path. Empty text, such as an unset variable of a shell, is none, and not the current folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  # as click has it
+        """Return the path, after checking that it is not empty."""
+        if value == "":
+            self.fail("The path is empty. Give . for the current folder.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 loss_option = click.option(

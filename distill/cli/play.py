@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distill.cli.options import Place
+
 if TYPE_CHECKING:
     from distill.playing.server import Served
 
 
 @click.command(short_help="Play a model on a page in the browser.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.option(
     "--port", type=click.IntRange(1, 65_535), help="Port of the page; by default 7860, or the next free one."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from distill.cli.options import checkpoint_option, overwrite_option, refine_option
+from distill.cli.options import Place, checkpoint_option, overwrite_option, refine_option
 from distill.errors import printable
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Encode and decode recordings with a model.")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.argument("run", type=Place())
+@click.argument("files", nargs=-1, required=True, type=Place())
+@click.option("--out", required=True, type=Place(), help="Folder to write to.")
 @checkpoint_option
 @refine_option
 @overwrite_option

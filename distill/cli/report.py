@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
+from distill.cli.options import Place
+
 _SECONDS = 15
 
 
 @click.command(short_help="Write the page of a run, to look at and listen to.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.option(
     "--watch",
     is_flag=True,

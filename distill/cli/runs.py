@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distill.cli.options import Place
+
 if TYPE_CHECKING:
     from distill.reporting.listing import Listed
 
@@ -13,7 +15,7 @@ _SORTS = ("newest", "name", "state", "steps", "time", "loss")
 
 
 @click.command(short_help="List training runs.")
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.argument("folder", type=Place(), default=Path("runs"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs to read.")
 @click.option(
     "--sort",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from distill.cli.options import Number
+from distill.cli.options import Number, Place
 
 _HIGHEST_RATE = 655_350
 """The limit of FLAC, in Hz."""
@@ -14,8 +14,8 @@ _LONGEST = 1440.0
 
 
 @click.command(short_help="Write recordings to shards for streaming.")
-@click.argument("corpus", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("corpus", type=Place())
+@click.argument("out", type=Place())
 @click.option(
     "--rate",
     default=44_100,

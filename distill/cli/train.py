@@ -2,13 +2,13 @@
 
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import click
 
 from distill.cli import completion
 from distill.cli.options import (
+    Place,
     agrees_to_fetch,
     balance_option,
     loss_option,
@@ -25,10 +25,8 @@ from distill.stopping import INTERRUPTED
 @loss_option
 @balance_option
 @set_option
-@click.option("--config", type=click.Path(path_type=Path), help="Recipe to start from.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder to write; by default a new one in runs/."
-)
+@click.option("--config", type=Place(), help="Recipe to start from.")
+@click.option("--out", type=Place(), help="Run folder to write; by default a new one in runs/.")
 @click.option("--steps", type=int, help="Number of training steps.")
 @click.option("--minutes", type=float, help=f"Minutes to train ({DEFAULT_MINUTES:g} if neither is given).")
 @click.option("--seed", type=int, help="Seed of weights, clips and noise.")

@@ -60,7 +60,7 @@ def test_the_text_says_what_each_term_is_worth(found):
         "  chance: 2 comparisons, corrected by Holm's method, so that any mark at all is\n"
         "  there by chance with a probability of 5%.\n"
         "Without stft: worse in mel dB.\n"
-        "Without kl: no difference that is larger than chance.\n"
+        "Without kl: not compared.\n"
         "2 of the recordings were trained on: measure on others with --on."
     )
 

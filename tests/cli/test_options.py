@@ -1,5 +1,7 @@
 """Every number that a command takes has bounds, whatever the command."""
 
+from pathlib import Path
+
 import click
 import pytest
 
@@ -9,14 +11,24 @@ from distill.cli.options import Number
 ABSURD = ["nan", "inf", "-inf", "1e308", "-1e308", str(2**64), f"-{2**64}", "9" * 5000]
 
 
-def numbers(command, *names):
-    """Yield the names of a command and each of its options that is a number."""
+def options(command, *names):
+    """Yield each option and argument of a command and its subcommands, with the names of its command."""
     if isinstance(command, click.Group):
         for name, member in command.commands.items():
-            yield from numbers(member, *names, name)
+            yield from options(member, *names, name)
     for option in command.params:
-        if isinstance(option.type, click.types.IntParamType | click.types.FloatParamType):
-            yield pytest.param(option, id=" ".join((*names, option.opts[0])))
+        yield pytest.param(option, id=" ".join((*names, option.opts[0])))
+
+
+def numbers(command):
+    """Yield the options that are numbers."""
+    kinds = click.types.IntParamType | click.types.FloatParamType
+    return (each for each in options(command) if isinstance(each.values[0].type, kinds))
+
+
+def paths(command):
+    """Yield the options and arguments that are paths."""
+    return (each for each in options(command) if isinstance(each.values[0].type, click.Path))
 
 
 def test_the_numbers_are_found():
@@ -53,3 +65,12 @@ def test_nan_is_in_no_range():
     with pytest.raises(click.BadParameter, match="nan is not a finite number"):
         Number().convert("nan", None, None)
     assert Number(0, 1).convert("0.5", None, None) == 0.5
+
+
+@pytest.mark.parametrize("option", list(paths(main)))
+def test_an_empty_path_is_refused(option):
+    """Empty text, such as an unset variable of a shell, is no path, and not the current folder."""
+    with click.Context(main) as context, pytest.raises(click.BadParameter) as caught:
+        option.type.convert("", option, context)
+    assert caught.value.message == "The path is empty. Give . for the current folder."
+    assert option.type.convert(".", option, None) == Path()

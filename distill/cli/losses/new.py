@@ -9,6 +9,8 @@ from string import Template
 
 import click
 
+from distill.cli.options import Place
+
 _FILES = {
     "pyproject.toml": "pyproject.toml",
     "module.py": "$module.py",
@@ -22,7 +24,7 @@ _FILES = {
 @click.argument("name")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     default=Path(),
     help="Parent folder; by default the current one.",
 )

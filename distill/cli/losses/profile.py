@@ -1,7 +1,6 @@
 """`distill losses profile`: measure each term's time and gradient, and find weights for wanted shares."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,7 @@ from distill.cli import completion
 from distill.cli.losses.printing import print_json
 from distill.cli.losses.report import print_record, record_of
 from distill.cli.losses.target import parse_target
-from distill.cli.options import json_option, no_plugins_option, set_option
+from distill.cli.options import Place, json_option, no_plugins_option, set_option
 
 if TYPE_CHECKING:
     from distill.plugin.registry import Registry
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
     shell_complete=completion.terms,
     help="Loss terms, comma-separated; by default those of the run or of `distill train`.",
 )
-@click.option(
-    "--run", "run_folder", type=click.Path(path_type=Path), help="Measure with the model of this run."
-)
+@click.option("--run", "run_folder", type=Place(), help="Measure with the model of this run.")
 @click.option(
     "--target",
     metavar="TERM=SHARE,...",
