@@ -1,6 +1,9 @@
 """`distill runs`: list training runs."""
 
 import json
+import shutil
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,17 @@ from distill.cli.options import Place
 
 if TYPE_CHECKING:
     from distill.reporting.listing import Listed
+
+_NUMBERS = {"steps", "time", "loss"}
+"""The heads of the columns that are aligned at the right."""
+
+_GAP = "  "
+_LONGEST_NAME = 40
+_NARROWEST = 40
+"""In columns: a longer name has a line of its own, and text is wrapped to no fewer."""
+
+_ENDLESS = 2**16
+"""The columns of what is no terminal, where lines are for programs such as grep."""
 
 _SORTS = ("newest", "name", "state", "steps", "time", "loss")
 
@@ -40,9 +54,10 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
         click.echo(json.dumps([each.to_dict() for each in listed], indent=1))
         return
     if not listed:
-        click.echo(f"There are no runs in {folder}.")
+        click.echo(f"There are no runs in {printable(folder)}.")
         return
-    for line in _lines(listed):
+    columns, _ = shutil.get_terminal_size((_ENDLESS, 0))
+    for line in _lines(listed, columns):
         click.echo(line)
     still = dict.fromkeys(name for each in listed if each.moving is not None for name in each.still)
     if still:
@@ -50,15 +65,27 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
         click.echo(f"* without terms that change nothing, since their gradient is 0: {names}")
 
 
-def _lines(listed: "list[Listed]") -> list[str]:
+def _lines(listed: "list[Listed]", columns: int) -> Iterator[str]:
+    """Yield the lines of a table of so many columns. Long names, and terms if necessary, have their own."""
+    from rich.cells import cell_len, set_cell_size
+
     heads = ("run", "state", "steps", "time", "loss", "last change", "terms")
     rows = [heads, *(each.cells() for each in listed)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    right = {2, 3, 4}
-    return [
-        "  ".join(
-            f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    *widths, terms = (max(map(cell_len, column)) for column in zip(*rows, strict=True))
+    others = sum(widths[1:]) + len(_GAP) * len(widths[1:])
+    beside = min(widths[0], _LONGEST_NAME) + others + len(_GAP) + terms <= columns
+    room = min(columns - others - (len(_GAP) + terms) * beside, _LONGEST_NAME)
+    widths[0] = max((each for each in (cell_len(row[0]) for row in rows) if each <= room), default=0)
+    for name, *cells, last in rows:
+        alone = cell_len(name) > widths[0]
+        if alone:
+            yield name
+        padded = [
+            " " * (width - cell_len(cell)) + cell if head in _NUMBERS else set_cell_size(cell, width)
+            for head, cell, width in zip(heads, ["" if alone else name, *cells], widths, strict=False)
+        ]
+        yield _GAP.join([*padded, *([last] if beside else [])]).rstrip()
+        if not beside:
+            wide = max(columns, _NARROWEST)
+            names = ", ".join(last.split(","))
+            yield from textwrap.wrap(names, wide, initial_indent=_GAP, subsequent_indent=_GAP)

@@ -3,6 +3,12 @@
 import json
 import re
 
+import pytest
+from click.testing import CliRunner
+from rich.cells import cell_len
+
+from distill.cli import main
+
 
 def test_runs_are_listed_as_a_table(distill, trained):
     """The table has a line for each run, under a line of heads."""
@@ -27,6 +33,29 @@ def test_a_loss_without_a_term_that_changes_nothing_is_marked(distill, tmp_path)
     _, line, note = distill("runs", tmp_path).out.splitlines()
     assert "  2.5* (trained)  " in line
     assert note == "* without terms that change nothing, since their gradient is 0: kl"
+
+
+@pytest.mark.parametrize("name", ["L" * 255, "\u65e5\u672c" * 42, "e" + "\u0301" * 100, "a\nb\u202ec\x1b"])
+def test_a_long_name_leaves_the_table_readable(name, tmp_path):
+    """In 80 columns, states are below each other, whatever the names; a name is never cut."""
+    for each in ("short", name):
+        (tmp_path / each).mkdir()
+        (tmp_path / each / "recipe.toml").write_text(
+            "".join(f"[loss.term{number}]\n" for number in range(20))
+        )
+    lines = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["runs", str(tmp_path)]).stdout.splitlines()
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    assert [line for line in lines if cell_len(line) > 80 and line != shown] == []
+    found = [line for line in lines if line.startswith((shown, "short"))]
+    assert len(found) == 2
+    states = [
+        cell_len(line.partition(word)[0])
+        for word in ("state", "interrupted")
+        for line in lines
+        if word in line
+    ]
+    assert len(states) == 3
+    assert len(set(states)) == 1
 
 
 def test_runs_are_listed_as_json(distill, trained):
