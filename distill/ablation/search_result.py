@@ -55,7 +55,7 @@ class Search:
                 subsequent_indent=" " * 19,
             )
         if len(ranking) > _SHOWN:
-            lines.append(f"and {len(ranking) - _SHOWN} more, in {self.folder / 'ablation.json'}")
+            lines.append(f"and {len(ranking) - _SHOWN} more, in {printable(self.folder / 'ablation.json')}")
         note = (
             f"The best of {len(ranking)} looks better than it is, since it was chosen by this number: "
             "measure it on recordings that the search has not seen."

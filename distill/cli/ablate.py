@@ -12,6 +12,7 @@ import click
 from distill.cli import completion
 from distill.cli.options import Place, balance_option, loss_option, no_plugins_option
 from distill.cli.streams import lasting_output
+from distill.errors import printable
 from distill.settings import DEFAULT_MINUTES
 
 _SOME_FAILED = 1
@@ -170,14 +171,15 @@ def _searched(
     click.echo(f"\n{result}")
     say_failures(result.failed)
     if result.recipe is not None:
-        click.echo(f"The best recipe: distill train --config {shlex.quote(str(result.recipe))}")
+        recipe = printable(shlex.quote(str(result.recipe)))
+        click.echo(f"The best recipe: distill train --config {recipe}")
     return result.failed
 
 
 def _say_files(folder: Path, page: Path | None) -> None:
-    click.echo(f"Written: {folder / 'ablation.json'}, {folder / 'ablation.csv'}")
+    click.echo(printable(f"Written: {folder / 'ablation.json'}, {folder / 'ablation.csv'}"))
     if page is not None:
-        click.echo(f"Look at the runs beside each other, and listen: {page}")
+        click.echo(f"Look at the runs beside each other, and listen: {printable(page)}")
 
 
 def _parameters(words: tuple[str, ...]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def report(run: Path, *, watch: bool) -> None:
     the latents, and the recipe. RUN need not be finished. With --watch, an open page loads itself again,
     until the run ends or Ctrl-C is pressed.
     """
+    from distill.errors import printable
     from distill.storage.ending import ending_of
     from distill.storage.run import Run
 
@@ -33,7 +34,7 @@ def report(run: Path, *, watch: bool) -> None:
     from distill.reporting.report import report as write_report
 
     watched = watch and _may_go_on(ending_of(folder).state)
-    click.echo(write_report(folder, refresh=_SECONDS if watched else None))
+    click.echo(printable(write_report(folder, refresh=_SECONDS if watched else None)))
     try:
         while watched:
             time.sleep(_SECONDS)

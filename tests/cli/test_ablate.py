@@ -77,8 +77,11 @@ def test_a_plan_is_printed_and_nothing_is_trained(distill, words, tmp_path):
 
 
 def test_a_grid_is_trained_and_told(distill, words, tmp_path):
-    """A grid prints lines, a table and files; the same command then has nothing left to do."""
-    out = tmp_path / "out"
+    """A grid prints lines, a table and files; the same command then has nothing left to do.
+
+    What could control the terminal in the name of the folder is replaced.
+    """
+    out, shown = tmp_path / "o\x1but", tmp_path / "o\N{REPLACEMENT CHARACTER}ut"
     grid = (*words, "--set", "stft.weight=1,4", "--out", out)
     result = distill(*grid)
     assert result.status == 0, result.err
@@ -86,13 +89,14 @@ def test_a_grid_is_trained_and_told(distill, words, tmp_path):
     assert "stft.weight=4-seed0: done (2 of 2)" in result.out
     assert "\nstft.weight=4\n" in result.out
     assert "One seed says nothing" in result.out
-    assert f"Written: {out / 'ablation.json'}, {out / 'ablation.csv'}" in result.out
+    assert f"Written: {shown / 'ablation.json'}, {shown / 'ablation.csv'}\n" in result.out
+    assert "\x1b" not in result.out
     again = distill(*grid)
     assert "done (" not in again.out
     assert "2 of them are done already" in again.out
     assert "time       nothing is left to train" in again.out
     longer = distill(*grid, "--seeds", 2, "--dry-run")
-    assert f"as 2 runs in {out} took for each step" in longer.out
+    assert f"as 2 runs in {shown} took for each step" in longer.out
 
 
 @pytest.mark.usefixtures("fragile")

@@ -57,10 +57,12 @@ def test_what_is_written_and_what_to_do_next(distill, here):
 
 def test_it_may_be_written_elsewhere(distill, here):
     """The plugin may be written into a new folder of any name."""
-    result = distill("losses", "new", "spark", "--out", "my plugins/below")
+    result = distill("losses", "new", "spark", "--out", "my plugins/be\x1blow")
     assert (result.status, result.err) == (0, "")
-    assert "  pip install -e './my plugins/below/distill-spark[test]'\n" in result.out
-    assert (here / "my plugins/below/distill-spark/distill_spark.py").is_file()
+    assert (
+        "  pip install -e './my plugins/be\N{REPLACEMENT CHARACTER}low/distill-spark[test]'\n" in result.out
+    )
+    assert (here / "my plugins/be\x1blow/distill-spark/distill_spark.py").is_file()
 
 
 def test_hyphens_are_underscores_to_python(distill, here):

@@ -22,6 +22,13 @@ def test_the_page_is_written_and_named(distill, bare_run):
     assert (result.status, result.out, result.err) == (0, f"{bare_run / 'report.html'}\n", "")
 
 
+def test_a_name_gives_no_commands_to_the_terminal(distill, bare_run):
+    """Control characters in the name of the folder are replaced."""
+    folder = bare_run.rename(bare_run.with_name("a\nb\x1bc"))
+    shown = folder.with_name("a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c")
+    assert distill("report", folder).out == f"{shown / 'report.html'}\n"
+
+
 def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
     """The command ends with the exit status 2."""
     result = distill("report", tmp_path / "none")

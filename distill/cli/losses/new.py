@@ -10,6 +10,7 @@ from string import Template
 import click
 
 from distill.cli.options import Place
+from distill.errors import printable
 
 _FILES = {
     "pyproject.toml": "pyproject.toml",
@@ -55,7 +56,7 @@ def new(name: str, out: Path) -> None:
         f"distill losses check {term}",
         f"distill train --loss stft,recon,kl,{term} --steps 20",
     ):
-        click.secho(f"  {command}", bold=True)
+        click.secho(f"  {printable(command)}", bold=True)
 
 
 def _require_free(term: str, distribution: str) -> None:
@@ -119,4 +120,4 @@ def _write(folder: Path, names: Mapping[str, str]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     for path in paths:
-        click.echo(path)
+        click.echo(printable(path))
