@@ -82,7 +82,8 @@ def write_audio(
     ) as sound:
         sound.comment = MADE if made_with is None else f"{MADE}: {json.dumps(made_with)}"
         sound.write(samples.T.numpy())
-    write_atomically(path, file.getbuffer())
+    with file.getbuffer() as encoded:
+        write_atomically(path, encoded)
     return written
 
 

@@ -93,6 +93,6 @@ def test_a_run_that_train_has_made_counts_if_its_recipe_is_that_of_the_plan(shar
 def test_recipes_are_compared_however_deep_they_are():
     """Recipes that are nested too deeply to be shown are compared without an error."""
     deep = []
-    for _ in range(900):
+    for _ in range(2000):
         deep = [deep]
     assert changes({"a": deep}, {"a": 1}) == ["a: a value that is nested too deeply, now 1"]
