@@ -67,7 +67,8 @@ def _torch_state() -> tuple[Any, Any, bool] | None:
     """Return the default dtype and device of torch, and whether gradients are enabled; None if not loaded."""
     torch: Any = sys.modules.get("torch")
     with suppress(AttributeError):  # not loaded, or not completely yet
-        return torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+        # `get_default_device` fails after `set_default_device(None)` before torch 2.9.
+        return torch.get_default_dtype(), torch.empty(0).device, torch.is_grad_enabled()
     return None
 
 
@@ -78,6 +79,6 @@ def _restore_torch(before: tuple[Any, Any, bool] | None) -> None:
     dtype, device, gradients = before or (torch.float32, torch.device("cpu"), True)
     torch.set_default_dtype(dtype)
     torch.set_grad_enabled(gradients)
-    if torch.get_default_device() != device:
+    if torch.empty(0).device != device:
         # The CPU by itself: as a device that was set, it would slow down every call.
         torch.set_default_device(None if device.type == "cpu" else device)

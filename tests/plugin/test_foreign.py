@@ -39,7 +39,7 @@ def distill_loss_terms():
 def state():
     """Return what a plugin may not change."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
-    torch_state = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    torch_state = torch.get_default_dtype(), torch.empty(0).device, torch.is_grad_enabled()
     return os.getcwd(), handlers, torch_state, sys.stdout, sys.stderr  # noqa: PTH109  # as chdir takes it
 
 

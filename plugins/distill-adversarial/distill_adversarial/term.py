@@ -50,7 +50,8 @@ class AdversarialTerm(nn.Module):
 
     def _spectra(self, inputs: LossInputs) -> list[tuple[nn.Module, tuple[Tensor, Tensor]]]:
         inputs = inputs.first(math.ceil(self.config.share * inputs.batch_size))
-        return [(each, inputs.view(view)) for each, view in zip(self.discriminators, self.views, strict=True)]
+        # `zip(..., strict=True)` cannot be compiled before torch 2.9.
+        return [(self.discriminators[index], inputs.view(view)) for index, view in enumerate(self.views)]
 
 
 def _distance(prediction: Tensor, target: Tensor) -> Tensor:
