@@ -1,11 +1,13 @@
 """The command `distill`: the console script, and `python -m distill`, as torchrun starts it."""
 
 from distill.stopping import INTERRUPTED, end_at_once, end_stopped
+from distill.utf8 import read_paths_as_utf8
 
 
 def main() -> None:
     """Carry out the command line. A signal while its modules are imported ends it with one line."""
     end_at_once()
+    read_paths_as_utf8()
 
     from distill.cli import main as commands  # noqa: PLC0415  # takes a while
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distill.errors import CorpusError, InputError
+from distill.utf8 import reads_paths_as_ascii
 
 
 def whole_number(value: Any, *, culprit: str, least: int | None = None, below: int | None = None) -> int:  # noqa: ANN401  # anything
@@ -47,7 +48,8 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
     """Return a path, with `~` replaced by the home folder.
 
     Raises:
-        InputError: the value is neither a `str` nor a path, is not valid text, or cannot be looked up.
+        InputError: the value is neither a `str` nor a path, is not valid text, or cannot be looked up; or
+            Python reads paths as ASCII.
     """
     path = _as_path(value, culprit=culprit, expected=expected)
     require_reachable(path)
@@ -62,6 +64,10 @@ def _as_path(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN40
             f"expected {expected}, got empty text", culprit=culprit, remedy="Give . for the current folder."
         )
     path = Path(value)
+    if reads_paths_as_ascii() and not str(path).isascii():
+        problem = "Python reads paths as ASCII here, and this one has other letters"
+        remedy = "Start Python in its UTF-8 mode: with PYTHONUTF8=1 in the environment, or python -X utf8."
+        raise InputError(f"{problem}: {path}", culprit=culprit, remedy=remedy)
     if not is_text(path):
         remedy = "Rename it. Recipes and other files of a run can name only what is valid text."
         raise InputError(f"its path is not valid text (UTF-8): {path}", culprit=culprit, remedy=remedy)
