@@ -261,10 +261,17 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     if name in model.latents:
         return name
     raise CorpusError(
-        "there is no such file, and no training recording of that name",
+        f"{_kind(Path(name))}, and no training recording of that name",
         culprit=f"{option} {name}",
         remedy=f"Give a file, or one of: {shortened([*model.latents])}.",
     )
+
+
+def _kind(path: Path) -> str:
+    """Return why there is no recording at a path."""
+    if path.is_dir():
+        return "is a folder"
+    return "is not an ordinary file" if path.exists() else "there is no such file"
 
 
 def _say_measuring(run: "Run", checkpoint: str | None) -> None:

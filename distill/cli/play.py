@@ -26,10 +26,11 @@ def play(run: Path, *, port: int | None, open_browser: bool) -> None:
     Sounds can be kept, saved as presets in RUN, and downloaded as WAV and FLAC. Only this machine can open
     the page, and it loads nothing from a network. Needs the extra distill[play].
     """
+    from distill.playing.requirements import require_playable
     from distill.storage.run import Run
 
     folder = Run(run)
-    folder.require()  # before torch is loaded
+    require_playable(folder)  # before torch is loaded
     from distill.playing.play import play as serve
 
     if not folder.axes.exists():

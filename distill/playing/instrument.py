@@ -23,6 +23,7 @@ from distill.errors import InputError
 from distill.inference import Model, load
 from distill.model.mixing import stretched
 from distill.model.sounds import Encoded, code_of, draw, encode, length_of
+from distill.playing.requirements import uses_checkpoint
 from distill.playing.sound import LONGEST, Between, Near, Random, Recording, Sound, Source
 from distill.reporting.latents import positions_of
 from distill.storage.ending import ending_of
@@ -85,11 +86,10 @@ class Instrument:
             ConfigError: the recipe of the run is not valid.
         """
         run.require()
-        state = ending_of(run).state
-        if run.latents.exists() and state != "running":
+        if not uses_checkpoint(run):
             return cls(load(run), run)
         model = load(run, checkpoint="last")
-        doing = "is still training" if state == "running" else "is not finished"
+        doing = "is still training" if ending_of(run).state == "running" else "is not finished"
         return cls(model, run, note=f"The run {doing}: these are the sounds of its last checkpoint.")
 
     @cached_property

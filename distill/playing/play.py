@@ -5,7 +5,6 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,9 +12,9 @@ import torch
 from attrs import evolve
 
 from distill.arguments import path_like, whole_number
-from distill.errors import InputError
 from distill.playing.guard import Application
 from distill.playing.instrument import Instrument
+from distill.playing.requirements import require_playable
 from distill.playing.server import Served, serving
 from distill.storage.run import Run
 
@@ -72,12 +71,7 @@ def served(run: Run, *, port: int | None = None) -> Iterator[Served]:
         RunError: the folder is not a run, or holds no model yet.
         InputError: the extra `distill[play]` is not installed, or the port cannot be used.
     """
-    if find_spec("gradio") is None:
-        raise InputError(
-            "needs Gradio, which is not installed",
-            culprit="distill play",
-            remedy='Install it: pip install "distill[play]"',
-        )
+    require_playable(run)
     instrument = Instrument.open(run)
 
     def make(files: Path) -> Application:

@@ -289,6 +289,12 @@ def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_pa
         2,
         f"Error: --near nothing: {problem}\nGive a file, or one of: {names}.\n",
     )
+    result = distill("generate", trained.folder, "--near", tmp_path, "--out", tmp_path / "out")
+    assert result.status == 2
+    assert result.err == (
+        f"Error: --near {tmp_path}: is a folder, and no training recording of that name\n"
+        f"Give a file, or one of: {names}.\n"
+    )
     result = distill("generate", trained.folder, "--between", "a", "b", "--out", tmp_path / "out")
     assert (result.status, result.err) == (
         2,

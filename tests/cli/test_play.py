@@ -28,7 +28,7 @@ def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
 
 def test_gradio_is_an_extra(trained, monkeypatch):
     """The message says how to install gradio if it is missing."""
-    monkeypatch.setattr("distill.playing.play.find_spec", lambda _: None)
+    monkeypatch.setattr("distill.playing.requirements.find_spec", lambda _: None)
     with pytest.raises(InputError) as caught:
         package.play(trained.folder)
     assert str(caught.value) == (
