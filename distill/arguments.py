@@ -13,6 +13,11 @@ from typing import Any, Literal
 from distill.errors import CorpusError, InputError
 from distill.utf8 import reads_paths_as_ascii
 
+_LONGEST_SHOWN = 60
+"""Characters of a value in a message."""
+
+_MOST_STEPS = 2**63
+
 
 def whole_number(value: Any, *, culprit: str, least: int | None = None, below: int | None = None) -> int:  # noqa: ANN401  # anything
     """Return a whole number as an `int`, NumPy's too.
@@ -25,11 +30,11 @@ def whole_number(value: Any, *, culprit: str, least: int | None = None, below: i
     except (TypeError, ValueError):
         number = None
     if number is None or isinstance(value, bool):
-        raise InputError(f"expected a whole number, got {_shown(value)}", culprit=culprit)
+        raise InputError(f"expected a whole number, got {shown(value)}", culprit=culprit)
     if least is not None and number < least:
-        raise InputError(f"must be at least {least}, got {number}", culprit=culprit)
+        raise InputError(f"must be at least {least}, got {shown(number)}", culprit=culprit)
     if below is not None and number >= below:
-        raise InputError(f"must be below {below}, got {number}", culprit=culprit)
+        raise InputError(f"must be below {below}, got {shown(number)}", culprit=culprit)
     return number
 
 
@@ -39,9 +44,11 @@ def finite_number(value: Any, *, culprit: str) -> float:  # noqa: ANN401  # anyt
     Raises:
         InputError: it is not a finite number.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise InputError(f"expected a finite number, got {_shown(value)}", culprit=culprit)
-    return float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):  # a whole number of hundreds of digits
+            if math.isfinite(number := float(value)):
+                return number
+    raise InputError(f"expected a finite number, got {shown(value)}", culprit=culprit)
 
 
 def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN401  # anything
@@ -58,7 +65,7 @@ def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN4
 
 def _as_path(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN401  # anything
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
-        raise InputError(f"expected {expected}, got {_shown(value)}", culprit=culprit)
+        raise InputError(f"expected {expected}, got {shown(value)}", culprit=culprit)
     if not os.fspath(value):  # an unset variable, which `Path` takes for the current folder
         raise InputError(
             f"expected {expected}, got empty text", culprit=culprit, remedy="Give . for the current folder."
@@ -158,10 +165,10 @@ def checkpoint_like(value: Any, *, culprit: str) -> int | Literal["last", "best"
         return value
     with suppress(TypeError, ValueError):
         step = int(value) if isinstance(value, str) else operator.index(value)
-        if step >= 0 and not isinstance(value, bool):
+        if 0 <= step < _MOST_STEPS and not isinstance(value, bool):
             return step
     raise InputError(
-        f"expected 'best', 'last' or the step of a checkpoint, got {_shown(value)}", culprit=culprit
+        f"expected 'best', 'last' or the step of a checkpoint, got {shown(value)}", culprit=culprit
     )
 
 
@@ -177,7 +184,7 @@ def options_by_address(options: Any, *, culprit: str) -> list[tuple[str, Any]]: 
         if all(map(_is_address_and_value, listed)):
             return [(address, value) for address, value in listed]
     raise InputError(
-        f"expected values by their address, got {_shown(options)}",
+        f"expected values by their address, got {shown(options)}",
         culprit=culprit,
         remedy='Give a dict, such as {"stft.weight": 2.0}.',
     )
@@ -190,7 +197,7 @@ def optional_callable(value: Any, *, culprit: str) -> Callable[..., Any] | None:
         InputError: the value can not be called.
     """
     if value is not None and not callable(value):
-        raise InputError(f"expected a function, got {_shown(value)}", culprit=culprit)
+        raise InputError(f"expected a function, got {shown(value)}", culprit=culprit)
     return value
 
 
@@ -198,6 +205,14 @@ def _is_address_and_value(pair: object) -> bool:
     return isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"a {type(value).__name__}"
+def shown(value: object) -> str:
+    """Return a value for a message: its `repr`, or its type if that is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no whole number of more than 4300 digits
+        text = ""
+    if text and len(text) <= _LONGEST_SHOWN:
+        return text
+    if isinstance(value, int):
+        return f"a number of about {round(value.bit_length() * math.log10(2))} digits"
+    return f"a {type(value).__name__}"

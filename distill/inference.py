@@ -279,7 +279,7 @@ class Model(SoundGenerator):
             OutputError: the file `target` exists already.
             RunError: the result cannot be written.
         """
-        refinements = whole_number(refinements, culprit="refinements", least=0)
+        refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         place = path_like(target, culprit="target", expected="a path")
         require_writable([place], overwrite=overwrite)
         file = open_audio(path_like(source, culprit="source", expected="a path"))

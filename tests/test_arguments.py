@@ -9,6 +9,7 @@ import torch
 
 from distill.arguments import (
     absolute,
+    checkpoint_like,
     corpus_location,
     finite_number,
     optional_callable,
@@ -39,6 +40,9 @@ def test_whole_numbers(value):
         (True, "count: expected a whole number, got True"),
         (None, "count: expected a whole number, got None"),
         ("3" * 99, "count: expected a whole number, got a str"),
+        pytest.param(10**5000, "count: must be below 5, got a number of about 5000 digits", id="huge"),
+        pytest.param(-(10**5000), "count: must be at least 3, got a number of about 5000 digits", id="-huge"),
+        ([10**5000], "count: expected a whole number, got a list"),
     ],
 )
 def test_what_is_no_whole_number(value, message):
@@ -59,6 +63,22 @@ def test_what_is_no_finite_number(value):
     with pytest.raises(InputError) as caught:
         finite_number(value, culprit="x")
     assert str(caught.value) == f"x: expected a finite number, got {value!r}"
+
+
+def test_a_whole_number_that_no_float_holds():
+    """A whole number of hundreds of digits is not finite as a float."""
+    with pytest.raises(InputError) as caught:
+        finite_number(10**400, culprit="x")
+    assert str(caught.value) == "x: expected a finite number, got a number of about 400 digits"
+
+
+def test_the_step_of_a_checkpoint_of_thousands_of_digits():
+    """No checkpoint has that step, and the message does not print it."""
+    with pytest.raises(InputError) as caught:
+        checkpoint_like(10**5000, culprit="checkpoint")
+    assert str(caught.value) == (
+        "checkpoint: expected 'best', 'last' or the step of a checkpoint, got a number of about 5000 digits"
+    )
 
 
 def test_paths():

@@ -262,6 +262,12 @@ def test_a_term_that_is_not_installed_is_not_needed(trained, tmp_path):
             TOO_LOUD,
         ),
         (np.zeros(9), 10, "sample_rate: expected a sample rate in Hz, 1000 to 100000000, got 10"),
+        pytest.param(
+            np.zeros(9),
+            10**5000,
+            "sample_rate: expected a sample rate in Hz, 1000 to 100000000, got a number of about 5000 digits",
+            id="huge",
+        ),
         (np.zeros(9), float("inf"), "sample_rate: expected a sample rate in Hz, 1000 to 100000000, got inf"),
         (
             np.zeros(9),

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from numbers import Real
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from distill.arguments import options_by_address
+from distill.arguments import finite_number, options_by_address, shown
 from distill.config import parse_assignment, parse_assignments
 from distill.errors import ConfigError, InputError
 
@@ -84,7 +83,7 @@ def choices_of(
     fixed = tuple(options_by_address(options, culprit="options"))
     for name, given in (("grid", grid), ("ranges", ranges)):
         if not isinstance(given, Mapping):
-            raise InputError(f"expected a dict by the address of an option, got {given!r}", culprit=name)
+            raise InputError(f"expected a dict by the address of an option, got {shown(given)}", culprit=name)
     problems = [
         f"{address}: is set twice; set it once"
         for address in dict.fromkeys([*grid, *ranges])
@@ -103,23 +102,23 @@ def choices_of(
 
 def _values(address: str, values: Any, problems: list[str]) -> tuple[Any, ...]:  # noqa: ANN401  # anything
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-        problems.append(f"{address}: expected several values, got {values!r}")
+        problems.append(f"{address}: expected several values, got {shown(values)}")
         return ()
     twice = [value for number, value in enumerate(values) if value in values[:number]]
     if twice:
-        problems.append(f"{address}: {twice[0]!r} is given twice")
+        problems.append(f"{address}: {shown(twice[0])} is given twice")
     if "" in values:
         problems.append(f"{address}: a value is empty")
     return tuple(values)
 
 
 def _bounds(address: str, pair: Any, problems: list[str]) -> Range | None:  # noqa: ANN401  # anything
-    numbers = isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(each, Real) for each in pair)
-    if not numbers:
-        problems.append(f"{address}: expected the bounds of a range, (low, high), got {pair!r}")
+    try:
+        low, high = (finite_number(each, culprit=address) for each in pair)
+    except (InputError, TypeError, ValueError):
+        problems.append(f"{address}: expected finite bounds of a range, (low, high), got {shown(pair)}")
         return None
-    low, high = map(float, pair)
-    if not low < high or high == float("inf") or low == -float("inf"):
+    if not low < high:
         problems.append(f"{address}: a range goes from a lower number to a higher one, got {low:g}..{high:g}")
     return Range(low, high)
 

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from distill.arguments import shown
 from distill.errors import InputError, ShapeError
 from distill.settings import HIGHEST_RATE
 from distill.spectral.representation import MagnitudeIF
@@ -60,8 +61,7 @@ def representation_at(sample_rate: int, device: torch.device) -> MagnitudeIF:
         InputError: The rate is not a whole number of Hz, 1000 to 768000.
     """
     if not isinstance(sample_rate, int) or not _SLOWEST <= sample_rate <= HIGHEST_RATE:
-        raise InputError(
-            f"sample_rate must be a whole number of Hz, {_SLOWEST} to {HIGHEST_RATE}: got {sample_rate!r}"
-        )
+        got = shown(sample_rate)
+        raise InputError(f"sample_rate must be a whole number of Hz, {_SLOWEST} to {HIGHEST_RATE}: got {got}")
     n_fft = 2 ** round(math.log2(_N_FFT * sample_rate / SAMPLE_RATE))
     return MagnitudeIF(sample_rate, n_fft, n_fft // 4).to(device)

@@ -50,7 +50,12 @@ def test_what_makes_no_sense_is_one_message(words, message):
     ("grid", "ranges", "message"),
     [
         ({"a.b": 1}, {}, "a.b: expected several values, got 1"),
-        ({}, {"a.b": (1, None)}, "a.b: expected the bounds of a range, (low, high), got (1, None)"),
+        ({}, {"a.b": (1, None)}, "a.b: expected finite bounds of a range, (low, high), got (1, None)"),
+        (
+            {},
+            {"a.b": (1, 10**5000)},
+            "a.b: expected finite bounds of a range, (low, high), got a tuple",
+        ),
         ([1], {}, "grid: expected a dict by the address of an option, got [1]"),
     ],
 )

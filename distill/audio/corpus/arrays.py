@@ -13,6 +13,7 @@ import soxr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.arguments import shown
 from distill.audio.corpus.blocks import UnusableError
 from distill.audio.corpus.cache import Recording, describe
 from distill.audio.corpus.clips import Split
@@ -115,7 +116,7 @@ def _check(number: int, given: object) -> tuple[str, NDArray[np.float32], int]:
         raise InputError(problem, culprit=culprit, remedy=_GIVE)
     name, waveform, rate = given
     if not isinstance(name, str) or not name:
-        problem = f"expected a name, got {name!r}"
+        problem = f"expected a name, got {shown(name)}"
         raise InputError(problem, culprit=culprit, remedy=_GIVE)
     return name, as_samples(waveform, culprit=name), as_rate(rate, culprit=name)
 
@@ -171,7 +172,7 @@ def as_rate(rate: Any, *, culprit: str) -> int:  # noqa: ANN401  # whatever the 
         whole, fits = 0, False
     if not fits:
         raise InputError(
-            f"expected a sample rate in Hz, {LOWEST_RATE} to {_HIGHEST_RATE}, got {rate!r}",
+            f"expected a sample rate in Hz, {LOWEST_RATE} to {_HIGHEST_RATE}, got {shown(rate)}",
             culprit=culprit,
             remedy="Give it as an integer, 44100 for example.",
         )
