@@ -261,17 +261,17 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     if name in model.latents:
         return name
     raise CorpusError(
-        f"{_kind(Path(name))}, and no training recording of that name",
+        f"{_kind(name)}, and no training recording of that name",
         culprit=f"{option} {name}",
         remedy=f"Give a file, or one of: {shortened([*model.latents])}.",
     )
 
 
-def _kind(path: Path) -> str:
+def _kind(name: str) -> str:
     """Return why there is no recording at a path."""
-    if path.is_dir():
-        return "is a folder"
-    return "is not an ordinary file" if path.exists() else "there is no such file"
+    if not name or not Path(name).exists():
+        return "there is no such file"
+    return "is a folder" if Path(name).is_dir() else "is not an ordinary file"
 
 
 def _say_measuring(run: "Run", checkpoint: str | None) -> None:

@@ -194,11 +194,16 @@ def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
         most: the largest size of the file in bytes. Default: half of the memory of this machine.
 
     Raises:
-        RunError: the file is missing, truncated or larger than `most`, or was not written by Distill.
+        RunError: the file is missing, unreadable, truncated, larger than `most`, or not written by Distill.
     """
     if not path.is_file():
         remedy = "Check that the folder is the run of a `distill train`."
         raise RunError("there is no such file", culprit=str(path), remedy=remedy)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        remedy = "Make sure that you may read it."
+        raise RunError(f"cannot be read: {error.strerror}", culprit=str(path), remedy=remedy) from error
     most = machine_memory() // 2 if most is None else most
     if path.stat().st_size > most:
         problem = f"the file has {in_words(path.stat().st_size)}, and {in_words(most)} at most are expected"

@@ -175,6 +175,22 @@ def test_a_missing_file_is_named(tmp_path):
         )
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    """The cause is the one that the system tells."""
+    path = tmp_path / "model.safetensors"
+    save_state(path, {"a": 1})
+
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RunError) as caught:
+        load_state(path)
+    assert str(caught.value) == (
+        f"{path}: cannot be read: Permission denied\nMake sure that you may read it."
+    )
+
+
 @pytest.mark.parametrize("kept", [0, 4, 20, -1])
 def test_a_truncated_file_is_named(kept, tmp_path):
     """A file cut short anywhere is recognized as such."""
