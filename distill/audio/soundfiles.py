@@ -106,6 +106,8 @@ def unusable(path: Path, error: UnusableError) -> CorpusError:
     if not path.is_file():
         return CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
     remedy = "Export it again, as WAV, AIFF, FLAC, Ogg or MP3."
+    if isinstance(error.__cause__, OSError):  # which tells nothing of its content
+        remedy = "Make sure that you may read it, and that its disk is there."
     return CorpusError(str(error), culprit=str(path), remedy=remedy)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +151,23 @@ def test_a_file_that_cannot_be_used_is_named(name, data, problem, tmp_path):
     with pytest.raises(CorpusError) as caught:
         read_audio(path)
     assert str(caught.value) == f"{path}: {problem}\nExport it again, as WAV, AIFF, FLAC, Ogg or MP3."
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    """A new export would not help, and is not advised."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(contents([0.5]))
+
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CorpusError) as caught:
+        read_audio(path)
+    assert str(caught.value) == (
+        f"{path}: cannot be read: Permission denied\n"
+        "Make sure that you may read it, and that its disk is there."
+    )
 
 
 def test_a_file_that_is_not_there(tmp_path):
