@@ -154,7 +154,13 @@ class AblationFolder:
                 remedy="Wait until it has ended, or give another folder with --out.",
             )
             with lock:
+                self._sweep()
                 yield
         except OSError as error:
             problem = f"the folder cannot be written: {error.strerror or error}"
             raise RunError(problem, culprit=str(self.path), remedy=remedy_of(error)) from error
+
+    def _sweep(self) -> None:
+        """Remove the locks of the study that a killed process left, for which Optuna would wait."""
+        for path in self.path.glob(f"{self.study.name}.lock*"):
+            path.unlink(missing_ok=True)

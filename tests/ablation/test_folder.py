@@ -55,3 +55,15 @@ def test_two_processes_do_not_run_one_ablation(tmp_path):
         f"{tmp_path}: another thread of this process is running this ablation\n"
         "Wait until it has ended, or give another folder with --out."
     )
+
+
+def test_a_lock_of_the_study_is_not_waited_for(tmp_path):
+    """A killed process leaves Optuna's lock, a link to a path that need not exist there, or half released."""
+    folder = AblationFolder(tmp_path)
+    left = [tmp_path / name for name in ("study.log.lock", "study.log.lock5.rename")]
+    for path in left:
+        path.symlink_to("runs/search/study.log")
+    folder.study.touch()
+    with folder.locked():
+        assert not any(map(os.path.lexists, left))
+        assert folder.study.exists()
