@@ -94,26 +94,28 @@ def write_short(folder: Path, count: int) -> None:
         soundfile.write(path, random.normal(0, 0.1, RATE // 10), RATE)
 
 
-def train(count: int, folder: Path) -> None:
-    """Train for one step on many short files, and print the time from one stage to the next."""
+def train(count: int, folder: Path) -> float:
+    """Train for one step on many short files, print time and memory of each stage, and return the largest."""
     import distill
 
     write_short(folder / "corpus", count)
-    stage, began, used, peak = "beginning", time.monotonic(), time.process_time(), [0.0, 0.0]
+    stage, began, used = "beginning", time.monotonic(), time.process_time()
+    own, files, largest = 0.0, 0.0, 0.0
 
     def enter(name: str) -> None:
-        nonlocal stage, began, used
-        peak[:] = max(peak[0], megabytes("RssAnon")), max(peak[1], megabytes("RssFile"))
+        nonlocal stage, began, used, own, files, largest
+        own, files = max(own, megabytes("RssAnon")), max(files, megabytes("RssFile"))
         if name == stage:
             return
-        took, processor = time.monotonic() - began, time.process_time() - used
+        took, processor, peak = time.monotonic() - began, time.process_time() - used, megabytes("VmHWM")
         print(
-            f"    {stage}: {took:.1f} s, {processor:.1f} s of processor time; {peak[0]:.0f} MB of memory, "
-            f"{peak[1]:.0f} MB of mapped files, {megabytes('VmHWM'):.0f} MB at most",
+            f"    {stage}: {took:.1f} s, {processor:.1f} s of processor time; {peak:.0f} MB at most, "
+            f"{own:.0f} MB of anonymous memory, {files:.0f} MB of mapped files",
             flush=True,
         )
         Path("/proc/self/clear_refs").write_text("5")  # begins the largest resident size anew
-        stage, began, used, peak[:] = name, time.monotonic(), time.process_time(), [0.0, 0.0]
+        stage, began, used = name, time.monotonic(), time.process_time()
+        own, files, largest = 0.0, 0.0, max(largest, peak)
 
     class Stages(distill.Observer):
         def summary(self, summary: distill.Summary) -> None:
@@ -129,6 +131,7 @@ def train(count: int, folder: Path) -> None:
     enter("the end")
     latents = (folder / "run" / "latents.safetensors").stat().st_size / 1e6
     print(f"    latents.safetensors has {latents:.0f} MB", flush=True)
+    return largest
 
 
 def compact(folder: Path) -> None:
@@ -218,7 +221,7 @@ def steps(folder: Path) -> None:
     )
 
 
-def parts(count: int, trained: int) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
+def parts(count: int, trained: int) -> Iterator[tuple[str, str, Callable[[Path], float | None]]]:
     """Yield each measurement: its part, a description, and the function that does it in a folder."""
     for minutes in (2, 20, 120):
         yield "corpus", f"a corpus of {minutes} minutes", partial(corpus, minutes)
@@ -237,13 +240,16 @@ def parts(count: int, trained: int) -> Iterator[tuple[str, str, Callable[[Path],
     yield "steps", "a tiny training of 10,000 steps", steps
 
 
-def measured(function: Callable[[Path], None], folder: Path) -> tuple[float, float]:
-    """Run a function; return the MB of anonymous memory at its end, and the largest resident size."""
+def measured(function: Callable[[Path], float | None], folder: Path) -> tuple[float, float]:
+    """Run a function; return the MB of anonymous memory at its end, and the largest resident size.
+
+    One that begins the largest size anew returns that of before.
+    """
     import torch
 
     torch.set_num_threads(1)
-    function(folder)
-    return megabytes("RssAnon"), megabytes("VmHWM")
+    before = function(folder) or 0.0
+    return megabytes("RssAnon"), max(before, megabytes("VmHWM"))
 
 
 def main() -> None:

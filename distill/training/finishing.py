@@ -81,6 +81,7 @@ def finish(
     on_usable()
     save_statistics(run, measure_recordings(corpus.train, representation, components_per_frame(vae)))
     pairs = _write_pairs(run, vae, representation, corpus, settings.pairs, warn, on_progress)
+    release_freed_memory()  # for the page
     return Finished(retention=retention, pairs=pairs)
 
 
@@ -156,6 +157,7 @@ def _encode(
             if unreleased >= _FRAMES_TO_RELEASE:
                 release_freed_memory()
                 unreleased = 0
+    release_freed_memory()
     return {recording.name: bank[recording.name] for recording in recordings}
 
 
