@@ -5,18 +5,19 @@ Run: python benchmarks/generated.py RUN [-n 40] [--seed 0] [--temperature 1]
 The script prints a Markdown table. Recordings are those that the run was trained on. Their reconstructions
 (`--refine 0`) are listed, too: they separate effects of the model from those of `distill generate`.
 
-Levels are the RMS of the whole sound in dB relative to full scale. Sounds are compared by their log-mel
+Levels are the RMS of the whole sound in dB relative to full scale, of new sounds as `distill generate` writes
+them, within full scale. Sounds are compared by their log-mel
 statistics: mean and standard deviation over the frames of each of 80 mel bands, in dB, with a floor 80 dB
 below a full-scale sine, averaged over channels. The distance of two sounds is the RMS of the difference.
 Variety is the mean distance of all pairs. A copy is nearer to a recording than 95 % of the recordings are to
 their nearest neighbours. Tonal peaks are those of `distill evaluate`, per second and channel, averaged over
-the sounds.
+the sounds. A few recordings have most of them, so that the number depends on which recordings are drawn.
+Therefore the last row has the means over the recordings that were drawn, two for each new sound.
 """
 
-import subprocess
-import sys
+import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -25,23 +26,24 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.audio.corpus import write_demo_corpus
+from distill.audio.limiting import within_full_scale
 from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import log_mel, tonal_peaks
 from distill.evaluation.recordings import corpus_of
-from distill.model.loading import load_model
-from distill.model.sounds import reconstruct
+from distill.inference import load
+from distill.model.sounds import decode, draw, quietest, reconstruct
 from distill.storage.checkpoints import load_state
 from distill.storage.run import Run
 
 
 @frozen(eq=False)
 class Sounds:
-    """Measurements of S sounds: peaks, levels in dB and channels `[S]`, statistics `[S, 160]`, tones."""
+    """Measurements of S sounds: peaks, levels in dB, tones and channels `[S]`, and statistics `[S, 160]`."""
 
     peaks: Tensor
     levels: Tensor
     statistics: Tensor
-    tones: float
+    tones: Tensor
     channels: Tensor
 
     @property
@@ -61,12 +63,12 @@ def distances(some: Tensor, others: Tensor) -> Tensor:
     return (some[:, None] - others).square().mean(dim=-1).sqrt()
 
 
-def measure(sounds: Iterable[tuple[Tensor, int]]) -> Sounds:
-    """Measure waveforms with their sample rates. Those that exceed full scale are scaled down first."""
+def measure(waveforms: Iterable[tuple[Tensor, int]], quietest: float = -math.inf) -> Sounds:
+    """Measure waveforms with their sample rates. Those that exceed full scale are brought within it first."""
     peaks, levels, statistics, channels, tones = [], [], [], [], []
-    for given, rate in sounds:
+    for given, rate in waveforms:
         peaks.append(float(given.abs().max()))
-        waveform = given / max(1.0, peaks[-1])
+        waveform = within_full_scale(given, rate, quietest).samples
         levels.append(float(10 * waveform.double().square().mean().clamp(min=1e-12).log10()))
         bands = torch.stack([log_mel(channel, rate) for channel in waveform])
         parts = bands.mean(dim=1), bands.std(dim=1, correction=0)
@@ -75,7 +77,7 @@ def measure(sounds: Iterable[tuple[Tensor, int]]) -> Sounds:
         peaks_of_tones = sum(tonal_peaks(channel) for channel in waveform) / len(waveform)
         tones.append(peaks_of_tones * rate / waveform.shape[-1])
     return Sounds(
-        torch.tensor(peaks), torch.tensor(levels), torch.stack(statistics), torch.tensor(tones).mean().item(),
+        torch.tensor(peaks), torch.tensor(levels), torch.stack(statistics), torch.tensor(tones),
         torch.tensor(channels),
     )  # fmt: skip
 
@@ -96,17 +98,24 @@ def recordings_of(run: Run) -> list[Path]:
 def main(run: Path, *, count: int, seed: int, temperature: float) -> None:
     """Generate sounds, measure them, and print the table."""
     files = recordings_of(Run(run))
-    vae, representation = load_model(Run(run))
-    rate = representation.sample_rate
+    model = load(run)
+    vae, representation, rate = model.vae, model.representation, model.sample_rate
+    bank = [*model.latents.values()]
+    pairs: list[list[int]] = []
 
     def reconstructed(path: Path) -> tuple[Tensor, int]:
         return reconstruct(vae, representation, resample(*read_audio(path), rate)), rate
 
-    with tempfile.TemporaryDirectory() as folder:
-        options = f"-n {count} --seed {seed} --temperature {temperature} --no-limit".split()
-        command = [sys.executable, "-m", "distill", "generate", f"{run}", "--out", folder, *options]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        made = measure(map(read_audio, sorted(Path(folder).iterdir())))
+    def generated() -> Iterator[tuple[Tensor, int]]:
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(count):
+            # `draw` chooses the two recordings first.
+            same = torch.Generator().set_state(generator.get_state())
+            pairs.append(torch.randperm(len(bank), generator=same)[:2].tolist())
+            new, samples = draw(vae, representation, bank, generator=generator, temperature=temperature)
+            yield decode(vae, representation, new.latents, samples, new.coherence), rate
+
+    made = measure(generated(), quietest(vae, representation, bank))
     columns = [measure(map(read_audio, files)), measure(map(reconstructed, files)), made]
     recordings = columns[0]
     nearest = recordings.distances.amin(dim=1)
@@ -131,8 +140,11 @@ def main(run: Path, *, count: int, seed: int, temperature: float) -> None:
     print_row(
         f"copies: nearer than {copy:.1f} dB", ["", *(f"{int((each < copy).sum())}" for each in far[1:])]
     )
-    cells = [f"{each.tones:.0f} ({each.tones / recordings.tones:.0%})" for each in columns]
-    print_row("tonal peaks per second", cells)
+    means = [float(each.tones.mean()) for each in columns]
+    print_row("tonal peaks per second", [f"{each:.0f} ({each / means[0]:.0%})" for each in means])
+    drawn = [float(each.tones[torch.tensor(pairs)].mean()) for each in columns[:2]]
+    cells = [f"{drawn[0]:.0f} (100%)", f"{drawn[1]:.0f} ({drawn[1] / drawn[0]:.0%})"]
+    print_row("the same of those that were drawn", [*cells, f"{means[2]:.0f} ({means[2] / drawn[0]:.0%})"])
 
 
 def print_row(name: str, cells: list[str]) -> None:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from distill.arguments import is_text
 from distill.audio.corpus.decoding import MADE, UnusableError, decode_whole
+from distill.audio.limiting import Limited, within_full_scale
 from distill.errors import CorpusError, InputError, TrainingError
 from distill.storage.files import write_atomically
 
@@ -27,13 +28,15 @@ from distill.storage.files import write_atomically
 class Written:
     """A written file: 24-bit PCM, or 32-bit float if its `peak` would have been clipped.
 
-    `attenuation` is the reduction of the level, in dB, that brought the sound within full scale, and `remark`
-    is on an unusual level or length of the recording that the sound was made from, or empty.
+    `attenuation` is the reduction of the level, in dB, that brought the sound within full scale, and
+    `reduction` by how much more its peaks were reduced. `remark` is on an unusual level or length of the
+    recording that the sound was made from, or empty.
     """
 
     path: Path
     peak: float
     attenuation: float = 0.0
+    reduction: float = 0.0
     remark: str = ""
 
     @property
@@ -48,6 +51,7 @@ def write_audio(
     sample_rate: int,
     *,
     limit: bool = False,
+    quietest: float = -math.inf,
     made_with: Mapping[str, object] | None = None,
 ) -> Written:
     """Write a waveform `[C, N]`, atomically, with a comment that says that Distill made it.
@@ -57,7 +61,8 @@ def write_audio(
 
     With `limit`, a sound with a peak above 1 is scaled to a peak of 1. This changes only its level: spectrum,
     envelope and channel balance are kept. Sounds usually exceed full scale at their attacks, which a limiter
-    would flatten, and to which clipping would add harmonics.
+    would flatten, and to which clipping would add harmonics. So peaks are limited only where the level would
+    fall below `quietest`, in dB relative to full scale; see `within_full_scale`.
 
     Raises:
         RunError: the file cannot be written.
@@ -66,10 +71,10 @@ def write_audio(
     """
     samples = waveform.detach().float().cpu()
     require_finite(samples, path)
-    peak, attenuation = float(samples.abs().max()) if samples.numel() else 0.0, 0.0
-    if limit and peak > 1:
-        samples, peak, attenuation = samples / peak, 1.0, 20 * math.log10(peak)
-    written = Written(path=path, peak=peak, attenuation=attenuation)
+    made = within_full_scale(samples, sample_rate, quietest) if limit else Limited(samples=samples)
+    samples = made.samples
+    peak = float(samples.abs().max()) if samples.numel() else 0.0
+    written = Written(path=path, peak=peak, attenuation=made.attenuation, reduction=made.reduction)
     flac = path.suffix.lower() == ".flac"
     if flac and written.exceeds_full_scale:
         problem = f"has a peak of {peak:.2f}, and FLAC cannot hold more than full scale"

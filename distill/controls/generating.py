@@ -3,6 +3,7 @@
 Shapes: `C` channels, `N` samples. Full scale is 1.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -60,6 +61,10 @@ class SoundGenerator:
         """
         return self._axes.axes
 
+    @cached_property
+    def _quietest(self) -> float:
+        return sounds.quietest(self.vae, self.representation, [*self.latents.values()])
+
     @property
     def checksum(self) -> str:
         """The checksum of the model and of its latents, if it has any: 32 hexadecimal digits."""
@@ -82,11 +87,13 @@ class SoundGenerator:
             sound: a waveform `[C, N]` at the model's sample rate.
             path: the file to write.
             controls: what the sound was made with, as plain data, such as `{"seed": 0, "axes": {...}}`.
-            limit: scale a sound with a peak above 1 to a peak of 1. Otherwise it is written as 32-bit float.
+            limit: turn a sound with a peak above 1 down to a peak of 1. Where this would make it quieter than
+                the recordings (their 5th percentile), its peaks are limited, by 9 dB at most. Without
+                `limit`, it is written as 32-bit float.
             overwrite: replace the file if it exists.
 
         Returns:
-            What was written: its path, its peak, and by how much it was turned down.
+            What was written: its path, its peak, and by how much it and its peaks were turned down.
 
         Raises:
             OutputError: the file exists already.
@@ -97,7 +104,14 @@ class SoundGenerator:
         require_writable([place], overwrite=overwrite, instead="path")
         name = "base" if self.run is None else self.run.folder.absolute().name
         made_with = {"run": name, "checksum": self.checksum, **(controls or {})}
-        return write_audio(place, sound, self.representation.sample_rate, limit=limit, made_with=made_with)
+        return write_audio(
+            place,
+            sound,
+            self.representation.sample_rate,
+            limit=limit,
+            quietest=-math.inf if self.run is None else self._quietest,
+            made_with=made_with,
+        )
 
     def generate(
         self,

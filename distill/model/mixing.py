@@ -86,7 +86,7 @@ def mix(
     wandered = wandered * ((power.sum(1) + _QUIETEST) / (wandered.sum(1) + _QUIETEST))[:, None]
 
     ends = torch.stack([_loudness(vae, each) for each in pair])
-    low, high = _limits(vae, bank, filled or [1.0] * len(bank))
+    low, high = limits(vae, bank, filled or [1.0] * len(bank))
     wanted = torch.lerp(ends[0], ends[1], mixture.mean()).clamp(low, high)
     gain = wanted.exp() / (wandered.mean() + _QUIETEST)
     levels = torch.log1p((wandered * gain).sqrt() / vae.levels.floor)
@@ -122,11 +122,12 @@ def _deviations(vae: VAE, bank: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 def _loudness(vae: VAE, code: Tensor) -> Tensor:
     """Return the logarithm of the mean power per band of a rich code `[C, D, S]`."""
-    return (vae.levels.amplitude(vae.bands_of(code)[0]).square().mean() + _QUIETEST).log()
+    total = vae.code.total(code[:, 0])  # exact also for a smaller code, whose band levels are not
+    return (vae.levels.amplitude(total).square().mean() + _QUIETEST).log()
 
 
-def _limits(vae: VAE, bank: Sequence[Tensor], filled: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and the highest `_loudness` of a new sound."""
+def limits(vae: VAE, bank: Sequence[Tensor], filled: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and the highest level of a new sound: the logarithm of the mean power per band."""
     levels = torch.stack([_loudness(vae, each) for each in bank]).cpu() - torch.tensor(filled).log()
     low, high = levels.quantile(torch.tensor([_EXTREMES, 1 - _EXTREMES])).tolist()
     margin = min(_MARGIN, (high - low) / 2)

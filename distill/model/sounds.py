@@ -7,6 +7,7 @@ at each frequency: decoding starts from noise with this coherence, and the chann
 correlation. For a new sound, the correlation follows from its coherence and its magnitudes.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -23,7 +24,7 @@ from distill.model.channels import (
     with_correlation,
 )
 from distill.model.code import BAND
-from distill.model.mixing import mix
+from distill.model.mixing import limits, mix
 from distill.model.phases import draw_noise, with_phases, with_phases_of
 from distill.model.refinement import refine
 from distill.model.vae import VAE
@@ -311,6 +312,15 @@ def draw(
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(mixture) - 1)
     coherence = torch.lerp(first, second, mixture.mean(dim=1)[bands].to(first.dtype))
     return Encoded(vae.reduce(code), coherence, samples), samples
+
+
+@torch.no_grad()
+def quietest(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> float:
+    """Return the level of the quietest sound that `draw` returns: its RMS in dB relative to full scale."""
+    codes = [code_of(vae, representation, each) for each in bank]
+    low, _ = limits(vae, codes, [_filled(vae, representation, each) for each in bank])
+    # The squared amplitudes of all bins of white noise add up to 3 times its power.
+    return 10 * math.log10(math.exp(low) * BAND * vae.bands / 3)
 
 
 def length_of(vae: VAE, representation: MagnitudeIF, encoded: Encoded) -> int:

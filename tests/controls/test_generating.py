@@ -1,6 +1,7 @@
 """Tests of distill.controls.generating: what `Model` makes with controls."""
 
 import json
+import math
 
 import pytest
 import soundfile
@@ -10,7 +11,7 @@ import distill
 from distill.controls.descriptors import loudness
 from distill.controls.morphing import interpolated
 from distill.errors import InputError, OutputError, RunError
-from distill.model.sounds import code_of, encode
+from distill.model.sounds import code_of, encode, quietest
 
 RATE = 8000
 
@@ -135,3 +136,18 @@ def test_a_written_sound_says_what_it_was_made_with(model, tmp_path):
     assert str(caught.value) == (
         f"{path}: exists already\nAdd --overwrite to replace what is there, or give another path."
     )
+
+
+def test_a_written_sound_is_as_loud_as_recordings_are(model, tmp_path):
+    """A sound with a click is not turned down below the recordings: the click is. Others are, as a whole."""
+    sine = torch.sin(torch.arange(8000) * 0.3)[None]
+    low = quietest(model.vae, model.representation, [*model.latents.values()])
+    sine *= 10 ** ((low + 1) / 20) / sine.square().mean().sqrt()
+    sine[0, 4000] = 2.0
+    written = model.write(sine, tmp_path / "a.wav")
+    read, _ = soundfile.read(tmp_path / "a.wav")
+    assert 20 * math.log10((read**2).mean() ** 0.5) == pytest.approx(low, abs=0.05)
+    assert written.attenuation + written.reduction == pytest.approx(20 * math.log10(2), abs=1e-4)
+    assert written.reduction > 3
+    whole = model.write(2 * torch.sin(torch.arange(8000) * 0.3)[None], tmp_path / "b.wav")
+    assert whole.reduction == 0
