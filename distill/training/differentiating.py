@@ -42,8 +42,8 @@ def flat(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def inner_products(gradients: Sequence[Tensor]) -> Tensor:
-    """Return the inner products of K gradients `[B, n]` in each example: `[B, K, K]`."""
-    stacked = torch.stack(list(gradients))
+    """Return the inner products of K gradients `[B, n]` in each example: `[B, K, K]`, without a graph."""
+    stacked = torch.stack(list(gradients)).detach()
     return torch.einsum("ibn,jbn->bij", stacked, stacked)
 
 

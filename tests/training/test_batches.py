@@ -87,7 +87,9 @@ def test_a_step_stays_on_its_device_and_never_waits_for_it(names, monkeypatch):
     """
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # such a device has none
     registry = Registry()
-    every = ",".join(term.name for term in registry.terms())
+    # torch 2.8 cannot differentiate weight normalization without values.
+    without = {"adversarial"} if torch.__version__.startswith("2.8.") else set()
+    every = ",".join(term.name for term in registry.terms() if term.name not in without)
     draft = read_recipe({}, registry, loss=every if names == "*" else names)
     representation = make_representation(draft.recipe.representation).to("meta")
     model = make_model(draft.recipe.model, representation, seed=0).to("meta")
