@@ -37,6 +37,8 @@ _REFUSALS = (
 )
 """Errors by which the system refuses a file or is out of room, which no mistake of a program explains."""
 
+_NOWHERE = "No usable temporary directory"
+
 _LONGEST_NAME = 255
 _PARTIAL_NAME = re.compile(rf"\.(lock\.)?[0-9a-f]+{re.escape(PARTIAL)}")
 
@@ -218,6 +220,9 @@ def naming_refusals() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if str(error.strerror).startswith(_NOWHERE):  # of `tempfile`, which torch uses, too
+            remedy = "Set TMPDIR to a folder with room that you may write to."
+            raise RunError("there is no temporary folder that can be written", remedy=remedy) from error
         if error.errno not in _REFUSALS:
             raise
         place = "" if error.filename is None else os.fsdecode(error.filename)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -174,8 +175,12 @@ def test_a_link_is_not_appended_to(tmp_path):
     assert (tmp_path / "victim").read_text() == "mine"
 
 
-def test_a_file_that_the_system_refuses_is_a_message():
+def test_a_file_that_the_system_refuses_is_a_message(monkeypatch):
     """A file that may not be read, wherever that is noticed, is named; a file that is missing is a bug."""
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     with pytest.raises(RunError) as caught, naming_refusals():
         raise PermissionError(errno.EACCES, "Permission denied", "runs/first")
     assert str(caught.value) == (
@@ -185,5 +190,13 @@ def test_a_file_that_the_system_refuses_is_a_message():
     with pytest.raises(RunError) as caught, naming_refusals():
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(caught.value) == "No space left on device\nMake room on that disk."
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(RunError) as caught, naming_refusals():
+        tempfile.gettempdir()
+    assert str(caught.value) == (
+        "there is no temporary folder that can be written\n"
+        "Set TMPDIR to a folder with room that you may write to."
+    )
     with pytest.raises(FileNotFoundError), naming_refusals():
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "ours")
