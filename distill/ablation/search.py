@@ -19,7 +19,7 @@ from distill.ablation.spaces import make_space, to_plain
 from distill.ablation.studies import Study, Trial, ranked, require_optuna
 from distill.arguments import require_corpus, whole_number
 from distill.config import unstructure
-from distill.errors import DistillError
+from distill.errors import ConfigError, DistillError
 from distill.plugin.registry import Registry
 from distill.recipe import Recipe, Terms
 from distill.storage.files import write_atomically, write_text
@@ -143,10 +143,19 @@ class _TrialTrainer:
 
     def train(self, trials: Sequence[Trial], study: Study) -> Mapping[str, str]:
         """Train and measure trials side by side, report the values to the study, and return the failures."""
-        runs = {trial.number: self._runs(trial) for trial in trials}
+        runs: dict[int, tuple[PlannedRun, ...]] = {}
+        invalid: dict[str, str] = {}
+        for trial in trials:
+            try:
+                runs[trial.number] = self._runs(trial)
+            except ConfigError as error:  # values of which each is valid by itself
+                invalid[_name(trial)] = str(error)
+                study.tell(trial.number, None)
+        if not runs:
+            return invalid
         recipes = {run.name: run.recipe for of_trial in runs.values() for run in of_trial}
         self.folder.write_plan(self.corpus, recipes)
-        failed = dict(self.execution.train(self.folder, list(recipes), self.on))
+        failed = invalid | dict(self.execution.train(self.folder, list(recipes), self.on))
         for number, of_trial in runs.items():
             values = self._values(of_trial, failed)
             mean = math.fsum(values) / len(self.seeds) if len(values) == len(self.seeds) else math.nan
@@ -168,7 +177,7 @@ class _TrialTrainer:
 
     def _runs(self, trial: Trial) -> tuple[PlannedRun, ...]:
         tree = unstructure(self._recipe(trial))
-        return tuple(planned_run(f"trial{trial.number:03}", seed, tree) for seed in self.seeds)
+        return tuple(planned_run(_name(trial), seed, tree) for seed in self.seeds)
 
     def _recipe(self, trial: Trial) -> Recipe:
         return self.common.draft(tuple(trial.options.items()), self.seeds[0]).recipe
@@ -187,6 +196,10 @@ class _TrialTrainer:
         )
         write_atomically(self.folder.json, json.dumps(result.to_dict(), indent=1).encode())
         return result
+
+
+def _name(trial: Trial) -> str:
+    return f"trial{trial.number:03}"
 
 
 def _next(study: Study, number: int, at_once: int) -> list[Trial]:

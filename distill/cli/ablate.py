@@ -134,7 +134,7 @@ def _ablated(corpus: str | None, options: dict[str, Any], *, dry_run: bool) -> M
     with AblationDisplay(console) as display:
         result = carry_out(planned, on_progress=display.show, **how)
     click.echo(f"\n{result}")
-    say_failures(result.failed)
+    say_failures(result.failed, "The same command tries again")
     _say_files(result.folder, result.page)
     return result.failed
 
@@ -169,7 +169,7 @@ def _searched(
             **options,
         )
     click.echo(f"\n{result}")
-    say_failures(result.failed)
+    say_failures(result.failed, "A search does not try them again")
     if result.recipe is not None:
         recipe = printable(shlex.quote(str(result.recipe)))
         click.echo(f"The best recipe: distill train --config {recipe}")

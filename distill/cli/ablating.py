@@ -113,12 +113,12 @@ class AblationDisplay:
                 self.runs.update(self.rows[run.name], completed=run.progress, state=_state(run))
 
 
-def say_failures(failed: Mapping[str, str]) -> None:
-    """Print on standard error which runs have failed, and why."""
+def say_failures(failed: Mapping[str, str], then: str) -> None:
+    """Print on standard error which runs have failed and why, and what is done `then`."""
     if not failed:
         return
     runs = "run has" if len(failed) == 1 else "runs have"
-    click.echo(f"{len(failed)} {runs} failed. The same command tries again:", err=True)
+    click.echo(f"{len(failed)} {runs} failed. {then}:", err=True)
     for name, message in failed.items():
         lines = printable(message.split("\n")[0])
         click.echo(f"  {printable(name)}: {lines}", err=True)

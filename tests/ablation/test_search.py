@@ -109,3 +109,14 @@ def test_without_optuna_a_search_says_how_to_install_it(recordings, monkeypatch)
     assert str(caught.value) == (
         'search: a search needs Optuna, which is not installed\nInstall it: pip install "distill[search]"'
     )
+
+
+def test_values_that_do_not_go_together_fail_their_trial_only(recordings, tmp_path):
+    """A recipe that is not valid ends its trial, and not the search, which would meet it again."""
+    both = {"representation.n_fft": [1024], "representation.hop": [1024]}  # each is valid by itself
+    given = {"loss": "stft", "ranges": {}, "grid": both, "trials": 2, "steps": 1}
+    found = distill.search_weights(recordings, **given, out=tmp_path / "out")
+    assert [trial.state for trial in found.trials] == ["failed", "failed"]
+    problem = "representation: n_fft must be even and at least twice the hop: n_fft = 1024, hop = 1024"
+    assert found.failed == {"trial000": problem, "trial001": problem}
+    assert str(found) == "No trial has a value."
