@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from importlib.util import find_spec
 
 import pytest
 
@@ -16,8 +17,7 @@ from distill.storage.run import Run
 
 
 def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
-    """The command ends with the exit status 2."""
-    pytest.importorskip("gradio", reason="needs the extra distill[play]")
+    """The command ends with the exit status 2, before Gradio is needed."""
     result = distill("play", tmp_path / "none", "--no-open")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
@@ -52,9 +52,10 @@ def test_a_run_that_is_not_finished_uses_its_last_checkpoint(trained, tmp_path):
     assert len(instrument.names) > 1
 
 
+# It is not imported here, which takes seconds: the process does that.
+@pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra distill[play]")
 def test_a_signal_stops_it(measured, tmp_path):
     """The exit status is 0, and no folder is left behind."""
-    pytest.importorskip("gradio", reason="needs the extra distill[play]")
     words = [sys.executable, "-m", "distill", "play", measured, "--no-open"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     (tmp_path / "temporary").mkdir()
