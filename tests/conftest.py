@@ -1,5 +1,6 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
+import gc
 import os
 import shutil
 import signal
@@ -70,6 +71,11 @@ def pytest_xdist_make_scheduler(config, log):
     return None
 
 
+def pytest_collection_finish():
+    """Spare the garbage collector the modules and tests, half a million objects that live until the end."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _without_visqol(monkeypatch):
     """Hide ViSQOL as if it were not installed: it takes a second and more for each second of sound."""
@@ -101,6 +107,30 @@ def _hardly_prepared():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distill.training.batches._CALIBRATIONS", 2)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _compiled_untraced(monkeypatch):
+    """Measure no coverage within the compiler of torch, which takes twice as long when it is traced."""
+    compiler = sys.modules.get("torch._dynamo.convert_frame")
+    if compiler is None or sys.gettrace() is None:
+        return
+    compile_frame = compiler.CatchErrorsWrapper.__call__
+
+    def untraced(*arguments, **options):
+        trace = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return compile_frame(*arguments, **options)
+        finally:
+            sys.settrace(trace)
+            _call()
+
+    monkeypatch.setattr(compiler.CatchErrorsWrapper, "__call__", untraced)
+
+
+def _call():
+    """Do nothing: at a call, the tracer of coverage takes its place again, and sees the caller return."""
 
 
 @pytest.fixture
