@@ -2,53 +2,108 @@
 
 from collections.abc import Mapping, Sequence
 
+from attrs import evolve, frozen
+
 from distill.comparison.gathering import Compared
 from distill.comparison.table import Row
 from distill.loss.components import ComponentName
+from distill.loss.still import title_without
 from distill.reporting.figures import (
     Figure,
     Trace,
     axis_of,
     curve,
     in_order,
+    note_on,
     number_of,
     plain,
     scale_of,
     summary_of,
 )
+from distill.reporting.history import Series
+from distill.reporting.shares import still_terms, total_that_moves
+
+
+@frozen(kw_only=True, eq=False)
+class _Curves:
+    """The curves of a run in a figure, and what tells them from those of other runs beside its name."""
+
+    run: str
+    trained: Series | None
+    held: Series | None
+    note: str = ""
 
 
 def component_figures(runs: Sequence[Compared], colours: Mapping[str, str]) -> list[Figure]:
-    """Return a figure for each component that a run has, with the curves of all runs; the total first."""
+    """Return a figure for each component that a run has, with the curves of all runs; the total first.
+
+    If terms change nothing in a run, the first figure is of the totals without them.
+    """
     names = {name: None for each in runs for name in (*each.history.train, *each.history.heldout)}
-    return [
-        _component_figure(name, runs, colours)
+    figures = [
+        _component_figure(
+            name,
+            ComponentName.parse(name).term,
+            [
+                _Curves(
+                    run=each.name, trained=each.history.train.get(name), held=each.history.heldout.get(name)
+                )
+                for each in runs
+            ],
+            colours,
+        )
         for name in in_order(names)
         if not ComponentName.parse(name).is_weighting
     ]
+    moving = _moving_figure(runs, colours)
+    return figures if moving is None else [moving, *figures]
 
 
-def _component_figure(name: str, runs: Sequence[Compared], colours: Mapping[str, str]) -> Figure:
-    parsed = ComponentName.parse(name)
+def _moving_figure(runs: Sequence[Compared], colours: Mapping[str, str]) -> Figure | None:
+    """Return the totals of all runs, each without the terms that change nothing in it, or None without any.
+
+    A term may change nothing in one run and something in another one, whose encoder is trained.
+    """
+    still = {each.name: still_terms(each.history) for each in runs}
+    if not any(still.values()):
+        return None
+    same = len(set(still.values())) == 1
+    curves = [
+        _Curves(
+            run=each.name,
+            trained=total_that_moves(each.history.train, each.history.weights, still[each.name]),
+            held=total_that_moves(each.history.heldout, each.history.heldout_weights, still[each.name]),
+            note="" if same or not still[each.name] else f" less {' and '.join(still[each.name])}",
+        )
+        for each in runs
+    ]
+    told = {note_on(names) for names in still.values() if names}
+    if not same:
+        told = {f"{name}: {note_on(names)}" for name, names in still.items() if names}
+    title = title_without(next(iter(still.values()))) if same else "total less what changes nothing"
+    figure = _component_figure(title, "", curves, colours)
+    return evolve(figure, key="moving", note=" ".join(sorted(told)))
+
+
+def _component_figure(name: str, term: str, curves: Sequence[_Curves], colours: Mapping[str, str]) -> Figure:
     data: list[Trace] = []
     told: list[str] = []
     rows: list[tuple[str, ...]] = [("", "records", "first", "last", "least", "at step")]
     drawn = []
-    for each in runs:
-        style = {"width": 1.5, "color": colours[each.name]}
+    for each in curves:
+        style = {"width": 1.5, "color": colours[each.run]}
         for series, label, more in (
-            (each.history.train.get(name), "trained", {}),
-            (each.history.heldout.get(name), "held out", {"width": 2, "dash": "dot"}),
+            (each.trained, "trained", {}),
+            (each.held, "held out", {"width": 2, "dash": "dot"}),
         ):
             if series is None:
                 continue
             dots = "lines+markers" if label == "held out" else "lines"
-            trace = curve(series, f"{each.name}, {label}", dots, {**style, **more}, parsed.term)
-            data.append({**trace, "meta": {"term": parsed.term, "run": each.name}, "showlegend": False})
-            rows.append((f"{each.name}, {label}", *summary_of(series)))
-            told.append(
-                f"{each.name}, {label}, from {number_of(series.values[0])} to {number_of(series.values[-1])}"
-            )
+            called = f"{each.run}{each.note}, {label}"
+            trace = curve(series, called, dots, {**style, **more}, term)
+            data.append({**trace, "meta": {"term": term, "run": each.run}, "showlegend": False})
+            rows.append((called, *summary_of(series)))
+            told.append(f"{called}, from {number_of(series.values[0])} to {number_of(series.values[-1])}")
             drawn.append(series)
     return Figure(
         key=f"component-{name}",
@@ -56,7 +111,7 @@ def _component_figure(name: str, runs: Sequence[Compared], colours: Mapping[str,
         description=f"{name}: {'; '.join(told)}.",
         data=data,
         layout={"xaxis": {"title": {"text": "step"}}, "yaxis": axis_of(scale_of(*drawn)), "hovermode": "x"},
-        term=parsed.term,
+        term=term,
         height=250,
         rows=tuple(rows),
     )

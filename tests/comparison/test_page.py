@@ -1,9 +1,12 @@
 """Tests of the page of a comparison as a file; what a browser makes of it is in test_browser.py."""
 
 import attrs
+import numpy as np
 
+from distill.comparison.figures import component_figures
 from distill.comparison.gathering import Shared
 from distill.comparison.page import render
+from distill.reporting.history import History, Series
 
 
 def test_many_recordings_are_named_in_part(comparison):
@@ -15,3 +18,37 @@ def test_many_recordings_are_named_in_part(comparison):
     assert "The first 200 are shown; <code>distill compare RUN RUN --json</code> lists all." in page
     page = render(attrs.evolve(comparison.facts, recordings=many[:200]))
     assert (page.count("<li>&lt;b&gt;"), "are shown; <code>" in page) == (200, False)
+
+
+def history(kl_share):
+    """Return the records of a run of two steps, in which `kl` has so much of the gradient."""
+
+    def series(value):
+        return Series(steps=np.array([1, 2]), values=np.array([value, value]))
+
+    shares = {"mel": series(1 - kl_share), "kl": series(kl_share)}
+    return History(
+        train={"total": series(5.0), "mel": series(2.0), "kl": series(400.0)},
+        weights={"mel": series(0.5), "kl": series(0.01)},
+        gradient_shares=shares,
+        parameter_shares=shares,
+    )
+
+
+def test_the_first_curve_is_the_total_without_what_changes_nothing(comparison):
+    """The first figure leaves out the terms that change nothing, in each run those of its own."""
+    runs = comparison.facts.runs
+
+    def first(*shares):
+        kept = [attrs.evolve(run, history=history(share)) for run, share in zip(runs, shares, strict=True)]
+        return component_figures(kept, {run.name: "#000" for run in runs})[0]
+
+    still = first(0.0, 0.0)
+    assert (still.title, [trace["y"] for trace in still.data]) == ("total less kl", [[1.0, 1.0]] * 2)
+    assert still.note == "Without kl, which changes nothing in the model: the gradient is 0."
+    mixed = first(0.0, 0.5)
+    assert mixed.title == "total less what changes nothing"
+    assert [trace["name"] for trace in mixed.data] == ["first less kl, trained", "second, trained"]
+    assert [trace["y"] for trace in mixed.data] == [[1.0, 1.0], [5.0, 5.0]]
+    assert mixed.note == "first: Without kl, which changes nothing in the model: the gradient is 0."
+    assert first(0.5, 0.5).title == "total"
