@@ -4,16 +4,19 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-Stage: TypeAlias = Literal["decoding", "measuring", "calibrating", "keeping", "finishing", "writing", "page"]
+Stage: TypeAlias = Literal[
+    "decoding", "measuring", "axes", "calibrating", "keeping", "finishing", "writing", "page"
+]
 
 
 @frozen(kw_only=True)
 class Progress:
     """The progress of a stage: `done` of `total` recordings. `item` names the last one, if it has a name.
 
-    The stage is `"decoding"` or `"measuring"`, or one of those after the last step of a training run:
-    `"calibrating"` (in steps) or `"keeping"` (measurements of how much of the training to keep),
-    `"finishing"` (recordings are encoded), `"writing"` (of sounds to listen to) and `"page"`.
+    The stage is `"decoding"`, `"measuring"` or `"axes"` (pieces of recordings and moves of generated sounds,
+    by which axes are found), or one of those after the last step of a training run: `"calibrating"` (in
+    steps) or `"keeping"` (measurements of how much of the training to keep), `"finishing"` (recordings are
+    encoded), `"writing"` (of sounds to listen to) and `"page"`.
     """
 
     stage: Stage

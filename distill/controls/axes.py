@@ -3,7 +3,8 @@
 Shapes: `C` channels, `N` samples, `D` numbers per latent frame, `A` axes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 import torch
@@ -11,11 +12,12 @@ from attrs import field, frozen
 from torch import Tensor
 
 from distill.arguments import finite_number
+from distill.audio.progress import Progress
 from distill.controls.descriptors import DESCRIPTORS, Descriptor, describe
-from distill.controls.directions import Directions, find_directions
-from distill.controls.steering import sound_of
+from distill.controls.directions import MOST_AXES, Directions, find_directions
+from distill.controls.steering import SHAPED, Decoded, shaped, sound_of
 from distill.errors import InputError, check_all
-from distill.model.sounds import Encoded, draw
+from distill.model.sounds import Encoded, bank_statistics, draw
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
 
@@ -71,37 +73,83 @@ class Axes:
 
 
 @torch.no_grad()
-def measure_axes(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> Axes:
-    """Find the axes of a run's latents, and measure them on generated sounds of a second."""
-    directions = find_directions(vae, representation, bank)
-    seeds: list[tuple[Encoded, int]] = []
-    for seed in range(_SEEDS):
-        generator = torch.Generator().manual_seed(seed)
-        drawn, samples = draw(vae, representation, [*bank], generator=generator, seconds=_SECONDS)
-        seeds.append((Encoded.mono(drawn.latents[0], representation.bins), samples))
+def measure_axes(
+    vae: VAE,
+    representation: MagnitudeIF,
+    bank: Sequence[Encoded],
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Axes:
+    """Find the axes of a run's latents, and measure them on generated sounds of a second.
 
-    def described(seed: int, values: Mapping[str, float]) -> dict[str, float]:
-        made = sound_of(vae, representation, *seeds[seed], directions, values)
-        return describe(made, representation.sample_rate)
+    `on_progress` is called with the number of sounds that were measured, pieces of recordings and then moves
+    of the generated ones. How many of these there are is known after the pieces: until then, the total is the
+    largest possible.
+    """
+    pieces, most = 0, sum(map(len, _ASKED.values())) + MOST_AXES * len(_STEPS)
 
-    centre = [described(seed, {}) for seed in range(_SEEDS)]
+    def tell_piece(done: int, total: int) -> None:
+        nonlocal pieces
+        pieces = total
+        on_progress(Progress(stage="axes", done=done, total=total + most))
+
+    directions = find_directions(vae, representation, bank, tell_piece)
+    moving = [each for each in DESCRIPTORS.values() if _moves(each.name, directions)]
+    moves = sum(len(_ASKED[each.name]) for each in moving) + len(_STEPS) * len(directions.shares)
+    measured = itertools.count(pieces)
+
+    def tell() -> None:
+        on_progress(Progress(stage="axes", done=next(measured), total=pieces + moves))
+
+    sounds = [_Centre(vae, representation, each, directions) for each in _drawn(vae, representation, bank)]
 
     def differences(name: str, positions: Sequence[float]) -> dict[str, Tensor]:
         """Return the changes `[seeds, positions]` of each descriptor."""
-        made = [[described(seed, {name: position}) for position in positions] for seed in range(_SEEDS)]
+        changes = []
+        for position in positions:
+            tell()
+            changes.append([sound.change(name, position) for sound in sounds])
         return {
-            each: torch.tensor(
-                [[one[each] - centre[seed][each] for one in row] for seed, row in enumerate(made)]
-            ).double()
+            each: torch.tensor([[one[each] for one in row] for row in changes]).double().T
             for each in DESCRIPTORS
         }
 
-    named = [_named(each, differences) for each in DESCRIPTORS.values() if _moves(each.name, directions)]
+    named = [_named(each, differences) for each in moving]
     principal = [
         _principal(f"axis {number}", float(share), differences)
         for number, share in enumerate(directions.shares, 1)
     ]
+    tell()
     return Axes(axes=(*(axis for axis in named if axis), *principal), directions=directions)
+
+
+def _drawn(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> Iterator[Decoded]:
+    """Yield the sounds, of one channel, on which axes are measured."""
+    statistics = bank_statistics(vae, representation, bank)
+    for seed in range(_SEEDS):
+        generator = torch.Generator().manual_seed(seed)
+        drawn, samples = draw(vae, representation, bank, statistics, generator=generator, seconds=_SECONDS)
+        mono = Encoded.mono(drawn.latents[0], representation.bins)
+        yield Decoded.of(vae, representation, mono, samples)
+
+
+class _Centre:
+    """A generated sound that is moved along axes, and its descriptors."""
+
+    def __init__(self, vae: VAE, representation: MagnitudeIF, sound: Decoded, directions: Directions) -> None:
+        self._vae, self._representation, self._directions = vae, representation, directions
+        self._sound = sound
+        self._waveform = self._made({})
+        self._descriptors = describe(self._waveform, representation.sample_rate)
+
+    def _made(self, values: Mapping[str, float]) -> Tensor:
+        return sound_of(self._vae, self._representation, self._sound, self._directions, values)
+
+    def change(self, axis: str, position: float) -> dict[str, float]:
+        """Return the change of each descriptor if the sound is moved."""
+        rate, values = self._representation.sample_rate, {axis: position}
+        made = shaped(self._waveform, rate, values) if axis in SHAPED else self._made(values)
+        after = describe(made, rate)
+        return {name: value - self._descriptors[name] for name, value in after.items()}
 
 
 def _moves(name: str, directions: Directions) -> bool:

@@ -4,14 +4,14 @@ Shapes: `C` channels, `R` numbers per frame of the rich code, `S` frames, `Q` ba
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
 from distill.controls.descriptors import DESCRIPTORS, brightness, noisiness
-from distill.model.sounds import Encoded, code_of, log_magnitude
+from distill.model.sounds import Encoded, code_of, log_magnitude, noise_for
 from distill.model.vae import VAE
 from distill.settings import STRIDE
 from distill.spectral.representation import MagnitudeIF
@@ -56,16 +56,27 @@ def heard(code: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def find_directions(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> Directions:
-    """Find the directions in which the codes of recordings differ."""
+def find_directions(
+    vae: VAE,
+    representation: MagnitudeIF,
+    bank: Sequence[Encoded],
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+) -> Directions:
+    """Find the directions in which the codes of recordings differ.
+
+    `on_progress` is called with the number of pieces that were measured, and their total.
+    """
     pieces = _pieces([code_of(vae, representation, each).cpu() for each in bank], representation)
     means = torch.stack([_mean(piece) for piece in pieces]).double()
     principal, shares = _principal(means - means.mean(0))
     some = torch.linspace(0, len(pieces) - 1, min(len(pieces), _MOST_DECODED)).round().long().unique()
-    powers = [_power(vae, representation, pieces[index]) for index in some.tolist()]
-    rate = representation.sample_rate
-    bright = torch.tensor([brightness(power, rate) for power in powers]).double()
-    noise = torch.tensor([noisiness(power, rate) for power in powers]).double()
+    rate, measured = representation.sample_rate, []
+    noises: dict[int, Tensor] = {}
+    for done, index in enumerate(some.tolist()):
+        on_progress(done, len(some))
+        power = _power(vae, representation, pieces[index], noises)
+        measured.append([brightness(power, rate), noisiness(power, rate)])
+    bright, noise = torch.tensor(measured, dtype=torch.float64).T
     levels = torch.stack([_levels(vae, pieces[index]) for index in some.tolist()]).double()
     tilt = _slope(levels - levels.mean(1, keepdim=True), bright, DESCRIPTORS["brightness"].noticeable)
     noisy = None
@@ -113,12 +124,19 @@ def _levels(vae: VAE, code: Tensor) -> Tensor:
     return levels.mT[heard(code)].mean(0)
 
 
-def _power(vae: VAE, representation: MagnitudeIF, code: Tensor) -> Tensor:
-    """Return the decoded power spectrogram `[F, T]` of the first channel."""
-    samples = representation.samples(code.shape[-1] * STRIDE)
+def _power(
+    vae: VAE, representation: MagnitudeIF, code: Tensor, noises: MutableMapping[int, Tensor]
+) -> Tensor:
+    """Return the decoded power spectrogram `[F, T]` of the first channel.
+
+    `noises` keeps the noise by its length, which most pieces have in common.
+    """
     mono = Encoded.mono(vae.reduce(code[:1].to(vae.device))[0], representation.bins)
-    decoded = log_magnitude(vae, representation, mono.latents, samples, mono.coherence)
-    return representation.amplitude(decoded).square().sum(0)
+    frames = code.shape[-1]
+    if frames not in noises:
+        samples = representation.samples(frames * STRIDE)
+        noises[frames] = noise_for(vae, representation, mono.latents, samples, mono.coherence)
+    return representation.amplitude(log_magnitude(vae, mono.latents, noises[frames])).square().sum(0)
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:

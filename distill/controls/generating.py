@@ -5,23 +5,25 @@ Shapes: `C` channels, `N` samples. Full scale is 1.
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from distill.arguments import finite_number, path_like, whole_number
+from distill.arguments import finite_number, optional_callable, path_like, whole_number
 from distill.audio.corpus.arrays import as_rate
+from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, resample, write_audio
 from distill.controls.axes import Axes, Axis, axis_values
 from distill.controls.morphing import Sound, morph, vary
-from distill.controls.steering import sound_of
+from distill.controls.steering import Decoded, sound_of
 from distill.controls.stored import axes_of, checksum_of
 from distill.errors import InputError, shortened
 from distill.model import VAE, sounds
 from distill.model.arguments import seconds_like, temperature_like, waveform_like
+from distill.model.mixing import Statistics
 from distill.model.sounds import Encoded
 from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
 from distill.spectral.representation import MagnitudeIF
@@ -46,7 +48,14 @@ class SoundGenerator:
 
     @cached_property
     def _axes(self) -> Axes:
-        return axes_of(self._axes_run(), self.vae, self.representation, self.latents)
+        return self._measured_axes(lambda _: None)
+
+    def _measured_axes(self, on_progress: Callable[[Progress], None]) -> Axes:
+        return axes_of(self._axes_run(), self.vae, self.representation, self.latents, on_progress)
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        return sounds.bank_statistics(self.vae, self.representation, [*self.latents.values()])
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -64,6 +73,21 @@ class SoundGenerator:
     @cached_property
     def _quietest(self) -> float:
         return sounds.quietest(self.vae, self.representation, [*self.latents.values()])
+
+    def measure_axes(self, *, on_progress: Callable[[Progress], None] | None = None) -> tuple[Axis, ...]:
+        """Return `axes`, and say how far they are, if they are not in the run folder yet.
+
+        Args:
+            on_progress: called with a `Progress` of the stage `axes` while they are measured.
+
+        Raises:
+            InputError: `on_progress` cannot be called.
+            RunError: the training run is not finished, or this is the base model.
+        """
+        tell = optional_callable(on_progress, culprit="on_progress")
+        if tell is not None and "_axes" not in self.__dict__:
+            self._axes = self._measured_axes(tell)
+        return self.axes
 
     @property
     def checksum(self) -> str:
@@ -164,13 +188,15 @@ class SoundGenerator:
                 self.vae,
                 self.representation,
                 bank,
+                self._statistics,
                 generator=generator,
                 temperature=temperature,
                 seconds=seconds,
             )
             if not any(values.values()):
                 return sounds.decode(self.vae, self.representation, drawn.latents, samples, drawn.coherence)
-            return sound_of(self.vae, self.representation, drawn, samples, self._axes.directions, values)
+            decoded = Decoded.of(self.vae, self.representation, drawn, samples)
+            return sound_of(self.vae, self.representation, decoded, self._axes.directions, values)
 
         return (make() for _ in range(count))
 
@@ -242,7 +268,7 @@ class SoundGenerator:
         start = self._sound(sound, sample_rate, culprit="sound")
         generator = torch.Generator().manual_seed(seed)
         return [
-            vary(self.vae, self.representation, start, bank, amount, generator=generator)
+            vary(self.vae, self.representation, start, bank, self._statistics, amount, generator=generator)
             for _ in range(count)
         ]
 

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from distill.controls.directions import RANGE
-from distill.model.mixing import stretched
+from distill.model.mixing import Statistics, stretched
 from distill.model.sounds import Encoded, code_of, decode, draw
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
@@ -82,6 +82,7 @@ def vary(
     representation: MagnitudeIF,
     sound: Sound,
     bank: Sequence[Encoded],
+    statistics: Statistics,
     amount: float,
     *,
     generator: torch.Generator,
@@ -92,7 +93,7 @@ def vary(
     """
     if amount <= 0:
         return sound.reconstruction
-    encoded = varied(vae, representation, (sound.encoded, sound.samples), bank, amount, generator)
+    encoded = varied(vae, representation, (sound.encoded, sound.samples), bank, statistics, amount, generator)
     return decode(vae, representation, encoded.latents, sound.samples, encoded.coherence)
 
 
@@ -102,6 +103,7 @@ def varied(
     representation: MagnitudeIF,
     sound: tuple[Encoded, int],
     bank: Sequence[Encoded],
+    statistics: Statistics,
     amount: float,
     generator: torch.Generator,
 ) -> Encoded:
@@ -115,7 +117,7 @@ def varied(
     if amount <= 0:
         return encoded
     seconds = samples / representation.sample_rate
-    new, _ = draw(vae, representation, [*bank], generator=generator, seconds=seconds)
+    new, _ = draw(vae, representation, bank, statistics, generator=generator, seconds=seconds)
     new = evolve(new, latents=new.latents.cpu())
     if len(encoded.latents) == 1:
         new = Encoded.mono(new.latents[0], representation.bins)

@@ -4,16 +4,19 @@ Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `R` numb
 code, `S` frames of it, `Q` bands, `F` bins, `T` frames, `N` samples, `A` axes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Self
 
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from distill.controls.attack import with_attack
 from distill.controls.descriptors import brightness, noisiness, octaves_of, octaves_of_hertz, weighting
 from distill.controls.directions import Directions, heard
 from distill.model.code import BAND
-from distill.model.sounds import Encoded, decode, log_magnitude
+from distill.model.sounds import Encoded, log_magnitude, noise_for, synthesize
 from distill.model.vae import VAE
 from distill.spectral.representation import MagnitudeIF
 
@@ -49,16 +52,60 @@ def moved(vae: VAE, latents: Tensor, offset: Tensor) -> Tensor:
     return (vae.reduce(changed) + (latents - vae.reduce(code))).cpu()
 
 
+class Decoded:
+    """A sound without controls: its latents, and what is decoded of them, so that it is decoded once.
+
+    Attributes:
+        encoded: the latents and the coherence of the channels.
+        samples: the length in samples.
+        noise: the spectrogram `[C, 2, F, T]` of the noise that fills in fluctuations and initial phases.
+    """
+
+    def __init__(
+        self, vae: VAE, representation: MagnitudeIF, encoded: Encoded, noise: Tensor, samples: int
+    ) -> None:
+        self.encoded, self.noise, self.samples = encoded, noise, samples
+        self._vae, self._representation = vae, representation
+
+    @classmethod
+    def of(cls, vae: VAE, representation: MagnitudeIF, encoded: Encoded, samples: int) -> Self:
+        """Decode latents, which hold so many samples, with new noise."""
+        noise = noise_for(vae, representation, encoded.latents, samples, encoded.coherence)
+        return cls(vae, representation, encoded, noise, samples)
+
+    def moved(self, offset: Tensor) -> Self:
+        """Return the sound with an offset `[R, 1]` or `[C, R, S]` of its code, as `moved` adds it."""
+        latents = moved(self._vae, self.encoded.latents, offset)
+        encoded = evolve(self.encoded, latents=latents)
+        return type(self)(self._vae, self._representation, encoded, self.noise, self.samples)
+
+    @cached_property
+    def log_magnitudes(self) -> Tensor:
+        """The log-magnitudes `[C, F, T]`."""
+        return log_magnitude(self._vae, self.encoded.latents, self.noise)
+
+    @cached_property
+    def power(self) -> Tensor:
+        """The power spectrogram `[F, T]`, summed over channels."""
+        return self._representation.amplitude(self.log_magnitudes).square().sum(0)
+
+    @cached_property
+    def noisiness(self) -> float:
+        """The noisiness in dB."""
+        return noisiness(self.power, self._representation.sample_rate)
+
+    def waveform(self, log_magnitudes: Tensor) -> Tensor:
+        """Return the waveform `[C, N]` with changed log-magnitudes `[C, F, T]`."""
+        return synthesize(
+            self._vae, self._representation, log_magnitudes, self.noise, self.samples, self.encoded.coherence
+        )
+
+
 @torch.no_grad()
 def sound_of(
-    vae: VAE,
-    representation: MagnitudeIF,
-    encoded: Encoded,
-    samples: int,
-    directions: Directions,
-    values: Mapping[str, float],
+    vae: VAE, representation: MagnitudeIF, sound: Decoded, directions: Directions, values: Mapping[str, float]
 ) -> Tensor:
-    """Decode latents into a waveform `[C, N]` with controls.
+    """Return the waveform `[C, N]` of a sound with controls.
 
     `values` maps principal axes, such as `axis 2`, to standard deviations of the recordings, and descriptors
     to differences in their units: `brightness`, `noisiness`, `attack`, `loudness`. These differences are
@@ -73,24 +120,19 @@ def sound_of(
     - Attack: the waveform gets a linear fade-in, the one of many that comes nearest to the difference.
     - Loudness: a gain.
     """
-    latents = encoded.latents
-    quiet = values.keys() <= SHAPED
-    base = None if quiet else _power(vae, representation, encoded, latents, samples)
-    bright = base
+    along = sound
     for number, direction in enumerate(directions.principal, 1):
         if value := values.get(f"axis {number}", 0.0):
-            latents, bright = moved(vae, latents, value * direction[:, None]), None
+            along = along.moved(value * direction[:, None])
+    found = along
     if (wanted := values.get("noisiness", 0.0)) and directions.noisy is not None:
-        bright = _power(vae, representation, encoded, latents, samples) if bright is None else bright
-        latents = _noisier(vae, representation, encoded, latents, samples, directions.noisy, bright, wanted)
-    tilt = None
-    if "brightness" in values or "noisiness" in values:
-        tilt = directions.tilt
-    adjust = None
-    if base is not None:
-        adjust = _adjusted(representation, base, bright, tilt, values.get("brightness", 0.0))
-    made = decode(vae, representation, latents, samples, encoded.coherence, adjust=adjust)
-    return shaped(made, representation.sample_rate, values)
+        found = _noisier(vae, along, directions.noisy, wanted)
+    log_magnitudes = found.log_magnitudes
+    if not values.keys() <= SHAPED:
+        tilt = directions.tilt if "brightness" in values or "noisiness" in values else None
+        bright = values.get("brightness", 0.0)
+        log_magnitudes = _adjusted(representation, log_magnitudes, sound.power, along.power, tilt, bright)
+    return shaped(found.waveform(log_magnitudes), representation.sample_rate, values)
 
 
 def shaped(waveform: Tensor, sample_rate: int, values: Mapping[str, float]) -> Tensor:
@@ -100,32 +142,15 @@ def shaped(waveform: Tensor, sample_rate: int, values: Mapping[str, float]) -> T
     return waveform * 10 ** (values.get("loudness", 0.0) / 20)
 
 
-def _power(vae: VAE, representation: MagnitudeIF, encoded: Encoded, latents: Tensor, samples: int) -> Tensor:
-    """Return the power spectrogram `[F, T]`, summed over channels, of the sound that would be made."""
-    decoded = log_magnitude(vae, representation, latents, samples, encoded.coherence)
-    return representation.amplitude(decoded).square().sum(0)
-
-
-def _noisier(
-    vae: VAE,
-    representation: MagnitudeIF,
-    encoded: Encoded,
-    latents: Tensor,
-    samples: int,
-    noisy: Tensor,
-    base: Tensor,
-    wanted: float,
-) -> Tensor:
-    """Return latents whose noisiness differs by `wanted` dB, found by the secant method."""
-    rate = representation.sample_rate
-    begin = noisiness(base, rate)
-    towards = noisy[:, None] - vae.expand(latents.to(vae.device)).cpu()
+def _noisier(vae: VAE, sound: Decoded, noisy: Tensor, wanted: float) -> Decoded:
+    """Return the sound with a noisiness that differs by `wanted` dB, found by the secant method."""
+    towards = noisy[:, None] - vae.expand(sound.encoded.latents.to(vae.device)).cpu()
     towards[:, : 1 + vae.bands] = 0  # levels are those of brightness and loudness
-    amount, before, best, nearest = wanted * _PULL_PER_DB, (0.0, 0.0), latents, abs(wanted)
+    amount, before, best, nearest = wanted * _PULL_PER_DB, (0.0, 0.0), sound, abs(wanted)
     for _ in range(_TRIALS):
         amount = max(_PULLS[0], min(_PULLS[1], amount))
-        tried = moved(vae, latents, amount * towards)
-        got = noisiness(_power(vae, representation, encoded, tried, samples), rate) - begin
+        tried = sound.moved(amount * towards)
+        got = tried.noisiness - sound.noisiness
         if abs(got - wanted) < nearest:
             best, nearest = tried, abs(got - wanted)
         if nearest < _CLOSE or amount == before[0]:
@@ -137,30 +162,30 @@ def _noisier(
 
 
 def _adjusted(
-    representation: MagnitudeIF, base: Tensor, bright: Tensor | None, tilt: Tensor | None, wanted: float
-) -> Callable[[Tensor], Tensor]:
-    """Return a function that gives log-magnitudes `[C, F, T]` the loudness of `base`, and a brightness.
+    representation: MagnitudeIF,
+    log_magnitudes: Tensor,
+    base: Tensor,
+    bright: Tensor,
+    tilt: Tensor | None,
+    wanted: float,
+) -> Tensor:
+    """Return log-magnitudes `[C, F, T]` with the loudness of the power spectrogram `base` `[F, T]`.
 
     With `tilt`, the brightness shall differ by `wanted` octaves from that of the power spectrogram `bright`
-    `[F, T]`, by default that of the log-magnitudes.
+    `[F, T]`.
     """
     rate, bins = representation.sample_rate, representation.bins
     weights, loud = weighting(bins, rate), base.double().sum(-1).cpu()
-
-    def adjust(log_magnitudes: Tensor) -> Tensor:
-        amplitude = representation.amplitude(log_magnitudes)
-        spectrum = amplitude.double().square().sum((0, 2)).cpu()
-        gain = torch.ones_like(spectrum)
-        if tilt is not None:
-            before = spectrum if bright is None else bright.double().sum(-1).cpu()
-            curve = _over_bins(tilt.double(), bins, rate)
-            target = brightness(before[:, None], rate) + wanted
-            gain = (_solve(spectrum, curve, octaves_of(bins, rate), target) * (curve - curve.mean())).exp()
-        ratio = (weights * loud).sum() / (weights * spectrum * gain.square()).sum().clamp(min=_NOTHING)
-        gain = (gain * ratio.sqrt()).to(amplitude)
-        return torch.log1p(amplitude * gain[:, None] / representation.floor)
-
-    return adjust
+    amplitude = representation.amplitude(log_magnitudes)
+    spectrum = amplitude.double().square().sum((0, 2)).cpu()
+    gain = torch.ones_like(spectrum)
+    if tilt is not None:
+        curve = _over_bins(tilt.double(), bins, rate)
+        target = brightness(bright, rate) + wanted
+        gain = (_solve(spectrum, curve, octaves_of(bins, rate), target) * (curve - curve.mean())).exp()
+    ratio = (weights * loud).sum() / (weights * spectrum * gain.square()).sum().clamp(min=_NOTHING)
+    gain = (gain * ratio.sqrt()).to(amplitude)
+    return torch.log1p(amplitude * gain[:, None] / representation.floor)
 
 
 def _over_bins(tilt: Tensor, bins: int, sample_rate: int) -> Tensor:

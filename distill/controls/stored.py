@@ -5,13 +5,14 @@ Shapes: `D` numbers per latent frame, `Q` bands, `A` axes.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import torch
 from attrs import fields
 from torch import Tensor
 
+from distill.audio.progress import Progress
 from distill.controls.axes import Axes, Axis, measure_axes
 from distill.controls.descriptors import DESCRIPTORS
 from distill.controls.directions import MOST_AXES, Directions
@@ -46,17 +47,23 @@ def _bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
-def axes_of(run: Run | None, vae: VAE, representation: MagnitudeIF, bank: Mapping[str, Encoded]) -> Axes:
+def axes_of(
+    run: Run | None,
+    vae: VAE,
+    representation: MagnitudeIF,
+    bank: Mapping[str, Encoded],
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Axes:
     """Return the axes stored in a run folder, or measure and store them if there are none of this model.
 
     A stored file that is damaged or holds something else is replaced. If nothing can be written to the
-    folder, the axes are only returned.
+    folder, the axes are only returned. `on_progress` is called while they are measured.
     """
     checksum = checksum_of(vae, bank)
     if run is not None:
         with suppress(RunError, ValueError):
             return _from_state(load_state(run.axes, most=_MOST_BYTES), checksum, vae)
-    axes = measure_axes(vae, representation, [*bank.values()])
+    axes = measure_axes(vae, representation, [*bank.values()], on_progress)
     if run is not None:
         with suppress(RunError):  # a folder that may not be written to
             save_state(run.axes, _to_state(axes, checksum))

@@ -7,6 +7,7 @@ shape numbers in a band.
 from collections.abc import Sequence
 
 import torch
+from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,12 +43,40 @@ _QUIETEST = 1e-16
 """The energy below which a sound counts as silent."""
 
 
+@frozen(kw_only=True, eq=False)
+class Statistics:
+    """What new sounds have of all recordings of a bank, on the CPU.
+
+    Attributes:
+        levels: the standard deviations of band levels `[Q]`, relative to the overall level.
+        shapes: those of shape numbers `[Q, K]`.
+        lowest: the lowest loudness of a new sound, in nepers of mean power per band.
+        highest: the highest one.
+    """
+
+    levels: Tensor
+    shapes: Tensor
+    lowest: float
+    highest: float
+
+
+@torch.no_grad()
+def statistics_of(vae: VAE, bank: Sequence[Tensor], *, filled: Sequence[float] | None = None) -> Statistics:
+    """Return the statistics of a bank of rich codes `[C, D, S]`.
+
+    `filled` is how much of its frames each recording fills, so that the silence after a short recording does
+    not count.
+    """
+    levels, shapes = _deviations(vae, bank)
+    lowest, highest = limits(vae, bank, filled or [1.0] * len(bank))
+    return Statistics(levels=levels.cpu(), shapes=shapes.cpu(), lowest=lowest, highest=highest)
+
+
 def mix(
     vae: VAE,
     pair: Sequence[Tensor],
-    bank: Sequence[Tensor],
+    bank: Statistics,
     *,
-    filled: Sequence[float] | None = None,
     length: int,
     temperature: float,
     generator: torch.Generator,
@@ -59,8 +88,7 @@ def mix(
     one. Levels are mixed as powers, so that silence in one does not silence the other. Then levels and shapes
     deviate at random, by 0.3 standard deviations of the bank at a `temperature` of 1; levels deviate along
     smooth curves over frequency. The overall level lies between those of the two, and within the 5th and the
-    95th percentile of the `bank`. `filled` is how much of its frames each recording of the `bank` fills, so
-    that the silence after a short recording does not count.
+    95th percentile of the bank.
 
     Returns:
         The code `[C, D, length]`, and the part `[Q, length]` of the second of the pair in each band.
@@ -75,7 +103,7 @@ def mix(
     power = torch.lerp(amplitude(level_a).square(), amplitude(level_b).square(), mixture)
     shapes = torch.lerp(shape_a, shape_b, mixture[..., None])
 
-    level_deviation, shape_deviation = _deviations(vae, bank)
+    level_deviation, shape_deviation = bank.levels.to(device), bank.shapes.to(device)
     turns = max(2, length // _TURN)
     curves = _resized(drawn(_CURVE, turns), vae.bands, length) * level_deviation[:, None]
     wander = stretched(drawn(vae.bands, shapes.shape[-1], turns), length).mT
@@ -86,8 +114,7 @@ def mix(
     wandered = wandered * ((power.sum(1) + _QUIETEST) / (wandered.sum(1) + _QUIETEST))[:, None]
 
     ends = torch.stack([_loudness(vae, each) for each in pair])
-    low, high = limits(vae, bank, filled or [1.0] * len(bank))
-    wanted = torch.lerp(ends[0], ends[1], mixture.mean()).clamp(low, high)
+    wanted = torch.lerp(ends[0], ends[1], mixture.mean()).clamp(bank.lowest, bank.highest)
     gain = wanted.exp() / (wandered.mean() + _QUIETEST)
     levels = torch.log1p((wandered * gain).sqrt() / vae.levels.floor)
     return vae.from_bands(levels, shapes), mixture.cpu()

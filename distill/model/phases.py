@@ -80,24 +80,26 @@ def with_phases(
     """
     spectrogram = torch.stack([log_magnitude.mT, noise[:, 1].mT], dim=1).mT
     waveform = representation.inverse(spectrogram, samples, iterations)
-    return _with_energy(waveform, log_magnitude, representation)
+    with torch.no_grad():
+        amplitude = representation.amplitude(log_magnitude)
+    return _with_energy(waveform, amplitude, representation)
 
 
 def with_phases_of(
-    log_magnitude: Tensor, begin: Tensor, representation: MagnitudeIF, samples: int, iterations: int
+    amplitude: Tensor, begin: Tensor, representation: MagnitudeIF, samples: int, iterations: int
 ) -> Tensor:
-    """Return the waveform `[B, samples]` of log-magnitudes `[B, F, T]`, as `with_phases` does.
+    """Return the waveform `[B, samples]` of amplitudes `[B, F, T]`, as `with_phases` does.
 
     The phases are initialized with those of waveforms `begin` `[B, N]`.
     """
-    waveform = representation.continued(log_magnitude, begin, samples, iterations)
-    return _with_energy(waveform, log_magnitude, representation)
+    waveform = representation.continued(amplitude, begin, samples, iterations)
+    return _with_energy(waveform, amplitude, representation)
 
 
-def _with_energy(waveform: Tensor, log_magnitude: Tensor, representation: MagnitudeIF) -> Tensor:
-    """Return waveforms `[B, N]`, each scaled to the energy of its log-magnitudes `[B, F, T]`."""
+def _with_energy(waveform: Tensor, amplitude: Tensor, representation: MagnitudeIF) -> Tensor:
+    """Return waveforms `[B, N]`, each scaled to the energy of its amplitudes `[B, F, T]`."""
     with torch.no_grad():
-        wanted = representation.amplitude(log_magnitude).square().sum((1, 2)) + _SILENCE
+        wanted = amplitude.square().sum((1, 2)) + _SILENCE
         made = representation.energy(waveform) + _SILENCE
         gain = (wanted / made).sqrt()[:, None]
     return waveform * gain

@@ -24,7 +24,7 @@ from distill.model.channels import (
     with_correlation,
 )
 from distill.model.code import BAND
-from distill.model.mixing import limits, mix
+from distill.model.mixing import Statistics, limits, mix, statistics_of
 from distill.model.phases import draw_noise, with_phases, with_phases_of
 from distill.model.refinement import refine
 from distill.model.vae import VAE
@@ -121,8 +121,11 @@ def _reconstruct_piece(vae: VAE, representation: MagnitudeIF, waveform: Tensor, 
     latents = _by_rows(lambda row: vae.encode(representation(row))[0], original)
     if refinements:
         latents = refine(vae, representation, original, latents, refinements, noise)
+    if len(latents) == 1:
+        return vae.sound(latents, representation, samples, noise=noise).cpu()
     wide = waveform.double()
-    return _sound(vae, representation, latents, noise, samples, lambda _: wide @ wide.T)
+    decoded = log_magnitude(vae, latents, noise)
+    return _sound(vae, representation, decoded, noise, samples, lambda _: wide @ wide.T)
 
 
 def _noise(
@@ -136,13 +139,12 @@ def _noise(
 def _sound(
     vae: VAE,
     representation: MagnitudeIF,
-    latents: Tensor,
+    decoded: Tensor,
     noise: Tensor,
     samples: int,
     covariance_of: Callable[[Tensor], Tensor],
-    adjust: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Decode latents `[C, D, T']` into a waveform `[C, N]` with a given correlation of channels.
+    """Return a waveform `[C, N]` of log-magnitudes `[C, F, T]`, with a given correlation of channels.
 
     Phases reconstructed for each channel independently lose the correlation, and mixing the channels to
     their correlation changes their magnitudes. So both steps alternate, and phase reconstruction continues
@@ -151,27 +153,22 @@ def _sound(
     Args:
         vae: the model.
         representation: the representation of the model.
-        latents: the latents of the channels.
+        decoded: the log-magnitudes of the channels.
         noise: the spectrogram `[C, 2, F, T]` that provides the initial phases.
         samples: N.
         covariance_of: maps the power of the channels `[C, F]` to the covariance `[C, C]` they shall have.
-        adjust: changes the log-magnitudes `[C, F, T]` before phases are reconstructed.
     """
-    if len(latents) == 1 and adjust is None:
-        return vae.sound(latents, representation, samples, noise=noise).cpu()
-    decoded = _by_rows(vae.log_magnitude, latents, noise)
-    decoded = decoded if adjust is None else adjust(decoded)
-    if len(latents) == 1:
+    if len(decoded) == 1:
         return with_phases(decoded, noise, representation, samples, vae.iterations).cpu()
-    power = representation.amplitude(decoded).square().sum(dim=-1)
-    covariance = covariance_of(power.cpu())
+    amplitude = representation.amplitude(decoded)
+    covariance = covariance_of(amplitude.square().sum(dim=-1).cpu())
     begin: Callable[..., Tensor] = with_phases
-    made = noise
+    made, magnitudes = noise, decoded
     for turn in range(_ROUNDS):
         iterations = vae.iterations * (turn + 1) // _ROUNDS - vae.iterations * turn // _ROUNDS
         again = partial(begin, representation=representation, samples=samples, iterations=iterations)
-        made = with_correlation(_by_rows(again, decoded, made.to(vae.device)).cpu(), covariance)
-        begin = with_phases_of
+        made = with_correlation(_by_rows(again, magnitudes, made.to(vae.device)).cpu(), covariance)
+        begin, magnitudes = with_phases_of, amplitude
     return made
 
 
@@ -217,32 +214,50 @@ def decode(
     samples: int,
     coherence: Tensor | None = None,
     *,
-    adjust: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Decode latents `[C, D, T']` into a waveform `[C, N]` with N = `samples`.
 
     Without `coherence`, each channel is decoded independently. With `coherence` `[C, C, F]`, the channels are
-    mixed to the correlation that follows from it and from their magnitudes, and `adjust` may change their
-    log-magnitudes `[C, F, T]` before phases are reconstructed. Noise is drawn with `seed`.
+    mixed to the correlation that follows from it and from their magnitudes. Noise is drawn with `seed`.
     """
     latents = latents.to(vae.device)
-    made = _whole_samples(vae, representation, latents, samples)
     if coherence is None:
+        made = _whole_samples(vae, representation, latents, samples)
         return vae.sound(latents, representation, made).cpu()[..., :samples]
-    noise = _noise(representation, coherence, made, vae.device, seed)
-    covariance_of = partial(covariance_from, coherence)
-    return _sound(vae, representation, latents, noise, made, covariance_of, adjust)[..., :samples]
+    noise = noise_for(vae, representation, latents, samples, coherence, seed)
+    decoded = log_magnitude(vae, latents, noise)
+    return synthesize(vae, representation, decoded, noise, samples, coherence)
 
 
 @torch.no_grad()
-def log_magnitude(
-    vae: VAE, representation: MagnitudeIF, latents: Tensor, samples: int, coherence: Tensor
+def noise_for(
+    vae: VAE, representation: MagnitudeIF, latents: Tensor, samples: int, coherence: Tensor, seed: int = 0
 ) -> Tensor:
-    """Return the log-magnitudes `[C, F, T]` from which `decode` synthesizes latents `[C, D, T']`."""
-    latents = latents.to(vae.device)
+    """Return the spectrogram `[C, 2, F, T]` of the noise with which `decode` begins.
+
+    It depends on the length of the latents `[C, D, T']` only, and has the coherence `[C, C, F]`.
+    """
     made = _whole_samples(vae, representation, latents, samples)
-    return _by_rows(vae.log_magnitude, latents, _noise(representation, coherence, made, vae.device))
+    return _noise(representation, coherence, made, vae.device, seed)
+
+
+@torch.no_grad()
+def log_magnitude(vae: VAE, latents: Tensor, noise: Tensor) -> Tensor:
+    """Return the log-magnitudes `[C, F, T]` of latents `[C, D, T']`, with the fluctuations of `noise_for`."""
+    return _by_rows(vae.log_magnitude, latents.to(vae.device), noise)
+
+
+@torch.no_grad()
+def synthesize(
+    vae: VAE, representation: MagnitudeIF, decoded: Tensor, noise: Tensor, samples: int, coherence: Tensor
+) -> Tensor:
+    """Return the waveform `[C, N]` with N = `samples` of log-magnitudes `[C, F, T]`, as `decode` does."""
+    covariance_of = partial(covariance_from, coherence)
+    made = representation.samples(noise.shape[-1])
+    if representation.frames(samples) == noise.shape[-1]:
+        made = samples
+    return _sound(vae, representation, decoded, noise, made, covariance_of)[..., :samples]
 
 
 def _whole_samples(vae: VAE, representation: MagnitudeIF, latents: Tensor, samples: int) -> int:
@@ -256,33 +271,26 @@ def _whole_samples(vae: VAE, representation: MagnitudeIF, latents: Tensor, sampl
 
 
 @torch.no_grad()
-def generate(
-    vae: VAE,
-    representation: MagnitudeIF,
-    bank: list[Encoded],
-    *,
-    generator: torch.Generator,
-    temperature: float = 1.0,
-    seconds: float | None = None,
-) -> Tensor:
-    """Generate a new sound `[C, N]` from the latents that `draw` returns."""
-    drawn, samples = draw(
-        vae, representation, bank, generator=generator, temperature=temperature, seconds=seconds
-    )
-    return decode(vae, representation, drawn.latents, samples, drawn.coherence)
+def bank_statistics(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> Statistics:
+    """Return what `draw` needs of all recordings of a bank."""
+    codes = [code_of(vae, representation, each) for each in bank]
+    return statistics_of(vae, codes, filled=[_filled(vae, representation, each) for each in bank])
 
 
 @torch.no_grad()
 def draw(
     vae: VAE,
     representation: MagnitudeIF,
-    bank: list[Encoded],
+    bank: Sequence[Encoded],
+    statistics: Statistics,
     *,
     generator: torch.Generator,
     temperature: float = 1.0,
     seconds: float | None = None,
 ) -> tuple[Encoded, int]:
     """Draw a new sound, and return its latents and its length in samples. It is stereo if one of two is.
+
+    `statistics` are those that `bank_statistics` returns for the bank.
 
     Two different entries of `bank` are drawn at random, resized to one length, and mixed band by band (see
     `mix`). `temperature` scales the random deviation from them. The loudness is their average, limited to
@@ -301,8 +309,7 @@ def draw(
     code, mixture = mix(
         vae,
         [code_of(vae, representation, each).expand(channels, -1, -1) for each in pair],
-        [code_of(vae, representation, each) for each in bank],
-        filled=[_filled(vae, representation, each) for each in bank],
+        statistics,
         length=vae.code_frames(representation.frames(samples)),
         temperature=temperature,
         generator=generator,

@@ -214,15 +214,22 @@ class VAE(nn.Module):
 
     def decode_bands(self, levels: Tensor, shape: Tensor) -> Decoded:
         """Decode levels `[B, Q, S]` and shape numbers `[B, C - Q, S]`."""
-        shapes = self.code.unflatten(shape)
-        x = torch.cat([shapes, self.code.scaled(levels)[..., None]], dim=-1)
-        x = self.split(self.decoder(self.latents_in(x)))
-        features = self.fine_decoder(split_patches(x, *_JOINED))
+        features = self._features(levels, shape)
         pulled = torch.lerp(features.detach(), features, _FREQUENCY_PULL)
+        frequency = wrapped(_cells(self.frequency_out, pulled))
+        return Decoded(self._magnitudes(features, levels), frequency, levels, features)
+
+    def _features(self, levels: Tensor, shape: Tensor) -> Tensor:
+        """Return the input of the last layers for levels `[B, Q, S]` and shape numbers `[B, C - Q, S]`."""
+        x = torch.cat([self.code.unflatten(shape), self.code.scaled(levels)[..., None]], dim=-1)
+        x = self.split(self.decoder(self.latents_in(x)))
+        return self.fine_decoder(split_patches(x, *_JOINED))
+
+    def _magnitudes(self, features: Tensor, levels: Tensor) -> Tensor:
+        """Return the log-magnitudes `[B, 32 * Q, 8 * S]` of features and of levels `[B, Q, S]`."""
         magnitude = _SCALE * (_cells(self.patch_out, features) - 0.5) + spread_levels(levels)
         # Log-magnitudes are never negative. A high beta lets softplus come close to 0 in silence.
-        log_magnitude = F.softplus(magnitude, beta=4)
-        return Decoded(log_magnitude, wrapped(_cells(self.frequency_out, pulled)), levels, features)
+        return F.softplus(magnitude, beta=4)
 
     def bands_of(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """Return the levels `[B, Q, S]` and the shapes `[B, Q, S, K]` of a rich code `[B, 1 + C, S]`."""
@@ -275,17 +282,19 @@ class VAE(nn.Module):
         The decoded log-magnitudes get the fluctuations of white noise `[B, 2, F, T]` where they are
         uncertain, and are scaled to the levels of the code.
         """
-        decoded = self.decode_whole(latents)
+        code = self.expand(latents)
+        levels, shape = self.code.part(code[:, :1], code[:, 1:])
+        features = self._features(levels, shape)  # without the IF, which a sound does not need
         unit = math.log1p(1 / self.levels.floor)
         rough = roughened(
-            decoded.log_magnitude,
-            self.spread_of(decoded.features),
+            self._magnitudes(features, levels),
+            self.spread_of(features),
             self._whole_cells(noise[:, 0], self.stride, unit),
             unit,
         )
-        rough = self.levels.restore(rough, decoded.levels)
+        rough = self.levels.restore(rough, levels)
         if self.axes is not None:  # then band levels are approximate, but the overall level is exact
-            rough = self.levels.restore_total(rough, self.code.total(self.expand(latents)[:, 0]))
+            rough = self.levels.restore_total(rough, self.code.total(code[:, 0]))
         return self._bins_of(rough)[..., : noise.shape[-1]]
 
     def render(

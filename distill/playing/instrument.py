@@ -6,6 +6,7 @@ Shapes: `C` channels, `N` samples.
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -14,15 +15,16 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
+from distill.audio.progress import Progress
 from distill.audio.soundfiles import read_audio, resample
 from distill.controls.axes import Axes, Axis, axis_values
 from distill.controls.morphing import interpolated, varied
-from distill.controls.steering import SHAPED, shaped, sound_of
+from distill.controls.steering import SHAPED, Decoded, shaped, sound_of
 from distill.controls.stored import axes_of
 from distill.errors import InputError
 from distill.inference import Model, load
-from distill.model.mixing import stretched
-from distill.model.sounds import Encoded, code_of, draw, encode, length_of
+from distill.model.mixing import Statistics, stretched
+from distill.model.sounds import Encoded, bank_statistics, code_of, draw, encode, length_of
 from distill.playing.requirements import uses_checkpoint
 from distill.playing.sound import LONGEST, Between, Near, Random, Recording, Sound, Source
 from distill.reporting.latents import positions_of
@@ -74,6 +76,7 @@ class Instrument:
         self.model, self.run, self.note = model, run, note
         self._made: _Recent[Sound, Tensor] = _Recent(_MOST_MADE)
         self._drawn: _Recent[tuple[Source, float | None], tuple[Encoded, int]] = _Recent(_MOST_MADE)
+        self._decoded: _Recent[tuple[Source, float | None], Decoded] = _Recent(1)
         self._own: _Recent[str, Encoded] = _Recent(_MOST_OWN)
         self._busy = threading.Lock()
 
@@ -118,10 +121,21 @@ class Instrument:
 
     @cached_property
     def _axes(self) -> Axes:
+        return self._measured_axes(lambda _: None)
+
+    def measure_axes(self, on_progress: Callable[[Progress], None]) -> None:
+        """Measure the axes, unless the run folder has them, and say how far that is."""
+        self._axes = self._measured_axes(on_progress)
+
+    def _measured_axes(self, on_progress: Callable[[Progress], None]) -> Axes:
         model = self.model
         # Those of a checkpoint are of another model than the run's will be.
         kept = None if self.note else self.run
-        return axes_of(kept, model.vae, model.representation, model.latents)
+        return axes_of(kept, model.vae, model.representation, model.latents, on_progress)
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        return bank_statistics(self.model.vae, self.model.representation, [*self.model.latents.values()])
 
     def waveform(self, sound: Sound) -> Tensor:
         """Return the waveform `[C, N]` of a sound.
@@ -169,11 +183,24 @@ class Instrument:
         if values.keys() & SHAPED:  # of the same latents, which need not be decoded again
             plain = evolve(sound, axes=tuple(each for each in sound.axes if each[0] not in SHAPED))
             return shaped(self._cached(plain), model.sample_rate, values)
-        encoded, samples = self._latents(sound.source, sound.seconds)
-        if sound.seconds is not None and not isinstance(sound.source, Random):
-            samples = int(sound.seconds * model.sample_rate)
+        decoded = self._without_axes(sound.source, sound.seconds)
+        return sound_of(model.vae, model.representation, decoded, self._axes.directions, values)
+
+    def _without_axes(self, source: Source, seconds: float | None) -> Decoded:
+        """Return the sound of a source, of which the last one is kept: it may be moved along axes next.
+
+        It takes some megabytes a second.
+        """
+        known = self._decoded.get((source, seconds))
+        if known is not None:
+            return known
+        model = self.model
+        encoded, samples = self._latents(source, seconds)
+        if seconds is not None and not isinstance(source, Random):
+            samples = int(seconds * model.sample_rate)
             encoded = self._stretched(encoded, samples)
-        return sound_of(model.vae, model.representation, encoded, samples, self._axes.directions, values)
+        decoded = Decoded.of(model.vae, model.representation, encoded, samples)
+        return self._decoded.keep((source, seconds), decoded)
 
     def _latents(self, source: Source, seconds: float | None) -> tuple[Encoded, int]:
         """Return what `_encoded` does, which is kept: a variation needs all that it is a variation of."""
@@ -191,7 +218,14 @@ class Instrument:
         match source:
             case Random(seed=seed):
                 generator = torch.Generator().manual_seed(seed)
-                return draw(vae, representation, [*bank.values()], generator=generator, seconds=seconds)
+                return draw(
+                    vae,
+                    representation,
+                    [*bank.values()],
+                    self._statistics,
+                    generator=generator,
+                    seconds=seconds,
+                )
             case Recording(own=own, name=name):
                 known = self._own.get(own) if own else bank.get(name)
                 if known is None:
@@ -206,7 +240,10 @@ class Instrument:
             case Near(origin=origin, amount=amount, seed=seed):
                 start = self._latents(origin, seconds)
                 generator = torch.Generator().manual_seed(seed)
-                return varied(vae, representation, start, [*bank.values()], amount, generator), start[1]
+                made = varied(
+                    vae, representation, start, [*bank.values()], self._statistics, amount, generator
+                )
+                return made, start[1]
 
     @torch.no_grad()
     def _stretched(self, encoded: Encoded, samples: int) -> Encoded:

@@ -121,8 +121,8 @@ class MagnitudeIF(nn.Module):
             size=centres.numel(),
         )
 
-    def continued(self, log_magnitude: Tensor, waveform: Tensor, length: int, iterations: int) -> Tensor:
-        """Return the waveform `[B, length]` of log-magnitudes `[B, F, T]`, with the phases of another one.
+    def continued(self, amplitude: Tensor, waveform: Tensor, length: int, iterations: int) -> Tensor:
+        """Return the waveform `[B, length]` of amplitudes `[B, F, T]`, with the phases of another one.
 
         As in `inverse`, but the phases and the Griffin-Lim iterations start from the waveform `[B, N]`, which
         must have T frames.
@@ -131,9 +131,9 @@ class MagnitudeIF(nn.Module):
         def part_of(frames: Tensor, start: Tensor) -> Tensor:
             spectrum = self._analyse(start)
             direction = direction_of(spectrum, out=torch.empty_like(spectrum))
-            return self._with_phases(self.amplitude(frames), direction, length, iterations)
+            return self._with_phases(frames, direction, length, iterations)
 
-        return self._in_parts(part_of, log_magnitude.mT.contiguous(), waveform, size=log_magnitude[0].numel())
+        return self._in_parts(part_of, amplitude.mT.contiguous(), waveform, size=amplitude[0].numel())
 
     def energy(self, waveform: Tensor) -> Tensor:
         """Return the sums `[B]` of the squared amplitudes of waveforms `[B, N]`."""

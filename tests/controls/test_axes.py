@@ -139,3 +139,27 @@ def test_positions_are_checked(model, values, message):
     with pytest.raises(InputError) as caught:
         axis_values(values, evolve(axes_of(model), axes=axes))
     assert str(caught.value) == message
+
+
+def test_measuring_says_how_far_it_is(measured, tmp_path, monkeypatch):
+    """Progress rises by one to its total while axes are measured, and there is none when they are known."""
+    monkeypatch.setattr("distill.controls.axes._SECONDS", 0.05)
+    monkeypatch.setattr("distill.controls.axes._SEEDS", 1)
+    folder = shutil.copytree(measured, tmp_path / "run")
+    (folder / "axes.safetensors").unlink()
+    told = []
+    model = distill.load(folder)
+    axes = model.measure_axes(on_progress=told.append)
+    assert axes == model.axes
+    assert {each.stage for each in told} == {"axes"}
+    assert [each.done for each in told] == list(range(len(told)))
+    assert told[-1].done == told[-1].total
+    model.measure_axes(on_progress=told.append)
+    distill.load(folder).measure_axes(on_progress=told.append)
+    assert told[-1].done == len(told) - 1
+
+
+def test_progress_must_be_callable(model):
+    """The message names the argument."""
+    with pytest.raises(InputError, match=r"^on_progress: "):
+        model.measure_axes(on_progress=3)

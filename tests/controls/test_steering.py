@@ -6,7 +6,7 @@ from attrs import evolve
 
 from distill.controls.descriptors import brightness, describe
 from distill.controls.directions import find_directions
-from distill.controls.steering import _adjusted, moved, sound_of
+from distill.controls.steering import Decoded, _adjusted, moved, sound_of
 from distill.model.building import make_model
 from distill.model.sounds import decode, encode
 from distill.settings import ModelSettings
@@ -56,7 +56,8 @@ def made(vae, bank, directions):
     """Return a function that makes the sound of white noise in the bank with controls."""
 
     def make(**values):
-        return sound_of(vae, REPRESENTATION, bank[4], RATE // 2, directions, values)
+        sound = Decoded.of(vae, REPRESENTATION, bank[4], RATE // 2)
+        return sound_of(vae, REPRESENTATION, sound, directions, values)
 
     return make
 
@@ -119,7 +120,8 @@ def test_noisiness_pulls_shapes_to_those_of_noise_or_away(made, vae, bank, direc
     for wanted in (-60.0, 60.0):
         assert torch.allclose(made(noisiness=wanted), made(), atol=1e-3)
         values = {"noisiness": wanted}
-        after = describe(sound_of(vae, REPRESENTATION, bank[4], RATE // 2, pulled, values), RATE)
+        sound = Decoded.of(vae, REPRESENTATION, bank[4], RATE // 2)
+        after = describe(sound_of(vae, REPRESENTATION, sound, pulled, values), RATE)
         changed += abs(after["noisiness"] - before["noisiness"]) > 0.1
         assert after["loudness"] == pytest.approx(before["loudness"], abs=0.5)
         assert after["brightness"] == pytest.approx(before["brightness"], abs=0.2)
@@ -130,6 +132,6 @@ def test_brightness_is_solved_for_any_spectrum(directions):
     """The brightness asked for is reached for any spectrum; channels of stereo get the same gains."""
     spectrogram = REPRESENTATION(torch.cat([noise(0.5, 1), noise(0.5, 2)]))[:, 0]
     power = REPRESENTATION.amplitude(spectrogram).square().sum(0)
-    adjusted = _adjusted(REPRESENTATION, power, None, directions.tilt, 0.3)(spectrogram)
+    adjusted = _adjusted(REPRESENTATION, spectrogram, power, power, directions.tilt, 0.3)
     after = REPRESENTATION.amplitude(adjusted).square().sum(0)
     assert brightness(after, RATE) - brightness(power, RATE) == pytest.approx(0.3, abs=1e-3)

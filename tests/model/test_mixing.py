@@ -6,7 +6,7 @@ import torch
 
 from distill.model.building import make_model
 from distill.model.initialization import initialize_axes
-from distill.model.mixing import mix
+from distill.model.mixing import mix, statistics_of
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
@@ -47,7 +47,8 @@ def mixed(vae, pair, *, bank=None, length=10, temperature=0.0, seed=0, **options
     """Mix a pair, which is the bank unless another is given."""
     generator = torch.Generator().manual_seed(seed)
     bank = pair if bank is None else bank
-    return mix(vae, pair, bank, length=length, temperature=temperature, generator=generator, **options)
+    statistics = statistics_of(vae, bank, **options)
+    return mix(vae, pair, statistics, length=length, temperature=temperature, generator=generator)
 
 
 @torch.no_grad()
