@@ -16,8 +16,8 @@ from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN, MOST_TE
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from distill.controls.axes import Axis
     from distill.inference import Model
-    from distill.storage.run import Run
 
 _FORMATS = ("wav", "flac")
 
@@ -155,9 +155,9 @@ def generate(
     from distill.errors import check_all
     from distill.inference import load
 
-    if axis:
-        _say_measuring(Run(run), checkpoint)
     model = load(Run(run), checkpoint=checkpoint)
+    if axis:
+        _measure_axes(model)
     controls: dict[str, object] = {"seed": seed}
     sounds: Iterable[Tensor]
     if between:
@@ -275,10 +275,14 @@ def _kind(name: str) -> str:
     return "is a folder" if Path(name).is_dir() else "is not an ordinary file"
 
 
-def _say_measuring(run: "Run", checkpoint: str | None) -> None:
-    """Say that the axes are measured first, which takes a while, unless the run folder has them."""
-    if checkpoint is not None or not run.axes.exists():
-        click.echo("Measuring the axes of the run, which takes about half a minute.", err=True)
+def _measure_axes(model: "Model") -> "tuple[Axis, ...]":
+    """Return the axes of a model, and show how far their measurement is, if they are not known."""
+    from rich.console import Console
+
+    from distill.cli.axes import axes_progress
+
+    with axes_progress(Console(stderr=True)) as show:
+        return model.measure_axes(on_progress=show)
 
 
 def _print_axes(run: Path, checkpoint: str | None, *, as_json: bool) -> None:
@@ -290,8 +294,7 @@ def _print_axes(run: Path, checkpoint: str | None, *, as_json: bool) -> None:
     from distill.storage.run import Run
 
     model = load(Run(run), checkpoint=checkpoint)
-    _say_measuring(Run(run), checkpoint)
-    axes = model.axes
+    axes = _measure_axes(model)
     if as_json:
         print_product(json.dumps([asdict(axis) for axis in axes], indent=1))
         return

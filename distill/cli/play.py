@@ -31,14 +31,15 @@ def play(run: Path, *, port: int | None, open_browser: bool) -> None:
 
     folder = Run(run)
     require_playable(folder)  # before torch is loaded
-    from distill.playing.play import play as serve
+    from rich.console import Console
 
-    if not folder.axes.exists():
-        click.echo("Reading the run and measuring its axes, which takes about half a minute.", err=True)
+    from distill.cli.axes import axes_progress
+    from distill.playing.play import play as serve
 
     def say(page: "Served") -> None:
         if page.note:
             click.echo(page.note)
         click.echo(f"{page.url}  (Ctrl-C stops)")
 
-    serve(folder, port=port, open_browser=open_browser, on_served=say)
+    with axes_progress(Console(stderr=True)) as show:
+        serve(folder, port=port, open_browser=open_browser, on_served=say, on_progress=show)

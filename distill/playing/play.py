@@ -11,7 +11,8 @@ from typing import TypeAlias
 import torch
 from attrs import evolve
 
-from distill.arguments import path_like, whole_number
+from distill.arguments import optional_callable, path_like, whole_number
+from distill.audio.progress import Progress
 from distill.playing.guard import Application
 from distill.playing.instrument import Instrument
 from distill.playing.requirements import require_playable
@@ -27,6 +28,7 @@ def play(
     port: int | None = None,
     open_browser: bool = True,
     on_served: Callable[[Served], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
     """Serve a page to make and play sounds of a training run, until Ctrl-C.
 
@@ -42,6 +44,8 @@ def play(
         port: the port of the server. Default: 7860, or the next free one.
         open_browser: open the page in a browser.
         on_served: called with the address of the page when it can be opened.
+        on_progress: called with a `Progress` of the stage `axes` while the axes of the run are measured. That
+            is before the page is served, and only if they are not in the run folder yet.
 
     Raises:
         RunError: the folder is not a run, or holds no model yet.
@@ -52,7 +56,8 @@ def play(
         run = Run(path_like(run, culprit="run", expected="a run or its folder"))
     if port is not None:
         port = whole_number(port, culprit="port", least=1, below=2**16)
-    with served(run, port=port) as page:
+    on_progress = optional_callable(on_progress, culprit="on_progress")
+    with served(run, port=port, on_progress=on_progress or (lambda _: None)) as page:
         if on_served is not None:
             on_served(page)
         if open_browser:
@@ -64,8 +69,10 @@ def play(
 
 
 @contextmanager
-def served(run: Run, *, port: int | None = None) -> Iterator[Served]:
-    """Serve the page of a run while the context lasts.
+def served(
+    run: Run, *, port: int | None = None, on_progress: Callable[[Progress], None] = lambda _: None
+) -> Iterator[Served]:
+    """Serve the page of a run while the context lasts. `on_progress` is as in `play`.
 
     Raises:
         RunError: the folder is not a run, or holds no model yet.
@@ -77,6 +84,7 @@ def served(run: Run, *, port: int | None = None) -> Iterator[Served]:
     def make(files: Path) -> Application:
         from distill.playing.page import make_page  # noqa: PLC0415  # imports Gradio, in a quiet environment
 
+        instrument.measure_axes(on_progress)
         return make_page(instrument, files)
 
     with _one_thread(), serving(make, port=port) as page:
