@@ -15,12 +15,13 @@ from statistics import median
 
 import click
 from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from distill.playing.play import served
 from distill.storage.run import Run
 
 WINDOW = {"width": 1280, "height": 940}
-_TIMEOUT_MS = 300_000
+_TIMEOUT_MS = 60_000
 _HEARD = """
 window.played = 0;
 addEventListener("playing", () => { window.played += 1; }, true);
@@ -34,7 +35,7 @@ def measure(page: Page, name: str, times: int, act) -> None:  # noqa: ANN001  # 
         before = page.evaluate("window.played")
         began, busy = time.perf_counter(), time.process_time()
         act(number)
-        page.wait_for_function("(before) => window.played > before", arg=before, polling=5)
+        wait(page, name, "(before) => window.played > before", before)
         trips.append(time.perf_counter() - began)
         computed.append(time.process_time() - busy)
         page.wait_for_timeout(400)  # other controls are set while the sound plays
@@ -42,6 +43,20 @@ def measure(page: Page, name: str, times: int, act) -> None:  # noqa: ANN001  # 
         f"{name:12} {median(trips):.2f} s, from {min(trips):.2f} to {max(trips):.2f} s, "
         f"computed {median(computed):.2f} s, load {os.getloadavg()[0]:.1f}"
     )
+
+
+def wait(page: Page, name: str, condition: str, argument: object = None) -> None:
+    """Wait for a condition on the page.
+
+    Raises:
+        ClickException: it is not met within a minute.
+    """
+    try:
+        page.wait_for_function(condition, arg=argument, polling=5)
+    except PlaywrightTimeout as error:
+        title, message = page.inner_text("#now-title"), page.locator("#message").text_content()
+        shown = f"The page shows {title!r}, and the message {message!r}."
+        raise click.ClickException(f"{name}: nothing for {_TIMEOUT_MS // 1000} s. {shown}") from error
 
 
 @click.command()
@@ -61,7 +76,7 @@ def main(run: Path, out: Path, times: int) -> None:
         tab.locator("#map circle").first.wait_for()
         points = tab.locator("#map circle").count()
         tab.locator("#point-0").click(force=True)
-        tab.wait_for_function("window.played > 0")
+        wait(tab, "the first click", "window.played > 0")
         length = tab.get_by_label("number input for Length")
         length.fill("1")
         length.press("Enter")
@@ -92,15 +107,13 @@ def picture(tab: Page, out: Path) -> None:
     for name in ("glass rain", "slow bell", "far drum"):
         before = tab.inner_text("#now-title")
         tab.get_by_role("button", name="Random", exact=True).click()
-        tab.wait_for_function(
-            "(before) => document.querySelector('#now-title').innerText !== before", arg=before
-        )
+        wait(tab, name, "(before) => document.querySelector('#now-title').innerText !== before", before)
         tab.get_by_label("Name").fill(name)
         tab.get_by_role("button", name="Keep", exact=True).click()
         tab.get_by_label(name).wait_for()
     tab.get_by_role("tab", name="Morph").click()
     tab.get_by_role("button", name="Morph", exact=True).click()
-    tab.wait_for_function("document.querySelector('#now-title').innerText.includes('→')")
+    wait(tab, "morph", "document.querySelector('#now-title').innerText.includes('→')")
     tab.wait_for_timeout(2000)
     for slider in tab.locator("#shape input[type=range]").all()[:2]:
         for _ in range(10):

@@ -113,8 +113,9 @@ def _current() -> dict[str, Any]:
         player = gr.HTML(
             "",
             # Without the sound: templates are compiled to code.
-            html_template='<div class="player" hidden><svg preserveAspectRatio="none" aria-hidden="true">'
-            '<path/><line y2="100%"/></svg><audio controls aria-label="Current sound"></audio></div>',
+            html_template='<div class="player empty"><svg preserveAspectRatio="none" aria-hidden="true">'
+            '<path/><line y2="100%"/></svg><p>Click a recording, or make a random sound.</p>'
+            '<audio controls aria-label="Current sound"></audio></div>',
             js_on_load=(_ASSETS / "player.js").read_text(encoding="utf-8"),
             elem_id="player",
             apply_default_css=False,

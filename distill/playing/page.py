@@ -87,7 +87,8 @@ class Page:
                 slider,
                 dragged=slider,
             )
-        page.map.select(self._clicked, [self.desk, hold], self._heard, **_QUIETLY)
+        # Gradio would leave out a click that comes while the sound of another one is made.
+        page.map.select(self._clicked, [self.desk, hold], self._heard, trigger_mode="multiple", **_QUIETLY)
         page.undo.click(self._undone, self.desk, self._heard, **_QUIETLY)
         page.file.upload(
             self._dropped, [self.desk, page.file, page.first, page.position, hold],
@@ -168,13 +169,16 @@ class Page:
     ) -> list[Any]:
         """Return the updates of `_heard` that play the sound that is chosen, after changing the session.
 
-        The sound is made first, so that one that cannot be made changes nothing.
+        The sound is made first, so that one that cannot be made changes nothing. Nothing is played either if
+        another control was used since.
         """
+        turn = desk.take_turn()
 
         def made() -> list[Any]:
             sound = choose()
             playable = to_play(self.instrument.waveform(sound), self.instrument.model.sample_rate)
-            desk.change(lambda session: change(session, sound))
+            if not desk.change_at(turn, lambda session: change(session, sound)):
+                return [gr.skip()] * len(self._heard)
             desk.dragged = dragged
             # Their files are those of the sound before.
             return [playable, html.escape(str(sound)), "", *[gr.update(interactive=False)] * 2]

@@ -124,6 +124,34 @@ def test_the_map_plays_by_mouse_and_by_keyboard(tab, instrument):
     assert tab.now in instrument.names
 
 
+CLICKS = """
+const click = (index) => {
+  const box = document.querySelector(`#point-${index}`).getBoundingClientRect();
+  const place = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 };
+  document.querySelector("#map svg").dispatchEvent(new MouseEvent("click", place));
+};
+click(0);
+setTimeout(() => click(1), 20);
+"""
+
+
+def test_a_click_while_a_sound_is_made_counts(tab, instrument):
+    """The second of two clicks on the map is not lost while the sound of the first one is made."""
+    tab.page.evaluate(CLICKS)
+    until(lambda: tab.now == instrument.names[1])
+
+
+def test_nothing_moves_when_the_first_sound_is_there(browser, page):
+    """The map stays where it is, so that a second click is one on the same point."""
+    other = Tab(browser.new_page(viewport=WIDE), page.url)
+    place = other.page.locator("#map svg").bounding_box()
+    accessible(other.page)
+    other.page.locator("#point-0").click()
+    until(lambda: other.page.locator("#player .empty").count() == 0)
+    assert other.page.locator("#map svg").bounding_box() == place
+    other.page.close()
+
+
 def test_a_slider_moves_the_sound_and_undo_brings_it_back(tab, instrument, random):
     """A slider moves the sound by keyboard, and undo restores it; another recording starts unchanged."""
     axis = next(each for each in instrument.axes if each.highest > 0)

@@ -61,3 +61,13 @@ def test_without_a_sound_there_is_nothing_to_keep():
     with pytest.raises(InputError) as caught:
         Session().keep("a")
     assert str(caught.value) == "there is no sound yet\nClick a point of the map, or make a random sound."
+
+
+def test_the_control_that_was_used_last_counts():
+    """A sound that is made last does not replace that of a control that was used later."""
+    desk = Desk()
+    first, second = desk.take_turn(), desk.take_turn()
+    assert desk.change_at(second, lambda session: session.play(TWO))
+    assert not desk.change_at(first, lambda session: session.play(ONE))
+    assert desk.session.sound == TWO
+    assert desk.change_at(desk.take_turn(), lambda session: session.play(ONE))

@@ -25,13 +25,14 @@ async function play() {
   audio.src = sound;
   await audio.play().catch(() => {});  // replaced by the next sound, or a browser without audio
   if (audio.getAttribute("src") !== sound) return;
-  element.querySelector(".player").hidden = false;
+  element.querySelector(".player").classList.remove("empty");
   draw(peaks);
   trigger("play");
 }
 
 for (const event of ["play", "seeked", "ended"]) audio.addEventListener(event, follow);
 picture.addEventListener("click", (event) => {
+  if (!audio.src) return;
   const box = picture.getBoundingClientRect();
   audio.currentTime = audio.duration * (event.clientX - box.left) / box.width;
   audio.play();
