@@ -1,12 +1,14 @@
 """Measure how fast sounds are made with controls, and how closely they follow them.
 
-Run: python benchmarks/play.py RUN [--seconds 1] [--seeds 8]
+Run: python benchmarks/play.py RUN [--seconds 1] [--seeds 8] [--axis noisiness]
 
 The script prints Markdown tables. The first is the processor time of a sound on one thread, once the model is
 loaded and its axes are known: the median of as many as there are seeds. The second is, for each descriptor,
 the change that was asked for and the change that `distill.controls.descriptors` measures: its median, 10th
-and 90th percentile. The third is the variety of variations at several amounts beside that of the recordings.
-Variety is that of `benchmarks/generated.py`: the mean distance of all pairs of log-mel statistics.
+and 90th percentile, and how many sounds go at least half of the way. With `--axis`, only the second is
+printed, of that axis. The third is the variety of variations at several amounts beside that of the
+recordings. Variety is that of `benchmarks/generated.py`: the mean distance of all pairs of log-mel
+statistics.
 """
 
 import time
@@ -83,26 +85,26 @@ def print_axes(model: distill.Model) -> None:
         print(f"| {axis.name} | {within} | {axis.correlation:+.2f} | {axis.description} |")
 
 
-def print_accuracy(model: distill.Model, seconds: float, seeds: int) -> None:
+def print_accuracy(model: distill.Model, seconds: float, seeds: int, only: str | None = None) -> None:
     """Print what is asked for and what is measured, on other seeds than those of the axes."""
-    print("\n| descriptor | asked | measured: median | 10 % | 90 % | within a noticeable difference |")
-    print("|---|---|---|---|---|---|")
+    head = ["descriptor", "asked", "measured: median", "10 %", "90 %", "within a noticeable difference"]
+    print(f"\n| {' | '.join([*head, 'half and more'])} |\n{'|---' * 7}|")
     kept = range(1000, 1000 + seeds)
     plain = [describe(model.generate(1, seed=seed, seconds=seconds)[0], model.sample_rate) for seed in kept]
-    for axis in (each for each in model.axes if each.name in DESCRIPTORS):
-        for asked in (axis.lowest, axis.lowest / 2, axis.highest / 2, axis.highest):
-            if not asked:
-                continue
+    for axis in (each for each in model.axes if each.name in DESCRIPTORS and only in (None, each.name)):
+        steps = {axis.lowest, axis.lowest / 2, -1.0, 1.0, axis.highest / 2, axis.highest}
+        for asked in sorted(each for each in steps if each and axis.lowest <= each <= axis.highest):
             got = []
             for seed, before in zip(kept, plain, strict=True):
                 (made,) = model.generate(1, seed=seed, seconds=seconds, axes={axis.name: asked})
                 got.append(describe(made, model.sample_rate)[axis.name] - before[axis.name])
             changes = torch.tensor(got)
             low, middle, high = changes.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
+            half = int((changes / asked >= 0.5).sum())
             close = int(((changes - asked).abs() <= DESCRIPTORS[axis.name].noticeable).sum())
             print(
                 f"| {axis.name}, {axis.unit} | {asked:+g} | {middle:+.2f} | {low:+.2f} | {high:+.2f} "
-                f"| {close} of {seeds} |",
+                f"| {close} of {seeds} | {half} of {seeds} |",
                 flush=True,
             )
 
@@ -128,13 +130,17 @@ def print_variety(model: distill.Model, seeds: int) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--seconds", default=1.0, show_default=True)
 @click.option("--seeds", default=8, show_default=True)
-def main(run: Path, *, seconds: float, seeds: int) -> None:
+@click.option("--axis", help="Measure only how closely sounds follow this axis.")
+def main(run: Path, *, seconds: float, seeds: int, axis: str | None) -> None:
     """Measure, and print the tables."""
     torch.set_num_threads(1)
     model = distill.load(run)
     begin = time.process_time()
     _ = model.axes
     print(f"Axes measured or read in {time.process_time() - begin:.1f} s")
+    if axis is not None:
+        print_accuracy(model, seconds, seeds, axis)
+        return
     print_axes(model)
     print_times(model, seconds, seeds)
     print_accuracy(model, seconds, seeds)

@@ -63,7 +63,7 @@ class SoundGenerator:
 
         The first ones are descriptors, as far as generated sounds follow them: brightness, loudness,
         noisiness, attack. The others are the principal axes of the latents. They are measured at first use,
-        which takes about 20 seconds on a CPU core, and stored in the run folder.
+        which takes about 10 seconds on a CPU core, and stored in the run folder.
 
         Raises:
             RunError: the training run is not finished, or this is the base model.
