@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from distill.ablation.folder import LARGEST, AblationFolder
@@ -13,6 +14,8 @@ from distill.storage.files import read_bounded
 
 _SHOWN = 8
 _REMEDY = "Give the same command as before to go on, or another folder with --out."
+
+_CORPUS = "corpus.path"
 
 _WRITTEN_BY_TRAINING = "provenance."
 """The section of a recipe that a training run writes itself."""
@@ -60,6 +63,7 @@ def require_same_search(folder: AblationFolder, search: Mapping[str, Any]) -> No
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], *, defaults: bool = False) -> list[str]:
     """Return a line for each option that differs between two recipes as plain data.
 
+    A corpus that has moved is none: when a run goes on, training compares its recordings by their digests.
     `defaults`: options that `now` leaves unset may have any value before, since training sets them.
     """
     old, new = flatten(before), flatten(now)
@@ -69,9 +73,17 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], *, defaults: bool
             continue
         if defaults and address not in new:
             continue
+        if address == _CORPUS and _moved(old.get(address), new.get(address)):
+            continue
         was, is_now = (show_briefly(each[address]) if address in each else "unset" for each in (old, new))
         lines.append(f"{address}: {was}, now {is_now}")
     return lines
+
+
+def _moved(before: object, now: object) -> bool:
+    """Return whether a folder of recordings is no longer where it was, and there is another one instead."""
+    paths = [each for each in (before, now) if isinstance(each, str) and "://" not in each]
+    return [Path(each).exists() for each in paths] == [False, True]
 
 
 def _require_same_recipes(

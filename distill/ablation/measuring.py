@@ -86,19 +86,20 @@ def _values(each: FileMeasures) -> Mapping[str, float]:
 
 
 def _splits(plan: Plan, folder: AblationFolder, failed: Mapping[str, str]) -> list[str]:
-    """Return a note if runs of a seed were not trained on the same recordings, or none if all were."""
-    different = []
-    for seed in plan.seeds:
-        splits = set()
-        for run in plan.runs:
-            if run.seed == seed and run.name not in failed:
-                with suppress(RunError):  # without a split, which is told where it is needed
-                    held_out = Membership.read(folder.run(run.name).split).heldout
-                    splits.add(frozenset(member.digest for member in held_out))
-        if len(splits) > 1:
-            different.append(seed)
-    if not different:
+    """Return a note if runs were not trained on the same recordings, or none if all were."""
+    train, heldout = set[frozenset[str]](), dict[int, set[frozenset[str]]]()
+    for run in plan.runs:
+        if run.name not in failed:
+            with suppress(RunError):  # without a split, which is told where it is needed
+                split = Membership.read(folder.run(run.name).split)
+                train.add(frozenset(member.key for member in split.train))
+                held_out = frozenset(member.key for member in split.heldout)
+                heldout.setdefault(run.seed, set()).add(held_out)
+    seeds = ", ".join(str(seed) for seed, splits in heldout.items() if len(splits) > 1)
+    if seeds:
+        told = f"between runs of seed {seeds}, which held out different recordings"
+    elif len(train) > 1:
+        told = "between runs, which were trained on different recordings"
+    else:
         return []
-    seeds = ", ".join(map(str, different))
-    told = f"The corpus has changed between runs of seed {seeds}, which held out different recordings"
-    return [f"{told}: do not trust their differences."]
+    return [f"The corpus has changed {told}: do not trust their differences."]

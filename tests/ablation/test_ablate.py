@@ -7,10 +7,12 @@ import shutil
 
 import pytest
 import torch
+from attrs import evolve
 from safetensors.torch import load_file
 
 import distill
 from distill.ablation.folder import AblationFolder
+from distill.audio.corpus.membership import Membership
 from distill.comparison.measures import heldout_measures
 from distill.storage.ending import ending_of
 from distill.storage.run import Run
@@ -122,3 +124,16 @@ def test_without_a_folder_the_same_call_finds_its_own(shared, tmp_path, monkeypa
         )
         assert distill.plan_ablation(**shared.call).folder == planned.folder
         assert str(distill.plan_ablation(**{**shared.call, "steps": 3}).folder) == f"runs/{stem}-2"
+
+
+def test_runs_of_different_recordings_are_said(shared, tmp_path):
+    """A corpus that changed between the runs makes their differences worth nothing, which a note says."""
+    folder = tmp_path / "out"
+    shutil.copytree(shared.folder, folder)
+    split = folder / "without-recon-seed0" / "split.json"
+    membership = Membership.read(split)
+    evolve(membership, train=membership.train[1:]).write(split)
+    assert distill.ablate(**shared.call, out=folder).notes[-1] == (
+        "The corpus has changed between runs, which were trained on different recordings: "
+        "do not trust their differences."
+    )

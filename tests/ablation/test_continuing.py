@@ -96,3 +96,15 @@ def test_recipes_are_compared_however_deep_they_are():
     for _ in range(2000):
         deep = [deep]
     assert changes({"a": deep}, {"a": 1}) == ["a: a value that is nested too deeply, now 1"]
+
+
+def test_a_corpus_that_has_moved_is_no_other_plan(tmp_path):
+    """A folder that is no longer there may be where it is given now. One beside it is another corpus."""
+    (tmp_path / "old").mkdir()
+    old, new = ({"corpus": {"path": str(tmp_path / name)}} for name in ("old", "new"))
+    assert len(changes(old, new)) == 1
+    (tmp_path / "new").mkdir()
+    assert len(changes(old, new)) == 1
+    (tmp_path / "old").rmdir()
+    assert changes(old, new) == []
+    assert len(changes(old, {"corpus": {"path": "https://a/b"}})) == 1

@@ -74,6 +74,9 @@ class Membership:
         except FileNotFoundError as error:
             problem = "there is no record of which recordings the run trained on, and which it held out"
             raise RunError(problem, culprit=str(path), remedy=remedy) from error
+        except PermissionError as error:
+            problem = f"the record of which recordings the run trained on cannot be read: {error.strerror}"
+            raise RunError(problem, culprit=str(path), remedy="Make sure that you may read it.") from error
         except (OSError, ValueError, RecursionError, ConfigError) as error:
             problem = "the record of which recordings the run trained on is damaged"
             raise RunError(problem, culprit=str(path), remedy=remedy) from error
