@@ -161,8 +161,8 @@ def checkpoint_like(value: Any, *, culprit: str) -> int | Literal["last", "best"
     Raises:
         InputError: the value is none of these.
     """
-    if value in ("last", "best"):
-        return value
+    if isinstance(value, str) and value in ("last", "best"):
+        return value  # type: ignore[return-value]  # one of the two
     with suppress(TypeError, ValueError):
         step = int(value) if isinstance(value, str) else operator.index(value)
         if 0 <= step < _MOST_STEPS and not isinstance(value, bool):

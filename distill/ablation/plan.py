@@ -1,5 +1,6 @@
 """The plan of an ablation: which runs are trained, all validated before the first one. Loads no torch."""
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, product
@@ -191,7 +192,25 @@ def _runs(
         trees[variant.name] = unstructure(draft.recipe)
     if problems:
         raise ConfigError(*problems)
+    _require_different(trees)
     return tuple(planned_run(name, seed, tree) for seed in seeds for name, tree in trees.items())
+
+
+def _require_different(trees: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that no two variants have the same recipe, since an option was given by two addresses.
+
+    Raises:
+        ConfigError: two have.
+    """
+    names: dict[str, str] = {}
+    for name, tree in trees.items():
+        other = names.setdefault(json.dumps(tree, sort_keys=True, default=str), name)
+        if other != name:
+            raise ConfigError(
+                f"has the same recipe as {other}",
+                culprit=name,
+                remedy="Give each option by one address, and each value once.",
+            )
 
 
 def planned_run(variant: str, seed: int, tree: Mapping[str, Any]) -> PlannedRun:

@@ -19,7 +19,7 @@ from distill.cli.reconstruct import reconstruct
 from distill.cli.report import report
 from distill.cli.runs import runs
 from distill.cli.shard import shard
-from distill.cli.stdout import write_any_name
+from distill.cli.stdout import ignore_no_columns, write_any_name
 from distill.cli.streams import checked_output
 from distill.cli.train import train
 from distill.errors import DistillError
@@ -56,6 +56,7 @@ class _Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as click has it
         write_any_name()
+        ignore_no_columns()
         with checked_output():
             return super().main(*args, **kwargs)
 

@@ -27,6 +27,12 @@ def write_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def ignore_no_columns() -> None:
+    """Forget a terminal of no columns (`COLUMNS=0`), to which Rich would print nothing."""
+    if not os.environ.get("COLUMNS", "").strip("0"):
+        os.environ.pop("COLUMNS", None)
+
+
 def print_product(text: str, *, nl: bool = True) -> None:
     """Print the product of a command, for which `reserve_output` keeps standard output."""
     context = click.get_current_context(silent=True)

@@ -172,3 +172,14 @@ def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
         str(caught.value) == f"{tmp_path / 'no'}: there is no such file or folder\n"
         "Give a folder of recordings, or a single recording."
     )
+
+
+def test_one_option_by_two_addresses(plan):
+    """Two variants with the same recipe would be compared as if they differed."""
+    with pytest.raises(DistillError) as caught:
+        plan(grid={"recon.weight": [1, 2], "loss.reconstruction.weight": [3, 4]})
+    assert str(caught.value) == (
+        "recon.weight=2,reconstruction.weight=3: has the same recipe as "
+        "recon.weight=1,reconstruction.weight=3\n"
+        "Give each option by one address, and each value once."
+    )

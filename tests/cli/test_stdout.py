@@ -142,3 +142,9 @@ def test_a_stream_that_is_closed_is_written_to_all_the_same(monkeypatch):
     write_any_name()
     with sys.stdout as stream:
         assert stream.write("lost") == 4
+
+
+def test_a_terminal_of_no_columns(recordings):
+    """Rich would print nothing to it."""
+    words = ["ablate", str(recordings), "--loss", "stft,kl", "--each", "--dry-run"]
+    assert "without stft" in CliRunner(env={"COLUMNS": "0"}).invoke(main, words).stdout
