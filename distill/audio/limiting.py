@@ -17,11 +17,11 @@ click, all of which a longer reach would turn down."""
 _BLOCK = 16
 """The samples that have one gain, before gains are interpolated."""
 
-_MOST_LIMITED = 9.0
+_MOST_LIMITED = 12.0
 """The most dB by which peaks are limited. More would be heard as another attack."""
 
 _HALVINGS = 10
-"""The level is found within 9 dB / 1024."""
+"""The level is found within 12 dB / 1024."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -44,7 +44,7 @@ def within_full_scale(waveform: Tensor, sample_rate: int, quietest: float = -mat
 
     It is turned down as a whole, which changes nothing but its level. Where this would bring the level below
     `quietest`, the RMS in dB relative to full scale, it is turned down less, and a limiter reduces the peaks
-    that are left, by 9 dB at most.
+    that are left, by 12 dB at most.
     """
     peak = float(waveform.abs().amax()) if waveform.numel() else 0.0
     if peak <= 1:

@@ -112,7 +112,7 @@ class SoundGenerator:
             path: the file to write.
             controls: what the sound was made with, as plain data, such as `{"seed": 0, "axes": {...}}`.
             limit: turn a sound with a peak above 1 down to a peak of 1. Where this would make it quieter than
-                the recordings (their 5th percentile), its peaks are limited, by 9 dB at most. Without
+                the recordings (their 5th percentile), its peaks are limited, by 12 dB at most. Without
                 `limit`, it is written as 32-bit float.
             overwrite: replace the file if it exists.
 
