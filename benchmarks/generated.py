@@ -31,7 +31,7 @@ from distill.audio.soundfiles import read_audio, resample
 from distill.evaluation import log_mel, tonal_peaks
 from distill.evaluation.recordings import corpus_of
 from distill.inference import load
-from distill.model.sounds import decode, draw, quietest, reconstruct
+from distill.model.sounds import bank_statistics, decode, draw, quietest, reconstruct
 from distill.storage.checkpoints import load_state
 from distill.storage.run import Run
 
@@ -101,6 +101,7 @@ def main(run: Path, *, count: int, seed: int, temperature: float) -> None:
     model = load(run)
     vae, representation, rate = model.vae, model.representation, model.sample_rate
     bank = [*model.latents.values()]
+    statistics = bank_statistics(vae, representation, bank)
     pairs: list[list[int]] = []
 
     def reconstructed(path: Path) -> tuple[Tensor, int]:
@@ -112,10 +113,12 @@ def main(run: Path, *, count: int, seed: int, temperature: float) -> None:
             # `draw` chooses the two recordings first.
             same = torch.Generator().set_state(generator.get_state())
             pairs.append(torch.randperm(len(bank), generator=same)[:2].tolist())
-            new, samples = draw(vae, representation, bank, generator=generator, temperature=temperature)
+            new, samples = draw(
+                vae, representation, bank, statistics, generator=generator, temperature=temperature
+            )
             yield decode(vae, representation, new.latents, samples, new.coherence), rate
 
-    made = measure(generated(), quietest(vae, representation, bank))
+    made = measure(generated(), quietest(vae, statistics))
     columns = [measure(map(read_audio, files)), measure(map(reconstructed, files)), made]
     recordings = columns[0]
     nearest = recordings.distances.amin(dim=1)

@@ -70,10 +70,6 @@ class SoundGenerator:
         """
         return self._axes.axes
 
-    @cached_property
-    def _quietest(self) -> float:
-        return sounds.quietest(self.vae, self.representation, [*self.latents.values()])
-
     def measure_axes(self, *, on_progress: Callable[[Progress], None] | None = None) -> tuple[Axis, ...]:
         """Return `axes`, and say how far they are, if they are not in the run folder yet.
 
@@ -133,7 +129,7 @@ class SoundGenerator:
             sound,
             self.representation.sample_rate,
             limit=limit,
-            quietest=-math.inf if self.run is None else self._quietest,
+            quietest=-math.inf if self.run is None else sounds.quietest(self.vae, self._statistics),
             made_with=made_with,
         )
 

@@ -32,6 +32,10 @@ _TURN = 8
 _RANGE = 6.9
 """Frames this far below the loudest, in nepers (60 dB), count as silence and are left out."""
 
+_ATTACK = 0.7 / 3
+"""The rise of the level from one frame to the next that counts as an attack: 6 dB, in the code's units of 3
+nepers."""
+
 _EXTREMES = 0.05
 """The share of the bank that is quieter, and the share that is louder, than any new sound."""
 
@@ -68,7 +72,7 @@ def statistics_of(vae: VAE, bank: Sequence[Tensor], *, filled: Sequence[float] |
     not count.
     """
     levels, shapes = _deviations(vae, bank)
-    lowest, highest = limits(vae, bank, filled or [1.0] * len(bank))
+    lowest, highest = _limits(vae, bank, filled or [1.0] * len(bank))
     return Statistics(levels=levels.cpu(), shapes=shapes.cpu(), lowest=lowest, highest=highest)
 
 
@@ -85,7 +89,8 @@ def mix(
 
     Low bands come from one of the two, high bands from the other, and the crossover frequency changes over
     the length of the sound. Thus tones are kept, and the result is neither the mean of the two nor a copy of
-    one. Levels are mixed as powers, so that silence in one does not silence the other. Then levels and shapes
+    one. Both are resized to the new length, the shapes of a shorter one between its attacks (`lengthened`).
+    Levels are mixed as powers, so that silence in one does not silence the other. Then levels and shapes
     deviate at random, by 0.3 standard deviations of the bank at a `temperature` of 1; levels deviate along
     smooth curves over frequency. The overall level lies between those of the two, and within the 5th and the
     95th percentile of the bank.
@@ -99,7 +104,8 @@ def mix(
         return torch.randn(shape, generator=generator).to(device)
 
     mixture = _mixture(vae, length, generator).to(device)
-    (level_a, shape_a), (level_b, shape_b) = (vae.bands_of(stretched(each, length)) for each in pair)
+    level_a, level_b = (vae.bands_of(stretched(each, length))[0] for each in pair)
+    shape_a, shape_b = (vae.bands_of(_fitted(each, length))[1] for each in pair)
     power = torch.lerp(amplitude(level_a).square(), amplitude(level_b).square(), mixture)
     shapes = torch.lerp(shape_a, shape_b, mixture[..., None])
 
@@ -153,12 +159,41 @@ def _loudness(vae: VAE, code: Tensor) -> Tensor:
     return (vae.levels.amplitude(total).square().mean() + _QUIETEST).log()
 
 
-def limits(vae: VAE, bank: Sequence[Tensor], filled: Sequence[float]) -> tuple[float, float]:
+def _limits(vae: VAE, bank: Sequence[Tensor], filled: Sequence[float]) -> tuple[float, float]:
     """Return the lowest and the highest level of a new sound: the logarithm of the mean power per band."""
     levels = torch.stack([_loudness(vae, each) for each in bank]).cpu() - torch.tensor(filled).log()
     low, high = levels.quantile(torch.tensor([_EXTREMES, 1 - _EXTREMES])).tolist()
     margin = min(_MARGIN, (high - low) / 2)
     return low + margin, high - margin
+
+
+def _fitted(code: Tensor, length: int) -> Tensor:
+    """Resize a rich code `[C, D, S]` to another length, without repeating the shapes of its attacks."""
+    return stretched(code, length) if code.shape[-1] > length else lengthened(code, length)
+
+
+def lengthened(code: Tensor, length: int) -> Tensor:
+    """Lengthen a rich code `[C, D, S]`, without repeating the shapes of its attacks.
+
+    The shape of a frame with an attack has the attack, and so has every frame that is interpolated from it.
+    So the steps to and from such frames keep their length, and others grow, as in time stretching that
+    preserves transients (Duxbury, Davies and Sandler, 2002). The last frame is left out if there are others
+    besides an attack, since the recording ends in it. The frame before is held.
+    """
+    if code.shape[-1] == length:
+        return code
+    code = code[..., : max(min(2, code.shape[-1]), code.shape[-1] - 1)]
+    missing = length - code.shape[-1]
+    attack = torch.cat([torch.tensor([True]), (code[:, 0].amax(dim=0).diff() > _ATTACK).cpu()])
+    free = ~(attack | torch.cat([attack[1:], torch.tensor([False])]))
+    steps = torch.ones(len(attack), dtype=torch.float64)
+    steps[free] += missing / max(1, int(free.sum()))
+    times = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
+    wanted = torch.arange(length, dtype=torch.float64)
+    after = torch.searchsorted(times, wanted, right=True).clamp(1, len(times) - 1)
+    share = ((wanted - times[after - 1]) / (times[after] - times[after - 1])).clamp(max=1)
+    held = torch.cat([code, code[..., -1:]], dim=-1)
+    return torch.lerp(held[..., after - 1], held[..., after], share.to(code))
 
 
 def _resized(grid: Tensor, bands: int, length: int) -> Tensor:

@@ -24,7 +24,7 @@ from distill.model.channels import (
     with_correlation,
 )
 from distill.model.code import BAND
-from distill.model.mixing import Statistics, limits, mix, statistics_of
+from distill.model.mixing import Statistics, mix, statistics_of
 from distill.model.phases import draw_noise, with_phases, with_phases_of
 from distill.model.refinement import refine
 from distill.model.vae import VAE
@@ -321,13 +321,10 @@ def draw(
     return Encoded(vae.reduce(code), coherence, samples), samples
 
 
-@torch.no_grad()
-def quietest(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> float:
+def quietest(vae: VAE, statistics: Statistics) -> float:
     """Return the level of the quietest sound that `draw` returns: its RMS in dB relative to full scale."""
-    codes = [code_of(vae, representation, each) for each in bank]
-    low, _ = limits(vae, codes, [_filled(vae, representation, each) for each in bank])
     # The squared amplitudes of all bins of white noise add up to 3 times its power.
-    return 10 * math.log10(math.exp(low) * BAND * vae.bands / 3)
+    return 10 * math.log10(math.exp(statistics.lowest) * BAND * vae.bands / 3)
 
 
 def length_of(vae: VAE, representation: MagnitudeIF, encoded: Encoded) -> int:

@@ -3,10 +3,11 @@
 import attrs
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from distill.model.building import make_model
 from distill.model.initialization import initialize_axes
-from distill.model.mixing import mix, statistics_of
+from distill.model.mixing import lengthened, mix, statistics_of
 from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
@@ -125,6 +126,47 @@ def test_what_is_silent_does_not_silence_the_other(vae):
     powers = [vae.levels.amplitude(vae.bands_of(each)[0].detach())[0].square() for each in (latents, pair[0])]
     kept = (powers[0][:, 5:7] / (1 - share[:, 5:7])).log10() * 10
     assert (kept - kept.mean()).abs().max() < 3
+
+
+def steps(*levels):
+    """Make a code `[1, 2, S]` with these levels, whose second number counts the frames."""
+    return torch.tensor([levels, range(len(levels))], dtype=torch.float32)[None]
+
+
+def test_an_attack_is_not_repeated():
+    """By hand: 3 frames, without the last, become 6. The step from the attack stays, others grow by 3 / 2.
+
+    So the frames are at 0, 1 and 3.5, and the third one is held from there on.
+    """
+    made = lengthened(steps(1.0, 0.9, 0.8, 0.1), 6)[0]
+    torch.testing.assert_close(made[1], torch.tensor([0, 1, 1.4, 1.8, 2, 2]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(made[0], torch.tensor([1, 0.9, 0.86, 0.82, 0.8, 0.8]), rtol=0, atol=1e-6)
+
+
+def test_a_later_attack_is_not_repeated_either():
+    """A rise by 6 dB (0.23) is an attack: the steps to it and from it are as long as they were."""
+    made = lengthened(steps(0.5, 0.4, 0.3, 0.6, 0.5, 0.5), 8)[0, 1]
+    # Steps 1 and 4 take 1 + 3 / 2 frames: the frames are at 0, 1, 3.5, 4.5, 5.5 and 8.
+    torch.testing.assert_close(made[:6], torch.tensor([0, 1, 1.4, 1.8, 2.5, 3.5]), rtol=0, atol=1e-6)
+
+
+def test_short_recordings_can_be_lengthened():
+    """A frame after the attack is held, and so is a single frame; nothing changes without a new length."""
+    assert lengthened(steps(1.0, 0.9), 4)[0, 1].tolist() == [0, 1, 1, 1]
+    assert lengthened(steps(1.0), 3)[0, 1].tolist() == [0, 0, 0]
+    one = steps(1.0, 0.2, 0.4)
+    assert torch.equal(lengthened(one, 3), one)
+
+
+def test_levels_of_a_shorter_recording_are_stretched(vae):
+    """A quieter second half is the second half, and the level does not depend on where attacks are."""
+    if vae.axes is not None:
+        pytest.skip("levels of bands are but close in a small code")
+    one = code_of(vae, noise(0.1, 4000))[..., :6]
+    one[:, 0, 3:] -= 0.5
+    level = vae.levels.total(vae.bands_of(mixed(vae, [one, one], length=11)[0])[0])
+    expected = vae.levels.total(vae.bands_of(interpolate(one, size=11, mode="linear", align_corners=True))[0])
+    torch.testing.assert_close(level - level.mean(), expected - expected.mean(), rtol=0, atol=1e-3)
 
 
 def test_temperature_scales_the_wander(vae):
