@@ -240,7 +240,6 @@ def launch(processes: int, words: list[str]) -> int:
         code = os.waitstatus_to_exitcode(status)
         if code and not failed:
             failed = code
-            # If it was killed, the others would end in an error of the connection to it.
             if code != _STOPPED:  # otherwise all have been told
-                stop(signal.SIGKILL if code < 0 else signal.SIGTERM)
+                stop(signal.SIGTERM)
     return failed if failed >= 0 else 1
