@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
+from distill.cli import completion
 from distill.cli.options import Place, json_option, overwrite_option
 
 
 @click.command(short_help="Compare runs by number, by eye and by ear.")
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=Place())
 @click.option(
-    "--on", "recordings", metavar="RECORDINGS", type=Place(),
+    "--on", "recordings", metavar="RECORDINGS", shell_complete=completion.paths,
     help="Compare on the recordings in this folder, not on those that all runs held out.",
 )  # fmt: skip
 @click.option("--trained", is_flag=True, help="With --on: also take recordings that a run was trained on.")
@@ -28,7 +29,7 @@ from distill.cli.options import Place, json_option, overwrite_option
 def compare(
     runs: tuple[Path, ...],
     *,
-    recordings: Path | None,
+    recordings: str | None,
     trained: bool,
     answers: tuple[Path, ...],
     out: Path | None,

@@ -27,3 +27,13 @@ def test_a_mistake_is_one_message(distill, compared_runs):
     result = distill("compare", compared_runs[0].folder)
     assert (result.status, result.out) == (2, "")
     assert result.err == "Error: runs: expected two runs or more\nGive the folders of several runs.\n"
+
+
+def test_recordings_at_a_url_are_not_looked_for_on_the_disk(distill, compared_runs, tmp_path):
+    """A URL is taken as one: the message is about the server, and not about a file of that name."""
+    folders = [run.folder for run in compared_runs]
+    result = distill("compare", *folders, "--on", "https://127.0.0.1:1/a", "--out", tmp_path / "c.html")
+    assert result.status == 2
+    assert result.err.startswith(
+        "Error: https://127.0.0.1:1/a/shards.json: the list of shards cannot be read: the server"
+    )
