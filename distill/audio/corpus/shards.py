@@ -181,5 +181,9 @@ def _require_whole(folder: str, shards: tuple[Shard, ...]) -> None:
 def _unreadable(where: str, what: str, error: OSError) -> CorpusError:
     # A failed download of `gsutil` has no error text, and its command line is not helpful.
     cause = error.strerror or "it cannot be fetched"
-    remedy = "Check the URL and the connection, and go on with --resume." if is_url(where) else _RESTORE
+    remedy = (
+        "Check the URL and the connection. A training run goes on with --resume."
+        if is_url(where)
+        else _RESTORE
+    )
     return CorpusError(f"{what} cannot be read: {cause}", culprit=where, remedy=remedy)

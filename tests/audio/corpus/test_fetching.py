@@ -10,7 +10,7 @@ import pytest
 from distill.audio.corpus import fetching, open_shards
 from distill.errors import CorpusError
 
-CHECK = "Check the URL and the connection, and go on with --resume."
+CHECK = "Check the URL and the connection. A training run goes on with --resume."
 
 
 @pytest.fixture

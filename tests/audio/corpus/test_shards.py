@@ -165,7 +165,7 @@ def test_a_server_without_a_shard(copy, server):
     (copy / "train-000003.tar").unlink()
     assert refusal(server) == (
         f"{server}/train-000003.tar: the shard cannot be read: the server answers 404 File not found\n"
-        "Check the URL and the connection, and go on with --resume."
+        "Check the URL and the connection. A training run goes on with --resume."
     )
 
 
@@ -181,7 +181,7 @@ def test_a_server_without_shards(copy, server):
     (copy / "shards.json").unlink()
     assert refusal(server) == (
         f"{server}/shards.json: the list of shards cannot be read: the server answers 404 File not found\n"
-        "Check the URL and the connection, and go on with --resume."
+        "Check the URL and the connection. A training run goes on with --resume."
     )
 
 
