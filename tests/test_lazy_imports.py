@@ -93,6 +93,20 @@ for words in (
     assert not (tmp_path / "new").exists()
 
 
+def test_the_memory_of_a_model_is_known_without_the_compiler_of_torch():
+    """Every command that loads a model computes its size first, where tensors have no values."""
+    code = """
+import sys
+from distill.model.memory import Sizes
+from distill.settings import ModelSettings, RepresentationSettings
+for code in ("rich", "compact"):
+    Sizes(ModelSettings(code=code), RepresentationSettings())
+print("torch._dynamo" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
 @pytest.mark.parametrize("name", distill.__all__)
 def test_every_public_name_is_there(name):
     """Each is the object that its module defines, and is listed."""

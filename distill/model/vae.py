@@ -324,8 +324,9 @@ class VAE(nn.Module):
 
 def _erb_weights(representation: MagnitudeIF, bands: int) -> Tensor:
     """Return the square root of the ERB density (Glasberg and Moore, 1990) at each bin, `[32 * Q, 1]`."""
-    hertz = torch.arange(bands * BAND) * representation.sample_rate / representation.n_fft
-    return ((1 + 0.00437 * hertz) ** -0.5)[:, None]
+    # Computing on the device "meta" would load torch's compiler, which takes a second.
+    hertz = torch.arange(bands * BAND, device="cpu") * representation.sample_rate / representation.n_fft
+    return ((1 + 0.00437 * hertz) ** -0.5)[:, None].to(torch.get_default_device())
 
 
 def _cells(layer: nn.Linear, features: Tensor) -> Tensor:

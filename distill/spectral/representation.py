@@ -207,7 +207,11 @@ class MagnitudeIF(nn.Module):
         The phases repeat after t = n_fft / gcd(n_fft, hop) frames. Integers are exact, and are not converted
         when a module that contains this one is cast.
         """
-        frames = torch.arange(self.n_fft // math.gcd(self.n_fft, self.hop), device=device)
+        period = self.n_fft // math.gcd(self.n_fft, self.hop)
+        empty = torch.empty(period, self.bins, dtype=torch.int32, device=device)
+        if empty.is_meta:  # has no values, and computing with it would load torch's compiler for a second
+            return empty
+        frames = torch.arange(period, device=device)
         advances = (frames * self.hop) % self.n_fft
         turns = advances[:, None] * torch.arange(self.bins, device=device)
         # In place, since the integers of 64 bits are most of the memory.
