@@ -109,37 +109,48 @@ def render(
     components = component_figures(facts.runs, colours)
     intervals = interval_figure(facts.rows, facts.runs, colours) if facts.rows else None
     drawn = [*(card.figure for card in cards), *components, *([intervals] if intervals else [])]
-    library = plotly_library()
-    script = "\n".join((joined(TEMPLATES, "plots.js", "player.js"), joined(_OWN, "compare.js")))
-    style = "\n".join((joined(TEMPLATES, "page.css"), joined(_OWN, "compare.css")))
     return (
         environment(_OWN, TEMPLATES)
         .get_template("compare.html.jinja")
         .render(
-            name=" and ".join(each.name for each in facts.runs),
-            version=distill.__version__,
-            facts=facts,
-            runs=[_run(each, colours) for each in facts.runs],
-            rows=[_row(row) for row in facts.rows],
-            counts=COUNTS,
-            chance=CHANCE,
-            recordings=facts.recordings[:_MOST_LISTED],
+            **_told(facts, colours, problems, listening),
+            **_scripts(),
             intervals=intervals,
             cards=cards,
             choices=choices,
             first_pair=(1, 2) if len(choices) > 2 else (0, 1),
             components=components,
-            terms=[*dict.fromkeys(term for each in facts.runs for term in each.terms)],
-            listening=listening,
-            scores=_scores(listening) if listening else [],
-            notes=[*facts.notes, *problems],
             data=as_json(_data(drawn, cards, versions, audible)),
-            library=library,
-            script=script,
-            style=style,
-            policy=policy_of(library, script),
         )
     )
+
+
+def _told(
+    facts: Gathered, colours: Mapping[str, str], problems: Sequence[str], listening: Listening | None
+) -> dict[str, Any]:
+    """Return what the page says in words and tables."""
+    return {
+        "name": " and ".join(each.name for each in facts.runs),
+        "version": distill.__version__,
+        "facts": facts,
+        "runs": [_run(each, colours) for each in facts.runs],
+        "rows": [_row(row) for row in facts.rows],
+        "counts": COUNTS,
+        "chance": CHANCE,
+        "recordings": facts.recordings[:_MOST_LISTED],
+        "terms": [*dict.fromkeys(term for each in facts.runs for term in each.terms)],
+        "listening": listening,
+        "scores": _scores(listening) if listening else [],
+        "notes": [*facts.notes, *problems],
+    }
+
+
+def _scripts() -> dict[str, str]:
+    """Return the scripts and the style of the page, and the policy that allows no other scripts."""
+    library = plotly_library()
+    script = "\n".join((joined(TEMPLATES, "plots.js", "player.js"), joined(_OWN, "compare.js")))
+    style = "\n".join((joined(TEMPLATES, "page.css"), joined(_OWN, "compare.css")))
+    return {"library": library, "script": script, "style": style, "policy": policy_of(library, script)}
 
 
 def _data(

@@ -118,21 +118,13 @@ def repeat_batch(
     draft = read_recipe(run.read_recipe(), registry or Registry(), specs=loss)
     if not run.batch.exists():
         raise RunError("keeps no batch of a step", culprit=str(run.folder), remedy=_REMEDY)
-    kept = load_state(run.batch)
     settings = draft.recipe.training
     settings = settings if device is None else evolve(settings, device=device)
     accelerator = make_accelerator(settings)
     representation = make_representation(draft.recipe.representation).to(accelerator.device)
     model = make_model(draft.recipe.model, representation, settings.seed).to(accelerator.device).train()
     combined = make_loss(draft, settings.seed).to(accelerator.device).train()
-    try:
-        model.load_state_dict(kept["model"])
-        combined.load_state_dict(kept["loss"])
-        batch = _Batch.of(kept, accelerator.device)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise RunError(
-            "the kept batch is of another recipe, or damaged", culprit=str(run.batch), remedy=_REMEDY
-        ) from error
+    batch = _restored(run, model, combined, accelerator.device)
     accelerator.prepare_model(model)
     # Also where gradients are switched off around the call, in a notebook for one.
     with torch.inference_mode(mode=False), torch.enable_grad(), torch.random.fork_rng():
@@ -157,6 +149,23 @@ def repeat_batch(
         inputs=inputs,
         waveform=batch.waveform,
     )
+
+
+def _restored(run: Run, model: nn.Module, loss: nn.Module, device: torch.device) -> "_Batch":
+    """Return the batch that a run keeps, and give the model and the loss the states that it was kept with.
+
+    Raises:
+        RunError: the batch is of another recipe, or damaged.
+    """
+    kept = load_state(run.batch)
+    try:
+        model.load_state_dict(kept["model"])
+        loss.load_state_dict(kept["loss"])
+        return _Batch.of(kept, device)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise RunError(
+            "the kept batch is of another recipe, or damaged", culprit=str(run.batch), remedy=_REMEDY
+        ) from error
 
 
 def _examined(
