@@ -2,6 +2,7 @@
 
 import attrs
 import pytest
+import torch
 
 from distill.model.building import make_model
 from distill.model.initialization import initialize_axes
@@ -27,3 +28,12 @@ def small_vae():
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def sounds():
+    """Return a tone, one that dies away and noise at 8 kHz, a second of each: `[3, N]`; not to be changed."""
+    time = torch.arange(8000) / 8000
+    tone = torch.sin(2 * torch.pi * 440 * time)
+    noise = torch.randn(8000, generator=torch.Generator().manual_seed(0))
+    return torch.stack([tone, tone * torch.exp(-4 * time), 0.2 * noise])

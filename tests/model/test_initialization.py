@@ -26,13 +26,6 @@ def draw(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def sounds():
-    """Make a tone, one that dies away and noise, a second of each: `[3, N]`."""
-    time = torch.arange(SAMPLES) / RATE
-    tone = torch.sin(2 * torch.pi * 440 * time)
-    return torch.stack([tone, tone * torch.exp(-4 * time), 0.2 * draw(SAMPLES)])
-
-
 @torch.no_grad()
 def test_a_compact_code_begins_with_the_principal_axes_of_the_rich_one():
     """Latents over what it begins with have unit variance; where nothing is heard does not count."""
@@ -59,9 +52,9 @@ def test_axes_of_several_batches():
 
 
 @torch.no_grad()
-def test_axes_are_those_of_the_corpus_and_of_sounds_in_general():
+def test_axes_are_those_of_the_corpus_and_of_sounds_in_general(sounds):
     """A prior counts as much as the spectrograms; where it is that of the spectrograms, nothing changes."""
-    drawn, other = REPRESENTATION(sounds()), REPRESENTATION(0.1 * draw(3, SAMPLES, seed=9))
+    drawn, other = REPRESENTATION(sounds), REPRESENTATION(0.1 * draw(3, SAMPLES, seed=9))
     alone, same, mixed = (small(**COMPACT) for _ in range(3))
     initialize_axes(alone, drawn)
     initialize_axes(same, drawn, code_statistics(same, drawn, 2))
@@ -71,10 +64,10 @@ def test_axes_are_those_of_the_corpus_and_of_sounds_in_general():
     torch.testing.assert_close(mixed.axes.outwards.bias, mean.float().repeat(2))
 
 
-def test_numbers_of_a_code_count_by_what_is_heard_of_them():
+def test_numbers_of_a_code_count_by_what_is_heard_of_them(sounds):
     """Numbers that the decoder ignores count nothing, and levels of low bands more than of high ones."""
     vae = small()
-    level, codes, _ = vae.encode_rich(REPRESENTATION(sounds()))
+    level, codes, _ = vae.encode_rich(REPRESENTATION(sounds))
     with torch.no_grad():
         vae.latents_in.weight[:, 0] = 0  # the first shape number of each band
     importance = importance_of(vae, level, codes)

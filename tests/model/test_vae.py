@@ -53,13 +53,6 @@ def draw(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def sounds():
-    """Make a tone, one that dies away and noise, a second of each: `[3, N]`."""
-    time = torch.arange(SAMPLES) / RATE
-    tone = torch.sin(2 * torch.pi * 440 * time)
-    return torch.stack([tone, tone * torch.exp(-4 * time), 0.2 * draw(SAMPLES)])
-
-
 def decibels(waveform):
     """Return the energy of each waveform in dB."""
     return 10 * waveform.square().sum(-1).log10()
@@ -214,9 +207,9 @@ def test_the_decoder_looks_8_frames_ahead(code, latent):
 @pytest.mark.parametrize("gain", [1.0, 0.03, 0.001])
 @CODES
 @torch.no_grad()
-def test_the_level_is_exact_whatever_the_weights(code, deviation, gain):
+def test_the_level_is_exact_whatever_the_weights(code, deviation, gain, sounds):
     """A tone, one that dies away and noise come back as loud as they were, over 60 dB, within 0.5 dB."""
-    vae, originals = shaken(deviation, **code), gain * sounds()
+    vae, originals = shaken(deviation, **code), gain * sounds
     made = vae.sound(vae.encode(REPRESENTATION(originals))[0], REPRESENTATION, SAMPLES, 4)
     assert (decibels(made) - decibels(originals)).abs().max() < 0.5
 
@@ -275,20 +268,20 @@ def test_silence_is_decoded_near_0():
 
 @CODES
 @torch.no_grad()
-def test_silence_sounds_silent(code):
+def test_silence_sounds_silent(code, sounds):
     """Whatever the weights, nothing is louder than 100 dB below full scale."""
     vae = small(**code)
-    initialize_axes(vae, REPRESENTATION(sounds()))
+    initialize_axes(vae, REPRESENTATION(sounds))
     made = vae.sound(vae.encode(torch.zeros(1, 2, REPRESENTATION.bins, 126))[0], REPRESENTATION, SAMPLES)
     assert made.abs().max() < 1e-5
 
 
 @torch.no_grad()
-def test_the_rich_code_of_a_small_one():
+def test_the_rich_code_of_a_small_one(sounds):
     """Overall levels come back exactly, to the last of frames that are not whole latent frames."""
     vae, rich = small(**COMPACT), small()
-    initialize_axes(vae, REPRESENTATION(sounds()))
-    spectrograms = REPRESENTATION(sounds()[:, :4100])
+    initialize_axes(vae, REPRESENTATION(sounds))
+    spectrograms = REPRESENTATION(sounds[:, :4100])
     assert torch.equal(rich.expand(rich.encode(spectrograms)[0]), rich.encode(spectrograms)[0])
     level, code, _ = vae.encode_rich(spectrograms)  # before it is reduced
     latents = vae.encode(spectrograms)[0]
@@ -312,9 +305,9 @@ def test_the_spread_is_positive_and_begins_alike_everywhere():
 
 
 @torch.no_grad()
-def test_errors_are_those_of_what_is_decoded():
+def test_errors_are_those_of_what_is_decoded(sounds):
     """Errors equal, in nepers, those of decoded amplitudes beside the encoded ones."""
-    vae, drawn = small(), REPRESENTATION(sounds())
+    vae, drawn = small(), REPRESENTATION(sounds)
     features, error = vae.errors(drawn)
     assert features.shape == (3, 8, 32, 8)
     made = REPRESENTATION.amplitude(vae(drawn, None)[0][:, 0])
@@ -325,10 +318,10 @@ def test_errors_are_those_of_what_is_decoded():
 
 
 @torch.no_grad()
-def test_a_sound_is_always_the_same():
+def test_a_sound_is_always_the_same(sounds):
     """Phases begin with noise that is the same each time; more iterations make another sound."""
     vae = small()
-    latents = vae.encode(REPRESENTATION(sounds()))[0]
+    latents = vae.encode(REPRESENTATION(sounds))[0]
     made = vae.sound(latents, REPRESENTATION, SAMPLES)
     assert made.shape == (3, SAMPLES)
     assert torch.equal(made, vae.sound(latents, REPRESENTATION, SAMPLES, vae.iterations))
@@ -337,9 +330,9 @@ def test_a_sound_is_always_the_same():
 
 @CODES
 @torch.no_grad()
-def test_magnitudes_have_the_levels_of_what_was_encoded(code):
+def test_magnitudes_have_the_levels_of_what_was_encoded(code, sounds):
     """The magnitudes have the energy of the original within 0.3 dB, whatever the noise."""
-    vae, originals = small(**code), sounds()
+    vae, originals = small(**code), sounds
     initialize_axes(vae, REPRESENTATION(originals))
     given = REPRESENTATION(originals)
     for seed in (0, 1):
@@ -351,9 +344,9 @@ def test_magnitudes_have_the_levels_of_what_was_encoded(code):
 
 
 @torch.no_grad()
-def test_a_sound_begins_with_the_noise_that_it_is_given():
+def test_a_sound_begins_with_the_noise_that_it_is_given(sounds):
     """Noise turned over makes the sound turned over; by default it is white noise, the same in each row."""
-    vae, given = small(), REPRESENTATION(sounds())
+    vae, given = small(), REPRESENTATION(sounds)
     latents = vae.encode(given)[0]
     made = vae.sound(latents, REPRESENTATION, SAMPLES)
     white = draw_noise(REPRESENTATION, 1, SAMPLES).expand(3, -1)
@@ -363,9 +356,9 @@ def test_a_sound_begins_with_the_noise_that_it_is_given():
 
 
 @torch.no_grad()
-def test_rendering_looks_at_magnitudes_alone():
+def test_rendering_looks_at_magnitudes_alone(sounds):
     """What is rendered has the magnitudes that it was given, whatever its IF."""
-    vae, originals = small(), sounds()
+    vae, originals = small(), sounds
     given = REPRESENTATION(originals)
     rendered = vae.render(given, REPRESENTATION, SAMPLES)
     other = torch.stack([given[:, 0], torch.zeros_like(given[:, 1])], dim=1)
