@@ -25,6 +25,7 @@ from distill.storage.checkpoints import (
     options_in,
     save_state,
 )
+from distill.storage.ending import ending_of
 from distill.storage.run import Run
 
 _MOST_CHANNELS = 64
@@ -62,6 +63,7 @@ def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, Magnitud
         state = load_state(run.model, most=_SPARE + 2 * sizes.bytes)
         options: object = options_in(run.model)
     else:
+        _require_unfinished(run)
         latest = load_latest(run.checkpoints)
         if latest is None:
             raise RunError(
@@ -79,6 +81,21 @@ def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, Magnitud
     vae = make_model(settings, representation, seed=0)
     vae.load_state_dict(weights)
     return vae.eval(), representation
+
+
+def _require_unfinished(run: Run) -> None:
+    """Check that a run without `model.safetensors` has not ended: its checkpoints are not calibrated.
+
+    Raises:
+        RunError: it has ended, so that the file was there.
+    """
+    if ending_of(run).state == "finished":
+        raise RunError(
+            "is missing, although the training run has finished",
+            culprit=str(run.model),
+            remedy="Restore it from a copy, let `distill train --resume` write it again, or choose a "
+            "checkpoint, which is not calibrated.",
+        )
 
 
 def save_model(run: Run, vae: VAE, options: Mapping[str, Any]) -> None:

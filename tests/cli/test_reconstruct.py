@@ -7,6 +7,8 @@ import pytest
 import soundfile
 
 from distill.model import sounds
+from distill.storage.ending import Ending
+from distill.storage.run import Run
 
 
 @pytest.fixture
@@ -203,6 +205,7 @@ class TestARunThatCannotBeUsed:
     def test_it_holds_no_model_yet(self, distill, here, run, command):
         """A run whose training was stopped at its beginning is refused."""
         (run / "model.safetensors").unlink()
+        Ending(state="interrupted").write(Run(run))
         shutil.rmtree(run / "checkpoints")
         assert self.fail(distill, here, command) == (
             "Error: run: holds no trained model yet\n"

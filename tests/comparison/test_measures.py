@@ -14,6 +14,7 @@ from distill.comparison import measures
 from distill.comparison.measures import heldout_measures
 from distill.errors import CorpusError, RunError
 from distill.inference import load
+from distill.storage.ending import Ending
 from distill.storage.run import Run
 
 
@@ -86,6 +87,7 @@ def test_what_is_kept_is_measured_again_where_it_is_damaged_or_old(run, measured
         assert len(measured) == 1
         assert run.measures.read_text() == whole
     run.model.unlink()  # the model is now that of the newest checkpoint
+    Ending(state="interrupted").write(run)
     heldout_measures(run)
     assert len(measured) == 2
 
@@ -107,5 +109,6 @@ def test_a_run_that_held_out_nothing_is_one_message(run):
         heldout_measures(run, run.folder / "gone")
     shutil.rmtree(run.checkpoints)
     run.model.unlink()
+    Ending(state="interrupted").write(run)
     with pytest.raises(RunError, match="holds no trained model yet"):
         heldout_measures(run)

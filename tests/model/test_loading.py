@@ -9,6 +9,7 @@ from distill.errors import ConfigError, RunError
 from distill.model.loading import load_latents, load_model, save_latents
 from distill.model.sounds import Encoded
 from distill.storage.checkpoints import load_state, options_in, save_state
+from distill.storage.ending import Ending
 from distill.storage.run import Run
 
 
@@ -86,6 +87,7 @@ def test_an_unfinished_run_has_the_model_of_its_newest_checkpoint(run):
     """The newest checkpoint gives the model where none was saved yet."""
     expected = load_state(run.model)
     run.model.unlink()
+    Ending(state="interrupted").write(run)
     vae, _ = load_model(run)
     torch.testing.assert_close(vae.patch_out.weight, expected["patch_out.weight"])
 
@@ -93,6 +95,7 @@ def test_an_unfinished_run_has_the_model_of_its_newest_checkpoint(run):
 def test_a_run_without_a_model_yet(run):
     """The message says that the run holds no model yet, and how to train on."""
     run.model.unlink()
+    Ending(state="interrupted").write(run)
     shutil.rmtree(run.checkpoints)
     with pytest.raises(RunError) as caught:
         load_model(run)
@@ -100,6 +103,19 @@ def test_a_run_without_a_model_yet(run):
         f"{run.folder}: holds no trained model yet\n"
         "Train it on with --resume; a model is saved every few minutes and at the end."
     )
+
+
+def test_a_model_that_was_removed(run):
+    """No checkpoint takes the place of a finished model in silence, since it is not calibrated."""
+    run.model.unlink()
+    with pytest.raises(RunError) as caught:
+        load_model(run)
+    assert str(caught.value) == (
+        f"{run.model}: is missing, although the training run has finished\n"
+        "Restore it from a copy, let `distill train --resume` write it again, or choose a checkpoint, "
+        "which is not calibrated."
+    )
+    load_model(run, "last")
 
 
 def test_a_damaged_model(run):
