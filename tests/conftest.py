@@ -7,8 +7,9 @@ import signal
 import sys
 import time
 import tomllib
+from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,9 +53,28 @@ TINY = (
 )
 """What makes a recipe tiny, as `--set` takes it."""
 
+
+def _uncompiled(name):
+    """Return a module whose decorators leave a function as it is."""
+    module = ModuleType(name)
+    module.__spec__ = ModuleSpec(name, None)
+    for decorator in ("jit", "njit", "stencil", "vectorize", "guvectorize"):
+        setattr(module, decorator, _decorate)
+    return module
+
+
+def _decorate(*arguments, **_):
+    """Return the function that is decorated, or a decorator that does."""
+    return arguments[0] if arguments and callable(arguments[0]) else lambda function: function
+
+
 # Tiny models are slowed down by threads, and most of all where several processes test at once.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses
+
+# Otherwise numba compiles functions of librosa that no test calls, for half a minute in each process of a new
+# environment: with auraloss, librosa only makes filters.
+sys.modules["numba"] = _uncompiled("numba")
 
 # How fast an example is drawn or runs depends on what else the machine does.
 settings.register_profile(
