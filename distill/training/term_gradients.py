@@ -134,8 +134,11 @@ class TermGradients:
         self._undifferentiable: set[str] = set()
 
     def are_due(self, step: int) -> bool:
-        """Return whether the measurement of a step, counted from 0, is recorded. The first one is."""
-        return self.every > 0 and (step == 0 or (step + 1) % self.every == 0)
+        """Return whether the measurement of a step, counted from 0, is recorded. The first two are.
+
+        In the first, terms whose weight rises from 0, such as `kl`, have none.
+        """
+        return self.every > 0 and (step < 2 or (step + 1) % self.every == 0)
 
     def components(
         self, inputs: LossInputs, step: int, listener: Listener

@@ -162,10 +162,10 @@ def test_a_term_that_cannot_be_differentiated_apart():
 
 
 @pytest.mark.parametrize(
-    ("every", "due"), [(0, []), (3, [0, 2, 5, 8]), (None, [0, 99, 199])], ids=["off", "3", "default"]
+    ("every", "due"), [(0, []), (3, [0, 1, 2, 5, 8]), (None, [0, 1, 99, 199])], ids=["off", "3", "default"]
 )
 def test_when_it_is_measured(every, due):
-    """Gradients are measured in the first step, then by default every 50 steps for each of two terms."""
+    """Gradients are measured in the first two steps, then by default every 50 steps for each of two terms."""
     loss = compose(["stft", "recon", "waveform"], {"waveform.weight": 0.0})
     gradients = TermGradients(loss, Decoder(), every, pytest.fail)
     assert [step for step in range(10 if every is not None else 200) if gradients.are_due(step)] == due
