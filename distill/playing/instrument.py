@@ -171,7 +171,9 @@ class Instrument:
             )
         if not waveform.any():
             raise InputError("is silent", culprit=name)
-        digest = hashlib.blake2b(waveform.numpy().tobytes(), digest_size=16).hexdigest()
+        heard = hashlib.blake2b(f"{rate} {len(waveform)} ".encode(), digest_size=16)
+        heard.update(waveform.numpy().tobytes())
+        digest = heard.hexdigest()
         with self._busy:
             resampled = resample(waveform, rate, self.model.sample_rate)
             self._own.keep(digest, encode(self.model.vae, self.model.representation, resampled))

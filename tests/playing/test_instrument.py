@@ -71,6 +71,8 @@ def test_a_file_of_ones_own(instrument, tmp_path):
     own = instrument.add(tmp_path / "x.aiff", "mine.aiff")
     assert own == instrument.add(tmp_path / "x.aiff", "mine.aiff")
     assert (own.name, len(own.own)) == ("mine.aiff", 32)
+    soundfile.write(tmp_path / "lower.aiff", np.sin(2000 * time), 8000)
+    assert instrument.add(tmp_path / "lower.aiff", "mine.aiff").own != own.own  # of the same samples
     assert instrument.waveform(Sound(source=own)).abs().max() > 0.01
 
 
