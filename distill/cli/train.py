@@ -78,7 +78,7 @@ def train(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  # the op
         sys.exit(INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):  # a prompt turns one into the other
         with suppress(OSError):
-            click.echo("Stopped at once. --resume goes on from what is saved.", err=True)
+            click.echo("Stopped at once. If a run folder was begun, --resume goes on with it.", err=True)
         sys.exit(INTERRUPTED)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
 import attrs
@@ -122,7 +123,7 @@ def require_finite(values: Mapping[str, Tensor], path: Path) -> None:
             f"would hold values that are not finite, and was not written: {shortened(bad)}",
             culprit=str(path),
             remedy="What was saved before is still there. To finish the run with an earlier checkpoint: "
-            f"distill train --resume --out {path.parent} --from best",
+            f"distill train --resume --out {quote(str(path.parent))} --from best",
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 from distill.errors import InputError, RunError
 from distill.settings import ARRAYS
@@ -31,7 +32,7 @@ def require_playable(run: Run) -> None:
             raise RunError(
                 "holds no model to play yet: it is not finished, and has no checkpoint",
                 culprit=str(run.folder),
-                remedy=f"Train it on: distill train --resume --out {run.folder}",
+                remedy=f"Train it on: distill train --resume --out {quote(str(run.folder))}",
             )
         _require_recordings(run)
 
@@ -49,7 +50,7 @@ def _require_recordings(run: Run) -> None:
     if path == ARRAYS:
         where, corpus = "were given as arrays, in Python", "CORPUS"
     elif "://" in path:
-        where, corpus = f"are at {path}, from where they are not fetched again", path
+        where, corpus = f"are at {path}, from where they are not fetched again", quote(path)
     elif not Path(path).exists():
         where, corpus = f"are no longer in {path}", "CORPUS"
     else:
@@ -57,5 +58,5 @@ def _require_recordings(run: Run) -> None:
     raise RunError(
         f"is not finished, and the recordings that its sounds would be made of {where}",
         culprit=str(run.folder),
-        remedy=f"Finish it: distill train {corpus} --resume --out {run.folder}",
+        remedy=f"Finish it: distill train {corpus} --resume --out {quote(str(run.folder))}",
     )

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from shlex import quote
 from typing import Any
 
 import attrs
@@ -139,7 +140,7 @@ def _require_unbegun(run: Run) -> None:
                 f"holds {path.name}, and no checkpoint to go on from",
                 culprit=str(run.folder),
                 remedy=f"Restore {run.checkpoints.name}/ from a copy, or begin a new run with its model: "
-                f"distill train CORPUS --set training.start={run.folder}",
+                f"distill train CORPUS --set {quote(f'training.start={run.folder}')}",
             )
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import evolve, frozen
@@ -300,7 +301,7 @@ def _require_still_there(path: str, run: Run) -> None:
             "the corpus of the run is no longer there",
             culprit=path,
             remedy="Give the folder where it is now. Its recordings are compared by their digests: "
-            f"distill train FOLDER --resume --out {run.folder}",
+            f"distill train FOLDER --resume --out {quote(str(run.folder))}",
         )
 
 

@@ -20,6 +20,9 @@ def test_a_page_is_not_replaced_unasked(distill, compared_runs, tmp_path):
         f"Error: {page}: exists already\n"
         "Add --overwrite to replace what is there, or give another file with --out.\n"
     )
+    result = distill("compare", compared_runs[0].folder, "--out", page)
+    assert result.err.startswith("Error: ")
+    assert "exists already" not in result.err  # that a second run is missing comes first
 
 
 def test_a_mistake_is_one_message(distill, compared_runs):

@@ -176,7 +176,7 @@ def test_a_recipe_that_nobody_writes_can_be_stopped(distill, recordings, here, m
     timer.start()
     result = distill("train", recordings, "--config", "pipe.toml", "--out", "run")
     assert (result.status, result.out) == (130, "")
-    assert result.err == "Stopped at once. --resume goes on from what is saved.\n"
+    assert result.err == "Stopped at once. If a run folder was begun, --resume goes on with it.\n"
     assert not (here / "run").exists()
 
 

@@ -59,9 +59,10 @@ def test_the_recordings_of_an_unfinished_run_are_there(unfinished):
 
 
 def test_a_run_without_a_model(unfinished):
-    """A run that was stopped before its first checkpoint has nothing to play."""
+    """A run that was stopped before its first checkpoint has nothing to play; the command can be pasted."""
     shutil.rmtree(unfinished.checkpoints)
-    assert refused(unfinished) == (
-        f"{unfinished.folder}: holds no model to play yet: it is not finished, and has no checkpoint\n"
-        f"Train it on: distill train --resume --out {unfinished.folder}"
+    run = Run(unfinished.folder.rename(unfinished.folder.with_name("my run")))
+    assert refused(run) == (
+        f"{run.folder}: holds no model to play yet: it is not finished, and has no checkpoint\n"
+        f"Train it on: distill train --resume --out '{run.folder}'"
     )
