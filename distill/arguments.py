@@ -4,6 +4,7 @@ import errno
 import math
 import operator
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from numbers import Real
@@ -17,6 +18,12 @@ _LONGEST_SHOWN = 60
 """Characters of a value in a message."""
 
 _MOST_STEPS = 2**63
+
+NO_URL = "Give a file or folder of this machine, such as a downloaded copy."
+"""The remedy where a URL is given for a path."""
+
+_URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""The beginning of what `Path` makes of a URL. A single letter before the colon is a drive."""
 
 
 def whole_number(value: Any, *, culprit: str, least: int | None = None, below: int | None = None) -> int:  # noqa: ANN401  # anything
@@ -51,19 +58,30 @@ def finite_number(value: Any, *, culprit: str) -> float:  # noqa: ANN401  # anyt
     raise InputError(f"expected a finite number, got {shown(value)}", culprit=culprit)
 
 
-def path_like(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN401  # anything
+def path_like(value: Any, *, culprit: str, expected: str, recorded: bool = True) -> Path:  # noqa: ANN401  # anything
     """Return a path, with `~` replaced by the home folder.
 
+    One that is not `recorded` in any file need not be valid text.
+
     Raises:
-        InputError: the value is neither a `str` nor a path, is not valid text, or cannot be looked up; or
-            Python reads paths as ASCII.
+        InputError: the value is neither a `str` nor a path, is a URL, is not valid text, or cannot be looked
+            up; or Python reads paths as ASCII.
     """
-    path = _as_path(value, culprit=culprit, expected=expected)
+    path = _as_path(value, culprit=culprit, expected=expected, text=recorded)
+    if is_url(os.fspath(value)):
+        raise InputError(
+            f"expected {expected}, got the URL {os.fspath(value)}", culprit=culprit, remedy=NO_URL
+        )
     require_reachable(path)
     return path
 
 
-def _as_path(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN401  # anything
+def is_url(location: str) -> bool:
+    """Return whether a location is a URL, not a path."""
+    return "://" in location
+
+
+def _as_path(value: Any, *, culprit: str, expected: str, text: bool = True) -> Path:  # noqa: ANN401  # anything
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise InputError(f"expected {expected}, got {shown(value)}", culprit=culprit)
     if not os.fspath(value):  # an unset variable, which `Path` takes for the current folder
@@ -71,13 +89,17 @@ def _as_path(value: Any, *, culprit: str, expected: str) -> Path:  # noqa: ANN40
             f"expected {expected}, got empty text", culprit=culprit, remedy="Give . for the current folder."
         )
     path = Path(value)
+    if not isinstance(value, str) and _URL_AS_PATH.match(str(path)) and not os.path.lexists(path):
+        # `Path` makes one slash of two, so that the URL is lost.
+        remedy = "Give a URL as a str, not as a Path."
+        raise InputError(f"expected {expected}, got a URL as a path: {path}", culprit=culprit, remedy=remedy)
     if reads_paths_as_ascii() and not str(path).isascii():
         problem = "Python reads paths as ASCII here, and this one has other letters"
         remedy = "Start Python in its UTF-8 mode: with PYTHONUTF8=1 in the environment, or python -X utf8."
         raise InputError(f"{problem}: {path}", culprit=culprit, remedy=remedy)
-    if not is_text(path):
+    if "\0" in str(path) or (text and not is_text(path)):
         remedy = "Rename it. Recipes and other files of a run can name only what is valid text."
-        raise InputError(f"its path is not valid text (UTF-8): {path}", culprit=culprit, remedy=remedy)
+        raise InputError("its path is not valid text (UTF-8)", culprit=str(path), remedy=remedy)
     with suppress(RuntimeError):  # no user of that name, so the name is that of a folder
         path = path.expanduser()
     return path
@@ -109,7 +131,7 @@ def corpus_location(value: Any, *, culprit: str = "corpus") -> str:  # noqa: ANN
         InputError: the value is neither a `str` nor a path, or is not valid text.
     """
     path = _as_path(value, culprit=culprit, expected="a path or a URL")
-    return os.fspath(value) if "://" in os.fspath(value) else absolute(path)
+    return os.fspath(value) if is_url(os.fspath(value)) else absolute(path)
 
 
 def absolute(path: str | Path) -> str:
@@ -126,7 +148,7 @@ def require_corpus(location: str | Path | None) -> None:
     Raises:
         CorpusError: there is no such file or folder, it cannot be read, or its path is not valid text.
     """
-    if location is None or "://" in str(location):
+    if location is None or is_url(str(location)):
         return
     if not is_text(location):
         remedy = "Rename it. A recipe can name only what is valid text."

@@ -12,6 +12,8 @@ _CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories of characters that control a terminal or the layout, and of bytes that are no text."""
 
 _LISTED = 5
+_LONGEST_CULPRIT = 400
+"""Characters of a culprit in a message. A name has 255 bytes, and a path hardly ever more."""
 
 
 class DistillError(Exception):
@@ -30,7 +32,7 @@ class DistillError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        where = f"{printable(self.culprit)}: " if self.culprit else ""
+        where = f"{_cut(printable(self.culprit))}: " if self.culprit else ""
         remedy = f"\n{self.remedy}" if self.remedy else ""
         # The problem and the remedy have lines, and names in them.
         lines = f"{self.problem}{remedy}".split("\n")
@@ -165,6 +167,13 @@ def printable(name: object) -> str:
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in _CONTROL else letter
         for letter in str(name)
     )
+
+
+def _cut(name: str) -> str:
+    """Return a name with its middle left out if it is far too long, so that the problem can still be read."""
+    if len(name) <= _LONGEST_CULPRIT:
+        return name
+    return f"{name[: _LONGEST_CULPRIT // 2]}...{name[-_LONGEST_CULPRIT // 2 :]}"
 
 
 def shortened(names: Sequence[str]) -> str:

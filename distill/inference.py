@@ -38,7 +38,7 @@ from distill.settings import MOST_REFINEMENTS
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import Which
 from distill.storage.files import require_writable
-from distill.storage.run import Run
+from distill.storage.run import Run, run_of
 
 if TYPE_CHECKING:
     from distill.evaluation.table import Table
@@ -83,9 +83,7 @@ def load(
         vae.load_state_dict(base.weights)
         tree = {"representation": unstructure(base.representation), "model": unstructure(base.model)}
         return Model(vae.eval(), representation, recipe=tree).to(device)
-    if isinstance(run, Run):
-        run = run.folder
-    folder = Run(path_like(run, culprit="run", expected="a run, its folder, or 'base'"))
+    folder = run_of(run, expected="a run, its folder, or 'base'")
     vae, representation = load_model(folder, which)
     return Model(vae, representation, recipe=folder.read_recipe(), run=folder, checkpoint=which).to(device)
 
@@ -282,7 +280,7 @@ class Model(SoundGenerator):
         refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         place = path_like(target, culprit="target", expected="a path")
         require_writable([place], overwrite=overwrite)
-        file = open_audio(path_like(source, culprit="source", expected="a path"))
+        file = open_audio(path_like(source, culprit="source", expected="a path", recorded=False))
         length = -(-file.samples * self.sample_rate // file.sample_rate)
         waveform = resampled(file.blocks(), file.sample_rate, self.sample_rate, length)
         made = sounds.reconstruct_blocks(self.vae, self.representation, waveform, refinements=refinements)

@@ -1,5 +1,6 @@
 """Tests of distill.arguments: what public functions are called with."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +89,34 @@ def test_paths():
     with pytest.raises(InputError) as caught:
         path_like(b"a", culprit="out", expected="a folder")
     assert str(caught.value) == "out: expected a folder, got b'a'"
+
+
+def test_a_path_that_is_not_text():
+    """A path that is not valid text is refused where a file will name it; one with a zero byte always is."""
+    odd = os.fsdecode(b"odd\xff")
+    for value, recorded in ((odd, True), ("a\0", True), ("a\0", False)):
+        with pytest.raises(InputError) as caught:
+            path_like(value, culprit="out", expected="a folder", recorded=recorded)
+        assert str(caught.value) == (
+            "\N{REPLACEMENT CHARACTER}: ".join((value[:-1], "its path is not valid text (UTF-8)\n"))
+            + "Rename it. Recipes and other files of a run can name only what is valid text."
+        )
+    assert path_like(odd, culprit="run", expected="a run", recorded=False) == Path(odd)
+
+
+def test_a_url_given_as_a_path(tmp_path, monkeypatch):
+    """A URL that `Path` has made a path of is refused, unless there is something at that path."""
+    with pytest.raises(InputError) as caught:
+        corpus_location(Path("https://host/corpus"))
+    assert str(caught.value) == (
+        "corpus: expected a path or a URL, got a URL as a path: https:/host/corpus\n"
+        "Give a URL as a str, not as a Path."
+    )
+    assert corpus_location("https://host/corpus") == "https://host/corpus"
+    (tmp_path / "kick:").mkdir()
+    (tmp_path / "kick:/808").touch()
+    monkeypatch.chdir(tmp_path)
+    assert corpus_location(Path("kick:/808")) == str(tmp_path / "kick:/808")
 
 
 @pytest.mark.parametrize(

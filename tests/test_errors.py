@@ -35,6 +35,13 @@ def test_an_error_keeps_its_lines_and_escapes_names():
     assert str(error) == "a�b: holds no audio:\n  b�]0;title�\nGive � another."
 
 
+def test_a_culprit_that_is_far_too_long_is_cut():
+    """The middle of a name of thousands of letters is left out, so that the problem can be read."""
+    assert str(DistillError("is missing", culprit="a" * 400)) == f"{'a' * 400}: is missing"
+    shown = f"{'a' * 200}...{'b' * 200}"
+    assert str(DistillError("is missing", culprit="a" * 2500 + "b" * 2500)) == f"{shown}: is missing"
+
+
 def test_a_list_of_many_names_is_shortened():
     """A list of many names shows five and the number of the others; five are listed whole."""
     assert shortened("abcde") == "a, b, c, d, e"

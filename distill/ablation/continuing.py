@@ -7,6 +7,7 @@ from typing import Any
 
 from distill.ablation.folder import LARGEST, AblationFolder
 from distill.ablation.plan import Plan, PlannedRun
+from distill.arguments import is_url
 from distill.config import flatten
 from distill.config.words import show_briefly
 from distill.errors import RunError
@@ -82,7 +83,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], *, defaults: bool
 
 def _moved(before: object, now: object) -> bool:
     """Return whether a folder of recordings is no longer where it was, and there is another one instead."""
-    paths = [each for each in (before, now) if isinstance(each, str) and "://" not in each]
+    paths = [each for each in (before, now) if isinstance(each, str) and not is_url(each)]
     return [Path(each).exists() for each in paths] == [False, True]
 
 

@@ -17,7 +17,6 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.arguments import is_text
 from distill.audio.corpus.decoding import MADE, UnusableError, decode_whole
 from distill.audio.limiting import Limited, within_full_scale
 from distill.errors import CorpusError, InputError, TrainingError
@@ -124,8 +123,6 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     """
     if not path.is_file():
         raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
-    if not is_text(path):
-        raise CorpusError("its path is not valid text (UTF-8)", culprit=str(path), remedy="Rename it.")
     try:
         samples, sample_rate = decode_whole(path)
     except UnusableError as error:

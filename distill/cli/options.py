@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from distill.arguments import NO_URL, is_url
 from distill.cli import completion
 from distill.cli.stdout import reserve_output
+from distill.errors import printable
 from distill.settings import MOST_REFINEMENTS
 
 
@@ -25,15 +27,21 @@ class Number(click.FloatRange):
 
 
 class Place(click.Path):
-    """A path. Empty text, such as an unset variable of a shell, is none, and not the current folder."""
+    """A path. Empty text, such as an unset variable of a shell, is none, and not the current folder.
+
+    Nor is a URL, of which `Path` would make the path of a folder named `https:`.
+    """
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path)
+        # What may not be read is told by what reads it, with a remedy.
+        super().__init__(path_type=Path, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  # as click has it
-        """Return the path, after checking that it is not empty."""
+        """Return the path, after checking that it is neither empty nor a URL."""
         if value == "":
             self.fail("The path is empty. Give . for the current folder.", param, ctx)
+        if isinstance(value, str) and is_url(value):
+            self.fail(f"{printable(value)} is a URL. {NO_URL}", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from distill.cli.options import Place
+from distill.cli.streams import warn
 
 if TYPE_CHECKING:
     from distill.reporting.listing import Listed
@@ -49,12 +50,16 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
     from distill.errors import printable
     from distill.reporting.listing import list_runs, sorted_runs
 
-    listed = sorted_runs(list_runs(folder), order)
+    unreadable: list[Path] = []
+    listed = sorted_runs(list_runs(folder, on_unreadable=unreadable.append), order)
+    if unreadable:
+        warn(_left_out(unreadable))
     if as_json:
         click.echo(json.dumps([each.to_dict() for each in listed], indent=1))
         return
     if not listed:
-        click.echo(f"There are no runs in {printable(folder)}.")
+        which = " that may be read" if unreadable else ""
+        click.echo(f"There are no runs in {printable(folder)}{which}.")
         return
     columns, _ = shutil.get_terminal_size((_ENDLESS, 0))
     for line in _lines(listed, columns):
@@ -63,6 +68,20 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
     if still:
         names = ", ".join(map(printable, still))
         click.echo(f"* without terms that change nothing, since their gradient is 0: {names}")
+
+
+def _left_out(folders: list[Path]) -> str:
+    """Return the sentences about folders that may not be read."""
+    from distill.config.words import counted
+    from distill.errors import printable, shortened
+
+    it, holds = ("it", "holds") if len(folders) == 1 else ("they", "hold")
+    names = shortened([printable(each) for each in sorted(folders)])
+    return (
+        f"{counted(len(folders), 'folder')} may not be read, and runs that {it} {holds} are left out: "
+        f"{names}\n"
+        "To list them, make sure that you may read and search these folders (chmod u+rx), or ask their owner."
+    )
 
 
 def _lines(listed: "list[Listed]", columns: int) -> Iterator[str]:

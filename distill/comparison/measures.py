@@ -14,7 +14,7 @@ import attrs
 from attrs import field, frozen
 
 import distill
-from distill.arguments import corpus_location, optional_callable, path_like
+from distill.arguments import corpus_location, optional_callable
 from distill.audio.corpus import NamedArray, Skipped
 from distill.audio.corpus.membership import Membership
 from distill.audio.corpus.places import temporary_cache
@@ -30,7 +30,7 @@ from distill.inference import Model, load
 from distill.model import sounds
 from distill.storage.checkpoint_files import checkpoint_paths
 from distill.storage.files import write_text
-from distill.storage.run import Run
+from distill.storage.run import Run, run_of
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -142,8 +142,7 @@ def heldout_measures(
         CorpusError: the corpus does not exist, or holds none of the recordings to measure.
     """
     tell = optional_callable(on_progress, culprit="on_progress") or (lambda _: None)
-    if not isinstance(run, Run):
-        run = Run(path_like(run, culprit="run", expected="a run or its folder"))
+    run = run_of(run)
     model = load(run)
     listeners = quick_listeners()
     conditions = _Conditions(

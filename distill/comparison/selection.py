@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from distill.arguments import path_like
 from distill.errors import InputError, check_all
-from distill.storage.run import Run
+from distill.storage.run import Run, run_of
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -23,10 +22,7 @@ def distinct_runs(runs: Iterable[Run | StrPath]) -> list[Run]:
         raise InputError(
             "expected two runs or more", culprit="runs", remedy="Give the folders of several runs."
         )
-    found = [
-        each if isinstance(each, Run) else Run(path_like(each, culprit="runs", expected="runs or folders"))
-        for each in runs
-    ]
+    found = [run_of(each, culprit="runs", expected="runs or folders") for each in runs]
     check_all(Run.require, found)
     seen: set[str] = set()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 from torch import Tensor
 
+from distill.arguments import is_url
 from distill.audio.corpus import (
     Corpus,
     NamedArray,
@@ -194,7 +195,7 @@ def corpus_location_of(run: Run | None, cache: Path) -> str:
             culprit=str(run.folder) if run else "",
             remedy=_OTHERS_OR_ARRAYS,
         )
-    if "://" in location:
+    if is_url(location):
         raise UnaskedError(
             location,
             culprit=str(run.folder) if run else "",

@@ -11,13 +11,13 @@ from typing import TypeAlias
 import torch
 from attrs import evolve
 
-from distill.arguments import optional_callable, path_like, whole_number
+from distill.arguments import optional_callable, whole_number
 from distill.audio.progress import Progress
 from distill.playing.guard import Application
 from distill.playing.instrument import Instrument
 from distill.playing.requirements import require_playable
 from distill.playing.server import Served, serving
-from distill.storage.run import Run
+from distill.storage.run import Run, run_of
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -52,8 +52,7 @@ def play(
         InputError: the extra `distill[play]` is not installed, the port cannot be used, or an argument is
             invalid.
     """
-    if not isinstance(run, Run):
-        run = Run(path_like(run, culprit="run", expected="a run or its folder"))
+    run = run_of(run)
     if port is not None:
         port = whole_number(port, culprit="port", least=1, below=2**16)
     on_progress = optional_callable(on_progress, culprit="on_progress")

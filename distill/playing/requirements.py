@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
+from distill.arguments import is_url
 from distill.errors import InputError, RunError
 from distill.settings import ARRAYS
 from distill.storage.checkpoint_files import checkpoint_paths
@@ -49,7 +50,7 @@ def _require_recordings(run: Run) -> None:
         return
     if path == ARRAYS:
         where, corpus = "were given as arrays, in Python", "CORPUS"
-    elif "://" in path:
+    elif is_url(path):
         where, corpus = f"are at {path}, from where they are not fetched again", quote(path)
     elif not Path(path).exists():
         where, corpus = f"are no longer in {path}", "CORPUS"

@@ -2,6 +2,7 @@
 
 import math
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -41,7 +42,7 @@ class Listed:
         still: the terms that change nothing in the model, as the last records have their gradients.
         moving: the total of `metrics` without them, None if there are none, or it is not known.
         changed: the time of the last record or, without any, of the recipe.
-        problem: why the recipe cannot be read, empty if it can.
+        problem: why the recipe or the records cannot be read, empty if they can.
     """
 
     name: str
@@ -97,18 +98,24 @@ class Listed:
             f"{self.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min",
             loss if self.split != "train" else f"{loss} (trained)",
             datetime.fromtimestamp(self.changed).astimezone().strftime("%Y-%m-%d %H:%M"),
-            _printable(",".join(self.terms)) or self._unreadable,
+            self._terms_and_problem,
         )
 
     @property
-    def _unreadable(self) -> str:
-        """A few words about the file of the run that cannot be read, empty if there is none."""
+    def _terms_and_problem(self) -> str:
+        """The names of the terms, and a few words about the file of the run that cannot be read, if any."""
+        terms = _printable(",".join(self.terms))
         culprit = Path(self.problem.partition(": ")[0]).name
-        return f"{_printable(culprit)} cannot be read" if self.problem else ""
+        unreadable = f"{_printable(culprit)} cannot be read" if self.problem else ""
+        return f"{terms} ({unreadable})" if terms and unreadable else terms or unreadable
 
 
-def list_runs(folder: Path) -> list[Listed]:
+def list_runs(folder: Path, *, on_unreadable: Callable[[Path], None] = lambda _: None) -> list[Listed]:
     """Return the runs in a folder and in its subfolders, four levels down; or the run that the folder is.
+
+    Args:
+        folder: the folder.
+        on_unreadable: called with each folder that may not be read, and so may hold runs that are not listed.
 
     Raises:
         RunError: the folder does not exist.
@@ -119,7 +126,7 @@ def list_runs(folder: Path) -> list[Listed]:
         raise RunError(
             "there is no such folder", culprit=str(folder), remedy="Give the folder that holds the runs."
         )
-    return [_listed(found, folder) for found in _found(folder, _DEEPEST)]
+    return [_listed(found, folder) for found in _found(folder, _DEEPEST, on_unreadable)]
 
 
 def sorted_runs(runs: Iterable[Listed], order: str) -> list[Listed]:
@@ -139,23 +146,39 @@ def sorted_runs(runs: Iterable[Listed], order: str) -> list[Listed]:
     return sorted(by_name, key=keys[order])
 
 
-def _found(folder: Path, depth: int) -> Iterator[Path]:
+def _found(folder: Path, depth: int, on_unreadable: Callable[[Path], None]) -> Iterator[Path]:
     try:
-        if (folder / "recipe.toml").is_file():
+        # Python 3.14's `is_file` takes a file that may not be looked at for none.
+        if _is_file(folder / "recipe.toml"):
             yield folder
             return
         with os.scandir(folder) as entries:
             below = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:  # a folder that may not be read holds no run of ours
+    except FileNotFoundError:  # removed meanwhile
+        return
+    except OSError:
+        on_unreadable(folder)
         return
     if depth:
         for each in below:
-            yield from _found(each, depth - 1)
+            yield from _found(each, depth - 1, on_unreadable)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is a file at a path.
+
+    Raises:
+        OSError: it may not be looked at.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _listed(folder: Path, root: Path) -> Listed:
     run = Run(folder)
-    records = recent_records(run.metrics, tail=_TAIL)
+    records, unread = _records(run)
     last = {str(record.get("split")): record for record in records}
     still = StillTerms()
     for record in records:
@@ -176,8 +199,16 @@ def _listed(folder: Path, root: Path) -> Listed:
         still=still.names,
         moving=total_without(components, weights, still.names),
         changed=_changed(run),
-        problem=problem,
+        problem=problem or unread,
     )
+
+
+def _records(run: Run) -> tuple[list[dict[str, Any]], str]:
+    """Return the last records of a run, and why they cannot be read, empty if they can."""
+    try:
+        return recent_records(run.metrics, tail=_TAIL), ""
+    except OSError as error:
+        return [], f"{run.metrics}: cannot be read: {error.strerror}"
 
 
 def _terms(run: Run) -> tuple[tuple[str, ...], str]:

@@ -4,11 +4,10 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from distill.arguments import path_like
 from distill.reporting.facts import gather
 from distill.reporting.page import render
 from distill.storage.files import write_text
-from distill.storage.run import Run
+from distill.storage.run import Run, run_of
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -32,7 +31,6 @@ def report(run: Run | StrPath, *, refresh: float | None = None) -> Path:
         ConfigError: the recipe of the run is not TOML.
         InputError: `run` is not a run.
     """
-    if not isinstance(run, Run):
-        run = Run(path_like(run, culprit="run", expected="a run or its folder"))
+    run = run_of(run)
     write_text(run.page, render(gather(run), refresh=refresh))
     return run.page

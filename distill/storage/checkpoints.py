@@ -8,9 +8,10 @@ with an old structure, or a file with the checksum of another one.
 
 import json
 import math
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from distill.arguments import is_text
 from distill.errors import RunError
 from distill.storage.checkpoint_files import checkpoint_paths
 from distill.storage.checksums import CHECKSUM, is_whole, sealed
@@ -175,7 +177,7 @@ def options_in(path: Path) -> dict[str, Any]:
     Raises:
         RunError: they are not a table.
     """
-    with safe_open(path, framework="pt") as file:
+    with _opened(path) as file:
         text = (file.metadata() or {}).get(_OPTIONS, "{}")
     with suppress(ValueError, RecursionError):
         options = json.loads(text)
@@ -214,7 +216,7 @@ def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
     remedy = "Give a file that Distill has saved."
     foreign = RunError("the file was not written by Distill", culprit=str(path), remedy=remedy)
     try:
-        with safe_open(path, framework="pt") as file:
+        with _opened(path) as file:
             metadata = file.metadata() or {}
             # A changed byte in the name of the checksum makes it an unknown one.
             unknown = _STRUCTURE in metadata and metadata.keys() - {CHECKSUM, _STRUCTURE, _OPTIONS}
@@ -231,6 +233,21 @@ def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise foreign
     return state
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:  # safetensors carries no types
+    """Open a safetensors file, also one whose path is not valid text, which safetensors refuses.
+
+    Raises:
+        SafetensorError: the file is not one.
+    """
+    with ExitStack() as stack:
+        if not is_text(path):
+            link = Path(stack.enter_context(TemporaryDirectory(prefix="distill-")), "link")
+            link.symlink_to(path.absolute())
+            path = link
+        yield stack.enter_context(safe_open(path, framework="pt"))
 
 
 def _structure_of(metadata: Mapping[str, str]) -> Any:  # noqa: ANN401  # any JSON

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +56,29 @@ def read_metrics(path: Path) -> Metrics:
 def recent_records(path: Path, *, tail: int = 65_536) -> list[dict[str, Any]]:
     """Return the records in the last `tail` bytes of a file.
 
-    A file that is missing or cannot be read has none. So has a pipe, which would be waited for.
+    A file that is missing has none. So has a pipe, which would be waited for.
+
+    Raises:
+        OSError: the file cannot be read.
     """
     if not path.is_file():
         return []
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - tail))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - tail))
+        lines = file.read().split(b"\n")
     records = (_parse(line) for line in lines)
     return [record for record in records if record is not None]
 
 
 def last_records(path: Path, *, tail: int = 65_536) -> dict[str, dict[str, Any]]:
-    """Return the last record of each split, of those in the last `tail` bytes of a file."""
-    return {str(record.get("split")): record for record in recent_records(path, tail=tail)}
+    """Return the last record of each split, of those in the last `tail` bytes of a file.
+
+    A file that cannot be read has none.
+    """
+    with suppress(OSError):
+        return {str(record.get("split")): record for record in recent_records(path, tail=tail)}
+    return {}
 
 
 def rewind_metrics(

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from distill.arguments import require_reachable
+from distill.arguments import path_like, require_reachable
 from distill.config import load_toml
 from distill.errors import RunError
 from distill.storage.files import append_whole, is_partial, naming
@@ -267,6 +267,16 @@ class Run:
         """
         with naming(self.metrics):
             return rewind_metrics(self.metrics, reported, step, records)
+
+
+def run_of(run: object, *, culprit: str = "run", expected: str = "a run or its folder") -> Run:
+    """Return a run that is given as such, or by the path of its folder.
+
+    Raises:
+        InputError: it is neither, or the path is a URL or cannot be looked up.
+    """
+    folder = run.folder if isinstance(run, Run) else run  # which may be text, of a `Run` that the user made
+    return Run(path_like(folder, culprit=culprit, expected=expected, recorded=False))
 
 
 def _require_ordinary(path: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from distill.arguments import path_like
 from distill.errors import DistillError, RunError
 from distill.loss.composer import CombinedLoss
 from distill.model.building import make_model, make_representation
@@ -20,7 +19,7 @@ from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
 from distill.storage.checkpoints import load_state, save_state
-from distill.storage.run import Run
+from distill.storage.run import Run, run_of
 from distill.training.batches import predict
 from distill.training.building import make_loss
 from distill.training.devices import make_accelerator
@@ -114,7 +113,7 @@ def repeat_batch(
         RunError: the folder is not a run, keeps no batch, or the batch is of another recipe.
         TermError: a term is unknown, ambiguous or broken.
     """
-    run = run if isinstance(run, Run) else Run(path_like(run, culprit="run", expected="a run folder"))
+    run = run_of(run)
     draft = read_recipe(run.read_recipe(), registry or Registry(), specs=loss)
     if not run.batch.exists():
         raise RunError("keeps no batch of a step", culprit=str(run.folder), remedy=_REMEDY)

@@ -6,7 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from distill.arguments import path_like
+from distill.arguments import is_url, path_like
 from distill.config import load_toml, unstructure
 from distill.errors import UnaskedError
 from distill.recipe import Recipe
@@ -49,7 +49,7 @@ def require_no_url(path: object, culprit: str) -> None:
     Raises:
         UnaskedError: it is at a URL.
     """
-    if isinstance(path, str) and "://" in path:
+    if isinstance(path, str) and is_url(path):
         remedy = f"If you trust it, give it yourself as the corpus: {path}"
         raise UnaskedError(path, culprit=culprit, remedy=remedy)
 

@@ -14,6 +14,7 @@ from distill.arguments import (
     absolute,
     checkpoint_like,
     corpus_location,
+    is_url,
     optional_callable,
     options_by_address,
     path_like,
@@ -262,7 +263,7 @@ def _draft(
 def _with_place(draft: Draft) -> Draft:
     """Return a draft with the absolute path of its corpus, so that it is found from any working folder."""
     path = draft.recipe.corpus.path
-    if path is None or path == ARRAYS or "://" in path or not path or "\0" in path:
+    if path is None or path == ARRAYS or is_url(path) or not path or "\0" in path:
         return draft
     corpus = evolve(draft.recipe.corpus, path=absolute(path))
     return evolve(draft, recipe=evolve(draft.recipe, corpus=corpus))
@@ -296,7 +297,7 @@ def _require_still_there(path: str, run: Run) -> None:
     Raises:
         CorpusError: it was.
     """
-    if "://" not in path and not Path(path).exists():
+    if not is_url(path) and not Path(path).exists():
         raise CorpusError(
             "the corpus of the run is no longer there",
             culprit=path,

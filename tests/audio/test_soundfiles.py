@@ -227,3 +227,16 @@ def test_flac_is_written_by_its_suffix(tmp_path):
         f"{tmp_path / 'b.flac'}: has a peak of 1.50, and FLAC cannot hold more than full scale\n"
         "Write WAV, or limit the level."
     )
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_a_file_whose_name_is_not_text_is_read(kind, tmp_path):
+    """A file of any format has the same samples under a name that is not valid text."""
+    plain = tmp_path / f"a.{kind}"
+    soundfile.write(plain, sine(440, 44_100, 4000)[0].numpy(), 44_100)
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/odd\xff." + kind.encode()))
+    expected, rate = read_audio(plain)
+    plain.rename(odd)
+    read, sample_rate = read_audio(odd)
+    assert sample_rate == rate
+    assert torch.equal(read, expected)

@@ -303,6 +303,13 @@ def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_pa
     )
 
 
+def test_a_name_of_thousands_of_letters_is_no_recording(distill, trained, tmp_path):
+    """A name that no file system takes is refused as any other, and cut in the message."""
+    result = distill("generate", trained.folder, "--near", "a" * 5000, "--out", tmp_path / "out")
+    shown = f"--near {'a' * 193}...{'a' * 200}"
+    assert result.err.startswith(f"Error: {shown}: there is no such file, and no training recording of that")
+
+
 def test_an_empty_name_is_no_recording(distill, trained, tmp_path):
     """An empty name is refused, and no other sounds are made instead."""
     result = distill("generate", trained.folder, "--near", "", "--out", tmp_path / "out")

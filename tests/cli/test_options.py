@@ -74,3 +74,14 @@ def test_an_empty_path_is_refused(option):
         option.type.convert("", option, context)
     assert caught.value.message == "The path is empty. Give . for the current folder."
     assert option.type.convert(".", option, None) == Path()
+
+
+@pytest.mark.parametrize("option", list(paths(main)))
+def test_a_url_is_no_path(option):
+    """A URL is refused, and does not become the path of a folder named `https:`."""
+    with click.Context(main) as context, pytest.raises(click.BadParameter) as caught:
+        option.type.convert("https://host/a\x1b", option, context)
+    assert caught.value.message == (
+        "https://host/a\N{REPLACEMENT CHARACTER} is a URL. "
+        "Give a file or folder of this machine, such as a downloaded copy."
+    )

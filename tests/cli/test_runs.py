@@ -1,6 +1,8 @@
 """Tests of `distill runs`."""
 
+import errno
 import json
+import os
 import re
 
 import pytest
@@ -78,4 +80,31 @@ def test_a_missing_folder_is_one_message(distill, tmp_path):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {tmp_path / 'none'}: there is no such folder\nGive the folder that holds the runs.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["a"], "1 folder may not be read, and runs that it holds are left out: {}/a"),
+        (["a", "b"], "2 folders may not be read, and runs that they hold are left out: {0}/a, {0}/b"),
+    ],
+)
+def test_folders_that_may_not_be_read_are_told_of_once(names, problem, distill, tmp_path, monkeypatch):
+    """A warning on standard error has their number and the remedy (the system's answer is simulated)."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if path.name in names:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for each in names:
+        (tmp_path / each).mkdir()
+    result = distill("runs", tmp_path)
+    assert result.out == f"There are no runs in {tmp_path} that may be read.\n"
+    assert result.err == (
+        f"Warning: {problem.format(tmp_path)}\nTo list them, make sure that you may read and search these "
+        "folders (chmod u+rx), or ask their owner.\n"
     )

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -120,13 +121,35 @@ def test_a_term_that_changes_nothing_is_not_in_the_loss_that_is_shown(folder, re
     assert (found.shown_loss, found.cells()[4]) == (2.0, "2*")
 
 
-def test_a_folder_that_may_not_be_looked_into_is_passed_over(folder, monkeypatch):
-    """A folder that may not be read is passed over (the system's answer is simulated)."""
+def test_a_folder_that_may_not_be_read_is_told_of(folder, monkeypatch):
+    """A folder that may not be listed or searched is reported (the system's answer is simulated)."""
 
-    def is_file(path):
-        if path.parent.name == "no-run":
+    def refusing(call, place):
+        def answer(path, **options):
+            if path == place:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return call(path, **options)
+
+        return answer
+
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir, folder / "no-run"))
+    monkeypatch.setattr(Path, "stat", refusing(Path.stat, folder / "deep/recipe.toml"))
+    refused = []
+    assert {run.name for run in list_runs(folder, on_unreadable=refused.append)} == {"a", "b"}
+    assert {*refused} == {folder / "no-run", folder / "deep"}
+
+
+def test_records_that_may_not_be_read_are_named(folder, monkeypatch):
+    """A run whose records may not be read has no loss, and its line says why (simulated as above)."""
+    opened = Path.open
+
+    def refuse(path, *words, **options):
+        if path == folder / "a/metrics.jsonl":
             raise PermissionError(errno.EACCES, "Permission denied")
-        return path.exists() and not path.is_dir()
+        return opened(path, *words, **options)
 
-    monkeypatch.setattr("pathlib.Path.is_file", is_file)
-    assert {run.name for run in list_runs(folder)} == {"a", "b", "deep/er/c"}
+    monkeypatch.setattr(Path, "open", refuse)
+    found = {run.name: run for run in list_runs(folder)}
+    assert found["a"].problem == f"{folder / 'a/metrics.jsonl'}: cannot be read: Permission denied"
+    assert found["a"].cells()[4::2] == ("-", "mel,kl (metrics.jsonl cannot be read)")
+    assert found["b"].problem == ""

@@ -579,3 +579,11 @@ def test_equal_states_have_equal_files(tmp_path):
     assert len(written) == 1
     assert options_in(tmp_path / "0") == {"model": {"width": 16, "name": 'a "b"'}}
     assert load_state(tmp_path / "0")["weight"].tolist() == [1, 1]
+
+
+def test_a_state_below_a_folder_whose_name_is_not_text(tmp_path):
+    """A state and its options are read from a path that is not valid text, which safetensors refuses."""
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/odd\xff"))
+    save_state(folder / "a.safetensors", {"a": torch.arange(3)}, {"model.width": 8})
+    assert load_state(folder / "a.safetensors")["a"].tolist() == [0, 1, 2]
+    assert options_in(folder / "a.safetensors") == {"model.width": 8}

@@ -1,11 +1,12 @@
 """Tests of distill.storage.run: the run folder and what is written to it line by line."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from distill.errors import ConfigError, RunError
-from distill.storage.run import Run, free_run
+from distill.errors import ConfigError, InputError, RunError
+from distill.storage.run import Run, free_run, run_of
 
 
 @pytest.fixture
@@ -150,3 +151,31 @@ def test_a_run_is_named_after_its_corpus_and_numbered(tmp_path):
     assert free_run(tmp_path, "drums").folder == tmp_path / "drums"
     (tmp_path / "drums-2").touch()
     assert free_run(tmp_path, "drums").folder == tmp_path / "drums-3"
+
+
+def test_a_run_is_given_as_such_or_by_its_folder(run, tmp_path):
+    """A run is given as such or by the path of its folder, which need not be valid text."""
+    assert run_of(run) == run
+    assert run_of(Run(str(tmp_path))) == run
+    assert run_of(str(tmp_path)) == run
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/odd\xff"))
+    run.folder.joinpath("recipe.toml").rename(tmp_path / "kept")
+    odd.mkdir()
+    (tmp_path / "kept").rename(odd / "recipe.toml")
+    assert run_of(odd).read_recipe() == {"training": {"steps": 3}}
+
+
+def test_a_url_is_no_run():
+    """A URL is refused, as text and as the path that `Path` makes of it."""
+    with pytest.raises(InputError) as caught:
+        run_of("https://host/run")
+    assert str(caught.value) == (
+        "run: expected a run or its folder, got the URL https://host/run\n"
+        "Give a file or folder of this machine, such as a downloaded copy."
+    )
+    with pytest.raises(InputError) as caught:
+        run_of(Path("https://host/run"))
+    assert str(caught.value) == (
+        "run: expected a run or its folder, got a URL as a path: https:/host/run\n"
+        "Give a URL as a str, not as a Path."
+    )

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 from attrs import frozen
 
+from distill.arguments import is_text
 from distill.audio.corpus.blocks import Block, UnusableError
 from distill.audio.corpus.chunks import samples_of
 from distill.audio.corpus.completeness import completeness
@@ -148,9 +149,10 @@ class _Stream(ForwardSoundFile):
 
     def __init__(self, path: Path, presented: BinaryIO) -> None:
         self.presented = presented
-        plain = isinstance(presented, io.BufferedReader)  # which libsndfile reads faster by its name
+        # A plain file is read faster by its name, which soundfile takes only if it is valid text.
+        by_name = isinstance(presented, io.BufferedReader) and is_text(path)
         try:
-            super().__init__(path if plain else presented)
+            super().__init__(path if by_name else presented)
         except BaseException:
             presented.close()
             raise

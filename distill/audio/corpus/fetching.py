@@ -30,6 +30,7 @@ from urllib.request import (
     Request,
 )
 
+from distill.arguments import is_url
 from distill.audio.corpus.background import begun
 from distill.errors import CorpusError
 
@@ -58,11 +59,6 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes, and none at the end."""
-
-
-def is_url(location: str) -> bool:
-    """Return whether a location is a URL, not a folder."""
-    return "://" in location
 
 
 @contextmanager

@@ -93,10 +93,12 @@ def present(path: Path) -> BinaryIO:
     """
     file = path.open("rb")
     try:
-        return _presented(file) or file
+        part = _presented(file)
+        file.seek(0)
     except BaseException:
         file.close()
         raise
+    return part or file
 
 
 def _presented(file: BinaryIO) -> BinaryIO | None:

@@ -15,8 +15,9 @@ import soundfile
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from distill.arguments import is_url
 from distill.audio.corpus.cache import Recording
-from distill.audio.corpus.fetching import SCHEMES, is_url, opened, webdataset
+from distill.audio.corpus.fetching import SCHEMES, opened, webdataset
 from distill.audio.corpus.tars import groups
 from distill.config import structure
 from distill.config.bounds import within

@@ -73,7 +73,7 @@ def _draft(
     registry: "Registry", run: "Run | None", corpus: str | None, loss: str | None, assignments: Sequence[str]
 ) -> "Draft":
     """Return the recipe to measure: that of the run, restricted to the given terms, or a new one."""
-    from distill.arguments import corpus_location
+    from distill.arguments import corpus_location, is_url
     from distill.config import parse_assignments
     from distill.errors import ConfigError, UnaskedError
     from distill.recipe import differences, read_recipe
@@ -86,7 +86,7 @@ def _draft(
     given += parse_assignments(assignments)
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
     path = draft.recipe.corpus.path
-    if run and path is not None and "://" in path and all(address != "corpus.path" for address, _ in given):
+    if run and path is not None and is_url(path) and all(address != "corpus.path" for address, _ in given):
         remedy = f"If you trust it, give it yourself: distill losses profile {path} --run ..."
         raise UnaskedError(path, culprit=str(run.folder), remedy=remedy)
     if run:
