@@ -1,7 +1,7 @@
 """Train the base model from which `distill train` starts, and write it to the package.
 
 Run: python benchmarks/base.py [--hours H] [--minutes M] [--recordings ../shared/audio/train]
-     [--out runs/base] [--device cpu] [--batch 8] [--compile] [--write]
+     [--out runs/base] [--device cpu] [--batch 8] [--compile MODE] [--write]
 
 The training data are H hours of audio: sounds made by `benchmarks/synthetic`, and a folder of recordings. The
 training continues from the checkpoint in `--out`, if there is one, up to a total of H hours, and the learning
@@ -117,20 +117,25 @@ class Objective:
 @click.option("--fresh", default=1, show_default=True, help="Sounds of the pool replaced at every step.")
 @click.option("--workers", type=int, help="Processes that make sounds; three quarters of torch's threads.")
 @click.option("--batch", default=BATCH, show_default=True, help="Clips in a step.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the model and the objective.")
+@click.option(
+    "--compile",
+    "mode",
+    type=click.Choice(["default", "reduce-overhead"]),
+    help="Compile the model and the objective, with torch.compile in this mode.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/base"), show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--write", is_flag=True, help="Put the model into distill/base.")
 def main(
     *, hours: float | None, minutes: float | None, recordings: Path, share: float, slots: int, fresh: int,
-    workers: int | None, batch: int, compiled: bool, out: Path, device: str, write: bool,
+    workers: int | None, batch: int, mode: str | None, out: Path, device: str, write: bool,
 ) -> None:  # fmt: skip
     """Train, or continue, and write `model.safetensors` and a checkpoint."""
     if hours is None and minutes is None:
         raise click.UsageError("give --hours, --minutes, or both")
     began = time.monotonic()
     use_tensor_cores()
-    training = Training(out, torch.device(device), batch=batch, compiled=compiled)
+    training = Training(out, torch.device(device), batch=batch, mode=mode)
     training.sounds = Sounds(
         recordings,
         training.device,
@@ -159,7 +164,7 @@ class Training:
     sounds: Sounds
 
     def __init__(
-        self, out: Path, device: torch.device, *, batch: int = BATCH, compiled: bool = False
+        self, out: Path, device: torch.device, *, batch: int = BATCH, mode: str | None = None
     ) -> None:
         self.out, self.device, self.batch = out, device, batch
         torch.manual_seed(0)
@@ -180,7 +185,7 @@ class Training:
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
         self.samples = CLIP_FRAMES * self.representation.hop - 1
-        self.compute = torch.compile(self._compute) if compiled else self._compute
+        self.compute = torch.compile(self._compute, mode=mode) if mode else self._compute
 
     @property
     def checkpoint(self) -> Path:

@@ -14,6 +14,9 @@
 #   --batch N             clips in a step of the base training (default 64)
 #   --hours H             hours of audio of the whole base training; by default its learning rate falls over
 #                         the last quarter of the time that it has here
+#   --fresh N             sounds of the base training made anew for each step (default 4)
+#   --without STAGES      do not run some of tests, run, speed, compiled and base: "speed compiled", say
+#   --compile MODE        of torch.compile for the base training, also if the stage "compiled" was not run
 #
 # Environment: PYTHON, the interpreter (default python3); OUT, the folder of results (default runs/gpu/out).
 # To mimic the other machine, let PYTHON be that of a virtual environment with torch 2.11 and the packages above.
@@ -35,7 +38,7 @@ cd "$repository" || exit 1
 python=${PYTHON:-python3}
 out=${OUT:-runs/gpu/out}
 device=${DEVICE:-cuda}
-base='' recordings='' hours='' minutes=9 batch=64
+base='' recordings='' hours='' fresh=4 without='' compiles=no minutes=9 batch=64
 
 wheels() {
     local platforms=() n
@@ -60,6 +63,9 @@ while (($#)); do
     --minutes) minutes=$2; shift ;;
     --batch) batch=$2; shift ;;
     --hours) hours=$2; shift ;;
+    --fresh) fresh=$2; shift ;;
+    --without) without=$2; shift ;;
+    --compile) compiles=$2; shift ;;
     *) echo "unknown option: $1" >&2; exit 2 ;;
     esac
     shift
@@ -67,11 +73,11 @@ done
 
 # Stages may take longer on a CPU, by a factor.
 if [[ $device == cpu ]]; then
-    workers=1 runs=2 batch=2 slots=8 fresh=1 train_minutes=0.2 resumed_minutes=0.25 base_least=40 jobs=1 slower=6 quick=(--quick)
+    workers=1 runs=2 batch=2 slots=8 train_minutes=0.2 resumed_minutes=0.25 base_least=40 jobs=1 slower=6 quick=(--quick)
     every=10
 else
     cores=$(env -u OMP_NUM_THREADS nproc) workers=$((cores > 4 ? cores - 2 : 2)) quick=()
-    runs=25 slots=4000 fresh=4 train_minutes=0.5 resumed_minutes=0.6 base_least=60 jobs=4 slower=1 every=30
+    runs=25 slots=4000 train_minutes=0.5 resumed_minutes=0.6 base_least=60 jobs=4 slower=1 every=30
 fi
 
 work=$repository/runs/gpu/work
@@ -88,16 +94,20 @@ summary=$out/summary.md
 page=$work/logs/tables.md
 deadline=$(($(date +%s) + ${minutes%.*} * 60))
 failed=0
-kept=$((2 * base_least + 40)) # seconds that no other stage may take from the base training
+wanted() { [[ " $without " != *" $1 "* ]]; }
+kept=0 # seconds that no other stage may take from the base training
+wanted base && kept=$((2 * base_least + 40))
 export PYTHONPATH=$repository:$work/site PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1
-export HF_HUB_OFFLINE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 TORCHINDUCTOR_CACHE_DIR=$work/inductor COLUMNS=200
-export TRITON_CACHE_DIR=$work/triton
+export HF_HUB_OFFLINE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 COLUMNS=200
+export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$work/inductor} TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-$work/triton}
 
 left() { echo $((deadline - $(date +%s))); }
 
 # Weights of the short training are of no use elsewhere, and large.
 pack() {
-    tar -C "$work" --exclude=checkpoints --exclude=.distill --exclude='*.safetensors' -czf "$out/logs.tar.gz" logs
+    local made=$work/logs.$BASHPID.tar.gz
+    tar -C "$work" --exclude=checkpoints --exclude=.distill --exclude='*.safetensors' -czf "$made" logs 2>/dev/null
+    mv -f "$made" "$out/logs.tar.gz"
 }
 
 # The model and the checkpoint of the base training, as they are. Both files are replaced whole by base.py.
@@ -175,12 +185,11 @@ export jobs
     echo "| --- | --- | ---: |"
 } >"$summary"
 
-stage environment 120 bash -c install
-stage tests 120 bash -c 'tests tests/test_cuda.py'
-
-run=$work/logs/run
-if stage train 90 "$python" -m distill train ${recordings:+"$recordings"} --loss stft,recon,kl \
-    --set "training.device=$device" --set "training.minutes=$train_minutes" --set training.pairs=2 --out "$run"; then
+# The way of a user, by the command line.
+use() {
+    local run=$work/logs/run some
+    stage train 90 "$python" -m distill train ${recordings:+"$recordings"} --loss stft,recon,kl \
+        --set "training.device=$device" --set "training.minutes=$train_minutes" --set training.pairs=2 --out "$run" || return
     some=${recordings:-$(find "$work/logs" runs -path '*demo*' -name '*.wav' -print -quit 2>/dev/null)}
     [[ -d $some ]] && some=$(find "$some" -type f -name '*.*' -print -quit)
     stage reconstruct 40 "$python" -m distill reconstruct "$run" "$some" --out "$work/logs/reconstructed"
@@ -188,20 +197,30 @@ if stage train 90 "$python" -m distill train ${recordings:+"$recordings"} --loss
     stage evaluate 40 "$python" -m distill evaluate "$run" --heldout --no-visqol
     stage profile 40 "$python" -m distill losses profile --run "$run" --batches 8
     stage resume 60 "$python" -m distill train --resume --out "$run" --minutes "$resumed_minutes"
-fi
+    return "$failed"
+}
 
-stage step 45 "$python" benchmarks/step.py --device "$device" --runs "$runs" --write "$page"
-if [[ $device == cuda ]]; then
-    stage step-64 45 "$python" benchmarks/step.py --device "$device" --batch 64 --runs "$runs" --write "$page"
+stage environment 120 bash -c install
+
+# Nothing is timed in these two, which run side by side.
+together=()
+wanted tests && { stage tests 150 bash -c 'tests tests/test_cuda.py' & together+=($!); }
+wanted run && { use & together+=($!); }
+for each in "${together[@]}"; do wait "$each" || failed=1; done
+
+if wanted speed; then
+    stage step 45 "$python" benchmarks/step.py --device "$device" --runs "$runs" --write "$page"
+    if [[ $device == cuda ]]; then
+        stage step-64 45 "$python" benchmarks/step.py --device "$device" --batch 64 --runs "$runs" --write "$page"
+    fi
+    stage spectral 60 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" "${quick[@]}" --write "$page"
 fi
-stage spectral 60 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" "${quick[@]}" --write "$page"
 # It was compiled in time, and pays: then it is compiled for the base training, too, from the same cache.
-compiles=no
-stage compiled 100 "$python" benchmarks/compiled.py --device "$device" --batch "$batch" --runs "$runs" --write "$page" &&
-    [[ $device == cuda ]] && grep -q '^compile pays: yes' "$work/logs/compiled.log" && compiles=yes
+wanted compiled && stage compiled 150 "$python" benchmarks/compiled.py --device "$device" --batch "$batch" --runs "$runs" --write "$page" &&
+    [[ $device == cuda ]] && compiles=$(sed -n 's/^compile pays: //p' "$work/logs/compiled.log" | tail -n 1)
 
 kept=0
-if [[ -z $recordings ]]; then
+if wanted base && [[ -z $recordings ]]; then
     recordings=$work/demo
     stage demo 30 "$python" -c "import sys, pathlib, distill.audio.corpus as c; c.write_demo_corpus(pathlib.Path(sys.argv[1]))" \
         "$recordings"
@@ -221,21 +240,20 @@ train_base() {
         --batch "$batch" --recordings "$recordings" --out "$work/base" --slots "$slots" --fresh "$fresh" \
         --workers "$workers" --minutes "$(awk "BEGIN { print $rest / 60 }")" ${hours:+--hours "$hours"} "$@"
 }
-while sleep "$every"; do keep_base; done &
-keeper=$!
-if [[ $compiles == yes ]]; then
-    train_base base-compiled --compile || train_base base
-else
-    train_base base
+if wanted base; then
+    while sleep "$every"; do keep_base; done &
+    keeper=$!
+    if [[ ${compiles:-no} != no ]]; then
+        train_base base-compiled --compile "$compiles" || train_base base
+    else
+        train_base base
+    fi
+    kill "$keeper" && wait "$keeper" 2>/dev/null
+    keep_base || failed=1
+    printf '\nThe end of the base training:\n\n' >>"$summary"
+    tail -q -n 3 "$work"/logs/base*.log 2>/dev/null | sed 's/^/    /' >>"$summary"
 fi
-
-kill "$keeper" && wait "$keeper" 2>/dev/null
-keep_base || failed=1
 {
-    echo
-    echo "The end of the base training:"
-    echo
-    tail -q -n 3 "$work"/logs/base*.log 2>/dev/null | sed 's/^/    /'
     echo
     tail -n +2 "$page" 2>/dev/null
 } >>"$summary"

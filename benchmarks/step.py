@@ -5,12 +5,14 @@ Run: python benchmarks/step.py [--loss LIST] [--threads N] [--rate HZ] [--device
 
 The parts run alternately in one process, and times are medians of several runs. The parts are the clips
 (drawn and augmented), the representation, the model alone (with a frozen encoder, as in training from the
-base model), all terms together on the model's output (forward and backward, with the inverse for terms of the
-waveform), each term alone, and the optimizer. On one CPU thread, times are CPU times of this process. A
-profile of each part gives the shares of matrix products (including convolutions) and Fourier transforms.
+base model; on a GPU, replayed by CUDA graphs), all terms together on the model's output (forward and
+backward, with the inverse for terms of the waveform), each term alone, and the optimizer. On one CPU thread,
+times are CPU times of this process. A profile of each part gives the shares of matrix products (including
+convolutions) and Fourier transforms: of operations on a CPU, of kernels on a GPU.
 """
 
 import argparse
+import re
 import statistics
 import tempfile
 import time
@@ -31,11 +33,14 @@ from distill.training.augmentation import augment, drawn_samples
 from distill.training.batches import clip_samples
 from distill.training.building import open_recipe_corpus
 from distill.training.devices import make_accelerator
+from distill.training.graphs import Model, recorded
 from distill.training.memory import keep_freed_memory
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::mkldnn_convolution",
             "aten::convolution_backward", "aten::cudnn_convolution", "aten::_conv_depthwise2d")  # fmt: skip
 TRANSFORMS = ("aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c")
+PRODUCT_KERNELS = re.compile(r"gemm|gemv|nvjet|cutlass|xmma|conv(?!ert)|wgrad|dgrad", re.IGNORECASE)
+TRANSFORM_KERNELS = re.compile("fft", re.IGNORECASE)
 
 
 class Step:
@@ -59,8 +64,11 @@ class Step:
         self.spectrogram = self.representation(self.waveform)
         latent_frames = self.model.latent_frames(self.spectrogram.shape[-1])
         self.noise = torch.randn(settings.batch_size, self.model.latent_size, latent_frames, device=device)
+        self.forward: Model = self.accelerator.prepare_model(self.model)
+        if device.type == "cuda":
+            self.forward = recorded(self.model, self.spectrogram, self.noise) or self.forward
         self.learn()
-        outputs = self.model(self.spectrogram, self.noise)
+        outputs = self.forward(self.spectrogram, self.noise)
         self.outputs = [x.detach().requires_grad_() for x in outputs]
         losses = {"loss": CombinedLoss(draft.terms, recipe.loss).to(device)}
         losses |= {
@@ -91,8 +99,7 @@ class Step:
     def learn(self) -> None:
         """Run the model forward and backward."""
         self.optimizer.zero_grad()
-        with self.accelerator.autocast():
-            outputs = self.model(self.spectrogram, self.noise)
+        outputs = self.forward(self.spectrogram, self.noise)
         learnt = [x for x in outputs if x.requires_grad]
         torch.autograd.backward(learnt, [torch.ones_like(x) for x in learnt])
 
@@ -138,14 +145,20 @@ def profiled(part: Callable[[], object], device: torch.device) -> tuple[float, f
             part()
         if device.type == "cuda":
             torch.cuda.synchronize()
-    # Device events are kernels. The CPU events that launched them include their times already.
-    spent = {
-        event.key: event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        for event in result.key_averages()
-        if event.device_type == DeviceType.CPU
-    }
-    products, transforms = (sum(spent.get(name, 0) for name in names) for names in (PRODUCTS, TRANSFORMS))
-    return sum(spent.values()) / 5e6, products / 5e6, transforms / 5e6
+    counted = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
+    events = [event for event in result.key_averages() if event.device_type == counted]
+
+    def seconds(wanted: Callable[[str], object]) -> float:
+        times = (
+            event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+            for event in events
+            if wanted(event.key)
+        )
+        return sum(times) / 5e6
+
+    if device.type == "cuda":
+        return seconds(lambda _: True), seconds(PRODUCT_KERNELS.search), seconds(TRANSFORM_KERNELS.search)
+    return seconds(lambda _: True), seconds(PRODUCTS.__contains__), seconds(TRANSFORMS.__contains__)
 
 
 def kernels(profiles: dict[str, tuple[float, float, float]], whole: float) -> str:
@@ -161,8 +174,9 @@ def kernels(profiles: dict[str, tuple[float, float, float]], whole: float) -> st
 
 def floors(step: Step, runs: int) -> str:
     """Return a sentence on the minimal times of a step's arithmetic and memory traffic at measured speeds."""
-    with FlopCounterMode(display=False) as counter:
-        step.learn()
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        outputs = step.model(step.spectrogram, step.noise)
+        torch.stack([each.mean() for each in outputs]).sum().backward()
     operations = counter.get_total_flops()
     # A layer of the coarse grid, where most products are.
     layer = step.model.decoder.blocks[0].widen

@@ -224,6 +224,13 @@ class TrainingSettings(metaclass=Validated):
             "help": "precision of the model; auto: bfloat16 if the device supports it; losses are float32"
         },
     )
+    cuda_graphs: bool = field(
+        default=True,
+        metadata={
+            "help": "replay the model by CUDA graphs, on one GPU; false if a term differentiates the model's "
+            "outputs by each other"
+        },
+    )
     batch_size: int = field(
         default=8,
         validator=within(1, 65_536),

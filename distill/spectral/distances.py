@@ -20,6 +20,7 @@ from distill.spectral.frames import Adjoint, Frames
 from distill.spectral.gradients import Context, apply, differentiable, keep_above
 from distill.spectral.parts import backwards, in_parts
 from distill.spectral.plain import MAGNITUDE_FLOOR
+from distill.spectral.replays import replayed
 from distill.spectral.transforms import stft_magnitude
 
 
@@ -165,24 +166,20 @@ class _OfWaveforms(Function):
         target: Frames,
         per_example: bool,  # noqa: FBT001  # as torch has it
     ) -> Tensor:
-        sums, kept = [], []
-        for one, other in in_parts(prediction.unwindowed, target.unwindowed):
-            spectrum = prediction.transform(one)
-            power = prediction.power(spectrum).clamp_(min=MAGNITUDE_FLOOR**2)
-            ratio = prediction.power(prediction.transform(other)).clamp_(min=MAGNITUDE_FLOOR**2)
-            size = _sum(ratio)
-            torch.div(power, ratio, out=ratio).rsqrt_()  # faster than the square root of the inverse
-            logarithm = _sum_of_logarithms(ratio)
-            excess = torch.sub(1, ratio, out=ratio)  # of the prediction, relative to it
-            sums.append((_sum((excess * excess).mul_(power)), size, logarithm))
-            if ctx.needs_input_grad[0]:
-                kept.append((spectrum, power, excess))
-        distance, *norms = _distance(sums, prediction.shape, per_example)
-        if kept:
-            gradient = _gradient(prediction, kept, _slope(*norms))
-            ctx.save_for_backward(samples, target_samples, gradient)
-            ctx.transform = prediction.window, prediction.hop, prediction.reach
-            ctx.per_example = per_example
+        if not ctx.needs_input_grad[0]:
+            distance, _ = _of_frames(prediction, target, per_example=per_example, differentiated=False)
+            return distance
+
+        def compute(samples: Tensor, target_samples: Tensor) -> tuple[Tensor, Tensor]:
+            sides = prediction.of(samples), target.of(target_samples)
+            distance, gradient = _of_frames(*sides, per_example=per_example, differentiated=True)
+            return distance, cast("Tensor", gradient)
+
+        kind = _OfWaveforms, *prediction.resolution, per_example
+        distance, gradient = replayed(compute, kind, samples, target_samples)
+        ctx.save_for_backward(samples, target_samples, gradient)
+        ctx.transform = prediction.window, prediction.hop, prediction.reach
+        ctx.per_example = per_example
         return distance
 
     @staticmethod
@@ -190,6 +187,26 @@ class _OfWaveforms(Function):
     def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         *_, of_samples = ctx.saved_tensors
         return gradient * of_samples, None, None, None, None
+
+
+def _of_frames(
+    prediction: Frames, target: Frames, *, per_example: bool, differentiated: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the distance of frames and, if wanted, its gradient by the prediction's samples."""
+    sums, kept = [], []
+    for one, other in in_parts(prediction.unwindowed, target.unwindowed):
+        spectrum = prediction.transform(one)
+        power = prediction.power(spectrum).clamp_(min=MAGNITUDE_FLOOR**2)
+        ratio = prediction.power(prediction.transform(other)).clamp_(min=MAGNITUDE_FLOOR**2)
+        size = _sum(ratio)
+        torch.div(power, ratio, out=ratio).rsqrt_()  # faster than the square root of the inverse
+        logarithm = _sum_of_logarithms(ratio)
+        excess = torch.sub(1, ratio, out=ratio)  # of the prediction, relative to it
+        sums.append((_sum((excess * excess).mul_(power)), size, logarithm))
+        if differentiated:
+            kept.append((spectrum, power, excess))
+    distance, *norms = _distance(sums, prediction.shape, per_example)
+    return distance, _gradient(prediction, kept, _slope(*norms)) if differentiated else None
 
 
 def _gradient(frames: Frames, kept: list[tuple[Tensor, Tensor, Tensor]], slope: Tensor) -> Tensor:

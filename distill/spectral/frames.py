@@ -7,7 +7,7 @@ backward pass costs about as much as the forward pass.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -61,10 +61,26 @@ class Frames:
         self.samples, self.window, self.hop = samples.to(dtype), window.to(dtype), hop
         if samples.shape[-1] <= self.reach:
             self.samples = plain.padded(self.samples, self.reach)
-        self.unwindowed = plain.reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
-        self.shape = self.unwindowed.shape[0], self.unwindowed.shape[1], n_fft // 2 + 1
+        self.resolution = n_fft, hop, win_length
         self.kept: list[Tensor] = []
         self._scratch = Scratch(self.window)
+
+    def of(self, samples: Tensor) -> "Frames":
+        """Return the frames of other samples of the same shape and dtype as `samples`."""
+        if samples is self.samples:
+            return self
+        return Frames(samples, *self.resolution, centred=self.reach > 0)
+
+    @cached_property
+    def unwindowed(self) -> Tensor:
+        """The frames without the window: a view of the padded samples."""
+        n_fft, hop, _ = self.resolution
+        return plain.reflected(self.samples.detach(), self.reach).unfold(-1, n_fft, hop)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of the spectra, `(B, T, F)`."""
+        return self.unwindowed.shape[0], self.unwindowed.shape[1], self.resolution[0] // 2 + 1
 
     def spectra(self) -> Iterator[Tensor]:
         """Return the spectrum of each part of `unwindowed`, from `kept` if available."""

@@ -63,9 +63,11 @@ def augment(
             clip[start : start + length] for clip, start, length in zip(clips, starts, lengths, strict=True)
         ]
         clips = _resample(parts, whole)[:, :samples]
-    mixed = clips + (chance < mix) * amount * clips.roll(1, dims=0)
-    louder = mixed * 10 ** ((2 * level - 1) * gain_db / 20)
-    return louder / louder.abs().amax(dim=1, keepdim=True).clamp(min=1)
+    if mix:
+        clips = clips + (chance < mix) * amount * clips.roll(1, dims=0)
+    louder = clips * 10 ** ((2 * level - 1) * gain_db / 20)
+    lowest, highest = louder.aminmax(dim=1, keepdim=True)
+    return louder.div_(torch.maximum(highest, -lowest).clamp(min=1))
 
 
 def _resample(clips: list[Tensor], samples: int) -> Tensor:

@@ -50,6 +50,14 @@ class BatchSampler:
         noise = draw_noise(self.vae, self.representation, clips, self.clip_samples, self.noise)
         return self._moved(self._share(noise))
 
+    def blank_batch(self) -> tuple[Tensor, Tensor]:
+        """Return the spectrogram of silence `[B, 2, F, T]` and noise of zeros `[B, D, T']`, as in a step."""
+        clips = self._share(torch.zeros(self.settings.batch_size, self.clip_samples))
+        with torch.no_grad():
+            spectrogram = self.representation(self._moved(clips))
+        latent_frames = self.vae.latent_frames(spectrogram.shape[-1])
+        return spectrogram, spectrogram.new_zeros(len(clips), self.vae.latent_size, latent_frames)
+
     def _moved(self, batch: Tensor) -> Tensor:
         device = self.accelerator.device
         # Only copies from pinned memory to CUDA are asynchronous.

@@ -6,7 +6,7 @@ Shapes: `B` clips in a batch, `N` samples, `D` numbers per latent frame, `T'` la
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from distill.audio.corpus import Split, Stream
 from distill.audio.progress import Progress
@@ -17,6 +17,7 @@ from distill.model.spread import negative_log_likelihood
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.training.augmentation import augment, drawn_samples
+from distill.training.graphs import Model
 from distill.views import LossInputs, Posterior, Signal
 
 _RECORDINGS_TO_BEGIN_WITH = 512
@@ -70,7 +71,7 @@ def draw_noise(
 
 
 def predict(
-    model: nn.Module,
+    model: Model,
     representation: MagnitudeIF,
     waveform: Tensor,
     noise: Tensor | None,

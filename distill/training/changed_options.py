@@ -12,7 +12,7 @@ from distill.storage.run import Run
 
 _TRAINING = (
     *("steps", "minutes", "device", "keep", "learning_rate", "page", "nonfinite", "max_skipped"),
-    *("checkpoints", "checkpoint_minutes", "gradient_every"),
+    *("checkpoints", "checkpoint_minutes", "gradient_every", "cuda_graphs"),
 )
 _NEVER = ("model.", "representation.", "training.start")
 ACCEPT = "add --accept-changes (accept_changes=True in Python)"

@@ -91,8 +91,8 @@ def train(
         out: the run folder to write. Default: a new folder in `runs/`.
         resume: continue the run in `out`. Its recipe is kept; only weights and, of `training`, `minutes`,
             `steps`, `device`, `keep`, `learning_rate`, `page`, `gradient_every`, `nonfinite`, `max_skipped`,
-            `checkpoints` and `checkpoint_minutes` may change. A corpus of arrays and each `TermSpec` must be
-            passed again.
+            `checkpoints`, `checkpoint_minutes` and `cuda_graphs` may change. A corpus of arrays and each
+            `TermSpec` must be passed again.
         checkpoint: the checkpoint to continue from: `"best"` by held-out loss, `"last"`, or the step of one.
             Later checkpoints are removed, and their steps are repeated. Default: the last.
         accept_changes: continue although the recordings or the recipe have changed since the run was

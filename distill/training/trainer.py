@@ -28,6 +28,7 @@ from distill.training.batch_sampler import BatchSampler
 from distill.training.batches import predict
 from distill.training.devices import without_launcher_environment
 from distill.training.failure import break_off, require_finite_weights, skipped_in_words, stop_for
+from distill.training.graphs import Model, can_replay, recorded
 from distill.training.health import Health
 from distill.training.heldout import HeldoutLosses
 from distill.training.heldout_clips import HeldoutClips
@@ -86,6 +87,7 @@ class Trainer(BatchSampler):
         self.gradients = TermGradients(self.loss, self.vae, settings.gradient_every, self._warn)
         self._window = Window(0, 0.0, device)
         self._unsaved: list[dict[str, Any]] = []  # the records since the last checkpoint
+        self._replayed: Model | None = None  # the model's CUDA graphs, if it has any
         self._evaluated_at = -1  # the step of the last evaluation
 
     def train(self, state: dict[str, Any] | None = None) -> None:
@@ -102,8 +104,7 @@ class Trainer(BatchSampler):
         """
         if state is not None:
             self._restore(state)
-        with without_launcher_environment():
-            self.model = self.accelerator.prepare_model(self.vae)
+        self._prepare_model()
         self._started = time.monotonic() - self.seconds
         saved, interrupted = self.seconds, False
         with self.signals.noting():
@@ -126,6 +127,12 @@ class Trainer(BatchSampler):
                     saved = self.seconds
                     self.save()
         self.save()
+
+    def _prepare_model(self) -> None:
+        with without_launcher_environment():
+            self.model = self.accelerator.prepare_model(self.vae)
+        if self.settings.cuda_graphs and can_replay(self.accelerator):
+            self._replayed = recorded(self.model.train(), *self.blank_batch())
 
     @property
     def _elapsed(self) -> float:
@@ -168,7 +175,10 @@ class Trainer(BatchSampler):
         self.loss.train()
         self.before = Before(step=self.step, progress=self.progress, **self._drawn())
         with self._cuttable():
-            inputs = self._predict(self.model, self.draw_clips(), self.draw_noise(), self.progress)
+            # A replayed pass can be differentiated once.
+            once = not self.gradients.are_due(self.step) and not self.health.measures
+            model = self._replayed if once and self._replayed else self.model
+            inputs = self._predict(model, self.draw_clips(), self.draw_noise(), self.progress)
             components, gradients = self.gradients.components(inputs, self.step, self.health)
             components = components | self.optimization.differentiate(components)
         ended = None if self._window.fits(components) else self._next_window()
@@ -192,9 +202,7 @@ class Trainer(BatchSampler):
         self.save()
         raise Interrupted(self.run, self.step)
 
-    def _predict(
-        self, model: torch.nn.Module, waveform: Tensor, noise: Tensor | None, progress: float
-    ) -> LossInputs:
+    def _predict(self, model: Model, waveform: Tensor, noise: Tensor | None, progress: float) -> LossInputs:
         """Reconstruct waveforms `[B, N]` and return the inputs of the loss."""
         iterations = self.settings.griffin_lim_iterations
         return predict(model, self.representation, waveform, noise, iterations=iterations, progress=progress)

@@ -374,7 +374,7 @@ class TestResuming:
             "loss.kl.free_bits, training.seed\n"
             "Leave it out, or start a new run. The weights may change, and of training the steps, minutes, "
             "device, keep, learning_rate, page, nonfinite, max_skipped, checkpoints, "
-            "checkpoint_minutes, gradient_every.\n"
+            "checkpoint_minutes, gradient_every, cuda_graphs.\n"
         )
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
