@@ -149,27 +149,61 @@ def _assigned(
     is replaced by the name, so that an assignment to one replaces the other.
 
     Raises:
-        ConfigError: A part of an address is not a table. All such addresses are named.
+        ConfigError: A part of an address is not a table, or two addresses of an option have different values.
+            All such addresses are named.
     """
     tables, warnings = deepcopy(dict(tree)), list[str]()
     options = tables.get("loss", {})
     tables["loss"] = {
         name if names.get(name) in options else names.get(name, name): options[name] for name in options
     }
-    sections = attrs.fields_dict(Recipe)
+
+    made: dict[str, tuple[str, Any]] = {}
 
     def make(assignment: tuple[str, Any]) -> None:
         given, value = assignment
-        section = given.partition(".")[0]
-        short = section in names and section not in sections
-        path = _current(f"loss.{given}" if short else given, names, warnings)
-        section, _, address = path.partition(".")
-        name, dot, option = address.partition(".")
-        canonical = f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
-        assign(tables, canonical, value)
+        place = _canonical(given, names, warnings)
+        other, before = made.setdefault(place, assignment)
+        if other != given and before != value:
+            raise ConfigError(_twice(place, other, given))
+        assign(tables, place, value)
 
     check_all(make, assignments)
     return tables, warnings
+
+
+def _canonical(given: str, names: Mapping[str, str], warnings: list[str]) -> str:
+    """Return the address of an option as recipes have it. A warning is added for one of older versions."""
+    section = given.partition(".")[0]
+    short = section in names and section not in attrs.fields_dict(Recipe)
+    path = _current(f"loss.{given}" if short else given, names, warnings)
+    section, _, address = path.partition(".")
+    name, dot, option = address.partition(".")
+    return f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
+
+
+def set_twice(varied: Iterable[str], fixed: Iterable[str], terms: Iterable[Term]) -> list[str]:
+    """Return a problem for each option among `varied` addresses that another of them or a fixed one sets.
+
+    An option may be given by several addresses: without `loss.`, or by an alias of its term. An address may
+    be that of a table, which sets its options.
+    """
+    names = {name: term.name for term in terms for name in term.names}
+    given = {address: _canonical(address, names, []) for address in fixed}
+    problems = []
+    for address in varied:
+        place = _canonical(address, names, [])
+        for other, its_place in given.items():
+            if place == its_place or place.startswith(f"{its_place}.") or its_place.startswith(f"{place}."):
+                problems.append(_twice(place, other, address))
+        given[address] = place
+    return problems
+
+
+def _twice(place: str, one: str, other: str) -> str:
+    """Return the problem that an option is set by two addresses."""
+    ways = "" if one == other else f", as '{one}' and as '{other}'"
+    return f"{place}: is set twice{ways}; set it once"
 
 
 def _terms_of(tree: Mapping[str, Any], given: Mapping[str, TermSpec]) -> list[str | TermSpec]:

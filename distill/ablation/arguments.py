@@ -16,7 +16,14 @@ from distill.arguments import corpus_location, options_by_address, path_like, re
 from distill.errors import ConfigError, InputError, RunError
 from distill.plugin.registry import Registry
 from distill.recipe import Recipe, Terms
-from distill.training.shared_arguments import RUNS, drop_length, folder_name, recipe_tree, require_no_url
+from distill.training.shared_arguments import (
+    RUNS,
+    drop_length,
+    folder_name,
+    recipe_tree,
+    require_no_url,
+    require_set_once,
+)
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -67,10 +74,10 @@ class Arguments:
         if any(value is not None for value in length.values()):
             drop_length(tree)
         arguments = {"corpus.path": location, **length, "training.device": self.device}
-        assignments = (
-            *((address, value) for address, value in arguments.items() if value is not None),
-            *options_by_address(self.options, culprit="options"),
-        )
+        arguments = {address: value for address, value in arguments.items() if value is not None}
+        options = options_by_address(self.options, culprit="options")
+        require_set_once(arguments, options)
+        assignments = (*arguments.items(), *options)
         _require_no_seed(address for address, _ in assignments)
         if isinstance(tree.get("corpus"), dict) and all(
             address != "corpus.path" for address, _ in assignments

@@ -15,8 +15,9 @@ from distill.config import unstructure
 from distill.config.words import show
 from distill.errors import ConfigError, InputError
 from distill.plugin.hookspecs import TermSpec
+from distill.plugin.registered import Term
 from distill.plugin.registry import Registry, one_by_one
-from distill.recipe import Draft, Terms, read_recipe
+from distill.recipe import Draft, Terms, read_recipe, set_twice
 from distill.storage.files import file_name
 
 ALL = "all"
@@ -101,6 +102,17 @@ class CommonRecipe:
             self.tree, self.registry, loss=self.loss, balance=self.balance, assignments=assignments
         )
 
+    def require_set_once(self, choices: Choices, terms: Iterable[Term]) -> None:
+        """Check that no option of which values or a range are tried is set otherwise, too.
+
+        Raises:
+            ConfigError: one is. All are named.
+        """
+        varied = [address for address, _ in (*choices.grid, *choices.ranges)]
+        problems = set_twice(varied, [address for address, _ in self.assignments], terms)
+        if problems:
+            raise ConfigError(*problems)
+
 
 def make_plan(
     common: CommonRecipe, choices: Choices, *, corpus: str | None, each: bool, seeds: Sequence[int]
@@ -125,6 +137,7 @@ def make_plan(
         )
     reference = tuple((address, values[0]) for address, values in choices.grid)
     whole = common.draft(reference, seeds[0])
+    common.require_set_once(choices, whole.terms)
     loss = _names(common.loss, whole)
     kept = loss[0] if each and len(loss) == 1 else ""
     left_out = loss if each and not kept else ()
@@ -197,7 +210,7 @@ def _runs(
 
 
 def _require_different(trees: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that no two variants have the same recipe, since an option was given by two addresses.
+    """Check that no two variants have the same recipe, since a value was given in two ways.
 
     Raises:
         ConfigError: two have.
@@ -209,7 +222,7 @@ def _require_different(trees: Mapping[str, Mapping[str, Any]]) -> None:
             raise ConfigError(
                 f"has the same recipe as {other}",
                 culprit=name,
-                remedy="Give each option by one address, and each value once.",
+                remedy="Give each value once.",
             )
 
 

@@ -37,6 +37,7 @@ def make_space(common: CommonRecipe, choices: Choices, seed: int) -> Space:
             culprit="search",
             remedy="Give one, such as: --set loss.stft.weight=0.1..10",
         )
+    common.require_set_once(choices, common.draft((), seed).terms)
     space: dict[str, Range | WholeNumbers | tuple[Any, ...]] = dict(choices.grid)
     for address, bounds in choices.ranges:
         space[address] = _whole_numbers(common, address, bounds, seed) or bounds

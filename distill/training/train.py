@@ -20,7 +20,7 @@ from distill.arguments import (
     path_like,
     require_corpus,
 )
-from distill.errors import ConfigError, CorpusError, InputError, RunError, shortened
+from distill.errors import CorpusError, InputError, RunError, shortened
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
@@ -32,7 +32,14 @@ from distill.storage.run import Run
 from distill.training.changed_options import require_same_options
 from distill.training.interruption import Signals, Stopped
 from distill.training.memory import keep_freed_memory
-from distill.training.shared_arguments import RUNS, drop_length, folder_name, recipe_tree, require_no_url
+from distill.training.shared_arguments import (
+    RUNS,
+    drop_length,
+    folder_name,
+    recipe_tree,
+    require_no_url,
+    require_set_once,
+)
 
 if TYPE_CHECKING:
     from distill.audio.corpus import NamedArray
@@ -242,15 +249,14 @@ def _draft(
     specs = [term for term in terms or () if isinstance(term, TermSpec)]
     if isinstance(recipe, Recipe):
         specs += _specs_of(recipe)
-    assignments: list[tuple[str, Any]] = [] if given.path is None else [("corpus.path", given.path)]
-    values = {name: value for name, value in training.items() if value is not None}
-    if {"steps", "minutes"} & values.keys():
+    arguments = {f"training.{name}": value for name, value in training.items() if value is not None}
+    if {"training.steps", "training.minutes"} & arguments.keys():
         drop_length(tree)
-    assignments += [(f"training.{name}", value) for name, value in values.items()]
+    if given.path is not None:
+        arguments = {"corpus.path": given.path, **arguments}
     given_options = options_by_address(options, culprit="options")
-    if isinstance(options, Mapping):
-        _require_set_once(values, options)
-    assignments += given_options
+    require_set_once(arguments, given_options)
+    assignments = [*arguments.items(), *given_options]
     draft = read_recipe(tree, registry, loss=terms, balance=balance, assignments=assignments, specs=specs)
     if resume:
         recorded = read_recipe(base, registry, specs=specs).recipe
@@ -274,21 +280,6 @@ def _specs_of(recipe: Recipe) -> list[TermSpec]:
     if isinstance(recipe.loss, Mapping):  # plain data, since a term of it was not there
         return []
     return [term.spec for term in terms_of(recipe.loss)]
-
-
-def _require_set_once(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """Check that no argument says other than the option that it stands for.
-
-    Raises:
-        ConfigError: one does.
-    """
-    problems = [
-        f"{address}: is set twice, as {name}={value!r} and as {options[address]!r} in options; set it once"
-        for name, value in arguments.items()
-        if (address := f"training.{name}") in options and options[address] != value
-    ]
-    if problems:
-        raise ConfigError(*problems)
 
 
 def _require_still_there(path: str, run: Run) -> None:

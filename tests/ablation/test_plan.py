@@ -3,7 +3,7 @@
 import pytest
 
 from distill.ablation.ablate import plan_ablation
-from distill.errors import DistillError
+from distill.errors import ConfigError, DistillError
 from distill.plugin.hookspecs import TermConfig, TermSpec
 
 WEIGHTS = ("stft.weight", "reconstruction.weight")
@@ -174,12 +174,59 @@ def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
     )
 
 
-def test_one_option_by_two_addresses(plan):
+def test_one_value_in_two_ways(plan):
     """Two variants with the same recipe would be compared as if they differed."""
     with pytest.raises(DistillError) as caught:
-        plan(grid={"recon.weight": [1, 2], "loss.reconstruction.weight": [3, 4]})
+        plan(grid={"model.encoder_blocks": [[1, 1], (1, 1)]})
     assert str(caught.value) == (
-        "recon.weight=2,reconstruction.weight=3: has the same recipe as "
-        "recon.weight=1,reconstruction.weight=3\n"
-        "Give each option by one address, and each value once."
+        "model.encoder_blocks=_1__1_-2: has the same recipe as model.encoder_blocks=_1__1_\n"
+        "Give each value once."
     )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "grid", "address", "ways"),
+    [
+        (
+            {},
+            {"recon.weight": [1, 2], "loss.reconstruction.weight": [3, 4]},
+            "reconstruction.weight",
+            ("recon.weight", "loss.reconstruction.weight"),
+        ),
+        (
+            {"loss.stft.weight": 2},
+            {"stft.weight": [1, 2]},
+            "stft.weight",
+            ("loss.stft.weight", "stft.weight"),
+        ),
+        (
+            {"loss.recon.weight": 2},
+            {"reconstruction.weight": [1, 2]},
+            "reconstruction.weight",
+            ("loss.recon.weight", "reconstruction.weight"),
+        ),
+        ({"loss.stft": {"weight": 2}}, {"stft.weight": [1, 2]}, "stft.weight", ("loss.stft", "stft.weight")),
+        (
+            {"training.free_bits": 0.5},
+            {"kl.free_bits": [0.1, 0.2]},
+            "kl.free_bits",
+            ("training.free_bits", "kl.free_bits"),
+        ),
+    ],
+)
+def test_one_option_by_two_addresses(fixed, grid, address, ways, plan):
+    """An option of which values are tried is set once, by whichever address: no value wins in silence."""
+    one, other = ways
+    with pytest.raises(ConfigError) as caught:
+        plan(grid=grid, options=fixed)
+    assert str(caught.value) == f"loss.{address}: is set twice, as '{one}' and as '{other}'; set it once"
+
+
+def test_an_argument_that_is_also_tried(plan):
+    """A length that is given as an argument and as values of the grid is refused, too."""
+    with pytest.raises(ConfigError) as caught:
+        plan(grid={"training.steps": [1, 2]}, steps=3)
+    assert str(caught.value) == "training.steps: is set twice; set it once"
+    with pytest.raises(ConfigError) as caught:
+        plan(each=True, options={"training": {"steps": 4}}, steps=3)
+    assert str(caught.value) == "training.steps: is set twice, to 3 and to 4; set it once"

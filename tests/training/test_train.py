@@ -401,14 +401,14 @@ class Deaf:
         (
             {"device": "cuda", "options": {"training.device": "cpu"}},
             ConfigError,
-            "training.device: is set twice, as device='cuda' and as 'cpu' in options; set it once",
+            "training.device: is set twice, to 'cuda' and to 'cpu'; set it once",
         ),
         (
             {"seed": 1, "device": "cuda", "options": {"training.device": "cpu", "training.seed": 2}},
             ConfigError,
             (
-                "training.seed: is set twice, as seed=1 and as 2 in options; set it once\n"
-                "training.device: is set twice, as device='cuda' and as 'cpu' in options; set it once"
+                "training.device: is set twice, to 'cuda' and to 'cpu'; set it once\n"
+                "training.seed: is set twice, to 1 and to 2; set it once"
             ),
         ),
         (

@@ -77,13 +77,16 @@ def _draft(
     from distill.config import parse_assignments
     from distill.errors import ConfigError, UnaskedError
     from distill.recipe import differences, read_recipe
+    from distill.training.shared_arguments import require_set_once
 
     tree = run.read_recipe() if run else {}
     if loss is not None and isinstance(tree.get("loss"), dict):
         names = {name for term in registry.choose(loss) for name in term.names}
         tree["loss"] = {name: table for name, table in tree["loss"].items() if name in names}
     given = [] if corpus is None else [("corpus.path", corpus_location(corpus))]
-    given += parse_assignments(assignments)
+    options = parse_assignments(assignments)
+    require_set_once(dict(given), options)
+    given += options
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
     path = draft.recipe.corpus.path
     if run and path is not None and is_url(path) and all(address != "corpus.path" for address, _ in given):
