@@ -17,21 +17,26 @@ Compute = Callable[..., tuple[Tensor, ...]]
 _CALLS = 2
 """The number of calls of one kind that are computed as usual. The next one is recorded."""
 
-_KINDS = 16
+_KINDS = 12
 """The number of kinds of calls of a thread that are remembered, the latest ones."""
+
+_LARGEST = 2**21
+"""The numbers in an input up to which a graph is worth its memory. Larger inputs keep a GPU busy anyway."""
 
 
 def replayed(compute: Compute, kind: Hashable, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """Return `compute(*inputs)`: on CUDA, from the third call of one kind on, by a CUDA graph.
+    """Return `compute(*inputs)`: on CUDA, by a CUDA graph from the third call of one kind on.
 
-    Calls are of one kind if they have equal `kind`s, and inputs of equal shapes, dtypes and devices, in one
-    thread and stream. `compute` must depend on nothing else, must not wait for the device, and must draw no
-    random numbers. While the caller records a graph, `compute` is called, and becomes part of it. The memory
-    of the graphs of the latest kinds is kept.
+    Inputs of more than 2**21 numbers keep a GPU busy without a graph, and get none. Calls are of one kind
+    if they have equal `kind`s, and inputs of equal shapes, dtypes and devices, in one thread and stream.
+    `compute` must depend on nothing else, must not wait for the device, and must draw no random numbers.
+    While the caller records a graph, `compute` is called, and becomes part of it. The memory of the graphs
+    of the latest kinds is kept.
     """
-    if inputs[0].device.type != "cuda" or torch.cuda.is_current_stream_capturing():
+    first = inputs[0]
+    if first.device.type != "cuda" or first.numel() > _LARGEST or torch.cuda.is_current_stream_capturing():
         return compute(*inputs)
-    stream = torch.cuda.current_stream(inputs[0].device).cuda_stream
+    stream = torch.cuda.current_stream(first.device).cuda_stream
     tensors = ((each.shape, each.dtype, each.device) for each in inputs)
     return _remembered.of((kind, stream, *tensors))(compute, inputs)
 
