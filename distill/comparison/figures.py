@@ -23,6 +23,9 @@ from distill.reporting.figures import (
 from distill.reporting.history import Series
 from distill.reporting.shares import still_terms, total_that_moves
 
+_WIDE = 100.0
+"""The width of an interval, in percent, from which on the axis does not have to show it whole."""
+
 
 @frozen(kw_only=True, eq=False)
 class _Curves:
@@ -122,10 +125,12 @@ def interval_figure(
 ) -> Figure | None:
     """Return the differences from the first run, with their intervals, in parts of the first run's mean.
 
-    What is better is on the right. Differences whose intervals are not finite are left out.
+    What is better is on the right. Differences whose intervals are not finite are left out. At first, the
+    axis shows intervals of up to 100 % whole: a measure near 0, such as the level error, has others.
     """
     data: list[Trace] = []
     told: list[str] = []
+    reach = 0.0
     for number, each in enumerate(runs):
         points = []
         for place, row in enumerate(rows):
@@ -135,6 +140,8 @@ def interval_figure(
             sign = (1 if row.scale.higher else -1) * 100 / abs(base)
             ends = sorted((sign * difference.low, sign * difference.high))
             points.append((place, row.scale.name, sign * difference.mean, *ends))
+            if ends[1] - ends[0] <= _WIDE:
+                reach = max(reach, -ends[0], ends[1])
         if not points:
             continue
         places, names, means, lows, highs = zip(*points, strict=True)
@@ -161,7 +168,10 @@ def interval_figure(
         description=f"Differences from {runs[0].name} in percent of its mean. {'; '.join(told)}.",
         data=data,
         layout={
-            "xaxis": {"title": {"text": f"% of the mean of {plain(runs[0].name)}"}, "zerolinewidth": 2},
+            "xaxis": {
+                "title": {"text": f"% of the mean of {plain(runs[0].name)}"}, "zerolinewidth": 2,
+                **({"range": [-1.1 * reach, 1.1 * reach]} if reach else {}),
+            },
             "yaxis": {
                 "tickvals": [*range(len(rows))], "ticktext": [row.scale.name for row in rows],
                 "range": [len(rows) - 0.5, -0.5], "zeroline": False,

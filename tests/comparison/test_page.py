@@ -2,10 +2,14 @@
 
 import attrs
 import numpy as np
+import pytest
 
-from distill.comparison.figures import component_figures
+from distill.comparison.figures import component_figures, interval_figure
 from distill.comparison.gathering import Shared
 from distill.comparison.page import render
+from distill.comparison.scales import SCALES
+from distill.comparison.statistics import Interval
+from distill.comparison.table import Cell, Row
 from distill.reporting.history import History, Series
 
 
@@ -52,3 +56,22 @@ def test_the_first_curve_is_the_total_without_what_changes_nothing(comparison):
     assert [trace["y"] for trace in mixed.data] == [[1.0, 1.0], [5.0, 5.0]]
     assert mixed.note == "first: Without kl, which changes nothing in the model: the gradient is 0."
     assert first(0.5, 0.5).title == "total"
+
+
+def test_the_axis_of_intervals_leaves_out_what_is_wider_than_all_else(comparison):
+    """The axis shows intervals of up to 100 %. That of a measure near 0 is wider and runs off the edge."""
+    runs = comparison.facts.runs[:2]
+
+    def row(key, mean, low, high):
+        difference = Interval(mean=0.5 * (low + high), low=low, high=high)
+        return Row(
+            scale=SCALES[key], count=5, cells=(Cell(mean=mean), Cell(mean=mean, difference=difference))
+        )
+
+    def shown(*rows):
+        return interval_figure(rows, runs, {run.name: "#000" for run in runs}).layout["xaxis"].get("range")
+
+    narrow = row("mel", 2.0, 0.1, 0.4)  # worse by 5 to 20 %: lower is better
+    wide = row("level", 0.01, -0.02, 0.02)  # 200 % either way
+    assert shown(narrow, wide) == pytest.approx([-22, 22])
+    assert shown(wide) is None
