@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from distill.config import assign, flatten, structure, to_toml, unstructure
 from distill.config.words import show_briefly
-from distill.errors import ConfigError, RunError, TermError, check_all
+from distill.errors import ConfigError, DistillError, RunError, TermError, all_of, check_all
 from distill.loss.config import configure
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Balancer, Term, module_of
@@ -113,14 +113,24 @@ def read_recipe(
         chosen = [*defaults] or _terms_of(tree, {spec.name: spec for spec in specs})
     else:
         chosen = one_by_one(loss)
-    with _naming_what_is_missing(registry.terms, chosen, provenance):
+    missing = list[DistillError]()
+    balancer = None
+    with _noting(missing), _naming_what_is_missing(registry.terms, chosen, provenance):
         terms = registry.choose(chosen)
-    balancer = _choose_balancer(registry, balance, tree)
+    with _noting(missing):
+        balancer = _choose_balancer(registry, balance, tree)
+    if missing:  # problems of all that does not depend on what is missing are reported, too
+        terms = registry.usable(chosen)
     names = {name: term.name for term in terms for name in term.names}
     tables, warnings = _assigned(tree, names, assignments)
     problems = _no_tables(tables, ("loss", "balancing"))
     for section in ("loss", "balancing"):  # one that is no table is reported with the problems of the others
         tables[section] = dict(tables[section]) if isinstance(tables.get(section), Mapping) else {}
+    if missing:
+        tables["balancing"] = {}
+        for name in {each.rpartition(":")[2].strip() for each in chosen if isinstance(each, str)} - {*names}:
+            for table in (tables, tables["loss"]):
+                table.pop(name, None)
     warnings += _move_renamed(tables, names, problems)
     for name, options in defaults.items():
         given = tables["loss"].get(name, {})
@@ -128,8 +138,8 @@ def read_recipe(
     configs = attempt(problems, configure, terms, tables["loss"])
     balancing = attempt(problems, _configure_balancing, balancer, tables["balancing"])
     recipe = attempt(problems, structure, {**tables, "loss": configs, "balancing": balancing or {}}, Recipe)
-    if problems or recipe is None:
-        raise ConfigError(*problems)
+    if missing or problems or recipe is None:
+        raise all_of([*missing, *([ConfigError(*problems)] if problems else [])])
     origins = {term.name: _origin(term, chosen) for term in terms}
     if balancer is not None:
         origins[f"balancing.{balancer.name}"] = balancer.origin
@@ -149,8 +159,7 @@ def _assigned(
     is replaced by the name, so that an assignment to one replaces the other.
 
     Raises:
-        ConfigError: A part of an address is not a table, or two addresses of an option have different values.
-            All such addresses are named.
+        ConfigError: A part of an address is not a table, or an option is set twice. All of them are named.
     """
     tables, warnings = deepcopy(dict(tree)), list[str]()
     options = tables.get("loss", {})
@@ -273,6 +282,15 @@ def _configure_balancing(balancer: Balancer | None, tables: Mapping[str, Any]) -
 
 
 @contextmanager
+def _noting(errors: list[DistillError]) -> Iterator[None]:
+    """Add an error about a term or a balancer to a list, so that others can be reported with it."""
+    try:
+        yield
+    except (TermError, RunError) as error:
+        errors.append(error)
+
+
+@contextmanager
 def _naming_what_is_missing(
     installed: Callable[[], Iterable[Term | Balancer]],
     chosen: Iterable[str | TermSpec],
@@ -326,8 +344,7 @@ def _no_tables(tree: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 
 def _require_tables(tree: Mapping[str, Any], names: Iterable[str]) -> None:
-    problems = _no_tables(tree, names)
-    if problems:
+    if problems := _no_tables(tree, names):
         raise ConfigError(*problems)
 
 

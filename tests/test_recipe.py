@@ -266,6 +266,26 @@ def test_an_unknown_term_without_provenance_is_a_misspelling():
     )
 
 
+def test_problems_beside_an_unknown_term_are_told_at_once():
+    """All problems are in one message, apart from those of options of what is missing."""
+    tree = {"loss": {"sftf": {"weight": "x"}, "stft": {"weight": "x"}}, "balancing": {"gradent": {"x": 1}}}
+    with pytest.raises(TermError) as caught:
+        read_recipe(
+            tree,
+            Registry(discover=False),
+            assignments=[("training.steps", -3), ("sftf.share", 1), ("model.width", "y")],
+        )
+    assert str(caught.value) == (
+        "unknown loss term 'sftf'; did you mean 'stft'?\n"
+        "unknown balancer 'gradent'; did you mean 'gradient'?\n"
+        'loss.stft.weight: expected a number, got "x"\n'
+        'model.width: expected a whole number, got "y"\n'
+        "training.steps: must be >= 1, got -3\n"
+        "Choose from: stft, reconstruction or recon, kl, waveform\n"
+        "Choose from: gradient"
+    )
+
+
 def test_differences_name_paths(registry):
     """Values that changed, were added or went are named; where a term comes from is no difference."""
     before = read_recipe({"loss": {"stft": {}, "kl": {}}, "training": {"steps": 3}}, registry).recipe

@@ -98,19 +98,27 @@ class Registry:
             shown = ",".join(map(_shown, wanted))
             problem = f"a name is empty in '{shown}'" if any(wanted) else "no loss term is chosen"
             raise TermError(problem, remedy=f"Choose from: {self._listing(Term)}")
+        chosen, wrong = self._choosable(wanted)
+        if wrong:
+            raise all_of(wrong)
+        return chosen
+
+    def usable(self, names: Iterable[str | TermSpec]) -> tuple[Term, ...]:
+        """Return the terms that can be chosen of some which cannot all be chosen."""
+        return self._choosable([each.strip() if isinstance(each, str) else each for each in names])[0]
+
+    def _choosable(self, wanted: Sequence[str | TermSpec]) -> tuple[tuple[Term, ...], list[TermError]]:
         chosen: list[tuple[str | TermSpec, Term]] = []
         wrong: list[TermError] = []
         for each in wanted:
             try:
                 term = Term.of(each) if isinstance(each, TermSpec) else self._find(Term, _require_name(each))
                 for other in chosen:
-                    _require_distinct(other, (each, term))
+                    _require_distinct(other, (each, term), wanted)
                 chosen.append((each, term))
             except TermError as error:
                 wrong.append(error)
-        if wrong:
-            raise all_of(wrong)
-        return tuple(term for _, term in chosen)
+        return tuple(term for _, term in chosen), wrong
 
     def choose_balancer(self, name: str) -> Balancer:
         """Return a balancer by name or `distribution:name`.
@@ -277,23 +285,29 @@ def _require_name(wanted: object) -> str:
     )
 
 
-def _require_distinct(one: tuple[str | TermSpec, Term], other: tuple[str | TermSpec, Term]) -> None:
-    """Require two chosen terms to share no name. Each comes with the way it was asked for.
+def _require_distinct(
+    one: tuple[str | TermSpec, Term], other: tuple[str | TermSpec, Term], wanted: Sequence[str | TermSpec]
+) -> None:
+    """Require two of the `wanted` terms to share no name. Each comes with the way it was asked for.
 
     Raises:
         TermError: They share a name.
     """
-    (wanted, term), (again, later) = one, other
-    specs = [each for each in (wanted, again) if isinstance(each, TermSpec)]
+    (first, term), (again, later) = one, other
+    specs = [each for each in (first, again) if isinstance(each, TermSpec)]
     if term.name == later.name:
-        ways = " and ".join(
+        ways = dict.fromkeys(
             f"as a TermSpec of {each.config.__module__}" if isinstance(each, TermSpec) else f"as '{each}'"
-            for each in (wanted, again)
+            for each in (first, again)
         )
-        remedy = "Choose one of them, or give a TermSpec another name."
+        told = f", {' and '.join(ways)}" if specs or len(ways) > 1 else ""
+        weight = f"{term.name}.{term.spec.config.weight_option}"
         raise TermError(
-            f"loss term '{term.name}' is chosen twice, {ways}",
-            remedy=remedy if specs else "Choose it once and set its weight.",
+            f"loss term '{term.name}' is chosen twice in '{','.join(map(_shown, wanted))}'{told}; "
+            "each is expected once",
+            remedy="Leave one out, or give a TermSpec another name."
+            if specs
+            else f"Leave one out. If it is to count more, set its weight: {weight}",
         )
     shared = [name for name in later.names if name in term.names]
     if shared and specs:

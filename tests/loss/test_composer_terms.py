@@ -76,18 +76,22 @@ def test_a_spec_passes_the_kit_and_is_pickled(monkeypatch):
 
 def test_terms_of_one_name_are_refused():
     """One message says how either term was chosen, and what to do."""
-    remedy = "Choose one of them, or give a TermSpec another name."
+    remedy = "Leave one out, or give a TermSpec another name."
     own = f"as a TermSpec of {__name__}"
-    assert problem([spec(), spec()]) == f"loss term 'mine' is chosen twice, {own} and {own}\n{remedy}"
+    assert problem([spec(), spec()]) == (
+        f"loss term 'mine' is chosen twice in 'mine,mine', {own}; each is expected once\n{remedy}"
+    )
     assert problem(["recon", spec("reconstruction")]) == (
-        f"loss term 'reconstruction' is chosen twice, as 'recon' and {own}\n{remedy}"
+        "loss term 'reconstruction' is chosen twice in 'recon,reconstruction', "
+        f"as 'recon' and {own}; each is expected once\n{remedy}"
     )
     assert problem([spec(aliases=("recon",)), "recon"]) == (
         "the loss terms 'mine' and 'reconstruction' share the name 'recon'\n"
         "Give the TermSpec another name or alias."
     )
     assert problem(["kl", "kl"]) == (
-        "loss term 'kl' is chosen twice, as 'kl' and as 'kl'\nChoose it once and set its weight."
+        "loss term 'kl' is chosen twice in 'kl,kl'; each is expected once\n"
+        "Leave one out. If it is to count more, set its weight: kl.weight_max"
     )
 
 

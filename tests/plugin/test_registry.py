@@ -85,10 +85,10 @@ def test_an_empty_name_is_an_error():
 @pytest.mark.parametrize(("first", "second"), [("stft", "stft"), ("recon", "distill:reconstruction")])
 def test_choosing_a_term_twice_is_an_error(first, second):
     """A name stands for one component, through an alias as well."""
-    name = "stft" if first == "stft" else "reconstruction"
+    name, ways = ("stft", "") if first == "stft" else ("reconstruction", f", as '{first}' and as '{second}'")
     assert message(Registry(discover=False).choose, [first, second]) == (
-        f"loss term '{name}' is chosen twice, as '{first}' and as '{second}'\n"
-        "Choose it once and set its weight."
+        f"loss term '{name}' is chosen twice in '{first},{second}'{ways}; each is expected once\n"
+        f"Leave one out. If it is to count more, set its weight: {name}.weight"
     )
 
 
@@ -106,9 +106,9 @@ def test_every_unknown_term_is_named():
     assert str(caught.value) == (
         "unknown loss term 'stfft'; did you mean 'stft'?\n"
         "unknown loss term 'wavefrom'; did you mean 'waveform'?\n"
-        "loss term 'reconstruction' is chosen twice, as 'recon' and as 'recon'\n"
+        "loss term 'reconstruction' is chosen twice in 'stfft,recon,wavefrom,recon'; each is expected once\n"
         "Choose from: stft, reconstruction or recon, kl, waveform\n"
-        "Choose it once and set its weight."
+        "Leave one out. If it is to count more, set its weight: reconstruction.weight"
     )
 
 

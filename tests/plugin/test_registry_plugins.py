@@ -282,8 +282,9 @@ def test_two_terms_of_one_name_cannot_be_combined(install):
     install("my-losses", PLUGIN.format(name="mine", aliases=()))
     install("your-losses", PLUGIN.format(name="mine", aliases=()))
     assert message(Registry().choose, "my-losses:mine,your-losses:mine") == (
-        "loss term 'mine' is chosen twice, as 'my-losses:mine' and as 'your-losses:mine'\n"
-        "Choose it once and set its weight."
+        "loss term 'mine' is chosen twice in 'my-losses:mine,your-losses:mine', "
+        "as 'my-losses:mine' and as 'your-losses:mine'; each is expected once\n"
+        "Leave one out. If it is to count more, set its weight: mine.weight"
     )
 
 
