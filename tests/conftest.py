@@ -1,23 +1,19 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
-import gc
 import os
 import shutil
 import signal
 import sys
 import time
 import tomllib
-from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
-from hypothesis import HealthCheck, settings
-from xdist.scheduler import WorkStealingScheduling
 
 from distill.audio.corpus import write_shards
 from distill.cli import main
@@ -54,48 +50,6 @@ TINY = (
 """What makes a recipe tiny, as `--set` takes it."""
 
 
-def _uncompiled(name):
-    """Return a module whose decorators leave a function as it is."""
-    module = ModuleType(name)
-    module.__spec__ = ModuleSpec(name, None)
-    for decorator in ("jit", "njit", "stencil", "vectorize", "guvectorize"):
-        setattr(module, decorator, _decorate)
-    return module
-
-
-def _decorate(*arguments, **_):
-    """Return the function that is decorated, or a decorator that does."""
-    return arguments[0] if arguments and callable(arguments[0]) else lambda function: function
-
-
-# Tiny models are slowed down by threads, and most of all where several processes test at once.
-torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"  # of subprocesses
-
-# Otherwise numba compiles functions of librosa that no test calls, for half a minute in each process of a new
-# environment: with auraloss, librosa only makes filters.
-sys.modules["numba"] = _uncompiled("numba")
-
-# How fast an example is drawn or runs depends on what else the machine does.
-settings.register_profile(
-    "distill", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("distill")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Give each process neighbouring tests, so that what a folder shares is made once and not in each."""
-    if config.getvalue("dist") == "load":  # the default of `-n`
-        return WorkStealingScheduling(config, log)
-    return None
-
-
-def pytest_collection_finish():
-    """Spare the garbage collector the modules and tests, half a million objects that live until the end."""
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def _without_visqol(monkeypatch):
     """Hide ViSQOL as if it were not installed: it takes a second and more for each second of sound."""
@@ -127,30 +81,6 @@ def _hardly_prepared():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distill.training.batches._CALIBRATIONS", 2)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _compiled_untraced(monkeypatch):
-    """Measure no coverage within the compiler of torch, which takes twice as long when it is traced."""
-    compiler = sys.modules.get("torch._dynamo.convert_frame")
-    if compiler is None or sys.gettrace() is None:
-        return
-    compile_frame = compiler.CatchErrorsWrapper.__call__
-
-    def untraced(*arguments, **options):
-        trace = sys.gettrace()
-        sys.settrace(None)
-        try:
-            return compile_frame(*arguments, **options)
-        finally:
-            sys.settrace(trace)
-            _call()
-
-    monkeypatch.setattr(compiler.CatchErrorsWrapper, "__call__", untraced)
-
-
-def _call():
-    """Do nothing: at a call, the tracer of coverage takes its place again, and sees the caller return."""
 
 
 @pytest.fixture
