@@ -24,6 +24,8 @@ StrPath: TypeAlias = str | os.PathLike[str]
 _MOST = 10
 """How many recordings without measures are named for each run."""
 
+_ON = "--on FOLDER."
+
 OnProgress: TypeAlias = Callable[[str, Progress], None]
 """Called with the name of a run and the progress of its measurement."""
 
@@ -33,7 +35,7 @@ class Compared:
     """A run in a comparison.
 
     `name` is the last part of its path, with as many parts before it as tell it from the others. `measures`
-    is None if there are none, for the reason `problem`.
+    is None if there are none, for the reason `problem`, and `remedy` says what to do.
     """
 
     run: Run
@@ -43,6 +45,7 @@ class Compared:
     tree: Mapping[str, Any]
     measures: Measures | None = None
     problem: str = ""
+    remedy: str = ""
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -137,9 +140,10 @@ def gather(
     used = [each.key for each in recordings if each.used]
     rows = table_of([_metrics(each, used) for each in compared]) if used else ()
     damaged = [
-        f"{each.name}: {len(each.history.damaged)} lines of metrics.jsonl hold no record, and are left out."
+        f"{each.name}: {counted(lines, 'line')} of metrics.jsonl that {are(lines)} no record {are(lines)} "
+        "left out of the curves. Restore the file from a copy, if there is one."
         for each in compared
-        if each.history.damaged
+        if (lines := len(each.history.damaged))
     ]
     return Gathered(
         runs=compared,
@@ -155,7 +159,7 @@ def _measured(
     compared: Compared, on: StrPath | Iterable[NamedArray] | None, on_progress: OnProgress | None
 ) -> Compared:
     tell = None if on_progress is None else (lambda progress: on_progress(compared.name, progress))
-    problem = ""
+    problem = remedy = ""
     measures = None
     try:
         measures = heldout_measures(compared.run, on, on_progress=tell)
@@ -163,9 +167,10 @@ def _measured(
         if on is not None:  # the recordings are the user's mistake, and the same for all runs
             raise
         problem = f"{error.culprit}: {error.problem}" if error.culprit else error.problem
+        remedy = f"Put its recordings back, or compare on other ones: {_ON}"
     except DistillError as error:
-        problem = error.problem
-    return evolve(compared, measures=measures, problem=problem)
+        problem, remedy = error.problem, " ".join(error.remedy.split("\n"))
+    return evolve(compared, measures=measures, problem=problem, remedy=remedy)
 
 
 def _shared(
@@ -174,16 +179,22 @@ def _shared(
     """Return the recordings that measured runs share, what they are in words, and notes."""
     measured = {each.name: _by_key(each.measures) for each in runs if each.measures is not None}
     splits = {each.name: _split(each) for each in runs if each.measures is None}
-    notes = [f"{each.name} is not measured: {each.problem}." for each in runs if each.problem]
+    notes = [
+        f"{each.name} is not measured: {each.problem}. {each.remedy}".rstrip()
+        for each in runs
+        if each.problem
+    ]
     if len(measured) < 2:
-        notes.append("There is nothing to compare by: fewer than two runs are measured.")
+        notes.append(
+            "There is nothing to compare by: fewer than two runs are measured. Give another run that is."
+        )
         return (), "", notes
     first = next(iter(measured.values()))
     keys = [key for key in first if all(key in each for each in measured.values())]
     if on is None and not keys:
         notes.append(
             "The runs held out no recording in common. Compare them on recordings that none was trained on: "
-            "--on FOLDER."
+            f"{_ON}"
         )
         return (), "", notes
     recordings = tuple(_recording(key, measured, splits, runs, trained=trained or on is None) for key in keys)
@@ -195,20 +206,26 @@ def _shared(
             f"{name} held out {counted(count, 'recording')} that not all others did; {_they(count)} left out."
             for name, count in others.items()
         ]
+        if others:
+            notes.append(f"To compare on more recordings, give some that no run was trained on: {_ON}")
     else:
         place = on if isinstance(on, str | os.PathLike) else "arrays"
         source = f"{counted(used, 'recording')} of {os.fspath(place)}"
         notes += _notes_on_training(recordings)
         notes += next(each.measures.skipped_in_words for each in runs if each.measures is not None)
     notes += [
-        f"{each.name} held out {counted(gone, 'recording')} that {are(gone)} not in its corpus any more."
+        f"{each.name} held out {counted(gone, 'recording')} that {are(gone)} not in its corpus any more. "
+        f"Put {_them(gone)} back to compare on {_them(gone)}, too."
         for each in runs
         if each.measures is not None and (gone := each.measures.absent)
     ]
     rates = {each.measures.sample_rate for each in runs if each.measures is not None}
     if len(rates) > 1:
         told = ", ".join(f"{rate} Hz" for rate in sorted(rates))
-        notes.append(f"The models have different sample rates ({told}); each is measured at its own.")
+        notes.append(
+            f"The models have different sample rates ({told}); each is measured at its own, so that what is "
+            f"above {min(rates) // 2} Hz counts for some of them only. Compare them by ear on the page, too."
+        )
     return recordings, source, notes
 
 
@@ -222,11 +239,17 @@ def _notes_on_training(recordings: Sequence[Shared]) -> list[str]:
         )
     taken = sum(bool(each.trained_on) and each.used for each in recordings)
     if taken:
-        notes.append(f"A run was trained on {counted(taken, 'recording')} of the table.")
+        notes.append(
+            f"A run was trained on {counted(taken, 'recording')} of the table, which favours it. Without "
+            f"--trained, {_they(taken)} left out."
+        )
     unknown = sum(bool(each.unknown) and each.used for each in recordings)
     if unknown:
         told = counted(unknown, "recording")
-        notes.append(f"It is not known of {told} whether a run was trained on {_them(unknown)}.")
+        notes.append(
+            f"It is not known of {told} whether a run was trained on {_them(unknown)}, which would favour "
+            f"it. Compare on recordings that are new to all runs: {_ON}"
+        )
     return notes
 
 

@@ -76,7 +76,9 @@ def versions_of(
             try:
                 versions.append(_versions(recording, runs, models, on, cache))
             except DistillError as error:
-                problems.append(f"{recording.name} cannot be played: {error.problem}.")
+                problems.append(
+                    f"{recording.name} cannot be played: {error.problem}. {error.remedy}".rstrip()
+                )
             if on_progress is not None:
                 total = min(MOST, len(chosen))
                 on_progress(Progress(stage="measuring", done=number, total=total, item=recording.name))
@@ -145,7 +147,10 @@ def _waveform(
         name = next(each.name for each in compared.measures.files if each.key == recording.key)
     if isinstance(place, str | os.PathLike):
         if is_sharded(str(place)):
-            raise CorpusError("it is in shards, of which single recordings are not read")
+            raise CorpusError(
+                "it is in shards, of which single recordings are not read",
+                remedy="Compare on a folder of recordings to hear them: --on FOLDER.",
+            )
         folder = Path(place)
         place = str(folder / name if folder.is_dir() else folder)
     else:
@@ -154,7 +159,9 @@ def _waveform(
     for found, read in measured.entries():
         if found.digest == recording.key:
             return read()[:, : _SECONDS * rate]
-    raise CorpusError("it has changed since it was measured", culprit=recording.name)
+    raise CorpusError(
+        "it has changed since it was measured", culprit=recording.name, remedy="Compare again to hear it."
+    )
 
 
 def _fitted(waveform: Tensor, length: int) -> Tensor:

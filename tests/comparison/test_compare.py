@@ -62,7 +62,12 @@ def test_recordings_that_a_run_was_trained_on_are_marked_and_left_out(compared_r
     ]
     told = distill.compare(compared_runs, on=recordings, trained=True).to_dict()
     assert all(each["used"] for each in told["recordings"])
-    assert told["notes"] == ["A run was trained on 4 recordings of the table."]
+    assert told["notes"] == [
+        (
+            "A run was trained on 4 recordings of the table, which favours it. "
+            "Without --trained, they are left out."
+        )
+    ]
     with pytest.raises(CorpusError):
         distill.compare(compared_runs, on=tmp_path / "gone")
 
@@ -75,7 +80,7 @@ def test_files_that_cannot_be_used_are_said(compared_runs, recordings, tmp_path)
     sound.with_name("b\a.wav").write_text("nothing")
     told = distill.compare(compared_runs, on=sound.parent, trained=True).to_dict()
     assert told["notes"] == [
-        "A run was trained on 1 recording of the table.",
+        "A run was trained on 1 recording of the table, which favours it. Without --trained, it is left out.",
         "1 file cannot be used: b\N{REPLACEMENT CHARACTER}.wav (is not audio that libsndfile reads).",
     ]
     with pytest.raises(InputError) as caught:
@@ -95,7 +100,9 @@ def test_held_out_recordings_that_are_gone_are_said(compared_runs, recordings, t
         attrs.evolve(kept, heldout=(*kept.heldout, more)).write(run.split)
     notes = distill.compare(runs).to_dict()["notes"]
     assert notes == [
-        f"{run.folder.name} held out 1 recording that is not in its corpus any more." for run in runs
+        f"{run.folder.name} held out 1 recording that is not in its corpus any more. "
+        "Put it back to compare on it, too."
+        for run in runs
     ]
 
 
@@ -123,11 +130,19 @@ def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_ha
     assert [each["steps"] for each in told["runs"]] == [4, 3, 1, 0]
     assert told["measures"][0]["runs"][2] == {"mean": None, "difference": None, "best": False, "better": None}
     unmeasured, unread, damaged = told["notes"]
-    assert unmeasured == "new is not measured: holds no trained model yet."
+    assert unmeasured == (
+        "new is not measured: holds no trained model yet. "
+        "Train it on with --resume; a model is saved every few minutes and at the end."
+    )
     assert unread.startswith("future is not measured: model.future: unknown option")
-    assert damaged == "new: 1 lines of metrics.jsonl hold no record, and are left out."
+    assert damaged == (
+        "new: 1 line of metrics.jsonl that is no record is left out of the curves. "
+        "Restore the file from a copy, if there is one."
+    )
     told = distill.compare([new, future]).to_dict()
-    assert told["notes"][2] == "There is nothing to compare by: fewer than two runs are measured."
+    assert told["notes"][2] == (
+        "There is nothing to compare by: fewer than two runs are measured. Give another run that is."
+    )
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(bare):
