@@ -4,8 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import tomllib
 
@@ -15,7 +13,7 @@ from torch import nn
 
 import distill
 from distill import Interrupted, Observer, TermConfig, TermSpec
-from distill.errors import ConfigError, InputError, LockError, RunError, TermError
+from distill.errors import InputError, LockError, RunError
 from distill.storage.checkpoints import checkpoint_paths
 from distill.storage.run import Run
 
@@ -356,119 +354,3 @@ def test_a_split_that_is_damaged_names_no_arrays(first, tmp_path):
     assert str(caught.value).startswith(
         f"{run.folder}: its corpus was given as arrays, in Python, and is missing\nGive them again"
     )
-
-
-class Deaf:
-    """No observer: it lacks methods."""
-
-    def record(self, record):
-        """Do nothing."""
-
-    def __repr__(self):
-        return "Deaf()"
-
-
-@pytest.mark.parametrize(
-    ("words", "kind", "message"),
-    [
-        (
-            {"observer": Deaf()},
-            InputError,
-            (
-                "observer: an observer has the methods summary, record, warning and done: got Deaf()\n"
-                "Make it a subclass of distill.Observer, which has all four."
-            ),
-        ),
-        (
-            {"observer": Watcher},
-            InputError,
-            "observer: expected an observer, got the class Watcher\nMake an object of it: observer=Watcher()",
-        ),
-        ({"on_progress": 3}, InputError, "on_progress: expected a function, got 3"),
-        ({"out": 3}, InputError, "out: expected a folder, got 3"),
-        ({"recipe": 3}, InputError, "recipe: expected a Recipe, a TOML file or its content, got 3"),
-        *(
-            (
-                {"options": options},
-                InputError,
-                (
-                    f"options: expected values by their address, got {options!r}\n"
-                    'Give a dict, such as {"stft.weight": 2.0}.'
-                ),
-            )
-            for options in ("stft.weight=2", 3, None, {1: 2}, [1])
-        ),
-        (
-            {"device": "cuda", "options": {"training.device": "cpu"}},
-            ConfigError,
-            "training.device: is set twice, to 'cuda' and to 'cpu'; set it once",
-        ),
-        (
-            {"seed": 1, "device": "cuda", "options": {"training.device": "cpu", "training.seed": 2}},
-            ConfigError,
-            (
-                "training.device: is set twice, to 'cuda' and to 'cpu'; set it once\n"
-                "training.seed: is set twice, to 1 and to 2; set it once"
-            ),
-        ),
-        (
-            {"loss": {"stft": 2.0}},
-            TermError,
-            (
-                "expected the names of loss terms, got a dict\n"
-                'Give weights as options, such as {"stft.weight": 2.0}.'
-            ),
-        ),
-        (
-            {"loss": 3},
-            TermError,
-            (
-                "expected the name of a loss term or a TermSpec, got 3\n"
-                "A TermSpec(name=..., config=..., build=..., summary=...) makes a term of a module."
-            ),
-        ),
-        ({"loss": "recon", "balance": 3}, TermError, "expected the name of a balancer, got 3"),
-        ({"resume": True}, InputError, "resume: resume needs out, the run folder to go on with"),
-        (
-            {"corpus": 3},
-            InputError,
-            (
-                "corpus: a corpus is a path, a URL or arrays: got a int\n"
-                "Give arrays as [(name, waveform, sample_rate), ...]."
-            ),
-        ),
-        (
-            {"recipe": {"corpus": {"path": "<arrays>"}}},
-            RunError,
-            (
-                "recipe: its corpus was given as arrays, in Python, and is missing\n"
-                "Give another corpus: distill train CORPUS --config FILE"
-            ),
-        ),
-        (
-            {"steps": 1, "minutes": 2.0},
-            ConfigError,
-            "training: set either minutes or steps, not both: 2.0 and 1",
-        ),
-    ],
-)
-def test_what_does_not_fit(words, kind, message, tmp_path, monkeypatch):
-    """Arguments that do not fit are refused with one message, and nothing is written."""
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(kind) as caught:
-        distill.train(**words)
-    assert str(caught.value) == message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_wrong_with_a_recipe_is_told_before_torch_is_loaded():
-    """A wrong recipe is refused before torch is imported."""
-    code = (
-        "import sys, distill\n"
-        "try:\n    distill.train(loss='recon', options={'recon.weigth': 2.0})\n"
-        "except distill.DistillError as error:\n    print(error)\n"
-        "sys.exit('torch' in sys.modules)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("loss.reconstruction.weigth: unknown option, got 2.0")
