@@ -13,25 +13,26 @@ from replacing import (
 
 STORAGE = "tests/storage/test_"
 CHECKPOINTS = f"{STORAGE}checkpoints.py::test_"
+DAMAGED = f"{STORAGE}damaged_states.py::test_"
 
 PROTECTIONS = (
     Protection(
         "checksum of state files",
         "distill.storage.checkpoints.is_whole",
         always(True),  # the value
-        f"{CHECKPOINTS}one_changed_bit_is_found",
+        f"{DAMAGED}one_changed_bit_is_found",
     ),
     Protection(
         "no unpickling",
         "distill.storage.checkpoints.load_state",
         unpickled,
-        f"{CHECKPOINTS}a_pickle_is_never_run",
+        f"{DAMAGED}a_pickle_is_never_run",
     ),
     Protection(
         "largest structure of a state",
         "distill.storage.checkpoints._MOST_STRUCTURE",
         2**60,
-        f"{CHECKPOINTS}a_structure_without_end_is_not_parsed",
+        f"{DAMAGED}a_structure_without_end_is_not_parsed",
     ),
     Protection(
         "writing beside the place, and renaming",
@@ -115,7 +116,7 @@ PROTECTIONS = (
         "sizes of files of tensors",
         "distill.storage.checkpoints.machine_memory",
         always(2**80),
-        f"{CHECKPOINTS}a_size_in_a_file_is_not_believed",
+        f"{DAMAGED}a_size_in_a_file_is_not_believed",
     ),
     Protection(
         "copies of damaged metrics",
