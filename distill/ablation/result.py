@@ -149,9 +149,9 @@ def _block(variant: Variant, effects: Sequence[Effect]) -> str:
         star = "*" if effect.beyond_chance else " "
         word = ("worse" if effect.worse else "better") if effect.beyond_chance else ""
         known = math.isfinite(change.low)
-        interval = f"{change.low:+.3f} to {change.high:+.3f}" if known else "unknown, of one value"
+        interval = f"{change.low:+z.3f} to {change.high:+z.3f}" if known else "unknown, of one value"
         lines.append(
-            f"  {measure.head:10}{measure.better:>8}{effect.reference:11.3f}{change.mean:+10.3f}{star}  "
+            f"  {measure.head:10}{measure.better:>8}{effect.reference:z11.3f}{change.mean:+z10.3f}{star}  "
             f"{interval:22}{word}".rstrip()
         )
     return "\n".join([*lines, ""])

@@ -146,7 +146,7 @@ def interval_figure(
             continue
         places, names, means, lows, highs = zip(*points, strict=True)
         shift = (number - len(runs) / 2) * 0.6 / len(runs)  # so that runs do not cover each other
-        told += [f"{each.name}, {name}: {mean:+.1f} %" for name, mean in zip(names, means, strict=True)]
+        told += [f"{each.name}, {name}: {mean:+z.1f} %" for name, mean in zip(names, means, strict=True)]
         data.append(
             {
                 "type": "scatter", "mode": "markers", "name": plain(each.name), "x": list(means),

@@ -44,7 +44,7 @@ class Scale:
 
     def shown(self, value: float, *, signed: bool = False) -> str:
         """Return a value as text."""
-        return f"{value:{'+' if signed else ''}.{self.digits}f}" if math.isfinite(value) else "-"
+        return f"{value:{'+' if signed else ''}z.{self.digits}f}" if math.isfinite(value) else "-"
 
 
 def _texture(metrics: "Metrics") -> float | None:

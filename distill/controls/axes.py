@@ -175,7 +175,7 @@ def _named(descriptor: Descriptor, differences: _Differences) -> Axis | None:
     if correlation < FOLLOWS:
         return None
     farthest = _range(asked, shares.amax(0))
-    text = f"{descriptor.name}: {slope:+.2f} {descriptor.unit} per step"
+    text = f"{descriptor.name}: {slope:+z.2f} {descriptor.unit} per step"
     if farthest != (lowest, highest):
         text += f"; beyond {lowest:g}..{highest:g} not every sound follows"
     return Axis(
@@ -217,7 +217,7 @@ def _principal(name: str, share: float, differences: _Differences) -> Axis:
         slope, correlation = follows[best]
         unit = DESCRIPTORS[best].unit
         text = ", ".join(
-            f"{each}: {follows[each][0]:+.2f} {DESCRIPTORS[each].unit} per step"
+            f"{each}: {follows[each][0]:+z.2f} {DESCRIPTORS[each].unit} per step"
             for each in sorted(follows, key=lambda each: -abs(follows[each][1]))
         )
         return Axis(
@@ -226,7 +226,7 @@ def _principal(name: str, share: float, differences: _Differences) -> Axis:
     heard = [each for each, line in lines.items() if abs(line[0]) >= DESCRIPTORS[each].noticeable]
     nearest = max(heard or lines, key=lambda each: abs(lines[each][1]))
     correlation = lines[nearest][1]
-    text = f"follows no descriptor (nearest: {nearest}, correlation {correlation:+.2f}); {part}"
+    text = f"follows no descriptor (nearest: {nearest}, correlation {correlation:+z.2f}); {part}"
     return Axis(name=name, unit="", effect=0.0, correlation=correlation, description=text)
 
 

@@ -59,6 +59,11 @@ class Metrics:
         return cls(**means, peak=max(one.peak for one in several), terms=terms)  # type: ignore[arg-type]
 
     @property
+    def is_silent(self) -> bool:
+        """Whether the reconstruction is silent throughout, so that its level has no value in dB."""
+        return self.peak == 0
+
+    @property
     def finite(self) -> bool:
         """Whether every measure is finite, apart from the values of terms."""
         numbers = [value for value in attrs.asdict(self).values() if isinstance(value, float)]
@@ -100,6 +105,11 @@ class Evaluation:
     def mean_absolute_level(self) -> float | None:
         """The mean of the absolute level differences, in dB."""
         return _mean(abs(metrics.level_difference) for _, metrics in self.measured)
+
+    @property
+    def has_silence(self) -> bool:
+        """Whether a reconstruction is silent, so that the levels have no mean in dB."""
+        return any(metrics.is_silent for _, metrics in self.measured)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -161,6 +161,9 @@ class Table:
             *recording_lines(self.model, self.trained_on, self.listeners, shown, chosen),
             f"\n{mean_note(self.model, self.trained_on, chosen or default_columns(self.listeners))}",
         ]
+        silent = any(result.has_silence for result in self.contenders.values())
+        if silent and LEVEL in (chosen or default_columns(self.listeners)):
+            lines.append("level -: there is none, since a sound is silent")
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
         most = None if files is None else max(files, _FEWEST_TOLD)
@@ -271,7 +274,11 @@ def _mean_cells(column: str, result: Evaluation, mean: Metrics) -> list[_Cell]:
     """Return the cells of a column in the row of a contender."""
     if column == LEVEL:
         worst = result.by_level[0][1].level_difference
-        values = mean.level_difference, result.mean_absolute_level, worst
+        values = (
+            (None, None, None)
+            if result.has_silence
+            else (mean.level_difference, result.mean_absolute_level, worst)
+        )
         return [(_number(value, 1), width) for value, (_, width) in zip(values, _LEVELS, strict=True)]
     value = result.frechet if column == FRECHET else getattr(mean, column)
     return [(_number(value, COLUMNS[column].digits), COLUMNS[column].width)]
@@ -279,7 +286,8 @@ def _mean_cells(column: str, result: Evaluation, mean: Metrics) -> list[_Cell]:
 
 def _recording_cells(column: str, metrics: Metrics) -> list[_Cell]:
     """Return the cells of a column in the row of a recording."""
-    cells = [(_number(getattr(metrics, column), COLUMNS[column].digits), COLUMNS[column].width)]
+    value = None if column == LEVEL and metrics.is_silent else getattr(metrics, column)
+    cells = [(_number(value, COLUMNS[column].digits), COLUMNS[column].width)]
     if column == TEXTURE:
         cells.append((_number(metrics.original_texture, 1), 11))
     return cells
@@ -290,7 +298,7 @@ def _line(cells: list[_Cell]) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    """Format a number in at most five characters, or `-` for None."""
+    """Format a number in at most five characters, without a sign of what is rounded to 0; None is `-`."""
     if value is None:
         return "-"
-    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:z.{digits}f}" if abs(value) < 100 else f"{value:.0f}"

@@ -49,14 +49,14 @@ def cosine_figure(cosines: Cosines) -> Figure:
     table = [
         [None if np.isnan(mean) else round(float(mean), 2) + 0.0 for mean in row] for row in cosines.means
     ]
-    shown = [["" if mean is None else f"{mean:.2f}" for mean in row] for row in table]
+    shown = [["" if mean is None else f"{mean:z.2f}" for mean in row] for row in table]
     pairs = [
         (f"{cosines.names[row]} and {cosines.names[column]}", float(cosines.means[row, column]))
         for row in range(len(names))
         for column in range(row)
         if np.isfinite(cosines.means[row, column])
     ]
-    told = [f"{pair} {round(mean, 2) + 0.0:.2f}" for pair, mean in sorted(pairs, key=lambda each: each[1])]
+    told = [f"{pair} {mean:z.2f}" for pair, mean in sorted(pairs, key=lambda each: each[1])]
     said = ", ".join(told if len(told) <= _FEWEST_CELLS else [*told[:3], "...", told[-1]])
     return Figure(
         key="cosines",

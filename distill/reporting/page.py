@@ -169,7 +169,8 @@ def _scores(metrics: Metrics) -> tuple[Score, ...]:
         rating = metrics.zimtohrli
         scores.append(Score(name="hearing", value=f"{rating:.2f} of 5", bad=rating < _POOR))
     level = metrics.level_difference
-    scores.append(Score(name="level", value=_decibels(level), bad=abs(level) > LEVEL_DB))
+    shown = "silent" if metrics.is_silent else _decibels(level)
+    scores.append(Score(name="level", value=shown, bad=abs(level) > LEVEL_DB))
     if metrics.tones is not None:
         scores.append(Score(name="tones kept", value=f"{metrics.tones:.0%}"))
     scores.append(Score(name="mel distance", value=f"{metrics.mel:.1f} dB"))

@@ -135,7 +135,7 @@ def _against(cosines: Cosines, shares: dict[str, float], profile: str) -> Iterat
             rule="opposed term",
             grade="warning",
             title=f"{name} works against the other terms",
-            because=f"The mean cosine between its gradient and theirs is {mean:.2f} in the last quarter, "
+            because=f"The mean cosine between its gradient and theirs is {mean:z.2f} in the last quarter, "
             f"below {AGAINST:g}: what lowers it raises the others.",
             advice="Lower its weight until the others fall as they do without it, or leave it out. If the "
             "conflict is wanted, as that between kl and a reconstruction, choose its share of the gradient:",

@@ -41,7 +41,9 @@ def evaluation(*metrics):
 
 def test_every_measure_has_a_column():
     """Numbers stay in the columns of their heads, however large they are, and terms follow."""
-    loud = attrs.evolve(METRICS, level_difference=-200.0, mel=123.4, tones=None, terms={"stft": 0.12345})
+    loud = attrs.evolve(
+        METRICS, level_difference=-200.0, peak=0.0, mel=123.4, tones=None, terms={"stft": 0.12345}
+    )
     model = attrs.evolve(METRICS, terms={"stft": 1.5})
     lines = contender_lines(
         {"model": evaluation(model), "silence": evaluation(loud)}, ["zimtohrli", "visqol"]
@@ -50,7 +52,7 @@ def test_every_measure_has_a_column():
         "                                                     level dB",
         "              Zimtohrli ViSQOL tones texture  mean  abs worst  mel   LSD MR-STFT  stft",
         "model              4.00   4.20  0.50     4.0  -3.0  3.0  -3.0  3.0  4.32    1.50   1.5",
-        "silence            4.00   4.20     -     4.0  -200  200  -200  123  4.32    1.50 0.123",
+        "silence            4.00   4.20     -     4.0     -    -     -  123  4.32    1.50 0.123",
         "originals                                6.0",
     ]
 
@@ -65,6 +67,22 @@ def test_recordings_are_listed_the_worst_first():
         "      3.00  0.50     4.0        6.0  -3.0  3.0  4.32          ?  c",
         "      4.00  0.50     4.0        6.0  -3.0  3.0  4.32        yes  a",
         "and 1 more: --files 4",
+    ]
+
+
+def test_a_value_near_0_has_no_sign_and_silence_no_level():
+    """A level of -0.04 dB is 0.0; that of a silent sound is a dash, also where a mean has one in it."""
+    near = attrs.evolve(METRICS, level_difference=-0.04)
+    silent = attrs.evolve(METRICS, level_difference=-200.0, peak=0.0, mel=9.0)
+    assert contender_lines({"model": evaluation(near)}, [], ["level_difference"])[-1] == (
+        "model           0.0  0.0   0.0"
+    )
+    assert contender_lines({"model": evaluation(near, silent)}, [], ["level_difference"])[-1] == (
+        "model             -    -     -"
+    )
+    assert recording_lines(evaluation(near, silent), {}, [], 2, ["level_difference"])[2:] == [
+        "   0.0          ?  a",
+        "     -          ?  b",
     ]
 
 

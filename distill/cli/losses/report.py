@@ -102,7 +102,7 @@ def _print_cosines(names: Sequence[str], cosines: Sequence[Mapping[str, Any]], w
     click.echo(f"\n{'cosine':{width}}{heads}")
     for row in names:
         cells = [1.0 if row == name else known.get((row, name), known.get((name, row))) for name in names]
-        shown = ["-" if cell is None else f"{cell:.2f}" for cell in cells]
+        shown = ["-" if cell is None else f"{cell:z.2f}" for cell in cells]
         line = "".join(f"{cell:>{column}}" for cell, column in zip(shown, columns, strict=True))
         click.echo(f"{row:{width}}{line}")
 
