@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 from attrs import frozen
 
 Stage: TypeAlias = Literal[
-    "decoding", "measuring", "axes", "calibrating", "keeping", "finishing", "writing", "page"
+    "decoding", "measuring", "map", "axes", "calibrating", "keeping", "finishing", "writing", "page"
 ]
 
 
@@ -13,10 +13,11 @@ Stage: TypeAlias = Literal[
 class Progress:
     """The progress of a stage: `done` of `total` recordings. `item` names the last one, if it has a name.
 
-    The stage is `"decoding"`, `"measuring"` or `"axes"` (pieces of recordings and moves of generated sounds,
-    by which axes are found), or one of those after the last step of a training run: `"calibrating"` (in
-    steps) or `"keeping"` (measurements of how much of the training to keep), `"finishing"` (recordings are
-    encoded), `"writing"` (of sounds to listen to) and `"page"`.
+    The stage is `"decoding"`, `"measuring"`, `"map"` (the sounds of recordings on the map of a page are made)
+    or `"axes"` (pieces of recordings and moves of generated sounds, by which axes are found), or one of those
+    after the last step of a training run: `"calibrating"` (in steps) or `"keeping"` (measurements of how much
+    of the training to keep), `"finishing"` (recordings are encoded), `"writing"` (of sounds to listen to) and
+    `"page"`.
     """
 
     stage: Stage

@@ -1,4 +1,4 @@
-"""The progress bars of `distill evaluate`."""
+"""The progress bars of commands that measure recordings."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,15 +14,15 @@ from distill.errors import printable
 
 @contextmanager
 def evaluation_progress(console: Console) -> Iterator[Callable[[WorkProgress], None]]:
-    """Show a progress bar for decoding, then one for measuring. Yield a function to call with progress."""
+    """Show a progress bar for each stage: decoding, measuring, and sounds for a map.
+
+    Yield a function to call with progress.
+    """
     bars = {
         "decoding": decoding_bar(console),
-        "measuring": Progress(
-            TextColumn("Measuring"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-            TimeRemainingColumn(), TextColumn("{task.description}"),
-            console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=600,
-        ),
-    }  # fmt: skip
+        "measuring": _bar(console, "Measuring"),
+        "map": _bar(console, "Making sounds for the map"),
+    }
     tasks = {stage: bar.add_task("", total=None) for stage, bar in bars.items()}
 
     def show(progress: WorkProgress) -> None:
@@ -40,3 +40,11 @@ def evaluation_progress(console: Console) -> Iterator[Callable[[WorkProgress], N
         for bar in bars.values():
             if bar.live.is_started:
                 bar.stop()
+
+
+def _bar(console: Console, text: str) -> Progress:
+    return Progress(
+        TextColumn(text), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(), TextColumn("{task.description}"),
+        console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=600,
+    )  # fmt: skip

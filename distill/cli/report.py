@@ -31,10 +31,15 @@ def report(run: Path, *, watch: bool) -> None:
     folder = Run(run)
     folder.require()  # before the slow import of torch
 
+    from rich.console import Console
+
+    from distill.cli.measurements import evaluation_progress
     from distill.reporting.report import report as write_report
 
     watched = watch and _may_go_on(ending_of(folder).state)
-    click.echo(printable(write_report(folder, refresh=_SECONDS if watched else None)))
+    with evaluation_progress(Console(stderr=True)) as on_progress:
+        page = write_report(folder, refresh=_SECONDS if watched else None, on_progress=on_progress)
+    click.echo(printable(page))
     try:
         while watched:
             time.sleep(_SECONDS)

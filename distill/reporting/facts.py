@@ -1,12 +1,13 @@
 """The facts of a run that its page shows, gathered from the run folder: plain values without HTML."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from attrs import field, frozen
 
 from distill.audio.corpus.membership import Membership
+from distill.audio.progress import Progress
 from distill.audio.soundfiles import read_audio
 from distill.errors import DistillError
 from distill.inference import Model, load
@@ -79,8 +80,8 @@ class Facts:
         return str(path) if path else "the demo corpus"
 
 
-def gather(run: Run) -> Facts:
-    """Read what there is of a run.
+def gather(run: Run, *, on_progress: Callable[[Progress], None] | None = None) -> Facts:
+    """Read what there is of a run. `on_progress` is called while sounds are measured, and made for the map.
 
     Raises:
         RunError: the folder is not a run, or its metrics cannot be read.
@@ -92,7 +93,7 @@ def gather(run: Run) -> Facts:
     if history.damaged:
         lines = ", ".join(map(str, history.damaged[:5])) + (" ..." if len(history.damaged) > 5 else "")
         missing.append(f"{len(history.damaged)} lines of metrics.jsonl hold no record: {lines}.")
-    sounds = read_sounds(run)
+    sounds = read_sounds(run, on_progress=on_progress)
     missing += [f"A sound cannot be read: {each}." for each in sounds.unreadable]
     skipped = _lines(run)
     return Facts(
@@ -106,7 +107,7 @@ def gather(run: Run) -> Facts:
         skipped=skipped[:_MOST_SKIPPED],
         skipped_count=len(skipped),
         sounds=sounds,
-        latents=_latents(run, sounds, missing),
+        latents=_latents(run, sounds, missing, on_progress),
         missing=tuple(missing),
     )
 
@@ -139,14 +140,16 @@ def _lines(run: Run) -> tuple[str, ...]:
     return tuple(line for line in text.split("\n") if line)
 
 
-def _latents(run: Run, sounds: Sounds, missing: list[str]) -> Latents | None:
+def _latents(
+    run: Run, sounds: Sounds, missing: list[str], on_progress: Callable[[Progress], None] | None
+) -> Latents | None:
     """Return the statistics of the latents, or add the reason why there are none to `missing`."""
     if not run.latents.exists():
         missing.append("Latents are not shown: they are written when the training ends.")
         return None
     try:
         model = load(run)
-        return measure_latents(model, _originals(run, sounds, model))
+        return measure_latents(model, _originals(run, sounds, model), on_progress=on_progress)
     except DistillError as error:
         missing.append(f"Latents are not shown: {error.problem}.")
         return None

@@ -4,6 +4,7 @@ Shapes: `C` channels, `D` numbers per latent frame, `T'` latent frames, `R` reco
 """
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
+from distill.audio.progress import Progress
 from distill.model.sounds import Encoded
 from distill.reporting.sounds import as_mp3
 
@@ -63,8 +65,18 @@ class Latents:
         return int((self.variance > ACTIVE).sum())
 
 
-def measure_latents(model: "Model", originals: list[torch.Tensor]) -> Latents | None:
-    """Measure the latents of a run's model; `originals` are held-out waveforms `[C, N]` at its sample rate.
+def measure_latents(
+    model: "Model",
+    originals: list[torch.Tensor],
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Latents | None:
+    """Measure the latents of a run's model, and make sounds for its map.
+
+    Args:
+        model: the model.
+        originals: held-out waveforms `[C, N]` at its sample rate.
+        on_progress: called after each sound that is made.
 
     Returns:
         The statistics, or None if the run has no latents.
@@ -81,7 +93,12 @@ def measure_latents(model: "Model", originals: list[torch.Tensor]) -> Latents | 
     names = [*bank]
     step = max(1, math.ceil(len(names) / MOST_POINTS))
     shown = range(0, len(names), step)
-    played = {*shown[:: max(1, math.ceil(len(shown) / MOST_PLAYED))]}
+    played = shown[:: max(1, math.ceil(len(shown) / MOST_PLAYED))]
+    sounds: dict[int, bytes] = {}
+    for index in played:
+        sounds[index] = _sound(model, bank[names[index]])
+        if on_progress is not None:
+            on_progress(Progress(stage="map", done=len(sounds), total=len(played), item=names[index]))
     return Latents(
         variance=variance,
         divergence=_divergence(model, originals) if originals else None,
@@ -90,7 +107,7 @@ def measure_latents(model: "Model", originals: list[torch.Tensor]) -> Latents | 
                 name=names[index],
                 x=float(positions[index, 0]),
                 y=float(positions[index, 1]),
-                sound=_sound(model, bank[names[index]]) if index in played else None,
+                sound=sounds.get(index),
             )
             for index in shown
         ),

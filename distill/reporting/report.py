@@ -1,9 +1,12 @@
 """`distill.report`, which the command line also calls."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from distill.arguments import optional_callable
+from distill.audio.progress import Progress
 from distill.reporting.facts import gather
 from distill.reporting.page import render
 from distill.storage.files import write_text
@@ -12,7 +15,12 @@ from distill.storage.run import Run, run_of
 StrPath: TypeAlias = str | os.PathLike[str]
 
 
-def report(run: Run | StrPath, *, refresh: float | None = None) -> Path:
+def report(
+    run: Run | StrPath,
+    *,
+    refresh: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Path:
     """Write the page of a training run, `report.html` in its folder, and return its path.
 
         path = distill.report("runs/first")
@@ -25,12 +33,14 @@ def report(run: Run | StrPath, *, refresh: float | None = None) -> Path:
     Args:
         run: the value returned by `distill.train`, or the path of a run folder, whether finished or not.
         refresh: the seconds after which an open page loads itself again, for a run that is training.
+        on_progress: called while held-out sounds are measured, and while those of the map are made.
 
     Raises:
         RunError: the folder is not a run, its records cannot be read, or the page cannot be written.
         ConfigError: the recipe of the run is not TOML.
-        InputError: `run` is not a run.
+        InputError: `run` is not a run, or `on_progress` not a function.
     """
     run = run_of(run)
-    write_text(run.page, render(gather(run), refresh=refresh))
+    optional_callable(on_progress, culprit="on_progress")
+    write_text(run.page, render(gather(run, on_progress=on_progress), refresh=refresh))
     return run.page

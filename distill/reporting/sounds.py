@@ -5,7 +5,7 @@ Shapes: `C` channels, `N` samples, `M` mel bands, `T` frames.
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,13 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.audio.progress import Progress
 from distill.audio.soundfiles import read_audio, resample
 from distill.errors import CorpusError
 from distill.evaluation.contenders import evaluate
 from distill.evaluation.hearing import mel_filterbank
 from distill.evaluation.listeners import quick_listeners
-from distill.evaluation.results import Evaluation, Metrics
+from distill.evaluation.results import Evaluation, Metrics, Result
 from distill.storage.run import Run
 
 MOST_PLAYED, MOST_SCORED = 12, 50
@@ -81,8 +82,11 @@ class Sounds:
     unreadable: tuple[str, ...] = ()
 
 
-def read_sounds(run: Run) -> Sounds:
-    """Read and measure the pairs of a run, which `training.pairs` says how many there are of."""
+def read_sounds(run: Run, *, on_progress: Callable[[Progress], None] | None = None) -> Sounds:
+    """Read and measure the pairs of a run, which `training.pairs` says how many there are of.
+
+    `on_progress` is called after each that is measured.
+    """
     originals = sorted(run.audio.glob(f"*{_ORIGINAL}"), key=_by_number)
     waveforms: dict[str, tuple[Tensor, Tensor, int]] = {}
     unreadable: list[str] = []
@@ -93,16 +97,18 @@ def read_sounds(run: Run) -> Sounds:
         except CorpusError as error:
             unreadable.append(f"{Path(error.culprit).name}: {error.problem}")
     listeners = quick_listeners()
-    results = [
-        result
-        for stem, (original, made, rate) in waveforms.items()
-        for result in evaluate(
+    results: list[Result] = []
+    for stem, (original, made, rate) in waveforms.items():
+        results += evaluate(
             lambda _, made=made: made,  # type: ignore[misc]  # bound now
             [(stem, original)],
             sample_rate=rate,
             listeners=listeners,
         ).results
-    ]
+        if on_progress is not None:
+            on_progress(
+                Progress(stage="measuring", done=len(results), total=len(waveforms), item=title_of(stem))
+            )
     evaluation = Evaluation(tuple(results))
     order = [*(name for name, _ in evaluation.ranking), *(each.name for each in evaluation.left_out)]
     found = {result.name: result for result in results}

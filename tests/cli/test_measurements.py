@@ -17,10 +17,12 @@ def test_a_bar_moves_on_a_terminal_alone(terminal):
         on_progress(Progress(stage="decoding", done=3, total=3))
         on_progress(Progress(stage="measuring", done=1, total=4, item="[red]a.wav: model"))
         on_progress(Progress(stage="measuring", done=2, total=4, item="[red]b\x1b.wav: linear code"))
+        on_progress(Progress(stage="map", done=5, total=7))
     shown = console.file.getvalue()
     if not terminal:
         assert shown == ""
         return
     assert "3/3" in shown
     assert "2/4" in shown
+    assert "5/7" in shown
     assert "[red]b\N{REPLACEMENT CHARACTER}.wav: linear code" in shown

@@ -51,6 +51,20 @@ def test_the_map_has_every_recording(model, latents):
     """The map has every recording by name, with a sound; the axes show no more than the whole."""
     assert [point.name for point in latents.points] == [*model.latents]
     assert all(point.sound for point in latents.points)
+
+
+def test_the_sounds_of_the_map_are_counted(model):
+    """Progress is told after each sound that is made, up to the number of recordings."""
+    told = []
+    measure_latents(model, [], on_progress=told.append)
+    names = [*model.latents]
+    assert [(each.stage, each.done, each.total, each.item) for each in told] == [
+        ("map", number, len(names), name) for number, name in enumerate(names, start=1)
+    ]
+
+
+def test_the_axes_of_the_map_show_no_more_than_there_is(latents):
+    """The shares of the variance add up to 1 at most."""
     assert 0 < sum(latents.explained) <= 1 + 1e-9
 
 

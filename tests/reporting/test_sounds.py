@@ -27,8 +27,12 @@ def run(tmp_path):
 
 def test_the_worst_pair_comes_first(run):
     """Pairs are sorted by the scores of `distill evaluate`, the worst first and an equal pair last."""
-    sounds = read_sounds(run)
+    told = []
+    sounds = read_sounds(run, on_progress=told.append)
     assert [pair.name for pair in sounds.pairs][-1] == "x1.0"
+    assert [(each.stage, each.done, each.total, each.item) for each in told] == [
+        ("measuring", 1, 3, "x1.0"), ("measuring", 2, 3, "x0.5"), ("measuring", 3, 3, "x4.0"),
+    ]  # fmt: skip
     levels = {pair.name: round(pair.metrics.level_difference, 1) for pair in sounds.pairs}
     assert levels == {"x1.0": 0.0, "x0.5": -6.0, "x4.0": 12.0}
     assert (sounds.files, sounds.unreadable) == (3, ())
