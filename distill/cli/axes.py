@@ -38,7 +38,7 @@ def axes_progress(console: Console) -> Iterator[Callable[["WorkProgress"], None]
             bar.update(task, completed=progress.done, total=progress.total)
             bar.start() if progress.done < progress.total else bar.stop()
         elif said is None:
-            click.echo("Measuring the axes of the run, which takes ten seconds and more.", err=True)
+            click.echo("Measuring the axes of the run ...", err=True)
             said = now
         elif now >= said + _LINE_SECONDS:
             click.echo(f"Measuring the axes: {progress.done} of {progress.total} ...", err=True)

@@ -24,6 +24,9 @@ _DEEPEST = 4
 _TAIL = 2**18
 """Bytes of the records that are read: the gradients are in every 15th or so."""
 
+_MOST_STEPS, _MOST_MINUTES = 10**9, 10**7
+"""What is shown in full. More is no training's, but of a damaged record, and would widen the table."""
+
 
 @frozen(kw_only=True)
 class Listed:
@@ -91,11 +94,12 @@ class Listed:
         loss = "-" if self.shown_loss is None else f"{self.shown_loss:.4g}"
         loss += "" if self.moving is None else "*"
         minutes = self.seconds / 60
+        known = minutes < _MOST_MINUTES
         return (
             _printable(self.name),
             self.state,
-            str(self.steps),
-            f"{self.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min",
+            str(self.steps) if self.steps < _MOST_STEPS else "?",
+            "?" if not known else f"{self.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min",
             loss if self.split != "train" else f"{loss} (trained)",
             datetime.fromtimestamp(self.changed).astimezone().strftime("%Y-%m-%d %H:%M"),
             self._terms_and_problem,

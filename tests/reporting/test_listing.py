@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from distill.errors import RunError
 from distill.reporting.listing import list_runs, sorted_runs
@@ -87,6 +88,9 @@ def test_a_file_that_cannot_be_read_is_named(folder):
     """The line of a run names the file that is to blame, which need not be the recipe."""
     damaged = list_runs(folder / "deep/er/c")[0]
     assert damaged.cells()[-1] == "recipe.toml cannot be read"
+    absurd = evolve(damaged, steps=10**300, seconds=1e300)
+    assert absurd.cells()[2:4] == ("?", "?")
+    assert absurd.to_dict()["steps"] == 10**300
     os.mkfifo(folder / "a" / "presets.json")
     assert list_runs(folder / "a")[0].cells()[-1] == "presets.json cannot be read"
 
