@@ -65,7 +65,8 @@ class Substitutes:
         """Return a function that keeps the magnitudes and reconstructs phases."""
 
         def substitute(waveform: Tensor) -> Tensor:
-            noise = white_noise(self.representation, *waveform.shape, waveform.device)
+            channels, samples = waveform.shape
+            noise = white_noise(self.representation, channels, samples, waveform.device)
             magnitude = self.representation(waveform)[:, 0]
             return with_phases(magnitude, noise, self.representation, waveform.shape[-1], iterations)
 
@@ -85,7 +86,8 @@ class Substitutes:
         """Return a function that keeps tones, and replaces the rest by its envelope with a share of noise."""
 
         def substitute(waveform: Tensor) -> Tensor:
-            noise = white_noise(self.representation, *waveform.shape, waveform.device)
+            channels, samples = waveform.shape
+            noise = white_noise(self.representation, channels, samples, waveform.device)
             magnitude = self.representation(waveform)[:, 0]
             # The mean of a log-Rayleigh variable is 0.1053 nepers below its median.
             made = smoothed(magnitude) + 0.1053 + share * (noise[:, 0] - self.unit - MEDIAN)

@@ -246,7 +246,8 @@ def quietly(read: object) -> None:
 def main() -> None:
     """Fuzz one reader."""
     os.environ["XDG_STATE_HOME"] = str(here)
-    target = {"recipe": Recipes, "run": Runs, "shards": Shards}[sys.argv.pop(1)]()
+    targets: dict[str, type[Recipes | Runs | Shards]] = {"recipe": Recipes, "run": Runs, "shards": Shards}
+    target = targets[sys.argv.pop(1)]()
     seeds = here / "seeds"
     seeds.mkdir()
     for number, seed in enumerate(target.seeds):

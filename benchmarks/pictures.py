@@ -40,7 +40,7 @@ def main(heldout: Path, *, folder: Path, out: Path) -> None:
     """Reconstruct the recordings and plot the spectrograms."""
     run = Run(folder)
     vae, representation = load_model(run)
-    statistics = load_statistics(run)
+    statistics = load_statistics(run, representation.bins)
     assert statistics is not None  # noqa: S101  # every training leaves them
     paths = {path.stem: path for path in audio_below(heldout)}
     sounds = read_sounds([paths[name] for name in NAMES], representation.sample_rate)
