@@ -20,7 +20,7 @@ from distill.loss.components import (
     weighted_name,
 )
 from distill.loss.config import configure
-from distill.loss.faults import described
+from distill.loss.faults import fault_of, weight_at
 from distill.loss.scheduling import LastTerm
 from distill.loss.term_dict import TermDict
 from distill.plugin.hookspecs import TermSpec
@@ -75,7 +75,9 @@ class CombinedLoss(nn.Module):
 
     def weights_at(self, progress: float) -> dict[str, float]:
         """Return the weight of each term at a progress of 0..1, by name."""
-        return {name: getattr(self.config, name).weight_at(progress) for name in self.origins}
+        return {
+            name: weight_at(term, getattr(self.config, name), progress) for name, term in self.origins.items()
+        }
 
     def active_weights(self, progress: float) -> dict[str, float]:
         """Return the weights of the terms that are computed at a progress of 0..1, by name."""
@@ -200,11 +202,7 @@ class CombinedLoss(nn.Module):
             raise
         # A term that calls sys.exit(0), too, must not end a training run as if it were done.
         except (Exception, SystemExit, GeneratorExit) as error:
-            raise TermError(
-                f"the term raised {described(error)}",
-                culprit=str(self.origins[name]),
-                remedy=f"See what breaks it: distill losses check {name}",
-            ) from error
+            raise fault_of(self.origins[name], error) from error
         if written := inputs.written_since(held):
             raise TermError(
                 f"the term writes in place to {written}, which other terms and the gradient use",

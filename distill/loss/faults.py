@@ -4,6 +4,33 @@ import importlib.util
 import traceback
 from pathlib import Path
 
+from distill.errors import DistillError, TermError
+from distill.plugin.hookspecs import BaseTermConfig
+from distill.plugin.registered import Term
+
+
+def fault_of(term: Term, error: BaseException) -> TermError:
+    """Return the error that the code of a term raised another one, with its place."""
+    return TermError(
+        f"the term raised {described(error)}",
+        culprit=str(term),
+        remedy=f"See what breaks it: distill losses check {term.name}",
+    )
+
+
+def weight_at(term: Term, config: BaseTermConfig, progress: float) -> float:
+    """Return the weight of a term at a progress of 0..1.
+
+    Raises:
+        TermError: the config of the term raised an error.
+    """
+    try:
+        return config.weight_at(progress)
+    except DistillError:
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:
+        raise fault_of(term, error) from error
+
 
 def described(error: BaseException) -> str:
     """Return the type, message and place of an error, such as `"ValueError: no bands (mine.py:17)"`."""

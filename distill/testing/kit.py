@@ -6,14 +6,18 @@ from distill.config import suggest
 from distill.errors import TermError
 from distill.loss.config import configure
 from distill.loss.faults import described, place
+from distill.plugin.foreign import ForeignCode
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Term
 from distill.plugin.registry import Registry
 from distill.spectral.representation import MagnitudeIF
 from distill.testing.checks import CHECKS, Check
+from distill.testing.checks.result import inputs_unchanged
 from distill.testing.inputs import small_representation
 from distill.testing.outcome import Failed, NotApplicable, Outcome, TermCheckError
 from distill.testing.subject import Subject
+
+_WRITES = inputs_unchanged.__name__
 
 
 def check_term(
@@ -69,7 +73,9 @@ def registry_with(plugin: object) -> Registry:
 
 
 def _outcomes(subject: Subject) -> Iterator[Outcome]:
+    """Yield the outcome of each check. What follows from a fault that is shown fails no other check."""
     shown: dict[tuple[type, str], str] = {}
+    writes = False
     for check in CHECKS:
         name = check.__name__
         reason = subject.spec.waivers.get(name)
@@ -81,18 +87,26 @@ def _outcomes(subject: Subject) -> Iterator[Outcome]:
                 outcome = Outcome(name, "not applicable", f"raises the error that '{shown[fault]}' shows")
             else:
                 shown[fault] = name
+        elif writes and outcome.status == "failed":
+            outcome = Outcome(name, "not applicable", f"writes to its inputs: see '{_WRITES}'")
+        writes = writes or (name == _WRITES and outcome.status == "failed")
         yield outcome
 
 
 def _outcome(check: Check, subject: Subject) -> Outcome:
     name = check.__name__
+    code = ForeignCode()
     try:
-        return Outcome(name, "passed", check(subject) or "")
+        with code:
+            return Outcome(name, "passed", check(subject) or "")
     except NotApplicable as reason:
         return Outcome(name, "not applicable", str(reason))
     except Failed as failure:
         return Outcome(name, "failed", str(failure), error=failure)
-    except Exception as caught:  # noqa: BLE001  # a term may raise anything
+    # A term may raise anything, and sys.exit(0) must not end the command as if all checks had passed.
+    except BaseException as caught:
+        if not code.raised_by_code(caught):
+            raise
         # The composer names the term of an error; here it is known.
         error = caught.__cause__ if isinstance(caught, TermError) and caught.__cause__ else caught
         return Outcome(name, "failed", f"raised {described(error)}", error=error)

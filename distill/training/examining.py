@@ -131,7 +131,7 @@ def _examine_term(
         return TermExamined(**known, error=described(cause) if cause is not None else error.problem)
     except DistillError as error:
         return TermExamined(**known, error=str(error.problem))
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # a backward pass may raise anything
+    except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  # a backward pass may raise anything
         return TermExamined(**known, error=described(error))
     return TermExamined(
         **known,

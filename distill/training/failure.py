@@ -77,7 +77,7 @@ def require_finite_weights(trainer: "Trainer") -> None:
     )
 
 
-def break_off(trainer: "Trainer", error: Exception) -> NoReturn:
+def break_off(trainer: "Trainer", error: BaseException) -> NoReturn:
     """End a run at a step in which an error was raised, after saving the state before that step.
 
     Raises:
@@ -97,7 +97,7 @@ def break_off(trainer: "Trainer", error: Exception) -> NoReturn:
     raise error if raised is None else raised from error
 
 
-def _error_of_a_term(trainer: "Trainer", before: Before, error: Exception) -> TermError | None:
+def _error_of_a_term(trainer: "Trainer", before: Before, error: BaseException) -> TermError | None:
     """Return the error of a term, after keeping the batch; None if no term raised it."""
     by_composer = isinstance(error, TermError) and error.__cause__ is not None
     if isinstance(error, DistillError | torch.OutOfMemoryError) and not by_composer:

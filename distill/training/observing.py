@@ -7,6 +7,7 @@ from attrs import frozen
 
 from distill.audio.corpus import Corpus, Remark, Skipped, Split, Stream
 from distill.errors import InputError
+from distill.loss.faults import weight_at
 from distill.model import VAE
 from distill.recipe import Draft, Recipe
 from distill.storage.run import Run
@@ -78,8 +79,8 @@ class Summary:
                 SummaryTerm(
                     name=term.name,
                     origin=term.origin,
-                    first_weight=config.weight_at(0.0),
-                    last_weight=config.weight_at(1.0),
+                    first_weight=weight_at(term, config, 0.0),
+                    last_weight=weight_at(term, config, 1.0),
                 )
                 for term, config in configs
             ),

@@ -19,6 +19,7 @@ from distill.audio.corpus import Split, Stream
 from distill.audio.progress import Progress
 from distill.errors import TermError
 from distill.loss.composer import CombinedLoss
+from distill.loss.faults import fault_of
 from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.loading import load_model
@@ -162,7 +163,12 @@ def _measure(loss: CombinedLoss, inputs: LossInputs) -> tuple[dict[str, Cost], T
     at_posterior: list[Tensor] = []
     for name, term in loss.origins.items():
         value, forward = _timed(inputs.device, partial(loss.unweighted, name, seen))
-        gradients, backward = _timed(inputs.device, partial(places.gradients_of, value))
+        try:
+            gradients, backward = _timed(inputs.device, partial(places.gradients_of, value))
+        except torch.OutOfMemoryError:
+            raise
+        except (Exception, SystemExit, GeneratorExit) as error:  # a backward pass may raise anything
+            raise fault_of(term, error) from error
         costs[name] = Cost(value=value.item(), forward=forward, backward=backward)
         carried = _carried_back(inputs, gradients.outputs)
         at_output.append(flat(gradients.outputs))

@@ -166,7 +166,8 @@ class Trainer(BatchSampler):
             self._take_step()
         except Stopped:
             self._end_interrupted()
-        except Exception as error:  # noqa: BLE001  # of any term
+        # A term that calls sys.exit(0), in its backward pass, too, must not end the run as if it were done.
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  # of any term
             break_off(self, error)
 
     def _take_step(self) -> None:

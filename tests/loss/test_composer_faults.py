@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from attrs import evolve
+from attrs import evolve, frozen
 from torch import nn
 
 from distill import TermConfig, TermSpec
@@ -189,3 +189,20 @@ def test_a_term_without_a_gradient_may_monitor(make_step, composed):
     with torch.no_grad():
         assert loss(step.inputs)["total"].item() != 0
     assert loss(step.inputs.detached())["total"].item() != 0
+
+
+def test_a_weight_that_cannot_be_computed_names_the_term():
+    """An error in the config of a term, which computes its weight, names the term and the place."""
+
+    @frozen(kw_only=True)
+    class Config(TermConfig):
+        def weight_at(self, _):
+            raise OverflowError("no weight")
+
+    spec = TermSpec(name="faulty", config=Config, build=lambda _: nn.Identity(), summary="")
+    with pytest.raises(TermError) as caught:
+        compose(spec)(loss_inputs())
+    problem, remedy = str(caught.value).split("\n")
+    assert problem.startswith("faulty (tests): the term raised OverflowError: no weight (")
+    assert "test_composer_faults.py:" in problem
+    assert remedy == "See what breaks it: distill losses check faulty"

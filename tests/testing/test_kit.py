@@ -127,6 +127,44 @@ def test_sounds_may_be_of_another_representation():
     assert set(seen) == {257}
 
 
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), KeyboardInterrupt()])
+def test_a_term_that_would_end_the_command_has_not_passed(error):
+    """What a term raises to end the process is one failed check, in a backward pass, too."""
+
+    class Leaving(torch.autograd.Function):
+        @staticmethod
+        def forward(_, value):
+            return value.clone()
+
+        @staticmethod
+        def backward(*_):
+            raise error
+
+    def leave(*_):
+        raise error
+
+    for loss, check in ((leave, "scalar"), (lambda *each: Leaving.apply(distance(*each)), "finite")):
+        (failed,) = [each for each in run_checks(spec_of(loss)) if each.status == "failed"]
+        assert failed.check == check
+        assert failed.detail.startswith(f"raised {type(error).__name__}")
+
+
+def test_what_follows_from_writing_to_the_inputs_is_no_other_fault():
+    """A term that changes the posterior behind autograd's back fails one check, which later ones refer to."""
+
+    class Writing(nn.Module):
+        def __init__(self, _):
+            super().__init__()
+
+        def forward(self, inputs):
+            inputs.posterior.mu.data.mul_(0.5)
+            return inputs.posterior.mu.square().mean()
+
+    outcomes = run_checks(spec_of(distance, build=Writing))
+    assert [each.check for each in outcomes if each.status == "failed"] == ["inputs_unchanged"]
+    assert "writes to its inputs: see 'inputs_unchanged'" in {each.detail for each in outcomes}
+
+
 def test_all_failures_are_one_error():
     """One error with status 1 names the term, each check that failed, the remedy and the way to waive."""
 

@@ -81,6 +81,23 @@ class Backward(Faulty):
         return BackwardFault.apply(value)
 
 
+class BackwardExit(BackwardFault):
+    """The same by ending the process as if all were well."""
+
+    @staticmethod
+    def backward(*_):
+        """Leave."""
+        raise SystemExit(0)
+
+
+class BackwardLeaving(Faulty):
+    """The same in the backward pass."""
+
+    def broken(self, value):
+        """Return what cannot be differentiated."""
+        return BackwardExit.apply(value)
+
+
 def how_to_go_on(trainer):
     """Return the last lines of a message after which a run goes on from the state before the step."""
     out = f"--out {trainer.run.folder}"
@@ -179,6 +196,7 @@ def test_a_model_that_has_diverged_is_not_saved_over_a_sounder_one(make):
         (Raising, "ValueError: no bands"),
         (Leaving, "SystemExit: 0"),
         (Backward, "RuntimeError: no way back"),
+        (BackwardLeaving, "SystemExit: 0"),
     ],
 )
 def test_an_error_of_a_term_is_named_and_what_was_trained_is_saved(make, term, shown):
