@@ -81,7 +81,7 @@ def main(run: Path, out: Path, times: int) -> None:
         length.fill("1")
         length.press("Enter")
         tab.wait_for_timeout(3000)
-        tab.get_by_label("Keep for the next sounds").check()
+        tab.get_by_label("Use for the next sounds, too").check()
         if times:
             random = tab.get_by_role("button", name="Random", exact=True)
             measure(tab, "random", times, lambda _: random.click())
@@ -101,15 +101,15 @@ def main(run: Path, out: Path, times: int) -> None:
 
 def picture(tab: Page, out: Path) -> None:
     """Take the picture of a morph that is moved along two axes, with a few takes."""
-    tab.get_by_role("button", name="Reset").click()
-    tab.get_by_label("Keep for the next sounds").uncheck()
+    tab.get_by_role("button", name="Reset", exact=True).click()
+    tab.get_by_label("Use for the next sounds, too").uncheck()
     tab.get_by_role("tab", name="Random").click()
     for name in ("glass rain", "slow bell", "far drum"):
         before = tab.inner_text("#now-title")
         tab.get_by_role("button", name="Random", exact=True).click()
         wait(tab, name, "(before) => document.querySelector('#now-title').innerText !== before", before)
         tab.get_by_label("Name").fill(name)
-        tab.get_by_role("button", name="Keep", exact=True).click()
+        tab.get_by_role("button", name="Keep as a take", exact=True).click()
         tab.get_by_label(name).wait_for()
     tab.get_by_role("tab", name="Morph").click()
     tab.get_by_role("button", name="Morph", exact=True).click()

@@ -184,7 +184,7 @@ def _shape(instrument: Instrument) -> dict[str, Any]:
         with gr.Accordion("What else the recordings differ in", open=not named, visible=bool(others)):
             axes |= {axis.name: _slider(axis) for axis in others}
         with gr.Row(elem_classes=["line"]):
-            hold = gr.Checkbox(False, label="Keep for the next sounds", container=False, min_width=180)
+            hold = gr.Checkbox(False, label="Use for the next sounds, too", container=False, min_width=180)
             reset = gr.Button("Reset", size="sm", min_width=60)
     return {"axes": axes, "length": length, "hold": hold, "reset": reset}
 
@@ -206,13 +206,13 @@ def _slider(axis: Axis) -> gr.Slider:
 
 def _kept() -> dict[str, Any]:
     with gr.Column(elem_id="kept"):
-        _text("<h2>Keep</h2>")
+        _text("<h2>Takes and presets</h2>")
         with gr.Row(elem_classes=["line"]):
             name = gr.Textbox(
                 label="Name", placeholder="a name, or none", max_length=LONGEST_NAME, min_width=140
             )
-            keep = gr.Button("Keep", variant="primary", min_width=70)
-            save = gr.Button("Save in the run", min_width=110)
+            keep = gr.Button("Keep as a take", variant="primary", min_width=120)
+            save = gr.Button("Save as a preset", min_width=120)
         with gr.Tabs():
             with gr.Tab("Takes"):
                 takes = gr.Radio([], label="Takes of this page", visible=False)

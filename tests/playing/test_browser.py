@@ -186,11 +186,11 @@ def test_variations_and_morphs(tab, random, tmp_path):
 def test_sounds_are_kept_saved_and_downloaded(tab, random, played):
     """Takes belong to the page and presets to the run; a downloaded file has the title of the sound."""
     tab.page.get_by_label("Name").fill("<b>take</b>${alert(1)}")
-    tab.press("Keep")
+    tab.press("Keep as a take")
     take = tab.page.get_by_label("<b>take</b>${alert(1)}")
     take.wait_for()
     tab.page.get_by_label("Name").fill("<i>preset</i>")
-    tab.press("Save in the run")
+    tab.press("Save as a preset")
     until(lambda: [str(sound) for sound in load_presets(played).values()] == [random])
     tab.page.locator("#point-0").click()
     until(lambda: tab.now != random)
