@@ -48,7 +48,7 @@ wheels() {
     rm -rf wheels
     "$python" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
         "${platforms[@]}" -c constraints.txt -d wheels \
-        auraloss cffi execnet filelock hypothesis iniconfig jinja2 markdown-it-py markupsafe mdurl narwhals \
+        auraloss cffi coverage execnet filelock hypothesis iniconfig jinja2 markdown-it-py markupsafe mdurl narwhals \
         packaging plotly pluggy protobuf pycparser pygments pytest pytest-xdist rich sortedcontainers soundfile \
         soxr tensorboardX tomlkit &&
         du -sh wheels
@@ -204,7 +204,7 @@ stage environment 120 bash -c install
 
 # Nothing is timed in these two, which run side by side.
 together=()
-wanted tests && { stage tests 150 bash -c 'tests tests/test_cuda.py' & together+=($!); }
+wanted tests && { stage tests 150 bash -c 'tests tests/cuda' & together+=($!); }
 wanted run && { use & together+=($!); }
 for each in "${together[@]}"; do wait "$each" || failed=1; done
 
