@@ -18,8 +18,13 @@ def test_several_cold_starts_decode_once(recordings, tmp_path, monkeypatch):
     decoded = []
 
     def slowly(path, *args, **words):
+        before = len(decoded)
         decoded.append(path)
-        time.sleep(0.05)
+        limit = time.monotonic() + 20
+        while time.monotonic() < limit:  # until all have seen the files before
+            time.sleep(0.02)
+            if not before or all(any(done >= before for done, _ in told) for told in seen):
+                break
         return decode(path, *args, **words)
 
     decode = cache.decode
@@ -39,7 +44,7 @@ def test_several_cold_starts_decode_once(recordings, tmp_path, monkeypatch):
     assert len(decoded) == len(found.candidates)
     assert len({each.recordings for each in contents}) == 1
     assert all((each.samples[:] == contents[0].samples[:]).all() for each in contents)
-    assert all((done, len(found.candidates)) in told for told in seen for done in (2, 3))
+    assert all((done, len(found.candidates)) in told for told in seen for done in (1, 2))
     names = sorted(path.name.partition("-")[0] for path in (tmp_path / "cache").iterdir())
     assert names == ["audio", "manifest.json"]
 
