@@ -67,7 +67,7 @@ def path_like(value: Any, *, culprit: str, expected: str, recorded: bool = True)
         InputError: the value is neither a `str` nor a path, is a URL, is not valid text, or cannot be looked
             up; or Python reads paths as ASCII.
     """
-    path = _as_path(value, culprit=culprit, expected=expected, text=recorded)
+    path = _as_path(value, culprit=culprit, expected=expected, text=recorded, instead=NO_URL)
     if is_url(os.fspath(value)):
         raise InputError(
             f"expected {expected}, got the URL {os.fspath(value)}", culprit=culprit, remedy=NO_URL
@@ -81,7 +81,8 @@ def is_url(location: str) -> bool:
     return "://" in location
 
 
-def _as_path(value: Any, *, culprit: str, expected: str, text: bool = True) -> Path:  # noqa: ANN401  # anything
+def _as_path(value: Any, *, culprit: str, expected: str, instead: str, text: bool = True) -> Path:  # noqa: ANN401  # anything
+    """Return a path, or raise an `InputError`. `instead` is the remedy for a URL that was made a path."""
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise InputError(f"expected {expected}, got {shown(value)}", culprit=culprit)
     if not os.fspath(value):  # an unset variable, which `Path` takes for the current folder
@@ -91,14 +92,13 @@ def _as_path(value: Any, *, culprit: str, expected: str, text: bool = True) -> P
     path = Path(value)
     if not isinstance(value, str) and _URL_AS_PATH.match(str(path)) and not os.path.lexists(path):
         # `Path` makes one slash of two, so that the URL is lost.
-        remedy = "Give a URL as a str, not as a Path."
-        raise InputError(f"expected {expected}, got a URL as a path: {path}", culprit=culprit, remedy=remedy)
+        raise InputError(f"expected {expected}, got a URL as a path: {path}", culprit=culprit, remedy=instead)
     if reads_paths_as_ascii() and not str(path).isascii():
         problem = "Python reads paths as ASCII here, and this one has other letters"
         remedy = "Start Python in its UTF-8 mode: with PYTHONUTF8=1 in the environment, or python -X utf8."
         raise InputError(f"{problem}: {path}", culprit=culprit, remedy=remedy)
     if "\0" in str(path) or (text and not is_text(path)):
-        remedy = "Rename it. Recipes and other files of a run can name only what is valid text."
+        remedy = "Rename it, or give another path: the files of a run can name only what is valid text."
         raise InputError("its path is not valid text (UTF-8)", culprit=str(path), remedy=remedy)
     with suppress(RuntimeError):  # no user of that name, so the name is that of a folder
         path = path.expanduser()
@@ -130,7 +130,8 @@ def corpus_location(value: Any, *, culprit: str = "corpus") -> str:  # noqa: ANN
     Raises:
         InputError: the value is neither a `str` nor a path, or is not valid text.
     """
-    path = _as_path(value, culprit=culprit, expected="a path or a URL")
+    remedy = "Give a URL as a str, not as a Path."
+    path = _as_path(value, culprit=culprit, expected="a path or a URL", instead=remedy)
     return os.fspath(value) if is_url(os.fspath(value)) else absolute(path)
 
 
@@ -167,6 +168,14 @@ def require_corpus(location: str | Path | None) -> None:
             culprit=str(location),
             remedy="Make sure that you may read it, or give another folder of recordings.",
         ) from error
+
+
+def is_equal(one: object, other: object) -> bool:
+    """Return whether two values are equal. Arrays, which are not compared as a whole, are not."""
+    try:
+        return bool(one == other)
+    except (RuntimeError, TypeError, ValueError):
+        return False
 
 
 def is_text(path: object) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 from attrs import field, frozen
 
+from distill.arguments import is_equal, is_text, shown
 from distill.config import assign, flatten, structure, to_toml, unstructure
 from distill.config.words import show_briefly
 from distill.errors import ConfigError, DistillError, RunError, TermError, all_of, check_all
@@ -123,7 +124,7 @@ def read_recipe(
         terms = registry.usable(chosen)
     names = {name: term.name for term in terms for name in term.names}
     tables, warnings = _assigned(tree, names, assignments)
-    problems = _no_tables(tables, ("loss", "balancing"))
+    problems = [*_no_tables(tables, ("loss", "balancing")), *_no_text(tables)]
     for section in ("loss", "balancing"):  # one that is no table is reported with the problems of the others
         tables[section] = dict(tables[section]) if isinstance(tables.get(section), Mapping) else {}
     if missing:
@@ -172,13 +173,27 @@ def _assigned(
     def make(assignment: tuple[str, Any]) -> None:
         given, value = assignment
         place = _canonical(given, names, warnings)
-        other, before = made.setdefault(place, assignment)
-        if other != given and before != value:
-            raise ConfigError(_twice(place, other, given))
+        leaves = flatten(value, place) if isinstance(value, Mapping) else {place: value}
+        lost = {leaf: made[leaf] for leaf in made.keys() - leaves.keys() if leaf.startswith(f"{place}.")}
+        for leaf, (other, _) in lost.items():  # a table replaces the whole of another
+            raise ConfigError(_twice(leaf, other, given))
+        for leaf, each in leaves.items():
+            other, before = made.setdefault(leaf, (given, each))
+            if other != given and not is_equal(before, each):
+                raise ConfigError(_twice(leaf, other, given))
         assign(tables, place, value)
 
     check_all(make, assignments)
     return tables, warnings
+
+
+def _no_text(tables: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each text that cannot be written to a file, such as a path of other bytes."""
+    return [
+        f"{address}: must be valid text (UTF-8), got {shown(value)}"
+        for address, value in flatten(tables).items()
+        if isinstance(value, str) and not is_text(value)
+    ]
 
 
 def _canonical(given: str, names: Mapping[str, str], warnings: list[str]) -> str:

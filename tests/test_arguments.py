@@ -99,7 +99,7 @@ def test_a_path_that_is_not_text():
             path_like(value, culprit="out", expected="a folder", recorded=recorded)
         assert str(caught.value) == (
             "\N{REPLACEMENT CHARACTER}: ".join((value[:-1], "its path is not valid text (UTF-8)\n"))
-            + "Rename it. Recipes and other files of a run can name only what is valid text."
+            + "Rename it, or give another path: the files of a run can name only what is valid text."
         )
     assert path_like(odd, culprit="run", expected="a run", recorded=False) == Path(odd)
 

@@ -4,6 +4,7 @@ import re
 import tomllib
 
 import attrs
+import numpy as np
 import pytest
 from attrs import field, frozen
 
@@ -327,6 +328,29 @@ class TestTermsOfPython:
         with pytest.raises(RunError) as caught:
             read_recipe(tree, registry)
         assert "given in Python: 'band_energy' of __main__" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "place"),
+    [
+        (("stft.weight", 3), ("loss.stft", {"per_example": True}), "loss.stft.weight"),
+        (("loss.stft", {"weight": 2}), ("stft.weight", 3), "loss.stft.weight"),
+        (("stft.weight", 5), ("loss.stft", {"weight": 6}), "loss.stft.weight"),
+        (("training.steps", 5), ("training", {"steps": np.arange(3)}), "training.steps"),
+    ],
+)
+def test_a_table_and_an_address_in_it_are_one_option(one, other, place):
+    """A table that would replace an assigned option, or that gives it another value, is refused."""
+    assert problems({}, loss="stft", assignments=[one, other]) == [
+        f"{place}: is set twice, as '{one[0]}' and as '{other[0]}'; set it once"
+    ]
+
+
+def test_text_that_no_file_can_hold_is_refused():
+    """A path of bytes that are not UTF-8 is named with its option."""
+    assert problems({}, loss="stft", assignments=[("training.start", "/runs/r\udce9n")]) == [
+        "training.start: must be valid text (UTF-8), got '/runs/r\\udce9n'"
+    ]
 
 
 def test_an_address_may_leave_out_the_section_of_the_loss(registry):

@@ -55,8 +55,10 @@ def parse_choices(assignments: Iterable[str]) -> Choices:
     fixed: list[tuple[str, Any]] = []
     grid: dict[str, tuple[Any, ...]] = {}
     ranges: dict[str, tuple[Any, Any]] = {}
-    words = list(assignments)
+    words, twice = list(assignments), dict[str, None]()
     for word, (address, value) in zip(words, parse_assignments(words), strict=True):
+        if address in grid or address in ranges:
+            twice[address] = None
         unquoted = isinstance(value, str) and value == word.partition("=")[2].strip()
         if unquoted and (found := _RANGE.fullmatch(value)):
             ranges[address] = (float(found[1]), float(found[2]))
@@ -64,6 +66,8 @@ def parse_choices(assignments: Iterable[str]) -> Choices:
             grid[address] = tuple(parse_assignment(f"{address}={part}")[1] for part in parts)
         else:
             fixed.append((address, value))
+    if twice:
+        raise ConfigError(*(f"{each}: is set twice; set it once" for each in twice), culprit="--set")
     return choices_of(fixed, grid, ranges, culprit="--set")
 
 

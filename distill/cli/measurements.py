@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.audio.progress import Progress as WorkProgress
-from distill.cli.display import decoding_bar
+from distill.cli.display import decoding_bar, is_animated
 from distill.errors import printable
 
 
@@ -46,5 +46,5 @@ def _bar(console: Console, text: str) -> Progress:
     return Progress(
         TextColumn(text), BarColumn(), TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(), TextColumn("{task.description}"),
-        console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=600,
+        console=console, transient=True, disable=not is_animated(console), speed_estimate_period=600,
     )  # fmt: skip

@@ -163,7 +163,7 @@ class Table:
         ]
         silent = any(result.has_silence for result in self.contenders.values())
         if silent and LEVEL in (chosen or default_columns(self.listeners)):
-            lines.append("level -: there is none, since a sound is silent")
+            lines.append("level -: of silence there is none")
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
         most = None if files is None else max(files, _FEWEST_TOLD)

@@ -6,7 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from distill.arguments import absolute, is_url, path_like, shown
+from distill.arguments import absolute, is_equal, is_url, path_like, shown
 from distill.config import flatten, load_toml, unstructure
 from distill.errors import ConfigError, UnaskedError
 from distill.recipe import Recipe
@@ -79,7 +79,7 @@ def _values(address: str, value: object) -> dict[str, Any]:
 
 def _is_same(address: str, value: object, argument: object) -> bool:
     is_place = address == "corpus.path" and isinstance(value, str) and not is_url(value)
-    return value == argument or (is_place and absolute(str(value)) == argument)
+    return is_equal(value, argument) or (is_place and absolute(str(value)) == argument)
 
 
 def folder_name(location: str | None, before: str = "") -> str:

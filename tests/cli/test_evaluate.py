@@ -133,7 +133,7 @@ def test_a_table_for_people(distill, trained, corpus):
         "",
         "Mean over 1 of 2 recordings (tones: over 0). Best: Zimtohrli 5, ViSQOL 4.73,",
         "tones 1, texture as the originals', everything else 0.",
-        "level -: there is none, since a sound is silent",
+        "level -: of silence there is none",
         "left out: silence.wav: the recording is silent",
         "skipped: text.wav: is not audio that libsndfile reads",
         'ViSQOL: pip install "distill[hearing]"',

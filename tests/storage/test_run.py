@@ -177,5 +177,5 @@ def test_a_url_is_no_run():
         run_of(Path("https://host/run"))
     assert str(caught.value) == (
         "run: expected a run or its folder, got a URL as a path: https:/host/run\n"
-        "Give a URL as a str, not as a Path."
+        "Give a file or folder of this machine, such as a downloaded copy."
     )
