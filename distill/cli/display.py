@@ -322,6 +322,8 @@ def say_written(written: "Written") -> None:
     note = ""
     if written.exceeds_full_scale:
         note = f"  (peak {written.peak:.2f}, kept as 32-bit float)"
+    elif written.reduction and written.attenuation < 0.05:  # which would be shown as 0
+        note = f"  (peaks turned down by {written.reduction:.1f} dB)"
     elif written.reduction:
         note = f"  (turned down by {written.attenuation:.1f} dB, peaks by {written.reduction:.1f} dB more)"
     elif written.attenuation:
