@@ -173,10 +173,11 @@ def _assigned(
     def make(assignment: tuple[str, Any]) -> None:
         given, value = assignment
         place = _canonical(given, names, warnings)
-        leaves = flatten(value, place) if isinstance(value, Mapping) else {place: value}
-        lost = {leaf: made[leaf] for leaf in made.keys() - leaves.keys() if leaf.startswith(f"{place}.")}
-        for leaf, (other, _) in lost.items():  # a table replaces the whole of another
-            raise ConfigError(_twice(leaf, other, given))
+        is_table = isinstance(value, Mapping)
+        leaves = flatten(value, place) if is_table else {place: value}
+        for leaf in made.keys() - leaves.keys():
+            if is_table and leaf.startswith(f"{place}."):  # a table replaces the whole of another
+                raise ConfigError(_twice(leaf, made[leaf][0], given))
         for leaf, each in leaves.items():
             other, before = made.setdefault(leaf, (given, each))
             if other != given and not is_equal(before, each):
