@@ -7,6 +7,7 @@ import attrs
 import numpy as np
 import pytest
 from attrs import field, frozen
+from recipes import chosen, problems
 
 import distill
 from distill import BalancerConfig, BalancerSpec, TermConfig, TermSpec, hookimpl
@@ -40,18 +41,6 @@ def registry():
     registry = Registry(discover=False)
     registry.register(BandPlugin(), name="band-losses", version="1.5")
     return registry
-
-
-def problems(tree, registry=None, **options):
-    """Return the lines of what is said of a recipe that does not fit."""
-    with pytest.raises(ConfigError) as caught:
-        read_recipe(tree, registry or Registry(discover=False), **options)
-    return str(caught.value).splitlines()
-
-
-def chosen(draft):
-    """Name the terms of a draft."""
-    return [term.name for term in draft.terms]
 
 
 def test_a_recipe_has_the_number_of_joint_frames(registry):

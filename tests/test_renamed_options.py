@@ -1,22 +1,11 @@
 """Options of earlier versions are understood, with a warning that names the new ones."""
 
 import pytest
+from recipes import chosen, problems
 
 from distill.errors import ConfigError
 from distill.plugin.registry import Registry
 from distill.recipe import DEFAULT_LOSS, move_renamed, read_recipe
-
-
-def problems(tree, registry=None, **options):
-    """Return the lines of what is said of a recipe that does not fit."""
-    with pytest.raises(ConfigError) as caught:
-        read_recipe(tree, registry or Registry(discover=False), **options)
-    return str(caught.value).splitlines()
-
-
-def chosen(draft):
-    """Name the terms of a draft."""
-    return [term.name for term in draft.terms]
 
 
 @pytest.mark.parametrize(
