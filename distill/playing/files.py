@@ -19,11 +19,13 @@ _PEAKS = 400
 """The points of the picture of a waveform."""
 
 
-def to_play(waveform: Tensor, sample_rate: int) -> str:
+def to_play(waveform: Tensor, sample_rate: int, *, title: str, turn: float) -> str:
     """Return what the player of the page needs to play a sound `[C, N]`, as JSON.
 
     That is `sound`, a WAV file of 16 bits in a URL, so that it comes with the answer and needs no other
-    request; and `peaks`, the outline of its waveform. A sound whose peak exceeds full scale is scaled to it.
+    request; `peaks`, the outline of its waveform; its `title`; and `turn`, by which the player knows a sound
+    that is overtaken, and a sound that is asked for again. A sound whose peak exceeds full scale is scaled
+    to it.
     """
     peak = max(1.0, float(waveform.abs().amax()))
     file = io.BytesIO()
@@ -33,7 +35,8 @@ def to_play(waveform: Tensor, sample_rate: int) -> str:
         {
             "sound": f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode()}",
             "peaks": [round(value, 3) for value in peaks[0].tolist()],
-            "made": secrets.token_hex(4),  # a sound that is asked for again is played again
+            "title": title,
+            "turn": turn,
         }
     )
 

@@ -26,7 +26,7 @@ _LONGEST_SHOWN = 10.0
 class Layout:
     """The controls of the page."""
 
-    now: gr.HTML
+    turn: gr.Number
     player: gr.HTML
     undo: gr.Button
     keep: gr.Button
@@ -107,13 +107,12 @@ def _head(instrument: Instrument) -> None:
 
 def _current() -> dict[str, Any]:
     with gr.Column(elem_id="current"):
-        now = _text(
-            "", "now", template='<h2 id="now-title" aria-live="polite">${value || "No sound yet"}</h2>'
-        )
+        turn = gr.Number(visible=False)  # which the browser sets
         player = gr.HTML(
             "",
-            # Without the sound: templates are compiled to code.
-            html_template='<div class="player empty"><svg preserveAspectRatio="none" aria-hidden="true">'
+            # Without the sound and its title: templates are compiled to code.
+            html_template='<h2 id="now-title" aria-live="polite">No sound yet</h2>'
+            '<div class="player empty"><svg preserveAspectRatio="none" aria-hidden="true">'
             '<path/><line y2="100%"/></svg><p>Click a recording, or make a random sound.</p>'
             '<audio controls aria-label="Current sound"></audio></div>',
             js_on_load=(_ASSETS / "player.js").read_text(encoding="utf-8"),
@@ -125,7 +124,7 @@ def _current() -> dict[str, Any]:
             wav = gr.DownloadButton("Save WAV", size="sm", interactive=False, min_width=60)
             flac = gr.DownloadButton("Save FLAC", size="sm", interactive=False, min_width=60)
         message = _text("", "message", template='<p role="status">${value}</p>')
-    return {"now": now, "player": player, "undo": undo, "wav": wav, "flac": flac, "message": message}
+    return {"turn": turn, "player": player, "undo": undo, "wav": wav, "flac": flac, "message": message}
 
 
 def _map(instrument: Instrument) -> dict[str, Any]:

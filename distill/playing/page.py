@@ -26,6 +26,9 @@ _MOST_BYTES = "200mb"
 _QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 """Without Gradio's queue, the answer to a request is the result: with it, the page asks for it once more."""
 
+_IN_TURN = "(desk, turn, ...values) => [desk, performance.now(), ...values]"
+"""Runs in the browser when a control is used: requests, and their answers, may overtake each other."""
+
 _Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
@@ -87,13 +90,11 @@ class Page:
                 slider,
                 dragged=slider,
             )
-        # Gradio would leave out a click that comes while the sound of another one is made.
-        page.map.select(self._clicked, [self.desk, hold], self._heard, trigger_mode="multiple", **_QUIETLY)
-        page.undo.click(self._undone, self.desk, self._heard, **_QUIETLY)
-        page.file.upload(
-            self._dropped, [self.desk, page.file, page.first, page.position, hold],
-            [*self._heard, page.file], **_QUIETLY,
-        )  # fmt: skip
+        # As the last of several events, Gradio would send the point of the first one once more.
+        self._sends(page.map.select, self._clicked, hold, trigger_mode="multiple")
+        self._sends(page.undo.click, self._undone)
+        dropped = [page.file, page.first, page.position, hold]
+        self._sends(page.file.upload, self._dropped, *dropped, outputs=[*self._heard, page.file])
         page.player.play(self._shown, self.desk, self._seen, trigger_mode="always_last", **_QUIETLY)
 
     def _connect_kept(self) -> None:
@@ -112,9 +113,9 @@ class Page:
 
     @property
     def _heard(self) -> list[Any]:
-        """The controls that are set first: the player, the title, the message, and what saves a sound."""
+        """The controls that are set first: the player with the title, the message, and what saves a sound."""
         page = self.layout
-        return [page.player, page.now, page.message, page.wav, page.flac]
+        return [page.player, page.message, page.wav, page.flac]
 
     @property
     def _seen(self) -> list[Any]:
@@ -136,32 +137,48 @@ class Page:
         The control that is dragged is not set, and of the events while a sound is made, the last one counts.
         """
 
-        def play(desk: Desk, *values: object) -> list[Any]:
-            return self._play(desk, lambda: change(desk.session, *values), dragged=dragged)
+        def play(desk: Desk, turn: float, *values: object) -> list[Any]:
+            return self._play(desk, turn, lambda: change(desk.session, *values), dragged=dragged)
 
-        mode = "once" if dragged is None else "always_last"
         for event in events:
-            event(play, [self.desk, *inputs], self._heard, trigger_mode=mode, **_QUIETLY)
+            self._sends(event, play, *inputs)
 
-    def _clicked(self, desk: Desk, hold: object, event: gr.EventData) -> list[Any]:
+    def _sends(
+        self,
+        event: Callable[..., Any],
+        function: Callable[..., list[Any]],
+        *inputs: gr.Component,
+        outputs: Sequence[Any] | None = None,
+        trigger_mode: str = "always_last",
+    ) -> None:
+        """Let an event call a function with the desk, the time of the event, and the values of `inputs`."""
+        inputs = (self.desk, self.layout.turn, *inputs)
+        event(function, inputs, outputs or self._heard, js=_IN_TURN, trigger_mode=trigger_mode, **_QUIETLY)
+
+    def _clicked(self, desk: Desk, turn: float, hold: object, event: gr.EventData) -> list[Any]:
         index = getattr(event, "index", None)
-        return self._play(desk, lambda: self.actions.recording(desk.session, index, hold))
+        return self._play(desk, turn, lambda: self.actions.recording(desk.session, index, hold))
 
-    def _undone(self, desk: Desk) -> list[Any]:
-        return self._play(desk, lambda: desk.session.undo().require(), lambda session, _: session.undo())
+    def _undone(self, desk: Desk, turn: float) -> list[Any]:
+        return self._play(
+            desk, turn, lambda: desk.session.undo().require(), lambda session, _: session.undo()
+        )
 
-    def _dropped(self, desk: Desk, file: object, first: object, position: object, hold: object) -> list[Any]:
+    def _dropped(
+        self, desk: Desk, turn: float, file: object, first: object, position: object, hold: object
+    ) -> list[Any]:
         def added() -> Sound:
             path = Path(str(file))
             recording = self.instrument.add(path, path.name)
             session = desk.change(lambda session: session.add(recording))
             return self.actions.morph(session, first, key_of(recording), position, hold)
 
-        return [*self._play(desk, added), None]
+        return [*self._play(desk, turn, added), None]
 
     def _play(
         self,
         desk: Desk,
+        turn: float,
         choose: Callable[[], Sound],
         change: Callable[[Session, Sound], Session] = Session.play,
         *,
@@ -172,19 +189,18 @@ class Page:
         The sound is made first, so that one that cannot be made changes nothing. Nothing is played either if
         another control was used since.
         """
-        turn = desk.take_turn()
 
         def made() -> list[Any]:
             sound = choose()
-            playable = to_play(self.instrument.waveform(sound), self.instrument.model.sample_rate)
-            if not desk.change_at(turn, lambda session: change(session, sound)):
+            waveform, rate = self.instrument.waveform(sound), self.instrument.model.sample_rate
+            playable = to_play(waveform, rate, title=str(sound), turn=turn)
+            if not desk.change_at(turn, lambda session: change(session, sound), dragged=dragged):
                 return [gr.skip()] * len(self._heard)
-            desk.dragged = dragged
             # Their files are those of the sound before.
-            return [playable, html.escape(str(sound)), "", *[gr.update(interactive=False)] * 2]
+            return [playable, "", *[gr.update(interactive=False)] * 2]
 
         shown, problem = _tried(made)
-        return [gr.skip(), gr.skip(), problem, gr.skip(), gr.skip()] if shown is None else shown
+        return [gr.skip(), problem, gr.skip(), gr.skip()] if shown is None else shown
 
     def _shown(self, desk: Desk) -> list[Any]:
         """Return the updates of `_seen` that show the current sound, but for the control that is dragged."""

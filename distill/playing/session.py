@@ -1,6 +1,5 @@
 """The state of an open page: the current sound, the sounds before it, and the takes."""
 
-import itertools
 import threading
 from collections.abc import Callable
 from typing import Self
@@ -100,26 +99,24 @@ class Desk:
         self.session = Session()
         self.dragged: object = None
         self._changing = threading.Lock()
-        self._turns = itertools.count(1)
-        self._turn = 0
+        self._turn = 0.0
 
     def __deepcopy__(self, _: object) -> "Desk":
         """Return a new session: each page gets a copy of the first."""
         return Desk()
 
-    def take_turn(self) -> int:
-        """Return the turn of a control that is used, later than all before."""
-        return next(self._turns)
-
-    def change_at(self, turn: int, function: Callable[[Session], Session]) -> bool:
+    def change_at(
+        self, turn: float, function: Callable[[Session], Session], *, dragged: object = None
+    ) -> bool:
         """Change the session, unless a control of a later turn has changed it; return whether it is changed.
 
-        So the last click counts, whichever sound is made first.
+        A turn is the time at which a control was used, by the clock of the page. So the last click counts,
+        whichever request comes first, and whichever sound is made first.
         """
         with self._changing:
             if turn < self._turn:
                 return False
-            self._turn, self.session = turn, function(self.session)
+            self._turn, self.session, self.dragged = turn, function(self.session), dragged
             return True
 
     def change(self, function: Callable[[Session], Session]) -> Session:

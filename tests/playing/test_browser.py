@@ -135,10 +135,61 @@ setTimeout(() => click(1), 20);
 """
 
 
-def test_a_click_while_a_sound_is_made_counts(tab, instrument):
-    """The second of two clicks on the map is not lost while the sound of the first one is made."""
+@pytest.mark.parametrize("late", ["request", "answer"])
+def test_a_click_while_a_sound_is_made_counts(tab, instrument, late):
+    """The second of two clicks on the map counts, also if it overtakes the first one on its way or back."""
+    clicks = {}
+
+    def hold(route):
+        index = (route.request.post_data_json.get("event_data") or {}).get("index")
+        if index is None:
+            route.fallback()
+        else:
+            clicks[index] = route
+
+    tab.page.route("**/run/predict*", hold)
     tab.page.evaluate(CLICKS)
+    until(lambda: tab.now and len(clicks) == 2)
+    if late == "request":
+        second, first = clicks[1].fetch(), clicks[0].fetch()
+    else:
+        first, second = clicks[0].fetch(), clicks[1].fetch()
+    clicks[1].fulfill(response=second)
     until(lambda: tab.now == instrument.names[1])
+    clicks[0].fulfill(response=first)
+    tab.page.wait_for_timeout(200)
+    assert tab.now == instrument.names[1]
+    tab.page.unroute("**/run/predict*", hold)
+    until(lambda: tab.page.locator("#point-1").get_attribute("aria-selected") == "true")
+    until(lambda: tab.page.get_by_role("button", name="Save FLAC").is_enabled())
+
+
+def test_a_button_that_is_pressed_while_a_sound_is_made_counts(tab, random):
+    """A button that is pressed again while its sound is made is not left out."""
+    held, seed = [], tab.page.get_by_label("Seed")
+
+    def hold(route):
+        if held:
+            route.fallback()
+        else:
+            held.append(route)
+
+    tab.page.route("**/run/predict*", hold)
+    seed.fill("11")
+    tab.press("Play the seed")
+    until(lambda: tab.now and held)
+    seed.fill("12")
+    tab.press("Play the seed")
+    held[0].fallback()
+    until(lambda: tab.now == "Random 12")
+    until(lambda: seed.input_value() == "12")
+    held.clear()
+    tab.press("Undo")
+    until(lambda: tab.now and held)
+    tab.press("Undo")
+    held[0].fallback()
+    until(lambda: tab.now == random)
+    tab.page.unroute("**/run/predict*", hold)
 
 
 def test_nothing_moves_when_the_first_sound_is_there(browser, page):

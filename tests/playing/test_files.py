@@ -12,10 +12,11 @@ from distill.playing.files import to_play
 
 
 def test_a_sound_to_play_is_a_wav_file_with_its_outline():
-    """The player gets 16 bits within full scale, and its outline; each time anew."""
+    """The player gets 16 bits within full scale, its outline, its title, and when it was asked for."""
     waveform = torch.zeros(2, 8000)
     waveform[0, 4000], waveform[1, 6000] = -2.0, 1.0
-    played = json.loads(to_play(waveform, 8000))
+    played = json.loads(to_play(waveform, 8000, title="<b>", turn=2.5))
+    assert (played["title"], played["turn"]) == ("<b>", 2.5)
     kind, data = played["sound"].split(",")
     assert kind == "data:audio/wav;base64"
     with soundfile.SoundFile(io.BytesIO(base64.b64decode(data))) as file:
@@ -26,5 +27,5 @@ def test_a_sound_to_play_is_a_wav_file_with_its_outline():
     peaks = played["peaks"]
     assert len(peaks) == 400
     assert (peaks[200], peaks[300], sum(peaks)) == (1.0, 0.5, 1.5)
-    assert to_play(waveform, 8000) != to_play(waveform, 8000)
-    assert len(json.loads(to_play(waveform[:, :30], 8000))["peaks"]) == 30
+    short = json.loads(to_play(waveform[:, :30], 8000, title="", turn=3))
+    assert len(short["peaks"]) == 30

@@ -66,8 +66,8 @@ def test_without_a_sound_there_is_nothing_to_keep():
 def test_the_control_that_was_used_last_counts():
     """A sound that is made last does not replace that of a control that was used later."""
     desk = Desk()
-    first, second = desk.take_turn(), desk.take_turn()
-    assert desk.change_at(second, lambda session: session.play(TWO))
-    assert not desk.change_at(first, lambda session: session.play(ONE))
-    assert desk.session.sound == TWO
-    assert desk.change_at(desk.take_turn(), lambda session: session.play(ONE))
+    assert desk.change_at(20.5, lambda session: session.play(TWO), dragged="slider")
+    assert not desk.change_at(0.25, lambda session: session.play(ONE))
+    assert (desk.session.sound, desk.dragged) == (TWO, "slider")
+    assert desk.change_at(20.75, lambda session: session.play(ONE))
+    assert (desk.session.sound, desk.dragged) == (ONE, None)

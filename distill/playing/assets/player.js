@@ -1,5 +1,6 @@
 // The player of the current sound. Runs inside Gradio's HTML component, which passes `element`, `props`, `trigger` and
 // `watch`. A sound plays as soon as it is there. Its waveform is drawn, and other controls are set, once it plays.
+// Titles are only ever set as text, never as markup.
 const HEIGHT = 60;
 const audio = element.querySelector("audio");
 const picture = element.querySelector("svg");
@@ -19,9 +20,14 @@ function follow() {
   if (!audio.paused) requestAnimationFrame(follow);
 }
 
+let last = 0;
+
 async function play() {
   if (!props.value) return;
-  const { sound, peaks } = JSON.parse(props.value);
+  const { title, turn, sound, peaks } = JSON.parse(props.value);
+  if (turn < last) return trigger("play");  // it was overtaken, but what came with it is to be set again
+  last = turn;
+  element.querySelector("h2").textContent = title;
   audio.src = sound;
   await audio.play().catch(() => {});  // replaced by the next sound, or a browser without audio
   if (audio.getAttribute("src") !== sound) return;
