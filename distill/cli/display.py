@@ -20,7 +20,7 @@ from rich.text import Text
 
 from distill.cli.dashboard import Dashboard, components_in_words, seconds_left
 from distill.cli.streams import warn
-from distill.config.words import counted, duration_in_words
+from distill.config.words import counted, duration_in_words, percentage
 from distill.errors import printable
 
 if TYPE_CHECKING:
@@ -271,6 +271,9 @@ class Display:
             self._print_command(*resume, "--minutes", "M")
         if outcome.retention is not None:
             say(self.console, in_words(outcome.retention))
+            if outcome.retention.recordings and outcome.retention.share < 1:
+                say(self.console, "To keep all of it, without training again:")
+                self._print_command(*resume, "--set", "training.keep=1")
         audio = outcome.run.audio
         hear = f" Originals and reconstructions to listen to: {audio}" if audio.exists() else ""
         say(self.console, f"Done.{hear}")
@@ -304,12 +307,14 @@ def _extent(extent: "observing.Extent") -> str:
 
 def in_words(retention: "Retention") -> str:
     """Return a sentence that says how much of the training is kept, and why."""
-    share = f"Kept {retention.share:.1%} of the training".replace(".0%", "%")
-    if not retention.recordings:
-        return f"{share}, as training.keep says."
-    judged = f"on {counted(retention.recordings, 'recording')}"
-    more = "" if retention.share == 1 else " --set training.keep=1 keeps all."
-    return f"{share}, which measured best {judged}.{more}"
+    judged, on = retention.recordings, counted(retention.recordings, "recording")
+    if retention.share:
+        why = f"which measured best on {on}" if judged else "as training.keep says"
+        return f"Kept {percentage(retention.share)} of the training, {why}."
+    why = f"since no share of it measured better on {on}" if judged else "as training.keep says"
+    same = "the model is the one that the training began with."
+    more = "\nMore recordings, more time or other terms may change that." if judged else ""
+    return f"Kept nothing of the training, {why}: {same}{more}"
 
 
 def say(console: Console, text: str, style: str = "") -> None:

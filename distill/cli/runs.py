@@ -45,7 +45,9 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
 
     A run is running, finished, interrupted or failed. The loss is that of the last measurement on held-out
     recordings, with the weights of the end, so that it is comparable between runs of the same terms and
-    weights only. A loss with a * is without terms that change nothing, such as kl while the encoder is kept.
+    weights only. It is of the whole training: "25% kept" says that the saved model has a quarter of it, and
+    "0% kept" that it is still the model that the training began with, whose loss is not known. A loss with a
+    * is without terms that change nothing, such as kl while the encoder is kept.
     """
     from distill.errors import printable
     from distill.reporting.listing import list_runs, sorted_runs
@@ -64,7 +66,7 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
     columns, _ = shutil.get_terminal_size((_ENDLESS, 0))
     for line in _lines(listed, columns):
         click.echo(line)
-    still = dict.fromkeys(name for each in listed if each.moving is not None for name in each.still)
+    still = dict.fromkeys(name for each in listed if each.is_without_still_terms for name in each.still)
     if still:
         names = ", ".join(map(printable, still))
         click.echo(f"* without terms that change nothing, since their gradient is 0: {names}")

@@ -42,6 +42,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def percentage(share: float) -> str:
+    """Return a share in percent, with three digits: "12.5%"."""
+    return f"{100 * share:.3g}%"
+
+
 def are(number: int) -> str:
     """Return the verb for a number of things."""
     return "is" if number == 1 else "are"

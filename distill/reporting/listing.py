@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from distill.arguments import require_reachable
+from distill.config.words import percentage
 from distill.errors import DistillError, RunError
 from distill.loss.components import TOTAL
 from distill.loss.still import StillTerms, total_without
@@ -42,6 +43,7 @@ class Listed:
         metrics: the components of the loss in the last measurement of held-out recordings, or in the last
             training record if there is none. None where a number was not finite.
         split: `heldout` or `train`, which `metrics` are of, empty if there are none.
+        kept: the share of the training that the saved model has, None if unknown. `metrics` are of all of it.
         still: the terms that change nothing in the model, as the last records have their gradients.
         moving: the total of `metrics` without them, None if there are none, or it is not known.
         changed: the time of the last record or, without any, of the recipe.
@@ -57,6 +59,7 @@ class Listed:
     metrics: Mapping[str, float | None]
     split: str
     changed: float
+    kept: float | None = None
     still: tuple[str, ...] = ()
     moving: float | None = None
     problem: str = ""
@@ -68,8 +71,18 @@ class Listed:
 
     @property
     def shown_loss(self) -> float | None:
-        """The loss in the list: without terms that change nothing, which would hide what changes."""
+        """The loss in the list: without terms that change nothing, which would hide what changes.
+
+        None if nothing of the training is kept: the loss is that of a model that there is not.
+        """
+        if self.kept == 0:
+            return None
         return self.loss if self.moving is None else self.moving
+
+    @property
+    def is_without_still_terms(self) -> bool:
+        """Whether the loss in the list is without terms that change nothing."""
+        return self.shown_loss is not None and self.moving is not None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as printed by `distill runs --json`."""
@@ -77,6 +90,7 @@ class Listed:
             "name": self.name,
             "folder": str(self.folder),
             "state": self.state,
+            "kept": self.kept,
             "terms": list(self.terms),
             "steps": self.steps,
             "seconds": self.seconds,
@@ -92,15 +106,16 @@ class Listed:
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the run's line: name, state, steps, time, loss, last change, terms."""
         loss = "-" if self.shown_loss is None else f"{self.shown_loss:.4g}"
-        loss += "" if self.moving is None else "*"
+        loss += "*" if self.is_without_still_terms else ""
+        part = f", {percentage(self.kept)} kept" if self.kept is not None and self.kept < 1 else ""
         minutes = self.seconds / 60
         known = minutes < _MOST_MINUTES
         return (
             _printable(self.name),
-            self.state,
+            f"{self.state}{part}",
             str(self.steps) if self.steps < _MOST_STEPS else "?",
             "?" if not known else f"{self.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min",
-            loss if self.split != "train" else f"{loss} (trained)",
+            f"{loss} (trained)" if self.split == "train" and self.shown_loss is not None else loss,
             datetime.fromtimestamp(self.changed).astimezone().strftime("%Y-%m-%d %H:%M"),
             self._terms_and_problem,
         )
@@ -190,11 +205,13 @@ def _listed(folder: Path, root: Path) -> Listed:
     split = next((name for name in ("heldout", "train") if name in last), "")
     newest = max(last.values(), key=lambda record: record["step"], default={})
     terms, problem = _terms(run)
+    ending = ending_of(run)
     components, weights = (_numbers(last.get(split, {}).get(key)) for key in ("components", "weights"))
     return Listed(
         name=folder.name if folder == root else folder.relative_to(root).as_posix(),
         folder=folder,
-        state=ending_of(run).state,
+        state=ending.state,
+        kept=ending.kept,
         terms=terms,
         steps=step_reached(run.checkpoints, newest.get("step", 0)),
         seconds=_number(newest.get("seconds")) or 0.0,

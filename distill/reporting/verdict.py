@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from attrs import evolve
 
-from distill.config.words import are, counted
+from distill.config.words import are, counted, percentage
 from distill.reporting.findings import FEWEST_MEASUREMENTS, Evidence, Finding, Grade
 from distill.reporting.history import Series
 from distill.reporting.shares import still_terms, total_that_moves
@@ -251,15 +251,18 @@ def _latents(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _kept(evidence: Evidence) -> Iterator[Finding]:
-    if evidence.kept is not None and evidence.kept < LITTLE_KEPT:
-        yield Finding(
-            rule="little kept",
-            grade="note",
-            title="The training has hardly changed the model",
-            because=f"{evidence.kept:.0%} of it is kept, since more would measure worse.",
-            advice="What you hear is the base model. Train for longer, on more recordings, or keep all with "
-            "--set training.keep=1.",
-        )
+    if evidence.kept is None or evidence.kept >= LITTLE_KEPT:
+        return
+    part = f"{percentage(evidence.kept)} of it" if evidence.kept else "Nothing of it"
+    yield Finding(
+        rule="little kept",
+        grade="note",
+        title=f"The training has {'hardly' if evidence.kept else 'not'} changed the model",
+        because=f"{part} is kept (training.keep): what you hear is the model that the training began with.",
+        advice="More recordings, more time or other terms may change that. To keep all of it, without "
+        "training again:",
+        command=f"distill train --resume --out {shlex.quote(evidence.folder)} --set training.keep=1",
+    )
 
 
 _RULES: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (

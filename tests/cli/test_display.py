@@ -263,7 +263,7 @@ def test_written_files_are_named(capsys):
     )
 
 
-PART = "which measured best on 1 recording. --set training.keep=1 keeps all."
+BEGUN = "the model is the one that the training began with."
 
 
 @pytest.mark.parametrize(
@@ -273,12 +273,26 @@ PART = "which measured best on 1 recording. --set training.keep=1 keeps all."
             Retention(share=1.0, recordings=5),
             "Kept 100% of the training, which measured best on 5 recordings.",
         ),
-        (Retention(share=0.125, recordings=1), f"Kept 12.5% of the training, {PART}"),
+        (
+            Retention(share=0.125, recordings=1),
+            "Kept 12.5% of the training, which measured best on 1 recording.",
+        ),
         (Retention(share=0.25), "Kept 25% of the training, as training.keep says."),
+        (
+            Retention(share=0.0, recordings=10),
+            (
+                "Kept nothing of the training, since no share of it measured better on 10 recordings: "
+                f"{BEGUN}\nMore recordings, more time or other terms may change that."
+            ),
+        ),
+        (
+            Retention(share=0.0),
+            f"Kept nothing of the training, as training.keep says: {BEGUN}",
+        ),
     ],
 )
 def test_how_much_is_kept_in_words(retention, words):
-    """The text states the share of the training that is kept, and why it is no greater."""
+    """The text states the share of the training that is kept, why it is no greater, and what the model is."""
     assert in_words(retention) == words
 
 
@@ -323,6 +337,24 @@ def test_what_to_do_next(changes, measured):
         "  distill generate 'my run' -n 8 --out DIR\n"
         f"  distill evaluate 'my run' {measured}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("retention", "told"),
+    [
+        (Retention(share=0.0, recordings=3), True),
+        (Retention(share=0.75, recordings=3), True),
+        (Retention(share=1.0, recordings=3), False),
+        (Retention(share=0.0), False),
+    ],
+)
+def test_what_was_not_kept_can_be_kept(retention, told):
+    """If less than all measured best, the display has the command that keeps all."""
+    on = console(terminal=False)
+    Display(on).done(outcome(retention=retention))
+    keep = "To keep all of it, without training again:\n  distill train --resume --out 'my run' --set "
+    assert (f"{keep}training.keep=1\nDone.\n" in on.file.getvalue()) is told
+    assert ("training.keep=1" in on.file.getvalue()) is told
 
 
 @pytest.mark.parametrize("terminal", [True, False])

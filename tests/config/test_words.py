@@ -8,7 +8,7 @@ from attrs import validators
 
 from distill.config import suggest
 from distill.config.bounds import bounds_in_words
-from distill.config.words import counted, duration_in_words, show, show_briefly, type_in_words
+from distill.config.words import counted, duration_in_words, percentage, show, show_briefly, type_in_words
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,14 @@ def test_values_are_shown_as_toml():
 def test_durations(seconds, digits, words):
     """A duration is given in the unit that fits its length."""
     assert duration_in_words(seconds, digits=digits) == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0, "0%"), (1, "100%"), (0.125, "12.5%"), (1 / 3, "33.3%"), (0.0004, "0.04%")]
+)
+def test_shares(share, words):
+    """A share has no more digits than it needs, and three at most."""
+    assert percentage(share) == words
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from attrs import evolve
 
 from distill.errors import RunError
 from distill.reporting.listing import list_runs, sorted_runs
+from distill.storage.ending import Ending
+from distill.storage.run import Run
 
 
 @pytest.fixture
@@ -35,8 +37,8 @@ def test_a_run_is_listed_with_what_its_records_say(folder):
     listed = {run.name: run for run in list_runs(folder)}
     assert listed.keys() == {"a", "b", "deep/er/c"}
     assert listed["b"].to_dict() | {"changed": ""} == {
-        "name": "b", "folder": str(folder / "b"), "state": "interrupted", "terms": ["mel", "kl"],
-        "steps": 10, "seconds": 90.0, "loss": 2.5, "still_terms": [],
+        "name": "b", "folder": str(folder / "b"), "state": "interrupted", "kept": None,
+        "terms": ["mel", "kl"], "steps": 10, "seconds": 90.0, "loss": 2.5, "still_terms": [],
         "loss_without_still_terms": None, "metrics": {"total": 2.5, "mel": 2.5, "kl": 1e-9},
         "split": "heldout", "changed": "", "problem": "",
     }  # fmt: skip
@@ -123,6 +125,29 @@ def test_a_term_that_changes_nothing_is_not_in_the_loss_that_is_shown(folder, re
     told = found.to_dict()
     assert (told["loss"], told["still_terms"], told["loss_without_still_terms"]) == (4.0, ["kl"], 2.0)
     assert (found.shown_loss, found.cells()[4]) == (2.0, "2*")
+
+
+@pytest.mark.parametrize(
+    ("kept", "state", "loss"),
+    [
+        (None, "finished", "2.5"),
+        (1.0, "finished", "2.5"),
+        (0.125, "finished, 12.5% kept", "2.5"),
+        (0.0, "finished, 0% kept", "-"),
+    ],
+)
+def test_how_much_of_the_training_is_kept_is_said(folder, kept, state, loss):
+    """A run says how much of its training the model has, and has no loss if that is nothing."""
+    Ending(state="finished", kept=kept).write(Run(folder / "b"))
+    found = {run.name: run for run in list_runs(folder)}["b"]
+    assert (found.cells()[1], found.cells()[4]) == (state, loss)
+    assert (found.to_dict()["kept"], found.to_dict()["loss"]) == (kept, 2.5)
+
+
+def test_a_run_that_kept_nothing_has_no_loss_to_be_sorted_by(folder):
+    """The loss of a training that is discarded does not make a run the best one."""
+    Ending(state="finished", kept=0.0).write(Run(folder / "a"))
+    assert [run.name for run in sorted_runs(list_runs(folder), "loss")] == ["b", "a", "deep/er/c"]
 
 
 def test_a_folder_that_may_not_be_read_is_told_of(folder, monkeypatch):

@@ -159,6 +159,9 @@ def test_a_term_of_weight_0_is_only_watched():
     assert rules(history=watched)["switched off"].title == "stft is only watched"
 
 
+BEGUN = "what you hear is the model that the training began with."
+
+
 @pytest.mark.parametrize(
     ("evidence", "rule", "because"),
     [
@@ -175,7 +178,8 @@ def test_a_term_of_weight_0_is_only_watched():
         ),
         ({"clipped": ("a",)}, "clipping", "1 of them; they are turned down on this page."),
         ({"active": 3, "units": 40}, "unused latents", "3 of 40 units are active."),
-        ({"kept": 0.02}, "little kept", "2% of it is kept, since more would measure worse."),
+        ({"kept": 0.02}, "little kept", f"2% of it is kept (training.keep): {BEGUN}"),
+        ({"kept": 0.0}, "little kept", f"Nothing of it is kept (training.keep): {BEGUN}"),
     ],
 )
 def test_what_else_is_said(evidence, rule, because):
