@@ -26,6 +26,9 @@ _NARROWEST = 40
 _ENDLESS = 2**16
 """The columns of what is no terminal, where lines are for programs such as grep."""
 
+_MOST = 5
+"""How many runs that cannot be read are named with the reason."""
+
 _SORTS = ("newest", "name", "state", "steps", "time", "loss")
 
 
@@ -63,6 +66,8 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
         which = " that may be read" if unreadable else ""
         click.echo(f"There are no runs in {printable(folder)}{which}.")
         return
+    if damaged := [each for each in listed if each.problem]:
+        warn(_damaged(damaged))
     columns, _ = shutil.get_terminal_size((_ENDLESS, 0))
     for line in _lines(listed, columns):
         click.echo(line)
@@ -84,6 +89,15 @@ def _left_out(folders: list[Path]) -> str:
         f"{names}\n"
         "To list them, make sure that you may read and search these folders (chmod u+rx), or ask their owner."
     )
+
+
+def _damaged(listed: "list[Listed]") -> str:
+    """Return the lines about runs of which something cannot be read, each with the reason."""
+    from distill.config.words import counted
+
+    shown = [f"  {each.problem.partition(chr(10))[0]}" for each in listed[:_MOST]]
+    more = [f"  and {len(listed) - _MOST} more: distill runs --json"] if len(listed) > _MOST else []
+    return "\n".join([f"{counted(len(listed), 'run')} cannot be read as a whole:", *shown, *more])
 
 
 def _lines(listed: "list[Listed]", columns: int) -> Iterator[str]:

@@ -16,7 +16,7 @@ from distill.comparison.table import Row, table_of
 from distill.config.words import are, counted
 from distill.errors import CorpusError, DistillError, InputError, RunError
 from distill.reporting.history import History
-from distill.storage.ending import State, ending_of
+from distill.storage.ending import Ending, State, ending_of
 from distill.storage.run import Run
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -40,12 +40,17 @@ class Compared:
 
     run: Run
     name: str
-    state: State
+    ending: Ending
     history: History
     tree: Mapping[str, Any]
     measures: Measures | None = None
     problem: str = ""
     remedy: str = ""
+
+    @property
+    def state(self) -> State:
+        """The state of the run."""
+        return self.ending.state
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -130,9 +135,7 @@ def gather(
     if on is not None and not isinstance(on, str | os.PathLike):
         on = list(on)
     read = [
-        Compared(
-            run=run, name=name, state=ending_of(run).state, tree=run.read_recipe(), history=History.read(run)
-        )
+        Compared(run=run, name=name, ending=ending_of(run), tree=run.read_recipe(), history=History.read(run))
         for run, name in zip(folders, short_names(folders), strict=True)
     ]
     compared = tuple(_measured(each, on, on_progress) for each in read)
@@ -144,6 +147,11 @@ def gather(
         "left out of the curves. Restore the file from a copy, if there is one."
         for each in compared
         if (lines := len(each.history.damaged))
+    ]
+    damaged += [
+        f"{each.name}: outcome.json is damaged; the run is taken for {each.state}, as its other files say."
+        for each in compared
+        if each.ending.damaged
     ]
     return Gathered(
         runs=compared,

@@ -253,7 +253,10 @@ def _read(run: Run, conditions: _Conditions) -> dict[str, _Kept]:
         cache = structure(json.loads(run.measures.read_bytes()), _Cache)
     except (OSError, ValueError, RecursionError, ConfigError):
         return {}
-    whole = all(each.metrics is None or _plausible(each.metrics) for each in cache.recordings.values())
+    whole = all(
+        bool(each.left_out) if each.metrics is None else _plausible(each.metrics)
+        for each in cache.recordings.values()
+    )
     return dict(cache.recordings) if whole and cache.conditions == conditions and conditions.model else {}
 
 

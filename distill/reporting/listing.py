@@ -12,13 +12,13 @@ from typing import Any
 from attrs import frozen
 
 from distill.arguments import require_reachable
-from distill.config.words import percentage
+from distill.config.words import are, counted, percentage
 from distill.errors import DistillError, RunError
 from distill.loss.components import TOTAL
 from distill.loss.still import StillTerms, total_without
 from distill.storage.checkpoint_files import step_reached
 from distill.storage.ending import State, ending_of
-from distill.storage.metrics import recent_records
+from distill.storage.metrics import recent_metrics
 from distill.storage.run import Run
 
 _DEEPEST = 4
@@ -47,7 +47,8 @@ class Listed:
         still: the terms that change nothing in the model, as the last records have their gradients.
         moving: the total of `metrics` without them, None if there are none, or it is not known.
         changed: the time of the last record or, without any, of the recipe.
-        problem: why the recipe or the records cannot be read, empty if they can.
+        problem: why the recipe, the records or the outcome cannot be read, empty if they can.
+        damaged: the names of these files.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Listed:
     still: tuple[str, ...] = ()
     moving: float | None = None
     problem: str = ""
+    damaged: tuple[str, ...] = ()
 
     @property
     def loss(self) -> float | None:
@@ -122,10 +124,9 @@ class Listed:
 
     @property
     def _terms_and_problem(self) -> str:
-        """The names of the terms, and a few words about the file of the run that cannot be read, if any."""
+        """The names of the terms, and a few words about the files of the run that cannot be read."""
         terms = _printable(",".join(self.terms))
-        culprit = Path(self.problem.partition(": ")[0]).name
-        unreadable = f"{_printable(culprit)} cannot be read" if self.problem else ""
+        unreadable = f"{_printable(', '.join(self.damaged))} cannot be read" if self.damaged else ""
         return f"{terms} ({unreadable})" if terms and unreadable else terms or unreadable
 
 
@@ -197,15 +198,18 @@ def _is_file(path: Path) -> bool:
 
 def _listed(folder: Path, root: Path) -> Listed:
     run = Run(folder)
-    records, unread = _records(run)
+    problems = list[DistillError]()
+    terms = _terms(run, problems)
+    records = _recent(run, problems)
     last = {str(record.get("split")): record for record in records}
     still = StillTerms()
     for record in records:
         still.add(record.get("gradients"))
     split = next((name for name in ("heldout", "train") if name in last), "")
     newest = max(last.values(), key=lambda record: record["step"], default={})
-    terms, problem = _terms(run)
     ending = ending_of(run)
+    if ending.damaged:
+        problems.append(RunError("is damaged", culprit=str(run.outcome)))
     components, weights = (_numbers(last.get(split, {}).get(key)) for key in ("components", "weights"))
     return Listed(
         name=folder.name if folder == root else folder.relative_to(root).as_posix(),
@@ -220,25 +224,34 @@ def _listed(folder: Path, root: Path) -> Listed:
         still=still.names,
         moving=total_without(components, weights, still.names),
         changed=_changed(run),
-        problem=problem or unread,
+        problem="\n".join(map(str, problems)),
+        damaged=tuple(dict.fromkeys(Path(each.culprit).name for each in problems)),
     )
 
 
-def _records(run: Run) -> tuple[list[dict[str, Any]], str]:
-    """Return the last records of a run, and why they cannot be read, empty if they can."""
+def _recent(run: Run, problems: list[DistillError]) -> tuple[dict[str, Any], ...]:
+    """Return the last records of a run. A problem is added if not all of them can be read."""
     try:
-        return recent_records(run.metrics, tail=_TAIL), ""
+        metrics = recent_metrics(run.metrics, tail=_TAIL)
     except OSError as error:
-        return [], f"{run.metrics}: cannot be read: {error.strerror}"
+        problems.append(RunError(f"cannot be read: {error.strerror}", culprit=str(run.metrics)))
+        return ()
+    if lines := len(metrics.damaged):
+        told = f"{counted(lines, 'line')} {are(lines)} no record of a training run"
+        problems.append(RunError(told, culprit=str(run.metrics)))
+    return metrics.records
 
 
-def _terms(run: Run) -> tuple[tuple[str, ...], str]:
-    """Return the names of the terms of a run, and why they are unknown."""
+def _terms(run: Run, problems: list[DistillError]) -> tuple[str, ...]:
+    """Return the names of the terms of a run. A problem is added if they are unknown."""
     try:
-        loss = run.read_recipe().get("loss")
+        terms = run.read_recipe().get("loss", {})
     except DistillError as error:
-        return (), str(error)
-    return tuple(map(str, loss)) if isinstance(loss, Mapping) else (), ""
+        problems.append(error)
+        return ()
+    if not terms:
+        problems.append(RunError("names no loss term", culprit=str(run.recipe)))
+    return tuple(terms)
 
 
 def _changed(run: Run) -> float:

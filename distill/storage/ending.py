@@ -1,6 +1,7 @@
 """The end of a training run, `outcome.json` in its folder. Loads no torch."""
 
 import json
+import os
 from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
@@ -20,11 +21,13 @@ class Ending:
     """The end of a run, or that it is running.
 
     `kept` is the share of the training that is kept, None if unknown; `message` the error of a failed run.
+    `damaged` says that `outcome.json` cannot be read, so that the state is that of the other files.
     """
 
     state: State
     kept: float | None = None
     message: str = ""
+    damaged: bool = False
 
     def write(self, run: Run) -> None:
         """Write how a run ended to its folder.
@@ -51,11 +54,12 @@ def ending_of(run: Run) -> Ending:
             kept=_share(kept),
             message=message if isinstance(message, str) else "",
         )
+    damaged = os.path.lexists(run.outcome)
     if is_held(run.folder):
-        return Ending(state="running")
+        return Ending(state="running", damaged=damaged)
     last = last_records(run.metrics).get("train", {})
     done = last.get("progress") == 1 and run.latents.exists()
-    return Ending(state="finished" if done else "interrupted")
+    return Ending(state="finished" if done else "interrupted", damaged=damaged)
 
 
 def _share(value: object) -> float | None:

@@ -15,6 +15,9 @@ from distill.storage.files import write_whole
 
 _TRAIN = "train"
 
+_TABLES = ("components", "weights", "gradients")
+"""What is a table in a record, or is not there."""
+
 
 @frozen(kw_only=True)
 class Metrics:
@@ -43,18 +46,11 @@ def read_metrics(path: Path) -> Metrics:
     except OSError as error:
         remedy = "Make sure that you may read it."
         raise RunError(f"cannot be read: {error.strerror}", culprit=str(path), remedy=remedy) from error
-    lines = content.split(b"\n")
-    parsed = {number: _parse(line) for number, line in enumerate(lines, 1) if line.strip()}
-    if lines[-1].strip() and parsed[len(lines)] is None:
-        del parsed[len(lines)]
-    return Metrics(
-        records=tuple(record for record in parsed.values() if record is not None),
-        damaged=tuple(number for number, record in parsed.items() if record is None),
-    )
+    return _metrics_in(content)
 
 
-def recent_records(path: Path, *, tail: int = 65_536) -> list[dict[str, Any]]:
-    """Return the records in the last `tail` bytes of a file.
+def recent_metrics(path: Path, *, tail: int = 65_536) -> Metrics:
+    """Read the records in the last `tail` bytes of a file, whose lines are numbered from there on.
 
     A file that is missing has none. So has a pipe, which would be waited for.
 
@@ -62,13 +58,13 @@ def recent_records(path: Path, *, tail: int = 65_536) -> list[dict[str, Any]]:
         OSError: the file cannot be read.
     """
     if not path.is_file():
-        return []
+        return Metrics(records=(), damaged=())
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - tail))
-        lines = file.read().split(b"\n")
-    records = (_parse(line) for line in lines)
-    return [record for record in records if record is not None]
+        if size > tail:
+            file.readline()  # the end of a line
+        return _metrics_in(file.read())
 
 
 def last_records(path: Path, *, tail: int = 65_536) -> dict[str, dict[str, Any]]:
@@ -77,7 +73,7 @@ def last_records(path: Path, *, tail: int = 65_536) -> dict[str, dict[str, Any]]
     A file that cannot be read has none.
     """
     with suppress(OSError):
-        return {str(record.get("split")): record for record in recent_records(path, tail=tail)}
+        return {str(record.get("split")): record for record in recent_metrics(path, tail=tail).records}
     return {}
 
 
@@ -130,14 +126,28 @@ def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON
     return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
+def _metrics_in(content: bytes) -> Metrics:
+    lines = content.split(b"\n")
+    parsed = {number: _parse(line) for number, line in enumerate(lines, 1) if line.strip()}
+    if lines[-1].strip() and parsed[len(lines)] is None:
+        del parsed[len(lines)]
+    return Metrics(
+        records=tuple(record for record in parsed.values() if record is not None),
+        damaged=tuple(number for number, record in parsed.items() if record is None),
+    )
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     """Return the record of a line, or None."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested too deeply
         return None
-    step = record.get("step") if isinstance(record, dict) else None
-    return record if type(step) is int and step >= 0 else None
+    if not isinstance(record, dict):
+        return None
+    step = record.get("step")
+    tables = all(isinstance(record.get(name), dict | None) for name in _TABLES)
+    return record if type(step) is int and step >= 0 and tables else None
 
 
 def _key(record: Mapping[str, Any]) -> tuple[object, str]:

@@ -11,7 +11,8 @@ from attrs import frozen
 
 from distill.arguments import path_like, require_reachable
 from distill.config import load_toml
-from distill.errors import RunError
+from distill.config.words import join, show_briefly
+from distill.errors import ConfigError, RunError
 from distill.storage.files import append_whole, is_partial, naming
 from distill.storage.locking import LOCK_FILES
 from distill.storage.memory import in_words
@@ -220,10 +221,11 @@ class Run:
 
         Raises:
             RunError: the folder is not a run.
-            ConfigError: the file is damaged.
+            ConfigError: the file is damaged, or has something else where a table is expected.
         """
         self.require()
         tree = load_toml(self.recipe)
+        _require_tables(tree, self.recipe)
         model = tree.get("model")
         if isinstance(model, dict):  # Distill 0.2.0 coded every frame by itself
             model.setdefault("joint_frames", 1)
@@ -296,6 +298,26 @@ def _require_ordinary(path: Path) -> None:
         problem = f"has {in_words(status.st_size)}, and {in_words(_LARGEST_TEXT)} at most are expected"
     if problem:
         raise RunError(problem, culprit=str(path), remedy="Remove it, or restore the run from a copy.")
+
+
+def _require_tables(tree: Mapping[str, Any], recipe: Path) -> None:
+    """Check that the sections of a recipe are tables, and so are those of each term and balancer.
+
+    Raises:
+        ConfigError: some are not. All of them are named.
+    """
+    tables = {join("", name): section for name, section in tree.items()}
+    for section in ("loss", "balancing"):
+        if isinstance(tree.get(section), Mapping):
+            tables |= {join(section, name): options for name, options in tree[section].items()}
+    problems = [
+        f"{address}: expected a table, got {show_briefly(table)}"
+        for address, table in tables.items()
+        if not isinstance(table, Mapping)
+    ]
+    if problems:
+        remedy = "Correct the file, or restore it from a copy."
+        raise ConfigError(*problems, culprit=str(recipe), remedy=remedy)
 
 
 def free_run(parent: Path, name: str) -> Run:

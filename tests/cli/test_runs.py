@@ -60,6 +60,23 @@ def test_a_long_name_leaves_the_table_readable(name, tmp_path):
     assert len(set(states)) == 1
 
 
+def test_runs_that_cannot_be_read_are_told_of_with_the_reason(distill, tmp_path):
+    """A warning has the reason for each of the first five runs, and where the others are."""
+    for number in range(7):
+        (tmp_path / f"a: {number}").mkdir()
+        (tmp_path / f"a: {number}" / "recipe.toml").write_text("loss = 5\n" if number else "[loss.kl]\n")
+    result = distill("runs", tmp_path, "--sort", "name")
+    assert [line.split()[-4:] for line in result.out.splitlines()[2:]] == [
+        ["recipe.toml", "cannot", "be", "read"]
+    ] * 6
+    reasons = [f"  {tmp_path}/a: {n}/recipe.toml: loss: expected a table, got 5" for n in range(1, 6)]
+    assert result.err.splitlines() == [
+        "Warning: 6 runs cannot be read as a whole:",
+        *reasons,
+        "  and 1 more: distill runs --json",
+    ]
+
+
 def test_runs_are_listed_as_json(distill, trained):
     """Standard output is JSON and nothing else."""
     result = distill("runs", trained.folder.parent, "--json", "--sort", "loss")

@@ -125,11 +125,12 @@ def test_runs_without_common_recordings_have_no_table(compared_runs, tmp_path):
 def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_have(compared_runs, bare):
     """Runs that cannot be measured give the reason; a metrics file cut short loses its last line only."""
     new, future = bare("new"), bare("future", "[model]\nfuture = 1\n")
+    new.outcome.write_text('{"state":')
     new.metrics.write_text('{"step": 1, "split": "train", "components": {"total": 1.0}}\nx\n{"step": 2, "sp')
     told = distill.compare([*compared_runs, new, future]).to_dict()
     assert [each["steps"] for each in told["runs"]] == [4, 3, 1, 0]
     assert told["measures"][0]["runs"][2] == {"mean": None, "difference": None, "best": False, "better": None}
-    unmeasured, unread, damaged = told["notes"]
+    unmeasured, unread, damaged, unfinished = told["notes"]
     assert unmeasured == (
         "new is not measured: holds no trained model yet. "
         "Train it on with --resume; a model is saved every few minutes and at the end."
@@ -138,6 +139,9 @@ def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_ha
     assert damaged == (
         "new: 1 line of metrics.jsonl that is no record is left out of the curves. "
         "Restore the file from a copy, if there is one."
+    )
+    assert unfinished == (
+        "new: outcome.json is damaged; the run is taken for interrupted, as its other files say."
     )
     told = distill.compare([new, future]).to_dict()
     assert told["notes"][2] == (
@@ -152,7 +156,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(bare):
 
 
 def test_what_cannot_be_compared_is_one_message(compared_runs, bare, tmp_path):
-    """The call refuses a single run, a repeated run, a missing folder and a recipe that is not TOML."""
+    """The call refuses a single run, a repeated run, a missing folder and a damaged recipe."""
     first = compared_runs[0].folder
     remedy = "\nGive the folder that `distill train --out` wrote."
     for given, error, message in (
@@ -179,3 +183,5 @@ def test_what_cannot_be_compared_is_one_message(compared_runs, bare, tmp_path):
         assert str(caught.value) == message
     with pytest.raises(ConfigError, match=r"recipe\.toml"):
         distill.compare([first, bare("damaged", "[loss")])
+    with pytest.raises(ConfigError, match=r"recipe\.toml: loss: expected a table, got 5\n"):
+        distill.compare([first, bare("broken", "loss = 5\n")])

@@ -97,6 +97,36 @@ def test_a_file_that_cannot_be_read_is_named(folder):
     assert list_runs(folder / "a")[0].cells()[-1] == "presets.json cannot be read"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("recipe.toml", "loss = 5\n", "loss: expected a table, got 5"),
+        ("recipe.toml", "[loss]\nkl = 5\n", "loss.kl: expected a table, got 5"),
+        ("recipe.toml", "", "names no loss term"),
+        ("recipe.toml", "[loss]\n", "names no loss term"),
+        ("metrics.jsonl", 'x\n{"step": 2, "weights": 5}\n{"st', "2 lines are no record of a training run"),
+        ("outcome.json", '{"state": "fin', "is damaged"),
+        ("outcome.json", "5", "is damaged"),
+    ],
+)  # fmt: skip
+def test_what_is_damaged_is_said(folder, name, content, problem):
+    """A file with something else than it should hold is named with the reason, and the others are read."""
+    (folder / "b" / name).write_text(content)
+    found = {run.name: run for run in list_runs(folder)}
+    told, *_ = found["b"].problem.split("\n")
+    assert told == f"{folder / 'b' / name}: {problem}"
+    assert found["b"].cells()[-1].removeprefix("mel,kl (").removesuffix(")") == f"{name} cannot be read"
+    assert found["a"].problem == ""
+
+
+def test_records_before_the_last_are_not_damaged(folder):
+    """Only the end of a long file is read, and a line that is cut by that is not counted as damaged."""
+    lines = "".join(f'{{"step": {step}, "padding": "{"x" * 997}"}}\n' for step in range(1000))
+    (folder / "b/metrics.jsonl").write_text(lines)
+    (found,) = list_runs(folder / "b")
+    assert (found.steps, found.problem) == (999, "")
+
+
 def test_the_steps_are_those_of_the_newest_checkpoint_if_it_is_later(folder):
     """An interrupted run is saved between two records; an older checkpoint says nothing."""
     checkpoints = folder / "b" / "checkpoints"

@@ -48,7 +48,7 @@ def test_what_is_no_outcome_says_nothing(tmp_path, text):
     """A damaged outcome, or one of another version, does not count as an ending."""
     run = Run(tmp_path)
     run.outcome.write_text(text)
-    assert ending_of(run).state == "interrupted"
+    assert ending_of(run) == Ending(state="interrupted", damaged=True)
 
 
 def test_numbers_and_words_of_another_kind_are_left_out(tmp_path):

@@ -25,6 +25,9 @@ NO_RECORDS = [
     b'{"step": ' + b"9" * 5000 + b"}",
     b"[" * 100_000,
     b'{"step": 1}{"step": 2}',
+    b'{"step": 1, "components": 5}',
+    b'{"step": 1, "weights": [1.0]}',
+    b'{"step": 1, "gradients": "x"}',
     b"\x00" * 50,
 ]
 

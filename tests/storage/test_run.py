@@ -89,6 +89,22 @@ def test_a_damaged_recipe(run):
     assert "at line 1" in str(caught.value)
 
 
+def test_something_else_in_the_place_of_a_table(run):
+    """Sections, and the options of terms and balancers, are tables; all that are none are named."""
+    run.recipe.write_text(
+        'model = 5\n"a b" = []\n[loss]\nstft = "x"\nkl = {weight_max = 1.0}\n[balancing]\nx = true\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        run.read_recipe()
+    assert str(caught.value) == (
+        f"{run.recipe}: model: expected a table, got 5\n"
+        '"a b": expected a table, got []\n'
+        'loss.stft: expected a table, got "x"\n'
+        "balancing.x: expected a table, got true\n"
+        "Correct the file, or restore it from a copy."
+    )
+
+
 def test_a_new_run_needs_a_new_or_empty_folder(tmp_path):
     """A new run accepts a missing or an empty folder."""
     Run(tmp_path).require_new()
