@@ -299,10 +299,8 @@ def _about_still(names: Sequence[str]) -> str:
 
 
 def _extent(extent: "observing.Extent") -> str:
-    if extent.shards:
-        return f"{extent.shards} shards, {duration_in_words(extent.seconds, digits=1)}"
-    count = extent.recordings
-    return f"{counted(count, 'recording')}, {duration_in_words(extent.seconds, digits=1)}"
+    count, noun = (extent.shards, "shard") if extent.shards else (extent.recordings, "recording")
+    return f"{counted(count, noun)}, {duration_in_words(extent.seconds, digits=1)}"
 
 
 def in_words(retention: "Retention") -> str:

@@ -55,6 +55,8 @@ def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float,
     from distill.audio.corpus.levels import Remark
     from distill.audio.corpus.scanning import grouped
     from distill.cli.display import corpus_progress, say
+    from distill.config.words import counted, duration_in_words
+    from distill.storage.memory import in_words
 
     console, remarks = Console(), list[Remark]()
     with corpus_progress(console) as on_progress:
@@ -73,6 +75,6 @@ def shard(corpus: Path, out: Path, *, rate: int, heldout: float, minutes: float,
     for each in grouped(skipped):
         say(console, f"skipped: {each.path}: {each.reason}")
     for split, shards in (("to train on", manifest.train), ("held out", manifest.heldout)):
-        hours = sum(each.frames for each in shards) / rate / 3600
-        gigabytes = sum(each.bytes for each in shards) / 1e9
-        say(console, f"{len(shards)} shards {split}: {hours:.2f} hours, {gigabytes:.2f} GB")
+        seconds = sum(each.frames for each in shards) / rate
+        extent = f"{duration_in_words(seconds, digits=1)}, {in_words(sum(each.bytes for each in shards))}"
+        say(console, f"{counted(len(shards), 'shard')} {split}: {extent}")

@@ -30,8 +30,10 @@ _NOUNS: dict[Any, tuple[str, str]] = {
 def duration_in_words(seconds: float, *, digits: int = 0) -> str:
     """Return a duration in seconds, from two minutes on in minutes, from two hours on in hours.
 
-    Minutes have `digits` after the point.
+    Minutes have `digits` after the point, and parts of a second one digit that is not 0.
     """
+    if 0.001 <= seconds < 0.95:
+        return f"{seconds:.1g} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.{digits}f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

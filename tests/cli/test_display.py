@@ -181,7 +181,7 @@ class Shown:
         corpus = SimpleNamespace(
             folder=Path("/sounds/[old] takes"),
             train=SimpleNamespace(recordings=[1, 2, 3], seconds=150.0),
-            heldout=SimpleNamespace(recordings=[1, 2], seconds=12.0),
+            heldout=SimpleNamespace(recordings=[1, 2], seconds=0.3),
             skipped=[Skipped(f"[{number}].wav", "is [not] audio") for number in range(skipped)],
             remarks=[Remark(f"[{number}].wav", "is [too] quiet") for number in range(remarks)],
         )
@@ -211,7 +211,7 @@ def test_the_summary_says_what_is_about_to_happen(tiny_tree):
         f"loss kl, weight 0 rising to 0.01 {origin}",
         "corpus /sounds/[old] takes",
         "3 recordings, 2.5 min, to train on",
-        "2 recordings, 12 s, held out",
+        "2 recordings, 0.3 s, held out",
         f"model {millions:.1f} million parameters, 250 latents per second",
         "begins with the base model, 0123",
         "device cpu, float32",

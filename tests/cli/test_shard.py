@@ -23,14 +23,14 @@ def test_from_recordings_to_a_model(distill, recordings, here, tiny):
     assert (result.status, result.err) == (0, "")
     assert result.out == (
         "skipped: empty.wav: is empty\n"
-        "3 shards to train on: 0.00 hours, 0.00 GB\n"
-        "2 shards held out: 0.00 hours, 0.00 GB\n"
+        "3 shards to train on: 1 s, 30.7 kB\n"
+        "2 shards held out: 0.8 s, 20.5 kB\n"
     )
     result = distill("train", "shards", "--loss", "recon,kl", *tiny, "--steps", 2, "--out", "run")
     assert (result.status, result.err) == (0, "")
     assert f"corpus  {here / 'shards'}" in result.out
     assert "3 shards, 1 s, to train on" in result.out
-    assert "1 recording, 0 s, held out" in result.out
+    assert "1 recording, 0.4 s, held out" in result.out
     assert f"  distill evaluate run {here / 'shards'}\n" in result.out
     assert len(list((here / "run" / "audio").iterdir())) == 2
     assert distill("generate", "run", "-n", 1, "--out", "new").status == 0
@@ -52,7 +52,7 @@ def test_shards_at_the_rate_of_recipes_by_default(distill, here):
     soundfile.write("sounds/loud.wav", 4 * np.sin(np.arange(2205)), 22050, "FLOAT")
     result = distill("shard", "sounds", "shards", "--heldout", 0)
     assert (result.status, result.err) == (0, "")
-    assert result.out.startswith("note: loud.wav: peaks at +12.0 dB, above full scale\n1 shards to train on")
+    assert result.out.startswith("note: loud.wav: peaks at +12.0 dB, above full scale\n1 shard to train on")
     manifest = (here / "shards" / "shards.json").read_text()
     assert '"sample_rate": 44100' in manifest
     assert '"samples": 48510' in manifest

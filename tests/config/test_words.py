@@ -79,7 +79,7 @@ def test_values_are_shown_as_toml():
     ("seconds", "digits", "words"),
     [
         *((119.4, 0, "119 s"), (121.0, 0, "2 min"), (121.0, 1, "2.0 min"), (7199.0, 1, "120.0 min")),
-        (9000.0, 0, "2.5 h"),
+        *((9000.0, 0, "2.5 h"), (0.96, 1, "1 s"), (0.43, 1, "0.4 s"), (0.02, 0, "0.02 s"), (0.0, 0, "0 s")),
     ],
 )
 def test_durations(seconds, digits, words):
