@@ -47,6 +47,11 @@ class Scale:
         return f"{value:{'+' if signed else ''}z.{self.digits}f}" if math.isfinite(value) else "-"
 
 
+def _unless_silent(metrics: "Metrics", decibels: float) -> float | None:
+    """Return a ratio of energies in dB, which silence has not."""
+    return None if metrics.is_silent else decibels
+
+
 def _texture(metrics: "Metrics") -> float | None:
     if metrics.texture is None or metrics.original_texture is None:
         return None
@@ -70,7 +75,7 @@ SCALES: Mapping[str, Scale] = {
         ),
         Scale(
             key="level", label="level", name="level error", better="lower", digits=2, unit="dB",
-            of=lambda one: abs(one.level_difference),
+            of=lambda one: _unless_silent(one, abs(one.level_difference)),
         ),
         Scale(
             key="texture", label="texture", name="texture error", better="lower", digits=2, unit="dB",
@@ -86,7 +91,7 @@ SCALES: Mapping[str, Scale] = {
         ),
         Scale(
             key="si_sdr", label="SI-SDR", name="SI-SDR", better="higher", digits=1, unit="dB",
-            of=lambda one: one.si_sdr,
+            of=lambda one: _unless_silent(one, one.si_sdr),
         ),
     )
 }  # fmt: skip

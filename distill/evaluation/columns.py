@@ -11,6 +11,9 @@ from distill.evaluation.speech import SPEECH
 LEVEL, TEXTURE, FRECHET = "level_difference", "texture", "frechet"
 """The columns that are more than a number of `Metrics`."""
 
+NOT_OF_SILENCE = (LEVEL, "si_sdr")
+"""The columns without a value in dB where a reconstruction is silent."""
+
 
 @frozen(kw_only=True)
 class Column:
@@ -93,10 +96,10 @@ def parse_columns(columns: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def best_values(columns: Iterable[str]) -> str:
-    """Return a sentence on the best values of columns."""
+    """Return a sentence on the best values of columns, empty if there are none."""
     chosen = [COLUMNS[name] for name in columns]
     bests = [column.best for column in chosen if column.best]
     zeros = [column.head for column in chosen if not column.best]
     if zeros:
         bests.append("everything else 0" if bests else "0")
-    return f"Best: {', '.join(bests)}."
+    return f"Best: {', '.join(bests)}." if bests else ""

@@ -60,7 +60,7 @@ class Metrics:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the reconstruction is silent throughout, so that its level has no value in dB."""
+        """Whether the reconstruction is silent throughout, and so has no level and no SI-SDR in dB."""
         return self.peak == 0
 
     @property
@@ -108,7 +108,7 @@ class Evaluation:
 
     @property
     def has_silence(self) -> bool:
-        """Whether a reconstruction is silent, so that the levels have no mean in dB."""
+        """Whether a reconstruction is silent, so that levels and SI-SDR have no mean in dB."""
         return any(metrics.is_silent for _, metrics in self.measured)
 
     @property

@@ -10,11 +10,13 @@ from attrs import frozen
 from distill.audio.corpus import Skipped
 from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.scanning import grouped
+from distill.config.words import counted
 from distill.errors import printable
 from distill.evaluation.columns import (
     COLUMNS,
     FRECHET,
     LEVEL,
+    NOT_OF_SILENCE,
     TEXTURE,
     best_values,
     computed_columns,
@@ -156,14 +158,15 @@ class Table:
         """
         shown = len(self.model.ranking) if files is None else files
         chosen = None if columns is None else parse_columns(columns)
+        told = computed_columns(chosen or default_columns(self.listeners), self.listeners)
         lines = [
             *contender_lines(self.contenders, self.listeners, chosen),
             *recording_lines(self.model, self.trained_on, self.listeners, shown, chosen),
-            f"\n{mean_note(self.model, self.trained_on, chosen or default_columns(self.listeners))}",
+            f"\n{mean_note(self.model, self.trained_on, told)}",
         ]
         silent = any(result.has_silence for result in self.contenders.values())
-        if silent and LEVEL in (chosen or default_columns(self.listeners)):
-            lines.append("level -: of silence there is none")
+        if silent and (lacking := [COLUMNS[name].head for name in told if name in NOT_OF_SILENCE]):
+            lines.append(f"{' and '.join(lacking)} -: of silence there is none")
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
         most = None if files is None else max(files, _FEWEST_TOLD)
@@ -248,9 +251,11 @@ def mean_note(result: Evaluation, trained_on: Mapping[str, bool | None], columns
     """Return a note on the recordings in the means, and on the best values."""
     measured = [name for name, _ in result.measured]
     known = [trained_on.get(name) for name in measured]
-    note = f"Mean over {len(measured)} of {len(result.results)} recordings"
+    count, total = len(measured), len(result.results)
+    of = counted(total, "recording") if count == total else f"{count:,} of {counted(total, 'recording')}"
+    note = f"Measured on {of}" if count == 1 else f"Mean over {of}"
     if True in known:
-        note += f", {known.count(True)} of them trained on"
+        note += ", which was trained on" if count == 1 else f", {known.count(True)} of them trained on"
     fewer = [
         f"{COLUMNS[name].head}: over {result.counts[name]}"
         for name in columns
@@ -281,12 +286,14 @@ def _mean_cells(column: str, result: Evaluation, mean: Metrics) -> list[_Cell]:
         )
         return [(_number(value, 1), width) for value, (_, width) in zip(values, _LEVELS, strict=True)]
     value = result.frechet if column == FRECHET else getattr(mean, column)
+    if column in NOT_OF_SILENCE and result.has_silence:
+        value = None
     return [(_number(value, COLUMNS[column].digits), COLUMNS[column].width)]
 
 
 def _recording_cells(column: str, metrics: Metrics) -> list[_Cell]:
     """Return the cells of a column in the row of a recording."""
-    value = None if column == LEVEL and metrics.is_silent else getattr(metrics, column)
+    value = None if column in NOT_OF_SILENCE and metrics.is_silent else getattr(metrics, column)
     cells = [(_number(value, COLUMNS[column].digits), COLUMNS[column].width)]
     if column == TEXTURE:
         cells.append((_number(metrics.original_texture, 1), 11))

@@ -1,5 +1,6 @@
 """Inputs and results of the rules of the verdict. Loads no torch."""
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from attrs import field, frozen
@@ -33,8 +34,8 @@ class Evidence:
     """The inputs of the rules: a part of `Facts`, without sounds and files.
 
     `train` and `heldout` are numbers of recordings, None for shards or if unknown; `levels` the change of
-    level of each measured recording in dB; `clipped` those whose reconstruction exceeds full scale; `active`
-    and `units` the numbers of active and of all latent units.
+    level of each measured recording in dB, None if its reconstruction is silent; `clipped` those whose
+    reconstruction exceeds full scale; `active` and `units` the numbers of active and of all latent units.
     """
 
     folder: str
@@ -45,7 +46,7 @@ class Evidence:
     train: int | None = None
     heldout: int | None = None
     skipped: int = 0
-    levels: dict[str, float] = field(factory=dict)
+    levels: Mapping[str, float | None] = field(factory=dict)
     clipped: tuple[str, ...] = ()
     active: int = 0
     units: int = 0

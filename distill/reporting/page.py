@@ -77,7 +77,10 @@ def evidence_of(facts: Facts) -> Evidence:
         train=None if split is None or split.sharded else split.train,
         heldout=None if split is None or split.sharded else split.heldout,
         skipped=facts.skipped_count,
-        levels={title_of(name): metrics.level_difference for name, metrics in measured},
+        levels={
+            title_of(name): None if metrics.is_silent else metrics.level_difference
+            for name, metrics in measured
+        },
         clipped=tuple(title_of(name) for name, metrics in measured if metrics.peak > 1),
         active=0 if latents is None else latents.active,
         units=0 if latents is None else len(latents.variance),

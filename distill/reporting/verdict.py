@@ -219,9 +219,13 @@ def _recordings(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _sounds(evidence: Evidence) -> Iterator[Finding]:
-    far = {name: level for name, level in evidence.levels.items() if abs(level) > LEVEL_DB}
+    far = {
+        name: "silent" if level is None else f"{level:+.1f} dB"
+        for name, level in evidence.levels.items()
+        if level is None or abs(level) > LEVEL_DB
+    }
     if far:
-        named = ", ".join(f"{name} ({level:+.1f} dB)" for name, level in [*far.items()][:3])
+        named = ", ".join(f"{name} ({level})" for name, level in [*far.items()][:3])
         yield Finding(
             rule="level",
             grade="warning",

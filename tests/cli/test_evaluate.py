@@ -131,8 +131,8 @@ def test_a_table_for_people(distill, trained, corpus):
     ]
     assert lines[11:] == [
         "",
-        "Mean over 1 of 2 recordings (tones: over 0). Best: Zimtohrli 5, ViSQOL 4.73,",
-        "tones 1, texture as the originals', everything else 0.",
+        "Measured on 1 of 2 recordings (tones: over 0). Best: Zimtohrli 5, tones 1,",
+        "texture as the originals', everything else 0.",
         "level -: of silence there is none",
         "left out: silence.wav: the recording is silent",
         "skipped: text.wav: is not audio that libsndfile reads",
@@ -202,7 +202,7 @@ def test_nothing_to_measure(distill, trained, corpus):
     assert result.out.splitlines()[2:7] == [f"{LABELS[name]:13}nothing could be measured" for name in ROWS]
     assert result.out.splitlines()[7:9] == [
         "",
-        "Mean over 0 of 1 recordings. Best: Zimtohrli 5, ViSQOL 4.73, tones 1, texture as",
+        "Mean over 0 of 1 recording. Best: Zimtohrli 5, tones 1, texture as the",
     ]
     told = json.loads(distill("evaluate", trained.folder, corpus, "--json").out)
     assert told["model"]["mean"] is None
@@ -292,7 +292,7 @@ def test_recordings_that_were_trained_on_are_marked(distill, bare, recordings, t
         [{True: "yes", False: "no"}[marks[name]], name] for name in worst
     ]
     assert lines[10] == "and 3 more: --files 5"
-    assert lines[12].startswith("Mean over 5 of 5 recordings, 4 of them trained on")
+    assert lines[12].startswith("Mean over 5 recordings, 4 of them trained on")
     assert distill(*words, "--files", 0).out.splitlines()[6:8] == ["", lines[12]]
 
 

@@ -63,3 +63,14 @@ def test_a_measure_that_a_file_lacks_is_left_out_of_all_runs():
     assert not tones.cells[1].difference.certain  # one recording says nothing of chance
     assert row(rows, "mel").count == 2
     assert "zimtohrli" not in [each.scale.key for each in rows]
+
+
+def test_silence_has_no_level_and_no_si_sdr():
+    """A recording that one run makes silent does not count in these of any run, as it has none in dB."""
+    loud = {"a": metrics(level_difference=1.0, si_sdr=3.0), "b": metrics(level_difference=2.0, si_sdr=4.0)}
+    quiet = loud | {"a": metrics(level_difference=-200.0, si_sdr=-200.0, peak=0.0)}
+    rows = table_of([loud, quiet])
+    for key, value in (("level", 2.0), ("si_sdr", 4.0)):
+        found = row(rows, key)
+        assert (found.count, [cell.mean for cell in found.cells]) == (1, [value, value])
+    assert row(rows, "mel").count == 2

@@ -71,19 +71,24 @@ def test_recordings_are_listed_the_worst_first():
 
 
 def test_a_value_near_0_has_no_sign_and_silence_no_level():
-    """A level of -0.04 dB is 0.0; that of a silent sound is a dash, also where a mean has one in it."""
+    """A level of -0.04 dB is 0.0; level and SI-SDR of silence are dashes, also in a mean with it."""
     near = attrs.evolve(METRICS, level_difference=-0.04)
-    silent = attrs.evolve(METRICS, level_difference=-200.0, peak=0.0, mel=9.0)
-    assert contender_lines({"model": evaluation(near)}, [], ["level_difference"])[-1] == (
-        "model           0.0  0.0   0.0"
+    silent = attrs.evolve(METRICS, level_difference=-200.0, si_sdr=-200.0, peak=0.0, mel=9.0)
+    columns = ["level_difference", "si_sdr"]
+    assert contender_lines({"model": evaluation(near)}, [], columns)[-1] == (
+        "model           0.0  0.0   0.0  -10.0"
     )
-    assert contender_lines({"model": evaluation(near, silent)}, [], ["level_difference"])[-1] == (
-        "model             -    -     -"
+    assert contender_lines({"model": evaluation(near, silent)}, [], columns)[-1] == (
+        "model             -    -     -      -"
     )
-    assert recording_lines(evaluation(near, silent), {}, [], 2, ["level_difference"])[2:] == [
-        "   0.0          ?  a",
-        "     -          ?  b",
+    assert recording_lines(evaluation(near, silent), {}, [], 2, columns)[2:] == [
+        "   0.0  -10.0          ?  a",
+        "     -      -          ?  b",
     ]
+    both = table(contenders={"model": evaluation(near, silent)})
+    assert "level and SI-SDR -: of silence there is none" in both.as_text(columns="all").splitlines()
+    assert "SI-SDR -: of silence there is none" in both.as_text(columns="mel,si_sdr").splitlines()
+    assert "of silence" not in both.as_text(columns="mel")
 
 
 def test_columns_can_be_chosen():
@@ -122,12 +127,15 @@ def test_the_note_tells_what_the_mean_is_of():
     """The note says how many recordings there are, were trained on, and have tones."""
     result = evaluation(METRICS, attrs.evolve(METRICS, tones=None))
     assert mean_note(result, {"a": True}, ["tones", "snr"]) == (
-        "Mean over 2 of 2 recordings, 1 of them trained on (tones: over 1). Best: tones\n1, SNR 200."
+        "Mean over 2 recordings, 1 of them trained on (tones: over 1). Best: tones 1, SNR\n200."
     )
-    assert mean_note(result, {"a": False}, ["mel"]) == "Mean over 2 of 2 recordings. Best: 0."
+    assert mean_note(result, {"a": False}, ["mel"]) == "Mean over 2 recordings. Best: 0."
+    one = evaluation(METRICS)
+    assert mean_note(one, {"a": True}, ["mel"]) == "Measured on 1 recording, which was trained on. Best: 0."
+    assert mean_note(one, {"a": False}, []) == "Measured on 1 recording."
     spoken = evaluation(METRICS, attrs.evolve(METRICS, pesq=2.0))
     assert mean_note(spoken, {}, ["pesq", "mel", "frechet"]).replace("\n", " ") == (
-        "Mean over 2 of 2 recordings (PESQ: over 1). Frechet is over 0 frames, and needs 400. "
+        "Mean over 2 recordings (PESQ: over 1). Frechet is over 0 frames, and needs 400. "
         "Best: PESQ 4.64, everything else 0."
     )
 
@@ -164,8 +172,8 @@ def test_a_table_can_be_read():
         *contender_lines(parts.contenders, ["zimtohrli"]),
         *recording_lines(parts.model, {"a": True}, ["zimtohrli"], 1),
         "",
-        "Mean over 1 of 2 recordings, 1 of them trained on. Best: Zimtohrli 5, ViSQOL",
-        "4.73, tones 1, texture as the originals', everything else 0.",
+        "Measured on 1 of 2 recordings, which was trained on. Best: Zimtohrli 5, tones 1,",
+        "texture as the originals', everything else 0.",
         "not in the corpus: 2 of the recordings that the run held out",
         "left out: b: the recording is silent",
         "note: a: peaks at +9.5 dB, above full scale",
