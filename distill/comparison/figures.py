@@ -1,11 +1,12 @@
 """The figures of a comparison, as data for Plotly: curves of all runs, and intervals of differences."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
 from distill.comparison.gathering import Compared
-from distill.comparison.table import Row
+from distill.comparison.table import Cell, Row
 from distill.loss.components import ComponentName
 from distill.loss.still import title_without
 from distill.reporting.figures import (
@@ -125,23 +126,25 @@ def interval_figure(
 ) -> Figure | None:
     """Return the differences from the first run, with their intervals, in parts of the first run's mean.
 
-    What is better is on the right. Differences whose intervals are not finite are left out. At first, the
-    axis shows intervals of up to 100 % whole: a measure near 0, such as the level error, has others.
+    What is better is on the right. Measures of which there is nothing to draw have no line, such as a level
+    error that is 0 in the first run, and a note. At first, the axis shows intervals of up to 100 % whole: a
+    measure near 0, such as the level error, has others.
     """
+    drawn = [row for row in rows if any(_in_percent(row, cell) for cell in row.cells)]
+    left_out = ", ".join(row.scale.name for row in rows if row not in drawn)
     data: list[Trace] = []
     told: list[str] = []
     reach = 0.0
     for number, each in enumerate(runs):
         points = []
-        for place, row in enumerate(rows):
-            difference, base = row.cells[number].difference, row.cells[0].mean
-            if difference is None or not base or difference.low == float("-inf"):
+        for place, row in enumerate(drawn):
+            found = _in_percent(row, row.cells[number])
+            if found is None:
                 continue
-            sign = (1 if row.scale.higher else -1) * 100 / abs(base)
-            ends = sorted((sign * difference.low, sign * difference.high))
-            points.append((place, row.scale.name, sign * difference.mean, *ends))
-            if ends[1] - ends[0] <= _WIDE:
-                reach = max(reach, -ends[0], ends[1])
+            points.append((place, row.scale.name, *found))
+            _, low, high = found
+            if high - low <= _WIDE:
+                reach = max(reach, -low, high)
         if not points:
             continue
         places, names, means, lows, highs = zip(*points, strict=True)
@@ -173,12 +176,28 @@ def interval_figure(
                 **({"range": [-1.1 * reach, 1.1 * reach]} if reach else {}),
             },
             "yaxis": {
-                "tickvals": [*range(len(rows))], "ticktext": [row.scale.name for row in rows],
-                "range": [len(rows) - 0.5, -0.5], "zeroline": False,
+                "tickvals": [*range(len(drawn))], "ticktext": [row.scale.name for row in drawn],
+                "range": [len(drawn) - 0.5, -0.5], "zeroline": False,
             },
             "hovermode": "closest", "margin": {"l": 48, "r": 10, "t": 30, "b": 36},
             "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
             "showlegend": len(data) > 1,
         },
-        height=90 + (16 + 16 * len(data)) * len(rows),
+        height=90 + (16 + 16 * len(data)) * len(drawn),
+        note=left_out and f"Without {left_out}: {runs[0].name} has 0, or too few recordings have it.",
     )  # fmt: skip
+
+
+def _in_percent(row: Row, cell: Cell) -> tuple[float, float, float] | None:
+    """Return a difference, and the ends of its interval, in percent of the first run's mean.
+
+    What is better is positive. None if there is no interval, or if the mean is 0 with the digits shown.
+    """
+    difference, base = cell.difference, row.cells[0].mean
+    if difference is None or base is None or not round(base, row.scale.digits):
+        return None
+    if not math.isfinite(difference.low):
+        return None
+    sign = (1 if row.scale.higher else -1) * 100 / abs(base)
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    return sign * difference.mean, low, high

@@ -58,20 +58,33 @@ def test_the_first_curve_is_the_total_without_what_changes_nothing(comparison):
     assert first(0.5, 0.5).title == "total"
 
 
+def compared_row(key, mean, low, high):
+    """Return the row of a measure of two runs: the mean of the first, and an interval of the difference."""
+    difference = Interval(mean=0.5 * (low + high), low=low, high=high)
+    return Row(scale=SCALES[key], count=5, cells=(Cell(mean=mean), Cell(mean=mean, difference=difference)))
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.004])
+def test_of_a_measure_that_is_0_no_difference_is_drawn(comparison, mean):
+    """A level error that is shown as 0.00 has no percentage: it has no line in the figure, and a note."""
+    runs = comparison.facts.runs[:2]
+    rows = [compared_row("level", mean, 0.1, 0.2), compared_row("mel", 2.0, 0.1, 0.4)]
+    figure = interval_figure(rows, runs, {run.name: "#000" for run in runs})
+    assert figure.layout["yaxis"]["ticktext"] == ["mel distance"]
+    assert [trace["y"] for trace in figure.data] == [[pytest.approx(0)]]
+    assert figure.note == "Without level error: first has 0, or too few recordings have it."
+    assert interval_figure(rows[:1], runs, {run.name: "#000" for run in runs}) is None
+    assert interval_figure(rows[1:], runs, {run.name: "#000" for run in runs}).note == ""
+
+
 def test_the_axis_of_intervals_leaves_out_what_is_wider_than_all_else(comparison):
     """The axis shows intervals of up to 100 %. That of a measure near 0 is wider and runs off the edge."""
     runs = comparison.facts.runs[:2]
 
-    def row(key, mean, low, high):
-        difference = Interval(mean=0.5 * (low + high), low=low, high=high)
-        return Row(
-            scale=SCALES[key], count=5, cells=(Cell(mean=mean), Cell(mean=mean, difference=difference))
-        )
-
     def shown(*rows):
         return interval_figure(rows, runs, {run.name: "#000" for run in runs}).layout["xaxis"].get("range")
 
-    narrow = row("mel", 2.0, 0.1, 0.4)  # worse by 5 to 20 %: lower is better
-    wide = row("level", 0.01, -0.02, 0.02)  # 200 % either way
+    narrow = compared_row("mel", 2.0, 0.1, 0.4)  # worse by 5 to 20 %: lower is better
+    wide = compared_row("level", 0.01, -0.02, 0.02)  # 200 % either way
     assert shown(narrow, wide) == pytest.approx([-22, 22])
     assert shown(wide) is None
