@@ -94,7 +94,8 @@ class Step:
             gain_db=settings.gain_db,
             mix=mix,
             generator=self.generator,
-        ).to(self.device)
+            device=self.device,
+        )
 
     def learn(self) -> None:
         """Run the model forward and backward."""

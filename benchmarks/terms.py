@@ -108,7 +108,8 @@ def main(
         found = dict(zip(choices, pool.map(trials.found, choices), strict=True))
     command = f"python benchmarks/terms.py TRAIN HELDOUT --steps {steps}"
     command += "".join(f" --files {count}" for count in counts)
-    text = f"`{command}`, seeds {', '.join(map(str, seeds))}, on {machine(torch.device('cpu'))}:\n\n"
+    machines = " and ".join(dict.fromkeys(each["machine"] for each in found.values()))
+    text = f"`{command}`, seeds {', '.join(map(str, seeds))}, on {machines}:\n\n"
     whole, left = terms_table(found, losses, trials.base(heldout)), minute_table(found)
     print(f"{text}{whole}\n\n{left}")
     if write == "minute":
@@ -159,7 +160,8 @@ class Trials:
         names = [each["name"] for each in json.loads((run / "split.json").read_text())["train"]]
         step = -(-len(names) // MOST)
         trained = tuple(corpus / name for name in names[::step])
-        result: dict[str, Any] = {"share": float(share) / 100}
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # that `distill train` took
+        result: dict[str, Any] = {"machine": machine(device), "share": float(share) / 100}
         for keep in ("left", "whole") if choice.files == self.most else ("left",):
             if keep == "whole":
                 distill("train", "--resume", "--out", run, "--set", "training.keep=1")

@@ -7,7 +7,7 @@ backward pass costs about as much as the forward pass.
 """
 
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from distill.spectral import plain
 from distill.spectral.parts import Scratch, in_parts
 
 
-@lru_cache(maxsize=64)
+@cache  # without a bound, since CUDA graphs read the memory of what it holds
 def hann_window(win_length: int, n_fft: int, device: torch.device) -> Tensor:
     """Return the periodic Hann window of `win_length` samples, centred in `n_fft` zeros: `[n_fft]`."""
     with torch.inference_mode(mode=False):
@@ -38,7 +38,7 @@ def inverse_squares(window: Tensor, hop: int, frames: int) -> Tensor:
     return torch.cat([before, before[-hop:].repeat(more), after])
 
 
-@lru_cache(maxsize=64)
+@cache  # as above
 def _inverse_squares(n_fft: int, hop: int, frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(mode=False):
         window = plain.hann_window(n_fft, n_fft, device).to(dtype)

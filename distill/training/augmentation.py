@@ -27,6 +27,7 @@ def augment(
     generator: torch.Generator,
     rows: Sequence[int] | None = None,
     of: int | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Change the speed of clips `[B, N]`, mix them with each other and change their level.
 
@@ -45,12 +46,14 @@ def augment(
         rows: the rows of the whole batch that `clips` are. They are augmented as in the whole batch, except
             that the last of them is the one added to the first.
         of: the size of the whole batch, if `clips` are part of one.
+        device: the device of the returned clips, by default the CPU. Only the speed is changed on the CPU.
 
     Returns:
         The augmented clips `[B, samples]`.
     """
     drawn = torch.rand(5, of or len(clips), 1, generator=generator)
-    turn, place, chance, amount, level = drawn if rows is None else drawn[:, list(rows)]
+    drawn = drawn if rows is None else drawn[:, list(rows)]
+    turn, place, *_ = drawn
     if speed:
         whole = _fast_length(samples)
         lengths = [_fast_length(whole * (1 + speed) ** (2 * t - 1)) for t in turn[:, 0].tolist()]
@@ -63,11 +66,22 @@ def augment(
             clip[start : start + length] for clip, start, length in zip(clips, starts, lengths, strict=True)
         ]
         clips = _resample(parts, whole)[:, :samples]
+    if device is not None:
+        clips, drawn = moved(clips, device), moved(drawn, device)
+    *_, chance, amount, level = drawn
     if mix:
         clips = clips + (chance < mix) * amount * clips.roll(1, dims=0)
     louder = clips * 10 ** ((2 * level - 1) * gain_db / 20)
-    lowest, highest = louder.aminmax(dim=1, keepdim=True)
+    # `aminmax` of a dimension takes six times as long as both.
+    highest, lowest = louder.amax(dim=1, keepdim=True), louder.amin(dim=1, keepdim=True)
     return louder.div_(torch.maximum(highest, -lowest).clamp(min=1))
+
+
+def moved(batch: Tensor, device: torch.device) -> Tensor:
+    """Return a batch on a device, to which CUDA copies it while the host goes on."""
+    # Only copies from pinned memory to CUDA are asynchronous.
+    batch = batch.pin_memory() if device.type == "cuda" and batch.device.type == "cpu" else batch
+    return batch.to(device, non_blocking=True)
 
 
 def _resample(clips: list[Tensor], samples: int) -> Tensor:

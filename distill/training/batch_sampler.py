@@ -15,6 +15,7 @@ from distill.audio.corpus import Corpus
 from distill.model import VAE
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
+from distill.training.augmentation import moved
 from distill.training.batches import clip_samples, draw_clips, draw_noise
 from distill.training.nonfinite import Before
 
@@ -41,28 +42,28 @@ class BatchSampler:
     def draw_clips(self) -> Tensor:
         """Draw the clips of a step that belong to this process: `[B, N]`."""
         rows = self._share(torch.arange(self.settings.batch_size)).tolist()
-        clips = draw_clips(self.corpus.train, self.settings, self.clip_samples, self.clips, rows)
-        return self._moved(clips)
+        return draw_clips(
+            self.corpus.train,
+            self.settings,
+            self.clip_samples,
+            self.clips,
+            rows,
+            device=self.accelerator.device,
+        )
 
     def draw_noise(self) -> Tensor:
         """Draw the noise of a step that belongs to this process: `[B, D, T']`."""
         clips = self.settings.batch_size
         noise = draw_noise(self.vae, self.representation, clips, self.clip_samples, self.noise)
-        return self._moved(self._share(noise))
+        return moved(self._share(noise), self.accelerator.device)
 
     def blank_batch(self) -> tuple[Tensor, Tensor]:
         """Return the spectrogram of silence `[B, 2, F, T]` and noise of zeros `[B, D, T']`, as in a step."""
         clips = self._share(torch.zeros(self.settings.batch_size, self.clip_samples))
         with torch.no_grad():
-            spectrogram = self.representation(self._moved(clips))
+            spectrogram = self.representation(moved(clips, self.accelerator.device))
         latent_frames = self.vae.latent_frames(spectrogram.shape[-1])
         return spectrogram, spectrogram.new_zeros(len(clips), self.vae.latent_size, latent_frames)
-
-    def _moved(self, batch: Tensor) -> Tensor:
-        device = self.accelerator.device
-        # Only copies from pinned memory to CUDA are asynchronous.
-        batch = batch.pin_memory() if device.type == "cuda" else batch
-        return batch.to(device, non_blocking=True)
 
     def _share(self, batch: Tensor) -> Tensor:
         return batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]

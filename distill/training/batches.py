@@ -39,8 +39,10 @@ def draw_clips(
     samples: int,
     generator: torch.Generator,
     rows: Sequence[int] | None = None,
+    *,
+    device: torch.device | None = None,
 ) -> Tensor:
-    """Draw the clips of a step, or only its `rows`, and augment them: `[B, samples]`.
+    """Draw the clips of a step, or only its `rows`, and augment them: `[B, samples]` on a device.
 
     Distributed processes with equal generators each read only their own rows, and the clip before the first
     row, which may be mixed with it.
@@ -57,6 +59,7 @@ def draw_clips(
         generator=generator,
         rows=others + wanted,
         of=count,
+        device=device,
     )
     return clips[len(others) :]
 
@@ -138,7 +141,7 @@ def calibrate(
         if not go_on():
             break
         on_progress(Progress(stage="calibrating", done=step, total=_CALIBRATIONS))
-        waveform = draw_clips(recordings, settings, samples, generator).to(model.device)
+        waveform = draw_clips(recordings, settings, samples, generator, device=model.device)
         with torch.no_grad():
             features, error = model.errors(representation(waveform))
         with torch.enable_grad():

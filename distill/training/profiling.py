@@ -129,7 +129,7 @@ def profile(
     outputs: list[Tensor] = []
     posteriors: list[Tensor] = []
     for number in range(batches + 1):
-        waveform = draw_clips(recordings, settings, samples, clips).to(device)
+        waveform = draw_clips(recordings, settings, samples, clips, device=device)
         drawn = draw_noise(model, representation, len(waveform), samples, noise)
         iterations = settings.griffin_lim_iterations
         with accelerator.autocast():

@@ -1,10 +1,12 @@
 """Tests of the spectral engine and the loss on CUDA: that they give what the CPU gives."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from on_cuda import CUDA, assert_near, noise, refusing_to_wait
 
-from distill.functional import create_stft_loss
+from distill.functional import create_stft_loss, spectral_distance
 from distill.loss.composer import compose
 from distill.plugin.builtin_terms import StftConfig
 from distill.plugin.registry import Registry
@@ -80,7 +82,8 @@ def test_a_loss_of_all_built_in_terms_is_the_cpus(prediction, balancer):
         )
         made = material().to(device)
         representation = MagnitudeIF(8000, n_fft=256, hop=64)
-        loss(made.inputs(representation, prediction=prediction))["total"].backward()  # windows are made once
+        for _ in range(4):  # windows are made once, and kernels recorded
+            loss(made.inputs(representation, prediction=prediction))["total"].backward()
         inputs = made.inputs(representation, prediction=prediction)
         if device == CUDA:
             with refusing_to_wait():
@@ -137,3 +140,74 @@ def test_a_caller_may_record_the_distance():
     graph.replay()
     for one, other in zip(made, expected, strict=True):
         assert_near(one[None], other[None], 1e-5)
+
+
+def _compared(_, waveform):
+    sizes = transforms.stft_magnitude(waveform, 512, 128, 512)
+    return spectral_distance(sizes, 0.5 * sizes.detach().flip(-1) + 0.01)[None]
+
+
+FUNCTIONS = {
+    "spectrogram": lambda representation, waveform: representation(waveform),
+    "inverse": lambda representation, waveform: representation.inverse(representation(waveform), 9000),
+    "magnitude": lambda _, waveform: transforms.stft_magnitude(waveform, 512, 128, 512),
+    "distance": _compared,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_replayed_functions_are_the_cpus(name):
+    """From the third call on, kernels are replayed, backwards, too, with or without gradients.
+
+    Earlier results stay as they are. Other windows in between, and another representation, change nothing.
+    """
+    function = FUNCTIONS[name]
+    results, expected = [], []
+    for seed in range(6):
+        waveform = 0.1 * noise(2, 9000, seed=seed)
+        for device, into in (("cpu", expected), (CUDA, results)):
+            representation = MagnitudeIF(8000, n_fft=512, hop=128).to(device)
+            with torch.inference_mode(mode=seed == 2):
+                made = function(representation, waveform.to(device))
+            moved = waveform.to(device).requires_grad_()
+            value = function(representation, moved)
+            pull = 0.1 * noise(*value.shape, seed=100 + seed).to(device)
+            kept = torch.autograd.grad(value, moved, pull, retain_graph=True)[0]
+            into += [made, value, kept, torch.autograd.grad(value, moved, 2 * pull)[0]]
+        for n_fft in range(64 + 20 * seed, 84 + 20 * seed):
+            transforms.stft(waveform.to(CUDA), n_fft, n_fft // 2, n_fft)
+    for one, other in zip(results, expected, strict=True):
+        # The IF of noise turns by whole turns for a change of nothing.
+        if one.ndim == 4:
+            one, other = one[:, 0], other[:, 0]  # noqa: PLW2901
+        assert_near(one, other, 2e-2)
+
+
+def test_a_replayed_distance_has_second_derivatives():
+    """The product of a Hessian with a vector is the CPU's."""
+    products = []
+    for device in ("cpu", CUDA):
+        for seed in range(4):
+            sizes = (noise(2, 20, 30, seed=seed).abs() + 0.1).to(device).requires_grad_()
+            target = (noise(2, 20, 30, seed=9).abs() + 0.1).to(device)
+            (slope,) = torch.autograd.grad(spectral_distance(sizes, target), sizes, create_graph=True)
+            (product,) = torch.autograd.grad(slope, sizes, noise(2, 20, 30, seed=8).to(device))
+        products.append(product)
+    assert_near(products[1], products[0], 1e-3)
+
+
+def test_calls_in_two_threads_and_streams_are_told_apart():
+    """Threads with streams of their own get the results of their own samples."""
+    loss = create_stft_loss()
+    pairs = [[0.1 * noise(2, 1, 6000, seed=10 * worker + n) for n in range(8)] for worker in range(2)]
+
+    def work(clips):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            moved = [clip.to(CUDA).requires_grad_() for clip in clips]
+            return [loss(one, moved[0].detach() * 0.5).item() for one in moved[1:]]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(work, pairs))
+    for made, clips in zip(found, pairs, strict=True):
+        expected = [loss(one, clips[0] * 0.5).item() for one in clips[1:]]
+        assert made == pytest.approx(expected, rel=1e-4)
