@@ -213,7 +213,7 @@ if wanted speed; then
     if [[ $device == cuda ]]; then
         stage step-64 45 "$python" benchmarks/step.py --device "$device" --batch 64 --runs "$runs" --write "$page"
     fi
-    stage spectral 60 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" "${quick[@]}" --write "$page"
+    stage spectral 120 "$python" benchmarks/spectral.py --device "$device" --runs "$runs" "${quick[@]}" --write "$page"
 fi
 # It was compiled in time, and pays: then it is compiled for the base training, too, from the same cache.
 wanted compiled && stage compiled 150 "$python" benchmarks/compiled.py --device "$device" --batch "$batch" --runs "$runs" --write "$page" &&

@@ -4,8 +4,8 @@ Run: python benchmarks/spectral.py [--threads N] [--device cpu|cuda] [--runs N] 
 
 Losses to compare run alternately in one process, each time on a new prediction. A row gives the medians and
 the median of the ratios of successive runs. Times are CPU times of this process or, on a GPU, wall-clock
-times. Peak memory is the increase over the memory before the call: of a separate process or, on a GPU, in
-torch's allocator.
+times. Peak memory is the increase over the memory before the first call, each time in a new process: of the
+process or, on a GPU, of the memory that torch's allocator takes, with that of CUDA graphs.
 """
 
 import argparse
@@ -265,16 +265,17 @@ def make_step(case: Case, name: str) -> Step:
 
 
 def peak(name: str, size: tuple[int, int], device: torch.device, threads: int) -> float:
-    """Return the peak memory of a step in MB. On a CPU, it must run in a new process."""
+    """Return the peak memory of a step in MB, in a new process."""
     torch.set_num_threads(threads)
     make_step(Case(1, 3000, device), name)()
     step = make_step(Case(*size, device), name)
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        for _ in range(4):  # with the memory of a CUDA graph, which is recorded in the third
+        before = torch.cuda.memory_reserved()
+        for _ in range(4):  # CUDA graphs are recorded in the third
             step()
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
+        return (torch.cuda.max_memory_reserved() - before) / 1e6
     ctypes.CDLL(None).malloc_trim(0)  # else the step could reuse freed memory without being measured
     (held,) = re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
@@ -289,9 +290,6 @@ def memory_rows(size: tuple[int, int], device: torch.device, threads: int) -> li
              "auraloss, flattened": "auraloss, flattened", "stft": "auraloss, flattened"}  # fmt: skip
     peaks = {}
     for name in peers:
-        if device.type == "cuda":  # torch's allocator counts, and a new process would be slow to start
-            peaks[name] = peak(name, size, device, threads)
-            continue
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             peaks[name] = pool.apply(peak, (name, size, device, threads))
     return [[f"{size[0]} x {size[1]:,}", name, f"{peaks[name]:.0f}", f"{peaks[name] / peaks[of]:.0%}"]
