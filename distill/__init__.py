@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from distill.inference import Model as Model
     from distill.inference import load as load
     from distill.loss.composer import CombinedLoss as CombinedLoss
-    from distill.loss.composer import compose as compose
+    from distill.loss.composing import compose as compose
     from distill.loss.frozen import FrozenNetwork as FrozenNetwork
     from distill.playing.play import play as play
     from distill.plugin.hookspecs import BalancerConfig as BalancerConfig
@@ -72,7 +72,7 @@ _HOME = {
     "TrainingWarning": "training.observing",
     "ablate": "ablation.ablate",
     "compare": "comparison.compare",
-    "compose": "loss.composer",
+    "compose": "loss.composing",
     "hookimpl": "plugin.hookspecs",
     "load": "inference",
     "plan_ablation": "ablation.ablate",

@@ -5,7 +5,8 @@ only the message. Any other exception is a bug in Distill and keeps its tracebac
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 _CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -131,6 +132,15 @@ def check_all(check: Callable[[_Item], _Result], items: Iterable[_Item]) -> list
     if errors:
         raise all_of(errors)
     return results
+
+
+@contextmanager
+def noting(errors: list[DistillError], *kinds: type[DistillError]) -> Iterator[None]:
+    """Add an error of one of these kinds to a list, so that others can be reported with it by `all_of`."""
+    try:
+        yield
+    except kinds as error:
+        errors.append(error)
 
 
 def all_of(errors: Sequence[_Error]) -> _Error:

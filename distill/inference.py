@@ -147,7 +147,8 @@ class Model(SoundGenerator):
             ConfigError: the recipe is not valid.
         """
         from distill.plugin.registry import Registry  # noqa: PLC0415  # making sounds needs no plugins
-        from distill.recipe import Recipe, move_renamed, read_recipe  # noqa: PLC0415  # as above
+        from distill.recipe import Recipe, read_recipe  # noqa: PLC0415  # as above
+        from distill.renamed_options import move_renamed  # noqa: PLC0415  # as above
 
         recorded = self._tree.get("provenance", {})
         try:

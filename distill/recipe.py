@@ -1,6 +1,6 @@
 """The recipe: all options of a training run, written and read as TOML. Loads no torch."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, TypeAlias, TypeVar
@@ -8,14 +8,25 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 from attrs import field, frozen
 
-from distill.arguments import is_equal, is_text, shown
-from distill.config import assign, flatten, structure, to_toml, unstructure
-from distill.config.words import show_briefly
-from distill.errors import ConfigError, DistillError, RunError, TermError, all_of, check_all
+from distill.arguments import is_text, shown
+from distill.config import (
+    Assignment,
+    Given,
+    as_given,
+    assign,
+    flatten,
+    no_tables,
+    set_twice,
+    structure,
+    to_toml,
+    unstructure,
+)
+from distill.errors import ConfigError, DistillError, RunError, TermError, all_of, noting
 from distill.loss.config import configure
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Balancer, Term, module_of
 from distill.plugin.registry import Registry, one_by_one
+from distill.renamed_options import current_address, move_options
 from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 T = TypeVar("T")
@@ -26,14 +37,6 @@ DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
     "kl": {"weight_max": 0.001},
 }
 """The default terms and their options. They were best in the measurements of `docs/sound.md`."""
-
-_RENAMED = {
-    "training.kl_warmup_fraction": ("loss.kl.warmup_fraction", "removed in 0.4.0"),
-    "training.kl_weight_max": ("loss.kl.weight_max", "removed in 0.4.0"),
-    "training.free_bits": ("loss.kl.free_bits", "removed in 0.4.0"),
-    "training.reconciliations": ("training.griffin_lim_iterations", "removed in 0.5.0"),
-}
-"""The addresses of deprecated options, their current ones, and when they are removed."""
 
 _PYTHON = "python:"
 """The prefix of the module name in the provenance of a term that was given as a `TermSpec`."""
@@ -86,7 +89,7 @@ def read_recipe(
     *,
     loss: Terms | None = None,
     balance: str | None = None,
-    assignments: Iterable[tuple[str, Any]] = (),
+    assignments: Iterable[Assignment] = (),
     specs: Iterable[TermSpec] = (),
 ) -> Draft:
     """Return a recipe from plain TOML data.
@@ -114,17 +117,17 @@ def read_recipe(
         chosen = [*defaults] or _terms_of(tree, {spec.name: spec for spec in specs})
     else:
         chosen = one_by_one(loss)
-    missing = list[DistillError]()
+    missing, errors = list[DistillError](), list[DistillError]()
     balancer = None
-    with _noting(missing), _naming_what_is_missing(registry.terms, chosen, provenance):
+    with noting(missing, TermError, RunError), _naming_what_is_missing(registry.terms, chosen, provenance):
         terms = registry.choose(chosen)
-    with _noting(missing):
+    with noting(missing, TermError, RunError):
         balancer = _choose_balancer(registry, balance, tree)
     if missing:  # problems of all that does not depend on what is missing are reported, too
         terms = registry.usable(chosen)
     names = {name: term.name for term in terms for name in term.names}
-    tables, warnings = _assigned(tree, names, assignments)
-    problems = [*_no_tables(tables, ("loss", "balancing")), *_no_text(tables)]
+    tables, warnings = _assigned(tree, names, as_given(assignments), errors)
+    problems = [*no_tables(tables, ("loss", "balancing")), *_no_text(tables)]
     for section in ("loss", "balancing"):  # one that is no table is reported with the problems of the others
         tables[section] = dict(tables[section]) if isinstance(tables.get(section), Mapping) else {}
     if missing:
@@ -132,15 +135,16 @@ def read_recipe(
         for name in {each.rpartition(":")[2].strip() for each in chosen if isinstance(each, str)} - {*names}:
             for table in (tables, tables["loss"]):
                 table.pop(name, None)
-    warnings += _move_renamed(tables, names, problems)
+    warnings += move_options(tables, names, problems)
     for name, options in defaults.items():
         given = tables["loss"].get(name, {})
         tables["loss"][name] = {**options, **given} if isinstance(given, Mapping) else given
     configs = attempt(problems, configure, terms, tables["loss"])
     balancing = attempt(problems, _configure_balancing, balancer, tables["balancing"])
     recipe = attempt(problems, structure, {**tables, "loss": configs, "balancing": balancing or {}}, Recipe)
-    if missing or problems or recipe is None:
-        raise all_of([*missing, *([ConfigError(*problems)] if problems else [])])
+    errors = [*missing, *errors, *([ConfigError(*problems)] if problems else [])]
+    if errors or recipe is None:
+        raise all_of(errors)
     origins = {term.name: _origin(term, chosen) for term in terms}
     if balancer is not None:
         origins[f"balancing.{balancer.name}"] = balancer.origin
@@ -151,16 +155,22 @@ def read_recipe(
     return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))
 
 
+def _require_tables(tree: Mapping[str, Any], names: Iterable[str]) -> None:
+    if problems := no_tables(tree, names):
+        raise ConfigError(*problems)
+
+
 def _assigned(
-    tree: Mapping[str, Any], names: Mapping[str, str], assignments: Iterable[tuple[str, Any]]
+    tree: Mapping[str, Any],
+    names: Mapping[str, str],
+    assignments: Iterable[Given],
+    errors: list[DistillError],
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a copy of a recipe with assignments made, and warnings about addresses of older versions.
 
     `names` has the name of each chosen term by its names and aliases. An alias in the recipe or in an address
-    is replaced by the name, so that an assignment to one replaces the other.
-
-    Raises:
-        ConfigError: A part of an address is not a table, or an option is set twice. All of them are named.
+    is replaced by the name, so that an assignment to one replaces the other. An error is added if a part of
+    an address is not a table, or an option is set twice, to different values.
     """
     tables, warnings = deepcopy(dict(tree)), list[str]()
     options = tables.get("loss", {})
@@ -168,23 +178,25 @@ def _assigned(
         name if names.get(name) in options else names.get(name, name): options[name] for name in options
     }
 
-    made: dict[str, tuple[str, Any]] = {}
+    made: dict[str, Given] = {}
 
-    def make(assignment: tuple[str, Any]) -> None:
-        given, value = assignment
-        place = _canonical(given, names, warnings)
-        is_table = isinstance(value, Mapping)
-        leaves = flatten(value, place) if is_table else {place: value}
+    def make(given: Given) -> None:
+        place = _canonical(given.address, names, warnings)
+        is_table = isinstance(given.value, Mapping)
+        values = flatten(given.value, place) if is_table else {}
+        leaves = {leaf: Given(given.address, each) for leaf, each in values.items()} or {place: given}
         for leaf in made.keys() - leaves.keys():
             if is_table and leaf.startswith(f"{place}."):  # a table replaces the whole of another
-                raise ConfigError(_twice(leaf, made[leaf][0], given))
+                raise ConfigError(set_twice(leaf, made[leaf], given))
         for leaf, each in leaves.items():
-            other, before = made.setdefault(leaf, (given, each))
-            if other != given and not is_equal(before, each):
-                raise ConfigError(_twice(leaf, other, given))
-        assign(tables, place, value)
+            other = made.setdefault(leaf, each)
+            if other.place != each.place and not other.is_same(each, leaf):
+                raise ConfigError(set_twice(leaf, other, each))
+        assign(tables, place, given.value)
 
-    check_all(make, assignments)
+    for each in assignments:
+        with noting(errors, ConfigError):
+            make(each)
     return tables, warnings
 
 
@@ -201,34 +213,28 @@ def _canonical(given: str, names: Mapping[str, str], warnings: list[str]) -> str
     """Return the address of an option as recipes have it. A warning is added for one of older versions."""
     section = given.partition(".")[0]
     short = section in names and section not in attrs.fields_dict(Recipe)
-    path = _current(f"loss.{given}" if short else given, names, warnings)
+    path = current_address(f"loss.{given}" if short else given, names, warnings)
     section, _, address = path.partition(".")
     name, dot, option = address.partition(".")
     return f"loss.{names.get(name, name)}{dot}{option}" if section == "loss" and address else path
 
 
-def set_twice(varied: Iterable[str], fixed: Iterable[str], terms: Iterable[Term]) -> list[str]:
-    """Return a problem for each option among `varied` addresses that another of them or a fixed one sets.
+def settings_twice(varied: Iterable[Given], fixed: Iterable[Given], terms: Iterable[Term]) -> list[str]:
+    """Return a problem for each option that a value of `varied` and another or a `fixed` one set.
 
     An option may be given by several addresses: without `loss.`, or by an alias of its term. An address may
     be that of a table, which sets its options.
     """
     names = {name: term.name for term in terms for name in term.names}
-    given = {address: _canonical(address, names, []) for address in fixed}
+    given = [(_canonical(each.address, names, []), each) for each in fixed]
     problems = []
-    for address in varied:
-        place = _canonical(address, names, [])
-        for other, its_place in given.items():
+    for each in varied:
+        place = _canonical(each.address, names, [])
+        for its_place, other in given:
             if place == its_place or place.startswith(f"{its_place}.") or its_place.startswith(f"{place}."):
-                problems.append(_twice(place, other, address))
-        given[address] = place
+                problems.append(set_twice(place, other, each))
+        given.append((place, each))
     return problems
-
-
-def _twice(place: str, one: str, other: str) -> str:
-    """Return the problem that an option is set by two addresses."""
-    ways = "" if one == other else f", as '{one}' and as '{other}'"
-    return f"{place}: is set twice{ways}; set it once"
 
 
 def _terms_of(tree: Mapping[str, Any], given: Mapping[str, TermSpec]) -> list[str | TermSpec]:
@@ -298,15 +304,6 @@ def _configure_balancing(balancer: Balancer | None, tables: Mapping[str, Any]) -
 
 
 @contextmanager
-def _noting(errors: list[DistillError]) -> Iterator[None]:
-    """Add an error about a term or a balancer to a list, so that others can be reported with it."""
-    try:
-        yield
-    except (TermError, RunError) as error:
-        errors.append(error)
-
-
-@contextmanager
 def _naming_what_is_missing(
     installed: Callable[[], Iterable[Term | Balancer]],
     chosen: Iterable[str | TermSpec],
@@ -348,69 +345,3 @@ def _recorded(name: str, provenance: Mapping[str, Any], prefix: str = "") -> str
     """Return the name of a term or balancer with its recorded distribution, `distribution:name`."""
     origin = provenance.get(prefix + name)
     return name if origin is None else f"{str(origin).partition(' ')[0]}:{name}"
-
-
-def _no_tables(tree: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return a problem for each of these sections that is there and not a table."""
-    return [
-        f"{name}: expected a table, got {show_briefly(tree[name])}"
-        for name in names
-        if name in tree and not isinstance(tree[name], Mapping)
-    ]
-
-
-def _require_tables(tree: Mapping[str, Any], names: Iterable[str]) -> None:
-    if problems := _no_tables(tree, names):
-        raise ConfigError(*problems)
-
-
-def _current(address: str, chosen: Container[str], warnings: list[str]) -> str:
-    """Return the current address of an option, with a warning if `address` is deprecated."""
-    current, removal = _RENAMED.get(address, (address, ""))
-    if current == address or not _has(current, chosen):
-        return address
-    warnings.append(f"{address} is deprecated and will be {removal}; it is now {current}")
-    return current
-
-
-def _has(address: str, chosen: Container[str]) -> bool:
-    section, name, *_ = address.split(".")
-    return section != "loss" or name in chosen
-
-
-def move_renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain data of a recipe with the options of older versions at their current addresses.
-
-    Raises:
-        ConfigError: One is also set at its current address, or belongs to a term without options.
-    """
-    tables, problems = deepcopy(dict(tree)), list[str]()
-    _require_tables(tables, ("loss",))
-    tables["loss"] = dict(tables.get("loss", {}))
-    _move_renamed(tables, tables["loss"], problems)
-    if problems:
-        raise ConfigError(*problems)
-    return tables
-
-
-def _move_renamed(tree: dict[str, Any], chosen: Container[str], problems: list[str]) -> list[str]:
-    """Move options of older versions to their current addresses, and return the warnings."""
-    training, warnings = tree.get("training"), list[str]()
-    for address, (current, _) in _RENAMED.items():
-        old = address.removeprefix("training.")
-        if not isinstance(training, dict) or old not in training:
-            continue
-        value = training.pop(old)
-        if not _has(current, chosen):
-            problems.append(f"{address}: is now {current}, and the term 'kl' is not chosen")
-            continue
-        *sections, new = current.split(".")
-        table = tree
-        for section in sections:
-            table = table.setdefault(section, {}) if isinstance(table, dict) else table
-        if isinstance(table, dict) and new in table:
-            problems.append(f"{address}: is set as {current} too; keep the latter")
-        elif isinstance(table, dict):  # otherwise reported with the other problems
-            table[new] = value
-            _current(address, chosen, warnings)
-    return warnings

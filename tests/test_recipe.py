@@ -320,18 +320,24 @@ class TestTermsOfPython:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "place"),
+    ("one", "other", "place", "values"),
     [
-        (("stft.weight", 3), ("loss.stft", {"per_example": True}), "loss.stft.weight"),
-        (("loss.stft", {"weight": 2}), ("stft.weight", 3), "loss.stft.weight"),
-        (("stft.weight", 5), ("loss.stft", {"weight": 6}), "loss.stft.weight"),
-        (("training.steps", 5), ("training", {"steps": np.arange(3)}), "training.steps"),
+        (
+            ("stft.weight", 3),
+            ("loss.stft", {"per_example": True}),
+            "loss.stft.weight",
+            (3, {"per_example": True}),
+        ),
+        (("loss.stft", {"weight": 2}), ("stft.weight", 3), "loss.stft.weight", (2, 3)),
+        (("stft.weight", 5), ("loss.stft", {"weight": 6}), "loss.stft.weight", (5, 6)),
+        (("training.steps", 5), ("training", {"steps": np.arange(3)}), "training.steps", (5, np.arange(3))),
     ],
 )
-def test_a_table_and_an_address_in_it_are_one_option(one, other, place):
+def test_a_table_and_an_address_in_it_are_one_option(one, other, place, values):
     """A table that would replace an assigned option, or that gives it another value, is refused."""
+    ways = [f"to {value!r} as '{address}'" for value, (address, _) in zip(values, (one, other), strict=True)]
     assert problems({}, loss="stft", assignments=[one, other]) == [
-        f"{place}: is set twice, as '{one[0]}' and as '{other[0]}'; set it once"
+        f"{place}: is set twice, {' and '.join(ways)}; set it once"
     ]
 
 
@@ -371,6 +377,7 @@ def test_an_address_may_leave_out_the_section_of_the_loss(registry):
             "loss.kl=1 loss.kl.x=1 model=2 model.width=3",
             (
                 "loss.kl.x: loss.kl is 1, not a table\nmodel.width: model is 2, not a table\n"
+                "loss.kl: expected a table, got 1\nmodel: expected a table, got 2\n"
                 "Set loss.kl itself, or remove it where it is set.\n"
                 "Set model itself, or remove it where it is set."
             ),

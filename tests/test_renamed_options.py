@@ -5,7 +5,8 @@ from recipes import chosen, problems
 
 from distill.errors import ConfigError
 from distill.plugin.registry import Registry
-from distill.recipe import DEFAULT_LOSS, move_renamed, read_recipe
+from distill.recipe import DEFAULT_LOSS, read_recipe
+from distill.renamed_options import move_renamed
 
 
 @pytest.mark.parametrize(

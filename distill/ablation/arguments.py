@@ -13,6 +13,7 @@ from distill.ablation.folder import AblationFolder
 from distill.ablation.plan import CommonRecipe
 from distill.ablation.seeds import parse_seeds
 from distill.arguments import corpus_location, options_by_address, path_like, require_corpus
+from distill.config import as_given, given_arguments
 from distill.errors import ConfigError, InputError, RunError
 from distill.plugin.registry import Registry
 from distill.recipe import Recipe, Terms
@@ -22,7 +23,6 @@ from distill.training.shared_arguments import (
     folder_name,
     recipe_tree,
     require_no_url,
-    require_set_once,
 )
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -74,14 +74,11 @@ class Arguments:
         if any(value is not None for value in length.values()):
             drop_length(tree)
         arguments = {"corpus.path": location, **length, "training.device": self.device}
-        arguments = {address: value for address, value in arguments.items() if value is not None}
         options = options_by_address(self.options, culprit="options")
-        require_set_once(arguments, options)
-        assignments = (*arguments.items(), *options)
-        _require_no_seed(address for address, _ in assignments)
-        if isinstance(tree.get("corpus"), dict) and all(
-            address != "corpus.path" for address, _ in assignments
-        ):
+        assignments = (*given_arguments(arguments), *as_given(options))
+        addresses = [each.address for each in assignments]
+        _require_no_seed(addresses)
+        if isinstance(tree.get("corpus"), dict) and "corpus.path" not in addresses:
             require_no_url(tree["corpus"].get("path"), "recipe")
         return CommonRecipe(
             tree=tree,

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
 from distill.arguments import finite_number, options_by_address, shown
-from distill.config import parse_assignment, parse_assignments
-from distill.errors import ConfigError, InputError
+from distill.config import Given, parse_assignment, parse_assignments, set_twice
+from distill.errors import ConfigError, InputError, shortened
 
 Options: TypeAlias = tuple[tuple[str, Any], ...]
 """Values by address."""
@@ -41,6 +42,17 @@ class Choices:
     grid: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     ranges: tuple[tuple[str, Range], ...] = field(default=())
 
+    @property
+    def reference(self) -> list[Given]:
+        """The first value of each option in the grid."""
+        return [_tried(address, values) for address, values in self.grid]
+
+    @property
+    def varied(self) -> list[Given]:
+        """The options that are varied."""
+        ranges = {address: (each.low, each.high) for address, each in self.ranges}
+        return [*_varied(dict(self.grid), ranges).values()]
+
 
 def parse_choices(assignments: Iterable[str]) -> Choices:
     """Return the choices that the words after `--set` describe.
@@ -55,20 +67,20 @@ def parse_choices(assignments: Iterable[str]) -> Choices:
     fixed: list[tuple[str, Any]] = []
     grid: dict[str, tuple[Any, ...]] = {}
     ranges: dict[str, tuple[Any, Any]] = {}
-    words, twice = list(assignments), dict[str, None]()
+    words, problems = list(assignments), list[str]()
     for word, (address, value) in zip(words, parse_assignments(words), strict=True):
-        if address in grid or address in ranges:
-            twice[address] = None
         unquoted = isinstance(value, str) and value == word.partition("=")[2].strip()
+        before = _varied(grid, ranges).get(address)
         if unquoted and (found := _RANGE.fullmatch(value)):
             ranges[address] = (float(found[1]), float(found[2]))
         elif unquoted and len(parts := list(_parts(value))) > 1:
             grid[address] = tuple(parse_assignment(f"{address}={part}")[1] for part in parts)
         else:
             fixed.append((address, value))
-    if twice:
-        raise ConfigError(*(f"{each}: is set twice; set it once" for each in twice), culprit="--set")
-    return choices_of(fixed, grid, ranges, culprit="--set")
+            continue
+        if before is not None:
+            problems.append(set_twice(address, before, Given(address, None, written=value)))
+    return choices_of(fixed, grid, ranges, problems=problems, culprit="--set")
 
 
 def choices_of(
@@ -76,11 +88,12 @@ def choices_of(
     grid: Mapping[str, Sequence[Any]],
     ranges: Mapping[str, tuple[float, float]],
     *,
+    problems: Sequence[str] = (),
     culprit: str = "",
 ) -> Choices:
     """Return options by address, values by address, and pairs of bounds by address, after checking them.
 
-    Raises:
+    `problems` are those that are known already. Raises:
         ConfigError: an address is set twice, a value is given twice or missing, or a range is empty.
         InputError: the arguments are of other types.
     """
@@ -88,11 +101,9 @@ def choices_of(
     for name, given in (("grid", grid), ("ranges", ranges)):
         if not isinstance(given, Mapping):
             raise InputError(f"expected a dict by the address of an option, got {shown(given)}", culprit=name)
-    problems = [
-        f"{address}: is set twice; set it once"
-        for address in dict.fromkeys([*grid, *ranges])
-        if sum(address in each for each in (grid, ranges, dict(fixed))) > 1
-    ]
+    problems, varied = list(problems), _varied(grid, ranges)
+    problems += [set_twice(name, Given(name, value), varied[name]) for name, value in fixed if name in varied]
+    problems += [set_twice(name, _tried(name, grid[name]), varied[name]) for name in grid if name in ranges]
     several = {address: _values(address, values, problems) for address, values in grid.items()}
     bounds = {address: _bounds(address, pair, problems) for address, pair in ranges.items()}
     if problems:
@@ -102,6 +113,26 @@ def choices_of(
         grid=tuple(several.items()),
         ranges=tuple((address, pair) for address, pair in bounds.items() if pair is not None),
     )
+
+
+def _varied(grid: Mapping[str, Any], ranges: Mapping[str, Any]) -> dict[str, Given]:
+    return {
+        **{address: _tried(address, values) for address, values in grid.items()},
+        **{address: Given(address, bounds, written=_in_words(bounds)) for address, bounds in ranges.items()},
+    }
+
+
+def _tried(address: str, values: Any) -> Given:  # noqa: ANN401  # anything
+    """Return the values that are tried, of which the first is that of the reference."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        return Given(address, values)
+    return Given(address, values[0], written=shortened([*map(shown, values)]))
+
+
+def _in_words(pair: Any) -> str:  # noqa: ANN401  # anything
+    with suppress(OverflowError, TypeError, ValueError):
+        return str(Range(*pair))
+    return shown(pair)
 
 
 def _values(address: str, values: Any, problems: list[str]) -> tuple[Any, ...]:  # noqa: ANN401  # anything

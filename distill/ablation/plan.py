@@ -11,13 +11,13 @@ from attrs import frozen
 
 from distill.ablation.choices import Choices, Options
 from distill.arguments import require_corpus
-from distill.config import unstructure
+from distill.config import Assignment, Given, unstructure
 from distill.config.words import show
 from distill.errors import ConfigError, InputError
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Term
 from distill.plugin.registry import Registry, one_by_one
-from distill.recipe import Draft, Terms, read_recipe, set_twice
+from distill.recipe import Draft, Terms, read_recipe, settings_twice
 from distill.storage.files import file_name
 
 ALL = "all"
@@ -88,10 +88,10 @@ class CommonRecipe:
     registry: Registry
     loss: Terms | None
     balance: str | None
-    assignments: Options
+    assignments: tuple[Given, ...]
     """The corpus, the length and the fixed options."""
 
-    def draft(self, settings: Options, seed: int) -> Draft:
+    def draft(self, settings: Iterable[Assignment], seed: int) -> Draft:
         """Return the recipe with these options.
 
         Raises:
@@ -108,9 +108,7 @@ class CommonRecipe:
         Raises:
             ConfigError: one is. All are named.
         """
-        varied = [address for address, _ in (*choices.grid, *choices.ranges)]
-        problems = set_twice(varied, [address for address, _ in self.assignments], terms)
-        if problems:
+        if problems := settings_twice(choices.varied, self.assignments, terms):
             raise ConfigError(*problems)
 
 
@@ -136,7 +134,7 @@ def make_plan(
             "--set loss.stft.weight=0.5,1,2",
         )
     reference = tuple((address, values[0]) for address, values in choices.grid)
-    whole = common.draft(reference, seeds[0])
+    whole = common.draft(choices.reference, seeds[0])
     common.require_set_once(choices, whole.terms)
     loss = _names(common.loss, whole)
     kept = loss[0] if each and len(loss) == 1 else ""

@@ -137,6 +137,18 @@ def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
     return flat
 
 
+def no_tables(tree: Mapping[str, Any], names: Iterable[str] | None = None, at: str = "") -> list[str]:
+    """Return a problem for each of these members, by default all, that is there and not a table.
+
+    `at` is the path of `tree`.
+    """
+    return [
+        f"{join(at, name)}: expected a table, got {show_briefly(tree[name])}"
+        for name in (tree if names is None else names)
+        if name in tree and not isinstance(tree[name], Mapping)
+    ]
+
+
 def to_toml(instance: attrs.AttrsInstance, *, header: str = "") -> str:
     """Return an attrs instance as TOML, with the help of each option as a comment.
 

@@ -16,7 +16,7 @@ from distill.evaluation.hearing import mel_distance, texture, tones_kept
 from distill.evaluation.listeners import Listener
 from distill.evaluation.ratios import level_difference, si_sdr, signal_to_noise
 from distill.evaluation.results import Evaluation, Metrics, Result
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.plugin.registry import Registry
 from distill.spectral.metrics import is_silent, log_spectral_distance, multi_resolution_stft
 from distill.spectral.representation import MagnitudeIF

@@ -1,6 +1,6 @@
 """The composer: a combined loss of weighted terms, which returns its components."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypedDict, Unpack
 
@@ -8,9 +8,7 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
-from distill.arguments import options_by_address
-from distill.config import assign, structure
-from distill.errors import ConfigError, DistillError, InputError, TermError, check_all
+from distill.errors import DistillError, InputError, TermError
 from distill.loss.components import (
     OBJECTIVE,
     TOTAL,
@@ -19,13 +17,10 @@ from distill.loss.components import (
     weight_name,
     weighted_name,
 )
-from distill.loss.config import configure
 from distill.loss.faults import fault_of, weight_at
 from distill.loss.scheduling import LastTerm
 from distill.loss.term_dict import TermDict
-from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Term
-from distill.plugin.registry import Registry
 from distill.spectral.plain import at_least_float32
 from distill.views import LossInputs, Posterior
 from distill.views.uncompiled import uncompiled
@@ -305,77 +300,3 @@ def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     finally:
         for parameter in learnt:
             parameter.requires_grad_(True)
-
-
-def compose(
-    terms: str | TermSpec | Iterable[str | TermSpec],
-    options: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
-    *,
-    balancer: str | None = None,
-    balancer_options: Mapping[str, Any] | None = None,
-    registry: Registry | None = None,
-) -> CombinedLoss:
-    """Compose a loss of terms, for a custom training loop.
-
-        loss = compose("stft,recon,kl", {"stft.weight": 2.0})
-        components = loss(inputs)
-        components["total"].backward()
-
-    A custom term need not be installed: `compose(["stft", "kl", TermSpec(...)])`.
-
-    With trained terms, `components["objective"].backward()` computes the gradients of `loss.parameters()`,
-    for a separate optimizer.
-
-    Args:
-        terms: Names or aliases of terms, as a comma-separated string or an iterable; `dist:name` if two
-            distributions have a term of the same name. A `TermSpec` among them need not be installed.
-        options: Values by address, such as `"loss.stft.weight"`. `loss.` may be omitted.
-        balancer: Its name, such as `"gradient"`. By default weights are fixed factors.
-        balancer_options: Its options by name, or by address, such as `"balancing.gradient.decay"`.
-        registry: The registry in which terms and balancer are looked up. By default everything installed.
-
-    Raises:
-        TermError: A term or the balancer is unknown, ambiguous or broken, or two terms have the same name.
-        ConfigError: An option is unknown, is set twice, or has an invalid value.
-        InputError: Options are not given by address, or balancer options are given without a balancer.
-    """
-    registry = registry or Registry()
-    chosen = registry.choose(terms)
-    names = {name for term in chosen for name in term.names}
-    config = configure(chosen, _nested(options_by_address(options or {}, culprit="options"), "loss", names))
-    if balancer is None:
-        if balancer_options:
-            raise InputError(
-                "no balancer is chosen", culprit="balancer_options", remedy='Choose one: balancer="gradient".'
-            )
-        return CombinedLoss(chosen, config)
-    found = registry.choose_balancer(balancer)
-    section = f"balancing.{found.name}"
-    given = options_by_address(balancer_options or {}, culprit="balancer_options")
-    balancing = structure(_nested(given, section, ()), found.spec.config, at=section)
-    built = found.build(balancing, tuple(term.name for term in chosen))
-    return CombinedLoss(chosen, config, balancer=built)
-
-
-def _nested(options: Iterable[tuple[str, Any]], section: str, names: Collection[str]) -> dict[str, Any]:
-    """Return options by address as nested tables. The address may begin with the section or omit it.
-
-    `names` are the valid first parts below the section; the section's own name may be one of them.
-    """
-    tree: dict[str, Any] = {}
-    given: dict[str, str] = {}
-
-    def set_option(option: tuple[str, Any]) -> None:
-        address, value = option
-        below = address.removeprefix(f"{section}.")
-        first = below.partition(".")[0]
-        inner = below if first in names or section not in names else address
-        if inner in given:
-            raise ConfigError(
-                f"{section}.{inner}: is set twice, as '{given[inner]}' and as '{address}'; set it once"
-            )
-        given[inner] = address
-        assign(tree, inner, value)
-
-    check_all(set_option, options)
-    return tree

@@ -80,6 +80,8 @@ def _class_of(terms: tuple[Term, ...]) -> type:
 def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a class made here
     """Build the configs of the chosen terms from nested options, which may name a term by an alias.
 
+    Without terms, since none of those that were asked for can be chosen, nothing is said of the options.
+
     Raises:
         ConfigError: An option is unknown or has an invalid value, or a term is named twice.
     """
@@ -87,7 +89,7 @@ def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa
     tables: dict[str, Any] = {term.name: {} for term in terms}
     given: dict[str, str] = {}
     problems: list[str] = []
-    for name, table in options.items():
+    for name, table in options.items() if terms else ():
         canonical = names.get(name, name)
         if canonical in given:
             problems.append(f"loss.{name}: is set as loss.{given[canonical]} too; set it once")

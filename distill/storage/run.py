@@ -10,8 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from distill.arguments import path_like, require_reachable
-from distill.config import load_toml
-from distill.config.words import join, show_briefly
+from distill.config import load_toml, no_tables
 from distill.errors import ConfigError, RunError
 from distill.storage.files import append_whole, is_partial, naming
 from distill.storage.locking import LOCK_FILES
@@ -306,15 +305,10 @@ def _require_tables(tree: Mapping[str, Any], recipe: Path) -> None:
     Raises:
         ConfigError: some are not. All of them are named.
     """
-    tables = {join("", name): section for name, section in tree.items()}
+    problems = no_tables(tree)
     for section in ("loss", "balancing"):
         if isinstance(tree.get(section), Mapping):
-            tables |= {join(section, name): options for name, options in tree[section].items()}
-    problems = [
-        f"{address}: expected a table, got {show_briefly(table)}"
-        for address, table in tables.items()
-        if not isinstance(table, Mapping)
-    ]
+            problems += no_tables(tree[section], at=section)
     if problems:
         remedy = "Correct the file, or restore it from a copy."
         raise ConfigError(*problems, culprit=str(recipe), remedy=remedy)

@@ -1,14 +1,14 @@
 """Arguments that `distill.train`, `distill.ablate` and `distill.search_weights` share. Loads no torch."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from distill.arguments import absolute, is_equal, is_url, path_like, shown
-from distill.config import flatten, load_toml, unstructure
-from distill.errors import ConfigError, UnaskedError
+from distill.arguments import is_url, path_like
+from distill.config import load_toml, unstructure
+from distill.errors import UnaskedError
 from distill.recipe import Recipe
 from distill.storage.files import file_name
 
@@ -52,34 +52,6 @@ def require_no_url(path: object, culprit: str) -> None:
     if isinstance(path, str) and is_url(path):
         remedy = f"If you trust it, give it yourself as the corpus: {path}"
         raise UnaskedError(path, culprit=culprit, remedy=remedy)
-
-
-def require_set_once(arguments: Mapping[str, Any], options: Iterable[tuple[str, Any]]) -> None:
-    """Check that no option says other than an argument for the same. Both are given by address.
-
-    Raises:
-        ConfigError: one does.
-    """
-    problems = [
-        f"{place}: is set twice, to {shown(arguments[place])} and to {shown(given)}; set it once"
-        for address, value in options
-        for place, given in _values(address, value).items()
-        if place in arguments and not _is_same(place, given, arguments[place])
-    ]
-    if problems:
-        raise ConfigError(*problems)
-
-
-def _values(address: str, value: object) -> dict[str, Any]:
-    """Return an option by its address, or those of a table."""
-    if isinstance(value, Mapping):
-        return {f"{address}.{name}": each for name, each in flatten(value).items()}
-    return {address: value}
-
-
-def _is_same(address: str, value: object, argument: object) -> bool:
-    is_place = address == "corpus.path" and isinstance(value, str) and not is_url(value)
-    return is_equal(value, argument) or (is_place and absolute(str(value)) == argument)
 
 
 def folder_name(location: str | None, before: str = "") -> str:

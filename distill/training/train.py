@@ -20,6 +20,7 @@ from distill.arguments import (
     path_like,
     require_corpus,
 )
+from distill.config import as_given, given_arguments
 from distill.errors import CorpusError, InputError, RunError, shortened
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
@@ -38,7 +39,6 @@ from distill.training.shared_arguments import (
     folder_name,
     recipe_tree,
     require_no_url,
-    require_set_once,
 )
 
 if TYPE_CHECKING:
@@ -249,19 +249,16 @@ def _draft(
     specs = [term for term in terms or () if isinstance(term, TermSpec)]
     if isinstance(recipe, Recipe):
         specs += _specs_of(recipe)
-    arguments = {f"training.{name}": value for name, value in training.items() if value is not None}
-    if {"training.steps", "training.minutes"} & arguments.keys():
+    if any(training[name] is not None for name in ("steps", "minutes")):
         drop_length(tree)
-    if given.path is not None:
-        arguments = {"corpus.path": given.path, **arguments}
+    arguments = {"corpus.path": given.path, **{f"training.{name}": each for name, each in training.items()}}
     given_options = options_by_address(options, culprit="options")
-    require_set_once(arguments, given_options)
-    assignments = [*arguments.items(), *given_options]
+    assignments = [*given_arguments(arguments), *as_given(given_options)]
     draft = read_recipe(tree, registry, loss=terms, balance=balance, assignments=assignments, specs=specs)
     if resume:
         recorded = read_recipe(base, registry, specs=specs).recipe
         require_same_options(draft, recorded, run, accept=accept_changes)
-    if not any(address == "corpus.path" for address, _ in assignments):
+    if not any(each.address == "corpus.path" for each in assignments):
         require_no_url(draft.recipe.corpus.path, str(run.folder) if resume else "recipe")
     return _with_place(draft)
 

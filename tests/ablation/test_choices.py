@@ -34,9 +34,16 @@ def test_one_value_several_values_and_a_range():
     [
         (["a.b=1,1"], "--set: a.b: 1 is given twice"),
         (["a.b=1,,2"], "--set: a.b: a value is empty"),
-        (["a.b=1,2", "a.b=3"], "--set: a.b: is set twice; set it once"),
-        (["a.b=1,2", "a.b=3,4"], "--set: a.b: is set twice; set it once"),
-        (["a.b=1..2", "a.b=3..4"], "--set: a.b: is set twice; set it once"),
+        (["a.b=1,2", "a.b=3"], "--set: a.b: is set twice, to 3 and to 1, 2; set it once"),
+        (["a.b=1,2", "a.b=3,4"], "--set: a.b: is set twice, to 1, 2 and to 3,4; set it once"),
+        (["a.b=1..2", "a.b=3..4"], "--set: a.b: is set twice, to 1..2 and to 3..4; set it once"),
+        (
+            ["a.b=1..2", "a.b=3,4", "c=1,1"],
+            (
+                "--set: a.b: is set twice, to 1..2 and to 3,4; set it once\n"
+                "a.b: is set twice, to 3, 4 and to 1..2; set it once\nc: 1 is given twice"
+            ),
+        ),
         (["a.b=3..3"], "--set: a.b: a range goes from a lower number to a higher one, got 3..3"),
         (["a.b"], '--set: expected PATH=VALUE, got "a.b"\nFor example: --set loss.stft.weight=2.0'),
     ],

@@ -191,26 +191,31 @@ def test_one_value_in_two_ways(plan):
             {},
             {"recon.weight": [1, 2], "loss.reconstruction.weight": [3, 4]},
             "reconstruction.weight",
-            ("recon.weight", "loss.reconstruction.weight"),
+            ("1, 2 as 'recon.weight'", "3, 4 as 'loss.reconstruction.weight'"),
         ),
         (
             {"loss.stft.weight": 2},
             {"stft.weight": [1, 2]},
             "stft.weight",
-            ("loss.stft.weight", "stft.weight"),
+            ("2 as 'loss.stft.weight'", "1, 2 as 'stft.weight'"),
         ),
         (
             {"loss.recon.weight": 2},
             {"reconstruction.weight": [1, 2]},
             "reconstruction.weight",
-            ("loss.recon.weight", "reconstruction.weight"),
+            ("2 as 'loss.recon.weight'", "1, 2 as 'reconstruction.weight'"),
         ),
-        ({"loss.stft": {"weight": 2}}, {"stft.weight": [1, 2]}, "stft.weight", ("loss.stft", "stft.weight")),
+        (
+            {"loss.stft": {"weight": 2}},
+            {"stft.weight": [1, 2]},
+            "stft.weight",
+            ("2 as 'loss.stft'", "1, 2 as 'stft.weight'"),
+        ),
         (
             {"training.free_bits": 0.5},
             {"kl.free_bits": [0.1, 0.2]},
             "kl.free_bits",
-            ("training.free_bits", "kl.free_bits"),
+            ("0.5 as 'training.free_bits'", "0.1, 0.2 as 'kl.free_bits'"),
         ),
     ],
 )
@@ -219,14 +224,22 @@ def test_one_option_by_two_addresses(fixed, grid, address, ways, plan):
     one, other = ways
     with pytest.raises(ConfigError) as caught:
         plan(grid=grid, options=fixed)
-    assert str(caught.value) == f"loss.{address}: is set twice, as '{one}' and as '{other}'; set it once"
+    assert str(caught.value) == f"loss.{address}: is set twice, to {one} and to {other}; set it once"
 
 
 def test_an_argument_that_is_also_tried(plan):
     """A length that is given as an argument and as values of the grid is refused, too."""
     with pytest.raises(ConfigError) as caught:
         plan(grid={"training.steps": [1, 2]}, steps=3)
-    assert str(caught.value) == "training.steps: is set twice; set it once"
+    assert str(caught.value) == (
+        "training.steps: is set twice, to 3 as the argument steps and to 1, 2 as 'training.steps'; "
+        "set it once"
+    )
     with pytest.raises(ConfigError) as caught:
         plan(each=True, options={"training": {"steps": 4}}, steps=3)
-    assert str(caught.value) == "training.steps: is set twice, to 3 and to 4; set it once"
+    assert str(caught.value) == (
+        "training.steps: is set twice, to 3 as the argument steps and to 4 as 'training'; set it once"
+    )
+    with pytest.raises(ConfigError) as caught:
+        plan(grid={"training.steps": [3, 4], "model.width": ["x"]}, steps=3)
+    assert str(caught.value) == 'model.width: expected a whole number, got "x"'

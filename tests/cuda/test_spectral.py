@@ -7,7 +7,7 @@ import torch
 from on_cuda import CUDA, assert_near, noise, refusing_to_wait
 
 from distill.functional import create_stft_loss, spectral_distance
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.plugin.builtin_terms import StftConfig
 from distill.plugin.registry import Registry
 from distill.spectral import transforms

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.plugin.registry import Registry
 from distill.spectral.representation import MagnitudeIF
 from distill.views import LossInputs, Posterior, Signal

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.plugin.registry import Registry
 from distill.views import LogMagnitude
 

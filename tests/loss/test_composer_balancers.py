@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distill.errors import ConfigError, InputError, TermError
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.plugin.registry import Registry
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.spectral.representation import MagnitudeIF
 from distill.views import LogMagnitude, LossInputs, Posterior, Signal
 

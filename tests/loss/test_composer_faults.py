@@ -9,7 +9,7 @@ from torch import nn
 
 from distill import TermConfig, TermSpec
 from distill.errors import TermError
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.testing import loss_inputs
 from distill.views import LogMagnitude, LossInputs, Waveform
 

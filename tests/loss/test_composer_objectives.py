@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import nn
 
 from distill import TermSpec, TrainedTermConfig, hookimpl
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.plugin.registry import Registry
 from distill.views import LogMagnitude, Waveform
 

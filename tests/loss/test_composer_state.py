@@ -13,7 +13,7 @@ from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
 from distill.errors import TermError
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.plugin.registry import Registry
 from distill.testing import loss_inputs, registry_with
 from distill.views import LogMagnitude

@@ -11,7 +11,7 @@ from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
 from distill.errors import ConfigError, InputError, TermError
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.testing import check_term, loss_inputs, registry_with
 from distill.views import LogMagnitude
 
@@ -119,18 +119,35 @@ def test_one_address_everywhere():
 def test_an_option_that_is_set_twice_is_refused():
     """An option under two addresses is an error, whatever the values."""
     assert problem("stft", {"stft.weight": 1.0, "loss.stft.weight": 1.0}) == (
-        "loss.stft.weight: is set twice, as 'stft.weight' and as 'loss.stft.weight'; set it once"
+        "loss.stft.weight: is set twice, to 1.0 as 'stft.weight' and to 1.0 as "
+        "'loss.stft.weight'; set it once"
     )
-    options = [
-        ("stft.weight", 1.0),
-        ("kl.weight_max", 1.0),
-        ("loss.stft.weight", 1.0),
-        ("loss.kl.weight_max", 1.0),
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    """Terms, options and the balancer are judged in one call; options of unknown terms are not."""
+    options = {
+        "stft.weight": 1.0, "loss.stft.weight": 2.0, "stft.wieght": 1, "kl": 3, "kl.free_bits": 4,
+        "nope.weight": 1, "loss.nope.x": 1, "mel.weight": 2,
+    }  # fmt: skip
+    message = problem("stft,nope,kl", options, balancer="gradeint", balancer_options={"decay": 2})
+    lines = message.splitlines()
+    assert lines[:7] == [
+        "unknown loss term 'nope'",
+        (
+            "loss.stft.weight: is set twice, to 1.0 as 'stft.weight' and to 2.0 as "
+            "'loss.stft.weight'; set it once"
+        ),
+        "kl.free_bits: kl is 3, not a table",
+        "loss.mel: the loss has stft, kl; add this term with --loss",
+        "loss.stft.wieght: unknown option, got 1; did you mean 'weight'?",
+        "loss.kl: expected a table, got 3",
+        "unknown balancer 'gradeint'; did you mean 'gradient'?",
     ]
-    assert problem("stft,kl", options) == (
-        "loss.stft.weight: is set twice, as 'stft.weight' and as 'loss.stft.weight'; set it once\n"
-        "loss.kl.weight_max: is set twice, as 'kl.weight_max' and as 'loss.kl.weight_max'; set it once"
-    )
+    assert problem("nope", {"stft.weight": 1}, balancer_options={"decay": 2}).splitlines()[:2] == [
+        "unknown loss term 'nope'",
+        "balancer_options: no balancer is chosen",
+    ]
 
 
 def test_an_unknown_option_is_named_by_its_whole_address():

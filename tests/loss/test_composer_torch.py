@@ -6,7 +6,7 @@ import attrs
 import pytest
 import torch
 
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.spectral.representation import MagnitudeIF
 from distill.views import LossInputs, Posterior, Signal
 

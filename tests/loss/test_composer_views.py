@@ -4,7 +4,7 @@ import pytest
 import torch
 from attrs import frozen
 
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.views import LogMagnitude, Stft, StftMagnitude, View, Waveform
 
 

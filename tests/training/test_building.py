@@ -9,7 +9,7 @@ from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
 from distill.errors import RunError
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.settings import CorpusSettings
 from distill.storage.checkpoints import save_checkpoint
 from distill.storage.run import Run

@@ -7,7 +7,7 @@ from torch import nn
 
 from distill import TermConfig, TermSpec
 from distill.audio.corpus import open_arrays
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.testing import loss_inputs
 from distill.training.health import Health
 from distill.training.term_gradients import TermGradients

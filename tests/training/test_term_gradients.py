@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from distill import TermConfig, TermSpec
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.testing import loss_inputs
 from distill.training.term_gradients import Measured, TermGradients
 from distill.training.window import Window

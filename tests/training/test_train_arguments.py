@@ -57,14 +57,28 @@ class Deaf:
         (
             {"device": "cuda", "options": {"training.device": "cpu"}},
             ConfigError,
-            "training.device: is set twice, to 'cuda' and to 'cpu'; set it once",
+            (
+                "training.device: is set twice, to 'cuda' as the argument device and to 'cpu' as "
+                "'training.device'; set it once"
+            ),
         ),
         (
-            {"seed": 1, "device": "cuda", "options": {"training.device": "cpu", "training.seed": 2}},
+            {
+                "loss": "stft",
+                "seed": 1,
+                "options": {
+                    "training": {"seed": 2},
+                    "training.keep": "x",
+                    "stft.weight": 1,
+                    "loss.stft.weight": 2,
+                },
+            },
             ConfigError,
             (
-                "training.device: is set twice, to 'cuda' and to 'cpu'; set it once\n"
-                "training.seed: is set twice, to 1 and to 2; set it once"
+                "training.seed: is set twice, to 1 as the argument seed and to 2 as 'training'; set it once\n"
+                "loss.stft.weight: is set twice, to 1 as 'stft.weight' and to 2 as "
+                "'loss.stft.weight'; set it once\n"
+                'training.keep: expected a number, got "x"'
             ),
         ),
         (

@@ -5,7 +5,7 @@ import torch
 
 from distill.errors import InputError, ShapeError
 from distill.functional import kl_divergence
-from distill.loss.composer import compose
+from distill.loss.composing import compose
 from distill.spectral.representation import MagnitudeIF
 from distill.views import LossInputs, Posterior, Signal
 

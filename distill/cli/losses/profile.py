@@ -74,22 +74,19 @@ def _draft(
 ) -> "Draft":
     """Return the recipe to measure: that of the run, restricted to the given terms, or a new one."""
     from distill.arguments import corpus_location, is_url
-    from distill.config import parse_assignments
+    from distill.config import as_given, given_arguments, parse_assignments
     from distill.errors import ConfigError, UnaskedError
     from distill.recipe import differences, read_recipe
-    from distill.training.shared_arguments import require_set_once
 
     tree = run.read_recipe() if run else {}
     if loss is not None and isinstance(tree.get("loss"), dict):
         names = {name for term in registry.choose(loss) for name in term.names}
         tree["loss"] = {name: table for name, table in tree["loss"].items() if name in names}
-    given = [] if corpus is None else [("corpus.path", corpus_location(corpus))]
-    options = parse_assignments(assignments)
-    require_set_once(dict(given), options)
-    given += options
+    arguments = {"corpus.path": None if corpus is None else corpus_location(corpus)}
+    given = [*given_arguments(arguments), *as_given(parse_assignments(assignments))]
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
     path = draft.recipe.corpus.path
-    if run and path is not None and is_url(path) and all(address != "corpus.path" for address, _ in given):
+    if run and path is not None and is_url(path) and all(each.address != "corpus.path" for each in given):
         remedy = f"If you trust it, give it yourself: distill losses profile {path} --run ..."
         raise UnaskedError(path, culprit=str(run.folder), remedy=remedy)
     if run:
