@@ -124,14 +124,16 @@ def require_reachable(path: Path) -> None:
         ) from error
 
 
-def corpus_location(value: Any, *, culprit: str = "corpus") -> str:  # noqa: ANN401  # anything
+def corpus_location(value: Any, *, culprit: str = "corpus", recorded: bool = True) -> str:  # noqa: ANN401  # anything
     """Return the location of a corpus in the form that recipes use: a URL unchanged, a path made absolute.
+
+    One that is not `recorded` in any file need not be valid text.
 
     Raises:
         InputError: the value is neither a `str` nor a path, or is not valid text.
     """
     remedy = "Give a URL as a str, not as a Path."
-    path = _as_path(value, culprit=culprit, expected="a path or a URL", instead=remedy)
+    path = _as_path(value, culprit=culprit, expected="a path or a URL", instead=remedy, text=recorded)
     return os.fspath(value) if is_url(os.fspath(value)) else absolute(path)
 
 
@@ -147,13 +149,10 @@ def require_corpus(location: str | Path | None) -> None:
     """Check that a corpus is there, unless it is at a URL, or None for the demo corpus.
 
     Raises:
-        CorpusError: there is no such file or folder, it cannot be read, or its path is not valid text.
+        CorpusError: there is no such file or folder, or it cannot be read.
     """
     if location is None or is_url(str(location)):
         return
-    if not is_text(location):
-        remedy = "Rename it. A recipe can name only what is valid text."
-        raise CorpusError("its path is not valid text (UTF-8)", culprit=str(location), remedy=remedy)
     try:
         Path(location).stat()
     except (FileNotFoundError, NotADirectoryError) as error:

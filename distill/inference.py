@@ -329,7 +329,7 @@ class Model(SoundGenerator):
         refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         on_progress = optional_callable(on_progress, culprit="on_progress")
         if isinstance(corpus, str | os.PathLike):
-            corpus = corpus_location(corpus)
+            corpus = corpus_location(corpus, recorded=False)
         with temporary_cache() as cache:
             return evaluate_model(
                 self.vae,

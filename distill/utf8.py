@@ -1,7 +1,15 @@
-"""UTF-8 for paths where Python is told to read them as ASCII. Imports only the standard library."""
+"""Paths and UTF-8: names that are not valid text, and where Python is told to read paths as ASCII.
+
+Imports only the standard library.
+"""
 
 import os
 import sys
+
+
+def as_text(path: str | os.PathLike[str]) -> str:
+    r"""Return a path as valid text, with bytes that are not UTF-8 as escapes, such as `\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def reads_paths_as_ascii() -> bool:

@@ -52,7 +52,7 @@ def compare(
     distinct_runs(runs)  # before the slow import of torch, as all that can be told at once
     read_answers(path_like(each, culprit="answers", expected="paths") for each in answers)
     if recordings is not None:
-        require_corpus(corpus_location(recordings, culprit="recordings"))
+        require_corpus(corpus_location(recordings, culprit="recordings", recorded=False))
     page = out if out is not None or as_json else Path("comparison.html")
     if page is not None:
         require_writable([page], overwrite=overwrite, instead="file with --out")

@@ -82,7 +82,7 @@ def evaluate(
         require_writable([csv], overwrite=overwrite, instead="file with --csv")
     Run(run).require()  # before the slow import of torch
     if corpus is not None:
-        require_corpus(corpus_location(corpus))
+        require_corpus(corpus_location(corpus, recorded=False))
 
     from rich.console import Console
 

@@ -131,6 +131,6 @@ def _expanded(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             for skipped in grouped(found.skipped):
                 click.echo(f"skipped: {printable(skipped.path)}: {printable(skipped.reason)}", err=True)
             for candidate in found.candidates:
-                yield candidate.path, candidate.path.parent.relative_to(path)
+                yield candidate.path, Path(candidate.name).parent  # as valid text
         else:
             yield path, Path()

@@ -18,6 +18,7 @@ from distill.errors import CorpusError, DistillError, InputError, RunError
 from distill.reporting.history import History
 from distill.storage.ending import Ending, State, ending_of
 from distill.storage.run import Run
+from distill.utf8 import as_text
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -218,7 +219,7 @@ def _shared(
             notes.append(f"To compare on more recordings, give some that no run was trained on: {_ON}")
     else:
         place = on if isinstance(on, str | os.PathLike) else "arrays"
-        source = f"{counted(used, 'recording')} of {os.fspath(place)}"
+        source = f"{counted(used, 'recording')} of {as_text(place)}"
         notes += _notes_on_training(recordings)
         notes += next(each.measures.skipped_in_words for each in runs if each.measures is not None)
     notes += [

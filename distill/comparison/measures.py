@@ -158,7 +158,7 @@ def heldout_measures(
         if known is not None:
             return Measures(files=known, sample_rate=model.sample_rate, model=conditions.model)
     if isinstance(recordings, str | os.PathLike):
-        recordings = corpus_location(recordings, culprit="recordings")
+        recordings = corpus_location(recordings, culprit="recordings", recorded=False)
     with temporary_cache() as cache:
         measured = open_measured(
             run,

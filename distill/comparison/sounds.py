@@ -15,6 +15,7 @@ from torch import Tensor
 
 from distill.audio.corpus import NamedArray, is_sharded
 from distill.audio.corpus.places import temporary_cache
+from distill.audio.corpus.scanning import find_audio
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import resample
 from distill.comparison.answers import ORIGINAL
@@ -152,7 +153,7 @@ def _waveform(
                 remedy="Compare on a folder of recordings to hear them: --on FOLDER.",
             )
         folder = Path(place)
-        place = str(folder / name if folder.is_dir() else folder)
+        place = str(_file(folder, name) if folder.is_dir() else folder)
     else:
         place = [each for each in place if each[0] == name]
     measured = open_measured(compared.run, place, heldout=on is None, sample_rate=rate, cache=cache)
@@ -162,6 +163,14 @@ def _waveform(
     raise CorpusError(
         "it has changed since it was measured", culprit=recording.name, remedy="Compare again to hear it."
     )
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Return the file of a recording, whose path may not be valid text."""
+    path = folder / name
+    if path.exists():
+        return path
+    return next((each.path for each in find_audio(folder).candidates if each.name == name), path)
 
 
 def _fitted(waveform: Tensor, length: int) -> Tensor:

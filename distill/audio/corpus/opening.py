@@ -171,8 +171,7 @@ def require_audio(folder: Path) -> Found:
     """Return the audio files of a folder, or a single file.
 
     Raises:
-        CorpusError: `folder` does not exist, cannot be read, has a path that is not valid text, or holds no
-            audio files.
+        CorpusError: `folder` does not exist, cannot be read, or holds no audio files.
     """
     require_corpus(folder)
     found = find_audio(folder)

@@ -9,6 +9,7 @@ import soundfile
 from attrs import frozen
 
 from distill.errors import printable
+from distill.utf8 import as_text
 
 _READABLE = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     *(".8svx", ".aif", ".aifc", ".bwf", ".iff", ".mat", ".mp1", ".mp2", ".oga", ".opus", ".sf", ".snd"),
@@ -139,10 +140,7 @@ def _sort(source: Path, root: Path, paths: list[Path], skipped: list[Skipped]) -
     for path in paths:
         name = _name(path, root)
         try:
-            name.encode()
             status = path.stat()
-        except UnicodeEncodeError:
-            skipped.append(Skipped(printable(name), "has a name that is not valid text"))
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be read: {error.strerror}"))
         else:
@@ -154,4 +152,4 @@ def _sort(source: Path, root: Path, paths: list[Path], skipped: list[Skipped]) -
 
 
 def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+    return as_text(path.relative_to(root).as_posix())

@@ -134,15 +134,24 @@ def test_links_are_followed_and_loops_end(tmp_path):
     assert names(tmp_path / "corpus") == ["a.wav", "first/b.wav"]
 
 
+def test_a_name_that_is_no_text_has_escapes(tmp_path):
+    """A file or folder whose name is not UTF-8 is found, with a name that every file can hold."""
+    odd = tmp_path / os.fsdecode(b"odd\xe9")
+    put(odd / os.fsdecode(b"bad\xff.wav"))
+    put(odd / os.fsdecode(b"bad\xff.txt"))
+    found = find_audio(tmp_path)
+    (candidate,) = found.candidates
+    assert (candidate.name, candidate.path.exists()) == (r"odd\xe9/bad\xff.wav", True)
+    assert [each.path for each in found.skipped] == [r"odd\xe9/bad\xff.txt"]
+
+
 def test_what_cannot_be_looked_at_is_skipped(tmp_path):
-    """Broken links, pipes and names that are no text are listed with the reason, not opened."""
+    """Broken links and pipes are listed with the reason, not opened."""
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
     os.mkfifo(tmp_path / "pipe.wav")
-    put(tmp_path / os.fsdecode(b"bad\xff.wav"))
     found = find_audio(tmp_path)
     assert found.candidates == ()
     assert sorted(found.skipped, key=lambda skip: skip.path) == [
-        Skipped("bad\N{REPLACEMENT CHARACTER}.wav", "has a name that is not valid text"),
         Skipped("gone.wav", "cannot be read: No such file or directory"),
         Skipped("pipe.wav", "is not a file"),
     ]
