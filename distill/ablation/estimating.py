@@ -28,12 +28,13 @@ def estimate(recipe: Mapping[str, Any], runs: int, jobs: int, folder: Path) -> s
     steps = training.get("steps")
     if steps is None:
         each = training.get("minutes", DEFAULT_MINUTES)
-        return f"about {duration_in_words(rounds * each * 60)}, and some for measuring"
+        return f"about {duration_in_words(rounds * each * 60)}, and some for the end of each run"
     for place in (folder, folder.parent):
         known = [run.seconds / run.steps for run in _like(recipe, place)]
         if known:
             told = f"as {counted(len(known), 'run')} in {printable(place)} took for each step"
-            return f"about {duration_in_words(rounds * steps * median(known))}, {told}"
+            steps_take = duration_in_words(rounds * steps * median(known))
+            return f"about {steps_take} for the steps, {told}, and some for the end of each run"
     return "not known before the first run, since there is none like these to go by"
 
 

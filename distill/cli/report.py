@@ -15,14 +15,14 @@ _SECONDS = 15
 @click.option(
     "--watch",
     is_flag=True,
-    help=f"Write the page again every {_SECONDS} seconds while the run is training.",
+    help=f"Write the page again every {_SECONDS} seconds while the run is training, or may go on.",
 )
 def report(run: Path, *, watch: bool) -> None:
     """Write report.html to the run folder RUN: one file, which opens in a browser without a network.
 
     It has a verdict in words, held-out originals and reconstructions to compare, all curves, statistics of
     the latents, and the recipe. RUN need not be finished. With --watch, an open page loads itself again,
-    until the run ends or Ctrl-C is pressed.
+    until the run is finished or has failed, or Ctrl-C is pressed.
     """
     from distill.errors import printable
     from distill.storage.ending import ending_of
@@ -40,6 +40,10 @@ def report(run: Path, *, watch: bool) -> None:
     with evaluation_progress(Console(stderr=True)) as on_progress:
         page = write_report(folder, refresh=_SECONDS if watched else None, on_progress=on_progress)
     click.echo(printable(page))
+    if watched:
+        click.echo(
+            f"Written again every {_SECONDS} seconds, until the run is finished. Ctrl-C stops.", err=True
+        )
     try:
         while watched:
             time.sleep(_SECONDS)

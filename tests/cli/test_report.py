@@ -51,5 +51,6 @@ def test_a_watched_page_is_written_until_the_run_ends(distill, bare_run, monkeyp
     monkeypatch.setattr(time, "sleep", sleep)
     result = distill("report", bare_run, "--watch")
     assert (result.status, result.out) == (0, f"{bare_run / 'report.html'}\n")
+    assert result.err == "Written again every 15 seconds, until the run is finished. Ctrl-C stops.\n"
     assert ['"refresh":15' in page for page in pages] == [True, True]
     assert '"refresh":null' in (bare_run / "report.html").read_text()
