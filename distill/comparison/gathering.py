@@ -16,7 +16,7 @@ from distill.comparison.table import Row, table_of
 from distill.config.words import are, counted
 from distill.errors import CorpusError, DistillError, InputError, RunError
 from distill.reporting.history import History
-from distill.storage.ending import Ending, State, ending_of
+from distill.storage.ending import Ending, State, ending_of, state_in_words
 from distill.storage.run import Run
 from distill.utf8 import as_text
 
@@ -54,6 +54,11 @@ class Compared:
         return self.ending.state
 
     @property
+    def state_in_words(self) -> str:
+        """The state of the run and, if its model has not all of the training, how much."""
+        return state_in_words(self.ending.state, self.ending.kept)
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """The names of its loss terms, as the recipe and the records have them."""
         loss = self.tree.get("loss")
@@ -66,6 +71,7 @@ class Compared:
             "name": self.name,
             "folder": str(self.run.folder),
             "state": self.state,
+            "kept": self.ending.kept,
             "steps": self.history.step,
             "seconds": self.history.seconds,
             "terms": list(self.terms),

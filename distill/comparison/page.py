@@ -181,7 +181,7 @@ def _run(compared: Compared, colours: Mapping[str, str]) -> ShownRun:
     return ShownRun(
         name=compared.name,
         folder=str(compared.run.folder),
-        state=compared.state,
+        state=compared.state_in_words,
         history=compared.history,
         duration=duration_in_words(compared.history.seconds),
         colour=colours[compared.name],

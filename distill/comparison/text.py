@@ -22,7 +22,10 @@ CHANCE = 0.05
 
 def lines_of(facts: Gathered) -> list[str]:
     """Return the lines of a comparison: runs, differences of recipes, the table, and notes."""
-    lines = [f"{label_of(number)}  {printable(run.name)}" for number, run in enumerate(facts.runs)]
+    lines = [
+        f"{label_of(number)}  {printable(run.name)}, {run.state_in_words}"
+        for number, run in enumerate(facts.runs)
+    ]
     lines += ["", *_difference_lines(facts)]
     if facts.rows:
         lines += ["", f"Means over {printable(facts.source)}; * is the best.", *_table_lines(facts)]
@@ -76,11 +79,11 @@ def shown_score(interval: Interval, *, signed: bool = False) -> str:
 
 
 def shown_interval(scale: Scale, interval: Interval) -> str:
-    """Return the mean of a difference and its interval as text."""
+    """Return the mean of a difference and its interval as text, if a single recording allows one."""
     mean, low, high = (
         scale.shown(each, signed=True) for each in (interval.mean, interval.low, interval.high)
     )
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low}, {high}]" if math.isfinite(interval.low) else f"{mean} (one recording)"
 
 
 def verdict_of(cell: Cell) -> str:

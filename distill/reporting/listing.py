@@ -12,12 +12,12 @@ from typing import Any
 from attrs import frozen
 
 from distill.arguments import require_reachable
-from distill.config.words import are, counted, percentage
+from distill.config.words import are, counted
 from distill.errors import DistillError, RunError
 from distill.loss.components import TOTAL
 from distill.loss.still import StillTerms, total_without
 from distill.storage.checkpoint_files import step_reached
-from distill.storage.ending import State, ending_of
+from distill.storage.ending import State, ending_of, state_in_words
 from distill.storage.metrics import recent_metrics
 from distill.storage.run import Run
 
@@ -109,12 +109,11 @@ class Listed:
         """Return the cells of the run's line: name, state, steps, time, loss, last change, terms."""
         loss = "-" if self.shown_loss is None else f"{self.shown_loss:.4g}"
         loss += "*" if self.is_without_still_terms else ""
-        part = f", {percentage(self.kept)} kept" if self.kept is not None and self.kept < 1 else ""
         minutes = self.seconds / 60
         known = minutes < _MOST_MINUTES
         return (
             _printable(self.name),
-            f"{self.state}{part}",
+            state_in_words(self.state, self.kept),
             str(self.steps) if self.steps < _MOST_STEPS else "?",
             "?" if not known else f"{self.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min",
             f"{loss} (trained)" if self.split == "train" and self.shown_loss is not None else loss,

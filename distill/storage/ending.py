@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
+from distill.config.words import percentage
 from distill.storage.files import naming, write_whole
 from distill.storage.locking import is_held
 from distill.storage.metrics import last_records
@@ -38,6 +39,11 @@ class Ending:
         content = {"state": self.state, "kept": self.kept, "message": self.message}
         with naming(run.outcome):
             write_whole(run.outcome, json.dumps(content).encode() + b"\n")
+
+
+def state_in_words(state: State, kept: float | None) -> str:
+    """Return the state of a run and, if the model has not all of the training, how much: "25% kept"."""
+    return state if kept is None or kept == 1 else f"{state}, {percentage(kept)} kept"
 
 
 def ending_of(run: Run) -> Ending:

@@ -1,6 +1,7 @@
 """Tests of comparisons of runs, and of what becomes of runs that cannot be compared."""
 
 import json
+import re
 import shutil
 
 import attrs
@@ -8,7 +9,10 @@ import pytest
 
 import distill
 from distill.audio.corpus.membership import Membership
+from distill.comparison.page import render
+from distill.comparison.text import lines_of
 from distill.errors import ConfigError, CorpusError, InputError, RunError
+from distill.storage.ending import Ending
 from distill.storage.run import Run
 
 
@@ -49,8 +53,22 @@ def test_the_text_fits_a_terminal(comparison):
     """The text fits 80 columns, and says which differences count."""
     lines = str(comparison).splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[:2] == ["A  first", "B  second"]
+    assert lines[:2] == ["A  first, finished", "B  second, finished"]
     assert "Means over 1 recording that both runs held out; * is the best." in lines
+    assert any(
+        re.fullmatch(r"mel distance +[+-]\d\.\d\d \(one recording\) +no difference found", line)
+        for line in lines
+    )
+
+
+def test_how_much_of_a_training_is_compared_is_said(comparison):
+    """Text, page and data say how much of its training a run has kept, where that is not all."""
+    facts = comparison.facts
+    quarter = attrs.evolve(facts.runs[0], ending=Ending(state="finished", kept=0.25))
+    changed = attrs.evolve(facts, runs=(quarter, *facts.runs[1:]))
+    assert lines_of(changed)[0] == "A  first, finished, 25% kept"
+    assert "<td>finished, 25% kept</td>" in render(changed)
+    assert quarter.to_dict()["kept"] == 0.25
 
 
 def test_recordings_that_a_run_was_trained_on_are_marked_and_left_out(compared_runs, recordings, tmp_path):
