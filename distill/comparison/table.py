@@ -21,7 +21,8 @@ class Cell:
             first run, and without values.
         best: whether the mean is the best of all runs, with the digits that are shown; false if all runs have
             the same.
-        better: whether the run is better than the first one, None if the interval has 0 in it.
+        better: whether the run is better than the first one, None if the interval has 0 in it, or if the
+            difference is 0 with the digits that are shown.
     """
 
     mean: float | None = None
@@ -78,7 +79,7 @@ def _row(scale: Scale, measured: Sequence[Mapping[str, Metrics | None] | None], 
         difference = None
         if number and mine and kept[0]:
             difference = bootstrap([one - other for one, other in zip(mine, kept[0], strict=True)])
-        certain = difference is not None and difference.certain
+        certain = difference is not None and difference.certain and round(difference.mean, scale.digits)
         cells.append(
             Cell(
                 mean=mean,

@@ -46,6 +46,14 @@ def test_of_means_that_look_equal_none_is_the_best():
     assert [cell.best for cell in row(table_of(runs), "mel").cells] == [True, True, False]
 
 
+def test_a_difference_that_is_shown_as_0_does_not_count():
+    """A run is not better by a difference smaller than the digits shown, however certain that is."""
+    runs = [{f"{n}": metrics(mel=n + mel) for n in range(5)} for mel in (2.0, 1.996, 1.99)]
+    _, less, more = row(table_of(runs), "mel").cells
+    assert less.difference.certain
+    assert (less.better, more.better) == (None, True)
+
+
 def test_higher_is_better_for_ratings():
     """A rating that falls in every file is reported as worse."""
     first = {f"{n}": metrics(zimtohrli=4.0) for n in range(3)}
