@@ -55,8 +55,8 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
     from distill.errors import printable
     from distill.reporting.listing import list_runs, sorted_runs
 
-    unreadable: list[Path] = []
-    listed = sorted_runs(list_runs(folder, on_unreadable=unreadable.append), order)
+    unreadable: dict[Path, OSError] = {}
+    listed = sorted_runs(list_runs(folder, on_unreadable=unreadable.__setitem__), order)
     if unreadable:
         warn(_left_out(unreadable))
     if as_json:
@@ -77,18 +77,22 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
         click.echo(f"* without terms that change nothing, since their gradient is 0: {names}")
 
 
-def _left_out(folders: list[Path]) -> str:
-    """Return the sentences about folders that may not be read."""
+def _left_out(folders: dict[Path, OSError]) -> str:
+    """Return the sentences about folders that cannot be read, with the remedy or the reason."""
     from distill.config.words import counted
     from distill.errors import printable, shortened
 
     it, holds = ("it", "holds") if len(folders) == 1 else ("they", "hold")
-    names = shortened([printable(each) for each in sorted(folders)])
-    return (
-        f"{counted(len(folders), 'folder')} may not be read, and runs that {it} {holds} are left out: "
-        f"{names}\n"
-        "To list them, make sure that you may read and search these folders (chmod u+rx), or ask their owner."
-    )
+    left_out = f"be read, and runs that {it} {holds} are left out:"
+    number, paths = counted(len(folders), "folder"), sorted(folders)
+    if all(isinstance(error, PermissionError) for error in folders.values()):
+        return (
+            f"{number} may not {left_out} {shortened([*map(printable, paths)])}\n"
+            "To list them, make sure that you may read and search these folders (chmod u+rx), or ask their "
+            "owner."
+        )
+    reasons = [printable(f"{path} ({folders[path].strerror})") for path in paths]
+    return f"{number} cannot {left_out} {shortened(reasons)}"
 
 
 def _damaged(listed: "list[Listed]") -> str:

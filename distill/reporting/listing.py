@@ -129,12 +129,15 @@ class Listed:
         return f"{terms} ({unreadable})" if terms and unreadable else terms or unreadable
 
 
-def list_runs(folder: Path, *, on_unreadable: Callable[[Path], None] = lambda _: None) -> list[Listed]:
+def list_runs(
+    folder: Path, *, on_unreadable: Callable[[Path, OSError], None] = lambda *_: None
+) -> list[Listed]:
     """Return the runs in a folder and in its subfolders, four levels down; or the run that the folder is.
 
     Args:
         folder: the folder.
-        on_unreadable: called with each folder that may not be read, and so may hold runs that are not listed.
+        on_unreadable: called with each folder that cannot be read, and so may hold runs that are not listed,
+            and with the reason.
 
     Raises:
         RunError: the folder does not exist.
@@ -165,7 +168,7 @@ def sorted_runs(runs: Iterable[Listed], order: str) -> list[Listed]:
     return sorted(by_name, key=keys[order])
 
 
-def _found(folder: Path, depth: int, on_unreadable: Callable[[Path], None]) -> Iterator[Path]:
+def _found(folder: Path, depth: int, on_unreadable: Callable[[Path, OSError], None]) -> Iterator[Path]:
     try:
         # Python 3.14's `is_file` takes a file that may not be looked at for none.
         if _is_file(folder / "recipe.toml"):
@@ -175,8 +178,8 @@ def _found(folder: Path, depth: int, on_unreadable: Callable[[Path], None]) -> I
             below = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:  # removed meanwhile
         return
-    except OSError:
-        on_unreadable(folder)
+    except OSError as error:
+        on_unreadable(folder, error)
         return
     if depth:
         for each in below:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -44,7 +45,7 @@ def read_metrics(path: Path) -> Metrics:
     except FileNotFoundError:
         return Metrics(records=(), damaged=())
     except OSError as error:
-        remedy = "Make sure that you may read it."
+        remedy = "Make sure that it is a file that you may read."
         raise RunError(f"cannot be read: {error.strerror}", culprit=str(path), remedy=remedy) from error
     return _metrics_in(content)
 
@@ -57,7 +58,11 @@ def recent_metrics(path: Path, *, tail: int = 65_536) -> Metrics:
     Raises:
         OSError: the file cannot be read.
     """
-    if not path.is_file():
+    try:
+        ordinary = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        ordinary = False
+    if not ordinary:
         return Metrics(records=(), damaged=())
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -125,3 +125,13 @@ def test_folders_that_may_not_be_read_are_told_of_once(names, problem, distill, 
         f"Warning: {problem.format(tmp_path)}\nTo list them, make sure that you may read and search these "
         "folders (chmod u+rx), or ask their owner.\n"
     )
+
+
+def test_advice_fits_the_reason(distill, tmp_path):
+    """A link to itself in the place of a recipe is not a matter of permissions."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/recipe.toml").symlink_to("recipe.toml")
+    assert distill("runs", tmp_path).err == (
+        "Warning: 1 folder cannot be read, and runs that it holds are left out: "
+        f"{tmp_path}/a (Too many levels of symbolic links)\n"
+    )

@@ -127,6 +127,19 @@ def test_records_before_the_last_are_not_damaged(folder):
     assert (found.steps, found.problem) == (999, "")
 
 
+def test_links_that_lead_to_themselves_are_told_of(folder):
+    """A link to itself in the place of the records or of the recipe is named with the reason."""
+    for path in (folder / "a/metrics.jsonl", folder / "b/recipe.toml"):
+        path.unlink()
+        path.symlink_to(path.name)
+    refused = {}
+    found = {run.name: run for run in list_runs(folder, on_unreadable=refused.__setitem__)}
+    assert found.keys() == {"a", "deep/er/c"}
+    reason = "Too many levels of symbolic links"
+    assert found["a"].problem == f"{folder / 'a/metrics.jsonl'}: cannot be read: {reason}"
+    assert {path: error.strerror for path, error in refused.items()} == {folder / "b": reason}
+
+
 def test_the_steps_are_those_of_the_newest_checkpoint_if_it_is_later(folder):
     """An interrupted run is saved between two records; an older checkpoint says nothing."""
     checkpoints = folder / "b" / "checkpoints"
@@ -193,9 +206,10 @@ def test_a_folder_that_may_not_be_read_is_told_of(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refusing(os.scandir, folder / "no-run"))
     monkeypatch.setattr(Path, "stat", refusing(Path.stat, folder / "deep/recipe.toml"))
-    refused = []
-    assert {run.name for run in list_runs(folder, on_unreadable=refused.append)} == {"a", "b"}
+    refused = {}
+    assert {run.name for run in list_runs(folder, on_unreadable=refused.__setitem__)} == {"a", "b"}
     assert {*refused} == {folder / "no-run", folder / "deep"}
+    assert {error.strerror for error in refused.values()} == {"Permission denied"}
 
 
 def test_records_that_may_not_be_read_are_named(folder, monkeypatch):
