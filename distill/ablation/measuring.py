@@ -13,7 +13,9 @@ from distill.ablation.result import Ablation
 from distill.audio.corpus.membership import Membership
 from distill.comparison.compare import compare
 from distill.comparison.measures import FileMeasures, heldout_measures
+from distill.config.words import counted
 from distill.errors import DistillError, RunError
+from distill.storage.ending import ending_of
 
 
 def measured(plan: Plan, folder: AblationFolder, on: str | None, failed: Mapping[str, str]) -> Ablation:
@@ -38,6 +40,7 @@ def measured(plan: Plan, folder: AblationFolder, on: str | None, failed: Mapping
     if trained_on:
         notes.append(f"{len(trained_on)} of the recordings were trained on: measure on others with --on.")
     notes += _splits(plan, folder, failed)
+    notes += _parts(plan, folder, failed)
     page = _page(plan, folder, on, failed, notes)
     result = Ablation(
         folder=folder.path,
@@ -83,6 +86,21 @@ def _page(
 
 def _values(each: FileMeasures) -> Mapping[str, float]:
     return {name: measure.value(each.metrics) for name, measure in MEASURES.items()}
+
+
+def _parts(plan: Plan, folder: AblationFolder, failed: Mapping[str, str]) -> list[str]:
+    """Return a note if runs have kept a part of their training without being asked to, or none if not."""
+    shares = [
+        ending_of(folder.run(run.name)).kept
+        for run in plan.runs
+        if run.name not in failed and run.recipe["training"].get("keep") is None
+    ]
+    less = sum(share is not None and share < 1 for share in shares)
+    if not less:
+        return []
+    some = f"{less} of {counted(len(plan.runs), 'run')} {'has' if less == 1 else 'have'}"
+    told = f"{some} not kept all of the training, as less of it measured better. That hides what a term does"
+    return [f"{told}: compare with --set training.keep=1, in another folder."]
 
 
 def _splits(plan: Plan, folder: AblationFolder, failed: Mapping[str, str]) -> list[str]:

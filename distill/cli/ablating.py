@@ -55,7 +55,8 @@ def _length(training: Mapping[str, Any]) -> str:
 
     if "steps" in training:
         return counted(training["steps"], "step")
-    return f"{training.get('minutes', DEFAULT_MINUTES):g} minutes"
+    minutes = training.get("minutes", DEFAULT_MINUTES)
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
 class AblationDisplay:

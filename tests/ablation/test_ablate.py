@@ -14,7 +14,7 @@ import distill
 from distill.ablation.folder import AblationFolder
 from distill.audio.corpus.membership import Membership
 from distill.comparison.measures import heldout_measures
-from distill.storage.ending import ending_of
+from distill.storage.ending import Ending, ending_of
 from distill.storage.run import Run
 
 
@@ -90,6 +90,30 @@ def test_other_recordings_can_be_measured(shared, recordings):
     assert {each.recordings for each in found.effects} == {1}
     assert found.notes == ("1 of the recordings were trained on: measure on others with --on.",)
     distill.ablate(**shared.call, out=shared.folder)
+
+
+HIDES = "That hides what a term does: compare with --set training.keep=1, in another folder."
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({}, f"1 of 3 runs has not kept all of the training, as less of it measured better. {HIDES}"),
+        ({"training.keep": 0.5}, ""),
+    ],
+)
+def test_a_training_that_is_kept_in_part_is_said(shared, tmp_path, options, note):
+    """A note says that runs have kept a part of their training, unless that was asked for."""
+    folder = tmp_path / "out"
+    shutil.copytree(shared.folder, folder)
+    if options:
+        for name in ("plan.json", "ablation.json", "ablation.csv"):
+            (folder / name).unlink()
+        for recipe in folder.glob("*/recipe.toml"):
+            recipe.write_text(recipe.read_text().replace("[training]\n", "[training]\nkeep = 0.5\n"))
+    Ending(state="finished", kept=0.5).write(Run(folder / "all-seed0"))
+    call = {**shared.call, "options": {**shared.call["options"], **options}}
+    assert distill.ablate(**call, out=folder).notes == (note,) * bool(note)
 
 
 def test_the_runs_of_the_first_seed_are_on_a_page_to_compare(shared, tmp_path):

@@ -73,6 +73,18 @@ def test_a_plan_is_printed_and_nothing_is_trained(distill, words, tmp_path):
         "weights    those of the remaining terms stay as they are",
         "time       not known before the first run, since there is none like these to go by",
     ]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "each", "time"), [(1, "1 minute", "4 min"), (0.5, "0.5 minutes", "2 min")]
+)
+def test_the_plan_of_runs_of_minutes_has_their_time(distill, recordings, tmp_path, minutes, each, time):
+    """The plan says how long each run and all runs take, less what comes after the steps."""
+    words = ("ablate", recordings, "--loss", "stft,recon", "--set", "stft.weight=1,2", "--seeds", 2)
+    lines = distill(*words, "--minutes", minutes, "--out", tmp_path / "out", "--dry-run").out.splitlines()
+    told = [line.rstrip() for line in lines]
+    assert f"each       {each}" in told
+    assert f"time       about {time}, and some for the end of each run" in told
     assert not (tmp_path / "out").exists()
 
 
