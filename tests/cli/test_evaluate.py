@@ -41,15 +41,6 @@ def corpus(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.fixture(scope="module")
-def bare(trained, tmp_path_factory):
-    """Copy the trained run without what two of the baselines need; not to be changed."""
-    run = tmp_path_factory.mktemp("bare") / "run"
-    shutil.copytree(trained.folder, run)
-    (run / "baselines.safetensors").unlink()
-    return run
-
-
 def test_json_holds_the_model_and_its_baselines(distill, trained, corpus):
     """The output is strict JSON with the metrics of each contender, and with what was left out and why."""
     result = distill("evaluate", trained.folder, corpus, "--json")

@@ -1,22 +1,12 @@
 """Tests of `distill evaluate` on shards."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import soundfile
 
 from distill.audio.corpus import open_corpus, write_shards
-
-
-@pytest.fixture(scope="module")
-def bare(trained, tmp_path_factory):
-    """Copy the trained run without what two of the baselines need; not to be changed."""
-    run = tmp_path_factory.mktemp("bare") / "run"
-    shutil.copytree(trained.folder, run)
-    (run / "baselines.safetensors").unlink()
-    return run
 
 
 @pytest.fixture

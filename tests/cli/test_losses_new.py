@@ -14,13 +14,6 @@ from distill import __version__
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Be in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def files(folder):
     """List the files below a folder."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

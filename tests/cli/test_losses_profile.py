@@ -6,11 +6,7 @@ import shutil
 
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def _no_plugins(monkeypatch):
-    """Let only the built-in terms be installed, whatever else is."""
-    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: [])
+pytestmark = pytest.mark.usefixtures("only_built_in")
 
 
 @pytest.fixture

@@ -11,13 +11,6 @@ from distill.storage.ending import Ending
 from distill.storage.run import Run
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Be in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def write(path, samples, rate=8000, channels=1, level=0.5):
     """Write a sine, with each channel an octave above the one before."""
     path.parent.mkdir(exist_ok=True, parents=True)

@@ -3,15 +3,7 @@
 import shutil
 
 import numpy as np
-import pytest
 import soundfile
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Be in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_from_recordings_to_a_model(distill, recordings, here, tiny):

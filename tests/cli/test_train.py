@@ -17,17 +17,7 @@ OTHER = "waveform" if "stft" in DEFAULT_LOSS else "stft"
 GIVE_AUDIO = "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.\n"
 
 
-@pytest.fixture(autouse=True)
-def _no_plugins(monkeypatch):
-    """Let only the built-in terms be installed, whatever else is."""
-    monkeypatch.setattr("distill.plugin.selection.entry_points", lambda **_: [])
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Be in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("only_built_in")
 
 
 def tree(folder):

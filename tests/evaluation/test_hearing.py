@@ -31,17 +31,6 @@ def sines(bins, levels=None, samples=RATE):
     return 0.1 * fade * sum(parts)
 
 
-@pytest.fixture(scope="module")
-def pair():
-    """Return a sound of four decaying tones and noise, and one of two of these, quieter and noisier."""
-    random = np.random.default_rng(0)
-    time = np.arange(RATE) / RATE
-    tones = [np.sin(2 * np.pi * pitch * time) for pitch in (220, 550, 1310, 3700)]
-    original = 0.2 * sum(tones) * np.exp(-3 * time) + random.normal(0, 0.002, RATE)
-    made = 0.14 * sum(tones[::2]) * np.exp(-3 * time) + random.normal(0, 0.005, RATE)
-    return tuple(torch.from_numpy(sound.astype(np.float32)) for sound in (made, original))
-
-
 @pytest.mark.parametrize(("kept", "share"), [(5, 1.0), (3, 0.6), (0, 0.0)])
 def test_the_share_of_the_tones_that_are_kept(kept, share):
     """The share of five equal sines is that of the sines in the reconstruction; silence keeps none."""

@@ -3,24 +3,12 @@
 import sys
 import warnings
 
-import numpy as np
 import pytest
 import torch
 
 from distill.evaluation import LISTENERS, Visqol, Zimtohrli, installed_listeners, listeners
 
 RATE = 44_100
-
-
-@pytest.fixture(scope="module")
-def pair():
-    """Return a sound of four decaying tones and noise, and one of two of these, quieter and noisier."""
-    random = np.random.default_rng(0)
-    time = np.arange(RATE) / RATE
-    tones = [np.sin(2 * np.pi * pitch * time) for pitch in (220, 550, 1310, 3700)]
-    original = 0.2 * sum(tones) * np.exp(-3 * time) + random.normal(0, 0.002, RATE)
-    made = 0.14 * sum(tones[::2]) * np.exp(-3 * time) + random.normal(0, 0.005, RATE)
-    return tuple(torch.from_numpy(sound.astype(np.float32)) for sound in (made, original))
 
 
 def test_zimtohrli_rates_a_pair(pair):
