@@ -38,7 +38,10 @@ def measured(plan: Plan, folder: AblationFolder, on: str | None, failed: Mapping
         unused |= dict.fromkeys(found.skipped_in_words)
     notes = [*unused]
     if trained_on:
-        notes.append(f"{len(trained_on)} of the recordings were trained on: measure on others with --on.")
+        some = (
+            "1 of the recordings was" if len(trained_on) == 1 else f"{len(trained_on)} of the recordings were"
+        )
+        notes.append(f"{some} trained on: measure on others with --on.")
     notes += _splits(plan, folder, failed)
     notes += _parts(plan, folder, failed)
     page = _page(plan, folder, on, failed, notes)

@@ -7,7 +7,7 @@ import numpy as np
 from attrs import frozen
 
 import distill
-from distill.config.words import duration_in_words
+from distill.config.words import counted, duration_in_words
 from distill.evaluation.results import Metrics
 from distill.reporting.document import (
     TEMPLATES,
@@ -216,5 +216,5 @@ def _length(tree: Mapping[str, Any]) -> str:
     training = training if isinstance(training, Mapping) else {}
     steps, minutes = training.get("steps"), training.get("minutes")
     if isinstance(steps, int):
-        return f"of {steps} steps"
+        return f"of {counted(steps, 'step')}"
     return f"of {minutes:g} min" if isinstance(minutes, int | float) else ""

@@ -226,20 +226,22 @@ def _sounds(evidence: Evidence) -> Iterator[Finding]:
     }
     if far:
         named = ", ".join(f"{name} ({level})" for name, level in [*far.items()][:3])
+        of = counted(len(evidence.levels), "reconstruction")
+        differ = "differs" if len(far) == 1 else "differ"
         yield Finding(
             rule="level",
             grade="warning",
             title="Levels are not kept",
-            because=f"{len(far)} of {len(evidence.levels)} reconstructions differ by more than "
-            f"{LEVEL_DB:g} dB: {named}{', ...' if len(far) > 3 else ''}.",
+            because=f"{len(far)} of {of} {differ} by more than {LEVEL_DB:g} dB: "
+            f"{named}{', ...' if len(far) > 3 else ''}.",
             advice="Train for longer, or give reconstruction or stft a larger weight.",
         )
-    if evidence.clipped:
+    if number := len(evidence.clipped):
         yield Finding(
             rule="clipping",
             grade="note",
             title="Reconstructions exceed full scale",
-            because=f"{len(evidence.clipped)} of them; they are turned down on this page.",
+            because=f"{counted(number, 'recording')} {are(number)} turned down on this page.",
         )
 
 

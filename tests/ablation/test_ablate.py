@@ -88,7 +88,7 @@ def test_other_recordings_can_be_measured(shared, recordings):
     """A note names recordings that a run was trained on."""
     found = distill.ablate(**shared.call, out=shared.folder, on=recordings / "below")
     assert {each.recordings for each in found.effects} == {1}
-    assert found.notes == ("1 of the recordings were trained on: measure on others with --on.",)
+    assert found.notes == ("1 of the recordings was trained on: measure on others with --on.",)
     distill.ablate(**shared.call, out=shared.folder)
 
 

@@ -153,6 +153,14 @@ def test_a_run_without_records_has_a_page(bare):
     assert page.data["figures"] == {}
 
 
+@pytest.mark.parametrize(("steps", "words"), [(1, "of 1 step "), (2000, "of 2,000 steps ")])
+def test_a_page_says_how_long_the_run_is_to_be(bare, records, steps, words):
+    """The length is that of the recipe."""
+    run = bare(records([(1, 2.0, 1.0)]), recipe=f"[loss.mel]\n[training]\nsteps = {steps}\n")
+    distill.report(run)
+    assert words in Page(run).words
+
+
 def test_damaged_parts_are_left_out_and_named(trained, tmp_path, records):
     """Damaged metrics, sounds and latents are left out and named, and the rest is shown."""
     run = Run(tmp_path / "run")

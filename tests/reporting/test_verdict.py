@@ -174,14 +174,14 @@ BEGUN = "what you hear is the model that the training began with."
         (
             {"levels": {"a": -3.4, "b": 1.0}},
             "level",
-            "1 of 2 reconstructions differ by more than 3 dB: a (-3.4 dB).",
+            "1 of 2 reconstructions differs by more than 3 dB: a (-3.4 dB).",
         ),
         (
             {"levels": {"a": None, "b": 1.0}},
             "level",
-            "1 of 2 reconstructions differ by more than 3 dB: a (silent).",
+            "1 of 2 reconstructions differs by more than 3 dB: a (silent).",
         ),
-        ({"clipped": ("a",)}, "clipping", "1 of them; they are turned down on this page."),
+        ({"clipped": ("a",)}, "clipping", "1 recording is turned down on this page."),
         ({"active": 3, "units": 40}, "unused latents", "3 of 40 units are active."),
         ({"kept": 0.02}, "little kept", f"2% of it is kept (training.keep): {BEGUN}"),
         ({"kept": 0.0}, "little kept", f"Nothing of it is kept (training.keep): {BEGUN}"),
