@@ -8,7 +8,7 @@ from attrs import frozen
 
 import distill
 from distill.config.words import counted, duration_in_words
-from distill.evaluation.results import Metrics
+from distill.evaluation.results import Evaluation, Metrics
 from distill.reporting.document import (
     TEMPLATES,
     as_json,
@@ -122,7 +122,7 @@ def render(facts: Facts, *, refresh: float | None = None) -> str:
             ranked_by="Zimtohrli rating"
             if facts.sounds.evaluation.ranked_by == "zimtohrli"
             else "mel distance",
-            mean=_scores(facts.sounds.evaluation.mean) if facts.sounds.evaluation.mean else (),
+            mean=_mean_scores(facts.sounds.evaluation),
             components=components,
             overview=overview,
             settings=settings,
@@ -166,13 +166,20 @@ def _card(number: int, pair: Pair) -> Card:
     )
 
 
-def _scores(metrics: Metrics) -> tuple[Score, ...]:
+def _mean_scores(evaluation: Evaluation) -> tuple[Score, ...]:
+    """Return the scores of the mean of several recordings. Where one is silent, the level has none in dB."""
+    if evaluation.mean is None or len(evaluation.measured) < 2:
+        return ()
+    return _scores(evaluation.mean, has_silence=evaluation.has_silence)
+
+
+def _scores(metrics: Metrics, *, has_silence: bool = False) -> tuple[Score, ...]:
     scores = []
     if metrics.zimtohrli is not None:
         rating = metrics.zimtohrli
         scores.append(Score(name="hearing", value=f"{rating:.2f} of 5", bad=rating < _POOR))
     level = metrics.level_difference
-    shown = "silent" if metrics.is_silent else _decibels(level)
+    shown = "silent" if metrics.is_silent else "-" if has_silence else _decibels(level)
     scores.append(Score(name="level", value=shown, bad=abs(level) > LEVEL_DB))
     if metrics.tones is not None:
         scores.append(Score(name="tones kept", value=f"{metrics.tones:.0%}"))

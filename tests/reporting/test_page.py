@@ -8,10 +8,14 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from urllib.parse import unquote
 
+import attrs
 import pytest
 
 import distill
 from distill.errors import ConfigError, RunError
+from distill.evaluation.results import Evaluation
+from distill.reporting.facts import gather
+from distill.reporting.page import render
 from distill.storage.run import Run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}"
@@ -20,10 +24,10 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7
 class Page(HTMLParser):
     """A page: its elements with their attributes, its text, and the content of its scripts."""
 
-    def __init__(self, run):
+    def __init__(self, run, source=None):
         super().__init__()
         self.elements, self.text, self.scripts, self.open = [], [], [], None
-        self.source = run.page.read_text(encoding="utf-8")
+        self.source = source or run.page.read_text(encoding="utf-8")
         self.feed(self.source)
 
     def handle_starttag(self, tag, attributes):
@@ -159,6 +163,26 @@ def test_a_page_says_how_long_the_run_is_to_be(bare, records, steps, words):
     run = bare(records([(1, 2.0, 1.0)]), recipe=f"[loss.mel]\n[training]\nsteps = {steps}\n")
     distill.report(run)
     assert words in Page(run).words
+
+
+def test_the_mean_of_scores_is_of_several_sounds_and_has_no_level_of_silence(reported):
+    """A single sound has no mean, and a mean with silence in it no level."""
+    facts = gather(reported)
+    (one,) = facts.sounds.evaluation.results
+    silent = attrs.evolve(
+        one, name="silent", metrics=attrs.evolve(one.metrics, level_difference=-200.0, peak=0.0)
+    )
+
+    def words(*results):
+        sounds = attrs.evolve(facts.sounds, evaluation=Evaluation(results))
+        return Page(reported, render(attrs.evolve(facts, sounds=sounds))).words
+
+    def level(*results):
+        return re.search(r"mean of 2 .*? level (\S+)", words(*results))[1]
+
+    assert "mean of" not in words(one)
+    assert float(level(one, one)) == pytest.approx(one.metrics.level_difference, abs=0.051)
+    assert level(one, silent) == "-"
 
 
 def test_damaged_parts_are_left_out_and_named(trained, tmp_path, records):
