@@ -25,6 +25,10 @@ class Output:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever a stream has
         return getattr(self.stream, name)
 
+    def close(self) -> None:
+        """Write what is buffered, and stay open for the command if a plugin closes the stream."""
+        self.flush()
+
     def write(self, text: str) -> int:
         """Write text."""
         with self._failing(text):
@@ -44,7 +48,8 @@ class Output:
             self._fail(self._error)
         try:
             yield
-        except OSError as error:
+        except (OSError, ValueError) as caught:
+            error = caught if isinstance(caught, OSError) else self._as_closed(caught)
             _empty(self.stream)
             self._error = error
             self._fail(error)
@@ -52,6 +57,12 @@ class Output:
             if self._instead is not None:
                 self.stream, self._instead = self._instead, None
                 self.write(text)
+
+    def _as_closed(self, error: ValueError) -> OSError:
+        """Return the error for a stream that was closed, or raise another `ValueError`."""
+        if not self.stream.closed:
+            raise error
+        return OSError(errno.EBADF, "it was closed")
 
 
 def _empty(stream: TextIO) -> None:

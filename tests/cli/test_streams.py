@@ -95,3 +95,26 @@ def test_other_commands_end_where_nobody_reads(broken, capsys):
     with checked_output(), pytest.raises(SystemExit) as caught:
         print("1")  # noqa: T201  # as any code does
     assert (caught.value.code, capsys.readouterr().err) == (1, "")
+
+
+def test_a_stream_that_a_plugin_closes_stays_open(capsys):
+    """What a command prints after that is printed."""
+    with checked_output():
+        sys.stdout.close()
+        print("a result")  # noqa: T201  # as any code does
+    assert capsys.readouterr().out == "a result\n"
+
+
+def test_a_stream_that_is_closed_by_another_way_is_one_message(monkeypatch, capsys):
+    """Where the stream itself is closed, as `sys.__stdout__.close()` does, a training run goes on."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    sys.stdout.close()
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("Error: standard output: cannot be written: it was closed\n")
+    with lasting_output():
+        print("1\n2")  # noqa: T201  # as any code does
+    assert capsys.readouterr().err == (
+        "Warning: Standard output cannot be written any more: it was closed. The training goes on.\n1\n2\n"
+    )
