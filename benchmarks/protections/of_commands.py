@@ -140,4 +140,16 @@ PROTECTIONS = (
         always(False),  # the value
         "tests/playing/test_presets.py::test_a_link_is_not_followed",
     ),
+    Protection(
+        "options that are set twice",
+        "distill.config.given.Given.is_same",
+        always(True),  # the value
+        "tests/test_recipe.py::test_a_table_and_an_address_in_it_are_one_option",
+    ),
+    Protection(
+        "streams that a plugin closes",
+        "distill.cli.streams.Output.close",
+        lambda output: output.stream.close(),
+        "tests/cli/test_streams.py::test_a_stream_that_a_plugin_closes_stays_open",
+    ),
 )

@@ -130,4 +130,22 @@ PROTECTIONS = (
         lambda stem, suffix, _: f"{stem}{suffix}",
         f"{STORAGE}files.py::test_any_stem_makes_a_name_that_can_be_written",
     ),
+    Protection(
+        "tables of a recipe",
+        "distill.storage.run._require_tables",
+        nothing,
+        f"{STORAGE}run.py::test_something_else_in_the_place_of_a_table",
+    ),
+    Protection(
+        "text that no file can hold",
+        "distill.recipe._no_text",
+        always([]),
+        "tests/test_recipe.py::test_text_that_no_file_can_hold_is_refused",
+    ),
+    Protection(
+        "names that are no text",
+        "distill.utf8.as_text",
+        str,
+        "tests/audio/corpus/test_scanning.py::test_a_name_that_is_no_text_has_escapes",
+    ),
 )
