@@ -164,9 +164,10 @@ def test_what_is_encoded_can_be_decoded(model):
     expected, _ = model.vae.encode(model.representation(waveform))
     assert torch.equal(latents, expected)
     mono = model.encode(waveform[:1])
-    torch.testing.assert_close(mono, latents[:1])
+    # How a product is rounded depends on the number of its rows, and on the processor.
+    torch.testing.assert_close(mono, latents[:1], atol=1e-4, rtol=1e-4)
     decoded = model.decode(mono, samples=3000)
-    torch.testing.assert_close(decoded, model.reconstruct(waveform[:1]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(decoded, model.reconstruct(waveform[:1]), atol=1e-4, rtol=0)
     assert not latents.requires_grad
 
 
@@ -175,7 +176,7 @@ def test_channels_are_decoded_each_for_itself(model):
     latents = model.encode(noise(2, 3000))
     both = model.decode(latents)
     assert both.shape == (2, 64 * (16 * 3 - 1))
-    torch.testing.assert_close(both[:1], model.decode(latents[:1]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(both[:1], model.decode(latents[:1]), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(3000,), (1, 3000), (3, 3000)])
