@@ -179,6 +179,11 @@ def printable(name: object) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """Return a message of one or more lines with its other control characters replaced."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _cut(name: str) -> str:
     """Return a name with its middle left out if it is far too long, so that the problem can still be read."""
     if len(name) <= _LONGEST_CULPRIT:

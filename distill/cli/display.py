@@ -21,7 +21,7 @@ from rich.text import Text
 from distill.cli.dashboard import Dashboard, components_in_words, seconds_left
 from distill.cli.streams import warn
 from distill.config.words import counted, duration_in_words, percentage
-from distill.errors import printable
+from distill.errors import printable, printable_lines
 
 if TYPE_CHECKING:
     from distill.audio.progress import Progress as WorkProgress
@@ -249,7 +249,7 @@ class Display:
 
     def warning(self, warning: "observing.TrainingWarning") -> None:
         """Show a warning: in a panel during the training, on stderr before it."""
-        text = "\n".join(map(printable, warning.message.split("\n")))
+        text = printable_lines(warning.message)
         if warning.about in _WHILE_IT_TRAINS:
             self.console.print(Panel(Text(text), title="Warning", border_style="bold yellow"))
         else:
@@ -270,7 +270,8 @@ class Display:
             say(self.console, f"{finished} To train for longer, give the time in all:")
             self._print_command(*resume, "--minutes", "M")
         if outcome.retention is not None:
-            say(self.console, in_words(outcome.retention))
+            for line in in_words(outcome.retention).splitlines():
+                say(self.console, line)
             if outcome.retention.recordings and outcome.retention.share < 1:
                 say(self.console, "To keep all of it, without training again:")
                 self._print_command(*resume, "--set", "training.keep=1")

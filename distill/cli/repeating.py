@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distill.errors import printable
+from distill.errors import printable, printable_lines
 from distill.loss.components import TOTAL, ComponentName
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def show_repeated(repeated: "RepeatedBatch") -> None:
     """Print a repeated step: what was said of it, and every term with its parts and its gradient."""
     console = Console()
-    console.print(Text(printable(f"Step {repeated.step}: {repeated.problem}")), soft_wrap=True)
+    console.print(Text(printable_lines(f"Step {repeated.step}: {repeated.problem}")), soft_wrap=True)
     console.print(Text(printable(f"Clips of {', '.join(repeated.files)}")), soft_wrap=True)
     if repeated.weights_of != repeated.step - 1:
         console.print(f"Computed with the weights after step {repeated.weights_of}")
@@ -38,7 +38,7 @@ def show_repeated(repeated: "RepeatedBatch") -> None:
 
 def _row(term: "TermExamined") -> list[Text]:
     numbers = term.weight, term.value, term.weighted, term.gradient
-    return [Text(term.name), *map(_number, numbers), Text(printable(term.problem()), "bold yellow")]
+    return [Text(term.name), *map(_number, numbers), Text(printable_lines(term.problem()), "bold yellow")]
 
 
 def _number(value: float | None) -> Text:

@@ -353,6 +353,7 @@ def test_what_was_not_kept_can_be_kept(retention, told):
     on = console(terminal=False)
     Display(on).done(outcome(retention=retention))
     keep = "To keep all of it, without training again:\n  distill train --resume --out 'my run' --set "
+    assert on.file.getvalue().startswith(f"{in_words(retention)}\n")
     assert (f"{keep}training.keep=1\nDone.\n" in on.file.getvalue()) is told
     assert ("training.keep=1" in on.file.getvalue()) is told
 

@@ -49,6 +49,22 @@ def test_a_step_is_shown_term_by_term(broken, distill, tmp_path):
     assert lines[-1] == ["total:", "inf"]
 
 
+def test_an_error_of_several_lines_keeps_its_lines(install_only, distill, recordings, tiny, tmp_path):
+    """A message of a term that has several lines, as many of torch have, is shown line by line."""
+    raising = FAULTY.replace(
+        '        return {"part": value / (inputs.progress != 0.5)}',
+        '        if inputs.progress:\n            raise ValueError("no bands\\nfor this clip")\n'
+        "        return value",
+    )
+    install_only({"my-faulty": ("faulty", raising)})
+    words = ("--loss", "recon,faulty", *tiny, "--steps", 4, "--out", tmp_path / "run")
+    distill("train", recordings, *words)
+    shown = distill("train", "--repeat-batch", "--out", tmp_path / "run")
+    assert shown.status == 0
+    assert "ValueError: no bands\nfor this clip" in shown.out
+    assert "\N{REPLACEMENT CHARACTER}" not in shown.out
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
