@@ -87,9 +87,8 @@ class LossInputs:
         """The posterior. Raises a `TermError` if there is none."""
         if self._posterior is None:
             raise TermError(
-                "a chosen term needs the posterior and the inputs have none",
-                culprit="LossInputs",
-                remedy="Pass posterior=Posterior(mu, logvar), or leave the term out.",
+                "the term needs the posterior, and the inputs have none",
+                remedy="Pass posterior=Posterior(mu=mu, logvar=logvar), or leave the term out.",
             )
         return self._posterior
 

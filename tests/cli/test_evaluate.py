@@ -12,7 +12,7 @@ import soundfile
 import torch
 from auraloss.freq import MultiResolutionSTFTLoss
 
-from distill import evaluation
+from distill import __version__, evaluation
 from distill.evaluation import baselines
 from distill.evaluation import recordings as measured
 from distill.evaluation.baselines import load_statistics
@@ -254,8 +254,8 @@ def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus)
     assert (result.status, result.err) == (
         2,
         (
-            "Error: LossInputs: a chosen term needs the posterior and the inputs have none\n"
-            "Pass posterior=Posterior(mu, logvar), or leave the term out.\n"
+            f"Error: kl (distill {__version__}): the term needs the posterior, and the inputs have none\n"
+            "Pass posterior=Posterior(mu=mu, logvar=logvar), or leave the term out.\n"
         ),
     )
 

@@ -150,7 +150,7 @@ def test_a_missing_posterior_is_an_error_only_for_who_asks(make_step):
     step = make_step()
     inputs = LossInputs(prediction=step.inputs.prediction, target=step.inputs.target)
     assert compose("recon")(inputs)["total"].isfinite()
-    with pytest.raises(TermError, match=r"^LossInputs: a chosen term needs the posterior"):
+    with pytest.raises(TermError, match=r"^kl \(distill .*\): the term needs the posterior"):
         compose("kl")(inputs)
 
 

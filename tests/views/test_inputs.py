@@ -116,8 +116,8 @@ def test_a_missing_posterior_is_named():
     with pytest.raises(TermError) as caught:
         _ = inputs.posterior
     assert str(caught.value) == (
-        "LossInputs: a chosen term needs the posterior and the inputs have none\n"
-        "Pass posterior=Posterior(mu, logvar), or leave the term out."
+        "the term needs the posterior, and the inputs have none\n"
+        "Pass posterior=Posterior(mu=mu, logvar=logvar), or leave the term out."
     )
 
 

@@ -40,5 +40,5 @@ def test_half_precision_does_not_overflow():
 
 def test_it_needs_the_posterior():
     """A missing posterior raises the error of the inputs themselves."""
-    with pytest.raises(TermError, match="a chosen term needs the posterior and the inputs have none"):
+    with pytest.raises(TermError, match="the term needs the posterior, and the inputs have none"):
         loss_of(None)
