@@ -58,7 +58,11 @@ class MultiResolutionSTFTLoss(nn.Module):
             ShapeError: The two differ in shape, or are not `[B, C, N]`.
             ConfigError: The engine is `fast`, and the code is compiled, exported or transformed.
         """
-        _require_shape("prediction and target", "[B, C, N]", prediction, target, fits=prediction.ndim == 3)
+        _require_shape(
+            *("prediction and target", "[B, C, N]", prediction, target),
+            fits=prediction.ndim == 3,
+            remedy="Give them a channel, [B, 1, N]: waveform.unsqueeze(1)." if prediction.ndim == 2 else "",
+        )
         sides = prediction.flatten(0, 1), target.flatten(0, 1)
         if self.auraloss is not None:
             return self.auraloss(*sides)
@@ -233,9 +237,12 @@ def compute_combined_loss(
     }
 
 
-def _require_shape(names: str, expected: str, first: Tensor, second: Tensor, *, fits: bool) -> None:
+def _require_shape(
+    names: str, expected: str, first: Tensor, second: Tensor, *, fits: bool, remedy: str = ""
+) -> None:
     # torch would silently broadcast one to the other.
     if first.shape != second.shape or not fits:
         raise ShapeError(
-            f"{names} must share the shape {expected}: got {list(first.shape)} and {list(second.shape)}"
+            f"{names} must share the shape {expected}: got {list(first.shape)} and {list(second.shape)}",
+            remedy=remedy,
         )
