@@ -166,7 +166,7 @@ class Table:
         ]
         silent = any(result.has_silence for result in self.contenders.values())
         if silent and (lacking := [COLUMNS[name].head for name in told if name in NOT_OF_SILENCE]):
-            lines.append(f"{' and '.join(lacking)} -: of silence there is none")
+            lines.append(f"{' and '.join(lacking)} -: not defined for silence")
         if self.absent:
             lines.append(f"not in the corpus: {self.absent} of the recordings that the run held out")
         most = None if files is None else max(files, _FEWEST_TOLD)

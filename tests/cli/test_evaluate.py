@@ -124,7 +124,7 @@ def test_a_table_for_people(distill, trained, corpus):
         "",
         "Measured on 1 of 2 recordings (tones: over 0). Best: Zimtohrli 5, tones 1,",
         "texture as the originals', everything else 0.",
-        "level -: of silence there is none",
+        "level -: not defined for silence",
         "left out: silence.wav: the recording is silent",
         "skipped: text.wav: is not audio that libsndfile reads",
         'ViSQOL: pip install "distill[hearing]"',
