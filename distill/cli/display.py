@@ -22,6 +22,7 @@ from distill.cli.dashboard import Dashboard, components_in_words, seconds_left
 from distill.cli.streams import warn
 from distill.config.words import counted, duration_in_words, percentage
 from distill.errors import printable, printable_lines
+from distill.storage.metrics import WITH_GRADIENTS, recent_metrics
 
 if TYPE_CHECKING:
     from distill.audio.progress import Progress as WorkProgress
@@ -206,6 +207,11 @@ class Display:
         training = summary.recipe.training
         limit = training.time_limit
         self.dashboard.length = f" of {training.steps}" if limit is None else f", {limit:g} min in all"
+        # What a resumed run has measured holds until gradients are measured again.
+        for record in recent_metrics(summary.run.metrics, tail=WITH_GRADIENTS).records:
+            self.dashboard.still.add(record.get("gradients"))
+        if still := self.dashboard.still.names:
+            say(self.console, _about_still(still))
         if self.is_animated:
             self.live.start()
 

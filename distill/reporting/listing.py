@@ -18,13 +18,10 @@ from distill.loss.components import TOTAL
 from distill.loss.still import StillTerms, total_without
 from distill.storage.checkpoint_files import step_reached
 from distill.storage.ending import State, ending_of, state_in_words
-from distill.storage.metrics import recent_metrics
+from distill.storage.metrics import WITH_GRADIENTS, recent_metrics
 from distill.storage.run import Run
 
 _DEEPEST = 4
-_TAIL = 2**18
-"""Bytes of the records that are read: the gradients are in every 15th or so."""
-
 _MOST_STEPS, _MOST_MINUTES = 10**9, 10**7
 """What is shown in full. More is no training's, but of a damaged record, and would widen the table."""
 
@@ -234,7 +231,7 @@ def _listed(folder: Path, root: Path) -> Listed:
 def _recent(run: Run, problems: list[DistillError]) -> tuple[dict[str, Any], ...]:
     """Return the last records of a run. A problem is added if not all of them can be read."""
     try:
-        metrics = recent_metrics(run.metrics, tail=_TAIL)
+        metrics = recent_metrics(run.metrics, tail=WITH_GRADIENTS)
     except OSError as error:
         problems.append(RunError(f"cannot be read: {error.strerror}", culprit=str(run.metrics)))
         return ()

@@ -14,6 +14,9 @@ from attrs import frozen
 from distill.errors import RunError
 from distill.storage.files import write_whole
 
+WITH_GRADIENTS = 2**18
+"""Bytes at the end of a file in which there are gradients: every 15th record or so has some."""
+
 _TRAIN = "train"
 
 _TABLES = ("components", "weights", "gradients")

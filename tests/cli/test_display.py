@@ -1,6 +1,7 @@
 """Tests of distill.cli.display: what is shown, on a terminal of 80 columns and off it."""
 
 import io
+import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,6 +137,24 @@ def test_a_log_leaves_out_what_changes_nothing():
         "kl changes nothing in the model, since the gradient is 0: totals are without it.",
         f"step 10, 2.2 min left: trained {shown}",
         f"step 25, 2.4 min left: held-out {shown}, trained at step 20 {shown}",
+    ]
+
+
+def test_a_resumed_run_knows_what_changes_nothing(tiny_tree, tmp_path):
+    """The gradients in the records of a resumed run hold until they are measured again."""
+    on, shares = console(terminal=False), {"waveform": 1.0, "kl": 0.0}
+    record = attrs.evolve(
+        TRAIN, step=10, components={"total": 4.5, "waveform": 0.5, "kl": 400.0},
+        weights={"waveform": 1.0, "kl": 0.01}, gradients={"shares": shares, "parameter_shares": shares},
+    )  # fmt: skip
+    run = Run(tmp_path)
+    run.metrics.write_text(json.dumps(attrs.asdict(record)) + "\n")
+    display = Display(on)
+    display.summary(attrs.evolve(Shown(tiny_tree).told, run=run))
+    display.record(attrs.evolve(record, step=20, split="heldout", seconds=47.0, gradients=None))
+    assert on.file.getvalue().splitlines()[-2:] == [
+        "kl changes nothing in the model, since the gradient is 0: totals are without it.",
+        "step 20, 10 min in all, 2.4 min left: held-out total less kl 0.5  waveform 0.5",
     ]
 
 
