@@ -141,7 +141,7 @@ def absolute(path: str | Path) -> str:
     """Return an absolute path without links, as far as they can be followed."""
     try:
         return os.path.realpath(path)
-    except OSError:  # a link that may not be read
+    except (OSError, ValueError):  # a link that may not be read, or a zero byte
         return os.path.abspath(path)  # noqa: PTH100  # as text
 
 

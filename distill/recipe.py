@@ -15,6 +15,7 @@ from distill.config import (
     as_given,
     assign,
     flatten,
+    leaves_of,
     no_tables,
     set_twice,
     structure,
@@ -183,8 +184,7 @@ def _assigned(
     def make(given: Given) -> None:
         place = _canonical(given.address, names, warnings)
         is_table = isinstance(given.value, Mapping)
-        values = flatten(given.value, place) if is_table else {}
-        leaves = {leaf: Given(given.address, each) for leaf, each in values.items()} or {place: given}
+        leaves = leaves_of(given, place)
         for leaf in made.keys() - leaves.keys():
             if is_table and leaf.startswith(f"{place}."):  # a table replaces the whole of another
                 raise ConfigError(set_twice(leaf, made[leaf], given))

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from distill.arguments import absolute, is_equal, is_url, shown
+from distill.config.toml import flatten
 
 
 @frozen
@@ -57,6 +58,12 @@ def given_arguments(values: Mapping[str, Any]) -> list[Given]:
         for address, value in values.items()
         if value is not None
     ]
+
+
+def leaves_of(given: Given, place: str) -> dict[str, Given]:
+    """Return the values that are set by one at a place, by their places: those of a table, or the one."""
+    values = flatten(given.value, place) if isinstance(given.value, Mapping) else {}
+    return {leaf: Given(given.address, each) for leaf, each in values.items()} or {place: given}
 
 
 def set_twice(option: str, one: Given, other: Given) -> str:

@@ -103,7 +103,7 @@ def _toml_or_string(written: str) -> Any:  # noqa: ANN401 - any TOML value
 
 
 def assign(tree: dict[str, Any], path: str, value: object) -> None:
-    """Set the value at a dotted path in nested tables, adding missing tables.
+    """Set the value at a dotted path in nested tables, adding missing tables. A table is copied.
 
     Raises:
         ConfigError: A part of the path is not a table. The tree is unchanged.
@@ -118,7 +118,11 @@ def assign(tree: dict[str, Any], path: str, value: object) -> None:
                 culprit=path,
                 remedy=f"Set {inside} itself, or remove it where it is set.",
             )
-    tree[name] = value
+    tree[name] = _copied(value)
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401  # anything
+    return {key: _copied(each) for key, each in value.items()} if isinstance(value, Mapping) else value
 
 
 def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:

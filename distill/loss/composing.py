@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from distill.arguments import options_by_address
-from distill.config import Given, as_given, assign, set_twice, structure
+from distill.config import Given, as_given, assign, leaves_of, set_twice, structure
 from distill.errors import ConfigError, DistillError, InputError, TermError, all_of, noting
 from distill.loss.composer import CombinedLoss
 from distill.loss.config import configure
@@ -119,8 +119,10 @@ def _nested(
         first = below.partition(".")[0]
         inner = below if first in names or section not in names else option.address
         with noting(errors, ConfigError):
-            if inner in given:
-                raise ConfigError(set_twice(f"{section}.{inner}", given[inner], option))
-            given[inner] = option
+            leaves, is_table = leaves_of(option, inner), isinstance(option.value, Mapping)
+            for place, before in given.items():
+                if place in leaves or (is_table and place.startswith(f"{inner}.")):
+                    raise ConfigError(set_twice(f"{section}.{place}", before, leaves.get(place, option)))
+            given |= leaves
             assign(tree, inner, option.value)
     return tree

@@ -29,9 +29,10 @@ def test_an_argument_and_an_address_are_both_named():
         (str(Path.cwd() / "sounds"), "sounds", "training.start", False),
         ("https://host/a", "https://host/a", "corpus.path", True),
         (3, 3.0, "training.steps", True),
+        ("a\0b", "a\0c", "corpus.path", False),
         (np.arange(3), np.arange(3), "training.steps", False),
     ],
 )
 def test_values_that_are_the_same(one, other, option, same):
-    """A corpus is the same by a relative path; arrays are not compared as a whole."""
+    """A corpus is the same by a relative path, if it is one; arrays are not compared as a whole."""
     assert Given(option, one).is_same(Given("corpus", other), option) == same

@@ -124,6 +124,30 @@ def test_an_option_that_is_set_twice_is_refused():
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"stft": {"weight": 1.0}, "stft.weight": 2.0}, "1.0 as 'stft' and to 2.0 as 'stft.weight'"),
+        (
+            {"stft.weight": 2.0, "loss.stft": {"weight": 1.0}},
+            "2.0 as 'stft.weight' and to 1.0 as 'loss.stft'",
+        ),
+        ({"stft.weight": 2.0, "stft": {}}, "2.0 as 'stft.weight' and to {} as 'stft'"),
+    ],
+)
+def test_a_table_and_an_option_in_it_are_not_both_set(options, expected):
+    """Neither replaces the other silently."""
+    assert problem("stft", options) == f"loss.stft.weight: is set twice, to {expected}; set it once"
+
+
+def test_options_that_are_given_are_not_changed():
+    """A table may be completed by an option of its own address, in a copy."""
+    options = {"stft": {"weight": 2.0}, "stft.per_example": True}
+    config = compose("stft", options).config.stft
+    assert (config.weight, config.per_example) == (2.0, True)
+    assert options == {"stft": {"weight": 2.0}, "stft.per_example": True}
+
+
 def test_all_that_is_wrong_is_said_at_once():
     """Terms, options and the balancer are judged in one call; options of unknown terms are not."""
     options = {
