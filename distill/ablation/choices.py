@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from distill.arguments import finite_number, options_by_address, shown
+from distill.arguments import finite_number, is_equal, options_by_address, shown
 from distill.config import Given, parse_assignment, parse_assignments, set_twice
 from distill.errors import ConfigError, InputError, shortened
 
@@ -99,7 +99,7 @@ def choices_of(
     """
     fixed = tuple(options_by_address(options, culprit="options"))
     for name, given in (("grid", grid), ("ranges", ranges)):
-        if not isinstance(given, Mapping):
+        if not isinstance(given, Mapping) or not all(isinstance(address, str) for address in given):
             raise InputError(f"expected a dict by the address of an option, got {shown(given)}", culprit=name)
     problems, varied = list(problems), _varied(grid, ranges)
     problems += [set_twice(name, Given(name, value), varied[name]) for name, value in fixed if name in varied]
@@ -136,13 +136,17 @@ def _in_words(pair: Any) -> str:  # noqa: ANN401  # anything
 
 
 def _values(address: str, values: Any, problems: list[str]) -> tuple[Any, ...]:  # noqa: ANN401  # anything
-    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence) or not values:
         problems.append(f"{address}: expected several values, got {shown(values)}")
         return ()
-    twice = [value for number, value in enumerate(values) if value in values[:number]]
+    twice = [
+        value
+        for number, value in enumerate(values)
+        if any(is_equal(value, before) for before in values[:number])
+    ]
     if twice:
         problems.append(f"{address}: {shown(twice[0])} is given twice")
-    if "" in values:
+    if any(is_equal(value, "") for value in values):
         problems.append(f"{address}: a value is empty")
     return tuple(values)
 

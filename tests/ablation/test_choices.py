@@ -1,5 +1,6 @@
 """What `--set` sets in an ablation."""
 
+import numpy as np
 import pytest
 
 from distill.ablation.choices import Range, choices_of, parse_choices
@@ -59,6 +60,10 @@ def test_what_makes_no_sense_is_one_message(words, message):
     ("grid", "ranges", "message"),
     [
         ({"a.b": 1}, {}, "a.b: expected several values, got 1"),
+        ({"a.b": b"xy"}, {}, "a.b: expected several values, got b'xy'"),
+        ({"a.b": [np.arange(2), ""]}, {}, "a.b: a value is empty"),
+        ({3: [1, 2]}, {}, "grid: expected a dict by the address of an option, got {3: [1, 2]}"),
+        ({}, {3: (1, 2)}, "ranges: expected a dict by the address of an option, got {3: (1, 2)}"),
         ({}, {"a.b": (1, None)}, "a.b: expected finite bounds of a range, (low, high), got (1, None)"),
         (
             {},
