@@ -5,7 +5,7 @@ import shlex
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -208,8 +208,9 @@ class Display:
         limit = training.time_limit
         self.dashboard.length = f" of {training.steps}" if limit is None else f", {limit:g} min in all"
         # What a resumed run has measured holds until gradients are measured again.
-        for record in recent_metrics(summary.run.metrics, tail=WITH_GRADIENTS).records:
-            self.dashboard.still.add(record.get("gradients"))
+        with suppress(OSError):  # told of by the first record that is written
+            for record in recent_metrics(summary.run.metrics, tail=WITH_GRADIENTS).records:
+                self.dashboard.still.add(record.get("gradients"))
         if still := self.dashboard.still.names:
             say(self.console, _about_still(still))
         if self.is_animated:

@@ -62,10 +62,10 @@ def recent_metrics(path: Path, *, tail: int = 65_536) -> Metrics:
         OSError: the file cannot be read.
     """
     try:
-        ordinary = stat.S_ISREG(path.stat().st_mode)
+        ordinary = stat.S_IFMT(path.stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR)
     except FileNotFoundError:
         ordinary = False
-    if not ordinary:
+    if not ordinary:  # a folder is an `OSError` below
         return Metrics(records=(), damaged=())
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -47,6 +47,14 @@ class TestResuming:
         ) in result.out
         assert {path: (run / path).read_bytes() for path in before} == before
 
+    def test_a_folder_in_the_place_of_the_records_is_one_message(self, distill, run):
+        """Nothing is resumed, and the message names it."""
+        (run / "metrics.jsonl").unlink()
+        (run / "metrics.jsonl").mkdir()
+        result = distill("train", "--resume", "--out", "run", "--steps", 4)
+        problem = f"{run.name}/metrics.jsonl: is not an ordinary file"
+        assert (result.status, problem in result.err) == (2, True)
+
     def test_more_steps_go_on(self, distill, run):
         """The run goes on from where it stopped, and the recipe holds the new length."""
         result = distill("train", "--resume", "--out", "run", "--steps", 4)

@@ -86,6 +86,14 @@ def test_a_pipe_in_a_run_is_not_waited_for(folder, name):
     assert "a" in {run.name for run in list_runs(folder)}
 
 
+def test_a_folder_in_the_place_of_the_records_is_told_of(folder):
+    """It is named with the reason, as the page of the run refuses it."""
+    (folder / "a/metrics.jsonl").unlink()
+    (folder / "a/metrics.jsonl").mkdir()
+    (found,) = list_runs(folder / "a")
+    assert found.problem == f"{folder / 'a/metrics.jsonl'}: cannot be read: Is a directory"
+
+
 def test_a_file_that_cannot_be_read_is_named(folder):
     """The line of a run names the file that is to blame, which need not be the recipe."""
     damaged = list_runs(folder / "deep/er/c")[0]
