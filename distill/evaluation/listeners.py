@@ -8,10 +8,12 @@ Shapes: `N` samples of one signal. Full scale is 1.
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -45,8 +47,9 @@ class Zimtohrli:
 
     def __call__(self, reconstruction: Tensor, original: Tensor, sample_rate: int) -> float | None:
         """Rate a reconstruction."""
-        signals = (_at_48_khz(signal, sample_rate) for signal in (original, reconstruction))
-        mos = float(self._mos(float(self._distance(*signals))))
+        signals = [_at_48_khz(signal, sample_rate) for signal in (original, reconstruction)]
+        with _denormals_as_zeros():  # its recursive filters are full of them where a sound is silent
+            mos = float(self._mos(float(self._distance(*signals))))
         return mos if math.isfinite(mos) else None
 
 
@@ -104,6 +107,17 @@ def quick_listeners() -> dict[str, Listener]:
         return {"zimtohrli": Zimtohrli()}
     except ImportError:
         return {}
+
+
+@contextmanager
+def _denormals_as_zeros() -> Iterator[None]:
+    """Take denormal numbers for zeros in this thread: processors compute with them 30 times as slowly."""
+    before = bool(np.float32(2.0**-126) / 2 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def _at_48_khz(signal: Tensor, sample_rate: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,6 +31,24 @@ def test_zimtohrli_rates_silence(samples):
     sound, silence = torch.full((samples,), 0.1), torch.zeros(samples)
     for made, original in ((silence, sound), (sound, silence), (silence, silence)):
         assert 1 <= Zimtohrli()(made, original, RATE) <= 5
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_zimtohrli_is_not_slowed_by_silence(pair, monkeypatch, before):
+    """Denormal numbers, which a decaying filter is full of, are zeros for Zimtohrli, and only for it."""
+    during = []
+    zimtohrli = Zimtohrli()
+    distance = zimtohrli._distance  # noqa: SLF001  # theirs, not ours
+    monkeypatch.setattr(
+        zimtohrli, "_distance", lambda *signals: during.append(_denormals_are_zeros()) or distance(*signals)
+    )
+    torch.set_flush_denormal(before)
+    try:
+        assert zimtohrli(*pair, RATE) == pytest.approx(3.072103, abs=1e-4)
+        assert _denormals_are_zeros() == before
+    finally:
+        torch.set_flush_denormal(False)
+    assert during == [True]
 
 
 @pytest.mark.usefixtures("visqol")
@@ -83,3 +102,7 @@ def test_what_is_installed_is_asked(monkeypatch):
     assert list(installed_listeners()) == ["zimtohrli"]
     monkeypatch.setitem(sys.modules, "zimtohrli", None)
     assert installed_listeners() == {}
+
+
+def _denormals_are_zeros():
+    return bool(np.float32(1e-38) * np.float32(0.1) == 0)
