@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Protocol, Self, runtime_checkable
 
 INTERRUPTED = 130
 """The exit status of a process ended by SIGINT, as in shells, and of one ended by SIGTERM or SIGHUP."""
@@ -31,11 +31,12 @@ _SECONDS_TO_IMPORT = 2.0
 _SECONDS_TO_LOOK = 0.05
 _IMPORT = "<frozen importlib._bootstrap>"
 
-_STOPPING = tuple(
+STOPPING = tuple(
     number
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if (number := getattr(signal, name, None)) is not None  # Windows has no SIGHUP
 )
+"""The signals that stop a command."""
 
 
 def end_at_once() -> None:
@@ -44,7 +45,7 @@ def end_at_once() -> None:
     An exception would end in a traceback, or be lost in a destructor, while modules are imported. Signals
     that the process ignores, as SIGHUP under nohup, stay ignored.
     """
-    for number in _STOPPING:
+    for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: _exit(f"Stopped by {_name(number)}."))
 
@@ -57,7 +58,7 @@ def end_stopped() -> NoReturn:
     """
     atexit._run_exitfuncs()  # noqa: SLF001  # as the standard library does where it leaves by os._exit
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # of a terminal that is gone
+        with suppress(AttributeError, OSError, ValueError):  # of a terminal that is gone, or no stream
             stream.flush()
     os._exit(INTERRUPTED)
 
@@ -89,13 +90,36 @@ def _end_a_wait(descriptor: int) -> None:
 
     with os.fdopen(descriptor, "rb", buffering=0) as numbers:
         while number := numbers.read(1):
-            if number[0] not in _STOPPING:
+            if number[0] not in STOPPING:
                 continue
             end = time.monotonic() + _SECONDS_TO_IMPORT
             while select.select([numbers], [], [], max(0.0, end - time.monotonic()))[0]:
                 if not numbers.read(1):
                     return
             _exit(f"Stopped at once by {_name(number[0])}, while it waited for the other processes.")
+
+
+@runtime_checkable
+class Receiver(Protocol):
+    """Whoever receives the signals by a handler that is a method, and knows whether one came."""
+
+    @property
+    def received(self) -> object:
+        """The signal that was received, or whether one was."""
+
+
+def is_stop(error: BaseException) -> bool:
+    """Return whether an error may be that of a signal, and none that code has raised by itself.
+
+    A `KeyboardInterrupt` is taken for one, unless the signals are received here and none came. In a thread
+    other than the main one, and where Python's own handler is installed, that cannot be known.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    if threading.current_thread() is not threading.main_thread():
+        return True
+    receiver = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    return not isinstance(receiver, Receiver) or bool(receiver.received)
 
 
 class Handlers:
@@ -121,7 +145,7 @@ class Handlers:
         """Replace the handlers."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in _STOPPING:
+        for number in STOPPING:
             handler = signal.getsignal(number)
             ignored = handler is signal.SIG_IGN and number not in self._even_ignored
             # A handler that was not installed from Python is None and could not be restored.

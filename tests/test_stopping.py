@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from distill.cli import main
+from distill.plugin.foreign import ForeignCode
+from distill.stopping import Stopping, is_stop
 from distill.storage.files import replacing
+from distill.training.interruption import Signals
 
 STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 HANGING = """
@@ -204,3 +209,22 @@ def test_a_stopped_process_does_not_wait_for_the_interpreter(start):
     process = start(STOPPED)
     process.send_signal(signal.SIGTERM)
     assert end(process) == ("at exit\n", "Stopped by SIGTERM. No file is left unfinished.\n", 130)
+
+
+def test_an_interruption_of_its_own_is_no_stop():
+    """A KeyboardInterrupt is of a signal unless the signals are received here, and none came."""
+    mine = KeyboardInterrupt()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert is_stop(mine)
+        for receiving in (Stopping(), Signals(), ForeignCode()):
+            with receiving:
+                assert not is_stop(mine)
+                assert not is_stop(SystemExit())
+                with ThreadPoolExecutor() as threads:
+                    assert threads.submit(is_stop, mine).result()
+                with suppress(KeyboardInterrupt):
+                    os.kill(os.getpid(), signal.SIGINT)
+                assert is_stop(mine)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -34,6 +34,12 @@ PROTECTIONS = (
         "tests/plugin/test_foreign.py::test_what_a_plugin_changes_is_restored",
     ),
     Protection(
+        "process that a term changes in a step",
+        "distill.plugin.foreign.undisturbed",
+        nullcontext,
+        "tests/loss/test_composer_faults.py::test_what_a_term_changes_of_the_process_disturbs_no_other",
+    ),
+    Protection(
         "no file is written over: reconstruct",
         "distill.storage.files.require_writable",
         nothing,
@@ -145,6 +151,12 @@ PROTECTIONS = (
         "distill.config.given.Given.is_same",
         always(True),  # the value
         "tests/test_recipe.py::test_a_table_and_an_address_in_it_are_one_option",
+    ),
+    Protection(
+        "streams whose buffer a plugin takes",
+        "distill.cli.streams.Output.detach",
+        lambda output: output.stream.detach(),
+        "tests/cli/test_streams.py::test_a_stream_whose_buffer_a_plugin_takes_stays_open",
     ),
     Protection(
         "streams that a plugin closes",

@@ -87,6 +87,12 @@ PROTECTIONS = (
         "tests/training/trainer/test_stopping.py::test_a_term_that_raises_loses_no_step",
     ),
     Protection(
+        "interruptions that a term raises by itself",
+        "distill.stopping.is_stop",
+        lambda error: isinstance(error, KeyboardInterrupt),
+        "tests/test_stopping.py::test_an_interruption_of_its_own_is_no_stop",
+    ),
+    Protection(
         "weights of a model that has diverged",
         "distill.training.examining.Examination.has_diverged",
         False,  # the value

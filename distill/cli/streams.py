@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import click
 
@@ -28,6 +28,11 @@ class Output:
     def close(self) -> None:
         """Write what is buffered, and stay open for the command if a plugin closes the stream."""
         self.flush()
+
+    def detach(self) -> BinaryIO:
+        """Return another stream to the same file, so that this one stays open."""
+        self.flush()
+        return os.fdopen(os.dup(self.stream.fileno()), "wb")
 
     def write(self, text: str) -> int:
         """Write text."""
@@ -60,9 +65,18 @@ class Output:
 
     def _as_closed(self, error: ValueError) -> OSError:
         """Return the error for a stream that was closed, or raise another `ValueError`."""
-        if not self.stream.closed:
+        if not (_is_detached(self.stream) or self.stream.closed):
             raise error
         return OSError(errno.EBADF, "it was closed")
+
+
+def _is_detached(stream: TextIO) -> bool:
+    """Return whether the buffer of a stream was taken from it."""
+    try:
+        stream.closed  # noqa: B018  # which is asked of the buffer
+    except ValueError:
+        return True
+    return False
 
 
 def _empty(stream: TextIO) -> None:
@@ -124,7 +138,8 @@ def _replaced(name: str, fail: Callable[[OSError], None], instead: TextIO | None
     try:
         yield
     finally:
-        setattr(sys, name, before)
+        # Python would report an error at exit about a stream without a buffer.
+        setattr(sys, name, None if _is_detached(stream) else before)
 
 
 def warn(message: str) -> None:

@@ -20,8 +20,10 @@ from distill.loss.components import (
 from distill.loss.faults import fault_of, weight_at
 from distill.loss.scheduling import LastTerm
 from distill.loss.term_dict import TermDict
+from distill.plugin.foreign import undisturbed
 from distill.plugin.registered import Term
 from distill.spectral.plain import at_least_float32
+from distill.stopping import is_stop
 from distill.views import LossInputs, Posterior
 from distill.views.uncompiled import uncompiled
 
@@ -189,14 +191,17 @@ class CombinedLoss(nn.Module):
         """Call a term or its objective, and name the term in whatever error it raises."""
         held = inputs.versions()
         try:
-            result = call(inputs)
+            with undisturbed():
+                result = call(inputs)
         except TermError as error:
             error.culprit = error.culprit or str(self.origins[name])
             raise
         except (DistillError, torch.OutOfMemoryError):
             raise
         # A term that calls sys.exit(0), too, must not end a training run as if it were done.
-        except (Exception, SystemExit, GeneratorExit) as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             raise fault_of(self.origins[name], error) from error
         if written := inputs.written_since(held):
             raise TermError(

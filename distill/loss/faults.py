@@ -7,6 +7,7 @@ from pathlib import Path
 from distill.errors import DistillError, TermError
 from distill.plugin.hookspecs import BaseTermConfig
 from distill.plugin.registered import Term
+from distill.stopping import is_stop
 
 
 def fault_of(term: Term, error: BaseException) -> TermError:
@@ -28,7 +29,9 @@ def weight_at(term: Term, config: BaseTermConfig, progress: float) -> float:
         return config.weight_at(progress)
     except DistillError:
         raise
-    except (Exception, SystemExit, GeneratorExit) as error:
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise fault_of(term, error) from error
 
 

@@ -4,48 +4,29 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_STOPPING = tuple(
-    number
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if (number := getattr(signal, name, None)) is not None  # Windows has no SIGHUP
-)
+from distill.stopping import STOPPING
 
 
-class ForeignCode:
-    """A context in which the code of a plugin is imported or built, and which leaves the process as it was.
+class _Surroundings:
+    """What code of a plugin may change of the process, as it is now."""
 
-    At its end, the working folder, signal handlers, standard streams, and torch's default dtype, default
-    device and gradient mode are those of its beginning. `stopped` says whether a signal was received, so that
-    the `KeyboardInterrupt` of Ctrl-C can be told from one that the code raises by itself.
-    """
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self._error: BaseException | None = None
-        self._handlers: dict[int, Any] = {}
+    def __init__(self, signals: Iterable[int]) -> None:
+        self.handlers: dict[int, Any] = {}
         self._folder: str | None = None
-
-    def __enter__(self) -> Self:
         with suppress(OSError):  # it was removed
             self._folder = os.getcwd()  # noqa: PTH109  # as a path of its own, of any encoding
         self._streams = sys.stdout, sys.stderr
         self._torch = _torch_state()
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-            for number in _STOPPING:
-                if callable(self._handlers[number]):
-                    signal.signal(number, self._receive)
-        return self
+            self.handlers = {number: signal.getsignal(number) for number in signals}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._error = error
-        for number, handler in self._handlers.items():
+    def restore(self) -> None:
+        for number, handler in self.handlers.items():
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
         sys.stdout, sys.stderr = self._streams
@@ -54,13 +35,55 @@ class ForeignCode:
             with suppress(OSError):
                 os.chdir(self._folder)
 
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Restore what the code of a loss term changes of the process, as `ForeignCode` does, in each step.
+
+    Outside the main thread, nothing is restored, since other threads may change the same meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = _Surroundings(STOPPING)
+    try:
+        yield
+    finally:
+        before.restore()
+
+
+class ForeignCode:
+    """A context in which the code of a plugin is imported or built, and which leaves the process as it was.
+
+    At its end, the working folder, signal handlers, standard streams, and torch's default dtype, default
+    device and gradient mode are those of its beginning. `received` says whether a signal was received, so
+    that the `KeyboardInterrupt` of Ctrl-C can be told from one that the code raises by itself.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._before = _Surroundings(signal.valid_signals())
+        for number in STOPPING:
+            if callable(self._before.handlers.get(number)):
+                signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._error = error
+        self._before.restore()
+
     def raised_by_code(self, error: BaseException) -> bool:
         """Return whether the code raised an error itself, and no signal did, in the context or after it."""
-        return isinstance(error, Exception) or (error is self._error and not self.stopped)
+        return isinstance(error, Exception) or (error is self._error and not self.received)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
-        self._handlers[number](number, frame)
+        self.received = True
+        self._before.handlers[number](number, frame)
 
 
 def _torch_state() -> tuple[Any, Any, bool] | None:

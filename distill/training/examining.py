@@ -14,6 +14,8 @@ from torch import Tensor
 from distill.errors import DistillError, TermError
 from distill.loss.composer import CombinedLoss
 from distill.loss.faults import described
+from distill.plugin.foreign import undisturbed
+from distill.stopping import is_stop
 from distill.views import LossInputs, Waveform
 
 _LARGEST = 3.4e38
@@ -119,19 +121,22 @@ def _examine_term(
 ) -> TermExamined:
     known: dict[str, Any] = {"name": name, "origin": loss.origins[name].origin, "weight": weight}
     try:
-        with torch.enable_grad():
-            parts = loss.unweighted_parts(name, inputs)
-        value = parts.pop(name)
-        norm = 0.0
-        if value.requires_grad:
-            found = torch.autograd.grad(value, sources, allow_unused=True)
-            norm = _norm(gradient for gradient in found if gradient is not None)
+        with undisturbed():
+            with torch.enable_grad():
+                parts = loss.unweighted_parts(name, inputs)
+            value = parts.pop(name)
+            norm = 0.0
+            if value.requires_grad:
+                found = torch.autograd.grad(value, sources, allow_unused=True)
+                norm = _norm(gradient for gradient in found if gradient is not None)
     except TermError as error:
         cause = error.__cause__
         return TermExamined(**known, error=described(cause) if cause is not None else error.problem)
     except DistillError as error:
         return TermExamined(**known, error=str(error.problem))
-    except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  # a backward pass may raise anything
+    except BaseException as error:  # a backward pass may raise anything
+        if is_stop(error):
+            raise
         return TermExamined(**known, error=described(error))
     return TermExamined(
         **known,

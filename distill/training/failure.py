@@ -110,8 +110,10 @@ def _error_of_a_term(trainer: "Trainer", before: Before, error: BaseException) -
         problem, culprit = error.problem, error.culprit
     elif faults:  # in the backward pass
         problem, culprit = f"the term {faults[0].problem()}", f"{faults[0].name} ({faults[0].origin})"
-    else:
+    elif isinstance(error, Exception):
         return None
+    else:  # sys.exit(0) would end the command as if the run were done
+        problem, culprit = said, "code of a term or a balancer"
     return TermError(
         problem,
         culprit=f"step {before.step + 1}: {culprit}",

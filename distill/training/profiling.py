@@ -24,9 +24,11 @@ from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.loading import load_model
 from distill.model.memory import Sizes
+from distill.plugin.foreign import undisturbed
 from distill.recipe import Draft
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
+from distill.stopping import is_stop
 from distill.storage.run import Run
 from distill.training.batches import begin, clip_samples, draw_clips, draw_noise, predict
 from distill.training.building import load_terms, make_loss, open_recipe_corpus
@@ -164,10 +166,13 @@ def _measure(loss: CombinedLoss, inputs: LossInputs) -> tuple[dict[str, Cost], T
     for name, term in loss.origins.items():
         value, forward = _timed(inputs.device, partial(loss.unweighted, name, seen))
         try:
-            gradients, backward = _timed(inputs.device, partial(places.gradients_of, value))
+            with undisturbed():
+                gradients, backward = _timed(inputs.device, partial(places.gradients_of, value))
         except torch.OutOfMemoryError:
             raise
-        except (Exception, SystemExit, GeneratorExit) as error:  # a backward pass may raise anything
+        except BaseException as error:  # a backward pass may raise anything
+            if is_stop(error):
+                raise
             raise fault_of(term, error) from error
         costs[name] = Cost(value=value.item(), forward=forward, backward=backward)
         carried = _carried_back(inputs, gradients.outputs)

@@ -20,8 +20,10 @@ from distill.loss.components import TOTAL
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.model.loading import save_model
+from distill.plugin.foreign import undisturbed
 from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
+from distill.stopping import is_stop
 from distill.storage.checkpoints import save_best, save_checkpoint
 from distill.storage.run import Run
 from distill.training.batch_sampler import BatchSampler
@@ -163,11 +165,14 @@ class Trainer(BatchSampler):
 
     def _try_step(self) -> None:
         try:
-            self._take_step()
+            with undisturbed():  # by the backward pass of a term
+                self._take_step()
         except Stopped:
             self._end_interrupted()
         # A term that calls sys.exit(0), in its backward pass, too, must not end the run as if it were done.
-        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  # of any term
+        except BaseException as error:
+            if is_stop(error):
+                raise
             break_off(self, error)
 
     def _take_step(self) -> None:

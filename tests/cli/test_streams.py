@@ -105,6 +105,34 @@ def test_a_stream_that_a_plugin_closes_stays_open(capsys):
     assert capsys.readouterr().out == "a result\n"
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_whose_buffer_a_plugin_takes_stays_open(monkeypatch, tmp_path, name):
+    """The plugin gets another stream to the same file: `sys.stdout = TextIOWrapper(sys.stdout.detach())`."""
+    path = tmp_path / "file"
+    with path.open("w") as file:
+        monkeypatch.setattr(sys, name, file)
+        with checked_output():
+            output = getattr(sys, name)
+            print("before", file=output)
+            with io.TextIOWrapper(output.detach(), "utf-8") as other:
+                print("of the plugin", file=other)
+            print("a result", file=output)
+        assert getattr(sys, name) is file
+    assert path.read_text() == "before\nof the plugin\na result\n"
+
+
+def test_a_stream_whose_buffer_is_taken_by_another_way_is_one_message(monkeypatch, capsys):
+    """`sys.__stdout__.detach()` ends no training, and Python finds no such stream at its exit."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    with lasting_output():
+        sys.stdout.stream.detach()
+        print("1\n2")  # noqa: T201  # as any code does
+    assert sys.stdout is None
+    assert capsys.readouterr().err == (
+        "Warning: Standard output cannot be written any more: it was closed. The training goes on.\n1\n2\n"
+    )
+
+
 def test_a_stream_that_is_closed_by_another_way_is_one_message(monkeypatch, capsys):
     """Where the stream itself is closed, as `sys.__stdout__.close()` does, a training run goes on."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())

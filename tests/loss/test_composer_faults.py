@@ -1,6 +1,9 @@
 """Tests of distill.loss.composer: a term that fails is named, and where it failed is shown."""
 
+import io
+import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,6 +72,38 @@ def test_ctrl_c_and_a_full_memory_keep_their_type():
         )
         with pytest.raises(type(error)):
             compose(["recon", spec])(loss_inputs())
+
+
+def test_what_a_term_changes_of_the_process_disturbs_no_other(tmp_path, monkeypatch):
+    """Working folder, standard output and torch's default dtype are restored after each call of a term."""
+    monkeypatch.chdir(tmp_path)
+    output = sys.stdout
+
+    def change(_):
+        os.chdir("/")
+        sys.stdout = io.StringIO()
+        sys.stdout.close()
+        torch.set_default_dtype(torch.float64)
+
+    def seen(_):
+        assert (Path.cwd(), sys.stdout, torch.get_default_dtype()) == (tmp_path, output, torch.float32)
+
+    specs = [
+        TermSpec(name=name, config=TermConfig, summary="", build=lambda _, does=does: doing_module(does))
+        for name, does in (("changing", change), ("seeing", seen))
+    ]
+    try:
+        compose(specs)(loss_inputs())
+        seen(None)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def doing_module(does):
+    """Return a term that does something with its inputs."""
+    module = nn.Module()
+    module.forward = lambda inputs: inputs.view(LogMagnitude())[0].mean() if does(inputs) is None else None
+    return module
 
 
 def raising_module(error):

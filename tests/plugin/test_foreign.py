@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
 from distill.errors import TermError
-from distill.plugin.foreign import ForeignCode
+from distill.plugin.foreign import ForeignCode, undisturbed
 from distill.plugin.registry import Registry
 
 PLUGIN = """
@@ -93,3 +95,32 @@ def test_a_signal_after_the_code_is_not_an_error_of_its_own():
     with code:
         pass
     assert not code.raised_by_code(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_what_a_call_changes_is_restored_in_the_main_thread(monkeypatch, tmp_path, in_thread):
+    """Elsewhere it is left, since what another thread changes meanwhile would be undone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    before, grad = state(), torch.is_grad_enabled()
+
+    def call():
+        with undisturbed():
+            os.chdir("/")
+            del sys.stdout
+            torch.set_default_dtype(torch.float64)
+            if not in_thread:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    try:
+        if in_thread:
+            with ThreadPoolExecutor() as threads:
+                threads.submit(call).result()
+            assert not hasattr(sys, "stdout")
+            assert (str(Path.cwd()), torch.get_default_dtype()) == ("/", torch.float64)
+        else:
+            call()
+            assert state() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(grad)

@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -239,7 +240,7 @@ def test_a_broken_training_can_go_on(make):
 class Raising(nn.Module):
     """A term that raises an error in its third step in training, and is 0 otherwise."""
 
-    steps = 0
+    steps, error = 0, OSError("of the author")
 
     def __init__(self, _):
         super().__init__()
@@ -248,25 +249,98 @@ class Raising(nn.Module):
         """Count the steps of all terms of this class."""
         Raising.steps += torch.is_grad_enabled()
         if Raising.steps == 3:
-            raise OSError("of the author")
+            raise self.error
         return 0 * inputs.view(LogMagnitude())[0].mean()
 
 
-def test_a_term_that_raises_loses_no_step(make):
+class Interrupting(Raising):
+    """The same with the exception of Ctrl-C, which was not pressed."""
+
+    error = KeyboardInterrupt("of the author")
+
+
+@pytest.mark.parametrize("term", [Raising, Interrupting])
+def test_a_term_that_raises_loses_no_step(make, term):
     """The state before its step is saved, generators included: a resumed run equals a straight one."""
     Raising.steps = 5
-    straight = make(Raising, steps=5, folder="straight")
+    straight = make(term, steps=5, folder="straight")
     straight.train()
     Raising.steps = 0
-    trainer = make(Raising, steps=5)
-    with pytest.raises(TermError):
+    trainer = make(term, steps=5)
+    with pytest.raises(TermError, match=f"the term raised {type(term.error).__name__}: of the author"):
         trainer.train()
     checkpoint = load_latest(trainer.run.checkpoints)
     assert checkpoint.step == 2
-    resumed = make(Raising, steps=5)
+    resumed = make(term, steps=5)
     resumed.train(checkpoint.state)
     assert_same(resumed.model_state(), straight.model_state())
     assert trainer.recorded() + resumed.recorded() == straight.recorded()
+
+
+class _Backward(torch.autograd.Function):
+    """The number itself, whose gradient is computed by a function."""
+
+    @staticmethod
+    def forward(context, value, function):
+        context.function = function
+        return value.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        context.function()
+        return gradient, None
+
+
+class Once(nn.Module):
+    """A term that is 0, and does what a test says in its first backward pass."""
+
+    does = None
+
+    def __init__(self, _):
+        super().__init__()
+
+    def forward(self, inputs):
+        """Do it in the backward pass."""
+        return _Backward.apply(0 * inputs.view(LogMagnitude())[0].mean(), self.do)
+
+    def do(self):
+        """Do it once."""
+        does, Once.does = Once.does, None
+        if does is not None:
+            does()
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), KeyboardInterrupt()])
+def test_what_would_end_the_process_is_an_error(make, error):
+    """An exit that is raised once in a backward pass, and so by no term when it is looked at, is told of."""
+
+    def fail():
+        raise error
+
+    Once.does = fail
+    trainer = make(Once, steps=2)
+    with pytest.raises(TermError) as caught:
+        trainer.train()
+    said = f"step 1: code of a term or a balancer: {type(error).__name__}"
+    assert str(caught.value).startswith(said)
+    assert "test_stopping.py:" in str(caught.value)
+    assert load_latest(trainer.run.checkpoints).step == 0
+
+
+def test_a_ctrl_c_in_a_backward_pass_is_one(make):
+    """A signal that comes while a term is differentiated stops the run after its step."""
+    Once.does = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted) as caught:
+        make(Once, steps=2).train()
+    assert caught.value.step == 1
+
+
+def test_what_a_backward_pass_changes_of_the_process_is_restored(make, monkeypatch, tmp_path):
+    """A term that changes the working folder while it is differentiated moves no file of the run."""
+    monkeypatch.chdir(tmp_path)
+    Once.does = lambda: os.chdir("/")
+    make(Once, steps=1).train()
+    assert Path.cwd() == tmp_path
 
 
 class Hanging(nn.Module):
