@@ -22,7 +22,7 @@ from distill.arguments import (
 from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate
 from distill.audio.corpus.places import temporary_cache
-from distill.audio.progress import Progress
+from distill.audio.progress import Progress, telling
 from distill.audio.soundfiles import Written, resample
 from distill.audio.streaming import open_audio, resampled, write_blocks
 from distill.base import load_base
@@ -39,6 +39,7 @@ from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import Which
 from distill.storage.files import require_writable
 from distill.storage.run import Run, run_of
+from distill.utf8 import as_text
 
 if TYPE_CHECKING:
     from distill.evaluation.table import Table
@@ -258,7 +259,13 @@ class Model(SoundGenerator):
         return made.to(device)
 
     def reconstruct_file(
-        self, source: StrPath, target: StrPath, *, refinements: int = 0, overwrite: bool = False
+        self,
+        source: StrPath,
+        target: StrPath,
+        *,
+        refinements: int = 0,
+        overwrite: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Written:
         """Encode and decode an audio file, and write the result as WAV.
 
@@ -269,6 +276,7 @@ class Model(SoundGenerator):
             target: the file to write.
             refinements: as in `reconstruct`.
             overwrite: replace the file `target` if it exists.
+            on_progress: called with a `Progress` of the stage `reconstructing`, in seconds, after each piece.
 
         Returns:
             What was written: its path, its peak, and a remark on the file if its level or length is unusual.
@@ -279,12 +287,15 @@ class Model(SoundGenerator):
             RunError: the result cannot be written.
         """
         refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
+        on_progress = optional_callable(on_progress, culprit="on_progress")
         place = path_like(target, culprit="target", expected="a path")
         require_writable([place], overwrite=overwrite)
         file = open_audio(path_like(source, culprit="source", expected="a path", recorded=False))
         length = -(-file.samples * self.sample_rate // file.sample_rate)
         waveform = resampled(file.blocks(), file.sample_rate, self.sample_rate, length)
         made = sounds.reconstruct_blocks(self.vae, self.representation, waveform, refinements=refinements)
+        if on_progress is not None:
+            made = telling(made, length, self.sample_rate, as_text(file.path.name), on_progress)
         output = resampled(made, self.sample_rate, file.sample_rate, file.samples)
         written = write_blocks(place, output, file.sample_rate, file.channels)
         return attrs.evolve(written, remark=file.remark)

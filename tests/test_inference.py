@@ -156,6 +156,18 @@ def test_a_file_is_reconstructed_as_its_waveform_is(model, tmp_path, monkeypatch
         model.reconstruct_file(tmp_path / "a.wav", tmp_path / "b.wav")
 
 
+def test_each_piece_of_a_file_is_told(model, tmp_path, monkeypatch):
+    """Progress is in seconds of the file, from its beginning to its end."""
+    monkeypatch.setattr(sounds, "_PIECE_SECONDS", 1.0)
+    write_blocks(tmp_path / "a.wav", [noise(1, 26_000)], 11_025, 1)
+    told = []
+    model.reconstruct_file(tmp_path / "a.wav", tmp_path / "b.wav", on_progress=told.append)
+    assert {(each.stage, each.total, each.item) for each in told} == {("reconstructing", 3, "a.wav")}
+    assert sorted({each.done for each in told}) == [0, 1, 2, 3]
+    with pytest.raises(InputError, match=r"^on_progress: "):
+        model.reconstruct_file(tmp_path / "a.wav", tmp_path / "c.wav", on_progress=3)
+
+
 def test_what_is_encoded_can_be_decoded(model):
     """Latents `[C, D, T']` of a waveform `[C, N]` decode to what `reconstruct` gives."""
     waveform = noise(2, 3000)
@@ -219,9 +231,9 @@ def test_recordings_are_measured(model, recordings):
     of_arrays = model.evaluate(arrays, loss="stft", on_progress=told.append)
     assert of_arrays.mean.terms.keys() == {"stft"}
     assert [(each.stage, each.done, each.total) for each in told] == [
-        ("measuring", done, 5) for done in range(1, 6)
+        ("measuring", done, 5) for done in range(6)
     ]
-    assert told[0].item == "noise: model"
+    assert told[1].item == "noise: model"
 
 
 def test_the_base_model_can_be_loaded():

@@ -61,31 +61,6 @@ def corpus_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-@contextmanager
-def work_progress(console: Console, then: str) -> Iterator[Callable[["WorkProgress"], None]]:
-    """Show a progress bar for decoding, then the status `then`. Yield a function to call with progress."""
-    bar, status = decoding_bar(console), console.status(then)
-    task = bar.add_task("decode", total=None)
-
-    def show(progress: "WorkProgress") -> None:
-        if not is_animated(console):
-            return
-        if progress.stage == "decoding":
-            bar.update(task, completed=progress.done, total=progress.total)
-            bar.start()
-        else:
-            if bar.live.is_started:
-                bar.stop()
-            status.start()
-
-    try:
-        yield show
-    finally:
-        if bar.live.is_started:
-            bar.stop()
-        status.stop()
-
-
 def decoding_bar(console: Console) -> Progress:
     """Return a progress bar for the decoding of recordings. It disappears at the end."""
     return Progress(
@@ -156,7 +131,7 @@ class Display:
         count = f"{progress.done}/{progress.total}" if progress.total > 1 else ""
         total = progress.total if progress.total > 1 else None
         for task in self.finishing.task_ids:
-            self.finishing.update(task, completed=progress.done, total=total, count=count)
+            self.finishing.update(task, completed=progress.done, total=total, count=count, refresh=begins)
 
     def _log_stage(self, progress: "WorkProgress", *, begins: bool) -> None:
         """Print how far a stage is when it begins, and then twice a minute."""

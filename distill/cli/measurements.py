@@ -1,4 +1,4 @@
-"""The progress bars of commands that measure recordings."""
+"""The progress bars of commands that measure or reconstruct recordings."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from distill.errors import printable
 
 @contextmanager
 def evaluation_progress(console: Console) -> Iterator[Callable[[WorkProgress], None]]:
-    """Show a progress bar for each stage: decoding, measuring, and sounds for a map.
+    """Show a progress bar for each stage: decoding, measuring, sounds for a map, and reconstructing.
 
     Yield a function to call with progress.
     """
@@ -22,6 +22,7 @@ def evaluation_progress(console: Console) -> Iterator[Callable[[WorkProgress], N
         "decoding": decoding_bar(console),
         "measuring": _bar(console, "Measuring"),
         "map": _bar(console, "Making sounds for the map"),
+        "reconstructing": _bar(console, "Reconstructing", unit=" s"),
     }
     tasks = {stage: bar.add_task("", total=None) for stage, bar in bars.items()}
 
@@ -42,9 +43,9 @@ def evaluation_progress(console: Console) -> Iterator[Callable[[WorkProgress], N
                 bar.stop()
 
 
-def _bar(console: Console, text: str) -> Progress:
+def _bar(console: Console, text: str, unit: str = "") -> Progress:
     return Progress(
-        TextColumn(text), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn(text), BarColumn(), TextColumn(f"{{task.completed}}/{{task.total}}{unit}"),
         TimeRemainingColumn(), TextColumn("{task.description}"),
         console=console, transient=True, disable=not is_animated(console), speed_estimate_period=600,
     )  # fmt: skip

@@ -45,6 +45,9 @@ def reconstruct(
 
     Run(run).require()  # before the slow import of torch
 
+    from rich.console import Console
+
+    from distill.cli.measurements import evaluation_progress
     from distill.inference import load
     from distill.training.memory import keep_freed_memory
 
@@ -52,7 +55,10 @@ def reconstruct(
     model = load(Run(run), checkpoint=checkpoint)
 
     def make(file: Path, target: Path) -> "Written":
-        return model.reconstruct_file(file, target, refinements=refinements, overwrite=overwrite)
+        with evaluation_progress(Console(stderr=True)) as on_progress:
+            return model.reconstruct_file(
+                file, target, refinements=refinements, overwrite=overwrite, on_progress=on_progress
+            )
 
     _reconstruct_each(targets, make)
 

@@ -192,6 +192,7 @@ def _measure(
 ) -> tuple[FileMeasures, ...]:
     """Measure recordings. Those in `kept` are not measured again; the others are added to it."""
     files = []
+    tell(Progress(stage="measuring", done=0, total=measured.count))
     for done, (recording, read) in enumerate(measured.entries(), 1):
         found = kept.get(recording.digest)
         if found is None:

@@ -56,6 +56,7 @@ def evaluate_model(
         on_progress=lambda done, total: tell(Progress(stage="decoding", done=done, total=total)),
     )
     done, total = 0, len(contenders) * measured.count
+    tell(Progress(stage="measuring", done=0, total=total))
 
     def tell_measured(contender: str, recording: str) -> None:
         nonlocal done

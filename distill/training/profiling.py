@@ -66,7 +66,7 @@ def profile_recipe(
 ) -> Profile:
     """Profile the terms of a recipe with the model of a run or, without a run, with the initial model.
 
-    `on_progress` is called while recordings are decoded, and when the measurement begins.
+    `on_progress` is called while recordings are decoded, and with each batch that is measured.
 
     Raises:
         DistillError: the recipe, its corpus or the run is not valid.
@@ -101,6 +101,7 @@ def profile_recipe(
         settings=recipe.training,
         accelerator=accelerator,
         batches=batches,
+        on_progress=on_progress,
     )
 
 
@@ -113,6 +114,7 @@ def profile(
     settings: TrainingSettings,
     accelerator: Accelerator,
     batches: int,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Profile:
     """Measure every term on training batches, with the schedules at the end of training.
 
@@ -141,6 +143,7 @@ def profile(
             measured.append(costs)
             outputs.append(output)
             posteriors.append(posterior)
+            on_progress(Progress(stage="measuring", done=number, total=batches))
     return Profile(
         costs={name: _typical([costs[name] for costs in measured]) for name in loss.origins},
         gradients=Gradients(

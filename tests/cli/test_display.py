@@ -14,7 +14,7 @@ from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.scanning import Skipped
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written
-from distill.cli.display import Display, corpus_progress, in_words, say, say_written, work_progress
+from distill.cli.display import Display, corpus_progress, in_words, say, say_written
 from distill.model.building import make_model, make_representation
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -400,14 +400,3 @@ def test_on_a_terminal_one_thing_moves_at_a_time(tiny_tree, terminal):
         states.append([each.is_started for each in moving])
     shown = [[True, False, False], [False, True, False], [False, False, True], [False] * 3]
     assert states == (shown if terminal else [[False] * 3] * 4)
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_work_is_shown_on_a_terminal_only(terminal):
-    """A terminal shows a bar while recordings are decoded, then the work that is done with them."""
-    on = console(terminal=terminal)
-    with work_progress(on, "Measuring") as show:
-        show(Progress(stage="decoding", done=2, total=3))
-        show(Progress(stage="measuring", done=0, total=9))
-    assert ("2/3" in on.file.getvalue()) == terminal
-    assert ("Measuring" in on.file.getvalue()) == terminal

@@ -104,10 +104,10 @@ def _draft(
 def _measure(draft: "Draft", run: "Run | None", batches: int) -> "Profile":
     from rich.console import Console
 
-    from distill.cli.display import work_progress
+    from distill.cli.measurements import evaluation_progress
     from distill.training.memory import keep_freed_memory
     from distill.training.profiling import profile_recipe
 
     keep_freed_memory()
-    with work_progress(Console(stderr=True), "Measuring") as on_progress:
+    with evaluation_progress(Console(stderr=True)) as on_progress:
         return profile_recipe(draft, run, batches=batches, on_progress=on_progress)
