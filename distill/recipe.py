@@ -10,12 +10,12 @@ from attrs import field, frozen
 
 from distill.arguments import is_text, shown
 from distill.config import (
+    Assigning,
     Assignment,
     Given,
     as_given,
-    assign,
+    by_name,
     flatten,
-    leaves_of,
     no_tables,
     set_twice,
     structure,
@@ -174,29 +174,13 @@ def _assigned(
     an address is not a table, or an option is set twice, to different values.
     """
     tables, warnings = deepcopy(dict(tree)), list[str]()
-    options = tables.get("loss", {})
-    tables["loss"] = {
-        name if names.get(name) in options else names.get(name, name): options[name] for name in options
-    }
-
-    made: dict[str, Given] = {}
-
-    def make(given: Given) -> None:
-        place = _canonical(given.address, names, warnings)
-        is_table = isinstance(given.value, Mapping)
-        leaves = leaves_of(given, place)
-        for leaf in made.keys() - leaves.keys():
-            if is_table and leaf.startswith(f"{place}."):  # a table replaces the whole of another
-                raise ConfigError(set_twice(leaf, made[leaf], given))
-        for leaf, each in leaves.items():
-            other = made.setdefault(leaf, each)
-            if other.place != each.place and not other.is_same(each, leaf):
-                raise ConfigError(set_twice(leaf, other, each))
-        assign(tables, place, given.value)
-
+    tables["loss"] = by_name(tables.get("loss", {}), names)
+    assigning = Assigning(
+        tables, lambda address: _canonical(address, names, warnings), section="loss", names=names
+    )
     for each in assignments:
         with noting(errors, ConfigError):
-            make(each)
+            assigning.assign(each)
     return tables, warnings
 
 

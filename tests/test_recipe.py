@@ -4,7 +4,6 @@ import re
 import tomllib
 
 import attrs
-import numpy as np
 import pytest
 from attrs import field, frozen
 from recipes import chosen, problems
@@ -317,28 +316,6 @@ class TestTermsOfPython:
         with pytest.raises(RunError) as caught:
             read_recipe(tree, registry)
         assert "given in Python: 'band_energy' of __main__" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "place", "values"),
-    [
-        (
-            ("stft.weight", 3),
-            ("loss.stft", {"per_example": True}),
-            "loss.stft.weight",
-            (3, {"per_example": True}),
-        ),
-        (("loss.stft", {"weight": 2}), ("stft.weight", 3), "loss.stft.weight", (2, 3)),
-        (("stft.weight", 5), ("loss.stft", {"weight": 6}), "loss.stft.weight", (5, 6)),
-        (("training.steps", 5), ("training", {"steps": np.arange(3)}), "training.steps", (5, np.arange(3))),
-    ],
-)
-def test_a_table_and_an_address_in_it_are_one_option(one, other, place, values):
-    """A table that would replace an assigned option, or that gives it another value, is refused."""
-    ways = [f"to {value!r} as '{address}'" for value, (address, _) in zip(values, (one, other), strict=True)]
-    assert problems({}, loss="stft", assignments=[one, other]) == [
-        f"{place}: is set twice, {' and '.join(ways)}; set it once"
-    ]
 
 
 def test_text_that_no_file_can_hold_is_refused():

@@ -150,7 +150,7 @@ PROTECTIONS = (
         "options that are set twice",
         "distill.config.given.Given.is_same",
         always(True),  # the value
-        "tests/test_recipe.py::test_a_table_and_an_address_in_it_are_one_option",
+        "tests/test_recipe_assignments.py::test_a_table_and_an_address_in_it_are_one_option",
     ),
     Protection(
         "streams whose buffer a plugin takes",

@@ -2,7 +2,7 @@
 
 from distill.config.convert import structure, unstructure
 from distill.config.describe import Option, describe
-from distill.config.given import Assignment, Given, as_given, given_arguments, leaves_of, set_twice
+from distill.config.given import Assigning, Assignment, Given, as_given, by_name, given_arguments, set_twice
 from distill.config.schema import require_readable
 from distill.config.toml import (
     assign,
@@ -16,15 +16,16 @@ from distill.config.toml import (
 from distill.config.words import suggest
 
 __all__ = [
+    "Assigning",
     "Assignment",
     "Given",
     "Option",
     "as_given",
     "assign",
+    "by_name",
     "describe",
     "flatten",
     "given_arguments",
-    "leaves_of",
     "load_toml",
     "no_tables",
     "parse_assignment",

@@ -1,12 +1,14 @@
 """Options as the user gave them, and the problem of one that is given twice."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from distill.arguments import absolute, is_equal, is_url, shown
-from distill.config.toml import flatten
+from distill.config.toml import assign, flatten
+from distill.errors import ConfigError
 
 
 @frozen
@@ -60,7 +62,53 @@ def given_arguments(values: Mapping[str, Any]) -> list[Given]:
     ]
 
 
-def leaves_of(given: Given, place: str) -> dict[str, Given]:
+class Assigning:
+    """The assignment of values to nested tables, in which an option has one value.
+
+    It may be given that value several times, by any of its addresses, or in a table. `tables` are changed.
+    `place_of` returns the place of an address in them, and `names` has the keys of the table at `section` by
+    other names of them.
+    """
+
+    def __init__(
+        self,
+        tables: dict[str, Any],
+        place_of: Callable[[str], str],
+        *,
+        section: str = "",
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.tables, self._place_of = tables, place_of
+        self._section, self._names = section, names
+        self._made: dict[str, Given] = {}
+
+    def assign(self, given: Given) -> None:
+        """Assign a value.
+
+        Raises:
+            ConfigError: the option, or one of a table, has another value already, or is below a value.
+        """
+        place, value = self._place_of(given.address), given.value
+        if place == self._section and isinstance(value, Mapping):
+            value = by_name(value, self._names)
+        leaves = _leaves_of(evolve(given, value=value), place)
+        if isinstance(value, Mapping):  # which replaces the whole of another table
+            for leaf in self._made.keys() - leaves.keys():
+                if leaf.startswith(f"{place}."):
+                    raise ConfigError(set_twice(leaf, self._made[leaf], given))
+        for leaf, each in leaves.items():
+            other = self._made.setdefault(leaf, each)
+            if not other.is_same(each, leaf):
+                raise ConfigError(set_twice(leaf, other, each))
+        assign(self.tables, place, value)
+
+
+def by_name(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a table with names in the place of aliases, apart from an alias whose name is there, too."""
+    return {key if names.get(key) in table else names.get(key, key): table[key] for key in table}
+
+
+def _leaves_of(given: Given, place: str) -> dict[str, Given]:
     """Return the values that are set by one at a place, by their places: those of a table, or the one."""
     values = flatten(given.value, place) if isinstance(given.value, Mapping) else {}
     return {leaf: Given(given.address, each) for leaf, each in values.items()} or {place: given}

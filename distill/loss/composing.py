@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from distill.arguments import options_by_address
-from distill.config import Given, as_given, assign, leaves_of, set_twice, structure
+from distill.config import Assigning, as_given, no_tables, structure
 from distill.errors import ConfigError, DistillError, InputError, TermError, all_of, noting
 from distill.loss.composer import CombinedLoss
 from distill.loss.config import configure
@@ -44,7 +44,7 @@ def compose(
 
     Raises:
         TermError: A term or the balancer is unknown, ambiguous or broken, or two terms have the same name.
-        ConfigError: An option is unknown, is set twice, or has an invalid value.
+        ConfigError: An option is unknown, is set to two values, or has an invalid value.
         InputError: Options are not given by address, or balancer options are given without a balancer. An
             error names all that is wrong, and is of the class of the first.
     """
@@ -81,9 +81,9 @@ def _configured(
     errors: list[DistillError],
 ) -> Any:  # noqa: ANN401  # a class made for the terms
     """Return the configs of terms. Errors are added, but none for the options of other `named` terms."""
-    names = {name for term in chosen for name in term.names}
-    unknown = {*named} - names
-    tables = _nested(options, "loss", names | unknown, errors)
+    names = {name: term.name for term in chosen for name in term.names}
+    unknown = {*named} - names.keys()
+    tables = _nested(options, "loss", names | {name: name for name in unknown}, errors)
     with noting(errors, ConfigError):
         return configure(chosen, {name: table for name, table in tables.items() if name not in unknown})
     return None
@@ -99,30 +99,37 @@ def _balancer(
     with noting(errors, TermError, ConfigError):
         balancer = registry.choose_balancer(name)
         section = f"balancing.{balancer.name}"
-        config = structure(_nested(options, section, (), errors), balancer.spec.config, at=section)
+        config = structure(_nested(options, section, {}, errors), balancer.spec.config, at=section)
         return balancer.build(config, tuple(term.name for term in chosen))
     return None
 
 
 def _nested(
-    options: Iterable[tuple[str, Any]], section: str, names: Collection[str], errors: list[DistillError]
+    options: Iterable[tuple[str, Any]], section: str, names: Mapping[str, str], errors: list[DistillError]
 ) -> dict[str, Any]:
-    """Return options by address as nested tables. The address may begin with the section or omit it.
+    """Return the tables of a section from options by address, which may begin with the section or omit it.
 
-    `names` are the valid first parts below the section; the section's own name may be one of them. An error
-    is added for each option that is set twice, or that is below another value.
+    `names` has the keys of the section by their aliases and their names; the section's own name may be one of
+    them. An error is added for each option that is set twice, or that is below another value.
     """
-    tree: dict[str, Any] = {}
-    given: dict[str, Given] = {}
-    for option in as_given(options):
-        below = option.address.removeprefix(f"{section}.")
+
+    def place_of(address: str) -> str:
+        below = address.removeprefix(f"{section}.")
         first = below.partition(".")[0]
-        inner = below if first in names or section not in names else option.address
+        if address == section and section not in names:
+            return section
+        inner = below if first in names or section not in names else address
+        key, dot, option = inner.partition(".")
+        return f"{section}.{names.get(key, key)}{dot}{option}"
+
+    assigning = Assigning({}, place_of, section=section, names=names)
+    for option in as_given(options):
         with noting(errors, ConfigError):
-            leaves, is_table = leaves_of(option, inner), isinstance(option.value, Mapping)
-            for place, before in given.items():
-                if place in leaves or (is_table and place.startswith(f"{inner}.")):
-                    raise ConfigError(set_twice(f"{section}.{place}", before, leaves.get(place, option)))
-            given |= leaves
-            assign(tree, inner, option.value)
-    return tree
+            assigning.assign(option)
+    tables: Any = assigning.tables
+    for part in section.split("."):
+        if problems := no_tables(tables, (part,)):
+            errors.append(ConfigError(*problems))
+            return {}
+        tables = tables.get(part, {})
+    return dict(tables)
