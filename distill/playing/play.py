@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
 from attrs import evolve
 
 from distill.arguments import optional_callable, whole_number
@@ -18,6 +17,7 @@ from distill.playing.instrument import Instrument
 from distill.playing.requirements import require_playable
 from distill.playing.server import Served, serving
 from distill.storage.run import Run, run_of
+from distill.threads import one_thread
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -86,20 +86,7 @@ def served(
         instrument.measure_axes(on_progress)
         return make_page(instrument, files)
 
-    with _one_thread(), serving(make, port=port) as page:
+    # The sounds last a second or so: on two cores, two threads take twice the processor time for the same
+    # answer, which the browser needs.
+    with one_thread(), serving(make, port=port) as page:
         yield evolve(page, note=instrument.note)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute on one thread while the context lasts.
-
-    Tensors of a second are so small that more threads wait for each other: on two cores, they take twice the
-    processor time for the same answer, which the browser needs.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

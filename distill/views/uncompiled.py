@@ -21,7 +21,8 @@ def uncompiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
 
     @wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if "torch._dynamo" not in sys.modules:  # nothing is compiled
+        # The compiler would take the names of all modules for constants, so it must not come to them.
+        if not torch.compiler.is_compiling() and "torch._dynamo" not in sys.modules:
             return function(*args, **kwargs)
         if not disabled:
             disabled.append(torch.compiler.disable(function))

@@ -65,6 +65,24 @@ def message(kind, call, *arguments, **options):
     return str(caught.value)
 
 
+def test_a_term_is_checked_on_one_thread():
+    """The sounds are short, and threads would wait for each other. As many as before are used afterwards."""
+    threads = set()
+
+    def counted(config, prediction, target):
+        threads.add(torch.get_num_threads())
+        return distance(config, prediction, target)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        check_term(spec_of(counted))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == {1}
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
