@@ -123,7 +123,14 @@ def _current() -> dict[str, Any]:
             undo = gr.Button("Undo", size="sm", interactive=False, min_width=60)
             wav = gr.DownloadButton("Save WAV", size="sm", interactive=False, min_width=60)
             flac = gr.DownloadButton("Save FLAC", size="sm", interactive=False, min_width=60)
-        message = _text("", "message", template='<p role="status">${value}</p>')
+        message = gr.HTML(
+            "",
+            html_template='<p role="status"></p>',
+            js_on_load=(_ASSETS / "message.js").read_text(encoding="utf-8"),
+            elem_id="message",
+            elem_classes=["text"],
+            apply_default_css=False,
+        )
     return {"turn": turn, "player": player, "undo": undo, "wav": wav, "flac": flac, "message": message}
 
 
@@ -225,10 +232,10 @@ def _kept() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _text(value: str, name: str | None = None, template: str = "${value}") -> gr.HTML:
+def _text(value: str, name: str | None = None) -> gr.HTML:
     """Make a text, which is HTML: what comes from outside is escaped by whoever sets it."""
     return gr.HTML(
-        value, html_template=template, js_on_load=None, elem_id=name, elem_classes=["text"],
+        value, html_template="${value}", js_on_load=None, elem_id=name, elem_classes=["text"],
         apply_default_css=False,
     )  # fmt: skip
 

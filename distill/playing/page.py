@@ -1,6 +1,5 @@
 """The page of `distill play`: its controls, and what is shown when one was used. Imports Gradio."""
 
-import html
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -104,12 +103,12 @@ class Page:
             [page.presets.input], lambda _, name: act.preset(name), page.presets, dragged=page.presets
         )
         kept = [page.takes, page.name, page.message]
-        page.keep.click(self._kept, [self.desk, page.name], kept, **_QUIETLY)
-        page.name.submit(self._kept, [self.desk, page.name], kept, **_QUIETLY)
-        page.drop.click(self._forgotten, [self.desk, page.takes], kept, **_QUIETLY)
+        for event in (page.keep.click, page.name.submit):
+            self._sends(event, self._kept, page.name, outputs=kept, trigger_mode="once")
+        self._sends(page.drop.click, self._forgotten, page.takes, outputs=kept, trigger_mode="once")
         saved = [page.presets, page.name, page.message]
-        page.save.click(self._saved, [self.desk, page.name], saved, **_QUIETLY)
-        page.remove.click(self._removed, page.presets, saved, **_QUIETLY)
+        self._sends(page.save.click, self._saved, page.name, outputs=saved, trigger_mode="once")
+        self._sends(page.remove.click, self._removed, page.presets, outputs=saved, trigger_mode="once")
 
     @property
     def _heard(self) -> list[Any]:
@@ -197,10 +196,10 @@ class Page:
             if not desk.change_at(turn, lambda session: change(session, sound), dragged=dragged):
                 return [gr.skip()] * len(self._heard)
             # Their files are those of the sound before.
-            return [playable, "", *[gr.update(interactive=False)] * 2]
+            return [playable, _message(turn, ""), *[gr.update(interactive=False)] * 2]
 
         shown, problem = _tried(made)
-        return [gr.skip(), problem, gr.skip(), gr.skip()] if shown is None else shown
+        return [gr.skip(), _message(turn, problem), gr.skip(), gr.skip()] if shown is None else shown
 
     def _shown(self, desk: Desk) -> list[Any]:
         """Return the updates of `_seen` that show the current sound, but for the control that is dragged."""
@@ -243,44 +242,50 @@ class Page:
         names = [each.name for each in recordings_of(sound.source) if not each.own]
         return [self.instrument.names.index(name) for name in names]
 
-    def _kept(self, desk: Desk, name: str) -> list[Any]:
+    def _kept(self, desk: Desk, turn: float, name: str) -> list[Any]:
         session, problem = _tried(lambda: desk.change(lambda session: session.keep(name)))
         if session is None:
-            return [gr.skip(), gr.skip(), problem]
-        return [_listed([each.name for each in session.takes]), "", ""]
+            return [gr.skip(), gr.skip(), _message(turn, problem)]
+        return [_listed([each.name for each in session.takes]), "", _message(turn, "")]
 
-    def _forgotten(self, desk: Desk, name: str) -> list[Any]:
+    def _forgotten(self, desk: Desk, turn: float, name: str) -> list[Any]:
         session = desk.change(lambda session: session.drop(name))
-        return [_listed([each.name for each in session.takes]), gr.skip(), ""]
+        return [_listed([each.name for each in session.takes]), gr.skip(), _message(turn, "")]
 
-    def _saved(self, desk: Desk, name: str) -> list[Any]:
+    def _saved(self, desk: Desk, turn: float, name: str) -> list[Any]:
         def saved() -> dict[str, Sound]:
             sound = desk.session.require()
             return save_preset(self.instrument.run, name or str(sound)[:LONGEST_NAME], sound)
 
         presets, problem = _tried(saved)
         if presets is None:
-            return [gr.skip(), gr.skip(), problem]
-        return [_listed([*presets]), "", ""]
+            return [gr.skip(), gr.skip(), _message(turn, problem)]
+        return [_listed([*presets]), "", _message(turn, "")]
 
-    def _removed(self, name: str) -> list[Any]:
+    def _removed(self, _: Desk, turn: float, name: str) -> list[Any]:
         presets, problem = _tried(lambda: remove_preset(self.instrument.run, name))
-        return [_listed([*presets]) if presets is not None else gr.skip(), gr.skip(), problem]
+        listed = _listed([*presets]) if presets is not None else gr.skip()
+        return [listed, gr.skip(), _message(turn, problem)]
 
     def _opened(self) -> list[Any]:
         presets, problem = _tried(lambda: load_presets(self.instrument.run))
-        return [_listed([*(presets or ())]), problem]
+        return [_listed([*(presets or ())]), _message(0, problem)]
 
 
 def _tried(change: Callable[[], _Result]) -> tuple[_Result | None, str]:
-    """Return the result of a function and an empty text, or None and what went wrong, as HTML."""
+    """Return the result of a function and an empty text, or None and what went wrong."""
     try:
         return change(), ""
     except DistillError as error:
-        return None, html.escape(str(error))
+        return None, str(error)
     except Exception:  # noqa: BLE001  # the page goes on, and the traceback is in the terminal
         _log.exception("a control of the page failed")
         return None, "Something went wrong in Distill. The terminal has the details."
+
+
+def _message(turn: float, text: str) -> str:
+    """Return what the page needs to say a message, as JSON. One that a later turn overtakes is not said."""
+    return json.dumps({"turn": turn, "text": text})
 
 
 def _listed(names: list[str]) -> dict[str, Any]:

@@ -164,6 +164,35 @@ def test_a_click_while_a_sound_is_made_counts(tab, instrument, late):
     until(lambda: tab.page.get_by_role("button", name="Save FLAC").is_enabled())
 
 
+@pytest.mark.parametrize("late", ["request", "answer"])
+def test_the_message_of_a_click_that_was_overtaken_is_not_shown(tab, instrument, random, late):
+    """What went wrong with a click is not said after a later sound, also if it comes in later."""
+    held, seed = [], tab.page.get_by_label("Seed")
+
+    def hold(route):
+        if held:
+            route.fallback()
+        else:
+            held.append(route)
+
+    tab.page.route("**/run/predict*", hold)
+    seed.fill(str(2**70))
+    tab.press("Play the seed")
+    until(lambda: tab.now == random and held)
+    answer = held[0].fetch() if late == "answer" else None
+    tab.page.locator("#point-1").click()
+    until(lambda: tab.now == instrument.names[1])
+    held[0].fulfill(response=answer or held[0].fetch())
+    tab.page.unroute("**/run/predict*", hold)
+    tab.page.wait_for_timeout(200)
+    assert tab.message == ""
+    seed.fill(str(2**70))
+    tab.press("Play the seed")
+    until(lambda: tab.message.startswith("seed: "))
+    tab.page.locator("#point-0").click()
+    until(lambda: tab.message == "")
+
+
 def test_a_button_that_is_pressed_while_a_sound_is_made_counts(tab, random):
     """A button that is pressed again while its sound is made is not left out."""
     held, seed = [], tab.page.get_by_label("Seed")
