@@ -88,7 +88,7 @@ class LossInputs:
         if self._posterior is None:
             raise TermError(
                 "the term needs the posterior, and the inputs have none",
-                remedy="Pass posterior=Posterior(mu=mu, logvar=logvar), or leave the term out.",
+                remedy="Leave the term out, or, in Python, pass posterior=Posterior(mu=mu, logvar=logvar).",
             )
         return self._posterior
 
@@ -134,7 +134,7 @@ class LossInputs:
             there = f"only {', '.join(map(repr, self.extras))}" if self.extras else "none"
             raise TermError(
                 f"the term needs the extra '{name}', and the inputs have {there}{suggest(name, self.extras)}",
-                remedy=f"Pass LossInputs(..., extras={{'{name}': ...}}), or leave the term out.",
+                remedy=f"Leave the term out, or, in Python, pass LossInputs(..., extras={{'{name}': ...}}).",
             )
         return self.extras[name]
 

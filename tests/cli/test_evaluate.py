@@ -255,7 +255,7 @@ def test_a_term_that_needs_more_than_sounds_is_refused(distill, trained, corpus)
         2,
         (
             f"Error: kl (distill {__version__}): the term needs the posterior, and the inputs have none\n"
-            "Pass posterior=Posterior(mu=mu, logvar=logvar), or leave the term out.\n"
+            "Leave the term out, or, in Python, pass posterior=Posterior(mu=mu, logvar=logvar).\n"
         ),
     )
 

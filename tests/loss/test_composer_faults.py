@@ -199,7 +199,7 @@ def test_an_extra_is_given_to_the_term_that_asks(make_step, composed):
         loss(step.inputs)
     assert str(caught.value) == (
         "a (my-loop 1): the term needs the extra 'mask', and the inputs have none\n"
-        "Pass LossInputs(..., extras={'mask': ...}), or leave the term out."
+        "Leave the term out, or, in Python, pass LossInputs(..., extras={'mask': ...})."
     )
 
 

@@ -117,7 +117,7 @@ def test_a_missing_posterior_is_named():
         _ = inputs.posterior
     assert str(caught.value) == (
         "the term needs the posterior, and the inputs have none\n"
-        "Pass posterior=Posterior(mu=mu, logvar=logvar), or leave the term out."
+        "Leave the term out, or, in Python, pass posterior=Posterior(mu=mu, logvar=logvar)."
     )
 
 
@@ -173,7 +173,7 @@ def test_a_missing_extra_is_named(extras, there):
         inputs.extra("condition")
     assert str(caught.value) == (
         f"the term needs the extra 'condition', and the inputs have {there}\n"
-        "Pass LossInputs(..., extras={'condition': ...}), or leave the term out."
+        "Leave the term out, or, in Python, pass LossInputs(..., extras={'condition': ...})."
     )
 
 
