@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from distill.cli.curves import Curve, sparkline
-from distill.config.words import duration_in_words
+from distill.config.words import duration_in_words, whole_percentage
 from distill.errors import printable
 from distill.loss.components import TOTAL, ComponentName
 from distill.loss.still import StillTerms, title_without, total_without
@@ -110,7 +110,7 @@ class Dashboard:
     ) -> Iterator[Text | Segment]:
         frame = self._spinner.render(console.get_time())
         spinner = frame.plain if isinstance(frame, Text) else ""
-        percent = f" {self.progress:>4.0%}"
+        percent = f" {whole_percentage(self.progress):>4}"
         bar = min(_BAR, width // 4)
         yield Text(f"{spinner} ", end="")
         segments = console.render(

@@ -45,8 +45,14 @@ def counted(number: int, noun: str) -> str:
 
 
 def percentage(share: float) -> str:
-    """Return a share in percent, with three digits: "12.5%"."""
-    return f"{100 * share:.3g}%"
+    """Return a share in percent, with three digits: "12.5%". Only a whole is "100%"."""
+    return f"{min(100 * share, 99.9) if share < 1 else 100 * share:.3g}%"
+
+
+def whole_percentage(share: float) -> str:
+    """Return a share in whole percents. Only nothing is "0%", and only a whole is "100%"."""
+    percent = round(100 * share)
+    return f"{min(max(percent, 1), 99) if 0 < share < 1 else percent}%"
 
 
 def are(number: int) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distill.arguments import finite_number
 from distill.audio.progress import Progress
+from distill.config.words import whole_percentage
 from distill.controls.descriptors import DESCRIPTORS, Descriptor, describe
 from distill.controls.directions import MOST_AXES, Directions, find_directions
 from distill.controls.steering import SHAPED, Decoded, shaped, sound_of
@@ -206,7 +207,7 @@ def _principal(name: str, share: float, differences: _Differences) -> Axis:
     """Return a principal axis, named by the descriptor that follows it."""
     changes = differences(name, _STEPS)
     lines = {each: _line(_STEPS, change) for each, change in changes.items()}
-    part = f"{share:.0%} of what recordings differ in"
+    part = f"{whole_percentage(share)} of what recordings differ in"
     follows = {
         each: line
         for each, line in lines.items()

@@ -10,6 +10,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
+from distill.config.words import whole_percentage
 from distill.loss.components import GRADIENT_NORM, OBJECTIVE, TOTAL, ComponentName
 from distill.loss.still import title_without
 from distill.reporting.history import History, Series
@@ -298,8 +299,8 @@ def map_figure(
             }
         ],
         layout={
-            "xaxis": {"title": {"text": f"first axis ({explained[0]:.0%} of the variance)"}},
-            "yaxis": {"title": {"text": f"second axis ({explained[1]:.0%})"}},
+            "xaxis": {"title": {"text": f"first axis ({whole_percentage(explained[0])} of the variance)"}},
+            "yaxis": {"title": {"text": f"second axis ({whole_percentage(explained[1])})"}},
             "showlegend": False, "hovermode": "closest",
         },
         height=420,

@@ -7,7 +7,7 @@ import numpy as np
 from attrs import frozen
 
 import distill
-from distill.config.words import counted, duration_in_words
+from distill.config.words import counted, duration_in_words, whole_percentage
 from distill.evaluation.results import Evaluation, Metrics
 from distill.reporting.document import (
     TEMPLATES,
@@ -182,7 +182,7 @@ def _scores(metrics: Metrics, *, has_silence: bool = False) -> tuple[Score, ...]
     shown = "silent" if metrics.is_silent else "-" if has_silence else _decibels(level)
     scores.append(Score(name="level", value=shown, bad=abs(level) > LEVEL_DB))
     if metrics.tones is not None:
-        scores.append(Score(name="tones kept", value=f"{metrics.tones:.0%}"))
+        scores.append(Score(name="tones kept", value=whole_percentage(metrics.tones)))
     scores.append(Score(name="mel distance", value=f"{metrics.mel:.1f} dB"))
     if metrics.texture is not None and metrics.original_texture is not None:
         scores.append(Score(name="texture", value=_decibels(metrics.texture - metrics.original_texture)))

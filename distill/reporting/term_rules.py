@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from distill.config.words import percentage, whole_percentage
 from distill.reporting.findings import FEWEST_MEASUREMENTS, Evidence, Finding
 from distill.reporting.history import History
 from distill.reporting.shares import Cosines, cosines_of, gradient_shares_of, shares_of
@@ -77,8 +78,8 @@ def _by_gradient(name: str, shares: dict[str, float], profile: str) -> Iterator[
             rule="dominant term",
             grade="warning",
             title=f"{name} dominates the gradient",
-            because=f"It has {share:.1%} of the gradient in the last quarter, more than {DOMINANT:.0%}, so "
-            "that the other terms change little.",
+            because=f"It has {percentage(share)} of the gradient in the last quarter, more than "
+            f"{DOMINANT:.0%}, so that the other terms change little.",
             advice="Lower its weight, or let weights be shares of the gradient with --balance gradient. "
             f"{_ASK}",
             command=f"{profile} --target ...",
@@ -103,8 +104,8 @@ def _by_value(name: str, shares: dict[str, float], profile: str) -> Iterator[Fin
             rule="dominant term",
             grade="warning",
             title=f"{name} dominates the loss",
-            because=f"Its weighted value is {share:.0%} of the sum in the last quarter, more than "
-            f"{DOMINANT:.0%}.",
+            because=f"Its weighted value is {whole_percentage(share)} of the sum in the last quarter, more "
+            f"than {DOMINANT:.0%}.",
             advice="Lower its weight, or ask for shares of the gradient with --balance gradient. See what "
             "each term contributes to the gradient:",
             command=profile,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from attrs import evolve
 
-from distill.config.words import are, counted, percentage
+from distill.config.words import are, counted, percentage, whole_percentage
 from distill.reporting.findings import FEWEST_MEASUREMENTS, Evidence, Finding, Grade
 from distill.reporting.history import Series
 from distill.reporting.shares import still_terms, total_that_moves
@@ -59,6 +59,7 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
 
 def _state(evidence: Evidence) -> Iterator[Finding]:
     step = f"step {evidence.history.step}"
+    reached = whole_percentage(evidence.history.progress)
     resume = f"distill train --resume --out {shlex.quote(evidence.folder)}"
     if evidence.state == "failed":
         yield Finding(
@@ -74,7 +75,7 @@ def _state(evidence: Evidence) -> Iterator[Finding]:
             rule="interrupted",
             grade="warning",
             title="The run was interrupted",
-            because=f"Its last record is of {step}, at {evidence.history.progress:.0%} of the training.",
+            because=f"Its last record is of {step}, at {reached} of the training.",
             advice="Go on with it:",
             command=resume,
         )
@@ -83,7 +84,7 @@ def _state(evidence: Evidence) -> Iterator[Finding]:
             rule="running",
             grade="note",
             title="The run is still training",
-            because=f"Its last record is of {step}, at {evidence.history.progress:.0%} of the training.",
+            because=f"Its last record is of {step}, at {reached} of the training.",
         )
 
 

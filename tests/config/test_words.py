@@ -8,7 +8,15 @@ from attrs import validators
 
 from distill.config import suggest
 from distill.config.bounds import bounds_in_words
-from distill.config.words import counted, duration_in_words, percentage, show, show_briefly, type_in_words
+from distill.config.words import (
+    counted,
+    duration_in_words,
+    percentage,
+    show,
+    show_briefly,
+    type_in_words,
+    whole_percentage,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +96,21 @@ def test_durations(seconds, digits, words):
 
 
 @pytest.mark.parametrize(
-    ("share", "words"), [(0, "0%"), (1, "100%"), (0.125, "12.5%"), (1 / 3, "33.3%"), (0.0004, "0.04%")]
+    ("share", "words"),
+    [(0, "0%"), (1, "100%"), (0.125, "12.5%"), (1 / 3, "33.3%"), (0.0004, "0.04%"), (0.9996, "99.9%")],
 )
 def test_shares(share, words):
-    """A share has no more digits than it needs, and three at most."""
+    """A share has no more digits than it needs, and three at most; only a whole is 100%."""
     assert percentage(share) == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0, "0%"), (1, "100%"), (0.126, "13%"), (0.0004, "1%"), (0.9996, "99%"), (1e-300, "1%")],
+)
+def test_whole_percents(share, words):
+    """Only nothing is 0%, and only a whole is 100%."""
+    assert whole_percentage(share) == words
 
 
 @pytest.mark.parametrize(

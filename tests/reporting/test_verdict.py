@@ -232,7 +232,7 @@ def test_terms_are_judged_by_their_gradient_where_it_was_measured():
     assert [*found] == ["converged", "dominant term", "dead term", "no gradient"]
     assert found["dominant term"].title == "stft dominates the gradient"
     assert found["dominant term"].because == (
-        "It has 97.0% of the gradient in the last quarter, more than 95%, so that the other terms change "
+        "It has 97% of the gradient in the last quarter, more than 95%, so that the other terms change "
         "little."
     )
     assert found["dominant term"].command == "distill losses profile --run 'runs/a b' --target ..."
