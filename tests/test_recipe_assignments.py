@@ -34,10 +34,30 @@ def test_a_table_and_an_address_in_it_are_one_option(one, other, place, values):
     ]
 
 
-def test_one_address_with_two_values_is_refused():
-    """The later one does not win in silence."""
-    assert problems({}, loss="stft", assignments=[("stft.weight", 2), ("stft.weight", 3)]) == [
-        "loss.stft.weight: is set twice, to 2 and to 3; set it once"
+@pytest.mark.parametrize("address", ["recon.weight", "loss.recon.weight", "loss.reconstruction.weight"])
+def test_the_later_value_of_one_address_counts(address):
+    """An address may be given twice, as a script does that adds its own options to those of its caller."""
+    assignments = [(address, 2.0), ("recon.if_weight", 0.5), (address, 3.0)]
+    draft = read_recipe({}, Registry(discover=False), loss="recon,kl", assignments=assignments)
+    composed = compose("recon,kl", assignments).config
+    for config in (draft.recipe.loss.reconstruction, composed.reconstruction):
+        assert (config.weight, config.if_weight) == (3.0, 0.5)
+
+
+def test_the_later_table_of_one_address_counts():
+    """It replaces the whole of the earlier one."""
+    assignments = [("recon", {"weight": 2.0, "if_weight": 0.5}), ("recon", {"weight": 3.0})]
+    config = compose("recon,kl", assignments).config.reconstruction
+    assert (config.weight, config.if_weight) == (3.0, compose("recon").config.reconstruction.if_weight)
+
+
+def test_a_replaced_value_is_no_other_value():
+    """Only the last value by an address is compared with those by others."""
+    assignments = [("recon.weight", 2.0), ("recon.weight", 3.0), ("reconstruction.weight", 3.0)]
+    assert compose("recon,kl", assignments).config.reconstruction.weight == 3.0
+    ways = "to 3.0 as 'reconstruction.weight' and to 2.0 as 'recon.weight'"
+    assert problems({}, loss="recon", assignments=assignments[::-1]) == [
+        f"loss.reconstruction.weight: is set twice, {ways}; set it once"
     ]
 
 

@@ -65,9 +65,10 @@ def given_arguments(values: Mapping[str, Any]) -> list[Given]:
 class Assigning:
     """The assignment of values to nested tables, in which an option has one value.
 
-    It may be given that value several times, by any of its addresses, or in a table. `tables` are changed.
-    `place_of` returns the place of an address in them, and `names` has the keys of the table at `section` by
-    other names of them.
+    It may be given that value several times, by any of its addresses, or in a table. By the same address, it
+    may also be given another value, which replaces the earlier one, as on any command line. `tables` are
+    changed. `place_of` returns the place of an address in them, and `names` has the keys of the table at
+    `section` by other names of them.
     """
 
     def __init__(
@@ -86,12 +87,14 @@ class Assigning:
         """Assign a value.
 
         Raises:
-            ConfigError: the option, or one of a table, has another value already, or is below a value.
+            ConfigError: the option, or one of a table, has another value by another address, or is below a
+                value.
         """
         place, value = self._place_of(given.address), given.value
         if place == self._section and isinstance(value, Mapping):
             value = by_name(value, self._names)
         leaves = _leaves_of(evolve(given, value=value), place)
+        self._made = {leaf: made for leaf, made in self._made.items() if made.place != given.place}
         if isinstance(value, Mapping):  # which replaces the whole of another table
             for leaf in self._made.keys() - leaves.keys():
                 if leaf.startswith(f"{place}."):

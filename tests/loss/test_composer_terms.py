@@ -123,7 +123,6 @@ def test_one_address_everywhere():
             {"stft.weight": 1.0, "loss.stft.weight": 2.0},
             "1.0 as 'stft.weight' and to 2.0 as 'loss.stft.weight'",
         ),
-        ([("stft.weight", 1.0), ("stft.weight", 2.0)], "1.0 and to 2.0"),
         ({"stft": {"weight": 1.0}, "stft.weight": 2.0}, "1.0 as 'stft' and to 2.0 as 'stft.weight'"),
         (
             {"stft.weight": 2.0, "loss.stft": {"weight": 1.0}},
