@@ -8,7 +8,7 @@ from distill.audio.corpus import NamedArray
 from distill.audio.progress import Progress
 from distill.evaluation import baselines
 from distill.evaluation.contenders import Reconstruct, evaluate_all, term_values
-from distill.evaluation.listeners import LISTENERS, installed_listeners
+from distill.evaluation.listeners import LISTENERS, installed_listeners, quick_listeners
 from distill.evaluation.recordings import open_measured
 from distill.evaluation.speech import speech_listeners
 from distill.evaluation.table import LABELS, Table
@@ -43,8 +43,8 @@ def evaluate_model(
     statistics = None if run is None else baselines.load_statistics(run, representation.bins)
     contenders = _contenders(vae, representation, statistics, refinements)
     measure = term_values(loss, representation) if loss else None
-    installed = installed_listeners()
-    listeners = {name: each for name, each in installed.items() if visqol or name != "visqol"}
+    listeners = installed_listeners() if visqol else quick_listeners()
+    missing = tuple(name for name in LISTENERS if name not in listeners and (visqol or name != "visqol"))
     if speech:
         listeners |= speech_listeners()
     measured = open_measured(
@@ -79,7 +79,7 @@ def evaluate_model(
         skipped=measured.skipped,
         absent=measured.absent,
         listeners=tuple(listeners),
-        missing=tuple(name for name in LISTENERS if name not in installed),
+        missing=missing,
         without_baselines="" if statistics is not None else _NO_RUN if run is None else _NO_STATISTICS,
     )
 

@@ -78,7 +78,7 @@ class Table:
         skipped: files that could not be decoded.
         absent: the number of held-out recordings of the run that are not in the corpus.
         listeners: the models of listeners, and the measures of speech, that were used.
-        missing: the models of listeners that are not installed.
+        missing: the models of listeners that were asked for and are not installed.
         without_baselines: the reason why two baselines are missing, else empty.
         remarks: remarks on measured recordings whose level or length is unusual.
     """
