@@ -103,7 +103,7 @@ class TrainingWarning:
 
     `about` is one of these:
 
-    - `"recipe"`: options of older versions
+    - `"recipe"`: options of older versions, or without effect
     - `"checkpoint"`: a damaged checkpoint, or one of another version or device
     - `"corpus"`: recordings that have changed since a run was trained
     - `"lock"`: the lock that a killed process left behind

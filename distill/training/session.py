@@ -213,6 +213,12 @@ def _assemble(draft: Draft, context: _Context) -> _Parts:
     loss = make_loss(draft, seed)
     state = resuming.find_state(run, context.warn_of("checkpoint")) if resuming else None
     begun = Start.recorded(run) if state else start(model, draft.recipe)
+    if begun.origin == "none" and draft.recipe.training.keep not in (None, 1):
+        context.audience.warn(
+            "recipe",
+            f"training.keep = {draft.recipe.training.keep:g} has no effect: a run that begins with random "
+            "weights keeps all of its training.",
+        )
     draft = _settled(draft, begun, model)
     if resuming:
         resuming.require_unchanged(draft, run, state)

@@ -316,6 +316,26 @@ def test_a_run_that_began_with_nothing_keeps_all(trained):
     assert "Kept " not in trained.out
 
 
+def test_a_share_to_keep_of_random_weights_is_told_of(distill, recordings, tiny, tmp_path):
+    """A run that begins with random weights keeps all of its training, whatever is asked for, and says so."""
+
+    def trained_with(*words):
+        result = distill("train", *words)
+        assert result.status == 0
+        return result.err, load_state(tmp_path / words[-1] / "model.safetensors")["patch_out.weight"]
+
+    new = (recordings, "--loss", "recon,kl", *tiny, "--set", "training.pairs=0", "--steps", 1)
+    _, expected = trained_with(*new, "--out", tmp_path / "one")
+    said, weights = trained_with(*new, "--set", "training.keep=0", "--out", tmp_path / "other")
+    effect = "has no effect: a run that begins with random weights keeps all of its training.\n"
+    assert said == f"Warning: training.keep = 0 {effect}"
+    assert torch.equal(weights, expected)
+    resumed = ("--resume", "--steps", 2, "--set", "training.keep={}", "--out", tmp_path / "other")
+    for keep, expected_words in (("0.5", f"Warning: training.keep = 0.5 {effect}"), ("1", "")):
+        said, _ = trained_with(*(str(word).format(keep) for word in resumed))
+        assert said == expected_words
+
+
 def test_a_run_that_is_resumed_keeps_the_model_it_began_with(distill, trained, recordings, tiny, tmp_path):
     """What is learnt later is measured by that, too, wherever that model is by then."""
     shutil.copytree(trained.folder, tmp_path / "first")
