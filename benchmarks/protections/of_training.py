@@ -99,6 +99,42 @@ PROTECTIONS = (
         "tests/training/trainer/test_nonfinite.py::test_a_model_that_has_diverged_is_not_saved_over_a_sounder_one",
     ),
     Protection(
+        "a trained model without checkpoints",
+        "distill.training.resuming._require_unbegun",
+        nothing,
+        "tests/cli/test_train_resuming.py::TestResuming::test_a_trained_run_without_checkpoints_is_not_begun_anew",
+    ),
+    Protection(
+        "means that a checkpoint falls into",
+        "distill.training.window.Window.state_dict",
+        always({}),
+        "tests/training/trainer/test_resuming.py::test_a_checkpoint_within_a_window_continues_it",
+    ),
+    Protection(
+        "events that a resumed run takes again",
+        "distill.training.recorder.Reported.covers",
+        always(True),  # the value
+        f"{TRAINING}recorder.py::test_a_resumed_training_forgets_what_it_takes_again",
+    ),
+    Protection(
+        "batch of a step that cannot be taken",
+        "distill.training.failure.keep_batch",
+        nothing,
+        f"{TRAINING}repeating.py::test_a_step_is_computed_again",
+    ),
+    Protection(
+        "held-out recordings without a finite loss",
+        "distill.training.heldout_clips._is_finite",
+        always(True),  # the value
+        "tests/training/trainer/test_nonfinite.py::test_a_held_out_recording_without_a_finite_loss_is_named",
+    ),
+    Protection(
+        "signs of ill health",
+        "distill.training.health.Health._tell",
+        nothing,
+        f"{TRAINING}health.py::test_a_collapsed_posterior",
+    ),
+    Protection(
         "terms that write in place",
         "distill.views.inputs.LossInputs.written_since",
         always(""),
