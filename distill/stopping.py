@@ -158,6 +158,15 @@ class Handlers:
         while self._before:
             signal.signal(*self._before.popitem())
 
+    def pass_on(self, number: int, frame: FrameType | None) -> None:
+        """Treat a signal as it would be treated without these handlers, which stay."""
+        before = self._before.get(number, signal.SIG_DFL)
+        if callable(before):
+            before(number, frame)
+        elif before is signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)  # which ends the process
+
     def remind_after(self, seconds: float) -> threading.Timer:
         """Have the main thread receive a signal again after a time, unless handlers are restored by then."""
         return _later(seconds, self._remind)

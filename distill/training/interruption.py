@@ -122,7 +122,7 @@ class Signals:
                 timer.cancel()
         return True
 
-    def _receive(self, number: int, _: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._handlers.take_reminder():
             if self._cuttable:
                 raise Stopped
@@ -130,8 +130,7 @@ class Signals:
         now = time.monotonic()
         if self._first is not None:
             if now - self._first > ONE_SIGNAL_SECONDS:
-                self._handlers.restore()
-                signal.raise_signal(number)
+                self._handlers.pass_on(number, frame)
             return
         self._first = now
         if self._raising:

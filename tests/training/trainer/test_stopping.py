@@ -343,6 +343,26 @@ def test_what_a_backward_pass_changes_of_the_process_is_restored(make, monkeypat
     assert Path.cwd() == tmp_path
 
 
+def test_a_second_signal_in_a_step_leaves_no_handler(make, monkeypatch):
+    """It ends the training at once, and the next Ctrl-C of a notebook is handled as before the training."""
+    now = itertools.count(1000, 2)  # each look at the clock is two seconds later
+    monkeypatch.setattr("distill.training.interruption.time", SimpleNamespace(monotonic=lambda: next(now)))
+
+    def interrupt_twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    Once.does = interrupt_twice
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            make(Once, steps=2).train()
+        assert caught.type is KeyboardInterrupt
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Hanging(nn.Module):
     """A term that hangs in its third call, and is 0 otherwise."""
 
