@@ -61,6 +61,13 @@ def test_a_replaced_value_is_no_other_value():
     ]
 
 
+def test_a_key_that_is_no_text_is_unknown():
+    """What a table in Python has for the name of a term is named, whatever it is."""
+    assert problems({}, loss="stft", assignments=[("loss", {1: 2})]) == [
+        "loss.1: the loss has stft; add this term with --loss"
+    ]
+
+
 TWO = [
     ("recon.weight", 2.0),
     ("loss.recon.weight", 2.0),

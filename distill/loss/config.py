@@ -95,7 +95,7 @@ def configure(terms: Sequence[Term], options: Mapping[str, Any]) -> Any:  # noqa
             problems.append(f"loss.{name}: is set as loss.{given[canonical]} too; set it once")
             continue
         given[canonical] = name
-        if canonical in tables or suggest(name, names):
+        if canonical in tables or suggest(str(name), names):
             tables[canonical] = table
         else:
             problems.append(
