@@ -9,6 +9,8 @@ from typing import Self
 _SECONDS = 60.0
 """So long without progress is said."""
 
+_LOOK_SECONDS = 1.0
+
 
 class Pulse:
     """A thread that calls `warn` once whenever nothing has moved for a minute, within a context.
@@ -36,7 +38,7 @@ class Pulse:
         self._ended.set()
 
     def _watch(self) -> None:
-        while not self._ended.wait(_SECONDS / 60):
+        while not self._ended.wait(_LOOK_SECONDS):
             if self._told or time.monotonic() - self._moved < _SECONDS:
                 continue
             self._told = True
