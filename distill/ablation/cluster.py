@@ -29,6 +29,9 @@ _SBATCH = frozenset({"nodes", "cpus_per_task", "gpus_per_node"})
 _MINUTES = 24 * 60
 """The time limit of a job, unless the user gives one. A run that it cuts off goes on in the next job."""
 
+_ANY_NUMBER = 1_000_000
+"""So often a job may reach its time limit. It ends by itself if it gets no further between two of them."""
+
 _SECONDS_TO_RETRY = 30.0
 
 _LACK = re.compile(r"out[ _-]of[ _-]memory|\boom\b|oom[-_ ]kill|memory limit", re.IGNORECASE)
@@ -119,11 +122,11 @@ class Cluster:
             return
         from submitit.core.utils import FailedJobError, FailedSubmissionError  # noqa: PLC0415
 
-        from distill.ablation.worker import execute  # noqa: PLC0415  # which a job imports, too
+        from distill.ablation.job import Job  # noqa: PLC0415  # a job imports it
 
         try:
             with redirect_stderr(StringIO()):  # where submitit repeats what the error says
-                job = self._executor.submit(execute, self._folder, name, self._recordings)
+                job = self._executor.submit(Job(self._folder, name, self._recordings))
         except (FailedJobError, FailedSubmissionError, OSError) as error:
             if not self._running:
                 raise ConfigError(
@@ -195,7 +198,9 @@ def _executor(folder: AblationFolder, settings: ClusterSettings) -> Any:  # noqa
     import submitit  # noqa: PLC0415  # an extra
 
     try:
-        executor = submitit.AutoExecutor(folder.jobs, cluster=settings.kind)
+        executor = submitit.AutoExecutor(
+            folder.jobs, cluster=settings.kind, **{f"{settings.kind}_max_num_timeout": _ANY_NUMBER}
+        )
         executor.update_parameters(**settings.of_submitit())
     except (AssertionError, NameError, TypeError, ValueError) as error:  # as submitit reports a parameter
         raise ConfigError(
