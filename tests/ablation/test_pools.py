@@ -1,6 +1,7 @@
 """Runs in processes, and as jobs of a cluster."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -74,9 +75,10 @@ def test_processes_share_the_cores(monkeypatch):
     assert threads(2)["OMP_NUM_THREADS"] == "3"
 
 
-def test_a_job_of_a_cluster_is_a_run(shared):
+def test_a_job_of_a_cluster_is_a_run(shared, tmp_path):
     """Each run is a job of submitit's local executor, and a finished run is not done again."""
-    pool = Cluster(AblationFolder(shared.folder), None, 1, ClusterSettings.of("local", {"cpus_per_task": 1}))
+    folder = AblationFolder(shutil.copytree(shared.folder, tmp_path / "out"))
+    pool = Cluster(folder, None, 1, ClusterSettings.of("local", {"cpus_per_task": 1}))
     pool.start("all-seed0")
     assert pool.free == 0
     found = []
