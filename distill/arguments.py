@@ -124,6 +124,18 @@ def require_reachable(path: Path) -> None:
         ) from error
 
 
+def no_file(path: str | Path) -> str:
+    """Return why there is no ordinary file at a path. A pipe or a device would be waited for."""
+    if os.path.isdir(path):  # noqa: PTH112  # no error where it may not be looked at, or is too long
+        return "is a folder"
+    return "is not an ordinary file" if os.path.exists(path) else "there is no such file"  # noqa: PTH110  # as above
+
+
+def no_folder(path: str | Path, kind: str = "folder") -> str:
+    """Return why there is no folder of a kind at a path."""
+    return "is not a folder" if os.path.exists(path) else f"there is no such {kind}"  # noqa: PTH110  # as above
+
+
 def corpus_location(value: Any, *, culprit: str = "corpus", recorded: bool = True) -> str:  # noqa: ANN401  # anything
     """Return the location of a corpus in the form that recipes use: a URL unchanged, a path made absolute.
 

@@ -13,6 +13,8 @@ from distill.arguments import (
     checkpoint_like,
     corpus_location,
     finite_number,
+    no_file,
+    no_folder,
     optional_callable,
     options_by_address,
     path_like,
@@ -190,3 +192,21 @@ def test_functions():
     with pytest.raises(InputError) as caught:
         optional_callable(3, culprit="on_progress")
     assert str(caught.value) == "on_progress: expected a function, got 3"
+
+
+def test_what_is_there_instead(tmp_path):
+    """Of what is at a path, only what is not there is said not to be there."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    assert [no_file(tmp_path / name) for name in ("none", "pipe", ".", "file/none", "x" * 300)] == [
+        "there is no such file",
+        "is not an ordinary file",
+        "is a folder",
+        "there is no such file",
+        "there is no such file",
+    ]
+    assert [no_folder(tmp_path / name, "run folder") for name in ("none", "pipe", "file")] == [
+        "there is no such run folder",
+        "is not a folder",
+        "is not a folder",
+    ]

@@ -17,6 +17,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.arguments import no_file
 from distill.audio.corpus.decoding import MADE, UnusableError, decode_whole
 from distill.audio.limiting import Limited, within_full_scale
 from distill.errors import CorpusError, InputError, TrainingError
@@ -105,10 +106,18 @@ def require_finite(samples: Tensor, path: Path) -> None:
         raise TrainingError("the sound is not finite, and was not written", culprit=str(path), remedy=remedy)
 
 
+def require_file(path: Path) -> None:
+    """Check that there is an ordinary file to read.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    if not path.is_file():
+        raise CorpusError(no_file(path), culprit=str(path), remedy="Check the path.")
+
+
 def unusable(path: Path, error: UnusableError) -> CorpusError:
     """Return the error that a file cannot be decoded."""
-    if not path.is_file():
-        return CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
     remedy = "Export it again, as WAV, AIFF, FLAC, Ogg or MP3."
     if isinstance(error.__cause__, OSError):  # which tells nothing of its content
         remedy = "Make sure that you may read it, and that its disk is there."
@@ -121,8 +130,7 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     Raises:
         CorpusError: the file does not exist, or has no usable samples.
     """
-    if not path.is_file():
-        raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
+    require_file(path)
     try:
         samples, sample_rate = decode_whole(path)
     except UnusableError as error:

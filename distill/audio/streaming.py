@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distill.audio.corpus.decoding import MADE, UnusableError, blocks_of, survey
-from distill.audio.soundfiles import Written, require_finite, unusable
+from distill.audio.soundfiles import Written, require_file, require_finite, unusable
 from distill.storage.files import naming, replacing
 
 _BLOCK_SAMPLES = 2**16
@@ -61,6 +61,7 @@ def open_audio(path: Path) -> AudioFile:
     Raises:
         CorpusError: the file does not exist, or has no usable samples.
     """
+    require_file(path)
     try:
         found = survey(path)
     except UnusableError as error:

@@ -255,6 +255,7 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     Raises:
         CorpusError: it is neither, or the file cannot be decoded.
     """
+    from distill.arguments import no_file
     from distill.audio.soundfiles import read_audio, resample
     from distill.errors import CorpusError, shortened
 
@@ -263,17 +264,10 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     if name in model.latents:
         return name
     raise CorpusError(
-        f"{_kind(name)}, and no training recording of that name",
+        f"{no_file(name)}, and no training recording of that name",
         culprit=f"{option} {name}",
         remedy=f"Give a file, or one of: {shortened([*model.latents])}.",
     )
-
-
-def _kind(name: str) -> str:
-    """Return why there is no recording at a path."""
-    if not os.path.exists(name):  # noqa: PTH110  # as above
-        return "there is no such file"
-    return "is a folder" if Path(name).is_dir() else "is not an ordinary file"
 
 
 def _measure_axes(model: "Model") -> "tuple[Axis, ...]":

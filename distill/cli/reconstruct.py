@@ -120,10 +120,11 @@ def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
 
 
 def _require_there(path: Path) -> None:
+    from distill.arguments import no_file
     from distill.errors import CorpusError
 
     if not (os.path.isdir(path) or os.path.isfile(path)):  # noqa: PTH112, PTH113  # no error where it is forbidden
-        raise CorpusError("there is no such file", culprit=str(path), remedy="Check the path.")
+        raise CorpusError(no_file(path), culprit=str(path), remedy="Check the path.")
 
 
 def _expanded(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from distill.arguments import require_reachable
+from distill.arguments import no_folder, require_reachable
 from distill.config.words import are, counted
 from distill.errors import DistillError, RunError
 from distill.loss.components import TOTAL
@@ -142,9 +142,7 @@ def list_runs(
     """
     require_reachable(folder)
     if not folder.is_dir():
-        raise RunError(
-            "there is no such folder", culprit=str(folder), remedy="Give the folder that holds the runs."
-        )
+        raise RunError(no_folder(folder), culprit=str(folder), remedy="Give the folder that holds the runs.")
     return [_listed(found, folder) for found in _found(folder, _DEEPEST, on_unreadable)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from distill.arguments import path_like, require_reachable
+from distill.arguments import no_folder, path_like, require_reachable
 from distill.config import load_toml, no_tables
 from distill.errors import ConfigError, RunError
 from distill.storage.files import append_whole, is_partial, naming
@@ -122,7 +122,7 @@ class Run:
         require_reachable(self.recipe)
         if not self.folder.is_dir():
             raise RunError(
-                "there is no such run folder",
+                no_folder(self.folder, "run folder"),
                 culprit=str(self.folder),
                 remedy="Give the folder that `distill train --out` wrote.",
             )

@@ -90,8 +90,23 @@ def test_a_file_is_checked_before_it_is_read(tmp_path):
         f"{tmp_path / 'a.wav'}: is cut short: 399,991 of the 400,000 bytes of its samples are there\n"
         "Export it again, as WAV, AIFF, FLAC, Ogg or MP3."
     )
-    with pytest.raises(CorpusError, match="there is no such file"):
-        open_audio(tmp_path / "b.wav")
+
+
+@pytest.mark.parametrize("read", [open_audio, read_audio])
+def test_what_is_no_file_is_not_waited_for(tmp_path, read):
+    """A pipe that nobody writes to is named as what it is, as a folder and a path to nothing are."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "link.wav").symlink_to("nowhere")
+    for name, problem in (
+        ("pipe.wav", "is not an ordinary file"),
+        ("folder.wav", "is a folder"),
+        ("link.wav", "there is no such file"),
+        ("none.wav", "there is no such file"),
+    ):
+        with pytest.raises(CorpusError) as caught:
+            read(tmp_path / name)
+        assert str(caught.value) == f"{tmp_path / name}: {problem}\nCheck the path."
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):

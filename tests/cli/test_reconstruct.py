@@ -1,5 +1,6 @@
 """Tests of `distill reconstruct`."""
 
+import os
 import shutil
 
 import numpy as np
@@ -143,6 +144,10 @@ def test_two_files_of_one_stem_are_refused(distill, trained, here):
 def test_files_that_cannot_be_read(distill, trained, here):
     """A file that is missing and one that is no audio are each refused with one message."""
     (here / "text.wav").write_text("no audio")
+    os.mkfifo(here / "pipe.wav")
+    result = distill("reconstruct", trained.folder, "pipe.wav", "--out", "made")
+    said = "Error: pipe.wav: is not an ordinary file\nCheck the path.\n"
+    assert (result.status, result.err) == (2, said)
     result = distill("reconstruct", trained.folder, "gone.wav", "--out", "made")
     assert (result.status, result.err) == (2, "Error: gone.wav: there is no such file\nCheck the path.\n")
     result = distill("reconstruct", trained.folder, "gone.wav", "text.wav", "lost.wav", "--out", "made")
