@@ -1,9 +1,12 @@
 """The runs of an ablation as jobs of a cluster, through submitit. Loads no torch."""
 
+import os
 import re
+import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from io import StringIO
 from typing import Any, Literal
 
@@ -33,6 +36,11 @@ _ANY_NUMBER = 1_000_000
 """So often a job may reach its time limit. It ends by itself if it gets no further between two of them."""
 
 _SECONDS_TO_RETRY = 30.0
+
+_SECONDS_TO_SAVE = 30.0
+"""So long is waited for jobs of this machine that were told to stop. Training takes at most ten to save."""
+
+_SECONDS_TO_LOOK = 0.05
 
 _LACK = re.compile(r"out[ _-]of[ _-]memory|\boom\b|oom[-_ ]kill|memory limit", re.IGNORECASE)
 """How the machines of a cluster say that a job had too little memory."""
@@ -125,7 +133,10 @@ class Cluster:
         from distill.ablation.job import Job  # noqa: PLC0415  # a job imports it
 
         try:
-            with redirect_stderr(StringIO()):  # where submitit repeats what the error says
+            with (
+                redirect_stderr(StringIO()),  # where submitit repeats what the error says
+                _uninterrupted() if self._queue is None else nullcontext(),
+            ):
                 job = self._executor.submit(Job(self._folder, name, self._recordings))
         except (FailedJobError, FailedSubmissionError, OSError) as error:
             if not self._running:
@@ -163,8 +174,7 @@ class Cluster:
         if self._queue is not None:
             self._queue.cancel(self._running)
             return
-        for job in self._running.values():
-            job.cancel(check=False)
+        _end_local(self._running.values())
 
     def _has_ended(self, name: str, job: Any) -> bool:  # noqa: ANN401  # submitit has no types
         if self._queue is None:
@@ -187,6 +197,32 @@ class Cluster:
         message = f"its job {job.job_id} failed (see {self._folder.log(name)})"
         self._folder.record_failure(name, message, str(error))
         return message
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Start processes that ignore SIGINT: Ctrl-C in a terminal is for the command, which stops its jobs.
+
+    A process of submitit that it reaches, too, would kill a run after a second, before that is saved.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_local(jobs: Collection[Any]) -> None:
+    """End jobs of this machine by SIGTERM, which submitit passes on to the runs, and wait while they save."""
+    for job in jobs:
+        with suppress(ProcessLookupError):
+            os.kill(int(job.job_id), signal.SIGTERM)
+    end = time.monotonic() + _SECONDS_TO_SAVE
+    while time.monotonic() < end and not all(job.done() for job in jobs):
+        time.sleep(_SECONDS_TO_LOOK)
 
 
 def _executor(folder: AblationFolder, settings: ClusterSettings) -> Any:  # noqa: ANN401  # as above

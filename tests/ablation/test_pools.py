@@ -87,6 +87,20 @@ def test_a_job_of_a_cluster_is_a_run(shared, tmp_path):
     pool.stop()
 
 
+def test_a_stop_of_local_jobs_saves_them(folder, capfd):
+    """Ctrl-C in a terminal reaches all processes, of which submitit's would end the others after a second."""
+    pool = Cluster(folder, None, 1, ClusterSettings.of("local", {}))
+    pool.start("all-seed0")
+    run = folder.run("all-seed0")
+    wait_for(lambda: run.metrics.exists() and run.metrics.stat().st_size > 0)
+    os.kill(int(pool._running["all-seed0"].job_id), signal.SIGINT)  # noqa: SLF001  # from outside
+    pool.stop()
+    assert folder.state("all-seed0") == "interrupted"
+    assert any(run.checkpoints.glob("step-*"))
+    assert capfd.readouterr() == ("", "")
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
 @pytest.mark.parametrize(
     ("kind", "parameters", "message"),
     [
