@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from distill.arguments import is_text
+from distill.arguments import is_text, no_file
 from distill.errors import RunError
 from distill.storage.checkpoint_files import checkpoint_paths
 from distill.storage.checksums import CHECKSUM, is_whole, sealed
@@ -200,7 +200,7 @@ def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
     """
     if not path.is_file():
         remedy = "Check that the folder is the run of a `distill train`."
-        raise RunError("there is no such file", culprit=str(path), remedy=remedy)
+        raise RunError(no_file(path), culprit=str(path), remedy=remedy)
     try:
         path.open("rb").close()
     except OSError as error:

@@ -33,7 +33,7 @@ _REMEDIES = (
 )
 _REFUSALS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENOTDIR),
 )
 """Errors by which the system refuses a file or is out of room, which no mistake of a program explains."""
 

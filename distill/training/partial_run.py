@@ -70,7 +70,7 @@ class PartialRun:
     def note_descriptions(self) -> None:
         """Note the recipe and the lists of recordings that were written to the run folder."""
         paths = (self.run.recipe, self.run.split, self.run.skipped)
-        self.descriptions = {path: path.read_bytes() for path in paths if path.exists()}
+        self.descriptions = {path: path.read_bytes() for path in paths if path.is_file()}
 
     def restore_descriptions(self) -> bool:
         """Write those again that were removed during the training; return whether there were any.

@@ -55,6 +55,24 @@ class TestResuming:
         problem = f"{run.name}/metrics.jsonl: is not an ordinary file"
         assert (result.status, problem in result.err) == (2, True)
 
+    @pytest.mark.parametrize(
+        ("name", "status"),
+        [
+            ("split.json", 2),
+            ("outcome.json", 2),
+            ("model.safetensors", 2),
+            ("latents.safetensors", 2),
+            ("baselines.safetensors", 2),
+            ("skipped.txt", 0),
+        ],
+    )
+    def test_a_folder_in_the_place_of_a_file_is_one_message(self, distill, run, name, status):
+        """The message names it, unless nothing is to be written there."""
+        (run / name).unlink(missing_ok=True)
+        (run / name).mkdir()
+        result = distill("train", "--resume", "--out", "run", "--steps", 4)
+        assert (result.status, name in result.err) == (status, status == 2)
+
     def test_more_steps_go_on(self, distill, run):
         """The run goes on from where it stopped, and the recipe holds the new length."""
         result = distill("train", "--resume", "--out", "run", "--steps", 4)

@@ -15,11 +15,12 @@ from distill.storage.checkpoints import load_state, save_state
 
 def test_a_missing_file_is_named(tmp_path):
     """Loading what is not there, or a folder, names it and says what to check."""
-    for path in (tmp_path / "none.safetensors", tmp_path):
+    missing = tmp_path / "none.safetensors"
+    for path, problem in ((missing, "there is no such file"), (tmp_path, "is a folder")):
         with pytest.raises(RunError) as caught:
             load_state(path)
         assert str(caught.value) == (
-            f"{path}: there is no such file\nCheck that the folder is the run of a `distill train`."
+            f"{path}: {problem}\nCheck that the folder is the run of a `distill train`."
         )
 
 

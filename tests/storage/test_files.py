@@ -175,7 +175,7 @@ def test_a_link_is_not_appended_to(tmp_path):
     assert (tmp_path / "victim").read_text() == "mine"
 
 
-def test_a_file_that_the_system_refuses_is_a_message(monkeypatch):
+def test_a_file_that_the_system_refuses_is_a_message(monkeypatch, tmp_path):
     """A file that may not be read, wherever that is noticed, is named; a file that is missing is a bug."""
 
     def refuse(*_, **__):
@@ -190,6 +190,12 @@ def test_a_file_that_the_system_refuses_is_a_message(monkeypatch):
     with pytest.raises(RunError) as caught, naming_refusals():
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(caught.value) == "No space left on device\nMake room on that disk."
+    with pytest.raises(RunError) as caught, naming_refusals():
+        tmp_path.read_bytes()
+    assert str(caught.value) == (
+        f"{tmp_path}: cannot be read or written: Is a directory\n"
+        "Remove what is in its place, or give another path."
+    )
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(RunError) as caught, naming_refusals():
