@@ -28,7 +28,9 @@ _SECONDS_TO_END = 8.0
 _SECONDS_TO_IMPORT = 2.0
 """So long after a signal, an import may go on. What is imported writes no files."""
 
-_SECONDS_TO_LOOK = 0.05
+SECONDS_TO_LOOK = 0.05
+"""So long after a signal that could not be raised where it came, it is tried again."""
+
 _IMPORT = "<frozen importlib._bootstrap>"
 
 STOPPING = tuple(
@@ -185,10 +187,10 @@ class Handlers:
 class Stopping:
     """The receipt of the signals while a command is carried out, as a context manager.
 
-    The first signal raises a `KeyboardInterrupt`, so that unfinished files are removed on its way; during an
-    import, it is raised after it, if that takes no more than two seconds. Signals within one second count as
-    one. A later one, or eight seconds without an end, end the process at once. Outside the main thread, this
-    context does nothing.
+    The first signal raises a `KeyboardInterrupt`, so that unfinished files are removed on its way; where that
+    would be lost, and during an import, it is raised later, if that takes no more than two seconds. Signals
+    within one second count as one. A later one, or eight seconds without an end, end the process at once.
+    Outside the main thread, this context does nothing.
 
     `received` is the first signal. `deferred` says that it has not been raised yet, which is left to whoever
     ends the context before.
@@ -221,12 +223,12 @@ class Stopping:
             if time.monotonic() - self._first > ONE_SIGNAL_SECONDS:
                 self._give_up()
             return
-        self.deferred = _imports(frame)
+        self.deferred = _imports(frame) or swallows(frame)
         if not self.deferred:
             raise KeyboardInterrupt
         if time.monotonic() - self._first > _SECONDS_TO_IMPORT:
             _exit(self.line)
-        self._handlers.remind_after(_SECONDS_TO_LOOK)
+        self._handlers.remind_after(SECONDS_TO_LOOK)
 
     def _give_up(self) -> None:
         if self._handlers.installed:
@@ -239,6 +241,19 @@ def _imports(frame: FrameType | None) -> bool:
     """Return whether a frame is part of an import, which may not be broken off halfway."""
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def swallows(frame: FrameType | None) -> bool:
+    """Return whether an exception would be lost in a frame: in a function that libsndfile calls.
+
+    The recording would then be taken for a damaged one, or the file for one that cannot be written.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name.startswith("vio_") and code.co_filename.endswith("soundfile.py"):
             return True
         frame = frame.f_back
     return False

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType, TracebackType
 from typing import Self
 
-from distill.stopping import ONE_SIGNAL_SECONDS, Handlers
+from distill.stopping import ONE_SIGNAL_SECONDS, SECONDS_TO_LOOK, Handlers, swallows
 from distill.storage.run import Run
 
 _SECONDS_FOR_A_STEP = 4.0
@@ -54,6 +54,7 @@ class Signals:
         self._first: float | None = None
         self._raising = True
         self._cuttable = False
+        self._deferred = False
         # A training run in the background of a shell, where SIGINT is ignored, saves at `kill -INT` as well.
         self._handlers = Handlers(self._receive, even_ignored=(signal.SIGINT, signal.SIGTERM))
 
@@ -124,8 +125,8 @@ class Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._handlers.take_reminder():
-            if self._cuttable:
-                raise Stopped
+            if self._cuttable or (self._deferred and self._raising):
+                self._raise(frame)
             return
         now = time.monotonic()
         if self._first is not None:
@@ -134,8 +135,16 @@ class Signals:
             return
         self._first = now
         if self._raising:
+            self._raise(frame)
+        else:
+            self._handlers.remind_after(_SECONDS_FOR_A_STEP)
+
+    def _raise(self, frame: FrameType | None) -> None:
+        """Raise `Stopped`, or a moment later where it would be lost."""
+        self._deferred = swallows(frame)
+        if not self._deferred:
             raise Stopped
-        self._handlers.remind_after(_SECONDS_FOR_A_STEP)
+        self._handlers.remind_after(SECONDS_TO_LOOK)
 
     def __enter__(self) -> Self:
         self._handlers.install()

@@ -1,5 +1,6 @@
 """Tests of distill.training.interruption: signals are noted or raised in the main thread alone."""
 
+import io
 import os
 import signal
 import threading
@@ -9,7 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import soundfile
 
+from distill.stopping import Stopping
 from distill.storage.run import Run
 from distill.training.interruption import Interrupted, Signals, Stopped, hang_up
 
@@ -126,6 +129,47 @@ def test_what_takes_too_long_after_a_signal_is_cut_short(monkeypatch):
         assert not signals.within_time(lambda: time.sleep(60))
         assert time.monotonic() - began < 10
         assert not signals.within_time(lambda: pytest.fail("begun"))
+
+
+class SignallingFile(io.BytesIO):
+    """A file that sends a signal while libsndfile writes to it."""
+
+    def write(self, content):
+        """Write after a signal."""
+        send(signal.SIGTERM)
+        return super().write(content)
+
+
+def write_and_go_on():
+    """Write a sound, and go on for a minute."""
+    soundfile.write(SignallingFile(), [0.0] * 100, 8000, format="WAV")
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("receiving", [Signals, Stopping])
+def test_a_signal_while_a_sound_is_written_is_not_lost(receiving):
+    """Soundfile would take what is raised there for an error of the file, and the signal would be lost."""
+    began = time.monotonic()
+    with handled(signal.SIGTERM, signal.SIG_DFL), pytest.raises(KeyboardInterrupt), receiving():
+        write_and_go_on()
+    assert time.monotonic() - began < 10
+
+
+def test_a_sound_that_is_written_when_time_is_up_is_no_error(monkeypatch):
+    """What is cut short while libsndfile writes is not complete, and has not failed."""
+    monkeypatch.setattr("distill.training.interruption._SECONDS_TO_FINISH", 0.2)
+
+    class SlowFile(io.BytesIO):
+        def write(self, content):
+            time.sleep(0.4)
+            return super().write(content)
+
+    with handled(signal.SIGTERM, signal.SIG_DFL), Signals() as signals:
+        with pytest.raises(Stopped):
+            send(signal.SIGTERM)
+        assert not signals.within_time(
+            lambda: (soundfile.write(SlowFile(), [0.0] * 100, 8000, format="WAV"), time.sleep(60))
+        )
 
 
 def test_another_thread_handles_nothing():
