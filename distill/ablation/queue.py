@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from distill.errors import RunError
+from distill.errors import ConfigError, RunError
 from distill.storage.files import naming, read_bounded, write_whole
 
 _SECONDS = 30.0
@@ -29,6 +29,10 @@ _ENDED = frozenset(
         "PREEMPTED", "REVOKED", "TIMEOUT",
     }
 )  # fmt: skip
+
+
+_NEVER = frozenset({"BadConstraints", "PartitionNodeLimit", "PartitionTimeLimit"})
+"""Why jobs wait for ever, unless their parameters are changed. Not every SLURM refuses them at once."""
 
 
 @define
@@ -70,7 +74,11 @@ class Queue:
         self._write()
 
     def look(self) -> None:
-        """Look at the queue, if that was not done a moment ago."""
+        """Look at the queue, if that was not done a moment ago.
+
+        Raises:
+            ConfigError: a job is never going to start.
+        """
         if time.monotonic() - self._looked < _SECONDS:
             return
         self._looked = time.monotonic()
@@ -78,6 +86,13 @@ class Queue:
         if states is None:
             return
         self._states = {**self._states, **states}
+        for number in self._jobs.values():
+            if (why := states.get(number)) in _NEVER:
+                raise ConfigError(
+                    f"the job {number} is never going to start: {why}",
+                    culprit="--slurm",
+                    remedy="Ask for what the partition allows, such as --slurm time=60 (minutes).",
+                )
         there = _in_progress(states)
         self._missing = {
             number: 0 if number in there else self._missing.get(number, 0) + 1
@@ -138,16 +153,22 @@ class Queue:
 
 
 def states_of_jobs() -> Mapping[str, str] | None:
-    """Return the states of the user's jobs by their numbers, or None if SLURM does not answer."""
-    command = ["squeue", "--noheader", "--states=all", "--format=%i %T", f"--user={os.getuid()}"]
+    """Return the states of the user's jobs by their numbers, or None if SLURM does not answer.
+
+    For a job that is never going to start, it is the reason.
+    """
+    command = ["squeue", "--noheader", "--states=all", "--format=%i %T %r", f"--user={os.getuid()}"]
     try:
         answer = subprocess.run(  # noqa: S603  # of SLURM
             command, capture_output=True, text=True, check=True, timeout=_SECONDS_TO_ANSWER
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    pairs = (line.split() for line in answer.stdout.splitlines())
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+    states = {}
+    for line in answer.stdout.splitlines():
+        number, state, why = [*line.split(maxsplit=2), "", "", ""][:3]
+        states[number] = why if state == "PENDING" and why in _NEVER else state  # a reason stays for ever
+    return states
 
 
 def _in_progress(states: Mapping[str, str]) -> frozenset[str]:

@@ -170,6 +170,24 @@ def test_a_job_that_is_put_back_has_not_failed(slurm):
         assert list(pool.wait(0)) == []
 
 
+def test_a_job_that_never_starts_is_one_message(slurm):
+    """A time limit that the partition does not allow is not waited for; other reasons are."""
+    pool = slurm.pool()
+    pool.start("a")
+    for state in ("PENDING Resources, of which there are few", "CANCELLED PartitionTimeLimit"):
+        (slurm.states / "1").write_text(state)
+        assert list(pool.wait(0)) == []
+    (slurm.states / "1").write_text("PENDING PartitionTimeLimit")
+    with pytest.raises(ConfigError) as caught:
+        list(pool.wait(0))
+    assert str(caught.value) == (
+        "--slurm: the job 1 is never going to start: PartitionTimeLimit\n"
+        "Ask for what the partition allows, such as --slurm time=60 (minutes)."
+    )
+    pool.stop()
+    assert (slurm.states / "1").read_text() == "CANCELLED\n"
+
+
 def test_a_queue_that_does_not_answer_says_nothing_of_the_jobs(slurm):
     """Jobs are waited for while the controller is away, and their results are seen."""
     pool = slurm.pool()
