@@ -116,7 +116,8 @@ def main(run: Path, *, count: int, seed: int, temperature: float) -> None:
             new, samples = draw(
                 vae, representation, bank, statistics, generator=generator, temperature=temperature
             )
-            yield decode(vae, representation, new.latents, samples, new.coherence), rate
+            made = decode(vae, representation, new.latents, samples, new.coherence, contrast=new.contrast)
+            yield made, rate
 
     made = measure(generated(), quietest(vae, statistics))
     columns = [measure(map(read_audio, files)), measure(map(reconstructed, files)), made]

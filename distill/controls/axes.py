@@ -129,7 +129,7 @@ def _drawn(vae: VAE, representation: MagnitudeIF, bank: Sequence[Encoded]) -> It
     for seed in range(_SEEDS):
         generator = torch.Generator().manual_seed(seed)
         drawn, samples = draw(vae, representation, bank, statistics, generator=generator, seconds=_SECONDS)
-        mono = Encoded.mono(drawn.latents[0], representation.bins)
+        mono = Encoded.mono(drawn.latents[0], representation.bins, contrast=drawn.contrast)
         yield Decoded.of(vae, representation, mono, samples)
 
 

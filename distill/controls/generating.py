@@ -190,7 +190,14 @@ class SoundGenerator:
                 seconds=seconds,
             )
             if not any(values.values()):
-                return sounds.decode(self.vae, self.representation, drawn.latents, samples, drawn.coherence)
+                return sounds.decode(
+                    self.vae,
+                    self.representation,
+                    drawn.latents,
+                    samples,
+                    drawn.coherence,
+                    contrast=drawn.contrast,
+                )
             decoded = Decoded.of(self.vae, self.representation, drawn, samples)
             return sound_of(self.vae, self.representation, decoded, self._axes.directions, values)
 

@@ -42,7 +42,8 @@ def morph(
         return second.reconstruction
     ends = [(each.encoded, each.samples) for each in (first, second)]
     encoded, samples = interpolated(vae, representation, ends[0], ends[1], share)
-    return decode(vae, representation, encoded.latents, samples, encoded.coherence, seed=seed)
+    latents, coherence, contrast = encoded.latents, encoded.coherence, encoded.contrast
+    return decode(vae, representation, latents, samples, coherence, seed=seed, contrast=contrast)
 
 
 @torch.no_grad()
@@ -67,7 +68,9 @@ def interpolated(
     )
     coherences = [each.coherence.expand(channels, channels, -1) for each in (one, other)]
     coherence = coherences[0] * (1 - share) + coherences[1] * share
-    return Encoded(vae.reduce(torch.lerp(begun, ended, share)).cpu(), coherence, samples), samples
+    contrast = one.contrast * (1 - share) + other.contrast * share
+    latents = vae.reduce(torch.lerp(begun, ended, share)).cpu()
+    return Encoded(latents, coherence, samples, contrast), samples
 
 
 def _audible(code: Tensor) -> Tensor:
@@ -94,7 +97,8 @@ def vary(
     if amount <= 0:
         return sound.reconstruction
     encoded = varied(vae, representation, (sound.encoded, sound.samples), bank, statistics, amount, generator)
-    return decode(vae, representation, encoded.latents, sound.samples, encoded.coherence)
+    latents, coherence, contrast = encoded.latents, encoded.coherence, encoded.contrast
+    return decode(vae, representation, latents, sound.samples, coherence, contrast=contrast)
 
 
 @torch.no_grad()
@@ -120,5 +124,5 @@ def varied(
     new, _ = draw(vae, representation, bank, statistics, generator=generator, seconds=seconds)
     new = evolve(new, latents=new.latents.cpu())
     if len(encoded.latents) == 1:
-        new = Encoded.mono(new.latents[0], representation.bins)
+        new = Encoded.mono(new.latents[0], representation.bins, contrast=new.contrast)
     return interpolated(vae, representation, sound, (new, samples), amount)[0]

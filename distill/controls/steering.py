@@ -82,7 +82,7 @@ class Decoded:
     @cached_property
     def log_magnitudes(self) -> Tensor:
         """The log-magnitudes `[C, F, T]`."""
-        return log_magnitude(self._vae, self.encoded.latents, self.noise)
+        return log_magnitude(self._vae, self.encoded.latents, self.noise, self.encoded.contrast)
 
     @cached_property
     def power(self) -> Tensor:

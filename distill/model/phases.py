@@ -7,6 +7,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from distill.spectral.representation import MagnitudeIF
 
@@ -23,6 +24,9 @@ _CERTAIN, _UNCERTAIN = 0.3, (0.55, 0.75)
 """Thresholds of the expected error, in nepers. Below the first, the signal is tonal. Above the others, it is
 a tone of uncertain position, beside which added noise would be audible. `docs/sound.md` has the measurements.
 """
+
+_NEIGHBOURS = 16
+"""The contrast of a bin is its difference from the mean of as many bins on each side."""
 
 _MOST_ROWS = 2**16
 """Seeds of the noise are so far apart that no two rows are drawn with the same."""
@@ -50,6 +54,15 @@ def white_noise(representation: MagnitudeIF, rows: int, samples: int, device: to
     """
     drawn = draw_noise(representation, 1, samples).to(device)
     return representation(drawn).expand(rows, -1, -1, -1)
+
+
+def sharpened(log_magnitude: Tensor, contrast: float) -> Tensor:
+    """Return log-magnitudes `[B, F, T]` with `contrast` times their difference from the mean of 33 bins."""
+    if contrast == 1:
+        return log_magnitude
+    spectra = F.pad(log_magnitude.mT, (_NEIGHBOURS, _NEIGHBOURS), mode="replicate")
+    mean = F.avg_pool1d(spectra, 2 * _NEIGHBOURS + 1, stride=1).mT
+    return torch.lerp(mean, log_magnitude, contrast).clamp(min=0)
 
 
 def roughened(log_magnitude: Tensor, spread: Tensor, noise: Tensor, unit: float) -> Tensor:

@@ -39,6 +39,12 @@ _LEAST_SHARE = 1 / 30
 _FRAMES_AT_A_TIME = 2048
 """As many frames of short recordings are encoded at a time."""
 
+_CONTRAST = 1.25
+"""What makes up for the tonal peaks that decoded magnitudes lack; `docs/sound.md` has the measurements.
+
+A reconstruction does without: its peaks would be as many, but fewer of them at the right place.
+"""
+
 _ROUNDS = 4
 """How often channels are mixed during phase reconstruction; `docs/sound.md` has the measurements."""
 
@@ -47,17 +53,19 @@ _ROUNDS = 4
 class Encoded:
     """An encoded recording: latents `[C, D, T']` and the complex coherence `[C, C, F]` of its channels.
 
-    `samples` is N of the recording, if it is known. The last latent frame may reach beyond it.
+    `samples` is N of the recording, if it is known. The last latent frame may reach beyond it. `contrast` is
+    that with which the latents are decoded. It is above 1 for those that `draw` returns.
     """
 
     latents: Tensor
     coherence: Tensor
     samples: int | None = None
+    contrast: float = 1.0
 
     @classmethod
-    def mono(cls, latents: Tensor, bins: int, samples: int | None = None) -> "Encoded":
+    def mono(cls, latents: Tensor, bins: int, samples: int | None = None, contrast: float = 1.0) -> "Encoded":
         """Return an encoded recording of one channel from latents `[D, T']` and the number of bins."""
-        return cls(latents[None], mono_coherence(bins), samples)
+        return cls(latents[None], mono_coherence(bins), samples, contrast)
 
 
 @torch.no_grad()
@@ -215,18 +223,20 @@ def decode(
     coherence: Tensor | None = None,
     *,
     seed: int = 0,
+    contrast: float = 1.0,
 ) -> Tensor:
     """Decode latents `[C, D, T']` into a waveform `[C, N]` with N = `samples`.
 
     Without `coherence`, each channel is decoded independently. With `coherence` `[C, C, F]`, the channels are
-    mixed to the correlation that follows from it and from their magnitudes. Noise is drawn with `seed`.
+    mixed to the correlation that follows from it and from their magnitudes, which have `contrast`. Noise is
+    drawn with `seed`.
     """
     latents = latents.to(vae.device)
     if coherence is None:
         made = _whole_samples(vae, representation, latents, samples)
         return vae.sound(latents, representation, made).cpu()[..., :samples]
     noise = noise_for(vae, representation, latents, samples, coherence, seed)
-    decoded = log_magnitude(vae, latents, noise)
+    decoded = log_magnitude(vae, latents, noise, contrast)
     return synthesize(vae, representation, decoded, noise, samples, coherence)
 
 
@@ -243,9 +253,9 @@ def noise_for(
 
 
 @torch.no_grad()
-def log_magnitude(vae: VAE, latents: Tensor, noise: Tensor) -> Tensor:
+def log_magnitude(vae: VAE, latents: Tensor, noise: Tensor, contrast: float = 1.0) -> Tensor:
     """Return the log-magnitudes `[C, F, T]` of latents `[C, D, T']`, with the fluctuations of `noise_for`."""
-    return _by_rows(vae.log_magnitude, latents.to(vae.device), noise)
+    return _by_rows(partial(vae.log_magnitude, contrast=contrast), latents.to(vae.device), noise)
 
 
 @torch.no_grad()
@@ -318,7 +328,7 @@ def draw(
     first, second = (each.coherence.expand(channels, channels, -1) for each in pair)
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(mixture) - 1)
     coherence = torch.lerp(first, second, mixture.mean(dim=1)[bands].to(first.dtype))
-    return Encoded(vae.reduce(code), coherence, samples), samples
+    return Encoded(vae.reduce(code), coherence, samples, contrast=_CONTRAST), samples
 
 
 def quietest(vae: VAE, statistics: Statistics) -> float:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from distill.model.axes import PrincipalAxes
 from distill.model.code import BAND, BandCode, Levels, band_count, spread_levels
 from distill.model.layers import Grid, join_patches, split_patches
-from distill.model.phases import ITERATIONS, roughened, white_noise, with_phases
+from distill.model.phases import ITERATIONS, roughened, sharpened, white_noise, with_phases
 from distill.model.spread import audible_error
 from distill.settings import STRIDE, ModelSettings
 from distill.spectral.plain import at_least_float32
@@ -276,18 +276,19 @@ class VAE(nn.Module):
         iterations = self.iterations if iterations is None else iterations
         return with_phases(log_magnitude, noise, representation, samples, iterations)
 
-    def log_magnitude(self, latents: Tensor, noise: Tensor) -> Tensor:
+    def log_magnitude(self, latents: Tensor, noise: Tensor, contrast: float = 1.0) -> Tensor:
         """Return the log-magnitudes `[B, F, T]` from which `sound` synthesizes latents `[B, D, T']`.
 
         The decoded log-magnitudes get the fluctuations of white noise `[B, 2, F, T]` where they are
-        uncertain, and are scaled to the levels of the code.
+        uncertain, and are scaled to the levels of the code. `contrast` scales their differences from their
+        neighbours.
         """
         code = self.expand(latents)
         levels, shape = self.code.part(code[:, :1], code[:, 1:])
         features = self._features(levels, shape)  # without the IF, which a sound does not need
         unit = math.log1p(1 / self.levels.floor)
         rough = roughened(
-            self._magnitudes(features, levels),
+            sharpened(self._magnitudes(features, levels), contrast),
             self.spread_of(features),
             self._whole_cells(noise[:, 0], self.stride, unit),
             unit,

@@ -253,4 +253,4 @@ class Instrument:
         vae, representation = self.model.vae, self.model.representation
         frames = vae.code_frames(representation.frames(samples))
         code = stretched(code_of(vae, representation, encoded), frames)
-        return Encoded(vae.reduce(code).cpu(), encoded.coherence, samples)
+        return evolve(encoded, latents=vae.reduce(code).cpu(), samples=samples)

@@ -6,10 +6,11 @@ import math
 import pytest
 import soundfile
 import torch
+from attrs import evolve
 
 import distill
 from distill.controls.descriptors import loudness
-from distill.controls.morphing import interpolated
+from distill.controls.morphing import interpolated, varied
 from distill.errors import InputError, OutputError, RunError
 from distill.model.sounds import bank_statistics, code_of, encode, quietest
 
@@ -83,6 +84,20 @@ def test_a_variation_is_as_far_as_asked(model):
     near, far = (float((each - latents[0]).square().mean()) for each in latents[1:])
     assert 0 < near < far
     assert torch.equal(model.near(start, 0.2, 2, seed=5)[0], little)
+
+
+def test_the_contrast_comes_with_the_new_sound(model):
+    """Halfway to a sound with more contrast, half of it is there."""
+    vae, representation = model.vae, model.representation
+    plain = encode(vae, representation, sound())
+    for ends, expected in (((1.0, 1.5), 1.25), ((1.0, 1.0), 1.0)):
+        pair = [(evolve(plain, contrast=contrast), 2400) for contrast in ends]
+        assert interpolated(vae, representation, *pair, 0.5)[0].contrast == pytest.approx(expected)
+    drawn = varied(
+        vae, representation, (plain, 2400), [plain], bank_statistics(vae, representation, [plain]), 1.0,
+        torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert drawn.contrast > 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from distill.model.phases import (
     draw_noise,
     roughened,
+    sharpened,
     white_noise,
     with_phases,
     with_phases_of,
@@ -95,6 +96,19 @@ def test_a_part_of_the_noise_is_added_in_between(noise):
         for spread in (0.5, 0.65)
     )
     torch.testing.assert_close(half - 20, 0.5 * (all_of_it - 20), rtol=1e-3, atol=1e-4)
+
+
+def test_a_contrast_scales_differences_from_33_bins():
+    """A peak of 4.3 in a plain of 1, where the mean is 1.1, is 3.2 above it, and 6.4 with a contrast of 2."""
+    plain = torch.ones(1, 100, 2)
+    plain[0, 50] = 1 + 3.3
+    made = sharpened(plain, 2.0)
+    assert made[0, 50].tolist() == pytest.approx([1.1 + 2 * 3.2] * 2)
+    assert made[0, 66].tolist() == pytest.approx([0.9] * 2)  # as far as the mean reaches
+    assert made[0, 67].tolist() == pytest.approx([1.0] * 2)
+    assert made[0, 0].tolist() == made[0, 99].tolist() == pytest.approx([1.0] * 2)  # the ends are repeated
+    assert torch.equal(sharpened(plain, 1.0), plain)
+    assert sharpened(torch.eye(64)[None], 3.0).amin() == 0  # as log-magnitudes are
 
 
 @pytest.mark.parametrize("iterations", [0, 16])

@@ -145,9 +145,10 @@ class Keeping(Copying):
 
     iterations = 16
 
-    def log_magnitude(self, latents, noise):
+    def log_magnitude(self, latents, noise, contrast):
         """Return what was copied."""
         assert latents.shape == noise.shape
+        assert contrast == 1
         return latents[:, 0]
 
 
@@ -284,7 +285,26 @@ def made(vae, bank, generator, **options):
     """Draw a sound, and decode it."""
     statistics = sounds.bank_statistics(vae, REPRESENTATION, bank)
     drawn, samples = sounds.draw(vae, REPRESENTATION, bank, statistics, generator=generator, **options)
-    return sounds.decode(vae, REPRESENTATION, drawn.latents, samples, drawn.coherence)
+    latents, coherence, contrast = drawn.latents, drawn.coherence, drawn.contrast
+    return sounds.decode(vae, REPRESENTATION, latents, samples, coherence, contrast=contrast)
+
+
+def test_new_sounds_have_more_contrast(vae, bank):
+    """Their magnitudes differ more from their neighbours' than without it, and bands keep their levels."""
+    statistics = sounds.bank_statistics(vae, REPRESENTATION, bank)
+    generator = torch.Generator().manual_seed(0)
+    drawn, samples = sounds.draw(vae, REPRESENTATION, bank, statistics, generator=generator)
+    assert drawn.contrast > 1
+    noise = sounds.noise_for(vae, REPRESENTATION, drawn.latents, samples, drawn.coherence)
+    plain, sharp = (
+        sounds.log_magnitude(vae, drawn.latents, noise, contrast) for contrast in (1.0, drawn.contrast)
+    )
+    assert sharp.diff(dim=1).abs().mean() > 1.02 * plain.diff(dim=1).abs().mean()
+    levels = [
+        REPRESENTATION.amplitude(each)[:, :128].square().unflatten(1, (4, 32)).sum(2)
+        for each in (plain, sharp)
+    ]
+    torch.testing.assert_close(levels[1].sum(-1), levels[0].sum(-1), rtol=0.05, atol=1e-6)
 
 
 def test_a_seed_makes_a_sound(vae, bank):
