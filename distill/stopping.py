@@ -33,6 +33,9 @@ SECONDS_TO_LOOK = 0.05
 
 _IMPORT = "<frozen importlib._bootstrap>"
 
+_CLEARED = "\r\x1b[K\x1b[?25h"
+"""What clears the line of a terminal, and shows its cursor."""
+
 STOPPING = tuple(
     number
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
@@ -272,5 +275,7 @@ def _name(number: int) -> str:
 
 def _exit(line: str) -> NoReturn:
     with suppress(OSError):  # of a terminal that is gone
-        os.write(2, f"{line}\n".encode())
+        # A progress bar that is left behind has hidden the cursor.
+        animated = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
+        os.write(2, f"{_CLEARED if animated else ''}{line}\n".encode())
     os._exit(INTERRUPTED)

@@ -140,6 +140,21 @@ def test_a_command_that_does_not_end_is_ended(start):
     assert end(process) == ("raised\n", "Stopped by SIGTERM at once. Unfinished files may be left.\n", 130)
 
 
+def test_an_end_at_once_shows_the_cursor_again():
+    """The line of a progress bar, which hides the cursor, is cleared, but not where there is no terminal."""
+    code = "from distill import stopping\nstopping.end_at_once()\nstopping.signal.raise_signal(15)"
+    for terminal, shown in (
+        ("xterm", b"\r\x1b[K\x1b[?25hStopped by SIGTERM.\r\n"),
+        ("dumb", b"Stopped by SIGTERM.\r\n"),
+    ):
+        ours, theirs = os.openpty()
+        environment = os.environ | {"TERM": terminal, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        ended = subprocess.run([sys.executable, "-c", code], check=False, stderr=theirs, env=environment)
+        os.close(theirs)
+        assert (ended.returncode, os.read(ours, 999)) == (130, shown)
+        os.close(ours)
+
+
 def test_an_import_is_not_broken_off(start, tmp_path):
     """An interruption waits for the end of an import, but not for ever."""
     slow = "import time\nprint('ready', flush=True)\ntime.sleep(0.3)\nprint('imported', flush=True)"
