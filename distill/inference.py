@@ -176,7 +176,7 @@ class Model(SoundGenerator):
             raise RunError(
                 "holds no latents to make sounds of",
                 culprit="the base model",
-                remedy="Train it on recordings of your own, for a minute at least: distill.train(...)",
+                remedy="Train it on recordings of your own, for a minute at least: distill train FOLDER",
             )
         if self._checkpoint is not None:
             from distill.evaluation.encoding import encode_trained  # noqa: PLC0415  # imports metrics

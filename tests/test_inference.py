@@ -248,7 +248,7 @@ def test_the_base_model_can_be_loaded():
         model.generate()
     assert str(caught.value) == (
         "the base model: holds no latents to make sounds of\n"
-        "Train it on recordings of your own, for a minute at least: distill.train(...)"
+        "Train it on recordings of your own, for a minute at least: distill train FOLDER"
     )
 
 
