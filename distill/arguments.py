@@ -182,9 +182,9 @@ def require_corpus(location: str | Path | None) -> None:
 
 
 def is_equal(one: object, other: object) -> bool:
-    """Return whether two values are equal. Arrays, which are not compared as a whole, are not."""
+    """Return whether two values are equal, or one object. Two arrays, not compared as a whole, are not."""
     try:
-        return bool(one == other)
+        return one is other or bool(one == other)
     except (RuntimeError, TypeError, ValueError):
         return False
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from recipes import problems
 
+from distill.errors import ConfigError
 from distill.loss.composing import compose
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -59,6 +60,22 @@ def test_a_replaced_value_is_no_other_value():
     assert problems({}, loss="recon", assignments=assignments[::-1]) == [
         f"loss.reconstruction.weight: is set twice, {ways}; set it once"
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), "expected a number, got nan"),
+        (np.arange(3), "expected a number, got array([0, 1, 2])"),
+    ],
+)
+def test_a_value_that_equals_no_other_is_set_once(value, expected):
+    """Not even itself: it is judged as a value, not as one that is set twice."""
+    options = {"stft.weight": value}
+    assert problems({}, loss="stft", assignments=[*options.items()]) == [f"loss.stft.weight: {expected}"]
+    with pytest.raises(ConfigError) as caught:
+        compose("stft", options)
+    assert str(caught.value) == f"loss.stft.weight: {expected}"
 
 
 def test_a_key_that_is_no_text_is_unknown():
