@@ -28,7 +28,7 @@ from distill.audio.streaming import open_audio, resampled, write_blocks
 from distill.base import load_base
 from distill.config import structure, unstructure
 from distill.controls.generating import SoundGenerator
-from distill.errors import InputError, RunError, ShapeError, TermError
+from distill.errors import InputError, OutputError, RunError, ShapeError, TermError
 from distill.model import VAE, sounds
 from distill.model.arguments import device_like, latents_like, waveform_like
 from distill.model.building import make_model, make_representation
@@ -283,14 +283,18 @@ class Model(SoundGenerator):
 
         Raises:
             CorpusError: the file cannot be decoded.
-            OutputError: the file `target` exists already.
+            OutputError: the file `target` exists already, or is the source.
             RunError: the result cannot be written.
         """
         refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         on_progress = optional_callable(on_progress, culprit="on_progress")
         place = path_like(target, culprit="target", expected="a path")
         require_writable([place], overwrite=overwrite)
-        file = open_audio(path_like(source, culprit="source", expected="a path", recorded=False))
+        original = path_like(source, culprit="source", expected="a path", recorded=False)
+        if place.exists() and original.exists() and place.samefile(original):
+            problem = f"is the source, {original}, which the reconstruction would replace"
+            raise OutputError(problem, culprit="target", remedy="Write to another file.")
+        file = open_audio(original)
         length = -(-file.samples * self.sample_rate // file.sample_rate)
         waveform = resampled(file.blocks(), file.sample_rate, self.sample_rate, length)
         made = sounds.reconstruct_blocks(self.vae, self.representation, waveform, refinements=refinements)

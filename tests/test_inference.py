@@ -156,6 +156,21 @@ def test_a_file_is_reconstructed_as_its_waveform_is(model, tmp_path, monkeypatch
         model.reconstruct_file(tmp_path / "a.wav", tmp_path / "b.wav")
 
 
+def test_a_source_is_not_replaced_by_its_reconstruction(model, tmp_path):
+    """The same file is refused as target, by whatever path, even with `overwrite`, and stays as it is."""
+    source, link = tmp_path / "a.wav", tmp_path / "b.wav"
+    write_blocks(source, [noise(1, 4000)], 8000, 1)
+    link.hardlink_to(source)
+    before = source.read_bytes()
+    for target in (source, link):
+        with pytest.raises(OutputError) as caught:
+            model.reconstruct_file(source, target, overwrite=True)
+        assert str(caught.value) == (
+            f"target: is the source, {source}, which the reconstruction would replace\nWrite to another file."
+        )
+    assert source.read_bytes() == before
+
+
 def test_each_piece_of_a_file_is_told(model, tmp_path, monkeypatch):
     """Progress is in seconds of the file, from its beginning to its end."""
     monkeypatch.setattr(sounds, "_PIECE_SECONDS", 1.0)
