@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from recipes import problems
 
+from distill.config import Given
 from distill.errors import ConfigError
 from distill.loss.composing import compose
 from distill.plugin.registry import Registry
@@ -56,6 +57,11 @@ def test_a_replaced_value_is_no_other_value():
     """Only the last value by an address is compared with those by others."""
     assignments = [("recon.weight", 2.0), ("recon.weight", 3.0), ("reconstruction.weight", 3.0)]
     assert compose("recon,kl", assignments).config.reconstruction.weight == 3.0
+    argument = Given("training.steps", 1, argument="steps")
+    later = [argument, ("training.steps", 3), ("training.steps", 1)]
+    assert (
+        read_recipe({}, Registry(discover=False), loss="recon", assignments=later).recipe.training.steps == 1
+    )
     ways = "to 3.0 as 'reconstruction.weight' and to 2.0 as 'recon.weight'"
     assert problems({}, loss="recon", assignments=assignments[::-1]) == [
         f"loss.reconstruction.weight: is set twice, {ways}; set it once"

@@ -95,6 +95,8 @@ def evaluate(
 
     chosen = None if columns is None else parse_columns(columns)
     asked = chosen if columns != "all" else ()
+    if no_visqol and "visqol" in (asked or ()):
+        raise click.UsageError("--columns has visqol, which --no-visqol leaves out. Leave out one of them.")
     speech = speech or not SPEECH.keys().isdisjoint(asked or ())
     keep_freed_memory()
     model = load(Run(run), checkpoint=checkpoint)

@@ -49,8 +49,9 @@ _CORPUS = "corpus.path"
 
 
 def as_given(assignments: Iterable[Assignment]) -> list[Given]:
-    """Return assignments as `Given`."""
-    return [each if isinstance(each, Given) else Given(*each) for each in assignments]
+    """Return assignments as `Given`, without those that a later one by the same address replaces."""
+    given = [each if isinstance(each, Given) else Given(*each) for each in assignments]
+    return list({each.place: each for each in given}.values())
 
 
 def given_arguments(values: Mapping[str, Any]) -> list[Given]:
@@ -65,9 +66,8 @@ def given_arguments(values: Mapping[str, Any]) -> list[Given]:
 class Assigning:
     """The assignment of values to nested tables, in which an option has one value.
 
-    It may be given that value several times, by any of its addresses, or in a table. By the same address, it
-    may also be given another value, which replaces the earlier one, as on any command line. `tables` are
-    changed. `place_of` returns the place of an address in them, and `names` has the keys of the table at
+    It may be given that value several times, by any of its addresses, or in a table. `tables` are changed.
+    `place_of` returns the place of an address in them, and `names` has the keys of the table at
     `section` by other names of them.
     """
 
@@ -94,7 +94,6 @@ class Assigning:
         if place == self._section and isinstance(value, Mapping):
             value = by_name(value, self._names)
         leaves = _leaves_of(evolve(given, value=value), place)
-        self._made = {leaf: made for leaf, made in self._made.items() if made.place != given.place}
         if isinstance(value, Mapping):  # which replaces the whole of another table
             for leaf in self._made.keys() - leaves.keys():
                 if leaf.startswith(f"{place}."):

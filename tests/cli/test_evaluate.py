@@ -327,6 +327,11 @@ def test_speech_is_measured_where_it_is_asked_for(distill, trained, tmp_path):
 def test_what_cannot_be_shown_or_written_is_said_first(distill, trained, corpus, monkeypatch):
     """A wrong output option is refused with one message and status 2 before anything is measured."""
     words = ("evaluate", trained.folder, corpus)
+    result = distill(*words, "--columns", "mel,visqol", "--no-visqol")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.endswith(
+        "Error: --columns has visqol, which --no-visqol leaves out. Leave out one of them.\n"
+    )
     result = distill(*words, "--columns", "mel,nothing")
     assert (result.status, result.out) == (2, "")
     assert result.err == (

@@ -99,9 +99,10 @@ def test_a_term_that_fails(distill):
 
 
 @pytest.mark.parametrize(("sign", "status"), [(1, 0), (-1, 1)])
-def test_for_programs(distill, sign, status):
-    """JSON has the term and every outcome, whatever they are; the status is the same."""
-    result = distill("losses", "--json", "check", "mine", "--set", f"loss.mine.sign={sign}")
+@pytest.mark.parametrize("address", ["loss.mine.sign", "own.sign"])
+def test_for_programs(distill, address, sign, status):
+    """JSON has the term and every outcome; the status is the same. An address may be short."""
+    result = distill("losses", "--json", "check", "mine", "--set", f"{address}={sign}")
     assert result.status == status
     listing = json.loads(result.out)
     checks = listing.pop("checks")

@@ -54,12 +54,12 @@ def check(name: str, *, assignments: tuple[str, ...], as_json: bool) -> None:
 
 
 def _options(term: "Term", assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the options of the term from assignments to addresses `loss.NAME.OPTION`."""
+    """Return the options of the term from assignments to addresses `loss.NAME.OPTION` or `NAME.OPTION`."""
     from distill.config import assign, parse_assignments
     from distill.errors import ConfigError, check_all
 
     options: dict[str, Any] = {}
-    tables = [f"loss.{name}." for name in term.names]
+    tables = [f"{section}{name}." for section in ("loss.", "") for name in term.names]
 
     def set_option(assignment: tuple[str, Any]) -> None:
         address, value = assignment
