@@ -27,14 +27,6 @@ addEventListener("playing", () => { window.played += 1; }, true);
 """Counts what is played."""
 
 
-def until(condition):
-    """Wait for a condition; the machine may be busy."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 class Tab:
     """A page in a tab, and what went wrong on it."""
 
@@ -60,6 +52,13 @@ class Tab:
         else:
             self.asked.append(route.request.url)
             route.abort()
+
+    def until(self, condition):
+        """Wait for a condition; the machine may be busy."""
+        end = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            self.page.wait_for_timeout(20)  # in which requests are answered, unlike while Python sleeps
 
     def press(self, name):
         """Press a button."""
@@ -92,35 +91,51 @@ def random(tab):
     before = tab.now
     tab.page.get_by_role("tab", name="Random").click()
     tab.press("Random")
-    until(lambda: tab.now != before and tab.now.startswith("Random"))
+    tab.until(lambda: tab.now != before and tab.now.startswith("Random"))
     # The sliders are set while the sound plays.
-    until(lambda: tab.now == f"Random {tab.page.get_by_label('Seed').input_value()}")
+    tab.until(lambda: tab.now == f"Random {tab.page.get_by_label('Seed').input_value()}")
     return tab.now
+
+
+@pytest.fixture
+def held(tab):
+    """Hold back the first request to come, and another one once this list is cleared."""
+    held = []
+
+    def hold(route):
+        if held:
+            route.fallback()
+        else:
+            held.append(route)
+
+    tab.page.route("**/run/predict*", hold)
+    yield held
+    tab.page.unroute("**/run/predict*", hold)
 
 
 def test_a_sound_is_made_and_played(tab, random):
     """The page shows the seed of a sound, and the seed makes it again."""
-    until(lambda: tab.page.evaluate("window.played") > 0)
+    tab.until(lambda: tab.page.evaluate("window.played") > 0)
     curve = tab.page.locator("#player path")
-    until(lambda: (curve.get_attribute("d") or "").startswith("M0.5 "))
+    tab.until(lambda: (curve.get_attribute("d") or "").startswith("M0.5 "))
     seed = tab.page.get_by_label("Seed")
-    until(lambda: random == f"Random {seed.input_value()}")
+    tab.until(lambda: random == f"Random {seed.input_value()}")
     seed.fill("7")
     tab.press("Play the seed")
-    until(lambda: tab.now == "Random 7")
+    tab.until(lambda: tab.now == "Random 7")
 
 
 def test_the_map_plays_by_mouse_and_by_keyboard(tab, instrument):
     """The map plays by mouse and by arrow keys, and shows any name as text."""
     tab.page.locator("#point-1").click()
-    until(lambda: tab.now == instrument.names[1])
-    until(lambda: tab.page.locator("#point-1").get_attribute("aria-selected") == "true")
+    tab.until(lambda: tab.now == instrument.names[1])
+    tab.until(lambda: tab.page.locator("#point-1").get_attribute("aria-selected") == "true")
     tab.page.get_by_role("listbox", name="Map of").focus()
     places = instrument.places
     key = "ArrowRight" if places[1].x < max(place.x for place in places) else "ArrowLeft"
     tab.page.keyboard.press(key)
     tab.page.keyboard.press("Enter")
-    until(lambda: tab.now != instrument.names[1])
+    tab.until(lambda: tab.now != instrument.names[1])
     assert tab.now in instrument.names
 
 
@@ -149,76 +164,58 @@ def test_a_click_while_a_sound_is_made_counts(tab, instrument, late):
 
     tab.page.route("**/run/predict*", hold)
     tab.page.evaluate(CLICKS)
-    until(lambda: tab.now and len(clicks) == 2)
+    tab.until(lambda: len(clicks) == 2)
     if late == "request":
         second, first = clicks[1].fetch(), clicks[0].fetch()
     else:
         first, second = clicks[0].fetch(), clicks[1].fetch()
     clicks[1].fulfill(response=second)
-    until(lambda: tab.now == instrument.names[1])
+    tab.until(lambda: tab.now == instrument.names[1])
     clicks[0].fulfill(response=first)
     tab.page.wait_for_timeout(200)
     assert tab.now == instrument.names[1]
     tab.page.unroute("**/run/predict*", hold)
-    until(lambda: tab.page.locator("#point-1").get_attribute("aria-selected") == "true")
-    until(lambda: tab.page.get_by_role("button", name="Save FLAC").is_enabled())
+    tab.until(lambda: tab.page.locator("#point-1").get_attribute("aria-selected") == "true")
+    tab.until(lambda: tab.page.get_by_role("button", name="Save FLAC").is_enabled())
 
 
 @pytest.mark.parametrize("late", ["request", "answer"])
-def test_the_message_of_a_click_that_was_overtaken_is_not_shown(tab, instrument, random, late):
+def test_the_message_of_a_click_that_was_overtaken_is_not_shown(tab, instrument, random, held, late):
     """What went wrong with a click is not said after a later sound, also if it comes in later."""
-    held, seed = [], tab.page.get_by_label("Seed")
-
-    def hold(route):
-        if held:
-            route.fallback()
-        else:
-            held.append(route)
-
-    tab.page.route("**/run/predict*", hold)
+    seed = tab.page.get_by_label("Seed")
     seed.fill(str(2**70))
     tab.press("Play the seed")
-    until(lambda: tab.now == random and held)
+    tab.until(lambda: tab.now == random and held)
     answer = held[0].fetch() if late == "answer" else None
     tab.page.locator("#point-1").click()
-    until(lambda: tab.now == instrument.names[1])
+    tab.until(lambda: tab.now == instrument.names[1])
     held[0].fulfill(response=answer or held[0].fetch())
-    tab.page.unroute("**/run/predict*", hold)
     tab.page.wait_for_timeout(200)
     assert tab.message == ""
     seed.fill(str(2**70))
     tab.press("Play the seed")
-    until(lambda: tab.message.startswith("seed: "))
+    tab.until(lambda: tab.message.startswith("seed: "))
     tab.page.locator("#point-0").click()
-    until(lambda: tab.message == "")
+    tab.until(lambda: tab.message == "")
 
 
-def test_a_button_that_is_pressed_while_a_sound_is_made_counts(tab, random):
+def test_a_button_that_is_pressed_while_a_sound_is_made_counts(tab, random, held):
     """A button that is pressed again while its sound is made is not left out."""
-    held, seed = [], tab.page.get_by_label("Seed")
-
-    def hold(route):
-        if held:
-            route.fallback()
-        else:
-            held.append(route)
-
-    tab.page.route("**/run/predict*", hold)
+    seed = tab.page.get_by_label("Seed")
     seed.fill("11")
     tab.press("Play the seed")
-    until(lambda: tab.now and held)
+    tab.until(lambda: held)
     seed.fill("12")
     tab.press("Play the seed")
     held[0].fallback()
-    until(lambda: tab.now == "Random 12")
-    until(lambda: seed.input_value() == "12")
+    tab.until(lambda: tab.now == "Random 12")
+    tab.until(lambda: seed.input_value() == "12")
     held.clear()
     tab.press("Undo")
-    until(lambda: tab.now and held)
+    tab.until(lambda: held)
     tab.press("Undo")
     held[0].fallback()
-    until(lambda: tab.now == random)
-    tab.page.unroute("**/run/predict*", hold)
+    tab.until(lambda: tab.now == random)
 
 
 def test_nothing_moves_when_the_first_sound_is_there(browser, page):
@@ -227,7 +224,7 @@ def test_nothing_moves_when_the_first_sound_is_there(browser, page):
     place = other.page.locator("#map svg").bounding_box()
     accessible(other.page)
     other.page.locator("#point-0").click()
-    until(lambda: other.page.locator("#player .empty").count() == 0)
+    other.until(lambda: other.page.locator("#player .empty").count() == 0)
     assert other.page.locator("#map svg").bounding_box() == place
     other.page.close()
 
@@ -239,47 +236,49 @@ def test_a_slider_moves_the_sound_and_undo_brings_it_back(tab, instrument, rando
     slider.focus()
     for _ in range(3):
         slider.press("ArrowRight")
-    until(lambda: f"{axis.name} +0.15" in tab.now)
+    tab.until(lambda: f"{axis.name} +0.15" in tab.now)
     tab.press("Undo")
-    until(lambda: tab.now == random)
-    until(lambda: float(slider.input_value()) == 0)
+    tab.until(lambda: tab.now == random)
+    tab.until(lambda: float(slider.input_value()) == 0)
 
 
 def test_variations_and_morphs(tab, random, tmp_path):
     """Recordings and dropped files can be varied and morphed; a bad file is one message."""
     tab.page.get_by_role("tab", name="Vary").click()
     tab.press("Vary")
-    until(lambda: tab.now.startswith(f"{random}, varied 50%"))
+    tab.until(lambda: tab.now.startswith(f"{random}, varied 50%"))
     tab.page.get_by_role("tab", name="Morph").click()
     tab.press("Morph")
-    until(lambda: " → " in tab.now)
+    tab.until(lambda: " → " in tab.now)
     bad, good = tmp_path / "<b>bad.wav", tmp_path / "<i>mine.aiff"
     bad.write_text("text")
     soundfile.write(good, np.sin(np.arange(2400) / 3), 8000)
     tab.page.locator("#file input[type=file]").set_input_files(bad)
-    until(lambda: "is not audio that libsndfile reads" in tab.message)
+    tab.until(lambda: "is not audio that libsndfile reads" in tab.message)
     tab.page.locator("#file input[type=file]").set_input_files(good)
-    until(lambda: "mine.aiff, 50%" in tab.now)
+    tab.until(lambda: "mine.aiff, 50%" in tab.now)
     assert tab.message == ""
 
 
 def test_sounds_are_kept_saved_and_downloaded(tab, random, played):
     """Takes belong to the page and presets to the run; a downloaded file has the title of the sound."""
-    tab.page.get_by_label("Name").fill("<b>take</b>${alert(1)}")
+    name = tab.page.get_by_label("Name")
+    name.fill("<b>take</b>${alert(1)}")
     tab.press("Keep as a take")
     take = tab.page.get_by_label("<b>take</b>${alert(1)}")
     take.wait_for()
-    tab.page.get_by_label("Name").fill("<i>preset</i>")
+    tab.until(lambda: name.input_value() == "")
+    name.fill("<i>preset</i>")
     tab.press("Save as a preset")
-    until(lambda: [str(sound) for sound in load_presets(played).values()] == [random])
+    tab.until(lambda: [str(sound) for sound in load_presets(played).values()] == [random])
     tab.page.locator("#point-0").click()
-    until(lambda: tab.now != random)
+    tab.until(lambda: tab.now != random)
     tab.page.get_by_role("tab", name="Presets").click()
     preset = tab.page.get_by_label("<i>preset</i>")
     preset.wait_for()
     tab.page.get_by_role("tab", name="Takes").click()
     take.check()
-    until(lambda: tab.now == random)
+    tab.until(lambda: tab.now == random)
     with tab.page.expect_download() as download:
         tab.press("Save FLAC")
     assert download.value.suggested_filename.endswith(f"{random}.flac")
@@ -301,7 +300,9 @@ def test_another_page_of_the_run_has_its_own_sounds(browser, page, played):
     other.page.get_by_label("<i>preset</i>").wait_for()
     other.page.get_by_role("tab", name="Vary").click()
     other.press("Vary")
-    until(lambda: other.message == "there is no sound yet\nClick a point of the map, or make a random sound.")
+    other.until(
+        lambda: other.message == "there is no sound yet\nClick a point of the map, or make a random sound."
+    )
     assert other.asked == other.wrong == []
     accessible(other.page)
     other.page.close()
