@@ -28,6 +28,8 @@ def uncompiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
             disabled.append(torch.compiler.disable(function))
         return disabled[0](*args, **kwargs)
 
+    # The compiler counts how often it compiles a code object, and all these functions would share one.
+    call.__code__ = call.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
     return call
 
 

@@ -36,3 +36,17 @@ def test_the_names_of_all_modules_are_not_traced(steps, monkeypatch):
     compiled, _ = steps
     monkeypatch.setattr(module, "sys", None)
     assert compiled(torch.tensor(1)).item() == 9
+
+
+def test_functions_are_compiled_around_one_by_one():
+    """No function counts for how often another is compiled around, beyond which the compiler warns."""
+    functions = [uncompiled(lambda value, step=step: value + step) for step in range(3)]
+
+    def step(value):
+        for function in functions:
+            value = function(value)
+        return value
+
+    with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):  # noqa: SLF001
+        assert torch.compile(step, backend="eager")(torch.tensor(1)).item() == 4
+    torch.compiler.reset()
