@@ -96,9 +96,15 @@ PROTECTIONS = (
     ),
     Protection(
         "killed processes that still exist",
-        "distill.storage.locking._is_ending",
+        "distill.storage.locking._has_ended",
         always(False),  # the value
         f"{STORAGE}locking.py::test_the_lock_of_a_killed_process_is_taken_over",
+    ),
+    Protection(
+        "one process at a time takes a lock over",
+        "distill.storage.locking._gate",
+        unlocked,
+        f"{STORAGE}locking.py::test_one_of_several_takes_over",
     ),
     Protection(
         "no record after a lock was taken over",

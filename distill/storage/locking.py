@@ -24,7 +24,8 @@ from distill.errors import LockError, printable
 
 LOCK = ".lock"
 BEAT = ".lock.beat"
-LOCK_FILES = frozenset({LOCK, BEAT})
+GATE = ".lock.gate"
+LOCK_FILES = frozenset({LOCK, BEAT, GATE})
 """The names of the files of a lock, which do not count as the content of a folder."""
 
 BEAT_SECONDS = 5.0
@@ -34,12 +35,16 @@ STALE_SECONDS = 120.0
 EMPTY_SECONDS = 10.0
 """How long a lock may be empty. A process writes its name at once, unless it is killed just then."""
 
+_GATE_SECONDS = 20.0
+"""How long the gate may stay as it is. A process holds it while it takes a lock, which may be empty."""
+
 _PF_EXITING = 0x4
 _DEAD = "Z", "X"
 _KILLED = 1 << 8
 """Of /proc/PID/stat, the flag of a task that exits, and states; of the masks of signals, SIGKILL."""
 
 _LOOK_SECONDS = 0.2
+_GATE_LOOK_SECONDS = 0.02
 _LONGEST_RECORD = 1024
 _TRIES = 10
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
@@ -50,7 +55,8 @@ class Holder:
     """The process that holds a lock, the time at which it began, and the seconds since its last sign of life.
 
     `process` and `host` are None where the lock names none. `here` says whether it would be visible here,
-    and `patience` how many seconds without a sign of life say that it has ended, if it would not be.
+    and `patience` how many seconds without a sign of life say that it has ended, if it would not be. `token`
+    tells it from another process of the same number, where the lock holds one.
     """
 
     process: int | None
@@ -60,6 +66,14 @@ class Holder:
     here: bool
     identity: tuple[int, int]
     patience: float = STALE_SECONDS
+    token: int | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it does not run any more: known if it would be visible here, guessed from silence else."""
+        if self.here and self.process is not None:
+            return os.name != "nt" and _has_ended(self.process, self.token)
+        return self.silent > self.patience
 
     def __str__(self) -> str:
         # A container adds its namespace of processes.
@@ -125,39 +139,37 @@ def is_held(folder: Path) -> bool:
         since, _, record = _status(folder / LOCK)
     except OSError:
         return False
-    process, host = [*record.split("\n"), "", ""][:2]
+    process, host, token = _names(record)
     # On Windows, `os.kill` ends any process.
-    if os.name != "nt" and process.isascii() and process.isdigit() and host == socket.gethostname():
-        return _runs(int(process))
+    if os.name != "nt" and process is not None and host == socket.gethostname():
+        return not _has_ended(process, token)
     with suppress(OSError):
         since = max(since, _status(folder / BEAT)[0])
     return time.time() - since < (STALE_SECONDS if record else EMPTY_SECONDS)
 
 
-def _runs(process: int) -> bool:
+def _has_ended(process: int, token: int | None) -> bool:
+    """Return whether a process of this machine, of which a lock tells, does not run any more.
+
+    On Linux, that is also known of one that was killed and still exists, and of one whose number is another
+    process's by now. A killed process exists until its memory is released, which takes a while on a busy
+    machine, and then until its parent has asked for its status, which that of a container may never do.
+    """
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
-        return False
+        return True
     except OSError:  # it is another user's
-        return not _is_ending(process)
-    return not _is_ending(process)
-
-
-def _is_ending(process: int) -> bool:
-    """Return whether a process that still exists was killed, and will do nothing more. Known on Linux alone.
-
-    A killed process exists until its memory is released, which takes a while on a busy machine, and then
-    until its parent has asked for its status, which that of a container may never do.
-    """
+        pass
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         status = Path(f"/proc/{process}/status").read_text().splitlines()
         pending = [int(line.split()[1], 16) for line in status if line.startswith(("SigPnd:", "ShdPnd:"))]
-        exiting = int(fields[6]) & _PF_EXITING
+        exiting, began = int(fields[6]) & _PF_EXITING, int(fields[19])
     except (OSError, ValueError, IndexError):  # not on Linux, or it is gone
         return False
-    return fields[0] in _DEAD or bool(exiting) or any(mask & _KILLED for mask in pending)
+    another = token is not None and token % 2**64 != began
+    return fields[0] in _DEAD or bool(exiting) or another or any(mask & _KILLED for mask in pending)
 
 
 @contextmanager
@@ -177,9 +189,10 @@ def locked(folder: Path, *, doing: str, remedy: str) -> Iterator[Held]:
         OSError: the folder cannot be written.
     """
     lock = SoftFileLock(folder / LOCK, thread_local=False)
-    left_behind = _acquire(lock, folder, doing, remedy)
-    _flush(folder / LOCK)
-    held = Held(folder, left_behind, _identity(folder / LOCK))
+    with _gate(folder):
+        left_behind = _acquire(lock, folder, doing, remedy)
+        _flush(folder / LOCK)
+        held = Held(folder, left_behind, _identity(folder / LOCK))
     stop = threading.Event()
     try:
         (folder / BEAT).unlink(missing_ok=True)  # which may be a link
@@ -194,28 +207,64 @@ def locked(folder: Path, *, doing: str, remedy: str) -> Iterator[Held]:
         lock.release()
 
 
+@contextmanager
+def _gate(folder: Path) -> Iterator[None]:
+    """Let one process after the other look at a lock and take it.
+
+    Two that take over the same lock at once would each remove the lock of the other. A process that is killed
+    in the gate leaves its file behind, which is removed after a while.
+    """
+    gate = SoftFileLock(folder / GATE, thread_local=False)
+    seen, since = None, time.monotonic()
+    while not _take(gate):
+        with suppress(FileNotFoundError):
+            identity = _identity(folder / GATE)
+            if identity != seen:
+                seen, since = identity, time.monotonic()
+            elif time.monotonic() - since > _GATE_SECONDS:
+                _remove(folder / GATE, identity)
+        time.sleep(_GATE_LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        gate.release()
+
+
 def _acquire(lock: SoftFileLock, folder: Path, doing: str, remedy: str) -> Holder | None:
     """Acquire a lock; return the holder that had left it behind, if any."""
-    before = _read(folder)
-    for _ in range(2):  # where files cannot be exchanged, the first attempt only removes the lock of the dead
-        with suppress(Timeout):
-            lock.acquire(blocking=False)
-            return before
-    holder = _with_name(folder, _read(folder) or before)
-    if holder is None:  # it has ended just now
-        lock.acquire(blocking=False)
-        return None
-    ended = holder.here and holder.process is not None and _is_ending(holder.process)
-    if ended or (not holder.here and holder.silent > holder.patience):
-        _remove(folder / LOCK, holder.identity)
-        with suppress(Timeout):
-            lock.acquire(blocking=False)
-            return holder
-    if holder.here and holder.process == os.getpid():
+    holder = None
+    for _ in range(_TRIES):  # others may take and release it meanwhile
+        before = _read(folder)
+        left_behind = before if before is not None and before.has_ended else None
+        if _take(lock) or _take(lock):  # on Windows, the first attempt only removes the lock of the dead
+            return left_behind
+        holder = _with_name(folder, _read(folder) or before)
+        if holder is None:  # it has ended just now
+            continue
+        # Where files cannot be exchanged, as on most network file systems, filelock removes no lock.
+        if holder.has_ended:
+            _remove(folder / LOCK, holder.identity)
+            if _take(lock):
+                return holder
+        break
+    if holder is not None and holder.here and holder.process == os.getpid():
         problem = f"another thread of this process {doing}"
     else:
-        problem = f"another process {doing}: {holder}"
+        problem = f"another process {doing}" + (f": {holder}" if holder else "")
     raise LockError(problem, culprit=str(folder), remedy=remedy)
+
+
+def _take(lock: SoftFileLock) -> bool:
+    """Return whether a lock could be taken at once."""
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except PermissionError as error:  # so SFTP says that another process has created the file meanwhile
+        if error.errno != errno.EPERM or not os.path.lexists(lock.lock_file):
+            raise
+        return False
+    return True
 
 
 def _with_name(folder: Path, holder: Holder | None) -> Holder | None:
@@ -242,17 +291,25 @@ def _read(folder: Path) -> Holder | None:
     last = since
     with suppress(FileNotFoundError):
         last = max(last, _status(folder / BEAT)[0])
-    names = record.split("\n")[:2]
-    known = len(names) == 2 and names[0].isascii() and names[0].isdigit()
+    process, host, token = _names(record)
     return Holder(
-        process=int(names[0]) if known else None,
-        host=names[1] if known else None,
+        process=process,
+        host=host,
         since=since,
         silent=now - last,
-        here=known and names[1] == mine.split("\n")[1],
+        here=host is not None and host == _names(mine)[1],
         identity=identity,
         patience=STALE_SECONDS if record else EMPTY_SECONDS,
+        token=token,
     )
+
+
+def _names(record: str) -> tuple[int | None, str | None, int | None]:
+    """Return the process, the machine and the token that the text of a lock holds."""
+    process, host, token, *_ = [*record.split("\n"), "", "", ""]
+    if "\n" not in record or not (process.isascii() and process.isdigit() and int(process)):
+        return None, None, None
+    return int(process), host, int(token) if token.isascii() and token.isdigit() else None
 
 
 def _probe(folder: Path) -> tuple[float, str]:
@@ -274,14 +331,22 @@ def _status(path: Path) -> tuple[float, tuple[int, int], str]:
     """Return the time of a file, its identity and the beginning of its text; follow no link.
 
     The file is opened, since clients of network file systems look at the server only then.
+
+    Raises:
+        FileNotFoundError: it is gone, perhaps since it was found.
     """
-    status, text = path.lstat(), b""
-    if stat.S_ISREG(status.st_mode):
-        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
-        try:
-            status, text = os.fstat(descriptor), os.read(descriptor, _LONGEST_RECORD)
-        finally:
-            os.close(descriptor)
+    try:
+        status, text = path.lstat(), b""
+        if stat.S_ISREG(status.st_mode):
+            descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+            try:
+                status, text = os.fstat(descriptor), os.read(descriptor, _LONGEST_RECORD)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
     return status.st_mtime, (status.st_dev, status.st_ino), text.decode(errors="replace")
 
 
@@ -308,6 +373,9 @@ def _touch(path: Path) -> None:
 
 def _remove(path: Path, identity: tuple[int, int]) -> None:
     """Remove a file, unless it is another one by now."""
+    with suppress(FileNotFoundError):
+        if _identity(path) != identity:
+            return
     aside = path.with_name(f".lock.{token_hex(8)}.partial")
     try:
         path.rename(aside)

@@ -1,5 +1,6 @@
 """Tests of distill.storage.locking: one process at a time in a folder, and none kept out by the dead."""
 
+import errno
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from distill.errors import LockError
 from distill.storage import locking
-from distill.storage.locking import BEAT, LOCK, STALE_SECONDS, is_held, locked
+from distill.storage.locking import BEAT, GATE, LOCK, STALE_SECONDS, is_held, locked
 
 WORDS = {"doing": "is training in it", "remedy": "Wait."}
 WHEN = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
@@ -72,6 +73,14 @@ def test_a_second_process_is_refused_at_once(tmp_path, holder):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.fixture(params=["exchanged", "not exchanged"])
+def exchange(request, monkeypatch):
+    """Exchange files, or refuse to, as most network file systems do."""
+    if request.param == "not exchanged":
+        monkeypatch.setattr("filelock._soft.exchange_names", lambda *_: False)
+
+
+@pytest.mark.usefixtures("exchange")
 @pytest.mark.parametrize(
     "reaped",
     [
@@ -101,6 +110,78 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder, reaped):
         )
         assert "another thread of this process is training in it\n" in refused(tmp_path)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.usefixtures("exchange")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says when a process began")
+def test_a_number_that_is_another_process_by_now(tmp_path, holder):
+    """The lock of a process is left behind, too, if another process has its number by now."""
+    holder.communicate()
+    with locked(tmp_path, **WORDS):
+        text = (tmp_path / LOCK).read_text()
+    (tmp_path / LOCK).write_text(text.replace(f"{os.getpid()}\n", f"{os.getppid()}\n", 1))
+    assert not is_held(tmp_path)
+    with locked(tmp_path, **WORDS) as held:
+        assert f"left behind by process {os.getppid()} on" in held.warning
+
+
+def test_one_of_several_takes_over(tmp_path):
+    """Of many that take over a lock at once, one holds it at a time."""
+    inside, most, errors = [], [], []
+
+    def take(start):
+        try:
+            start.wait()
+            with locked(tmp_path, **WORDS):
+                inside.append(None)
+                most.append(len(inside))
+                time.sleep(0.02)
+                inside.pop()
+        except LockError:
+            pass
+        except Exception as error:  # noqa: BLE001  # of a thread, where it would be printed alone
+            errors.append(error)
+
+    for _ in range(10):
+        write_lock(tmp_path, "node7", silent=STALE_SECONDS + 10)
+        start = threading.Barrier(6)
+        threads = [threading.Thread(target=take, args=(start,)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {*most} == {1}
+    assert not errors
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_process_that_was_killed_in_the_gate(tmp_path, monkeypatch):
+    """What a process leaves that is killed while it takes a lock keeps out the next one for a while alone."""
+    monkeypatch.setattr(locking, "_GATE_SECONDS", 0.2)
+    (tmp_path / GATE).write_text("1\nnode7\n")
+    with locked(tmp_path, **WORDS):
+        assert not (tmp_path / GATE).exists()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_network_file_systems_say_of_files_that_come_and_go(tmp_path, monkeypatch, holder):
+    """SFTP's permission error for a file that is there means a lock, and a stale handle that it has gone."""
+    opened, stale = os.open, [tmp_path / LOCK] * 2
+
+    def elsewhere(path, flags, *arguments, **options):
+        if stale and path == stale[0] and not flags & os.O_CREAT:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(stale.pop()))
+        try:
+            return opened(path, flags, *arguments, **options)
+        except FileExistsError:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path)) from None
+
+    monkeypatch.setattr(os, "open", elsewhere)
+    assert f"another process is training in it: process {holder.pid} on" in refused(tmp_path)
+    assert not stale
+    holder.communicate()
+    with locked(tmp_path, **WORDS) as held:
+        assert held.warning is None
 
 
 def test_a_process_elsewhere_holds_its_lock_as_long_as_it_shows_signs_of_life(tmp_path):
