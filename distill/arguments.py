@@ -251,7 +251,7 @@ def shown(value: object) -> str:
     """Return a value for a message: its `repr`, or its type if that is long."""
     try:
         text = repr(value)
-    except ValueError:  # Python prints no whole number of more than 4300 digits
+    except (ValueError, RecursionError):  # a number of more than 4300 digits, or a value of many levels
         text = ""
     if text and len(text) <= _LONGEST_SHOWN:
         return text

@@ -194,6 +194,16 @@ def test_functions():
     assert str(caught.value) == "on_progress: expected a function, got 3"
 
 
+def test_a_value_that_python_cannot_print_is_told_by_its_type():
+    """A list of many levels has a message, too."""
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InputError) as caught:
+        optional_callable(deep, culprit="on_progress")
+    assert str(caught.value) == "on_progress: expected a function, got a list"
+
+
 def test_what_is_there_instead(tmp_path):
     """Of what is at a path, only what is not there is said not to be there."""
     os.mkfifo(tmp_path / "pipe")

@@ -12,6 +12,7 @@ from distill.config.toml import (
     parse_assignment,
     parse_assignments,
     to_toml,
+    too_deep,
 )
 from distill.config.words import suggest
 
@@ -35,5 +36,6 @@ __all__ = [
     "structure",
     "suggest",
     "to_toml",
+    "too_deep",
     "unstructure",
 ]

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from attrs import evolve, field, frozen
 
 from distill.arguments import absolute, is_equal, is_url, shown
-from distill.config.toml import assign, flatten
+from distill.config.toml import assign, flatten, too_deep
 from distill.errors import ConfigError
 
 
@@ -87,9 +87,11 @@ class Assigning:
         """Assign a value.
 
         Raises:
-            ConfigError: the option, or one of a table, has another value by another address, or is below a
-                value.
+            ConfigError: the option, or one of a table, has another value by another address, is below a
+                value, or is nested too deeply.
         """
+        if problems := too_deep({given.address: given.value}):
+            raise ConfigError(*problems)
         place, value = self._place_of(given.address), given.value
         if place == self._section and isinstance(value, Mapping):
             value = by_name(value, self._names)

@@ -16,12 +16,15 @@ from distill.errors import ConfigError, check_all
 _WIDTH = 100
 """The longest line with a comment, in characters. A longer comment is put on the line above."""
 
+_DEEPEST = 32
+"""The most levels of tables and lists, far more than options have. A value that contains itself has no end."""
+
 
 def load_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file as plain Python data.
 
     Raises:
-        ConfigError: The file is missing, a folder, unreadable, not UTF-8 or not TOML.
+        ConfigError: The file is missing, a folder, unreadable, not UTF-8, not TOML, or nested too deeply.
         InputError: The path cannot be looked up.
     """
     require_reachable(path)
@@ -53,7 +56,7 @@ def load_toml(path: Path) -> dict[str, Any]:
             remedy="Save it as UTF-8.",
         ) from None
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         last_line = f"at line {len(text.splitlines())}, the last"
         raise ConfigError(
@@ -61,6 +64,9 @@ def load_toml(path: Path) -> dict[str, Any]:
             culprit=str(path),
             remedy="Correct that line, or quote its text.",
         ) from None
+    if problems := too_deep(content):
+        raise ConfigError(*problems, culprit=str(path))
+    return content
 
 
 def _position(error: UnicodeDecodeError) -> tuple[int, int]:
@@ -139,6 +145,29 @@ def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
         else:
             flat[path] = value
     return flat
+
+
+def too_deep(values: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each value by address that is nested too deeply, as one that contains itself is."""
+    return [
+        f"{address}: has more than {_DEEPEST} nested levels, or contains itself"
+        for address, value in values.items()
+        if str(address).count(".") >= _DEEPEST or _is_too_deep(value)
+    ]
+
+
+def _is_too_deep(value: object) -> bool:
+    level = [value] if isinstance(value, Mapping | list | tuple) else []
+    for _ in range(_DEEPEST):
+        members = (
+            member
+            for each in level
+            for member in (each.values() if isinstance(each, Mapping) else each)
+            if isinstance(member, Mapping | list | tuple)
+        )
+        # Once by identity: a table that contains itself twice would double each time.
+        level = [*{id(member): member for member in members}.values()]
+    return bool(level)
 
 
 def no_tables(tree: Mapping[str, Any], names: Iterable[str] | None = None, at: str = "") -> list[str]:

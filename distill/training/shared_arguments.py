@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from distill.arguments import is_url, path_like
-from distill.config import load_toml, unstructure
-from distill.errors import UnaskedError
+from distill.config import load_toml, too_deep, unstructure
+from distill.errors import ConfigError, UnaskedError
 from distill.recipe import Recipe
 from distill.storage.files import file_name
 
@@ -25,13 +25,15 @@ def recipe_tree(recipe: Recipe | Mapping[str, Any] | StrPath | None) -> dict[str
 
     Raises:
         InputError: it is something else.
-        ConfigError: the file does not exist or is not TOML.
+        ConfigError: the file does not exist or is not TOML, or the content is nested too deeply.
     """
     if recipe is None:
         return {}
     if isinstance(recipe, Recipe):
         return unstructure(recipe)
     if isinstance(recipe, Mapping):
+        if problems := too_deep(recipe):
+            raise ConfigError(*problems, culprit="recipe")
         return deepcopy(dict(recipe))
     return load_toml(path_like(recipe, culprit="recipe", expected="a Recipe, a TOML file or its content"))
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.config import Given, given_arguments, set_twice
+from distill.config import Assigning, Given, given_arguments, set_twice
+from distill.errors import ConfigError
 
 
 def test_an_argument_and_an_address_are_both_named():
@@ -36,3 +37,28 @@ def test_an_argument_and_an_address_are_both_named():
 def test_values_that_are_the_same(one, other, option, same):
     """A corpus is the same by a relative path, if it is one; arrays are not compared as a whole."""
     assert Given(option, one).is_same(Given("corpus", other), option) == same
+
+
+def _endless_table():
+    table = {}
+    table |= {"one": table, "other": [table]}
+    return table
+
+
+def _endless_list():
+    endless = []
+    endless += [endless, endless]
+    return endless
+
+
+@pytest.mark.parametrize(
+    ("address", "value"),
+    [("loss", _endless_table()), ("loss.stft.fft_sizes", _endless_list()), (".".join("a" * 2000), 1)],
+)
+def test_what_is_nested_without_end_is_refused(address, value):
+    """A value that contains itself, and an address of too many names, have a message, and no table changes."""
+    tables = {}
+    with pytest.raises(ConfigError) as caught:
+        Assigning(tables, str).assign(Given(address, value))
+    assert caught.value.problems == (f"{address}: has more than 32 nested levels, or contains itself",)
+    assert tables == {}

@@ -182,6 +182,15 @@ def test_deep_nesting_is_an_error_like_others(tmp_path):
         load_toml(file)
 
 
+def test_deep_tables_are_refused_with_their_file(tmp_path):
+    """TOML writes any number of tables in each other without a bracket."""
+    file = tmp_path / "run.toml"
+    file.write_text("a.b = 1\n" + ".".join("c" * 2000) + " = 1")
+    with pytest.raises(ConfigError) as caught:
+        load_toml(file)
+    assert str(caught.value) == f"{file}: c: has more than 32 nested levels, or contains itself"
+
+
 def test_a_missing_file_or_a_folder_is_refused(tmp_path):
     """The path is named, and the remedy for each."""
     with pytest.raises(ConfigError) as missing:

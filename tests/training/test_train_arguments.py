@@ -24,6 +24,13 @@ class Deaf:
         return "Deaf()"
 
 
+def endless_table():
+    """Return a table that contains itself."""
+    table = {}
+    table["seed"] = table
+    return table
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "message"),
     [
@@ -43,6 +50,11 @@ class Deaf:
         ({"on_progress": 3}, InputError, "on_progress: expected a function, got 3"),
         ({"out": 3}, InputError, "out: expected a folder, got 3"),
         ({"recipe": 3}, InputError, "recipe: expected a Recipe, a TOML file or its content, got 3"),
+        (
+            {"recipe": {"training": endless_table()}},
+            ConfigError,
+            "recipe: training: has more than 32 nested levels, or contains itself",
+        ),
         *(
             (
                 {"options": options},
