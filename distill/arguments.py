@@ -36,26 +36,35 @@ def whole_number(value: Any, *, culprit: str, least: int | None = None, below: i
         number = operator.index(value)
     except (TypeError, ValueError):
         number = None
-    if number is None or isinstance(value, bool):
-        raise InputError(f"expected a whole number, got {shown(value)}", culprit=culprit)
-    if least is not None and number < least:
-        raise InputError(f"must be at least {least}, got {shown(number)}", culprit=culprit)
-    if below is not None and number >= below:
-        raise InputError(f"must be below {below}, got {shown(number)}", culprit=culprit)
-    return number
+    whole = None if isinstance(value, bool) else number
+    if whole is not None and (least is None or whole >= least) and (below is None or whole < below):
+        return whole
+    expected = "a whole number"
+    if least is not None:
+        expected += f" from {least} on" if below is None else f" within {least}..{below - 1}"
+    got = shown(value if whole is None else whole)
+    raise InputError(f"expected {expected}, got {got}", culprit=culprit)
 
 
-def finite_number(value: Any, *, culprit: str) -> float:  # noqa: ANN401  # anything
+def finite_number(
+    value: Any,  # noqa: ANN401  # anything
+    *,
+    culprit: str,
+    within: tuple[float, float] | None = None,
+    remedy: str = "",
+) -> float:
     """Return a finite number.
 
     Raises:
-        InputError: it is not a finite number.
+        InputError: it is not a finite number, or not `within` two bounds.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
         with suppress(OverflowError):  # a whole number of hundreds of digits
-            if math.isfinite(number := float(value)):
+            number = float(value)
+            if math.isfinite(number) and (within is None or within[0] <= number <= within[1]):
                 return number
-    raise InputError(f"expected a finite number, got {shown(value)}", culprit=culprit)
+    expected = "a finite number" if within is None else f"a number within {within[0]:g}..{within[1]:g}"
+    raise InputError(f"expected {expected}, got {shown(value)}", culprit=culprit, remedy=remedy)
 
 
 def path_like(value: Any, *, culprit: str, expected: str, recorded: bool = True) -> Path:  # noqa: ANN401  # anything
@@ -239,7 +248,8 @@ def optional_callable(value: Any, *, culprit: str) -> Callable[..., Any] | None:
         InputError: the value can not be called.
     """
     if value is not None and not callable(value):
-        raise InputError(f"expected a function, got {shown(value)}", culprit=culprit)
+        remedy = "Give a function, or leave it out."
+        raise InputError(f"expected a function, got {shown(value)}", culprit=culprit, remedy=remedy)
     return value
 
 

@@ -221,7 +221,8 @@ class Model(SoundGenerator):
             samples = sounds.length_of(self.vae, self.representation, latents)
         samples = held if samples is None else whole_number(samples, culprit="samples")
         if not 0 < samples <= held:
-            raise ShapeError(f"{frames} latents hold 1 to {held} samples: {samples} were asked for")
+            problem = f"{frames} latents hold 1 to {held} samples: {samples} were asked for"
+            raise ShapeError(problem, remedy="Leave `samples` out for as many as they hold.")
         sound = sounds.decode(self.vae, self.representation, entry.float(), samples, coherence)
         return sound.to(entry.device)
 

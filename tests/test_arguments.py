@@ -35,24 +35,32 @@ def test_whole_numbers(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("value", "got"),
     [
-        (2, "count: must be at least 3, got 2"),
-        (5, "count: must be below 5, got 5"),
-        (3.0, "count: expected a whole number, got 3.0"),
-        (True, "count: expected a whole number, got True"),
-        (None, "count: expected a whole number, got None"),
-        ("3" * 99, "count: expected a whole number, got a str"),
-        pytest.param(10**5000, "count: must be below 5, got a number of about 5000 digits", id="huge"),
-        pytest.param(-(10**5000), "count: must be at least 3, got a number of about 5000 digits", id="-huge"),
-        ([10**5000], "count: expected a whole number, got a list"),
+        (2, "2"),
+        (np.int64(5), "5"),
+        (3.0, "3.0"),
+        (True, "True"),
+        (None, "None"),
+        ("3" * 99, "a str"),
+        pytest.param(10**5000, "a number of about 5000 digits", id="huge"),
+        pytest.param(-(10**5000), "a number of about 5000 digits", id="-huge"),
+        ([10**5000], "a list"),
     ],
 )
-def test_what_is_no_whole_number(value, message):
-    """A value that is no whole number is refused; the message does not show a long value."""
+def test_what_is_no_whole_number(value, got):
+    """A value that is no whole number within bounds is refused; the message does not show a long value."""
     with pytest.raises(InputError) as caught:
         whole_number(value, culprit="count", least=3, below=5)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"count: expected a whole number within 3..4, got {got}"
+
+
+@pytest.mark.parametrize(("bounds", "expected"), [({}, ""), ({"least": 3}, " from 3 on")])
+def test_bounds_of_a_whole_number_are_said(bounds, expected):
+    """The message says what is expected, also where there is no upper bound, or none at all."""
+    with pytest.raises(InputError) as caught:
+        whole_number(2.5, culprit="count", **bounds)
+    assert str(caught.value) == f"count: expected a whole number{expected}, got 2.5"
 
 
 def test_finite_numbers():
@@ -66,6 +74,9 @@ def test_what_is_no_finite_number(value):
     with pytest.raises(InputError) as caught:
         finite_number(value, culprit="x")
     assert str(caught.value) == f"x: expected a finite number, got {value!r}"
+    with pytest.raises(InputError) as caught:
+        finite_number(value, culprit="x", within=(-0.5, 2), remedy="Less.")
+    assert str(caught.value) == f"x: expected a number within -0.5..2, got {value!r}\nLess."
 
 
 def test_a_whole_number_that_no_float_holds():
@@ -191,7 +202,7 @@ def test_functions():
     assert optional_callable(print, culprit="on_progress") is print
     with pytest.raises(InputError) as caught:
         optional_callable(3, culprit="on_progress")
-    assert str(caught.value) == "on_progress: expected a function, got 3"
+    assert str(caught.value) == "on_progress: expected a function, got 3\nGive a function, or leave it out."
 
 
 def test_a_value_that_python_cannot_print_is_told_by_its_type():
@@ -201,7 +212,9 @@ def test_a_value_that_python_cannot_print_is_told_by_its_type():
         deep = [deep]
     with pytest.raises(InputError) as caught:
         optional_callable(deep, culprit="on_progress")
-    assert str(caught.value) == "on_progress: expected a function, got a list"
+    assert (
+        str(caught.value) == "on_progress: expected a function, got a list\nGive a function, or leave it out."
+    )
 
 
 def test_what_is_there_instead(tmp_path):

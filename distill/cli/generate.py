@@ -44,11 +44,11 @@ class _Position(click.ParamType[tuple[str, float]]):
             return value
         name, sign, number = str(value).rpartition("=")
         if not sign:
-            self.fail(f"{value!r} is not NAME=VALUE.", param, ctx)
+            self.fail(f"{value!r} is not NAME=VALUE, such as brightness=+0.5.", param, ctx)
         try:
             return name.strip(), float(number)
         except ValueError:
-            self.fail(f"{number!r} is not a number.", param, ctx)
+            self.fail(f"{number!r} is not a number, such as +0.5.", param, ctx)
 
 
 @click.command(short_help="Generate new sounds with a model.")

@@ -271,13 +271,11 @@ def axis_values(values: object, axes: Axes) -> dict[str, float]:
             raise InputError(
                 f"there is no axis {name!r}", culprit="axes", remedy=f"Choose among: {', '.join(known)}."
             )
-        number = finite_number(value, culprit=f"axes: {name}")
-        if not axis.lowest <= number <= axis.highest:
-            raise InputError(
-                f"must be within {axis.lowest:g}..{axis.highest:g}, got {number:g}",
-                culprit=f"axes: {name}",
-                remedy="Farther than that, generated sounds do not follow.",
-            )
-        return axis.name, number
+        return axis.name, finite_number(
+            value,
+            culprit=f"axes: {name}",
+            within=(axis.lowest, axis.highest),
+            remedy="Farther than that, generated sounds do not follow.",
+        )
 
     return dict(check_all(position, values.items()))

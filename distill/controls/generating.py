@@ -3,6 +3,7 @@
 Shapes: `C` channels, `N` samples. Full scale is 1.
 """
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.arguments import finite_number, optional_callable, path_like, whole_number
-from distill.audio.corpus.arrays import as_rate
+from distill.arguments import finite_number, optional_callable, path_like, shown, whole_number
+from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, resample, write_audio
 from distill.controls.axes import Axes, Axis, axis_values
@@ -118,15 +119,17 @@ class SoundGenerator:
         Raises:
             OutputError: the file exists already.
             RunError: the file cannot be written.
-            InputError: the sound exceeds full scale and is not limited, and the format is FLAC.
+            InputError: the sound is no waveform, or exceeds full scale and is not limited, and the format is
+                FLAC; or `controls` are no plain data by name.
         """
         place = path_like(path, culprit="path", expected="a path")
         require_writable([place], overwrite=overwrite, instead="path")
+        samples = torch.from_numpy(as_samples(sound, culprit="sound")).T
         name = "base" if self.run is None else self.run.folder.absolute().name
-        made_with = {"run": name, "checksum": self.checksum, **(controls or {})}
+        made_with = {"run": name, "checksum": self.checksum, **_plain(controls)}
         return write_audio(
             place,
-            sound,
+            samples,
             self.representation.sample_rate,
             limit=limit,
             quietest=-math.inf if self.run is None else sounds.quietest(self.vae, self._statistics),
@@ -264,9 +267,8 @@ class SoundGenerator:
         """
         count = whole_number(count, culprit="count", least=1, below=MOST_SOUNDS + 1)
         seed = whole_number(seed, culprit="seed", least=0, below=MOST_SEED + 1)
-        amount = finite_number(amount, culprit="amount")
-        if not 0 <= amount <= 1:
-            raise InputError(f"must be within 0..1, got {amount:g}", culprit="amount")
+        remedy = "0 leaves the sound as it is, and 1 is as varied as new sounds."
+        amount = finite_number(amount, culprit="amount", within=(0, 1), remedy=remedy)
         bank = [*self.latents.values()]
         start = self._sound(sound, sample_rate, culprit="sound")
         generator = torch.Generator().manual_seed(seed)
@@ -307,3 +309,23 @@ class SoundGenerator:
             samples=waveform.shape[-1],
             reconstruction=sounds.reconstruct(vae, representation, waveform),
         )
+
+
+def _plain(controls: object) -> Mapping[str, object]:
+    """Return controls that can be written as JSON.
+
+    Raises:
+        InputError: they are no plain data by name.
+    """
+    if controls is None:
+        return {}
+    problem = f"expected plain data by name, got {shown(controls)}"
+    if isinstance(controls, Mapping):
+        try:
+            json.dumps(dict(controls))
+        except (RecursionError, TypeError, ValueError) as error:
+            problem += f": {error}"
+        else:
+            return controls
+    remedy = 'Give a dict of numbers, text and the like, such as {"seed": 0}.'
+    raise InputError(problem, culprit="controls", remedy=remedy)

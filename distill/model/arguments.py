@@ -16,6 +16,8 @@ from distill.settings import MOST_TEMPERATURE
 _SHORTEST, _LONGEST = 0.05, 600
 """Bounds of the length of a generated sound, in seconds."""
 
+_GIVE_LATENTS = "Give what `encode` of this model returns, or an entry of its `latents`."
+
 
 def device_like(device: object) -> torch.device:
     """Return a device that this machine has.
@@ -43,7 +45,11 @@ def waveform_like(waveform: object) -> Tensor:
     """
     checked = torch.from_numpy(as_samples(waveform, culprit="waveform")).T.contiguous()
     if not checked.isfinite().all():
-        raise InputError("contains NaN or infinite samples", culprit="waveform")
+        raise InputError(
+            "contains NaN or infinite samples",
+            culprit="waveform",
+            remedy="Replace them, such as by torch.nan_to_num, or leave the waveform out.",
+        )
     if checked.abs().max() > LOUDEST:
         raise InputError(
             f"has samples of up to {checked.abs().max():,.6g}, and 1 is full scale",
@@ -66,10 +72,10 @@ def latents_like(latents: object, size: int) -> tuple[Tensor, Tensor | None]:
         entry, coherence = latents.latents, latents.coherence
     if not isinstance(entry, Tensor) or entry.ndim != 3 or entry.shape[1] != size or not entry.numel():
         got = list(entry.shape) if isinstance(entry, Tensor) else f"a {type(entry).__name__}"
-        raise ShapeError(f"latents must have the shape [C, {size}, T']: got {got}")
+        raise ShapeError(f"latents must have the shape [C, {size}, T']: got {got}", remedy=_GIVE_LATENTS)
     if not entry.is_floating_point() or not entry.isfinite().all():
         kind = "NaN or infinite ones" if entry.is_floating_point() else entry.dtype
-        raise InputError(f"latents must be finite floats: got {kind}")
+        raise InputError(f"latents must be finite floats: got {kind}", remedy=_GIVE_LATENTS)
     return entry, coherence
 
 
@@ -79,11 +85,8 @@ def temperature_like(temperature: object) -> float:
     Raises:
         InputError: it is not a number within bounds.
     """
-    checked = finite_number(temperature, culprit="temperature")
-    if not 0 <= checked <= MOST_TEMPERATURE:
-        problem = f"must be within 0..{MOST_TEMPERATURE:g}, got {checked!r}"
-        raise InputError(problem, culprit="temperature")
-    return checked
+    remedy = "0 only mixes the recordings, and 1 is the default."
+    return finite_number(temperature, culprit="temperature", within=(0, MOST_TEMPERATURE), remedy=remedy)
 
 
 def seconds_like(seconds: object) -> float:
@@ -92,7 +95,5 @@ def seconds_like(seconds: object) -> float:
     Raises:
         InputError: it is not a number within bounds.
     """
-    checked = finite_number(seconds, culprit="seconds")
-    if not _SHORTEST <= checked <= _LONGEST:
-        raise InputError(f"must be within {_SHORTEST}..{_LONGEST}, got {checked!r}", culprit="seconds")
-    return checked
+    remedy = "Leave it out for the mean length of two recordings."
+    return finite_number(seconds, culprit="seconds", within=(_SHORTEST, _LONGEST), remedy=remedy)

@@ -86,7 +86,7 @@ def test_a_damaged_study_is_one_message(study, damage):
                 "Choose from: zimtohrli, tones, texture, level, mel, lsd, mr_stft"
             ),
         ),
-        ({"trials": 0}, "trials: must be at least 1, got 0"),
+        ({"trials": 0}, "trials: expected a whole number within 1..100000, got 0"),
         (
             {"ranges": {"training.seed": (1, 2)}},
             "training.seed: each run has a seed of its own; give them with --seeds",

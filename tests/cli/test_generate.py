@@ -270,8 +270,8 @@ def test_sounds_between_and_near_others(distill, trained, recordings, tmp_path):
             ("--axis", "a=1", "--axis", "b=1", "--axis", "a=2", "--axis", "b=2"),
             "--axis a and --axis b are given twice.",
         ),
-        (("--axis", "a"), "Invalid value for '--axis': 'a' is not NAME=VALUE."),
-        (("--axis", "a=b"), "Invalid value for '--axis': 'b' is not a number."),
+        (("--axis", "a"), "Invalid value for '--axis': 'a' is not NAME=VALUE, such as brightness=+0.5."),
+        (("--axis", "a=b"), "Invalid value for '--axis': 'b' is not a number, such as +0.5."),
     ],
 )
 def test_options_that_make_no_sense(distill, trained, words, message):

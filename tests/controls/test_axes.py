@@ -126,8 +126,9 @@ _FAR = "Farther than that, generated sounds do not follow."
         ({"brigtness": 1}, f"axes: there is no axis 'brigtness'\n{_CHOOSE}"),
         ({"a": 1, "b": 1}, f"axes: there is no axis 'a'\nthere is no axis 'b'\n{_CHOOSE}"),
         ({"attack": 1}, f"axes: {_NOT}, or generated sounds do not follow\n{_CHOOSE}"),
-        ({"loudness": 13}, f"axes: loudness: must be within -24..12, got 13\n{_FAR}"),
-        ({"loudness": "1"}, "axes: loudness: expected a finite number, got '1'"),
+        ({"loudness": 13}, f"axes: loudness: expected a number within -24..12, got 13\n{_FAR}"),
+        ({"loudness": "1"}, f"axes: loudness: expected a number within -24..12, got '1'\n{_FAR}"),
+        ({"loudness": float("nan")}, f"axes: loudness: expected a number within -24..12, got nan\n{_FAR}"),
     ],
 )
 def test_positions_are_checked(model, values, message):

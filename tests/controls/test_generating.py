@@ -103,8 +103,17 @@ def test_the_contrast_comes_with_the_new_sound(model):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model: model.between(sound(), sound(), 1), "steps: must be at least 2, got 1"),
-        (lambda model: model.near(sound(), 1.5), "amount: must be within 0..1, got 1.5"),
+        (
+            lambda model: model.between(sound(), sound(), 1),
+            "steps: expected a whole number within 2..1000, got 1",
+        ),
+        (
+            lambda model: model.near(sound(), float("nan")),
+            (
+                "amount: expected a number within 0..1, got nan\n"
+                "0 leaves the sound as it is, and 1 is as varied as new sounds."
+            ),
+        ),
         (
             lambda model: model.near(sound(3)),
             "sound: expected one or two channels, got 3\nMix them down to two, or take two of them.",
@@ -117,7 +126,10 @@ def test_the_contrast_comes_with_the_new_sound(model):
             lambda model: model.between("nothing", sound()),
             "a: there is no training recording 'nothing'\nGive a waveform, or one of: {names}.",
         ),
-        (lambda model: model.between(sound(), sound(), seed=-1), "seed: must be at least 0, got -1"),
+        (
+            lambda model: model.between(sound(), sound(), seed=-1),
+            f"seed: expected a whole number within 0..{2**63 - 1}, got -1",
+        ),
     ],
 )
 def test_what_cannot_be_made(model, call, message):
@@ -125,6 +137,24 @@ def test_what_cannot_be_made(model, call, message):
     with pytest.raises(InputError) as caught:
         call(model)
     assert str(caught.value) == message.format(names=", ".join(model.latents))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x",), "sound: expected floats, 1 being full scale, got a str of <U1\nGive floats [N] or [C, N]"),
+        ((torch.ones(1, 9, dtype=torch.int16),), "sound: expected floats, 1 being full scale, got int16\n"),
+        ((sound(), {"a": object}), "controls: expected plain data by name, got {'a': <class 'object'>}: "),
+        ((sound(), ["seed"]), "controls: expected plain data by name, got ['seed']\nGive a dict of numbers"),
+    ],
+)
+def test_what_cannot_be_written(model, arguments, message, tmp_path):
+    """What is no sound, or no controls, is refused, and nothing is written."""
+    made, *controls = arguments
+    with pytest.raises(InputError) as caught:
+        model.write(made, tmp_path / "a.wav", controls=controls[0] if controls else None)
+    assert str(caught.value).startswith(message)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_base_model_has_no_axes():

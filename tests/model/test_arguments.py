@@ -31,7 +31,8 @@ def test_latents_keep_their_coherence():
         assert found[1] is expected
     with pytest.raises(ShapeError) as caught:
         latents_like(latents, 5)
-    assert str(caught.value) == "latents must have the shape [C, 5, T']: got [2, 3, 4]"
+    remedy = "Give what `encode` of this model returns, or an entry of its `latents`."
+    assert str(caught.value) == f"latents must have the shape [C, 5, T']: got [2, 3, 4]\n{remedy}"
 
 
 @pytest.mark.parametrize(("check", "name", "bounds"), [
@@ -43,4 +44,6 @@ def test_numbers_are_within_bounds(check, name, bounds):
     for value in (bounds[0] - 0.01, bounds[1] + 1.0):
         with pytest.raises(InputError) as caught:
             check(value)
-        assert str(caught.value).startswith(f"{name}: must be within {bounds[0]}..{bounds[1]}, got {value!r}")
+        assert str(caught.value).startswith(
+            f"{name}: expected a number within {bounds[0]}..{bounds[1]}, got {value!r}\n"
+        )

@@ -47,7 +47,11 @@ def endless_table():
             InputError,
             "observer: expected an observer, got the class Watcher\nMake an object of it: observer=Watcher()",
         ),
-        ({"on_progress": 3}, InputError, "on_progress: expected a function, got 3"),
+        (
+            {"on_progress": 3},
+            InputError,
+            "on_progress: expected a function, got 3\nGive a function, or leave it out.",
+        ),
         ({"out": 3}, InputError, "out: expected a folder, got 3"),
         ({"recipe": 3}, InputError, "recipe: expected a Recipe, a TOML file or its content, got 3"),
         (
