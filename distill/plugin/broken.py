@@ -1,5 +1,7 @@
 """Plugins that cannot be used, and why."""
 
+import re
+
 import pluggy
 from attrs import frozen
 
@@ -24,7 +26,10 @@ class Broken(Provenance):
 
 def cause_of(error: BaseException) -> str:
     """Return the message of an exception in one line, after its type unless Distill or pluggy raised it."""
-    text = " ".join(str(error).split())
+    text = str(error)
+    if isinstance(error, DistillError):
+        text = re.sub(r"(?<=[^.:;?!])\n", ". ", text)  # a remedy is a sentence of its own
+    text = " ".join(text.split())
     if isinstance(error, DistillError | pluggy.PluginValidationError):
         return text
     return f"{type(error).__name__}: {text}".removesuffix(": ")

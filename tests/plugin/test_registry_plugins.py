@@ -158,14 +158,14 @@ BREAKAGE = {
     "annotation that cannot be resolved": (
         ANNOTATED.format(annotation="'itn'"),
         (
-            f"{OWN_NAME}: an annotation cannot be resolved: name 'itn' is not defined Its author can "
+            f"{OWN_NAME}: an annotation cannot be resolved: name 'itn' is not defined. Its author can "
             "import the name at run time, not only under TYPE_CHECKING."
         ),
     ),
     "annotation that TOML has no values for": (
         ANNOTATED.format(annotation="complex"),
         (
-            f"{OWN_NAME}.size: an option cannot be annotated <class 'complex'> Its author can use int, "
+            f"{OWN_NAME}.size: an option cannot be annotated <class 'complex'>. Its author can use int, "
             "float, str, bool, Path, Literal, tuple, dict[str, ...], attrs classes, and unions of these "
             "with None."
         ),

@@ -242,7 +242,10 @@ LOSS = "return a scalar float tensor, by .mean() for example, or a dict of them"
         (lambda: {"x": None}, f"returned None as part 'x'; {LOSS}"),
         (
             lambda: {"total": None},
-            f"returned a part named 'total', which is the name of the whole loss; {LOSS}",
+            (
+                "returned a part named 'total', which is the name of the whole loss; "
+                "name the part differently, or leave it out: a term is the sum of its parts"
+            ),
         ),
         (
             lambda: 1 / 0,

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from distill.loss.components import TOTAL
 from distill.testing.inputs import varied_loss_inputs
 from distill.testing.outcome import Failed
 from distill.testing.subject import Subject, gradients, leaves, number, problem_with, seeded
@@ -10,10 +11,12 @@ from distill.views import LossInputs, Signal
 
 def scalar(subject: Subject) -> None:
     """The term returns a scalar float tensor, or a dict of named ones whose sum is the loss."""
-    if problem := problem_with(subject.result(subject.build(), subject.inputs())):
-        raise Failed(
-            f"it returned {problem}; return a scalar float tensor, by .mean() for example, or a dict of them"
-        )
+    result = subject.result(subject.build(), subject.inputs())
+    if problem := problem_with(result):
+        remedy = "return a scalar float tensor, by .mean() for example, or a dict of them"
+        if isinstance(result, dict) and TOTAL in result:
+            remedy = "name the part differently, or leave it out: a term is the sum of its parts"
+        raise Failed(f"it returned {problem}; {remedy}")
 
 
 def finite(subject: Subject) -> None:
