@@ -85,6 +85,7 @@ def ablate(
         InputError: an argument is of another type, or an extra is not installed.
         KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP was received. What there is of the runs is saved.
     """
+    execution = Execution.of(jobs=jobs, cluster=cluster, slurm=slurm, on_progress=on_progress)
     planned = plan_ablation(
         corpus,
         loss=loss,
@@ -101,7 +102,7 @@ def ablate(
         out=out,
         registry=registry,
     )
-    return carry_out(planned, jobs=jobs, cluster=cluster, slurm=slurm, on_progress=on_progress)
+    return carry_out(planned, execution)
 
 
 @frozen(kw_only=True)
@@ -168,16 +169,8 @@ def plan_ablation(
     return PlannedAblation(plan=plan, folder=folder.path, on=arguments.recordings())
 
 
-def carry_out(
-    planned: PlannedAblation,
-    *,
-    jobs: int = 1,
-    cluster: str | None = None,
-    slurm: Mapping[str, Any] | None = None,
-    on_progress: Callable[[Status], None] | None = None,
-) -> Ablation:
+def carry_out(planned: PlannedAblation, execution: Execution) -> Ablation:
     """Train and measure the runs of a plan, and return what each difference is worth; see `ablate`."""
-    execution = Execution.of(jobs=jobs, cluster=cluster, slurm=slurm, on_progress=on_progress)
     folder, plan = AblationFolder(planned.folder), planned.plan
     with Signals(), folder.locked():
         require_same_plan(folder, plan)

@@ -5,8 +5,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from distill.config.words import counted, duration_in_words
-from distill.errors import DistillError, printable
+from distill.config.words import counted, duration_in_words, folder_in_words
+from distill.errors import DistillError
 from distill.reporting.listing import Listed, list_runs
 from distill.settings import DEFAULT_MINUTES
 from distill.storage.run import Run
@@ -32,7 +32,7 @@ def estimate(recipe: Mapping[str, Any], runs: int, jobs: int, folder: Path) -> s
     for place in (folder, folder.parent):
         known = [run.seconds / run.steps for run in _like(recipe, place)]
         if known:
-            told = f"as {counted(len(known), 'run')} in {printable(place)} took for each step"
+            told = f"as {counted(len(known), 'run')} in {folder_in_words(place)} took for each step"
             steps_take = duration_in_words(rounds * steps * median(known))
             return f"about {steps_take} for the steps, {told}, and some for the end of each run"
     return "not known before the first run, since there is none like these to go by"

@@ -106,6 +106,7 @@ def _ablated(corpus: str | None, options: dict[str, Any], *, dry_run: bool) -> M
 
     from distill.ablation.ablate import carry_out, plan_ablation
     from distill.ablation.choices import parse_choices
+    from distill.ablation.execution import Execution
     from distill.cli.ablating import AblationDisplay, say_failures, show_plan
     from distill.errors import ConfigError
     from distill.plugin.registry import Registry
@@ -118,7 +119,10 @@ def _ablated(corpus: str | None, options: dict[str, Any], *, dry_run: bool) -> M
             remedy="Add --search N for N trials, or give values: A,B,C",
         )
     del options["measure"]
+    console = Console()
+    display = AblationDisplay(console)
     how = {name: options.pop(name) for name in ("jobs", "cluster", "slurm")}
+    execution = Execution.of(on_progress=display.show, **how)
     planned = plan_ablation(
         corpus,
         recipe=options.pop("config"),
@@ -127,12 +131,11 @@ def _ablated(corpus: str | None, options: dict[str, Any], *, dry_run: bool) -> M
         registry=Registry(),
         **options,
     )
-    console = Console()
-    show_plan(console, planned, jobs=how["jobs"])
+    show_plan(console, planned, jobs=execution.jobs)
     if dry_run:
         return {}
-    with AblationDisplay(console) as display:
-        result = carry_out(planned, on_progress=display.show, **how)
+    with display:
+        result = carry_out(planned, execution)
     click.echo(f"\n{result}")
     say_failures(result.failed, "The same command tries again")
     _say_files(result.folder, result.page)

@@ -52,6 +52,7 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
     "0% kept" that it is still the model that the training began with, whose loss is not known. A loss with a
     * is without terms that change nothing, such as kl while the encoder is kept.
     """
+    from distill.config.words import folder_in_words
     from distill.errors import printable
     from distill.reporting.listing import list_runs, sorted_runs
 
@@ -64,7 +65,7 @@ def runs(folder: Path, *, as_json: bool, order: str) -> None:
         return
     if not listed:
         which = " that may be read" if unreadable else ""
-        click.echo(f"There are no runs in {printable(folder)}{which}.")
+        click.echo(f"There are no runs in {folder_in_words(folder)}{which}.")
         return
     if damaged := [each for each in listed if each.problem]:
         warn(_damaged(damaged))

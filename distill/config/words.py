@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 import tomlkit
 
-from distill.errors import ConfigError
+from distill.errors import ConfigError, printable
 
 _LONGEST_SHOWN = 256
 """The longest whole number that is printed, in bits."""
@@ -53,6 +53,11 @@ def whole_percentage(share: float) -> str:
     """Return a share in whole percents. Only nothing is "0%", and only a whole is "100%"."""
     percent = round(100 * share)
     return f"{min(max(percent, 1), 99) if 0 < share < 1 else percent}%"
+
+
+def folder_in_words(folder: Path) -> str:
+    """Return a folder for a sentence, whose full stop would make another folder of ".", the current one."""
+    return "the current folder" if folder == Path() else printable(folder)
 
 
 def are(number: int) -> str:

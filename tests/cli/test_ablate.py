@@ -88,7 +88,7 @@ def test_the_plan_of_runs_of_minutes_has_their_time(distill, recordings, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_grid_is_trained_and_told(distill, words, tmp_path):
+def test_a_grid_is_trained_and_told(distill, words, tmp_path, monkeypatch):
     """A grid prints lines, a table and files; the same command then has nothing left to do.
 
     What could control the terminal in the name of the folder is replaced.
@@ -109,6 +109,9 @@ def test_a_grid_is_trained_and_told(distill, words, tmp_path):
     assert "time       nothing is left to train" in again.out
     longer = distill(*grid, "--seeds", 2, "--dry-run")
     assert f"as 2 runs in {shown} took for each step, and some for the end of each run" in longer.out
+    monkeypatch.chdir(out)
+    beside = distill(*grid[:-1], "other", "--dry-run")
+    assert "as 2 runs in the current folder took for each step" in beside.out
 
 
 @pytest.mark.usefixtures("fragile")
@@ -190,13 +193,17 @@ def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
             ["--each", "--search", 2],
             "Error: --each leaves terms out, and --search searches weights: give one of them.\n",
         ),
+        (
+            ["--each", "--slurm", "mem=8GB"],
+            "Error: slurm: is for the jobs of a cluster\nAdd --cluster slurm.\n",
+        ),
         (["--search", 2, "--dry-run"], "Error: --dry-run prints a plan, and a search decides as it goes.\n"),
     ],
 )
 def test_what_makes_no_sense_is_one_message(distill, words, tmp_path, more, message):
-    """The exit status is 2, and nothing is written."""
+    """The exit status is 2, and nothing is printed or written, not even the plan."""
     result = distill(*words, *more, "--out", tmp_path / "out")
-    assert result.status == 2
+    assert (result.status, result.out) == (2, "")
     assert result.err.endswith(message)
     assert not (tmp_path / "out").exists()
 

@@ -85,9 +85,11 @@ def test_runs_are_listed_as_json(distill, trained):
     assert run["metrics"].keys() >= {"total", "stft", "reconstruction", "kl"}
 
 
-def test_a_folder_without_runs_says_so(distill, tmp_path):
+def test_a_folder_without_runs_says_so(distill, tmp_path, monkeypatch):
     """With `--json`, the list is empty."""
     assert distill("runs", tmp_path).out == f"There are no runs in {tmp_path}.\n"
+    monkeypatch.chdir(tmp_path)
+    assert distill("runs", ".").out == "There are no runs in the current folder.\n"
     assert distill("runs", tmp_path, "--json").out == "[]\n"
 
 
