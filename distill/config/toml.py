@@ -17,7 +17,7 @@ _WIDTH = 100
 """The longest line with a comment, in characters. A longer comment is put on the line above."""
 
 _DEEPEST = 32
-"""The most levels of tables and lists, far more than options have. A value that contains itself has no end."""
+"""The most levels of tables and lists, far more than options have. What contains itself has no end."""
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 
 def too_deep(values: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each value by address that is nested too deeply, as one that contains itself is."""
+    """Return a problem for each value by address that is nested too deeply, or contains itself."""
     return [
         f"{address}: has more than {_DEEPEST} nested levels, or contains itself"
         for address, value in values.items()

@@ -56,7 +56,7 @@ def _endless_list():
     [("loss", _endless_table()), ("loss.stft.fft_sizes", _endless_list()), (".".join("a" * 2000), 1)],
 )
 def test_what_is_nested_without_end_is_refused(address, value):
-    """A value that contains itself, and an address of too many names, have a message, and no table changes."""
+    """A value that contains itself or an address of too many names has a message, and no table changes."""
     tables = {}
     with pytest.raises(ConfigError) as caught:
         Assigning(tables, str).assign(Given(address, value))
