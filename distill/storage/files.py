@@ -215,7 +215,8 @@ def naming_refusals() -> Iterator[None]:
     """Raise a `RunError` for an `OSError` by which the system refuses a file that no one else has named.
 
     Raises:
-        RunError: a file or folder may not be read or written, its path is too long, or the disk is full.
+        RunError: a file or folder may not be read or written, its path is too long, the disk is full, or
+            code that is not Distill's has closed an open file.
     """
     try:
         yield
@@ -223,6 +224,9 @@ def naming_refusals() -> Iterator[None]:
         if str(error.strerror).startswith(_NOWHERE):  # of `tempfile`, which torch uses, too
             remedy = "Set TMPDIR to a folder with room that you may write to."
             raise RunError("there is no temporary folder that can be written", remedy=remedy) from error
+        if error.errno == errno.EBADF and error.filename is None:
+            remedy = "A plugin may have closed a file that is not its own: leave it out, and try again."
+            raise RunError("a file was closed while it was used", remedy=remedy) from error
         if error.errno not in _REFUSALS:
             raise
         place = "" if error.filename is None else os.fsdecode(error.filename)

@@ -204,7 +204,12 @@ def locked(folder: Path, *, doing: str, remedy: str) -> Iterator[Held]:
         with suppress(OSError):
             if held.is_ours():
                 (folder / BEAT).unlink(missing_ok=True)
-        lock.release()
+        try:
+            lock.release()
+        except OSError:  # its file was closed, as a plugin may do, or a server is away
+            with suppress(OSError):
+                if held.is_ours():
+                    (folder / LOCK).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -196,6 +196,14 @@ def test_a_file_that_the_system_refuses_is_a_message(monkeypatch, tmp_path):
         f"{tmp_path}: cannot be read or written: Is a directory\n"
         "Remove what is in its place, or give another path."
     )
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    os.close(descriptor)
+    with pytest.raises(RunError) as caught, naming_refusals():
+        os.fsync(descriptor)
+    assert str(caught.value) == (
+        "a file was closed while it was used\n"
+        "A plugin may have closed a file that is not its own: leave it out, and try again."
+    )
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(RunError) as caught, naming_refusals():

@@ -279,6 +279,17 @@ def test_a_folder_removed_meanwhile_is_no_error(tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux names open files")
+def test_a_lock_whose_file_is_closed_hides_no_error(tmp_path):
+    """An error under the lock stays the error, and no lock is left, after a plugin has closed all files."""
+    with pytest.raises(ValueError, match="the error"), locked(tmp_path, **WORDS):  # noqa: PT012  # as it happens
+        for entry in os.scandir("/proc/self/fd"):
+            if os.path.realpath(entry) == str(tmp_path / LOCK):
+                os.close(int(entry.name))
+        raise ValueError("the error")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_lock_is_held_as_long_as_its_process_runs(tmp_path, holder):
     """A suspended process still holds its lock, and looking at the lock writes nothing."""
     os.utime(tmp_path / LOCK, (0, 0))

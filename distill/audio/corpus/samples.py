@@ -1,6 +1,7 @@
 """Samples of a corpus in a file, read when they are needed."""
 
 import os
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,8 @@ class FileSamples:
         self._descriptor, self._name = os.dup(descriptor), name
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        with suppress(OSError):  # a plugin may have closed it
+            os.close(self._descriptor)
 
     def __len__(self) -> int:
         return os.fstat(self._descriptor).st_size // 4
