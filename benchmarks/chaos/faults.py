@@ -78,6 +78,7 @@ def killed(scene: Scene) -> Outcome:
 def signalled(scene: Scene) -> Outcome:
     """Stop it by SIGTERM, SIGINT or SIGHUP at a random moment; it must be usable soon."""
     training = scene.begin()
+    before = _time_of(training.run.model)
     time.sleep(scene.random.uniform(0, scene.seconds))
     number = scene.random.choice((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     training.send(number)
@@ -87,13 +88,18 @@ def signalled(scene: Scene) -> Outcome:
     run = training.run
     if time.monotonic() - sent > _USABLE_WITHIN:
         outcome.problem = f"{time.monotonic() - sent:.1f} s from the signal to the end"
-    elif status == 130 and run.model.exists() and not run.latents.exists():
+    elif status == 130 and _time_of(run.model) != before and not run.latents.exists():
         outcome.problem = "a model without latents"
     elif status not in (0, 130, -number):
         outcome.problem = f"status {status} after signal {number}"
     elif status == 130 and not run.recipe.exists() and "Stopped at once" not in training.errors:
         outcome.problem = "no recipe to go on with"
     return outcome
+
+
+def _time_of(path: Path) -> int | None:
+    """Return when a file was written. One of an earlier process that was killed may lack what belongs to it."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def closed_pipe(scene: Scene) -> Outcome:
