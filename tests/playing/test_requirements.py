@@ -1,6 +1,7 @@
 """Tests of distill.playing.requirements: what is missing for a page is told before anything slow."""
 
 import shutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -8,7 +9,8 @@ from distill.errors import DistillError
 from distill.playing.requirements import require_playable
 from distill.storage.run import Run
 
-pytest.importorskip("gradio", reason="needs the extra distill[play]")
+# An import would take seconds in each process that collects these tests.
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra distill[play]")
 
 
 @pytest.fixture
