@@ -19,7 +19,7 @@ _LONGEST_SHOWN = 60
 
 _MOST_STEPS = 2**63
 
-NO_URL = "Give a file or folder of this machine, such as a downloaded copy."
+NO_URL = "Pass a file or folder of this machine, such as a downloaded copy."
 """The remedy where a URL is given for a path."""
 
 _URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -96,7 +96,7 @@ def _as_path(value: Any, *, culprit: str, expected: str, instead: str, text: boo
         raise InputError(f"expected {expected}, got {shown(value)}", culprit=culprit)
     if not os.fspath(value):  # an unset variable, which `Path` takes for the current folder
         raise InputError(
-            f"expected {expected}, got empty text", culprit=culprit, remedy="Give . for the current folder."
+            f"expected {expected}, got empty text", culprit=culprit, remedy="Pass . for the current folder."
         )
     path = Path(value)
     if not isinstance(value, str) and _URL_AS_PATH.match(str(path)) and not os.path.lexists(path):
@@ -107,7 +107,7 @@ def _as_path(value: Any, *, culprit: str, expected: str, instead: str, text: boo
         remedy = "Start Python in its UTF-8 mode: with PYTHONUTF8=1 in the environment, or python -X utf8."
         raise InputError(f"{problem}: {path}", culprit=culprit, remedy=remedy)
     if "\0" in str(path) or (text and not is_text(path)):
-        remedy = "Rename it, or give another path: the files of a run can name only what is valid text."
+        remedy = "Rename it, or choose another path: the files of a run can name only what is valid text."
         raise InputError("its path is not valid text (UTF-8)", culprit=str(path), remedy=remedy)
     with suppress(RuntimeError):  # no user of that name, so the name is that of a folder
         path = path.expanduser()
@@ -127,9 +127,9 @@ def require_reachable(path: Path) -> None:
         raise InputError(
             f"cannot be looked up: {error.strerror}",
             culprit=str(path),
-            remedy="Give a shorter path."
+            remedy="Pass a shorter path."
             if long
-            else "Make sure that you may search the folders on the way to it, or give another path.",
+            else "Make sure that you may search the folders on the way to it, or choose another path.",
         ) from error
 
 
@@ -153,7 +153,7 @@ def corpus_location(value: Any, *, culprit: str = "corpus", recorded: bool = Tru
     Raises:
         InputError: the value is neither a `str` nor a path, or is not valid text.
     """
-    remedy = "Give a URL as a str, not as a Path."
+    remedy = "Pass a URL as a str, not as a Path."
     path = _as_path(value, culprit=culprit, expected="a path or a URL", instead=remedy, text=recorded)
     return os.fspath(value) if is_url(os.fspath(value)) else absolute(path)
 
@@ -180,13 +180,13 @@ def require_corpus(location: str | Path | None) -> None:
         raise CorpusError(
             "there is no such file or folder",
             culprit=str(location),
-            remedy="Give a folder of recordings, or a single recording.",
+            remedy="Pass a folder of recordings, or a single recording.",
         ) from error
     except OSError as error:
         raise CorpusError(
             f"cannot be read: {error.strerror}",
             culprit=str(location),
-            remedy="Make sure that you may read it, or give another folder of recordings.",
+            remedy="Make sure that you may read it, or choose another folder of recordings.",
         ) from error
 
 
@@ -237,7 +237,7 @@ def options_by_address(options: Any, *, culprit: str) -> list[tuple[str, Any]]: 
     raise InputError(
         f"expected values by their address, got {shown(options)}",
         culprit=culprit,
-        remedy='Give a dict, such as {"stft.weight": 2.0}.',
+        remedy='Pass a dict, such as {"stft.weight": 2.0}.',
     )
 
 
@@ -248,7 +248,7 @@ def optional_callable(value: Any, *, culprit: str) -> Callable[..., Any] | None:
         InputError: the value can not be called.
     """
     if value is not None and not callable(value):
-        remedy = "Give a function, or leave it out."
+        remedy = "Pass a function, or leave it out."
         raise InputError(f"expected a function, got {shown(value)}", culprit=culprit, remedy=remedy)
     return value
 

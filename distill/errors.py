@@ -66,7 +66,7 @@ class UnaskedError(CorpusError):
     """
 
     def __init__(self, url: str, *, culprit: str, remedy: str) -> None:
-        problem = f"its corpus is at {url}, which the recipe names and you did not give"
+        problem = f"its corpus is at {url}, which the recipe names and you did not pass"
         super().__init__(problem, culprit=culprit, remedy=remedy)
         self.url = url
 

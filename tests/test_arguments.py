@@ -112,7 +112,7 @@ def test_a_path_that_is_not_text():
             path_like(value, culprit="out", expected="a folder", recorded=recorded)
         assert str(caught.value) == (
             "\N{REPLACEMENT CHARACTER}: ".join((value[:-1], "its path is not valid text (UTF-8)\n"))
-            + "Rename it, or give another path: the files of a run can name only what is valid text."
+            + "Rename it, or choose another path: the files of a run can name only what is valid text."
         )
     assert path_like(odd, culprit="run", expected="a run", recorded=False) == Path(odd)
 
@@ -123,7 +123,7 @@ def test_a_url_given_as_a_path(tmp_path, monkeypatch):
         corpus_location(Path("https://host/corpus"))
     assert str(caught.value) == (
         "corpus: expected a path or a URL, got a URL as a path: https:/host/corpus\n"
-        "Give a URL as a str, not as a Path."
+        "Pass a URL as a str, not as a Path."
     )
     assert corpus_location("https://host/corpus") == "https://host/corpus"
     (tmp_path / "kick:").mkdir()
@@ -149,7 +149,7 @@ def test_a_path_that_cannot_be_looked_up(look_up):
     with pytest.raises(InputError) as caught:
         look_up(path)
     assert str(caught.value) in {
-        f"{place}: cannot be looked up: File name too long\nGive a shorter path."
+        f"{place}: cannot be looked up: File name too long\nPass a shorter path."
         for place in (path, path / "recipe.toml")
     }
 
@@ -165,7 +165,7 @@ def test_a_path_into_a_folder_that_may_not_be_searched(monkeypatch):
         path_like("locked/run", culprit="run", expected="a path")
     assert str(caught.value) == (
         "locked/run: cannot be looked up: Permission denied\n"
-        "Make sure that you may search the folders on the way to it, or give another path."
+        "Make sure that you may search the folders on the way to it, or choose another path."
     )
 
 
@@ -175,7 +175,7 @@ def test_an_empty_path(check):
     with pytest.raises(InputError) as caught:
         check("", culprit="corpus")
     assert str(caught.value) == (
-        "corpus: expected a path or a URL, got empty text\nGive . for the current folder."
+        "corpus: expected a path or a URL, got empty text\nPass . for the current folder."
     )
 
 
@@ -192,7 +192,7 @@ def test_options_by_their_address():
     with pytest.raises(InputError) as caught:
         options_by_address("a=1", culprit="options")
     assert str(caught.value) == (
-        "options: expected values by their address, got 'a=1'\nGive a dict, such as {\"stft.weight\": 2.0}."
+        "options: expected values by their address, got 'a=1'\nPass a dict, such as {\"stft.weight\": 2.0}."
     )
 
 
@@ -202,7 +202,7 @@ def test_functions():
     assert optional_callable(print, culprit="on_progress") is print
     with pytest.raises(InputError) as caught:
         optional_callable(3, culprit="on_progress")
-    assert str(caught.value) == "on_progress: expected a function, got 3\nGive a function, or leave it out."
+    assert str(caught.value) == "on_progress: expected a function, got 3\nPass a function, or leave it out."
 
 
 def test_a_value_that_python_cannot_print_is_told_by_its_type():
@@ -213,7 +213,7 @@ def test_a_value_that_python_cannot_print_is_told_by_its_type():
     with pytest.raises(InputError) as caught:
         optional_callable(deep, culprit="on_progress")
     assert (
-        str(caught.value) == "on_progress: expected a function, got a list\nGive a function, or leave it out."
+        str(caught.value) == "on_progress: expected a function, got a list\nPass a function, or leave it out."
     )
 
 

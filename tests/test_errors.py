@@ -31,8 +31,8 @@ def test_a_printable_name_is_one_line_that_controls_nothing(name):
 
 def test_an_error_keeps_its_lines_and_escapes_names():
     """A name in the culprit cannot add a line."""
-    error = DistillError("holds no audio:\n  b\x1b]0;title\x07", culprit="a\nb", remedy="Give \x1b another.")
-    assert str(error) == "a�b: holds no audio:\n  b�]0;title�\nGive � another."
+    error = DistillError("holds no audio:\n  b\x1b]0;title\x07", culprit="a\nb", remedy="Pass \x1b another.")
+    assert str(error) == "a�b: holds no audio:\n  b�]0;title�\nPass � another."
 
 
 def test_a_culprit_that_is_far_too_long_is_cut():
@@ -50,11 +50,11 @@ def test_a_list_of_many_names_is_shortened():
 
 def test_errors_for_several_items_are_one_with_each_culprit():
     """The class is that of the first, each problem has its culprit, and a remedy is told once."""
-    first = InputError("is too large", culprit="a\nb", remedy="Give less.\nOr none.")
-    joined = all_of([first, ConfigError("is odd", culprit="c", remedy="Give less."), InputError("is empty")])
+    first = InputError("is too large", culprit="a\nb", remedy="Pass less.\nOr none.")
+    joined = all_of([first, ConfigError("is odd", culprit="c", remedy="Pass less."), InputError("is empty")])
     assert type(joined) is InputError
     assert joined.__cause__ is first
-    assert str(joined) == "a�b: is too large\nc: is odd\nis empty\nGive less.\nOr none."
+    assert str(joined) == "a�b: is too large\nc: is odd\nis empty\nPass less.\nOr none."
     assert all_of([first]) is first
 
 

@@ -36,7 +36,7 @@ def value_and_gradient(loss, prediction, target):
 
 
 def assert_equal_to_auraloss(config, prediction, target):
-    """Compare value and gradient to 1e-5; give the gradient."""
+    """Compare value and gradient to 1e-5; return the gradient."""
     value, gradient = value_and_gradient(functional.create_stft_loss(config), prediction, target)
     expected_value, expected = value_and_gradient(auraloss_of(config), prediction, target)
     assert value == pytest.approx(expected_value, rel=1e-5, abs=1e-7)

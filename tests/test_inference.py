@@ -102,7 +102,7 @@ def test_a_checkpoint_without_its_recordings_has_no_latents(trained, tmp_path):
             "run",
             7,
             RunError,
-            "{}: there is no checkpoint of step 7\nGive the step of another one, 4, or 'last'.",
+            "{}: there is no checkpoint of step 7\nPass the step of another one, 4, or 'last'.",
         ),
     ],
 )
@@ -323,7 +323,7 @@ def test_what_is_no_waveform(model, waveform, rate, message):
         assert str(caught.value).startswith(message)
 
 
-_ENCODE = "Give what `encode` of this model returns, or an entry of its `latents`."
+_ENCODE = "Pass what `encode` of this model returns, or an entry of its `latents`."
 _HELD = "Leave `samples` out for as many as they hold."
 
 
@@ -382,7 +382,7 @@ def test_a_device_that_is_not_there(model, trained, device):
             ask(device)
         assert str(caught.value) == (
             f"device: cannot be used on this machine: {device!r}\n"
-            "Give a device that torch has here: 'cpu', or 'cuda' or 'mps' where there is one."
+            "Pass a device that torch has here: 'cpu', or 'cuda' or 'mps' where there is one."
         )
     assert (model.device.type, next(model.vae.parameters()).dtype) == ("cpu", torch.float32)
 
@@ -416,7 +416,7 @@ def test_progress_is_a_function(model):
     """A progress argument that is no function is refused before anything is measured."""
     with pytest.raises(InputError) as caught:
         model.evaluate(on_progress=3)
-    assert str(caught.value) == "on_progress: expected a function, got 3\nGive a function, or leave it out."
+    assert str(caught.value) == "on_progress: expected a function, got 3\nPass a function, or leave it out."
 
 
 def test_what_cannot_be_generated_is_told_before_the_first_sound(model):

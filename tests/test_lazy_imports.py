@@ -86,9 +86,9 @@ for words in (
 """
     result = run(code)
     assert result.stderr == ""
-    corpus = f"{gone}: there is no such file or folder\nGive a folder of recordings, or a single recording.\n"
-    folder = f"{gone}: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
-    file = f"{gone}: there is no such file\nGive files as the page of a comparison saves them.\n"
+    corpus = f"{gone}: there is no such file or folder\nPass a folder of recordings, or a single recording.\n"
+    folder = f"{gone}: there is no such run folder\nPass the folder that `distill train --out` wrote.\n"
+    file = f"{gone}: there is no such file\nPass files as the page of a comparison saves them.\n"
     assert result.stdout == 3 * corpus + 4 * folder + file
     assert not (tmp_path / "new").exists()
 

@@ -142,4 +142,4 @@ class Arguments:
 
 def _require_no_seed(addresses: Iterable[str]) -> None:
     if "training.seed" in addresses:
-        raise ConfigError("training.seed: each run has a seed of its own; give them with --seeds")
+        raise ConfigError("training.seed: each run has a seed of its own; pass them with --seeds")

@@ -242,7 +242,7 @@ def _executor(folder: AblationFolder, settings: ClusterSettings) -> Any:  # noqa
         raise ConfigError(
             f"{error}",
             culprit="--slurm",
-            remedy="Give parameters of sbatch, such as --slurm partition=gpu --slurm time=60",
+            remedy="Pass parameters of sbatch, such as --slurm partition=gpu --slurm time=60",
         ) from error
     except RuntimeError as error:
         raise ConfigError(

@@ -14,7 +14,7 @@ from distill.errors import RunError
 from distill.storage.files import read_bounded
 
 _SHOWN = 8
-_REMEDY = "Give the same command as before to go on, or another folder with --out."
+_REMEDY = "Run the same command as before to go on, or choose another folder with --out."
 
 _CORPUS = "corpus.path"
 
@@ -50,7 +50,7 @@ def require_same_search(folder: AblationFolder, search: Mapping[str, Any]) -> No
     try:
         before = json.loads(read_bounded(folder.search, LARGEST))
     except (OSError, ValueError, RecursionError) as error:
-        remedy = "Restore it from a copy, or give another folder with --out."
+        remedy = "Restore it from a copy, or choose another folder with --out."
         raise RunError("is damaged", culprit=str(folder.search), remedy=remedy) from error
     lines = changes(before if isinstance(before, dict) else {}, search)
     if lines:
@@ -111,7 +111,7 @@ def _require_unused(folder: AblationFolder, runs: Container[str]) -> None:
         RunError: it holds something else, or is a file.
     """
     if not folder.path.is_dir():
-        raise RunError("is a file", culprit=str(folder.path), remedy="Give a folder with --out.")
+        raise RunError("is a file", culprit=str(folder.path), remedy="Pass a folder with --out.")
     if any(
         path.name not in runs and not path.name.startswith(".")  # a lock, decoded recordings
         for path in folder.path.iterdir()
@@ -119,7 +119,7 @@ def _require_unused(folder: AblationFolder, runs: Container[str]) -> None:
         raise RunError(
             "is not empty, and holds no ablation",
             culprit=str(folder.path),
-            remedy="Give a new folder with --out.",
+            remedy="Choose a new folder with --out.",
         )
 
 

@@ -121,7 +121,7 @@ class AblationFolder:
         except FileNotFoundError:
             raise RunError("is not the folder of an ablation", culprit=str(self.path)) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            remedy = "Restore it from a copy, or give another folder with --out."
+            remedy = "Restore it from a copy, or choose another folder with --out."
             raise RunError("is damaged", culprit=str(self.plan), remedy=remedy) from error
 
     def record_failure(self, name: str, message: str, trace: str = "") -> None:
@@ -151,7 +151,7 @@ class AblationFolder:
             lock = locked(
                 self.path,
                 doing="is running this ablation",
-                remedy="Wait until it has ended, or give another folder with --out.",
+                remedy="Wait until it has ended, or choose another folder with --out.",
             )
             with lock:
                 self._sweep()

@@ -156,7 +156,7 @@ def make_plan(
         raise ConfigError(
             f"'{kept}' is the only term, and is not left out: nothing varies",
             culprit="ablation",
-            remedy="Give several terms: --loss stft,recon,kl",
+            remedy="Choose several terms: --loss stft,recon,kl",
         )
     runs = _runs(common, variants, whole, seeds)
     require_corpus(whole.recipe.corpus.path)
@@ -169,7 +169,7 @@ def _require_bounded(choices: Choices, left_out: Sequence[str], seeds: Sequence[
     if variants * len(seeds) > _MOST_RUNS:
         raise ConfigError(
             f"these are {variants * len(seeds):,} runs, and {_MOST_RUNS:,} at most are made",
-            remedy="Give fewer values or seeds, or search: --search N with ranges.",
+            remedy="Try fewer values or seeds, or search: --search N with ranges.",
         )
 
 
@@ -220,7 +220,7 @@ def _require_different(trees: Mapping[str, Mapping[str, Any]]) -> None:
             raise ConfigError(
                 f"has the same recipe as {other}",
                 culprit=name,
-                remedy="Give each value once.",
+                remedy="Pass each value once.",
             )
 
 

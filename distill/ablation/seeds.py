@@ -32,7 +32,7 @@ def parse_seeds(seeds: object) -> tuple[int, ...]:
     if not found:
         raise _not_seeds(seeds)
     if len(set(found)) < len(found):
-        raise InputError("a seed is given twice", culprit="seeds", remedy="Give each seed once.")
+        raise InputError("a seed is given twice", culprit="seeds", remedy="Pass each seed once.")
     return found
 
 

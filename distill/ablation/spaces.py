@@ -35,7 +35,7 @@ def make_space(common: CommonRecipe, choices: Choices, seed: int) -> Space:
         raise ConfigError(
             "no range is given",
             culprit="search",
-            remedy="Give one, such as: --set loss.stft.weight=0.1..10",
+            remedy="Pass one, such as: --set loss.stft.weight=0.1..10",
         )
     common.require_set_once(choices, common.draft((), seed).terms)
     space: dict[str, Range | WholeNumbers | tuple[Any, ...]] = dict(choices.grid)

@@ -122,7 +122,7 @@ class Study:
             raise self._damaged("is damaged") from error
 
     def _damaged(self, problem: str) -> RunError:
-        remedy = "Restore it from a copy, or give another folder with --out."
+        remedy = "Restore it from a copy, or choose another folder with --out."
         return RunError(problem, culprit=str(self.path), remedy=remedy)
 
 

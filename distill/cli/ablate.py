@@ -116,7 +116,7 @@ def _ablated(corpus: str | None, options: dict[str, Any], *, dry_run: bool) -> M
         raise ConfigError(
             "a range is searched",
             culprit=", ".join(address for address, _ in choices.ranges),
-            remedy="Add --search N for N trials, or give values: A,B,C",
+            remedy="Add --search N for N trials, or pass values: A,B,C",
         )
     del options["measure"]
     console = Console()
@@ -153,7 +153,7 @@ def _searched(
     from distill.plugin.registry import Registry
 
     if options.pop("each"):
-        raise click.UsageError("--each leaves terms out, and --search searches weights: give one of them.")
+        raise click.UsageError("--each leaves terms out, and --search searches weights: use one of them.")
     if dry_run:
         raise click.UsageError("--dry-run prints a plan, and a search decides as it goes.")
     choices = parse_choices(options.pop("assignments"))

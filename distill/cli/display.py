@@ -249,7 +249,7 @@ class Display:
             return
         if outcome.was_finished:
             finished = f"The training was finished already, at step {outcome.step}."
-            say(self.console, f"{finished} To train for longer, give the time in all:")
+            say(self.console, f"{finished} To train for longer, pass the time in all:")
             self._print_command(*resume, "--minutes", "M")
         if outcome.retention is not None:
             for line in in_words(outcome.retention).splitlines():

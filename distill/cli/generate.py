@@ -266,7 +266,7 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     raise CorpusError(
         f"{no_file(name)}, and no training recording of that name",
         culprit=f"{option} {name}",
-        remedy=f"Give a file, or one of: {shortened([*model.latents])}.",
+        remedy=f"Pass a file, or one of: {shortened([*model.latents])}.",
     )
 
 

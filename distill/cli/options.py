@@ -39,7 +39,7 @@ class Place(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  # as click has it
         """Return the path, after checking that it is neither empty nor a URL."""
         if value == "":
-            self.fail("The path is empty. Give . for the current folder.", param, ctx)
+            self.fail("The path is empty. Pass . for the current folder.", param, ctx)
         if isinstance(value, str) and is_url(value):
             self.fail(f"{printable(value)} is a URL. {NO_URL}", param, ctx)
         return super().convert(value, param, ctx)

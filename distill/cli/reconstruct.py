@@ -110,7 +110,7 @@ def _targets(files: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
             raise CorpusError(
                 "would be written over by its reconstruction",
                 culprit=str(file),
-                remedy="Give another folder with --out.",
+                remedy="Pass another folder with --out.",
             )
         targets[key] = file, target
 

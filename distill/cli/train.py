@@ -118,7 +118,7 @@ def _repeat_batch(corpus: str | None, **options: Any) -> None:  # noqa: ANN401  
     if out is None:
         raise click.UsageError("--repeat-batch needs --out with the run folder that keeps the batch.")
     if corpus is not None or any(options.values()):
-        raise click.UsageError("--repeat-batch takes the run as it is: give --out, and --device if need be.")
+        raise click.UsageError("--repeat-batch takes the run as it is: pass --out, and --device if need be.")
 
     from distill.cli.repeating import show_repeated
     from distill.training.repeating import repeat_batch

@@ -24,7 +24,7 @@ _MOST_TRIALS = 1000
 _LONGEST_NAME = 4096
 """Letters of a name: those of runs and recordings are paths."""
 
-_REMEDY = "Give files as the page of a comparison saves them."
+_REMEDY = "Pass files as the page of a comparison saves them."
 
 _name: Any = v.and_(v.min_len(1), v.max_len(_LONGEST_NAME))
 

@@ -201,7 +201,7 @@ def _shared(
     ]
     if len(measured) < 2:
         notes.append(
-            "There is nothing to compare by: fewer than two runs are measured. Give another run that is."
+            "There is nothing to compare by: fewer than two runs are measured. Choose another run that is."
         )
         return (), "", notes
     first = next(iter(measured.values()))
@@ -222,7 +222,7 @@ def _shared(
             for name, count in others.items()
         ]
         if others:
-            notes.append(f"To compare on more recordings, give some that no run was trained on: {_ON}")
+            notes.append(f"To compare on more recordings, use some that no run was trained on: {_ON}")
     else:
         place = on if isinstance(on, str | os.PathLike) else "arrays"
         source = f"{counted(used, 'recording')} of {as_text(place)}"

@@ -108,7 +108,7 @@ def _names(answers: Answers, models: Mapping[str, str]) -> dict[str, str]:
                 f"the answers of {printable(answers.listener)} are of a run that is not compared, "
                 f"{printable(system.name)}, or of an earlier model of it",
                 culprit="answers",
-                remedy="Give the runs that the page was made of.",
+                remedy="Pass the runs that the page was made of.",
             )
     return NAMES | {key: models[system.model] for key, system in answers.systems.items()}
 

@@ -20,7 +20,7 @@ def distinct_runs(runs: Iterable[Run | StrPath]) -> list[Run]:
     """
     if isinstance(runs, str | os.PathLike | Run) or len(runs := list(runs)) < 2:
         raise InputError(
-            "expected two runs or more", culprit="runs", remedy="Give the folders of several runs."
+            "expected two runs or more", culprit="runs", remedy="Pass the folders of several runs."
         )
     found = [run_of(each, culprit="runs", expected="runs or folders") for each in runs]
     check_all(Run.require, found)
@@ -29,7 +29,7 @@ def distinct_runs(runs: Iterable[Run | StrPath]) -> list[Run]:
     def require_new(run: Run) -> None:
         real = os.path.realpath(run.folder)
         if real in seen:
-            raise InputError("is given twice", culprit=str(run.folder), remedy="Give each run once.")
+            raise InputError("is given twice", culprit=str(run.folder), remedy="Pass each run once.")
         seen.add(real)
 
     check_all(require_new, found)

@@ -253,7 +253,7 @@ def axis_values(values: object, axes: Axes) -> dict[str, float]:
         raise InputError(
             f"expected numbers by the name of an axis, got a {type(values).__name__}",
             culprit="axes",
-            remedy='Give a dict, such as {"brightness": 0.5}.',
+            remedy='Pass a dict, such as {"brightness": 0.5}.',
         )
     known = {axis.name: axis for axis in axes.axes}
 

@@ -287,7 +287,7 @@ class SoundGenerator:
                 raise InputError(
                     f"there is no training recording {given!r}",
                     culprit=culprit,
-                    remedy=f"Give a waveform, or one of: {shortened([*bank])}.",
+                    remedy=f"Pass a waveform, or one of: {shortened([*bank])}.",
                 )
             entry = bank[given]
             samples = sounds.length_of(vae, representation, entry)
@@ -327,5 +327,5 @@ def _plain(controls: object) -> Mapping[str, object]:
             problem += f": {error}"
         else:
             return controls
-    remedy = 'Give a dict of numbers, text and the like, such as {"seed": 0}.'
+    remedy = 'Pass a dict of numbers, text and the like, such as {"seed": 0}.'
     raise InputError(problem, culprit="controls", remedy=remedy)

@@ -88,10 +88,10 @@ def parse_columns(columns: str | Iterable[str]) -> tuple[str, ...]:
         raise InputError(
             f"there is no measure {' or '.join(unknown)}; expected all, or some of {', '.join(COLUMNS)}",
             culprit="columns",
-            remedy="Give them comma-separated, such as mel,si_sdr.",
+            remedy="Pass them comma-separated, such as mel,si_sdr.",
         )
     if not wanted:
-        raise InputError("is empty", culprit="columns", remedy="Give some, such as mel,si_sdr, or all.")
+        raise InputError("is empty", culprit="columns", remedy="Pass some, such as mel,si_sdr, or all.")
     return wanted
 
 

@@ -29,8 +29,8 @@ from distill.settings import ARRAYS, CorpusSettings
 from distill.storage.run import Run
 
 _LONGEST_SECONDS = 60
-_OTHERS = "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
-_OTHERS_OR_ARRAYS = "Give recordings: distill evaluate RUN CORPUS, or the arrays again in Python."
+_OTHERS = "Use recordings that it was not trained on: distill evaluate RUN CORPUS"
+_OTHERS_OR_ARRAYS = "Use recordings: distill evaluate RUN CORPUS, or the arrays again in Python."
 
 
 @frozen(kw_only=True)
@@ -99,7 +99,7 @@ def open_measured(
         raise CorpusError(
             f"holds none of the recordings that the run held out, {absent} in all",
             culprit=str(opened.folder),
-            remedy="Give the folder where they are: distill evaluate RUN CORPUS --heldout",
+            remedy="Pass the folder where they are: distill evaluate RUN CORPUS --heldout",
         )
     trained_on = {
         each.name: None if membership is None else membership.trained_on(each.digest) for each in recordings
@@ -118,7 +118,7 @@ def _membership(run: Run | None, *, heldout: bool) -> Membership | None:
     """Return what a run trained on and held out, or None if that is unknown and not needed."""
     if run is None:
         if heldout:
-            raise RunError("the base model held out no recordings", remedy="Give recordings to measure.")
+            raise RunError("the base model held out no recordings", remedy="Use recordings to measure.")
         return None
     membership = Membership.read(run.split) if heldout or run.split.exists() else None
     if heldout and membership is not None and not membership.heldout:
@@ -131,7 +131,7 @@ def _held_out_shards(location: str, wanted: Membership | None, sample_rate: int)
         raise CorpusError(
             "it is not known which recordings of these shards the run held out",
             culprit=location,
-            remedy="Give the recordings themselves.",
+            remedy="Use the recordings themselves.",
         )
     shards = open_heldout(location.rstrip("/"), sample_rate=sample_rate)
     return Measured(
@@ -199,12 +199,12 @@ def corpus_location_of(run: Run | None, cache: Path) -> str:
         raise UnaskedError(
             location,
             culprit=str(run.folder) if run else "",
-            remedy=f"If you trust it, give it yourself: distill evaluate RUN {location}",
+            remedy=f"If you trust it, pass it yourself: distill evaluate RUN {location}",
         )
     if not is_sharded(location) and not Path(location).exists():
         raise CorpusError(
             "the corpus of the run is no longer there",
             culprit=location,
-            remedy="Give the folder where it is now: distill evaluate RUN CORPUS",
+            remedy="Pass the folder where it is now: distill evaluate RUN CORPUS",
         )
     return location

@@ -28,7 +28,7 @@ class FrozenNetwork(nn.Module):
             raise InputError(
                 f"expected an nn.Module, got {network!r}",
                 culprit="FrozenNetwork",
-                remedy="Give the network itself, with its weights.",
+                remedy="Pass the network itself, with its weights.",
             )
         # Not a submodule: torch would save, train and list it.
         self.__dict__["_network"] = network.requires_grad_(False).eval()

@@ -16,7 +16,7 @@ from distill.settings import MOST_TEMPERATURE
 _SHORTEST, _LONGEST = 0.05, 600
 """Bounds of the length of a generated sound, in seconds."""
 
-_GIVE_LATENTS = "Give what `encode` of this model returns, or an entry of its `latents`."
+_GIVE_LATENTS = "Pass what `encode` of this model returns, or an entry of its `latents`."
 
 
 def device_like(device: object) -> torch.device:
@@ -32,7 +32,7 @@ def device_like(device: object) -> torch.device:
         raise InputError(
             f"cannot be used on this machine: {device!r}",
             culprit="device",
-            remedy="Give a device that torch has here: 'cpu', or 'cuda' or 'mps' where there is one.",
+            remedy="Pass a device that torch has here: 'cpu', or 'cuda' or 'mps' where there is one.",
         ) from error
     return place
 

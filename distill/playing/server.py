@@ -94,7 +94,7 @@ def _listening(port: int | None) -> Iterator[socket.socket]:
                 raise InputError(
                     f"{number} cannot be used on {ADDRESS}: {error.strerror}",
                     culprit="port",
-                    remedy="Give another one, or leave it out for the next free one.",
+                    remedy="Choose another one, or leave it out for the next free one.",
                 ) from error
         yield listener
 

@@ -271,7 +271,7 @@ def one_by_one(names: str | TermSpec | Iterable[str | TermSpec]) -> list[str | T
     if isinstance(names, Mapping):
         raise TermError(
             f"expected the names of loss terms, got a {type(names).__name__}",
-            remedy='Give weights as options, such as {"stft.weight": 2.0}.',
+            remedy='Pass weights as options, such as {"stft.weight": 2.0}.',
         )
     return [*names] if isinstance(names, Iterable) else [_require_name(names)]
 

@@ -142,7 +142,7 @@ def list_runs(
     """
     require_reachable(folder)
     if not folder.is_dir():
-        raise RunError(no_folder(folder), culprit=str(folder), remedy="Give the folder that holds the runs.")
+        raise RunError(no_folder(folder), culprit=str(folder), remedy="Pass the folder that holds the runs.")
     return [_listed(found, folder) for found in _found(folder, _DEEPEST, on_unreadable)]
 
 

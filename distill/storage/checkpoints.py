@@ -141,7 +141,7 @@ def load_checkpoint(folder: Path, which: Which) -> Checkpoint:
 
 def _offer(paths: Mapping[int, Path]) -> str:
     steps = ", ".join(map(str, paths))
-    return f"Give the step of another one, {steps}, or 'last'." if paths else "Train the run on."
+    return f"Pass the step of another one, {steps}, or 'last'." if paths else "Train the run on."
 
 
 def _load_checkpoint(path: Path, step: int | None) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def load_state(path: Path, *, most: int | None = None) -> dict[str, Any]:
     damaged = RunError(
         "the file is cut short, damaged, or not a safetensors file", culprit=str(path), remedy=_TRAIN_AGAIN
     )
-    remedy = "Give a file that Distill has saved."
+    remedy = "Pass a file that Distill has saved."
     foreign = RunError("the file was not written by Distill", culprit=str(path), remedy=remedy)
     try:
         with _opened(path) as file:

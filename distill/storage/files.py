@@ -18,15 +18,15 @@ PARTIAL = ".partial"
 
 _REMEDIES = (
     ((errno.ENOSPC, errno.EDQUOT), "Make room on that disk."),
-    ((errno.ENAMETOOLONG,), "Give a folder with a shorter path, or shorter names."),
+    ((errno.ENAMETOOLONG,), "Choose a folder with a shorter path, or shorter names."),
     ((errno.EFBIG,), "Raise the limit on the size of files (ulimit -f)."),
     (
         (errno.EACCES, errno.EPERM, errno.EROFS),
-        "Make sure that you may write to that folder, or give another one.",
+        "Make sure that you may write to that folder, or choose another one.",
     ),
     (
         (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP, errno.ENXIO),
-        "Remove what is in its place, or give another path.",
+        "Remove what is in its place, or choose another path.",
     ),
     ((errno.ENOENT,), "Make sure that the folder is still there."),
     ((errno.EIO,), "Check the disk, and the connection to it."),
@@ -46,7 +46,7 @@ _PARTIAL_NAME = re.compile(rf"\.(lock\.)?[0-9a-f]+{re.escape(PARTIAL)}")
 def require_writable(paths: Sequence[Path], *, overwrite: bool, instead: str = "folder with --out") -> None:
     """Check that files can be written, before computing their content. Missing folders are allowed.
 
-    `instead` is what the messages tell to give instead.
+    `instead` is what the messages tell to use instead.
 
     Raises:
         OutputError: a file exists and `overwrite` is not set; or its path, or that of a parent folder, is
@@ -58,15 +58,15 @@ def require_writable(paths: Sequence[Path], *, overwrite: bool, instead: str = "
     for folder in dict.fromkeys(path.parent for path in paths):
         nearest = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
         if not nearest.is_dir():
-            raise OutputError(_kind(nearest), culprit=str(nearest), remedy=f"Give a {instead}.")
+            raise OutputError(_kind(nearest), culprit=str(nearest), remedy=f"Pass a {instead}.")
     taken = [path for path in paths if os.path.lexists(path)]  # `exists` is False for a broken link
     for path in taken:
         if not path.is_file():
-            remedy = f"Remove it, or give another {instead}."
+            remedy = f"Remove it, or choose another {instead}."
             raise OutputError(_kind(path), culprit=str(path), remedy=remedy)
     if taken and not overwrite:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        remedy = f"Add --overwrite to replace what is there, or give another {instead}."
+        remedy = f"Add --overwrite to replace what is there, or choose another {instead}."
         raise OutputError(f"exists already{more}", culprit=str(taken[0]), remedy=remedy)
 
 

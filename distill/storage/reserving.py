@@ -54,7 +54,7 @@ def reserved_free(parent: Path, name: str) -> Iterator[Reserved]:
 @contextmanager
 def _locked(run: Run, *, resume: bool) -> Iterator[Held]:
     """Create a run folder if necessary, and lock it."""
-    remedy = "Wait until it has ended, or give another folder with --out."
+    remedy = "Wait until it has ended, or choose another folder with --out."
     with ExitStack() as stack:
         with _as_run_errors(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)

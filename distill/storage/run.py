@@ -124,13 +124,13 @@ class Run:
             raise RunError(
                 no_folder(self.folder, "run folder"),
                 culprit=str(self.folder),
-                remedy="Give the folder that `distill train --out` wrote.",
+                remedy="Pass the folder that `distill train --out` wrote.",
             )
         if not self.recipe.is_file():
             raise RunError(
                 "is not a run folder: it holds no recipe.toml",
                 culprit=str(self.folder),
-                remedy="Give the folder that `distill train --out` wrote.",
+                remedy="Pass the folder that `distill train --out` wrote.",
             )
         for folder in (self.folder, self.checkpoints, self.tensorboard):
             with suppress(OSError):  # no folder, or none that can be listed
@@ -149,17 +149,17 @@ class Run:
             raise RunError(
                 "holds a run already",
                 culprit=str(self.folder),
-                remedy="Add --resume to go on with it, or give another folder with --out.",
+                remedy="Add --resume to go on with it, or choose another folder with --out.",
             )
         if self.folder.exists() and not self.folder.is_dir():
-            raise RunError("is a file", culprit=str(self.folder), remedy="Give a folder with --out.")
+            raise RunError("is a file", culprit=str(self.folder), remedy="Pass a folder with --out.")
         if self.folder.is_dir() and any(
             path.name not in LOCK_FILES and not is_partial(path) for path in self.folder.iterdir()
         ):
             raise RunError(
                 "is not empty, and holds no run",
                 culprit=str(self.folder),
-                remedy="Give a new folder with --out.",
+                remedy="Choose a new folder with --out.",
             )
 
     def require_no_links_out(self) -> None:

@@ -85,7 +85,7 @@ def open_recipe_corpus(
     if settings.path == ARRAYS:
         raise CorpusError(
             "the corpus was given as arrays, in Python, and is missing",
-            remedy="Give the arrays again in Python, or a folder of recordings.",
+            remedy="Pass the arrays again in Python, or a folder of recordings.",
         )
     if settings.path is not None and is_sharded(settings.path):
         return open_shards(

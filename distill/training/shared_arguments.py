@@ -52,7 +52,7 @@ def require_no_url(path: object, culprit: str) -> None:
         UnaskedError: it is at a URL.
     """
     if isinstance(path, str) and is_url(path):
-        remedy = f"If you trust it, give it yourself as the corpus: {path}"
+        remedy = f"If you trust it, pass it yourself as the corpus: {path}"
         raise UnaskedError(path, culprit=culprit, remedy=remedy)
 
 

@@ -78,7 +78,7 @@ def _start_with_run(vae: VAE, recipe: Recipe, run: Run) -> Start:
         )
     weights = load_state(run.model)
     if not all(isinstance(value, Tensor) for value in weights.values()):
-        raise RunError("does not hold a model", culprit=str(run.model), remedy="Give another run.")
+        raise RunError("does not hold a model", culprit=str(run.model), remedy="Choose another run.")
     reasons = [*_differing(recipe.representation, representation, "representation")]
     reasons += _misfits(vae, weights)
     if reasons:

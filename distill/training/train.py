@@ -199,7 +199,7 @@ class _Corpus:
             raise InputError(
                 f"a corpus is a path, a URL or arrays: got a {type(corpus).__name__}",
                 culprit="corpus",
-                remedy="Give arrays as [(name, waveform, sample_rate), ...].",
+                remedy="Pass arrays as [(name, waveform, sample_rate), ...].",
             )
         return cls(path=ARRAYS, arrays=tuple(corpus))
 
@@ -289,7 +289,7 @@ def _require_still_there(path: str, run: Run) -> None:
         raise CorpusError(
             "the corpus of the run is no longer there",
             culprit=path,
-            remedy="Give the folder where it is now. Its recordings are compared by their digests: "
+            remedy="Pass the folder where it is now. Its recordings are compared by their digests: "
             f"distill train FOLDER --resume --out {quote(str(run.folder))}",
         )
 
@@ -318,8 +318,8 @@ def _require_recordings(draft: Draft, given: _Corpus, run: Run, *, resume: bool)
     raise RunError(
         f"its corpus was given as arrays, in Python, and is missing{held}",
         culprit=str(run.folder) if resume else "recipe",
-        remedy="Give them again, in Python: distill.train([(name, waveform, sample_rate), ...], "
+        remedy="Pass them again, in Python: distill.train([(name, waveform, sample_rate), ...], "
         "resume=True, out=...)"
         if resume
-        else "Give another corpus: distill train CORPUS --config FILE",
+        else "Use another corpus: distill train CORPUS --config FILE",
     )

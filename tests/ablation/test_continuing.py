@@ -8,7 +8,7 @@ from distill.ablation.folder import AblationFolder
 from distill.errors import DistillError
 from distill.storage.run import Run
 
-GO_ON = "Give the same command as before to go on, or another folder with --out."
+GO_ON = "Run the same command as before to go on, or choose another folder with --out."
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def test_a_folder_of_something_else_is_refused(recordings, tmp_path):
     with pytest.raises(DistillError) as caught:
         plan_ablation(recordings, loss="stft,recon", each=True, out=tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: is not empty, and holds no ablation\nGive a new folder with --out."
+        f"{tmp_path}: is not empty, and holds no ablation\nChoose a new folder with --out."
     )
     with pytest.raises(DistillError) as caught:
         plan_ablation(recordings, loss="stft,recon", each=True, out=tmp_path / "notes.txt")
-    assert str(caught.value) == f"{tmp_path / 'notes.txt'}: is a file\nGive a folder with --out."
+    assert str(caught.value) == f"{tmp_path / 'notes.txt'}: is a file\nPass a folder with --out."
 
 
 def test_a_run_that_train_has_made_counts_if_its_recipe_is_that_of_the_plan(shared, tmp_path):

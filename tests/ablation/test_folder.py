@@ -53,7 +53,7 @@ def test_two_processes_do_not_run_one_ablation(tmp_path):
         pass
     assert str(caught.value) == (
         f"{tmp_path}: another thread of this process is running this ablation\n"
-        "Wait until it has ended, or give another folder with --out."
+        "Wait until it has ended, or choose another folder with --out."
     )
 
 

@@ -100,7 +100,7 @@ def test_the_only_term_is_not_left_out(plan):
             {"loss": "stft", "each": True},
             (
                 "ablation: 'stft' is the only term, and is not left out: nothing varies\n"
-                "Give several terms: --loss stft,recon,kl"
+                "Choose several terms: --loss stft,recon,kl"
             ),
         ),
         (
@@ -115,23 +115,23 @@ def test_the_only_term_is_not_left_out(plan):
             {"each": True, "minutes": 1, "steps": 1},
             "training: set either minutes or steps, not both: 1.0 and 1",
         ),
-        ({"each": True, "seeds": [1, 1]}, "seeds: a seed is given twice\nGive each seed once."),
+        ({"each": True, "seeds": [1, 1]}, "seeds: a seed is given twice\nPass each seed once."),
         (
             {"grid": {"training.seed": [1, 2]}},
-            "training.seed: each run has a seed of its own; give them with --seeds",
+            "training.seed: each run has a seed of its own; pass them with --seeds",
         ),
         (
             {"grid": {"training.batch_size": range(1, 201)}, "seeds": 100},
             (
                 "these are 20,000 runs, and 10,000 at most are made\n"
-                "Give fewer values or seeds, or search: --search N with ranges."
+                "Try fewer values or seeds, or search: --search N with ranges."
             ),
         ),
         (
             {"grid": dict.fromkeys(("training.batch_size", *WEIGHTS), range(1, 501)), "seeds": 1},
             (
                 "these are 125,000,000 runs, and 10,000 at most are made\n"
-                "Give fewer values or seeds, or search: --search N with ranges."
+                "Try fewer values or seeds, or search: --search N with ranges."
             ),
         ),
         (
@@ -164,13 +164,13 @@ def test_a_corpus_or_recordings_that_are_not_there(plan, tmp_path):
         plan_ablation(tmp_path / "no", loss="stft,kl", each=True, out=tmp_path / "out")
     assert (
         str(caught.value) == f"{tmp_path / 'no'}: there is no such file or folder\n"
-        "Give a folder of recordings, or a single recording."
+        "Pass a folder of recordings, or a single recording."
     )
     with pytest.raises(DistillError) as caught:
         plan(each=True, on=tmp_path / "no")
     assert (
         str(caught.value) == f"{tmp_path / 'no'}: there is no such file or folder\n"
-        "Give a folder of recordings, or a single recording."
+        "Pass a folder of recordings, or a single recording."
     )
 
 
@@ -180,7 +180,7 @@ def test_one_value_in_two_ways(plan):
         plan(grid={"model.encoder_blocks": [[1, 1], (1, 1)]})
     assert str(caught.value) == (
         "model.encoder_blocks=_1__1_-2: has the same recipe as model.encoder_blocks=_1__1_\n"
-        "Give each value once."
+        "Pass each value once."
     )
 
 

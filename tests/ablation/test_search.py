@@ -72,7 +72,7 @@ def test_a_damaged_study_is_one_message(study, damage):
         found.trials()
     problem = "cannot be read: it is not an ordinary file" if damage == "pipe" else "is damaged"
     assert str(caught.value) == (
-        f"{found.path}: {problem}\nRestore it from a copy, or give another folder with --out."
+        f"{found.path}: {problem}\nRestore it from a copy, or choose another folder with --out."
     )
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_study_is_one_message(study, damage):
         ({"trials": 0}, "trials: expected a whole number within 1..100000, got 0"),
         (
             {"ranges": {"training.seed": (1, 2)}},
-            "training.seed: each run has a seed of its own; give them with --seeds",
+            "training.seed: each run has a seed of its own; pass them with --seeds",
         ),
     ],
 )

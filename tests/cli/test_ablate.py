@@ -162,18 +162,18 @@ def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
     [
         (
             ["--set", "stft.weight=1..2"],
-            "Error: stft.weight: a range is searched\nAdd --search N for N trials, or give values: A,B,C\n",
+            "Error: stft.weight: a range is searched\nAdd --search N for N trials, or pass values: A,B,C\n",
         ),
         (
             ["--set", "stft.weight=1..2", "--set", "kl.weight_max=0..1"],
             (
                 "Error: stft.weight, kl.weight_max: a range is searched\n"
-                "Add --search N for N trials, or give values: A,B,C\n"
+                "Add --search N for N trials, or pass values: A,B,C\n"
             ),
         ),
         (
             ["--search", 2],
-            "Error: search: no range is given\nGive one, such as: --set loss.stft.weight=0.1..10\n",
+            "Error: search: no range is given\nPass one, such as: --set loss.stft.weight=0.1..10\n",
         ),
         (
             ["--search", 2, "--set", "stft.weight=-1..2", "--set", "recon.wieght=1..2"],
@@ -191,7 +191,7 @@ def test_a_search_ends_in_the_best_recipe(distill, words, tmp_path):
         (["--each", "--slurm", "gpu"], "Error: --slurm takes KEY=VALUE, such as partition=gpu: got 'gpu'.\n"),
         (
             ["--each", "--search", 2],
-            "Error: --each leaves terms out, and --search searches weights: give one of them.\n",
+            "Error: --each leaves terms out, and --search searches weights: use one of them.\n",
         ),
         (
             ["--each", "--slurm", "mem=8GB"],

@@ -18,7 +18,7 @@ def test_a_page_is_not_replaced_unasked(distill, compared_runs, tmp_path):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {page}: exists already\n"
-        "Add --overwrite to replace what is there, or give another file with --out.\n"
+        "Add --overwrite to replace what is there, or choose another file with --out.\n"
     )
     result = distill("compare", compared_runs[0].folder, "--out", page)
     assert result.err.startswith("Error: ")
@@ -29,7 +29,7 @@ def test_a_mistake_is_one_message(distill, compared_runs):
     """The exit status is 2."""
     result = distill("compare", compared_runs[0].folder)
     assert (result.status, result.out) == (2, "")
-    assert result.err == "Error: runs: expected two runs or more\nGive the folders of several runs.\n"
+    assert result.err == "Error: runs: expected two runs or more\nPass the folders of several runs.\n"
 
 
 def test_recordings_at_a_url_are_not_looked_for_on_the_disk(distill, compared_runs, tmp_path):

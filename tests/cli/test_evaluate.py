@@ -219,7 +219,7 @@ def test_a_corpus_that_is_not_there(distill, trained, tmp_path):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {tmp_path / 'gone'}: there is no such file or folder\n"
-        "Give a folder of recordings, or a single recording.\n"
+        "Pass a folder of recordings, or a single recording.\n"
     )
 
 
@@ -337,13 +337,13 @@ def test_what_cannot_be_shown_or_written_is_said_first(distill, trained, corpus,
     assert result.err == (
         "Error: columns: there is no measure 'nothing'; expected all, or some of zimtohrli, visqol, pesq, "
         "stoi, tones, texture, level_difference, mel, log_spectral_distance, multi_resolution_stft, snr, "
-        "si_sdr, peak, frechet\nGive them comma-separated, such as mel,si_sdr.\n"
+        "si_sdr, peak, frechet\nPass them comma-separated, such as mel,si_sdr.\n"
     )
     result = distill(*words, "--csv", corpus / "text.wav")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {corpus / 'text.wav'}: exists already\n"
-        "Add --overwrite to replace what is there, or give another file with --csv.\n"
+        "Add --overwrite to replace what is there, or choose another file with --csv.\n"
     )
     monkeypatch.setitem(sys.modules, "pesq", None)
     result = distill(*words, "--speech")

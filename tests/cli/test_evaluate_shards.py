@@ -11,7 +11,7 @@ from distill.audio.corpus import open_corpus, write_shards
 
 @pytest.fixture
 def sharded(tmp_path):
-    """Write two training shards and three held-out ones of a second each; give the folder."""
+    """Write two training shards and three held-out ones of a second each; return the folder."""
     (tmp_path / "sounds").mkdir()
     for number in range(5):
         sound = np.random.default_rng(number).normal(0, 0.1, 8000)
@@ -51,7 +51,7 @@ def test_shards_of_which_none_is_held_out(distill, trained, shards):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {shards}: none of its recordings is held out\n"
-        "Give other recordings, or write the shards again with --heldout 0.1.\n"
+        "Use other recordings, or write the shards again with --heldout 0.1.\n"
     )
 
 
@@ -62,7 +62,7 @@ def test_shards_at_another_sample_rate(distill, trained, tmp_path, recordings):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {tmp_path / 'shards'}: its shards are at 16000 Hz, and the model is at 8000 Hz\n"
-        "Give the recordings themselves, or write shards with --rate 8000.\n"
+        "Use the recordings themselves, or write shards with --rate 8000.\n"
     )
 
 
@@ -72,5 +72,5 @@ def test_a_url_is_one_of_shards(distill, trained):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         "Error: s3://bucket/shards: shards cannot be read by 's3'; expected one of http, https, gs, hf\n"
-        "Give such a URL, or mount the storage and give the folder.\n"
+        "Pass such a URL, or mount the storage and pass the folder.\n"
     )

@@ -19,7 +19,7 @@ def stranger(trained, tmp_path):
 
 def test_a_run_does_not_decide_what_is_fetched(stranger, distill):
     """No command fetches a corpus that only a recipe names, and the message says what to do."""
-    problem = f"its corpus is at {URL}, which the recipe names and you did not give"
+    problem = f"its corpus is at {URL}, which the recipe names and you did not pass"
     recipe, new = stranger / "recipe.toml", stranger / "new"
     for words, culprit, how in (
         (("train", "--resume", "--out", stranger, "--steps", 5), stranger, f" as the corpus: {URL}"),
@@ -30,7 +30,7 @@ def test_a_run_does_not_decide_what_is_fetched(stranger, distill):
         result = distill(*words)
         assert (result.status, result.err) == (
             2,
-            f"Error: {culprit}: {problem}\nIf you trust it, give it yourself{how}\n",
+            f"Error: {culprit}: {problem}\nIf you trust it, pass it yourself{how}\n",
         )
     assert not new.exists()
 
@@ -50,7 +50,7 @@ def test_on_a_terminal_it_is_asked_for_once(stranger, distill, command, monkeypa
         monkeypatch.setattr("click.confirm", confirm)
         words = ("--resume", "--out", stranger, "--steps", 5) if command == "train" else (stranger,)
         result = distill(command, *words)
-        said = "Connection refused" if answer else "you did not give"
+        said = "Connection refused" if answer else "you did not pass"
         assert result.status == 2
         assert said in result.err
     assert asked == [f"The recipe names a corpus at '{URL}'. Fetch it from there?"] * 2

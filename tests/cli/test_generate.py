@@ -13,7 +13,7 @@ from distill.storage.checkpoints import load_state, save_state
 
 @pytest.fixture
 def generate(distill, trained, tmp_path):
-    """Generate to a folder, and give its sounds by name."""
+    """Generate to a folder, and return its sounds by name."""
 
     def run(out, *words):
         result = distill("generate", trained.folder, "--out", tmp_path / out, *words)
@@ -131,7 +131,7 @@ def test_existing_sounds_are_not_written_over(distill, generate, trained, tmp_pa
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {second}: exists already\n"
-        "Add --overwrite to replace what is there, or give another folder with --out.\n"
+        "Add --overwrite to replace what is there, or choose another folder with --out.\n"
     )
     assert list(out.iterdir()) == [second]
     assert second.read_bytes() == before
@@ -288,18 +288,18 @@ def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_pa
     problem = "there is no such file, and no training recording of that name"
     assert (result.status, result.err) == (
         2,
-        f"Error: --near nothing: {problem}\nGive a file, or one of: {names}.\n",
+        f"Error: --near nothing: {problem}\nPass a file, or one of: {names}.\n",
     )
     result = distill("generate", trained.folder, "--near", tmp_path, "--out", tmp_path / "out")
     assert result.status == 2
     assert result.err == (
         f"Error: --near {tmp_path}: is a folder, and no training recording of that name\n"
-        f"Give a file, or one of: {names}.\n"
+        f"Pass a file, or one of: {names}.\n"
     )
     result = distill("generate", trained.folder, "--between", "a", "b", "--out", tmp_path / "out")
     assert (result.status, result.err) == (
         2,
-        f"Error: --between a: {problem}\n--between b: {problem}\nGive a file, or one of: {names}.\n",
+        f"Error: --between a: {problem}\n--between b: {problem}\nPass a file, or one of: {names}.\n",
     )
 
 

@@ -38,7 +38,7 @@ def _installed(install_only, monkeypatch):
 
 
 def run(*arguments, **options):
-    """Run the command as a user would, errors passing through; give what it printed."""
+    """Run the command as a user would, errors passing through; return what it printed."""
     return CliRunner().invoke(losses, arguments, catch_exceptions=False, **options).output
 
 

@@ -20,7 +20,7 @@ def files(folder):
 
 
 def run(*words, cwd):
-    """Run a module of this Python, with the plugin in `cwd` on its path, and give what it ended with."""
+    """Run a module of this Python, with the plugin in `cwd` on its path, and return what it ended with."""
     path = os.pathsep.join([str(cwd), str(ROOT)])
     command = [sys.executable, "-m", *map(str, words)]
     result = subprocess.run(
@@ -121,7 +121,7 @@ def test_nothing_is_overwritten(distill, here, there):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         "Error: distill-spark: is there already, and nothing is overwritten\n"
-        "Remove it, or give another NAME or another folder with --out.\n"
+        "Remove it, or choose another NAME or another folder with --out.\n"
     )
     assert files(here) == (["distill-spark"] if there == "file" else [])
 
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_made(distill, here):
     result = distill("losses", "new", "spark", "--out", "file")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        "Error: file/distill-spark: cannot be written: Not a directory\nGive another folder with --out.\n"
+        "Error: file/distill-spark: cannot be written: Not a directory\nPass another folder with --out.\n"
     )
 
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("only_built_in")
 
 @pytest.fixture
 def profile(distill):
-    """Run the command on two batches; give what it printed, as data if so asked."""
+    """Run the command on two batches; return what it printed, as data if so asked."""
 
     def run(*words):
         result = distill("losses", "profile", "--batches", 2, *words)
@@ -23,7 +23,7 @@ def profile(distill):
 
 @pytest.fixture
 def refused(distill):
-    """Run the command on what is wrong with it; give the message."""
+    """Run the command on what is wrong with it; return the message."""
 
     def run(*words):
         result = distill("losses", "profile", *words)
@@ -203,5 +203,5 @@ def test_the_model_of_a_run_is_measured_as_it_is(refused, trained):
 def test_a_run_that_is_not_there(refused):
     """A missing run is refused with the message of every other command."""
     assert refused("--run", "gone") == (
-        "gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
+        "gone: there is no such run folder\nPass the folder that `distill train --out` wrote.\n"
     )

@@ -72,7 +72,7 @@ def test_an_empty_path_is_refused(option):
     """Empty text, such as an unset variable of a shell, is no path, and not the current folder."""
     with click.Context(main) as context, pytest.raises(click.BadParameter) as caught:
         option.type.convert("", option, context)
-    assert caught.value.message == "The path is empty. Give . for the current folder."
+    assert caught.value.message == "The path is empty. Pass . for the current folder."
     assert option.type.convert(".", option, None) == Path()
 
 
@@ -83,5 +83,5 @@ def test_a_url_is_no_path(option):
         option.type.convert("https://host/a\x1b", option, context)
     assert caught.value.message == (
         "https://host/a\N{REPLACEMENT CHARACTER} is a URL. "
-        "Give a file or folder of this machine, such as a downloaded copy."
+        "Pass a file or folder of this machine, such as a downloaded copy."
     )

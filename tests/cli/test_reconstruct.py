@@ -92,7 +92,7 @@ def test_existing_files_are_not_written_over(distill, trained, here):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         "Error: made/b.wav: exists already (and 1 more)\n"
-        "Add --overwrite to replace what is there, or give another folder with --out.\n"
+        "Add --overwrite to replace what is there, or choose another folder with --out.\n"
     )
     assert sorted(path.name for path in made.iterdir()) == ["b.wav", "c.wav"]
     assert (made / "b.wav").read_bytes() == before
@@ -123,7 +123,7 @@ def test_a_source_is_not_written_over(distill, trained, here, monkeypatch, out, 
     result = distill("reconstruct", trained.folder, "a.wav", "--out", out, *words)
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        "Error: a.wav: would be written over by its reconstruction\nGive another folder with --out.\n"
+        "Error: a.wav: would be written over by its reconstruction\nPass another folder with --out.\n"
     )
     assert file.read_bytes() == before
 
@@ -174,7 +174,7 @@ class TestARunThatCannotBeUsed:
         return shutil.copytree(trained.folder, here / "run")
 
     def fail(self, distill, here, command, run="run"):
-        """Run the command, see it fail and write nothing; give the message."""
+        """Run the command, see it fail and write nothing; return the message."""
         file = write(here / "sounds" / "a.wav", 800)
         words = {
             "reconstruct": (run, file, "--out", "made"),
@@ -189,7 +189,7 @@ class TestARunThatCannotBeUsed:
     def test_it_is_not_there(self, distill, here, command):
         """A path that is mistyped is refused."""
         assert self.fail(distill, here, command, "gone") == (
-            "Error: gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n"
+            "Error: gone: there is no such run folder\nPass the folder that `distill train --out` wrote.\n"
         )
 
     def test_it_is_no_run(self, distill, here, command):
@@ -197,7 +197,7 @@ class TestARunThatCannotBeUsed:
         (here / "other").mkdir()
         assert self.fail(distill, here, command, "other") == (
             "Error: other: is not a run folder: it holds no recipe.toml\n"
-            "Give the folder that `distill train --out` wrote.\n"
+            "Pass the folder that `distill train --out` wrote.\n"
         )
 
     def test_it_holds_no_model_yet(self, distill, here, run, command):

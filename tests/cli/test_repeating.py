@@ -71,11 +71,11 @@ def test_an_error_of_several_lines_keeps_its_lines(install_only, distill, record
         ((), "--repeat-batch needs --out with the run folder that keeps the batch."),
         (
             ("--out", "run", "--steps", 3),
-            "--repeat-batch takes the run as it is: give --out, and --device if need be.",
+            "--repeat-batch takes the run as it is: pass --out, and --device if need be.",
         ),
         (
             ("sounds", "--out", "run"),
-            "--repeat-batch takes the run as it is: give --out, and --device if need be.",
+            "--repeat-batch takes the run as it is: pass --out, and --device if need be.",
         ),
     ],
 )

@@ -35,7 +35,7 @@ def test_a_folder_that_is_no_run_is_one_message(distill, tmp_path):
     assert (result.status, result.out) == (2, "")
     assert result.err == (
         f"Error: {tmp_path / 'none'}: there is no such run folder\n"
-        "Give the folder that `distill train --out` wrote.\n"
+        "Pass the folder that `distill train --out` wrote.\n"
     )
 
 

@@ -98,7 +98,7 @@ def test_a_missing_folder_is_one_message(distill, tmp_path):
     result = distill("runs", tmp_path / "none")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        f"Error: {tmp_path / 'none'}: there is no such folder\nGive the folder that holds the runs.\n"
+        f"Error: {tmp_path / 'none'}: there is no such folder\nPass the folder that holds the runs.\n"
     )
 
 

@@ -66,7 +66,7 @@ def test_a_mistake_is_one_message(distill, shards, here, tiny):
     result = distill("shard", "none", "shards")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        "Error: none: there is no such file or folder\nGive a folder of recordings, or a single recording.\n"
+        "Error: none: there is no such file or folder\nPass a folder of recordings, or a single recording.\n"
     )
 
 

@@ -14,7 +14,7 @@ from distill.recipe import DEFAULT_LOSS
 
 LISTING = "Choose from: stft, reconstruction or recon, kl, waveform\n"
 OTHER = "waveform" if "stft" in DEFAULT_LOSS else "stft"
-GIVE_AUDIO = "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.\n"
+GIVE_AUDIO = "Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.\n"
 
 
 pytestmark = pytest.mark.usefixtures("only_built_in")
@@ -98,7 +98,7 @@ def test_a_recipe_that_is_wrong(distill, recordings, here, monkeypatch, words, m
     [
         (
             "gone",
-            "{}: there is no such file or folder\nGive a folder of recordings, or a single recording.\n",
+            "{}: there is no such file or folder\nPass a folder of recordings, or a single recording.\n",
         ),
         ("empty", "{}: holds no audio files\n" + GIVE_AUDIO),
         (
@@ -127,19 +127,19 @@ def test_a_corpus_that_is_wrong(distill, here, tiny, corpus, message):
     [
         (
             ["--out", "run"],
-            "run: holds a run already\nAdd --resume to go on with it, or give another folder with --out.\n",
+            "run: holds a run already\nAdd --resume to go on with it, or choose another folder with --out.\n",
         ),
-        (["--out", "used"], "used: is not empty, and holds no run\nGive a new folder with --out.\n"),
-        (["--out", "file"], "file: is a file\nGive a folder with --out.\n"),
+        (["--out", "used"], "used: is not empty, and holds no run\nChoose a new folder with --out.\n"),
+        (["--out", "file"], "file: is a file\nPass a folder with --out.\n"),
         (
             ["--out", "gone", "--resume"],
-            "gone: there is no such run folder\nGive the folder that `distill train --out` wrote.\n",
+            "gone: there is no such run folder\nPass the folder that `distill train --out` wrote.\n",
         ),
         (
             ["--out", "used", "--resume"],
             (
                 "used: is not a run folder: it holds no recipe.toml\n"
-                "Give the folder that `distill train --out` wrote.\n"
+                "Pass the folder that `distill train --out` wrote.\n"
             ),
         ),
     ],

@@ -42,7 +42,7 @@ class TestResuming:
         result = distill("train", "--resume", "--out", "run")
         assert (result.status, result.err) == (0, "")
         assert (
-            "The training was finished already, at step 2. To train for longer, give the time in all:\n"
+            "The training was finished already, at step 2. To train for longer, pass the time in all:\n"
             "  distill train --resume --out run --minutes M\n"
         ) in result.out
         assert {path: (run / path).read_bytes() for path in before} == before
@@ -242,7 +242,7 @@ class TestResuming:
                 ["--resume", "--from", "7"],
                 (
                     "Error: run/checkpoints: there is no checkpoint of step 7\n"
-                    "Give the step of another one, 2, or 'last'.\n"
+                    "Pass the step of another one, 2, or 'last'.\n"
                 ),
             ),
         ],

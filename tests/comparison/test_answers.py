@@ -153,7 +153,7 @@ def test_a_session_counts_once(results, tmp_path):
         results(abx(9, 10), abx(9, 10))
     assert str(caught.value) == (
         f"{tmp_path / '1.json'}: holds the answers of a session that another file holds, too\n"
-        "Give files as the page of a comparison saves them."
+        "Pass files as the page of a comparison saves them."
     )
     with pytest.raises(InputError, match="it is larger than 1 MiB"):
         results(" " * 2**21)

@@ -163,7 +163,7 @@ def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_ha
     )
     told = distill.compare([new, future]).to_dict()
     assert told["notes"][2] == (
-        "There is nothing to compare by: fewer than two runs are measured. Give another run that is."
+        "There is nothing to compare by: fewer than two runs are measured. Choose another run that is."
     )
 
 
@@ -176,15 +176,15 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(bare):
 def test_what_cannot_be_compared_is_one_message(compared_runs, bare, tmp_path):
     """The call refuses a single run, a repeated run, a missing folder and a damaged recipe."""
     first = compared_runs[0].folder
-    remedy = "\nGive the folder that `distill train --out` wrote."
+    remedy = "\nPass the folder that `distill train --out` wrote."
     for given, error, message in (
-        ([first], InputError, "runs: expected two runs or more\nGive the folders of several runs."),
+        ([first], InputError, "runs: expected two runs or more\nPass the folders of several runs."),
         (
             str(first),
             InputError,
-            "runs: expected two runs or more\nGive the folders of several runs.",
+            "runs: expected two runs or more\nPass the folders of several runs.",
         ),
-        ([first, f"{first}/../first"], InputError, f"{first}/../first: is given twice\nGive each run once."),
+        ([first, f"{first}/../first"], InputError, f"{first}/../first: is given twice\nPass each run once."),
         (
             [tmp_path / "a", first, tmp_path / "b"],
             RunError,

@@ -27,7 +27,7 @@ def test_a_run_that_is_given_twice_is_refused_also_by_another_path(run, tmp_path
     for again in (first, link, tmp_path / "link" / ".." / "first"):
         with pytest.raises(InputError) as caught:
             distinct_runs([first, again])
-        assert str(caught.value) == f"{again}: is given twice\nGive each run once."
+        assert str(caught.value) == f"{again}: is given twice\nPass each run once."
 
 
 def test_names_are_as_short_as_tells_runs_apart(run):

@@ -113,7 +113,7 @@ def test_the_checksum_changes_with_the_model_and_its_latents(model):
     assert checksum_of(model.vae, dict([*model.latents.items()][1:])) != first
 
 
-_GIVE = 'Give a dict, such as {"brightness": 0.5}.'
+_GIVE = 'Pass a dict, such as {"brightness": 0.5}.'
 _CHOOSE = "Choose among: loudness, axis 1."
 _NOT = "attack cannot be changed with this model: its recordings do not differ in it enough"
 _FAR = "Farther than that, generated sounds do not follow."

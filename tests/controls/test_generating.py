@@ -124,7 +124,7 @@ def test_the_contrast_comes_with_the_new_sound(model):
         ),
         (
             lambda model: model.between("nothing", sound()),
-            "a: there is no training recording 'nothing'\nGive a waveform, or one of: {names}.",
+            "a: there is no training recording 'nothing'\nPass a waveform, or one of: {names}.",
         ),
         (
             lambda model: model.between(sound(), sound(), seed=-1),
@@ -142,10 +142,10 @@ def test_what_cannot_be_made(model, call, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("x",), "sound: expected floats, 1 being full scale, got a str of <U1\nGive floats [N] or [C, N]"),
+        (("x",), "sound: expected floats, 1 being full scale, got a str of <U1\nPass floats [N] or [C, N]"),
         ((torch.ones(1, 9, dtype=torch.int16),), "sound: expected floats, 1 being full scale, got int16\n"),
         ((sound(), {"a": object}), "controls: expected plain data by name, got {'a': <class 'object'>}: "),
-        ((sound(), ["seed"]), "controls: expected plain data by name, got ['seed']\nGive a dict of numbers"),
+        ((sound(), ["seed"]), "controls: expected plain data by name, got ['seed']\nPass a dict of numbers"),
     ],
 )
 def test_what_cannot_be_written(model, arguments, message, tmp_path):
@@ -179,7 +179,7 @@ def test_a_written_sound_says_what_it_was_made_with(model, tmp_path):
     with pytest.raises(OutputError) as caught:
         model.write(torch.ones(1, 9), path)
     assert str(caught.value) == (
-        f"{path}: exists already\nAdd --overwrite to replace what is there, or give another path."
+        f"{path}: exists already\nAdd --overwrite to replace what is there, or choose another path."
     )
 
 

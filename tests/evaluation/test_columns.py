@@ -36,7 +36,7 @@ def test_a_column_that_there_is_not(given, shown):
         parse_columns(given)
     assert str(caught.value) == (
         f"columns: there is no measure {shown}; expected all, or some of {', '.join(COLUMNS)}\n"
-        "Give them comma-separated, such as mel,si_sdr."
+        "Pass them comma-separated, such as mel,si_sdr."
     )
 
 
@@ -44,7 +44,7 @@ def test_no_columns():
     """The message says that no columns are given, and shows an example."""
     with pytest.raises(InputError) as caught:
         parse_columns([])
-    assert str(caught.value) == "columns: is empty\nGive some, such as mel,si_sdr, or all."
+    assert str(caught.value) == "columns: is empty\nPass some, such as mel,si_sdr, or all."
 
 
 def test_what_was_not_computed_is_not_shown():

@@ -74,7 +74,7 @@ def test_a_corpus_without_what_was_held_out(run, opened, recordings, tmp_path):
         opened(run, tmp_path / "elsewhere", heldout=True)
     assert str(caught.value) == (
         f"{tmp_path / 'elsewhere'}: holds none of the recordings that the run held out, 1 in all\n"
-        "Give the folder where they are: distill evaluate RUN CORPUS --heldout"
+        "Pass the folder where they are: distill evaluate RUN CORPUS --heldout"
     )
 
 
@@ -87,7 +87,7 @@ def test_a_run_that_held_out_nothing(run, opened):
         opened(run, heldout=True)
     assert str(caught.value) == (
         f"{run.folder}: the run held out no recordings\n"
-        "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+        "Use recordings that it was not trained on: distill evaluate RUN CORPUS"
     )
 
 
@@ -98,7 +98,7 @@ def test_a_run_without_a_record(run, opened, recordings):
         opened(run, heldout=True)
     assert str(caught.value) == (
         f"{run.split}: there is no record of which recordings the run trained on, and which it held out\n"
-        "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+        "Use recordings that it was not trained on: distill evaluate RUN CORPUS"
     )
     assert set(opened(run, recordings).trained_on.values()) == {None}
 
@@ -111,7 +111,7 @@ def test_a_corpus_that_has_moved(run, opened, tmp_path):
         opened(run)
     assert str(caught.value) == (
         f"{gone}: the corpus of the run is no longer there\n"
-        "Give the folder where it is now: distill evaluate RUN CORPUS"
+        "Pass the folder where it is now: distill evaluate RUN CORPUS"
     )
 
 
@@ -132,7 +132,7 @@ def test_held_out_shards(run, opened, tmp_path, recordings):
         opened(run, shards, heldout=True)
     assert str(caught.value) == (
         f"{shards}: it is not known which recordings of these shards the run held out\n"
-        "Give the recordings themselves."
+        "Use the recordings themselves."
     )
     told = {"corpus": str(shards), "sharded": True, "train": [], "heldout": [{"name": "a", "digest": ""}]}
     run.split.write_text(json.dumps(told))

@@ -221,7 +221,8 @@ def test_a_table_is_written_as_csv(tmp_path):
     with pytest.raises(OutputError) as caught:
         table().write_csv(str(file))
     assert str(caught.value) == (
-        f"{file}: exists already\nAdd --overwrite to replace what is there, or give another file with --csv."
+        f"{file}: exists already\n"
+        "Add --overwrite to replace what is there, or choose another file with --csv."
     )
     file.write_text("")
     table().write_csv(file, overwrite=True)

@@ -225,7 +225,7 @@ def test_what_are_no_options(options, name):
         compose("recon", balancer="gradient", **{name: options})
     assert str(caught.value) == (
         f"{name}: expected values by their address, got {options!r}\n"
-        'Give a dict, such as {"stft.weight": 2.0}.'
+        'Pass a dict, such as {"stft.weight": 2.0}.'
     )
 
 

@@ -84,7 +84,7 @@ def test_what_is_no_network(given):
     with pytest.raises(InputError) as caught:
         FrozenNetwork(given)
     assert str(caught.value) == (
-        f"FrozenNetwork: expected an nn.Module, got {given!r}\nGive the network itself, with its weights."
+        f"FrozenNetwork: expected an nn.Module, got {given!r}\nPass the network itself, with its weights."
     )
 
 

@@ -31,7 +31,7 @@ def test_latents_keep_their_coherence():
         assert found[1] is expected
     with pytest.raises(ShapeError) as caught:
         latents_like(latents, 5)
-    remedy = "Give what `encode` of this model returns, or an entry of its `latents`."
+    remedy = "Pass what `encode` of this model returns, or an entry of its `latents`."
     assert str(caught.value) == f"latents must have the shape [C, 5, T']: got [2, 3, 4]\n{remedy}"
 
 

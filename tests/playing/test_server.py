@@ -120,7 +120,7 @@ def test_a_taken_port_is_one_message():
             pass
     assert str(caught.value) == (
         f"port: {ports[0]} cannot be used on 127.0.0.1: Address already in use\n"
-        "Give another one, or leave it out for the next free one."
+        "Choose another one, or leave it out for the next free one."
     )
     assert not first.files.exists()
     with socket.socket() as free:

@@ -69,12 +69,12 @@ def test_a_run_itself_is_a_list_of_one(folder):
 
 
 def test_a_folder_that_is_missing_is_one_message(tmp_path):
-    """The message about a missing folder says what to give instead."""
+    """The message about a missing folder says what to use instead."""
     with pytest.raises(RunError) as caught:
         list_runs(tmp_path / "none")
     assert (
         str(caught.value)
-        == f"{tmp_path / 'none'}: there is no such folder\nGive the folder that holds the runs."
+        == f"{tmp_path / 'none'}: there is no such folder\nPass the folder that holds the runs."
     )
 
 

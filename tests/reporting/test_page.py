@@ -243,7 +243,7 @@ def test_a_folder_that_is_no_run_is_one_message(bare):
         distill.report(run.folder)
     assert str(caught.value) == (
         f"{run.folder}: is not a run folder: it holds no recipe.toml\n"
-        "Give the folder that `distill train --out` wrote."
+        "Pass the folder that `distill train --out` wrote."
     )
 
 

@@ -91,7 +91,7 @@ def test_a_file_in_the_place_of_the_folder_is_said(tmp_path):
         write_text(tmp_path / "run" / "a", "")
     assert str(caught.value) == (
         f"{tmp_path / 'run' / 'a'}: cannot be written: File exists\n"
-        "Remove what is in its place, or give another path."
+        "Remove what is in its place, or choose another path."
     )
 
 
@@ -161,7 +161,7 @@ def test_a_checkpoint_can_be_chosen(tmp_path):
     with pytest.raises(RunError) as caught:
         load_checkpoint(tmp_path, 1)
     assert str(caught.value) == (
-        f"{tmp_path}: there is no checkpoint of step 1\nGive the step of another one, 2, 3, or 'last'."
+        f"{tmp_path}: there is no checkpoint of step 1\nPass the step of another one, 2, 3, or 'last'."
     )
 
 

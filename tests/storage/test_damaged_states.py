@@ -87,7 +87,7 @@ def test_a_foreign_safetensors_file_is_named(metadata, tmp_path):
     with pytest.raises(RunError) as caught:
         load_state(path)
     assert str(caught.value) == (
-        f"{path}: the file was not written by Distill\nGive a file that Distill has saved."
+        f"{path}: the file was not written by Distill\nPass a file that Distill has saved."
     )
 
 
@@ -172,5 +172,5 @@ def test_a_structure_that_is_none_is_named(structure, tmp_path):
     with pytest.raises(RunError) as caught:
         load_state(path)
     assert str(caught.value) == (
-        f"{path}: the file was not written by Distill\nGive a file that Distill has saved."
+        f"{path}: the file was not written by Distill\nPass a file that Distill has saved."
     )

@@ -43,7 +43,7 @@ def test_existing_files_are_refused(tmp_path):
     paths = [tmp_path / f"{name}.wav" for name in "dcba"]
     for path in paths[1:]:
         path.touch()
-    remedy = "Add --overwrite to replace what is there, or give another folder with --out."
+    remedy = "Add --overwrite to replace what is there, or choose another folder with --out."
     assert refused(paths[:2]) == f"{tmp_path / 'c.wav'}: exists already\n{remedy}"
     assert refused(paths) == (f"{tmp_path / 'c.wav'}: exists already (and 2 more)\n{remedy}")
 
@@ -64,7 +64,7 @@ def test_names_taken_by_something_else_are_refused(tmp_path, overwrite):
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "link.wav").symlink_to(tmp_path / "nothing")
     os.mkfifo(tmp_path / "pipe.wav")
-    remedy = "Remove it, or give another folder with --out."
+    remedy = "Remove it, or choose another folder with --out."
     for name, problem in (
         ("folder", "is a folder"),
         ("link", "is a link to nothing"),
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path, below):
     for name, problem in (("file", "is a file"), ("link", "is a link to nothing")):
         folder = tmp_path / name
         assert refused([folder / below / "a.wav"], overwrite=True) == (
-            f"{folder}: {problem}\nGive a folder with --out."
+            f"{folder}: {problem}\nPass a folder with --out."
         )
 
 
@@ -185,7 +185,7 @@ def test_a_file_that_the_system_refuses_is_a_message(monkeypatch, tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied", "runs/first")
     assert str(caught.value) == (
         "runs/first: cannot be read or written: Permission denied\n"
-        "Make sure that you may write to that folder, or give another one."
+        "Make sure that you may write to that folder, or choose another one."
     )
     with pytest.raises(RunError) as caught, naming_refusals():
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -194,7 +194,7 @@ def test_a_file_that_the_system_refuses_is_a_message(monkeypatch, tmp_path):
         tmp_path.read_bytes()
     assert str(caught.value) == (
         f"{tmp_path}: cannot be read or written: Is a directory\n"
-        "Remove what is in its place, or give another path."
+        "Remove what is in its place, or choose another path."
     )
     descriptor = os.open(tmp_path, os.O_RDONLY)
     os.close(descriptor)

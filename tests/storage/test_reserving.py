@@ -34,7 +34,7 @@ def test_a_folder_is_reserved_until_the_run_has_ended(tmp_path):
                 reserved(Run(tmp_path / "new" / "." / "run"), resume=resume).__enter__()
             assert re.fullmatch(
                 rf"{tmp_path}/new/run: another thread of this process is training in it\n"
-                r"Wait until it has ended, or give another folder with --out\.",
+                r"Wait until it has ended, or choose another folder with --out\.",
                 str(caught.value),
             )
     assert {path.name for path in run.folder.iterdir()} == {"recipe.toml"}
@@ -149,5 +149,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         reserved_free(tmp_path / "file", "run").__enter__()
     assert str(caught.value) == (
         f"{tmp_path / 'file'}: the run folder cannot be written: File exists\n"
-        "Remove what is in its place, or give another path."
+        "Remove what is in its place, or choose another path."
     )

@@ -66,7 +66,7 @@ def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(RunError) as caught:
         Run(folder).read_recipe()
     assert str(caught.value) == (
-        f"{folder}: there is no such run folder\nGive the folder that `distill train --out` wrote."
+        f"{folder}: there is no such run folder\nPass the folder that `distill train --out` wrote."
     )
 
 
@@ -76,7 +76,7 @@ def test_a_folder_that_is_no_run(tmp_path):
         Run(tmp_path).require()
     assert str(caught.value) == (
         f"{tmp_path}: is not a run folder: it holds no recipe.toml\n"
-        "Give the folder that `distill train --out` wrote."
+        "Pass the folder that `distill train --out` wrote."
     )
 
 
@@ -117,7 +117,7 @@ def test_a_run_is_not_written_over(run):
         run.require_new()
     assert str(caught.value) == (
         f"{run.folder}: holds a run already\n"
-        "Add --resume to go on with it, or give another folder with --out."
+        "Add --resume to go on with it, or choose another folder with --out."
     )
 
 
@@ -126,10 +126,12 @@ def test_other_files_are_not_mixed_with_a_run(tmp_path):
     (tmp_path / "song.wav").touch()
     with pytest.raises(RunError) as caught:
         Run(tmp_path).require_new()
-    assert str(caught.value) == (f"{tmp_path}: is not empty, and holds no run\nGive a new folder with --out.")
+    assert str(caught.value) == (
+        f"{tmp_path}: is not empty, and holds no run\nChoose a new folder with --out."
+    )
     with pytest.raises(RunError) as caught:
         Run(tmp_path / "song.wav").require_new()
-    assert str(caught.value) == f"{tmp_path / 'song.wav'}: is a file\nGive a folder with --out."
+    assert str(caught.value) == f"{tmp_path / 'song.wav'}: is a file\nPass a folder with --out."
 
 
 def test_metrics_are_appended(run):
@@ -187,11 +189,11 @@ def test_a_url_is_no_run():
         run_of("https://host/run")
     assert str(caught.value) == (
         "run: expected a run or its folder, got the URL https://host/run\n"
-        "Give a file or folder of this machine, such as a downloaded copy."
+        "Pass a file or folder of this machine, such as a downloaded copy."
     )
     with pytest.raises(InputError) as caught:
         run_of(Path("https://host/run"))
     assert str(caught.value) == (
         "run: expected a run or its folder, got a URL as a path: https:/host/run\n"
-        "Give a file or folder of this machine, such as a downloaded copy."
+        "Pass a file or folder of this machine, such as a downloaded copy."
     )

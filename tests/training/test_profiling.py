@@ -123,7 +123,7 @@ class Bench:
         )
 
     def batches(self, count):
-        """Draw batches as a training that begins with these settings does, and give what the loss sees."""
+        """Draw batches as a training that begins with these settings does, and return what the loss sees."""
         clips, noise = (torch.Generator().manual_seed(self.settings.seed) for _ in range(2))
         for _ in range(count):
             waveform = draw_clips(self.recordings, self.settings, self.samples, clips)

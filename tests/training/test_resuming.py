@@ -108,7 +108,7 @@ def test_a_corpus_that_is_gone_is_said(here):
         go_on()
     assert str(caught.value) == (
         f"{here / 'corpus'}: the corpus of the run is no longer there\n"
-        "Give the folder where it is now. Its recordings are compared by their digests: "
+        "Pass the folder where it is now. Its recordings are compared by their digests: "
         "distill train FOLDER --resume --out run"
     )
 

@@ -143,7 +143,7 @@ def test_a_run_of_arrays_needs_them_to_go_on(first):
     assert str(caught.value) == (
         f"{run.folder}: its corpus was given as arrays, in Python, and is missing: "
         f"{', '.join([*names, held_out])}\n"
-        "Give them again, in Python: distill.train([(name, waveform, sample_rate), ...], resume=True, "
+        "Pass them again, in Python: distill.train([(name, waveform, sample_rate), ...], resume=True, "
         "out=...)"
     )
 
@@ -300,7 +300,7 @@ def test_two_runs_at_once_have_folders_of_their_own(train, recordings, arrays, t
     (error,) = errors
     assert error == (
         f"{tmp_path}/below/../run: another thread of this process is training in it\n"
-        "Wait until it has ended, or give another folder with --out."
+        "Wait until it has ended, or choose another folder with --out."
     )
     assert run.model.is_file()
 
@@ -352,5 +352,5 @@ def test_a_split_that_is_damaged_names_no_arrays(first, tmp_path):
     with pytest.raises(RunError) as caught:
         distill.train(loss=["recon", "kl", SPEC], resume=True, out=run.folder)
     assert str(caught.value).startswith(
-        f"{run.folder}: its corpus was given as arrays, in Python, and is missing\nGive them again"
+        f"{run.folder}: its corpus was given as arrays, in Python, and is missing\nPass them again"
     )

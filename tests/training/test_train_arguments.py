@@ -50,7 +50,7 @@ def endless_table():
         (
             {"on_progress": 3},
             InputError,
-            "on_progress: expected a function, got 3\nGive a function, or leave it out.",
+            "on_progress: expected a function, got 3\nPass a function, or leave it out.",
         ),
         ({"out": 3}, InputError, "out: expected a folder, got 3"),
         ({"recipe": 3}, InputError, "recipe: expected a Recipe, a TOML file or its content, got 3"),
@@ -65,7 +65,7 @@ def endless_table():
                 InputError,
                 (
                     f"options: expected values by their address, got {options!r}\n"
-                    'Give a dict, such as {"stft.weight": 2.0}.'
+                    'Pass a dict, such as {"stft.weight": 2.0}.'
                 ),
             )
             for options in ("stft.weight=2", 3, None, {1: 2}, [1])
@@ -102,7 +102,7 @@ def endless_table():
             TermError,
             (
                 "expected the names of loss terms, got a dict\n"
-                'Give weights as options, such as {"stft.weight": 2.0}.'
+                'Pass weights as options, such as {"stft.weight": 2.0}.'
             ),
         ),
         (
@@ -120,7 +120,7 @@ def endless_table():
             InputError,
             (
                 "corpus: a corpus is a path, a URL or arrays: got a int\n"
-                "Give arrays as [(name, waveform, sample_rate), ...]."
+                "Pass arrays as [(name, waveform, sample_rate), ...]."
             ),
         ),
         (
@@ -128,7 +128,7 @@ def endless_table():
             RunError,
             (
                 "recipe: its corpus was given as arrays, in Python, and is missing\n"
-                "Give another corpus: distill train CORPUS --config FILE"
+                "Use another corpus: distill train CORPUS --config FILE"
             ),
         ),
         (

@@ -34,8 +34,8 @@ _HIGHEST_RATE = 10**8
 _MOST_CHANNELS = 16
 """The number of channels up to which a waveform may have more channels than samples."""
 
-_GIVE = "Give (name, waveform, sample_rate) for each recording, waveform being floats [N] or [C, N]."
-_GIVE_FLOATS = "Give floats [N] or [C, N], 1 being full scale."
+_GIVE = "Pass (name, waveform, sample_rate) for each recording, waveform being floats [N] or [C, N]."
+_GIVE_FLOATS = "Pass floats [N] or [C, N], 1 being full scale."
 
 
 def open_arrays(
@@ -174,7 +174,7 @@ def as_rate(rate: Any, *, culprit: str) -> int:  # noqa: ANN401  # whatever the 
         raise InputError(
             f"expected a sample rate in Hz, {LOWEST_RATE} to {_HIGHEST_RATE}, got {shown(rate)}",
             culprit=culprit,
-            remedy="Give it as an integer, 44100 for example.",
+            remedy="Pass it as an integer, 44100 for example.",
         )
     return whole
 

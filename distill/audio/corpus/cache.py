@@ -161,7 +161,7 @@ def _build(audio: Path, key: dict[str, Any], found: Found, decoding: Decoding) -
             raise CorpusError(
                 f"no audio file here can be used:\n{describe([*found.skipped, *skipped])}",
                 culprit=str(found.source),
-                remedy="Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
+                remedy="Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
             )
         file.flush()
         os.fsync(file.fileno())

@@ -48,7 +48,7 @@ def claim(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    remedy = "Wait for it, or give another folder for the shards."
+    remedy = "Wait for it, or choose another folder for the shards."
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(folder, doing="is writing shards to it", remedy=remedy))
@@ -64,4 +64,4 @@ def _remove_written(folder: Path) -> None:
 
 
 def _not_empty(folder: Path) -> CorpusError:
-    return CorpusError("is not empty", culprit=str(folder), remedy="Give a new folder for the shards.")
+    return CorpusError("is not empty", culprit=str(folder), remedy="Choose a new folder for the shards.")

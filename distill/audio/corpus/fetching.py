@@ -262,7 +262,7 @@ class _OfTool:
             raise CorpusError(
                 "needs gsutil, which is not installed",
                 culprit=url,
-                remedy="Install the Google Cloud CLI, or give a copy in a folder or at an https:// URL.",
+                remedy="Install the Google Cloud CLI, or use a copy in a folder or at an https:// URL.",
             )
         self._errors = TemporaryFile()  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(  # noqa: S603  # no shell, and the URL is an argument

@@ -66,7 +66,7 @@ class Membership:
         Raises:
             RunError: the file is missing, damaged or edited.
         """
-        remedy = "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+        remedy = "Use recordings that it was not trained on: distill evaluate RUN CORPUS"
         try:
             tree = json.loads(path.read_bytes())
             digest = tree.pop("digest", None) if isinstance(tree, dict) else None

@@ -156,13 +156,13 @@ def open_heldout(location: str, *, sample_rate: int) -> HeldoutShards:
         raise CorpusError(
             f"its shards are at {manifest.sample_rate} Hz, and the model is at {sample_rate} Hz",
             culprit=location,
-            remedy=f"Give the recordings themselves, or write shards with --rate {sample_rate}.",
+            remedy=f"Use the recordings themselves, or write shards with --rate {sample_rate}.",
         )
     if not manifest.heldout:
         raise CorpusError(
             "none of its recordings is held out",
             culprit=location,
-            remedy="Give other recordings, or write the shards again with --heldout 0.1.",
+            remedy="Use other recordings, or write the shards again with --heldout 0.1.",
         )
     return HeldoutShards(location, manifest)
 
@@ -179,6 +179,6 @@ def require_audio(folder: Path) -> Found:
         raise CorpusError(
             "holds no audio files" + (f":\n{describe([*found.skipped])}" if found.skipped else ""),
             culprit=str(folder),
-            remedy="Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
+            remedy="Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
         )
     return found

@@ -63,7 +63,7 @@ def write_shards(
         raise CorpusError(
             "is a URL, and shards are written to a folder",
             culprit=str(out),
-            remedy="Give a folder, copy it to the server, and train on its URL.",
+            remedy="Pass a folder, copy it to the server, and train on its URL.",
         )
     found = require_audio(source)
     skipped = [*found.skipped]
@@ -160,5 +160,5 @@ def _nothing_to_train_on(source: Path, skipped: list[Skipped], heldout: tuple[Sh
     return CorpusError(
         f"no audio file here can be used:\n{describe(skipped)}",
         culprit=str(source),
-        remedy="Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
+        remedy="Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3.",
     )

@@ -93,7 +93,7 @@ def read_manifest(location: str) -> Manifest:
         raise CorpusError(
             f"shards cannot be read by {scheme!r}; expected one of {', '.join(SCHEMES)}",
             culprit=location,
-            remedy="Give such a URL, or mount the storage and give the folder.",
+            remedy="Pass such a URL, or mount the storage and pass the folder.",
         )
     where = f"{location}/{MANIFEST}"
     try:

@@ -99,13 +99,13 @@ def _write(folder: Path, names: Mapping[str, str]) -> None:
         raise TermError(
             "is there already, and nothing is overwritten",
             culprit=str(folder),
-            remedy="Remove it, or give another NAME or another folder with --out.",
+            remedy="Remove it, or choose another NAME or another folder with --out.",
         ) from None
     except OSError as error:
         raise TermError(
             f"cannot be written: {error.strerror}",
             culprit=str(folder),
-            remedy="Give another folder with --out.",
+            remedy="Pass another folder with --out.",
         ) from None
     paths = []
     try:

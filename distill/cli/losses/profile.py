@@ -87,7 +87,7 @@ def _draft(
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
     path = draft.recipe.corpus.path
     if run and path is not None and is_url(path) and all(each.address != "corpus.path" for each in given):
-        remedy = f"If you trust it, give it yourself: distill losses profile {path} --run ..."
+        remedy = f"If you trust it, pass it yourself: distill losses profile {path} --run ..."
         raise UnaskedError(path, culprit=str(run.folder), remedy=remedy)
     if run:
         changed = differences(draft.recipe, read_recipe(tree, registry, loss=loss).recipe)

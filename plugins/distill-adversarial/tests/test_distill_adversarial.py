@@ -14,7 +14,7 @@ SMALL = {"fft_sizes": (512, 128), "channels": 4, "share": 1.0}
 
 
 def composed(**options):
-    """Compose the term alone, small and begun; give the loss and its module."""
+    """Compose the term alone, small and begun; return the loss and its module."""
     torch.manual_seed(0)
     loss = compose(
         "adversarial", {f"adversarial.{k}": v for k, v in ({"start": 0.0} | SMALL | options).items()}

@@ -8,7 +8,7 @@ import torch
 from distill.audio.corpus import open_arrays, open_corpus
 from distill.errors import CorpusError, InputError
 
-GIVE = "Give (name, waveform, sample_rate) for each recording, waveform being floats [N] or [C, N]."
+GIVE = "Pass (name, waveform, sample_rate) for each recording, waveform being floats [N] or [C, N]."
 
 
 def noise(*shape, seed=0):
@@ -86,13 +86,13 @@ def test_what_cannot_be_used_is_skipped():
     ],
 )
 def test_a_corpus_of_nothing(arrays, message):
-    """The message says why no array can be used, and what to give."""
+    """The message says why no array can be used, and what to pass."""
     with pytest.raises(CorpusError) as caught:
         open_arrays(arrays, sample_rate=8000, heldout_fraction=0.1)
     assert str(caught.value) == message
 
 
-FLOATS = "Give floats [N] or [C, N], 1 being full scale."
+FLOATS = "Pass floats [N] or [C, N], 1 being full scale."
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ FLOATS = "Give floats [N] or [C, N], 1 being full scale."
             [("a", noise(9), float("inf"))],
             (
                 "a: expected a sample rate in Hz, 1000 to 100000000, got inf\n"
-                "Give it as an integer, 44100 for example."
+                "Pass it as an integer, 44100 for example."
             ),
         ),
         (
             [("a", noise(9), "8000")],
             (
                 "a: expected a sample rate in Hz, 1000 to 100000000, got '8000'\n"
-                "Give it as an integer, 44100 for example."
+                "Pass it as an integer, 44100 for example."
             ),
         ),
     ],

@@ -307,7 +307,7 @@ def test_nothing_usable(tmp_path):
         f"{folder}: no audio file here can be used:\n"
         + "".join(f"  {number:02d}.wav: is empty\n" for number in range(10))
         + "  and 2 more\n"
-        "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
+        "Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
     )
     assert not (tmp_path / "run").exists()
 

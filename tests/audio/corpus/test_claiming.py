@@ -37,7 +37,7 @@ def test_another_is_writing(tmp_path):
         (tmp_path / SHARDS[0]).touch()
         assert refusal(tmp_path) == (
             f"{tmp_path}: another thread of this process is writing shards to it\n"
-            "Wait for it, or give another folder for the shards."
+            "Wait for it, or choose another folder for the shards."
         )
         assert names(tmp_path) == {MARKER, SHARDS[0]}
     assert names(tmp_path) == {SHARDS[0]}
@@ -48,7 +48,7 @@ def test_a_folder_that_is_not_empty(tmp_path, present):
     """A folder that is not empty is refused, even if it holds only shards, and its files stay."""
     for name in present:
         (tmp_path / name).touch()
-    assert refusal(tmp_path) == f"{tmp_path}: is not empty\nGive a new folder for the shards."
+    assert refusal(tmp_path) == f"{tmp_path}: is not empty\nChoose a new folder for the shards."
     assert names(tmp_path) == {*present}
 
 

@@ -213,7 +213,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def write_noise(path, frames=40000, **options):
-    """Write noise to a file and give its bytes."""
+    """Write noise to a file and return its bytes."""
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, frames), 44100, **options)
     return bytearray(path.read_bytes())
 

@@ -70,5 +70,5 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         write_demo_corpus(tmp_path / "demo")
     assert str(error.value) == (
         f"{tmp_path / 'demo'}: the demo corpus cannot be written: File exists\n"
-        "Remove what is in its place, or give another path."
+        "Remove what is in its place, or choose another path."
     )

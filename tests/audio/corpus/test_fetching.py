@@ -126,7 +126,7 @@ def test_a_tool_that_is_missing_is_named(monkeypatch):
         open_shards("gs://bucket/shards", sample_rate=8000, pool_shards=1)
     assert str(caught.value) == (
         "gs://bucket/shards/shards.json: needs gsutil, which is not installed\n"
-        "Install the Google Cloud CLI, or give a copy in a folder or at an https:// URL."
+        "Install the Google Cloud CLI, or use a copy in a folder or at an https:// URL."
     )
 
 

@@ -84,7 +84,7 @@ def test_there_is_no_record(tmp_path):
         Membership.read(tmp_path / "split.json")
     assert str(caught.value) == (
         f"{tmp_path / 'split.json'}: there is no record of which recordings the run trained on, and which it "
-        "held out\nGive recordings that it was not trained on: distill evaluate RUN CORPUS"
+        "held out\nUse recordings that it was not trained on: distill evaluate RUN CORPUS"
     )
 
 
@@ -115,5 +115,5 @@ def test_a_damaged_record(tmp_path, text):
         Membership.read(path)
     assert str(caught.value) == (
         f"{path}: the record of which recordings the run trained on is damaged\n"
-        "Give recordings that it was not trained on: distill evaluate RUN CORPUS"
+        "Use recordings that it was not trained on: distill evaluate RUN CORPUS"
     )

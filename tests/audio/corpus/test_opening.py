@@ -125,7 +125,7 @@ def test_a_corpus_that_is_not_there(tmp_path):
     """A path that does not exist is named."""
     assert refusal(tmp_path / "nowhere") == (
         f"{tmp_path / 'nowhere'}: there is no such file or folder\n"
-        "Give a folder of recordings, or a single recording."
+        "Pass a folder of recordings, or a single recording."
     )
 
 
@@ -134,7 +134,7 @@ def test_a_corpus_without_audio(tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()
     (folder / "notes.txt").write_text("text")
-    remedy = "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
+    remedy = "Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
     (folder / "empty").mkdir()
     assert refusal(folder / "empty") == f"{folder / 'empty'}: holds no audio files\n{remedy}"
     (folder / "gone.wav").symlink_to(folder / "nowhere.wav")
@@ -154,6 +154,6 @@ def test_a_corpus_of_unreadable_audio(tmp_path):
         f"{tmp_path / 'corpus'}: no audio file here can be used:\n"
         "  gone.wav: cannot be read: No such file or directory\n"
         "  text.wav: is not audio that libsndfile reads\n"
-        "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
+        "Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
     )
     assert not (tmp_path / "run").exists()

@@ -23,7 +23,7 @@ RATE = 8000
 
 
 def write_noise(path, seconds, *, channels=1, seed=0, scale=0.1):
-    """Write noise as 16-bit samples, which FLAC keeps to the bit, and give it back, `[N, C]`."""
+    """Write noise as 16-bit samples, which FLAC keeps to the bit, and return it, `[N, C]`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = scale * np.random.default_rng(seed).uniform(-1, 1, (round(seconds * RATE), channels))
     soundfile.write(path, noise, RATE, subtype="PCM_16")
@@ -31,7 +31,7 @@ def write_noise(path, seconds, *, channels=1, seed=0, scale=0.1):
 
 
 def written(folder, *, heldout_fraction=0.0, minutes=1.0, name="shards"):
-    """Write the recordings of a folder to shards; give the folder, the manifest and what was skipped."""
+    """Write the recordings of a folder to shards; return the folder, the manifest and what was skipped."""
     out = folder.parent / name
     manifest, skipped = write_shards(
         folder, out, sample_rate=RATE, heldout_fraction=heldout_fraction, minutes=minutes
@@ -259,10 +259,10 @@ def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch, error, there):
 
 
 def test_a_corpus_that_is_not_there(tmp_path):
-    """The message names the corpus that does not exist and says what to give."""
+    """The message names the corpus that does not exist and says what to pass."""
     assert refusal(tmp_path / "corpus") == (
         f"{tmp_path / 'corpus'}: there is no such file or folder\n"
-        "Give a folder of recordings, or a single recording."
+        "Pass a folder of recordings, or a single recording."
     )
 
 
@@ -273,7 +273,7 @@ def test_a_corpus_without_anything_to_use(tmp_path):
     (folder / "empty.wav").touch()
     assert refusal(folder) == (
         f"{folder}: no audio file here can be used:\n  empty.wav: is empty\n"
-        "Give recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
+        "Use recordings that libsndfile reads, such as WAV, FLAC, OGG or MP3."
     )
     assert not (tmp_path / "shards").exists()
 
@@ -295,7 +295,7 @@ def test_a_folder_that_is_not_empty(tmp_path):
     write_noise(folder / "0.wav", 0.1)
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "mine.txt").touch()
-    assert refusal(folder) == f"{tmp_path / 'shards'}: is not empty\nGive a new folder for the shards."
+    assert refusal(folder) == f"{tmp_path / 'shards'}: is not empty\nChoose a new folder for the shards."
     assert [path.name for path in (tmp_path / "shards").iterdir()] == ["mine.txt"]
 
 
@@ -306,7 +306,7 @@ def test_a_url_is_no_folder(tmp_path, monkeypatch):
         write_shards(tmp_path, Path("https://host/x"), sample_rate=8000, heldout_fraction=0, minutes=1)
     assert str(caught.value) == (
         "https:/host/x: is a URL, and shards are written to a folder\n"
-        "Give a folder, copy it to the server, and train on its URL."
+        "Pass a folder, copy it to the server, and train on its URL."
     )
     assert not [*tmp_path.iterdir()]
 
@@ -318,5 +318,5 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "shards").touch()
     assert refusal(folder) == (
         f"{tmp_path / 'shards'}: the shards cannot be written: File exists\n"
-        "Remove what is in its place, or give another path."
+        "Remove what is in its place, or choose another path."
     )

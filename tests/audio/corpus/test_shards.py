@@ -29,7 +29,7 @@ def copy(shards, tmp_path):
 
 @pytest.fixture
 def server(copy):
-    """Serve the copy on this machine; give its URL."""
+    """Serve the copy on this machine; return its URL."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -233,7 +233,7 @@ def test_what_is_no_url_of_shards(location, tmp_path, monkeypatch):
     assert refusal(location) == (
         f"{location}: shards cannot be read by '{location.partition(':')[0]}'; "
         "expected one of http, https, gs, hf\n"
-        "Give such a URL, or mount the storage and give the folder."
+        "Pass such a URL, or mount the storage and pass the folder."
     )
     assert list(tmp_path.iterdir()) == []
 

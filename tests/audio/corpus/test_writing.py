@@ -41,5 +41,5 @@ def test_what_is_in_the_way_is_not_a_matter_of_room(tmp_path):
             fail(tmp_path / folder, AssertionError)
         assert str(caught.value) == (
             f"{tmp_path / folder}: the sounds cannot be written: {problem}\n"
-            "Remove what is in its place, or give another path."
+            "Remove what is in its place, or choose another path."
         )
