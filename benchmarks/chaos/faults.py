@@ -98,7 +98,7 @@ def signalled(scene: Scene) -> Outcome:
 
 
 def _time_of(path: Path) -> int | None:
-    """Return when a file was written. One of an earlier process that was killed may lack what belongs to it."""
+    """Return when a file was written. One of an earlier process that was killed may lack others beside it."""
     return path.stat().st_mtime_ns if path.exists() else None
 
 
