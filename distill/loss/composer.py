@@ -18,7 +18,7 @@ from distill.loss.components import (
     weighted_name,
 )
 from distill.loss.faults import fault_of, weight_at
-from distill.loss.scheduling import LastTerm
+from distill.loss.last_terms import LastTerm
 from distill.loss.term_dict import TermDict
 from distill.plugin.foreign import undisturbed
 from distill.plugin.registered import Term

@@ -38,7 +38,7 @@ _MOST_OWN = 32
 
 
 @frozen(kw_only=True)
-class Place:
+class MapPoint:
     """A recording on the map, whose axes are the first two principal components of the latents."""
 
     name: str
@@ -111,11 +111,11 @@ class Instrument:
         return self.model.checksum
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[MapPoint, ...]:
         """The recordings on the map."""
         positions, _ = positions_of([*self.model.latents.values()])
         return tuple(
-            Place(name=name, x=float(x), y=float(y))
+            MapPoint(name=name, x=float(x), y=float(y))
             for name, (x, y) in zip(self.names, positions, strict=True)
         )
 
@@ -124,7 +124,7 @@ class Instrument:
         return self._measured_axes(lambda _: None)
 
     def measure_axes(self, on_progress: Callable[[Progress], None]) -> None:
-        """Measure the axes, unless the run folder has them, and say how far that is."""
+        """Measure the axes, unless the run folder has them, and report the progress."""
         self._axes = self._measured_axes(on_progress)
 
     def _measured_axes(self, on_progress: Callable[[Progress], None]) -> Axes:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from distill.loss.scheduling import LastTerm, is_unshared
+from distill.loss.last_terms import LastTerm, is_unshared
 from distill.plugin.builtin_terms import WaveformConfig
 from distill.spectral.distances import spectral_distance, stft_distance
 from distill.spectral.engines import auraloss_distance, require_engine
