@@ -326,7 +326,7 @@ class Model(SoundGenerator):
 
         Args:
             corpus: a folder of recordings, a single file, shards or arrays, as in `distill.train`. Default:
-                the corpus of the run. Of sharded corpora, the held-out shards are measured.
+                the corpus of the run. For sharded corpora, the held-out shards are measured.
             heldout: measure only the recordings that the run held out.
             loss: additional loss terms to measure, comma-separated, with their default options.
             visqol: compute ViSQOL, if it is installed. It takes most of the time.

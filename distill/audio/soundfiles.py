@@ -29,8 +29,8 @@ class Written:
     """A written file: 24-bit PCM, or 32-bit float if its `peak` would have been clipped.
 
     `attenuation` is the reduction of the level, in dB, that brought the sound within full scale, and
-    `reduction` by how much more its peaks were reduced. `remark` is on an unusual level or length of the
-    recording that the sound was made from, or empty.
+    `reduction` by how much more its peaks were reduced. `remark` describes an unusual level or length of
+    the recording that the sound was made from, or is empty.
     """
 
     path: Path

@@ -33,7 +33,7 @@ _LARGEST = 2**32 - 2**16
 class AudioFile:
     """An audio file that can be decoded: its sample rate in Hz, channels, and samples per channel.
 
-    `remark` is on an unusual level or length, or empty.
+    `remark` describes an unusual level or length, or is empty.
     """
 
     path: Path

@@ -75,7 +75,7 @@ def ablate(corpus: str | None, *, dry_run: bool, search: int | None, **options: 
     reference. All runs have the same length, recordings and seeds. At the end, a table says by how much each
     measure of the held-out recordings changes, and which of the differences are larger than chance.
 
-    Stopped by Ctrl-C or killed, the same command goes on where it was. Seeds and values may be added.
+    After Ctrl-C or a kill, the same command continues where it stopped. Seeds and values may be added.
 
     With --search, the values in ranges (--set loss.stft.weight=0.1..10) are searched by Optuna. The range of
     positive numbers is searched by their logarithm.

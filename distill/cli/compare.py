@@ -15,7 +15,7 @@ from distill.cli.options import Place, json_option, overwrite_option
     "--on", "recordings", metavar="RECORDINGS", shell_complete=completion.paths,
     help="Compare on the recordings in this folder, not on those that all runs held out.",
 )  # fmt: skip
-@click.option("--trained", is_flag=True, help="With --on: also take recordings that a run was trained on.")
+@click.option("--trained", is_flag=True, help="With --on: also use recordings that a run was trained on.")
 @click.option(
     "--answers", metavar="FILE", multiple=True, type=Place(),
     help="Answers of a listening test that the page saved. May be repeated.",

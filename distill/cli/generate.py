@@ -133,7 +133,7 @@ def generate(
     Each sound combines the low bands of one training recording with the high bands of another, and is stereo
     if either of them is. The level of a sound whose peak exceeds full scale is lowered to a peak of 0 dBFS.
     Where this would make it quieter than the recordings, its peaks are limited, by up to 12 dB.
-    Each file says in its comment what it was made with.
+    The comment of each file describes how it was made.
     """
     _require_sensible(context)
     if list_axes:

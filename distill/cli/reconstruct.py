@@ -33,7 +33,7 @@ def reconstruct(
 ) -> None:
     """Encode and decode each of FILES with the model of the run folder RUN; write it to OUT/<stem>.wav.
 
-    A folder among FILES stands for the recordings in it and in its subfolders, which OUT then has as well.
+    A folder among FILES stands for the recordings in it and in its subfolders. OUT gets the same subfolders.
     The output has the length, sample rate and channels of the file, and the correlation of its channels.
     """
     from distill.storage.files import require_writable
@@ -64,7 +64,7 @@ def reconstruct(
 
 
 def _reconstruct_each(targets: Sequence[tuple[Path, Path]], make: Callable[[Path, Path], "Written"]) -> None:
-    """Reconstruct each file. One that cannot be reconstructed is told of at once, and the others are made.
+    """Reconstruct each file. One that cannot be reconstructed is reported at once, and the others are made.
 
     Raises:
         DistillError: the only file, or any of several, is not reconstructed.

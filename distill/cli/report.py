@@ -21,7 +21,7 @@ def report(run: Path, *, watch: bool) -> None:
     """Write report.html to the run folder RUN: one file, which opens in a browser without a network.
 
     It has a verdict in words, held-out originals and reconstructions to compare, all curves, statistics of
-    the latents, and the recipe. RUN need not be finished. With --watch, an open page loads itself again,
+    the latents, and the recipe. RUN need not be finished. With --watch, an open page reloads
     until the run is finished or has failed, or Ctrl-C is pressed.
     """
     from distill.errors import printable

@@ -42,7 +42,7 @@ from distill.stopping import INTERRUPTED
 @click.option(
     "--accept-changes",
     is_flag=True,
-    help="With --resume: go on although recordings or recipe.toml have changed.",
+    help="With --resume: continue although recordings or recipe.toml have changed.",
 )
 @click.option(
     "--repeat-batch",

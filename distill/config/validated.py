@@ -1,4 +1,4 @@
-"""Classes of which an instance with invalid values is a `DistillError`. Loads no torch."""
+"""Classes that raise a `DistillError` for invalid values. Loads no torch."""
 
 from abc import ABCMeta
 from typing import Any

@@ -72,7 +72,7 @@ class SoundGenerator:
         return self._axes.axes
 
     def measure_axes(self, *, on_progress: Callable[[Progress], None] | None = None) -> tuple[Axis, ...]:
-        """Return `axes`, and say how far they are, if they are not in the run folder yet.
+        """Return `axes`, and report the progress if they are not in the run folder yet.
 
         Args:
             on_progress: called with a `Progress` of the stage `axes` while they are measured.

@@ -16,7 +16,7 @@ _FLOAT, _REDUCED = 4, 2
 """The bytes of a number in float32, and of an activation in bfloat16."""
 
 _COPIES_IN_TRAINING = 3
-"""Of each trained weight: its gradient, and the two averages of AdamW."""
+"""The numbers for each trained weight: its gradient, and the two averages of AdamW."""
 
 _PIECE_SECONDS = 30.0
 """The longest piece of a sound that a model processes at a time."""

@@ -113,7 +113,7 @@ class Guard:
         return parts.scheme == "http" and parts.netloc.lower() in self._hosts
 
     def _may_read(self, name: str) -> bool:
-        """Return whether a path is that of a file in the folder of the session, and no link."""
+        """Return whether a path is that of a file in the folder of the session, and not a link."""
         if "\0" in name or not os.path.isabs(name):  # noqa: PTH117  # a string from outside
             return False
         path = Path(name)

@@ -88,7 +88,7 @@ def evidence_of(facts: Facts) -> Evidence:
 
 
 def render(facts: Facts, *, refresh: float | None = None) -> str:
-    """Return the page of a run. With `refresh`, the page loads itself again after so many seconds."""
+    """Return the page of a run. With `refresh`, the page reloads after so many seconds."""
     colours = colours_of([*facts.terms])
     still = still_terms(facts.history)
     shares = shares_of(facts.history, still)

@@ -32,7 +32,7 @@ def report(
 
     Args:
         run: the value returned by `distill.train`, or the path of a run folder, whether finished or not.
-        refresh: the seconds after which an open page loads itself again, for a run that is training.
+        refresh: the seconds after which an open page reloads, for a run that is training.
         on_progress: called while held-out sounds are measured, and while those of the map are made.
 
     Raises:

@@ -13,7 +13,7 @@ from distill.training.record import About
 class Audience:
     """The recipients of reports: an observer, and a callback for progress before and after the training.
 
-    `moved` is told of every progress.
+    `moved` is called at each sign of progress.
     """
 
     observer: Observer = field(factory=Silent)

@@ -130,7 +130,7 @@ def calibrate(
 
     No loss term trains this layer, since all terms compare the decoded signal. The errors are assumed to
     follow a Laplace distribution. No other parameter changes. The training ends when `go_on` returns False.
-    `on_progress` is told of each step.
+    `on_progress` is called after each step.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     samples = clip_samples(settings, representation, model)

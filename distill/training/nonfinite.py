@@ -11,7 +11,7 @@ from distill.loss.components import ComponentName
 from distill.settings import TrainingSettings
 
 _MOST_STEPS = 100
-"""The most steps between two looks. Of each, the states of the generators are kept, about 15 kB."""
+"""The most steps between two looks. The states of the generators are kept for each, about 15 kB."""
 
 
 @frozen(kw_only=True, eq=False)

@@ -26,7 +26,7 @@ _SHARES = 1.0, 0.75, 0.5, 0.25, 0.125
 """The shares that are tried."""
 
 _RECORDINGS, _SECONDS = 8, 5
-"""Of the held-out recordings, and of those trained on, so many are measured, each at most so long."""
+"""How many held-out recordings, and how many others, are measured, and the most seconds of each."""
 
 _UNITS = {"mel": 0.02, "tones": 0.01, "texture": 0.1}
 """What counts as one step worse of each measure: dB, a share, dB. Runs that differ by their seed alone
@@ -64,7 +64,7 @@ def retain(
 
     The mel distance, the share of tones and the texture (`distill.evaluation`) are compared with those of the
     `start`, on held-out recordings and on those that the model was trained on. A share that makes one of them
-    worse is not kept; see `score`. `on_progress` is told of each measured recording.
+    worse is not kept; see `score`. `on_progress` is called for each measured recording.
     """
     heldout, trained = (_some(split, corpus.sample_rate) for split in (corpus.heldout, corpus.train))
 

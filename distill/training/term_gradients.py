@@ -122,7 +122,7 @@ class TermGradients:
     """Measures the gradients of a loss's terms in some steps of a training run.
 
     `every` is the number of steps between two measurements that are recorded; None for the default, 0 for
-    none. `warn` is told once of a term that cannot be differentiated apart from the others.
+    none. `warn` is called once for a term that cannot be differentiated apart from the others.
     """
 
     def __init__(

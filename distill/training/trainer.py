@@ -51,7 +51,7 @@ class Trainer(BatchSampler):
     `report` is called with each `Record`, `warn` with each warning. If they raise an exception, a checkpoint
     is saved and the training ends. Before anything is saved, `require_lock` is called, which raises an
     exception if another process has taken the run folder over. `made_with` is saved in each checkpoint.
-    `moved` is told of each step.
+    `moved` is called after each step.
     Processes started by torchrun split a batch evenly, and their gradients are averaged.
     """
 

@@ -74,7 +74,7 @@ class Window:
         return self.sum / self.counts
 
     def more(self, accelerator: Accelerator) -> dict[str, Any]:
-        """Return what the record of the window holds beside the means. The host waits for the device."""
+        """Return the other fields of the window's record. The host waits for the device."""
         gradients = self.gradients and self.gradients.record(accelerator)
         return {"learning_rate": self.learning_rate, "gradients": gradients}
 

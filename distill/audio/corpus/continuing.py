@@ -1,4 +1,4 @@
-"""The corpus of a resumed run: the recordings that it was trained with, wherever they are by now."""
+"""The corpus of a resumed run: the recordings that it was trained with, also where they have moved."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from distill.errors import shortened
 class Digests:
     """Digests of the recordings of a corpus, in any order and by any name, and of their split, in order.
 
-    `shapes` is one of their lengths and channels, too: the same samples sound otherwise at another rate. For
+    `shapes` also covers their lengths and channels: the same samples sound different at another rate. For
     a sharded corpus, all are digests of its list of shards.
     """
 

@@ -51,7 +51,7 @@ class Decoded:
         samples: the number of samples per channel.
         digest: a digest of the samples in the file.
         lowest, highest: their range, 1 being full scale.
-        note: what is remarkable about the file, worded to follow its name, or empty.
+        note: a remark on the file, worded to follow its name, or empty.
     """
 
     channels: int
@@ -97,7 +97,7 @@ def decode(
 class Survey:
     """The sample rate in Hz, the channels, and the samples per channel of a file that can be decoded.
 
-    `remark` is on an unusual level or length, or empty.
+    `remark` describes an unusual level or length, or is empty.
     """
 
     sample_rate: int

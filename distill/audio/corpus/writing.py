@@ -37,7 +37,7 @@ def writing_to(folder: Path, what: str, *, remedy: str) -> Iterator[None]:
 
 
 def require_no_link(folder: Path) -> None:
-    """Check that a folder of Distill's own is no link, through which files elsewhere would be replaced.
+    """Check that a folder made by Distill is not a link, through which files elsewhere would be replaced.
 
     Raises:
         CorpusError: it is one.

@@ -47,8 +47,8 @@ def profile(corpus: str | None, *, target: str | None, as_json: bool, **options:
 
     The output shows each term's value, its time in milliseconds when computed alone (without sharing views),
     and its share of the gradient at the decoder's output, and the cosine between the gradients of each pair
-    of terms. Weights are those of the end of the training. Without --run, the model is the initial model of a
-    training run. Without CORPUS, the recordings are those of the run, or the demo corpus.
+    of terms. The weights are those at the end of the training. Without --run, the model is the initial model
+    of a training run. Without CORPUS, the recordings are those of the run, or the demo corpus.
 
     --target stft=0.6,recon=0.3,kl=0.1 prints the weights with which the terms have these shares.
     """

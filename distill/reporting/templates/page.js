@@ -35,7 +35,7 @@ document.querySelector('[data-figure="map"]')?.addEventListener("drawn", ({ targ
 
 document.getElementById("play-point")?.addEventListener("click", () => playPoint(Number(document.getElementById("point").value)));
 
-// A page of a run that is training loads itself again, unless a sound plays.
+// A page of a run that is training reloads, unless a sound plays.
 
 if (data.refresh) {
   setInterval(() => !players.some((player) => player.playing) && location.reload(), 1000 * data.refresh);
