@@ -142,12 +142,21 @@ def test_a_model_of_another_recipe(run):
     assert lines[1:] == ["Restore recipe.toml as the training wrote it."]
 
 
-def test_a_recipe_that_does_not_fit(run):
-    """A value out of bounds is reported with its path."""
-    run.recipe.write_text(run.recipe.read_text().replace("width = 16", "width = 1"))
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("width = 1", "model.width: must be >= 8, got 1"),
+        ("width = 16\nhue = 3", "model.hue: unknown option, got 3"),
+    ],
+)
+def test_a_recipe_that_does_not_fit(run, line, problem):
+    """A value out of bounds, and an option of another version, are reported with the file and what to do."""
+    run.recipe.write_text(run.recipe.read_text().replace("width = 16", line, 1))
     with pytest.raises(ConfigError) as caught:
         load_model(run)
-    assert str(caught.value) == "model.width: must be >= 8, got 1"
+    first, remedy = str(caught.value).split("\n")
+    assert first.startswith(f"{run.recipe}: {problem}")
+    assert remedy == "Restore the file from a copy, or use the version of Distill that wrote it."
 
 
 def test_latents_of_older_runs_are_mono(run):
