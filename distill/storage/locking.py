@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from filelock import SoftFileLock, Timeout
 
 from distill.errors import LockError, printable
@@ -48,6 +48,12 @@ _GATE_LOOK_SECONDS = 0.02
 _LONGEST_RECORD = 1024
 _TRIES = 10
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+
+
+def _now() -> float:
+    """Return the seconds of a clock that also counts the sleep of a machine, where there is one."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 @frozen
@@ -88,8 +94,9 @@ class Held:
 
     folder: Path
     taken_over: Holder | None
-    _identity: tuple[int, int]
+    _record: str
     _lost: bool = False
+    _shown: float = field(factory=_now)
 
     @property
     def warning(self) -> str | None:
@@ -117,9 +124,17 @@ class Held:
             )
 
     def is_ours(self) -> bool:
-        """Return whether the lock is still that of this process, after looking at its file."""
-        with suppress(OSError):  # removed by hand, perhaps with the folder, or a server that is away
-            self._lost = self._lost or _identity(self.folder / LOCK) != self._identity
+        """Return whether the lock is still that of this process, after looking at its file.
+
+        A lock that is gone was removed by hand, perhaps with the folder, unless this process was silent for
+        so long that another may have taken it over, and have ended since.
+        """
+        with suppress(OSError):  # a server that is away
+            try:
+                # Files have no numbers of their own on SFTP, where the process is told by the text alone.
+                self._lost = self._lost or _status(self.folder / LOCK)[2] != self._record
+            except FileNotFoundError:
+                self._lost = self.folder.is_dir() and _now() - self._shown > STALE_SECONDS
         return not self._lost
 
     def beat(self) -> None:
@@ -127,6 +142,7 @@ class Held:
         if self.is_ours():
             with suppress(FileNotFoundError):  # the folder was removed
                 _touch(self.folder / BEAT)
+                self._shown = _now()
 
 
 def is_held(folder: Path) -> bool:
@@ -192,23 +208,23 @@ def locked(folder: Path, *, doing: str, remedy: str) -> Iterator[Held]:
     with _gate(folder):
         left_behind = _acquire(lock, folder, doing, remedy)
         _flush(folder / LOCK)
-        held = Held(folder, left_behind, _identity(folder / LOCK))
+        held = Held(folder, left_behind, _status(folder / LOCK)[2])
     stop = threading.Event()
     try:
         (folder / BEAT).unlink(missing_ok=True)  # which may be a link
         held.beat()
-        threading.Thread(target=_keep_beating, args=(held, stop), name="lock", daemon=True).start()
+        threading.Thread(target=_keep_beating, args=(held, stop, lock), name="lock", daemon=True).start()
         yield held
     finally:
-        stop.set()
-        with suppress(OSError):
-            if held.is_ours():
-                (folder / BEAT).unlink(missing_ok=True)
-        try:
-            lock.release()
-        except OSError:  # its file was closed, as a plugin may do, or a server is away
+        # Otherwise, filelock would remove that of another on SFTP, so that the thread keeps it as it is.
+        if held.is_ours():
+            stop.set()
             with suppress(OSError):
-                if held.is_ours():
+                (folder / BEAT).unlink(missing_ok=True)
+            try:
+                lock.release()
+            except OSError:  # its file was closed, as a plugin may do, or a server is away
+                with suppress(OSError):
                     (folder / LOCK).unlink(missing_ok=True)
 
 
@@ -261,15 +277,19 @@ def _acquire(lock: SoftFileLock, folder: Path, doing: str, remedy: str) -> Holde
 
 def _take(lock: SoftFileLock) -> bool:
     """Return whether a lock could be taken at once."""
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    except PermissionError as error:  # so SFTP says that another process has created the file meanwhile
-        if error.errno != errno.EPERM or not os.path.lexists(lock.lock_file):
-            raise
-        return False
-    return True
+    for attempt in range(_TRIES):
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except PermissionError as error:  # so SFTP says that another has created the file, and may be gone
+            if os.path.lexists(lock.lock_file) and error.errno == errno.EPERM:
+                return False
+            if error.errno != errno.EPERM or attempt == _TRIES - 1:
+                raise
+        else:
+            return True
+    return False
 
 
 def _with_name(folder: Path, holder: Holder | None) -> Holder | None:
@@ -280,7 +300,7 @@ def _with_name(folder: Path, holder: Holder | None) -> Holder | None:
     return holder
 
 
-def _keep_beating(held: Held, stop: threading.Event) -> None:
+def _keep_beating(held: Held, stop: threading.Event, _: SoftFileLock) -> None:
     while not stop.wait(BEAT_SECONDS):
         with suppress(OSError):  # a network file system may be away for a while
             held.beat()

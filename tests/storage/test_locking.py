@@ -266,6 +266,24 @@ def test_signs_of_life_are_shown_until_another_has_taken_over(tmp_path, monkeypa
     assert (tmp_path / LOCK).read_text() == "1\nnode7\n"
 
 
+def test_a_lock_is_known_by_its_text(tmp_path):
+    """A lock in the same file is another's by its text, and stays: SFTP has no numbers of files."""
+    with locked(tmp_path, **WORDS) as held:
+        (tmp_path / LOCK).write_text("1\nnode7\n")
+        assert not held.is_ours()
+    assert (tmp_path / LOCK).read_text() == "1\nnode7\n"
+
+
+def test_a_lock_that_another_took_over_and_released(tmp_path, monkeypatch):
+    """A lock that is gone is another's if this process was silent for long, and was removed by hand else."""
+    with locked(tmp_path, **WORDS) as held:
+        (tmp_path / LOCK).unlink()
+        held.require()
+        monkeypatch.setattr(locking, "STALE_SECONDS", 0)
+        with pytest.raises(LockError):
+            held.require()
+
+
 def test_a_folder_removed_meanwhile_is_no_error(tmp_path):
     """The lock ends without an error when its folder is removed."""
     folder = tmp_path / "run"
