@@ -70,7 +70,7 @@ def finite_number(
 def path_like(value: Any, *, culprit: str, expected: str, recorded: bool = True) -> Path:  # noqa: ANN401  # anything
     """Return a path, with `~` replaced by the home folder.
 
-    One that is not `recorded` in any file need not be valid text.
+    A path that is not `recorded` in any file need not be valid text.
 
     Raises:
         InputError: the value is neither a `str` nor a path, is a URL, is not valid text, or cannot be looked
@@ -148,7 +148,7 @@ def no_folder(path: str | Path, kind: str = "folder") -> str:
 def corpus_location(value: Any, *, culprit: str = "corpus", recorded: bool = True) -> str:  # noqa: ANN401  # anything
     """Return the location of a corpus in the form that recipes use: a URL unchanged, a path made absolute.
 
-    One that is not `recorded` in any file need not be valid text.
+    A path that is not `recorded` in any file need not be valid text.
 
     Raises:
         InputError: the value is neither a `str` nor a path, or is not valid text.

@@ -64,7 +64,7 @@ def reconstruct(
 
 
 def _reconstruct_each(targets: Sequence[tuple[Path, Path]], make: Callable[[Path, Path], "Written"]) -> None:
-    """Reconstruct each file. One that cannot be reconstructed is reported at once, and the others are made.
+    """Reconstruct each file. A failure is reported at once, and the other files are reconstructed.
 
     Raises:
         DistillError: the only file, or any of several, is not reconstructed.

@@ -86,7 +86,7 @@ def compare(
         runs: two or more values returned by `distill.train`, or paths of run folders. They need not be
             finished, nor of one corpus.
         on: recordings to compare on instead: a folder, a single file, or arrays, as in `distill.train`.
-            Those that one of the runs was trained on are marked, and left out of the table.
+            Recordings that one of the runs was trained on are marked, and left out of the table.
         trained: have them in the table all the same.
         answers: a file or files of answers that the page of a comparison saved.
         out: the file to write the page to: curves, sounds and a blind listening test. Default: none.

@@ -34,7 +34,7 @@ from distill.spectral.representation import MagnitudeIF
 _PIECE_SECONDS = 20.0
 _OVERLAP_SECONDS = 0.1
 _LEAST_SHARE = 1 / 30
-"""A long recording is reconstructed in pieces. Those of more than two channels are shorter, at least 1 s."""
+"""A long recording is reconstructed in pieces. Pieces of more than two channels are shorter, at least 1 s."""
 
 _FRAMES_AT_A_TIME = 2048
 """As many frames of short recordings are encoded at a time."""

@@ -284,7 +284,7 @@ def _tried(change: Callable[[], _Result]) -> tuple[_Result | None, str]:
 
 
 def _message(turn: float, text: str) -> str:
-    """Return what the page needs to say a message, as JSON. One that a later turn overtakes is not said."""
+    """Return a message for the page as JSON. A message that a later turn overtakes is not shown."""
     return json.dumps({"turn": turn, "text": text})
 
 

@@ -39,7 +39,7 @@ def load_presets(run: Run) -> dict[str, Sound]:
 
 
 def save_preset(run: Run, name: str, sound: Sound) -> dict[str, Sound]:
-    """Save a sound as a preset of a run, and return all its presets. One of the same name is replaced.
+    """Save a sound as a preset of a run, and return all its presets. A preset of the same name is replaced.
 
     Raises:
         InputError: the name is empty or too long, or the sound needs a file of one's own.

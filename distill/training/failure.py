@@ -221,7 +221,7 @@ def _origin(trainer: "Trainer", term: str) -> str:
 
 
 def _advice(trainer: "Trainer", found: Nonfinite, examination: Examination) -> str:
-    """Say which terms are the cause of a step that is not finite though its inputs are, and what to do."""
+    """Return which terms cause a step that is not finite although its inputs are, and what to do."""
     culprits = [term for term in examination.terms if term.problem()]
     said = "".join(f"The term {term.name} ({term.origin}) {term.problem()}.\n" for term in culprits)
     parsed = {ComponentName.parse(name): value for name, value in found.components.items()}
@@ -241,7 +241,7 @@ def _weight_option(trainer: "Trainer", term: str) -> str:
 
 
 def _how_to_go_on(trainer: "Trainer", *, saved: bool) -> str:
-    """Say what is saved, and the command that goes on from there."""
+    """Return what is saved, and the command that continues from there."""
     again = f"{_command(trainer, '--resume')} goes on from there"
     if saved:
         return f"The state before that step is saved. {again}, with such a change."

@@ -42,7 +42,7 @@ def torch_states() -> tuple[Tensor, ...]:
 
 
 def set_torch_states(states: Iterable[Tensor]) -> None:
-    """Set the states that `torch_states` returned. That of a device that is not in use is left out."""
+    """Set the states that `torch_states` returned. The states of devices that are not in use are left out."""
     cpu, *cuda = states
     torch.set_rng_state(cpu)
     if cuda and torch.cuda.is_available():

@@ -66,7 +66,7 @@ def keep_batch(
     model: nn.Module,
     loss: nn.Module,
 ) -> None:
-    """Write the batch of a step, with what it depends on, to the run folder. One that is there is replaced.
+    """Write the batch of a step, with what it depends on, to the run folder. An existing file is replaced.
 
     Raises:
         RunError: the file cannot be written.

@@ -138,7 +138,7 @@ class Trainer(BatchSampler):
 
     @property
     def _elapsed(self) -> float:
-        """The training time until now, in seconds. That of a resumed run includes the time before."""
+        """The training time until now, in seconds. For a resumed run, it includes the time before."""
         return time.monotonic() - self._started
 
     @property

@@ -61,7 +61,7 @@ class Membership:
 
     @classmethod
     def read(cls, path: Path, *, edited: bool = False) -> "Membership":
-        """Read a `split.json`. One that was edited is read only if `edited` is set.
+        """Read a `split.json`. An edited file is read only if `edited` is set.
 
         Raises:
             RunError: the file is missing, damaged or edited.

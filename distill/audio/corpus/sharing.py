@@ -41,7 +41,7 @@ class Decoding:
 def decoding_alone(folder: Path, show: Progress | None) -> Iterator[Decoding]:
     """Wait until no other process decodes to a cache; then let others wait.
 
-    Progress is passed to `show`, also that of the other process. One that has shown no progress for ten
+    Progress is passed to `show`, also that of the other process. A process that has shown no progress for ten
     minutes is not waited for.
 
     Raises:
