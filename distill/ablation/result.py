@@ -83,7 +83,10 @@ class Ablation:
             ]
             none = "no difference that is larger than chance" if effects else "not compared"
             told = "; ".join(parts) or none
-            sentences.append(f"{_capital(printable(variant.difference))}: {told}.")
+            difference = printable(variant.difference)
+            # The address of an option is not the beginning of a sentence.
+            start = _capital(difference) if variant.left_out else difference
+            sentences.append(f"{start}: {told}.")
         return tuple(sentences)
 
     def to_dict(self) -> dict[str, Any]:

@@ -184,7 +184,8 @@ def _measured(
         problem = f"{error.culprit}: {error.problem}" if error.culprit else error.problem
         remedy = f"Put its recordings back, or compare on other ones: {_ON}"
     except DistillError as error:
-        problem, remedy = error.problem, " ".join(error.remedy.split("\n"))
+        problem = error.problem
+        remedy = " ".join(error.remedy.split("\n")).replace("distill evaluate RUN CORPUS", _ON)
     return evolve(compared, measures=measures, problem=problem, remedy=remedy)
 
 

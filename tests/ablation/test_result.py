@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from distill.ablation.effects import Effect
 from distill.ablation.plan import Plan, Variant
@@ -42,6 +43,18 @@ def found():
         failed={"without-kl-seed0": "out of luck"},
         notes=("2 of the recordings were trained on: measure on others with --on.",),
     )
+
+
+def test_an_option_is_named_by_its_address(found):
+    """The address of an option is as it was given, also where a sentence begins with it."""
+    plan = evolve(
+        found.plan,
+        variants=(
+            Variant(name="stft.weight=1", loss=("stft",), settings=(("loss.stft.weight", 1),)),
+            Variant(name="stft.weight=2", loss=("stft",), settings=(("loss.stft.weight", 2),)),
+        ),
+    )
+    assert evolve(found, plan=plan, effects=()).verdicts == ("stft.weight=2: not compared.",)
 
 
 def test_the_text_says_what_each_term_is_worth(found):

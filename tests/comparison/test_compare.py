@@ -167,6 +167,17 @@ def test_runs_without_a_model_or_of_another_version_are_compared_by_what_they_ha
     )
 
 
+def test_a_run_without_its_split_is_compared_on_other_recordings(compared_runs, tmp_path):
+    """The note on a run that does not say what it held out names the option of this command."""
+    run = Run(shutil.copytree(compared_runs[1].folder, tmp_path / "run"))
+    run.split.unlink()
+    note = distill.compare([compared_runs[0], run]).to_dict()["notes"][0]
+    assert note == (
+        "run is not measured: there is no record of which recordings the run trained on, "
+        "and which it held out. Use recordings that it was not trained on: --on FOLDER."
+    )
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(bare):
     """Runs of one name are told apart by as much of their paths as is needed."""
     told = distill.compare([bare("a/run"), bare("b/run").folder]).to_dict()
