@@ -4,6 +4,7 @@ The browser is offline, so that nothing can come from a network.
 """
 
 import json
+import time
 
 import pytest
 
@@ -57,6 +58,27 @@ def test_sounds_play_and_switch_without_a_gap(page):
     assert page.evaluate("players[0].sources === before && players[0].playing")
     card.get_by_role("button", name="Pause").click()
     assert card.get_attribute("data-state") == "paused"
+    assert page.wrong == []
+
+
+def test_the_audio_output_is_released(page):
+    """Where nothing plays for two seconds, the output is released; what is played then takes it again."""
+    page.evaluate("players[0].loop.checked = true")
+    button = page.locator(".card .play").first
+    button.click()
+    page.until("players[0].playing")
+    button.click()
+    button.click()
+    page.until("players[0].playing")
+    time.sleep(2.1)
+    assert page.evaluate("players[0].playing && context.state === 'running'")
+    button.click()
+    page.evaluate("playPoint(0)")
+    page.until("current.playing && context.state === 'running'")
+    page.until("!current.playing && context.state === 'suspended'")
+    button.click()
+    page.until("players[0].playing && context.state === 'running'")
+    button.click()
     assert page.wrong == []
 
 

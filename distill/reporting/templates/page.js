@@ -13,17 +13,22 @@ async function playPoint(index) {
   const attempt = {};
   wanted = attempt;
   try {
+    const buffer = await decode(audio(), data.points[index], "MP3");
     const there = await running();
-    const buffer = await decode(there, data.points[index], "MP3");
     if (wanted !== attempt) return; // another sound was asked for
     current?.pause();
     const point = new AudioBufferSourceNode(there, { buffer });
-    current = { pause: () => point.stop() };
+    const played = { playing: true, pause: () => point.stop() };
+    current = played;
     point.connect(there.destination);
     point.start();
     const playing = `Playing ${choice.selectedOptions[0].textContent}`;
     trouble.textContent = playing;
-    point.addEventListener("ended", () => trouble.textContent === playing && (trouble.textContent = ""), { once: true });
+    point.addEventListener("ended", () => {
+      played.playing = false;
+      rest();
+      if (trouble.textContent === playing) trouble.textContent = "";
+    });
   } catch (error) {
     trouble.textContent = `It cannot be played: ${error.message}.`;
   }

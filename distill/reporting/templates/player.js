@@ -2,10 +2,12 @@
 
 const FADE = 0.008;
 const PATIENCE = 3000; // ms for which time may stand still where sound is to come out
+const REST = 2000; // ms
 const SILENT = "no sound comes out, since the browser found no audio output or blocks it";
 let context = null;
 let current = null;
 let wanted = null; // the player that was asked for last
+let resting = null;
 
 function audio() {
   const Context = window.AudioContext || window.webkitAudioContext;
@@ -23,7 +25,14 @@ async function running() {
     if (performance.now() > end) throw new Error(SILENT);
     await new Promise((done) => setTimeout(done, 10));
   }
+  rest();
   return there;
+}
+
+// Release the audio output after a while in which nothing plays: it takes power, and keeps some computers awake.
+function rest() {
+  clearTimeout(resting);
+  resting = setTimeout(() => current?.playing || context.suspend(), REST);
 }
 
 async function decode(there, text, format) {
@@ -78,8 +87,8 @@ class Player {
     wanted = this;
     let problem = "";
     try {
-      const there = await running();
-      this.buffers ||= await this.load(there);
+      this.buffers ||= await this.load(audio());
+      await running();
     } catch (error) {
       problem = `It cannot be played: ${error.message}.`;
     }
@@ -130,6 +139,7 @@ class Player {
     this.sources = null;
     sources?.forEach((source) => source.stop());
     this.playing = false;
+    if (sources) rest();
   }
 
   pause() {
