@@ -1,5 +1,6 @@
 """Run folders that a training run is going to write to: chosen, and locked for it alone. Loads no torch."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -89,4 +90,6 @@ def _as_run_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         problem = f"the run folder cannot be written: {error.strerror or error}"
-        raise RunError(problem, culprit=str(folder), remedy=remedy_of(error)) from error
+        # A folder in the place of a file is to be removed, so that its name is needed.
+        place = error.filename if error.errno == errno.EISDIR else folder
+        raise RunError(problem, culprit=str(place), remedy=remedy_of(error)) from error

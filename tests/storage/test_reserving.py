@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from distill.errors import LockError, RunError
-from distill.storage.locking import LOCK_FILES
+from distill.storage.locking import BEAT, GATE, LOCK, LOCK_FILES
 from distill.storage.reserving import reserved, reserved_free
 from distill.storage.run import Run
 
@@ -140,6 +140,21 @@ def test_links_within_the_folder_and_to_it_are_kept(tmp_path):
     (tmp_path / "run" / "latest").symlink_to(tmp_path / "link" / "checkpoints")
     with reserved(Run(tmp_path / "link"), resume=True) as place:
         assert place.run == Run(tmp_path / "link")
+
+
+@pytest.mark.parametrize("name", [BEAT, GATE, LOCK])
+def test_a_folder_in_the_place_of_a_lock_is_named(tmp_path, name):
+    """The message names what is to be removed."""
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    run.recipe.write_text("")
+    (run.folder / name / "below").mkdir(parents=True)
+    with pytest.raises(RunError) as caught:
+        reserved(run, resume=True).__enter__()
+    assert str(caught.value) == (
+        f"{run.folder / name}: the run folder cannot be written: Is a directory\n"
+        "Remove what is in its place, or choose another path."
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
