@@ -1,6 +1,6 @@
 """`check_term`, which runs all checks on a term."""
 
-from collections.abc import Iterator
+import re
 
 from distill.config import suggest
 from distill.errors import TermError
@@ -74,25 +74,41 @@ def registry_with(plugin: object) -> Registry:
     return registry
 
 
-def _outcomes(subject: Subject) -> Iterator[Outcome]:
-    """Yield the outcome of each check. What follows from a fault that is shown fails no other check."""
+def _outcomes(subject: Subject) -> list[Outcome]:
+    """Return the outcome of each check. What follows from a fault that is shown fails no other check."""
     shown: dict[tuple[type, str], str] = {}
+    outcomes: list[Outcome] = []
+    refused: list[int] = []
     writes = False
-    for check in CHECKS:
+    for index, check in enumerate(CHECKS):
         name = check.__name__
         reason = subject.spec.waivers.get(name)
         outcome = Outcome(name, "waived", reason) if reason else _outcome(check, subject)
         raised = outcome.error.__cause__ if isinstance(outcome.error, Failed) else outcome.error
         if raised is not None:
             fault = type(raised), place(raised)
+            if _is_of_writing(raised):
+                refused.append(index)
             if fault in shown:
                 outcome = Outcome(name, "not applicable", f"raises the error that '{shown[fault]}' shows")
             else:
                 shown[fault] = name
         elif writes and outcome.status == "failed":
-            outcome = Outcome(name, "not applicable", f"writes to its inputs: see '{_WRITES}'")
-        writes = writes or (name == _WRITES and outcome.status == "failed")
-        yield outcome
+            outcome = _follows_from_writing(name)
+        writes = writes or (name == _WRITES and outcome.status == "failed" and raised is None)
+        outcomes.append(outcome)
+    for index in refused if writes else ():
+        outcomes[index] = _follows_from_writing(outcomes[index].check)
+    return outcomes
+
+
+def _follows_from_writing(name: str) -> Outcome:
+    return Outcome(name, "not applicable", f"writes to its inputs: see '{_WRITES}'")
+
+
+def _is_of_writing(error: BaseException) -> bool:
+    """Return whether an error is one that torch raises about a write in place."""
+    return isinstance(error, RuntimeError) and re.search("in-?place operation", str(error)) is not None
 
 
 def _outcome(check: Check, subject: Subject) -> Outcome:

@@ -12,7 +12,7 @@ import distill
 from distill import MagnitudeIF, Registry, TermConfig, TermSpec, hookimpl
 from distill.errors import ConfigError, TermError
 from distill.testing import Outcome, TermCheckError, check_term, registry_with, run_checks
-from distill.views import LogMagnitude
+from distill.views import LogMagnitude, Waveform
 
 
 @frozen(kw_only=True)
@@ -167,16 +167,28 @@ def test_a_term_that_would_end_the_command_has_not_passed(error):
         assert failed.detail.startswith(f"raised {type(error).__name__}")
 
 
-def test_what_follows_from_writing_to_the_inputs_is_no_other_fault():
-    """A term that changes the posterior behind autograd's back fails one check, which later ones refer to."""
+def halve_mu(inputs):
+    """Change the posterior behind autograd's back."""
+    inputs.posterior.mu.data.mul_(0.5)
+    return inputs.posterior.mu.square().mean()
+
+
+def halve_the_prediction(inputs):
+    """Change a leaf, which torch refuses."""
+    prediction, target = inputs.view(Waveform())
+    return (prediction.mul_(0.5) - target).square().mean()
+
+
+@pytest.mark.parametrize("write", [halve_mu, halve_the_prediction])
+def test_what_follows_from_writing_to_the_inputs_is_no_other_fault(write):
+    """A term that writes to its inputs fails one check, to which the others refer, also if torch refuses."""
 
     class Writing(nn.Module):
         def __init__(self, _):
             super().__init__()
 
         def forward(self, inputs):
-            inputs.posterior.mu.data.mul_(0.5)
-            return inputs.posterior.mu.square().mean()
+            return write(inputs)
 
     outcomes = run_checks(spec_of(distance, build=Writing))
     assert [each.check for each in outcomes if each.status == "failed"] == ["inputs_unchanged"]
