@@ -153,15 +153,25 @@ def is_held(folder: Path) -> bool:
     """
     try:
         since, _, record = _status(folder / LOCK)
+        silent = _silence(folder, since, time.time())
     except OSError:
         return False
     process, host, token = _names(record)
     # On Windows, `os.kill` ends any process.
     if os.name != "nt" and process is not None and host == socket.gethostname():
         return not _has_ended(process, token)
-    with suppress(OSError):
-        since = max(since, _status(folder / BEAT)[0])
-    return time.time() - since < (STALE_SECONDS if record else EMPTY_SECONDS)
+    return silent < (STALE_SECONDS if record else EMPTY_SECONDS)
+
+
+def _silence(folder: Path, since: float, now: float) -> float:
+    """Return the seconds without a sign of life of the process that took the lock of a folder at a time.
+
+    A time that is ahead, since a clock was put back, is as little a sign of life as one long ago.
+    """
+    times = [since]
+    with suppress(FileNotFoundError):
+        times.append(_status(folder / BEAT)[0])
+    return min(abs(now - each) for each in times)
 
 
 def _has_ended(process: int, token: int | None) -> bool:
@@ -313,15 +323,12 @@ def _read(folder: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     now, mine = _probe(folder)
-    last = since
-    with suppress(FileNotFoundError):
-        last = max(last, _status(folder / BEAT)[0])
     process, host, token = _names(record)
     return Holder(
         process=process,
         host=host,
         since=since,
-        silent=now - last,
+        silent=_silence(folder, since, now),
         here=host is not None and host == _names(mine)[1],
         identity=identity,
         patience=STALE_SECONDS if record else EMPTY_SECONDS,

@@ -206,6 +206,21 @@ def test_the_lock_of_a_silent_process_elsewhere_is_taken_over(tmp_path, host):
         assert (tmp_path / LOCK).read_text().startswith(f"{os.getpid()}\n")
 
 
+@pytest.mark.parametrize("text", ["", "1\nnode7\n"], ids=["empty", "named"])
+def test_a_lock_of_a_time_ahead(tmp_path, text):
+    """A lock from before a clock was put back holds nobody up, but one that is shown to be in use does."""
+    for name in (LOCK, BEAT):
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (time.time() + 10**6,) * 2)
+    assert not is_held(tmp_path)
+    with locked(tmp_path, **WORDS) as held:
+        assert held.warning.endswith(". It was taken over.")
+    write_lock(tmp_path, "node7", silent=0)
+    os.utime(tmp_path / LOCK, (time.time() + 10**6,) * 2)
+    assert is_held(tmp_path)
+    assert "process " in refused(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["no lock of ours", "\x00\xff" * 2000])
 def test_a_lock_that_names_nobody_is_kept_for_a_while(tmp_path, text):
     """A lock that names no process, as that of another program, is kept until it is old."""
