@@ -135,12 +135,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         work = Path(name)
         work.chmod(0o755)
-        variants = write_variants(work)
+        variants = write_variants(work, options.variant)
         calls = any("system call" in name for name in faults)
         kinds = {
             variant.name: Kind.measured(work / f"straight-{variant.name}", variant, random, calls=calls)
             for variant in variants.values()
-            if options.variant in (None, variant.name)
         }
         with suppress(KeyboardInterrupt):  # the table is of the runs until then
             for fault in cycle(faults):

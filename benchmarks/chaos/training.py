@@ -25,7 +25,7 @@ from distill.cli import main
 from distill.storage.run import Run
 
 for module in pkgutil.walk_packages(distill.__path__, "distill."):
-    if not module.name.startswith(("distill.testing", "distill.__main__")):
+    if not module.name.startswith(("distill.testing", "distill.__main__", "distill.playing")):
         importlib.import_module(module.name)
 importlib.import_module("torch._dynamo")  # which optimizers import
 importlib.import_module("rich.live")
@@ -69,21 +69,26 @@ class Variant:
     processes: int = 1
 
 
-def write_variants(work: Path) -> dict[str, Variant]:
-    """Write what the variants are trained on: a folder, its shards, and a run to begin with."""
+def write_variants(work: Path, only: str | None) -> dict[str, Variant]:
+    """Write what the variants, or one, are trained on: a folder, its shards, and a run to begin with."""
     write_corpus(work / "corpus")
-    write_shards(work / "corpus", work / "shards", sample_rate=RATE, heldout_fraction=0.2, minutes=0.8 / 60)
     variants = {
         "folder": Variant("folder", work / "corpus"),
         "shards": Variant("shards", work / "shards", ("--set", "corpus.pool_shards=2")),
         "start": Variant("start", work / "corpus", ("--set", f"training.start={work / 'first' / 'run'}")),
         "two processes": Variant("two processes", work / "corpus", processes=2),
     }
-    (work / "first").mkdir()
-    first = begin(work / "first", variants["folder"])
-    if first.wait() != 0:
-        raise RuntimeError(first.errors)
-    return variants
+    wanted = {name: each for name, each in variants.items() if only in (None, name)}
+    if "shards" in wanted:
+        write_shards(
+            work / "corpus", work / "shards", sample_rate=RATE, heldout_fraction=0.2, minutes=0.8 / 60
+        )
+    if "start" in wanted:
+        (work / "first").mkdir()
+        first = begin(work / "first", variants["folder"])
+        if first.wait() != 0:
+            raise RuntimeError(first.errors)
+    return wanted
 
 
 @dataclass
