@@ -62,7 +62,7 @@ def test_sounds_play_and_switch_without_a_gap(page):
 
 
 def test_the_audio_output_is_released(page):
-    """Where nothing plays for two seconds, the output is released; what is played then takes it again."""
+    """Where nothing plays for a second, the output is released; what is played then takes it again."""
     page.evaluate("players[0].loop.checked = true")
     button = page.locator(".card .play").first
     button.click()
@@ -70,7 +70,7 @@ def test_the_audio_output_is_released(page):
     button.click()
     button.click()
     page.until("players[0].playing")
-    time.sleep(2.1)
+    time.sleep(1.1)
     assert page.evaluate("players[0].playing && context.state === 'running'")
     button.click()
     page.evaluate("playPoint(0)")

@@ -2,7 +2,7 @@
 
 const FADE = 0.008;
 const PATIENCE = 3000; // ms for which time may stand still where sound is to come out
-const REST = 2000; // ms
+const REST = 1000; // ms
 const SILENT = "no sound comes out, since the browser found no audio output or blocks it";
 let context = null;
 let current = null;
