@@ -223,7 +223,13 @@ def checkpoint_like(value: Any, *, culprit: str) -> int | Literal["last", "best"
     )
 
 
-def options_by_address(options: Any, *, culprit: str) -> list[tuple[str, Any]]:  # noqa: ANN401  # anything
+def options_by_address(
+    options: Any,  # noqa: ANN401  # anything
+    *,
+    culprit: str,
+    expected: str = "values by their address",
+    example: str = '{"stft.weight": 2.0}',
+) -> list[tuple[str, Any]]:
     """Return options as pairs of an address and a value, given as a mapping or as pairs.
 
     Raises:
@@ -235,9 +241,9 @@ def options_by_address(options: Any, *, culprit: str) -> list[tuple[str, Any]]: 
         if all(map(_is_address_and_value, listed)):
             return [(address, value) for address, value in listed]
     raise InputError(
-        f"expected values by their address, got {shown(options)}",
+        f"expected {expected}, got {shown(options)}",
         culprit=culprit,
-        remedy='Pass a dict, such as {"stft.weight": 2.0}.',
+        remedy=f"Pass a dict, such as {example}.",
     )
 
 

@@ -64,7 +64,10 @@ class ClusterSettings:
             InputError: the kind is unknown, parameters are given without a cluster, or submitit is not
                 installed.
         """
-        given = dict(options_by_address(parameters, culprit="slurm"))
+        expected = "parameters of sbatch by name"
+        given = dict(
+            options_by_address(parameters, culprit="slurm", expected=expected, example='{"time": 60}')
+        )
         if kind is None:
             if given:
                 raise InputError(

@@ -56,8 +56,10 @@ def whole_percentage(share: float) -> str:
 
 
 def folder_in_words(folder: Path) -> str:
-    """Return a folder for a sentence, whose full stop would make another folder of ".", the current one."""
-    return "the current folder" if folder == Path() else printable(folder)
+    """Return a folder for a sentence, whose full stop would change a folder such as `.` or `..`."""
+    if folder == Path():
+        return "the current folder"
+    return printable(folder.resolve() if folder.name == ".." else folder)
 
 
 def are(number: int) -> str:

@@ -322,7 +322,7 @@ def _plain(controls: object) -> Mapping[str, object]:
     problem = f"expected plain data by name, got {shown(controls)}"
     if isinstance(controls, Mapping):
         try:
-            json.dumps(dict(controls))
+            json.dumps(dict(controls), allow_nan=False)
         except (RecursionError, TypeError, ValueError) as error:
             problem += f": {error}"
         else:

@@ -55,7 +55,9 @@ def compose(
     config = _configured(chosen, named, options_by_address(options or {}, culprit="options"), errors)
     built = None
     if balancer is not None:
-        given = options_by_address(balancer_options or {}, culprit="balancer_options")
+        given = options_by_address(
+            balancer_options or {}, culprit="balancer_options", example='{"decay": 0.99}'
+        )
         built = _balancer(registry, balancer, given, chosen, errors)
     elif balancer_options:
         remedy = 'Choose one: balancer="gradient".'

@@ -12,7 +12,7 @@ from distill.ablation.ablate import ablate
 from distill.ablation.cluster import Cluster, ClusterSettings
 from distill.ablation.folder import AblationFolder
 from distill.ablation.pools import Done
-from distill.errors import ConfigError, RunError
+from distill.errors import ConfigError, InputError, RunError
 
 COMMANDS = {
     "srun": "exit 1",
@@ -65,6 +65,17 @@ def script(slurm, number):
     lines = (slurm.place / "scripts" / str(number)).read_text().splitlines()
     words = (line.removeprefix("#SBATCH --").partition("=") for line in lines if line.startswith("#SBATCH"))
     return {name: value for name, _, value in words}
+
+
+@pytest.mark.parametrize("parameters", [["gpu"], {3: 4}, "time=1"])
+def test_what_are_no_parameters(parameters):
+    """What is neither a mapping nor pairs is refused with an example of sbatch."""
+    with pytest.raises(InputError) as caught:
+        ClusterSettings.of("slurm", parameters)
+    assert str(caught.value) == (
+        f"slurm: expected parameters of sbatch by name, got {parameters!r}\n"
+        'Pass a dict, such as {"time": 60}.'
+    )
 
 
 def test_parameters_are_those_of_sbatch(slurm):

@@ -90,6 +90,9 @@ def test_a_folder_without_runs_says_so(distill, tmp_path, monkeypatch):
     assert distill("runs", tmp_path).out == f"There are no runs in {tmp_path}.\n"
     monkeypatch.chdir(tmp_path)
     assert distill("runs", ".").out == "There are no runs in the current folder.\n"
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert distill("runs", "..").out == f"There are no runs in {tmp_path}.\n"
     assert distill("runs", tmp_path, "--json").out == "[]\n"
 
 

@@ -145,6 +145,10 @@ def test_what_cannot_be_made(model, call, message):
         (("x",), "sound: expected floats, 1 being full scale, got a str of <U1\nPass floats [N] or [C, N]"),
         ((torch.ones(1, 9, dtype=torch.int16),), "sound: expected floats, 1 being full scale, got int16\n"),
         ((sound(), {"a": object}), "controls: expected plain data by name, got {'a': <class 'object'>}: "),
+        (
+            (sound(), {"a": float("nan")}),
+            "controls: expected plain data by name, got {'a': nan}: Out of range",
+        ),
         ((sound(), ["seed"]), "controls: expected plain data by name, got ['seed']\nPass a dict of numbers"),
     ],
 )

@@ -1,5 +1,6 @@
 """Tests of distill.loss.composer: the terms and the options that `compose` is given, in Python."""
 
+import ast
 import pickle
 import sys
 from types import SimpleNamespace
@@ -218,14 +219,16 @@ def test_an_unknown_option_is_an_error_with_a_suggestion():
 
 
 @pytest.mark.parametrize("options", ["stft.weight=2", 3, {1: 2}, [1]])
-@pytest.mark.parametrize("name", ["options", "balancer_options"])
-def test_what_are_no_options(options, name):
-    """What is neither a mapping nor pairs is refused with one message."""
+@pytest.mark.parametrize(
+    ("name", "example"), [("options", '{"stft.weight": 2.0}'), ("balancer_options", '{"decay": 0.99}')]
+)
+def test_what_are_no_options(options, name, example):
+    """What is neither a mapping nor pairs is refused with one message, with an example that is accepted."""
+    compose("stft", balancer="gradient", **{name: ast.literal_eval(example)})
     with pytest.raises(InputError) as caught:
         compose("recon", balancer="gradient", **{name: options})
     assert str(caught.value) == (
-        f"{name}: expected values by their address, got {options!r}\n"
-        'Pass a dict, such as {"stft.weight": 2.0}.'
+        f"{name}: expected values by their address, got {options!r}\nPass a dict, such as {example}."
     )
 
 
