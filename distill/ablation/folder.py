@@ -10,7 +10,7 @@ from attrs import frozen
 
 from distill.errors import RunError
 from distill.storage.ending import Ending, State, ending_of
-from distill.storage.files import append_whole, naming, read_bounded, remedy_of, write_whole
+from distill.storage.files import append_whole, naming, place_of, read_bounded, remedy_of, write_whole
 from distill.storage.locking import locked
 from distill.storage.run import Run
 
@@ -158,7 +158,7 @@ class AblationFolder:
                 yield
         except OSError as error:
             problem = f"the folder cannot be written: {error.strerror or error}"
-            raise RunError(problem, culprit=str(self.path), remedy=remedy_of(error)) from error
+            raise RunError(problem, culprit=place_of(error, self.path), remedy=remedy_of(error)) from error
 
     def _sweep(self) -> None:
         """Remove the locks of the study that a killed process left, for which Optuna would wait."""

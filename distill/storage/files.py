@@ -242,6 +242,14 @@ def remedy_of(error: OSError) -> str:
     return "Make sure that the disk has free space and that you may write to the folder."
 
 
+def place_of(error: OSError, folder: Path) -> str:
+    """Return the path for a message about an error in writing to a folder: what is in the way, or the folder.
+
+    Otherwise, the remedy for a folder in the place of a file would be to remove all of the outer one.
+    """
+    return os.fsdecode(error.filename) if error.errno == errno.EISDIR and error.filename else str(folder)
+
+
 def is_partial(path: Path) -> bool:
     """Return whether a path is that of a file which a killed process left unfinished."""
     return _PARTIAL_NAME.fullmatch(path.name) is not None and not path.is_dir()

@@ -1,6 +1,5 @@
 """Run folders that a training run is going to write to: chosen, and locked for it alone. Loads no torch."""
 
-import errno
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from distill.errors import RunError
-from distill.storage.files import remedy_of
+from distill.storage.files import place_of, remedy_of
 from distill.storage.locking import Held, locked
 from distill.storage.run import Run, free_run
 
@@ -90,6 +89,4 @@ def _as_run_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         problem = f"the run folder cannot be written: {error.strerror or error}"
-        # A folder in the place of a file is to be removed, so that its name is needed.
-        place = error.filename if error.errno == errno.EISDIR else folder
-        raise RunError(problem, culprit=str(place), remedy=remedy_of(error)) from error
+        raise RunError(problem, culprit=place_of(error, folder), remedy=remedy_of(error)) from error

@@ -7,6 +7,7 @@ import pytest
 
 from distill.ablation.folder import AblationFolder
 from distill.errors import DistillError, LockError, RunError
+from distill.storage.locking import GATE
 
 
 def test_a_damaged_plan_is_one_message(tmp_path):
@@ -67,3 +68,14 @@ def test_a_lock_of_the_study_is_not_waited_for(tmp_path):
     with folder.locked():
         assert not any(map(os.path.lexists, left))
         assert folder.study.exists()
+
+
+def test_a_folder_in_the_place_of_a_lock_is_named(tmp_path):
+    """The message names what is to be removed, which is not the ablation."""
+    (tmp_path / GATE).mkdir()
+    with pytest.raises(RunError) as caught, AblationFolder(tmp_path).locked():
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path / GATE}: the folder cannot be written: Is a directory\n"
+        "Remove what is in its place, or choose another path."
+    )

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from distill.errors import CorpusError
-from distill.storage.files import remedy_of
+from distill.storage.files import place_of, remedy_of
 
 _ROOM_OR_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -30,7 +30,7 @@ def writing_to(folder: Path, what: str, *, remedy: str) -> Iterator[None]:
         if isinstance(error, OSError):
             raise CorpusError(
                 f"{what} cannot be written: {error.strerror}",
-                culprit=str(folder),
+                culprit=place_of(error, folder),
                 remedy=remedy if error.errno in _ROOM_OR_PLACE else remedy_of(error),
             ) from error
         raise

@@ -43,3 +43,14 @@ def test_what_is_in_the_way_is_not_a_matter_of_room(tmp_path):
             f"{tmp_path / folder}: the sounds cannot be written: {problem}\n"
             "Remove what is in its place, or choose another path."
         )
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
+    """The message names what is to be removed, which is not all that was written."""
+    (tmp_path / "file").mkdir()
+    with pytest.raises(CorpusError) as caught, writing_to(tmp_path, "the sounds", remedy="Make room."):
+        (tmp_path / "file").write_text("")
+    assert str(caught.value) == (
+        f"{tmp_path / 'file'}: the sounds cannot be written: Is a directory\n"
+        "Remove what is in its place, or choose another path."
+    )
