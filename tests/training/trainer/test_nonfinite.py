@@ -215,6 +215,33 @@ def test_an_error_of_a_term_is_named_and_what_was_trained_is_saved(make, term, s
     assert shown in load_state(trainer.run.batch)["problem"]
 
 
+class RaisingAtOnce(Raising):
+    """The same in the first step."""
+
+    steps = (0,)
+
+
+def test_an_error_in_the_first_step_leaves_what_the_run_began_with(make):
+    """Buffers that were initialized after the trainer was made are saved as they were before the step."""
+    trainer = make(RaisingAtOnce, steps=8)
+    trainer.loss.terms["raisingatonce"].heard.fill_(5)
+    with pytest.raises(TermError):
+        trainer.train()
+    assert trainer.loss.terms["raisingatonce"].heard == 5
+    saved = load_latest(trainer.run.checkpoints)
+    assert (saved.step, *saved.state["loss"].values()) == (0, 5)
+
+
+def test_an_error_in_the_first_step_of_a_resumed_run_leaves_what_it_was_resumed_from(make):
+    """The checkpoint that is saved has the buffers of the one before."""
+    for trainer in (make(Raising, steps=8), make(Raising, steps=8)):
+        before = load_latest(trainer.run.checkpoints)
+        with pytest.raises(TermError):
+            trainer.train(before and before.state)
+        saved = load_latest(trainer.run.checkpoints)
+        assert (saved.step, *saved.state["loss"].values()) == (2, 2)
+
+
 def samples_of(split, recording):
     """Return the samples of a recording in memory."""
     end = recording.offset + recording.samples * recording.channels
