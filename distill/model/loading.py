@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from distill.config import structure, unstructure
-from distill.errors import ConfigError, RunError, TrainingError, shortened
+from distill.errors import RunError, TrainingError, shortened
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.model.sounds import Encoded
@@ -37,8 +37,6 @@ _LARGEST = 1000
 _FIXED = "representation.", "model.", "corpus.full_scale"
 """What the addresses of options begin with that a model and what it is measured on depend on."""
 
-_OTHER_VERSION = "Restore the file from a copy, or use the version of Distill that wrote it."
-
 _SPARE = 2**20
 """The bytes of a file besides its tensors: their names, and the structure of the state."""
 
@@ -53,12 +51,10 @@ def load_model(run: Run, checkpoint: Which | None = None) -> tuple[VAE, Magnitud
         ConfigError: the run's recipe is not valid.
     """
     tree = run.read_recipe()
-    try:
+    with run.naming_recipe():
         transform = structure(tree.get("representation", {}), RepresentationSettings, at="representation")
         settings = structure(tree.get("model", {}), ModelSettings, at="model")
         corpus = structure(tree.get("corpus", {}), CorpusSettings, at="corpus")
-    except ConfigError as error:
-        raise ConfigError(*error.problems, culprit=str(run.recipe), remedy=_OTHER_VERSION) from error
     sizes = Sizes(settings, transform)
     sizes.require_sounds()
     state: object

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +229,17 @@ class Run:
         if isinstance(model, dict):  # Distill 0.2.0 coded every frame by itself
             model.setdefault("joint_frames", 1)
         return tree
+
+    @contextmanager
+    def naming_recipe(self) -> Iterator[None]:
+        """Raise the errors of options of `recipe.toml`, such as those of another version, with its path."""
+        try:
+            yield
+        except ConfigError as error:
+            remedy = (
+                error.remedy or "Restore the file from a copy, or use the version of Distill that wrote it."
+            )
+            raise ConfigError(*error.problems, culprit=str(self.recipe), remedy=remedy) from error
 
     def append_metrics(self, records: Iterable[dict[str, Any]]) -> None:
         """Append records to `metrics.jsonl`. A record is written whole or not at all.

@@ -114,7 +114,8 @@ def repeat_batch(
         TermError: a term is unknown, ambiguous or broken.
     """
     run = run_of(run)
-    draft = read_recipe(run.read_recipe(), registry or Registry(), specs=loss)
+    with run.naming_recipe():
+        draft = read_recipe(run.read_recipe(), registry or Registry(), specs=loss)
     if not run.batch.exists():
         raise RunError("keeps no batch of a step", culprit=str(run.folder), remedy=_REMEDY)
     settings = draft.recipe.training

@@ -69,7 +69,10 @@ def start(vae: VAE, recipe: Recipe) -> Start:
 
 def _start_with_run(vae: VAE, recipe: Recipe, run: Run) -> Start:
     tree = run.read_recipe()
-    representation = structure(tree.get("representation", {}), RepresentationSettings, at="representation")
+    with run.naming_recipe():
+        representation = structure(
+            tree.get("representation", {}), RepresentationSettings, at="representation"
+        )
     if not run.model.exists():
         raise RunError(
             "holds no trained model to begin with",

@@ -254,9 +254,11 @@ def _draft(
     arguments = {"corpus.path": given.path, **{f"training.{name}": each for name, each in training.items()}}
     given_options = options_by_address(options, culprit="options")
     assignments = [*given_arguments(arguments), *as_given(given_options)]
+    if resume:
+        with run.naming_recipe():
+            recorded = read_recipe(base, registry, specs=specs).recipe
     draft = read_recipe(tree, registry, loss=terms, balance=balance, assignments=assignments, specs=specs)
     if resume:
-        recorded = read_recipe(base, registry, specs=specs).recipe
         require_same_options(draft, recorded, run, accept=accept_changes)
     if not any(each.address == "corpus.path" for each in assignments):
         require_no_url(draft.recipe.corpus.path, str(run.folder) if resume else "recipe")

@@ -1,6 +1,7 @@
 """Tests of `distill train --resume`."""
 
 import json
+import re
 import shutil
 import tomllib
 
@@ -252,3 +253,26 @@ class TestResuming:
         result = distill("train", "--out", run.name, *words)
         assert (result.status, result.out) == (2, "")
         assert result.err.endswith(message)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --resume --steps 3 --out run",
+        "train --repeat-batch --out run",
+        "train --loss recon --set training.start=run",
+        "losses profile --run run",
+    ],
+)
+def test_a_recipe_of_another_version_is_named(distill, finished, here, tiny, words):
+    """Each command that reads the recipe of a run names its file, and what to do."""
+    recipe = shutil.copytree(finished, here / "run") / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("[representation]", "[representation]\nhue = 3", 1))
+    result = distill(*words.split(), *(tiny if "start" in words else ()))
+    first, remedy = result.err.removesuffix("\n").split("\n")
+    assert (result.status, result.out) == (2, "")
+    assert re.fullmatch(
+        r"Error: (\S*/)?run/recipe\.toml: representation\.hue: unknown option, got 3; expected one of .*",
+        first,
+    )
+    assert remedy == "Restore the file from a copy, or use the version of Distill that wrote it."

@@ -84,13 +84,16 @@ def _draft(
         tree["loss"] = {name: table for name, table in tree["loss"].items() if name in names}
     arguments = {"corpus.path": None if corpus is None else corpus_location(corpus)}
     given = [*given_arguments(arguments), *as_given(parse_assignments(assignments))]
+    if run:
+        with run.naming_recipe():
+            recorded = read_recipe(tree, registry, loss=loss).recipe
     draft = read_recipe(tree, registry, loss=loss, assignments=given)
     path = draft.recipe.corpus.path
     if run and path is not None and is_url(path) and all(each.address != "corpus.path" for each in given):
         remedy = f"If you trust it, pass it yourself: distill losses profile {path} --run ..."
         raise UnaskedError(path, culprit=str(run.folder), remedy=remedy)
     if run:
-        changed = differences(draft.recipe, read_recipe(tree, registry, loss=loss).recipe)
+        changed = differences(draft.recipe, recorded)
         changed = [path for path in changed if path.startswith(("model.", "representation."))]
         if changed:
             raise ConfigError(
