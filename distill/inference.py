@@ -86,7 +86,8 @@ def load(
         return Model(vae.eval(), representation, recipe=tree).to(device)
     folder = run_of(run, expected="a run, its folder, or 'base'")
     vae, representation = load_model(folder, which)
-    return Model(vae, representation, recipe=folder.read_recipe(), run=folder, checkpoint=which).to(device)
+    place = Run(folder.folder.absolute())  # for a notebook that changes the working folder
+    return Model(vae, representation, recipe=folder.read_recipe(), run=place, checkpoint=which).to(device)
 
 
 class Model(SoundGenerator):

@@ -46,6 +46,16 @@ def test_the_parts_are_torch_modules(model, trained):
     assert repr(model) == f"Model({str(trained.folder)!r}, sample_rate=8000, device='cpu')"
 
 
+def test_the_working_folder_may_change(trained, model, tmp_path, monkeypatch):
+    """A model that was loaded by a relative path finds its run from another working folder."""
+    monkeypatch.chdir(trained.folder.parent)
+    loaded = distill.load(trained.folder.name)
+    monkeypatch.chdir(tmp_path)
+    assert loaded.latents.keys() == model.latents.keys()
+    assert len(loaded.evaluate(heldout=True, visqol=False).rows) == 1
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_checkpoint_can_be_loaded(trained):
     """The best checkpoint, the newest and that of a step can be loaded, with their weights."""
     checkpoints = Run(trained.folder).checkpoints
