@@ -36,6 +36,8 @@ class Output:
 
     def write(self, text: str) -> int:
         """Write text."""
+        if not isinstance(text, str):  # click takes a stream that accepts bytes for a binary one
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._failing(text):
             if not self._lost:
                 self.stream.write(text)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+import click
 import pytest
 
 from distill.cli import main
@@ -87,6 +88,27 @@ def test_a_message_that_cannot_be_written_changes_no_status(broken, monkeypatch)
     assert caught.value.code == 2
     with lasting_output():
         print("1\n2")  # noqa: T201  # as any code does
+
+
+def test_messages_are_lost_where_one_could_not_be_written(monkeypatch):
+    """None is an error: standard error stays a stream of text, since click asks a binary one for more."""
+
+    class Unwritable(io.TextIOWrapper):
+        def write(self, text):
+            if isinstance(text, bytes):
+                return super().write(text)
+            raise OSError(errno.EIO, "broken")
+
+        def flush(self):
+            raise OSError(errno.EIO, "broken")
+
+        def tell(self):
+            raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(sys, "stderr", Unwritable(io.BytesIO()))
+    with checked_output():
+        click.echo("a warning", err=True)
+        click.ClickException("an error").show()
 
 
 def test_other_commands_end_where_nobody_reads(broken, capsys):
