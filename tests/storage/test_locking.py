@@ -116,13 +116,15 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder, reaped):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux says when a process began")
 def test_a_number_that_is_another_process_by_now(tmp_path, holder):
     """The lock of a process is left behind, too, if another process has its number by now."""
-    holder.communicate()
-    with locked(tmp_path, **WORDS):
-        text = (tmp_path / LOCK).read_text()
-    (tmp_path / LOCK).write_text(text.replace(f"{os.getpid()}\n", f"{os.getppid()}\n", 1))
-    assert not is_held(tmp_path)
-    with locked(tmp_path, **WORDS) as held:
-        assert f"left behind by process {os.getppid()} on" in held.warning
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with locked(folder, **WORDS):
+        text = (folder / LOCK).read_text()
+    # The parent of these tests may have begun in the same hundredth of a second, such as `timeout`.
+    (folder / LOCK).write_text(text.replace(f"{os.getpid()}\n", f"{holder.pid}\n", 1))
+    assert not is_held(folder)
+    with locked(folder, **WORDS) as held:
+        assert f"left behind by process {holder.pid} on" in held.warning
 
 
 def test_one_of_several_takes_over(tmp_path):
