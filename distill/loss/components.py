@@ -22,6 +22,11 @@ _WEIGHTED = "weighted"
 _WEIGHT = "weight"
 
 
+def can_name_a_part(name: object) -> bool:
+    """Return whether a part of a term can have a name: it is shown in tables and written to files."""
+    return isinstance(name, str) and name != "" and name.isprintable()
+
+
 def part_name(term: str, part: str) -> str:
     """Return the name of a part of an unweighted term."""
     return f"{term}/{part}"

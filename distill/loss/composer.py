@@ -12,6 +12,7 @@ from distill.errors import DistillError, InputError, TermError
 from distill.loss.components import (
     OBJECTIVE,
     TOTAL,
+    can_name_a_part,
     objective_name,
     part_name,
     weight_name,
@@ -257,6 +258,13 @@ class CombinedLoss(nn.Module):
                 culprit=str(self.origins[name]),
                 remedy="Call the part something else, or leave it out: a term is the sum of its parts.",
             )
+        for part in result:
+            if not can_name_a_part(part):
+                raise TermError(
+                    f"the term returned a part named {part!r}; expected text that can be printed",
+                    culprit=str(self.origins[name]),
+                    remedy="Name each part with a word, such as 'magnitude'.",
+                )
         parts = {
             part_name(name, part): self._scalar(name, value, f" as part {part!r}")
             for part, value in result.items()

@@ -9,7 +9,7 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
-from distill.loss.components import TOTAL
+from distill.loss.components import TOTAL, can_name_a_part
 from distill.loss.composer import CombinedLoss
 from distill.loss.config import loss_config_class
 from distill.loss.faults import described
@@ -78,8 +78,8 @@ def problem_with(result: object) -> str:
     if not result:
         return "an empty dict"
     for part, value in result.items():
-        if not isinstance(part, str):
-            return f"a part named {part!r}, which is no string"
+        if not can_name_a_part(part):
+            return f"a part named {part!r}, which is not text that can be printed"
         if part == TOTAL:
             return "a part named 'total', which is the name of the whole loss"
         if problem := _problem_with_scalar(value):

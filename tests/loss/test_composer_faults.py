@@ -180,6 +180,17 @@ def test_no_part_is_called_as_the_whole_is(make_step, composed):
     )
 
 
+@pytest.mark.parametrize("part", ["", "a\nb", "\udc80", 3])
+def test_a_part_has_a_name_that_can_be_printed(make_step, composed, part):
+    """Names of parts are shown in tables and written to files, which took some for a fault of Distill."""
+    with pytest.raises(TermError) as caught:
+        composed(lambda _: {part: torch.tensor(1.0, requires_grad=True)})(make_step().inputs)
+    assert str(caught.value) == (
+        f"a (my-loop 1): the term returned a part named {part!r}; expected text that can be printed\n"
+        "Name each part with a word, such as 'magnitude'."
+    )
+
+
 def test_a_missing_posterior_is_an_error_only_for_who_asks(make_step):
     """`recon` does without; `kl` says what is missing."""
     step = make_step()

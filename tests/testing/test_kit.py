@@ -260,6 +260,10 @@ LOSS = "return a scalar float tensor, by .mean() for example, or a dict of them"
             ),
         ),
         (
+            lambda: {"\udc80": None},
+            f"returned a part named '\\udc80', which is not text that can be printed; {LOSS}",
+        ),
+        (
             lambda: 1 / 0,
             (
                 "raised ZeroDivisionError: division by zero (tests/testing/test_kit.py:PLACE); "
