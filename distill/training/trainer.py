@@ -84,6 +84,7 @@ class Trainer(BatchSampler):
         self.heldout_clips = HeldoutClips(corpus.heldout, self.clip_samples, settings.seed, device)
         self.before: Before | None = None  # of the step under way
         self._watch = Watch(settings, device)
+        self._buffers = Buffers(self.vae, self.loss)
         self.health = Health(self.loss, corpus, self._warn)
         self.gradients = TermGradients(self.loss, self.vae, settings.gradient_every, self._warn)
         self._window = Window(0, 0.0, device)
@@ -105,7 +106,7 @@ class Trainer(BatchSampler):
         """
         if state is not None:
             self._restore(state)
-        # Not earlier: the first step may be rewound, and the model is initialized and restored before it.
+        # Anew: the first step may be rewound, to the model as it was initialized or restored before it.
         self._buffers = Buffers(self.vae, self.loss)
         self._prepare_model()
         self._started = time.monotonic() - self.seconds
