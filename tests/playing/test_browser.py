@@ -221,6 +221,8 @@ def test_a_button_that_is_pressed_while_a_sound_is_made_counts(tab, random, held
 def test_nothing_moves_when_the_first_sound_is_there(browser, page):
     """The map stays where it is, so that a second click is one on the same point."""
     other = Tab(browser.new_page(viewport=WIDE), page.url)
+    other.until(lambda: other.page.locator("#map svg").count() == 1)
+    other.until(lambda: other.page.locator(".loading").count() == 0)  # Gradio's, which is in no landmark
     place = other.page.locator("#map svg").bounding_box()
     accessible(other.page)
     other.page.locator("#point-0").click()
