@@ -46,12 +46,11 @@ _SORTS = ("newest", "name", "state", "steps", "time", "loss")
 def runs(folder: Path, *, as_json: bool, order: str) -> None:
     """List the runs in FOLDER, by default runs/, and in its subfolders.
 
-    A run is running, finished, interrupted or failed. The loss is that of the last measurement on held-out
-    recordings, with the weights at the end of
-    training, so that it is comparable between runs of the same terms and
-    weights only. It is of the whole training: "25% kept" says that the saved model has a quarter of it, and
-    "0% kept" that it is still the model that the training began with, whose loss is not known. A loss with a
-    * is without terms that change nothing, such as kl while the encoder is kept.
+    A run is running, finished, interrupted or failed. The loss is that of the last measurement on
+    held-out recordings, with the weights at the end of training, so that it is comparable between runs of the
+    same terms and weights only. It is of the whole training: "25% kept" says that the saved model has a
+    quarter of it, and "0% kept" that it is still the model that the training began with, whose loss is
+    not known. A loss with a * is without terms that change nothing, such as kl while the encoder is kept.
     """
     from distill.config.words import folder_in_words
     from distill.errors import printable
