@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.base import write_base, write_codes
+from distill.config.settings import MOST_JOINT_FRAMES, ModelSettings, RepresentationSettings
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
 from distill.model.initialization import code_statistics, windows
 from distill.model.spread import audible_error, negative_log_likelihood
-from distill.settings import MOST_JOINT_FRAMES, ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
 

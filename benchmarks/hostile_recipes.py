@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from distill.config import describe, load_toml, parse_assignment
+from distill.config.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 from distill.errors import DistillError
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
-from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 _LONGEST_SECONDS = 5.0
 _BUILT_BELOW = 50e6

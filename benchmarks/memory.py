@@ -137,8 +137,8 @@ def train(count: int, folder: Path) -> float:
 def compact(folder: Path) -> None:
     """Initialize the axes of a compact code."""
     from distill.audio.corpus import open_corpus
+    from distill.config.settings import ModelSettings, RepresentationSettings
     from distill.model.building import make_model, make_representation
-    from distill.settings import ModelSettings, RepresentationSettings
     from distill.training.batches import begin
     from distill.training.memory import keep_freed_memory
 
@@ -174,9 +174,9 @@ def piece(seconds: int, folder: Path) -> None:
 
 def reconstruct(minutes: int, folder: Path) -> None:
     """Reconstruct a file of stereo with a tiny model at 8 kHz, so that reading and writing are most of it."""
+    from distill.config.settings import ModelSettings, RepresentationSettings
     from distill.inference import Model
     from distill.model.building import make_model, make_representation
-    from distill.settings import ModelSettings, RepresentationSettings
 
     representation = make_representation(RepresentationSettings(sample_rate=SMALL_RATE, n_fft=256, hop=128))
     size = ModelSettings(

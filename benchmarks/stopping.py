@@ -72,7 +72,7 @@ def attempt(work: Path, words: list[str], number: int, seconds: float) -> tuple[
     shutil.rmtree(out, ignore_errors=True)
     words = [str(out) if word == "OUT" else word for word in words]
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import distill.stopping"], check=True)
+    subprocess.run([sys.executable, "-c", "import distill.system.stopping"], check=True)
     earliest = max(EARLIEST, STARTS * (time.monotonic() - began))
     with subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-m", "distill", *words],

@@ -1,7 +1,7 @@
 """The command `distill`: the console script, and `python -m distill`, as torchrun starts it."""
 
-from distill.stopping import INTERRUPTED, end_at_once, end_stopped
-from distill.utf8 import read_paths_as_utf8
+from distill.system.stopping import INTERRUPTED, end_at_once, end_stopped
+from distill.system.utf8 import read_paths_as_utf8
 
 
 def main() -> None:

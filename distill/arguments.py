@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distill.errors import CorpusError, InputError
-from distill.utf8 import reads_paths_as_ascii
+from distill.system.utf8 import reads_paths_as_ascii
 
 _LONGEST_SHOWN = 60
 """Characters of a value in a message."""

@@ -27,6 +27,7 @@ from distill.audio.soundfiles import Written, resample
 from distill.audio.streaming import open_audio, resampled, write_blocks
 from distill.base import load_base
 from distill.config import structure, unstructure
+from distill.config.settings import MOST_REFINEMENTS
 from distill.controls.generating import SoundGenerator
 from distill.errors import InputError, OutputError, RunError, ShapeError, TermError
 from distill.model import VAE, sounds
@@ -34,12 +35,11 @@ from distill.model.arguments import device_like, latents_like, waveform_like
 from distill.model.building import make_model, make_representation
 from distill.model.loading import load_latents, load_model
 from distill.model.sounds import Encoded
-from distill.settings import MOST_REFINEMENTS
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import Which
 from distill.storage.files import require_writable
 from distill.storage.run import Run, run_of
-from distill.utf8 import as_text
+from distill.system.utf8 import as_text
 
 if TYPE_CHECKING:
     from distill.evaluation.table import Table
@@ -148,9 +148,9 @@ class Model(SoundGenerator):
         Raises:
             ConfigError: the recipe is not valid.
         """
+        from distill.config.renamed_options import move_renamed  # noqa: PLC0415  # as above
         from distill.plugin.registry import Registry  # noqa: PLC0415  # making sounds needs no plugins
         from distill.recipe import Recipe, read_recipe  # noqa: PLC0415  # as above
-        from distill.renamed_options import move_renamed  # noqa: PLC0415  # as above
 
         recorded = self._tree.get("provenance", {})
         try:

@@ -22,13 +22,13 @@ from distill.config import (
     to_toml,
     unstructure,
 )
+from distill.config.renamed_options import current_address, move_options
+from distill.config.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 from distill.errors import ConfigError, DistillError, RunError, TermError, all_of, noting
 from distill.loss.config import configure
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Balancer, Term, module_of
 from distill.plugin.registry import Registry, one_by_one
-from distill.renamed_options import current_address, move_options
-from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 T = TypeVar("T")
 

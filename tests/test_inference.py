@@ -9,10 +9,10 @@ import torch
 import distill
 from distill.audio.soundfiles import read_audio, resample
 from distill.audio.streaming import write_blocks
+from distill.config.settings import MOST_REFINEMENTS
 from distill.errors import InputError, OutputError, RunError, ShapeError
 from distill.model import sounds
 from distill.model.loading import load_model
-from distill.settings import MOST_REFINEMENTS
 from distill.storage.checkpoints import load_checkpoint
 from distill.storage.run import Run
 

@@ -98,7 +98,7 @@ def test_the_memory_of_a_model_is_known_without_the_compiler_of_torch():
     code = """
 import sys
 from distill.model.memory import Sizes
-from distill.settings import ModelSettings, RepresentationSettings
+from distill.config.settings import ModelSettings, RepresentationSettings
 for code in ("rich", "compact"):
     Sizes(ModelSettings(code=code), RepresentationSettings())
 print("torch._dynamo" in sys.modules)

@@ -150,7 +150,7 @@ PROTECTIONS = (
     ),
     Protection(
         "names that are no text",
-        "distill.utf8.as_text",
+        "distill.system.utf8.as_text",
         str,
         "tests/audio/corpus/test_scanning.py::test_a_name_that_is_no_text_has_escapes",
     ),

@@ -12,7 +12,7 @@ PROTECTIONS = (
         "bounds of numbers",
         "attr._config._run_validators",
         False,  # the value
-        "tests/test_settings.py::test_a_representation_of_endless_size_is_refused",
+        "tests/config/test_settings.py::test_a_representation_of_endless_size_is_refused",
     ),
     Protection(
         "memory that a batch needs",
@@ -88,9 +88,9 @@ PROTECTIONS = (
     ),
     Protection(
         "interruptions that a term raises by itself",
-        "distill.stopping.is_stop",
+        "distill.system.stopping.is_stop",
         lambda error: isinstance(error, KeyboardInterrupt),
-        "tests/test_stopping.py::test_an_interruption_of_its_own_is_no_stop",
+        "tests/system/test_stopping.py::test_an_interruption_of_its_own_is_no_stop",
     ),
     Protection(
         "weights of a model that has diverged",

@@ -5,10 +5,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from distill.config.settings import DEFAULT_MINUTES
 from distill.config.words import counted, duration_in_words, folder_in_words
 from distill.errors import DistillError
 from distill.reporting.listing import Listed, list_runs
-from distill.settings import DEFAULT_MINUTES
 from distill.storage.run import Run
 
 _SAME = ("model", "representation")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from distill.arguments import whole_number
+from distill.config.settings import MOST_SEED
 from distill.errors import InputError
-from distill.settings import MOST_SEED
 
 _MOST_SEEDS = 10_000
 _MOST_DIGITS, _MOST_SHOWN = 100, 60

@@ -13,8 +13,8 @@ from attrs import frozen
 from torch import Tensor
 
 from distill.config import structure, unstructure
+from distill.config.settings import ModelSettings, RepresentationSettings
 from distill.model.axes import CodeStatistics
-from distill.settings import ModelSettings, RepresentationSettings
 from distill.storage.checkpoints import load_state, save_state
 
 _FILE = Path(__file__).parent / "base.safetensors"

@@ -23,7 +23,7 @@ from distill.cli.stdout import ignore_no_columns, write_any_name
 from distill.cli.streams import checked_output
 from distill.cli.train import train
 from distill.errors import DistillError
-from distill.stopping import INTERRUPTED, Stopping
+from distill.system.stopping import INTERRUPTED, Stopping
 
 
 class _Mistake(click.ClickException):

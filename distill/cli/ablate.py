@@ -12,8 +12,8 @@ import click
 from distill.cli import completion
 from distill.cli.options import Place, balance_option, loss_option, no_plugins_option
 from distill.cli.streams import lasting_output
+from distill.config.settings import DEFAULT_MINUTES
 from distill.errors import printable
-from distill.settings import DEFAULT_MINUTES
 
 _SOME_FAILED = 1
 
@@ -85,7 +85,7 @@ def ablate(corpus: str | None, *, dry_run: bool, search: int | None, **options: 
     if options["measure"] is not None and search is None:
         raise click.UsageError("--measure needs --search.")
     options["slurm"] = _parameters(options.pop("parameters"))
-    from distill.stopping import INTERRUPTED
+    from distill.system.stopping import INTERRUPTED
 
     try:
         with lasting_output(), Signals():

@@ -51,7 +51,7 @@ def show_plan(console: Console, planned: "PlannedAblation", *, jobs: int) -> Non
 
 
 def _length(training: Mapping[str, Any]) -> str:
-    from distill.settings import DEFAULT_MINUTES
+    from distill.config.settings import DEFAULT_MINUTES
 
     if "steps" in training:
         return counted(training["steps"], "step")

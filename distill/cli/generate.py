@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from distill.cli import completion
 from distill.cli.options import Number, Place, checkpoint_option, json_option, overwrite_option
-from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN, MOST_TEMPERATURE
+from distill.config.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN, MOST_TEMPERATURE
 
 if TYPE_CHECKING:
     from torch import Tensor

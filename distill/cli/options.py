@@ -11,8 +11,8 @@ import click
 from distill.arguments import NO_URL, is_url
 from distill.cli import completion
 from distill.cli.stdout import reserve_output
+from distill.config.settings import MOST_REFINEMENTS
 from distill.errors import printable
-from distill.settings import MOST_REFINEMENTS
 
 
 class Number(click.FloatRange):

@@ -16,8 +16,8 @@ from distill.cli.options import (
     set_option,
 )
 from distill.cli.streams import lasting_output
-from distill.settings import DEFAULT_MINUTES
-from distill.stopping import INTERRUPTED
+from distill.config.settings import DEFAULT_MINUTES
+from distill.system.stopping import INTERRUPTED
 
 
 @click.command(short_help="Train a model on a folder of recordings.")

@@ -18,7 +18,7 @@ from distill.errors import CorpusError, DistillError, InputError, RunError
 from distill.reporting.history import History
 from distill.storage.ending import Ending, State, ending_of, state_in_words
 from distill.storage.run import Run
-from distill.utf8 import as_text
+from distill.system.utf8 import as_text
 
 StrPath: TypeAlias = str | os.PathLike[str]
 

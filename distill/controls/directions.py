@@ -10,10 +10,10 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from distill.config.settings import STRIDE
 from distill.controls.descriptors import DESCRIPTORS, brightness, noisiness
 from distill.model.sounds import Encoded, code_of, log_magnitude, noise_for
 from distill.model.vae import VAE
-from distill.settings import STRIDE
 from distill.spectral.representation import MagnitudeIF
 
 MOST_AXES = 6

@@ -17,6 +17,7 @@ from distill.arguments import finite_number, optional_callable, path_like, shown
 from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, resample, write_audio
+from distill.config.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
 from distill.controls.axes import Axes, Axis, axis_values
 from distill.controls.morphing import Sound, morph, vary
 from distill.controls.steering import Decoded, sound_of
@@ -26,7 +27,6 @@ from distill.model import VAE, sounds
 from distill.model.arguments import seconds_like, temperature_like, waveform_like
 from distill.model.mixing import Statistics
 from distill.model.sounds import Encoded
-from distill.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.files import require_writable
 from distill.storage.run import Run

@@ -24,8 +24,8 @@ from distill.audio.corpus import (
 from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.membership import Membership
 from distill.config import structure
+from distill.config.settings import ARRAYS, CorpusSettings
 from distill.errors import CorpusError, RunError, UnaskedError
-from distill.settings import ARRAYS, CorpusSettings
 from distill.storage.run import Run
 
 _LONGEST_SECONDS = 60

@@ -24,7 +24,7 @@ from distill.loss.term_dict import TermDict
 from distill.plugin.foreign import undisturbed
 from distill.plugin.registered import Term
 from distill.spectral.plain import at_least_float32
-from distill.stopping import is_stop
+from distill.system.stopping import is_stop
 from distill.views import LossInputs, Posterior
 from distill.views.uncompiled import uncompiled
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from distill.errors import DistillError, TermError
 from distill.plugin.hookspecs import BaseTermConfig
 from distill.plugin.registered import Term
-from distill.stopping import is_stop
+from distill.system.stopping import is_stop
 
 
 def fault_of(term: Term, error: BaseException) -> TermError:

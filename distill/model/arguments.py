@@ -9,9 +9,9 @@ from torch import Tensor
 from distill.arguments import finite_number
 from distill.audio.corpus.arrays import as_samples
 from distill.audio.corpus.levels import LOUDEST
+from distill.config.settings import MOST_TEMPERATURE
 from distill.errors import InputError, ShapeError
 from distill.model.sounds import Encoded
-from distill.settings import MOST_TEMPERATURE
 
 _SHORTEST, _LONGEST = 0.05, 600
 """Bounds of the length of a generated sound, in seconds."""

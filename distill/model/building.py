@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
+from distill.config.settings import ModelSettings, RepresentationSettings
 from distill.model.vae import VAE
-from distill.settings import ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
 
 _SEEDING = threading.RLock()

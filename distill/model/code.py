@@ -18,8 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from distill.config.settings import STRIDE, ModelSettings
 from distill.errors import ConfigError
-from distill.settings import STRIDE, ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 BAND = 32

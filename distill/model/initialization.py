@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.config.settings import STRIDE
 from distill.model.axes import CodeStatistics
 from distill.model.code import BAND
 from distill.model.spread import audible
 from distill.model.vae import VAE
-from distill.settings import STRIDE
 from distill.spectral.representation import MagnitudeIF
 
 _HEARD = 2.3

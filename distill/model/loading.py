@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from distill.config import structure, unstructure
+from distill.config.settings import CorpusSettings, ModelSettings, RepresentationSettings
 from distill.errors import RunError, TrainingError, shortened
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.model.sounds import Encoded
 from distill.model.vae import VAE
-from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import (
     Which,

@@ -6,9 +6,9 @@ Weights are counted exactly. Activations are estimated from below: whoever is re
 import torch
 from torch import Tensor
 
+from distill.config.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.errors import ConfigError
 from distill.model.vae import VAE
-from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.memory import in_words, machine_memory
 

@@ -16,6 +16,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.config.settings import STRIDE
 from distill.model.channels import (
     coherence_of,
     coherent,
@@ -28,7 +29,6 @@ from distill.model.mixing import Statistics, mix, statistics_of
 from distill.model.phases import draw_noise, with_phases, with_phases_of
 from distill.model.refinement import refine
 from distill.model.vae import VAE
-from distill.settings import STRIDE
 from distill.spectral.representation import MagnitudeIF
 
 _PIECE_SECONDS = 20.0

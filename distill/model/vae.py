@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.config.settings import STRIDE, ModelSettings
 from distill.model.axes import PrincipalAxes
 from distill.model.code import BAND, BandCode, Levels, band_count, spread_levels
 from distill.model.layers import Grid, join_patches, split_patches
 from distill.model.phases import ITERATIONS, roughened, sharpened, white_noise, with_phases
 from distill.model.spread import audible_error
-from distill.settings import STRIDE, ModelSettings
 from distill.spectral.plain import at_least_float32
 from distill.spectral.representation import MagnitudeIF, wrapped
 

@@ -17,7 +17,7 @@ from distill.playing.instrument import Instrument
 from distill.playing.requirements import require_playable
 from distill.playing.server import Served, serving
 from distill.storage.run import Run, run_of
-from distill.threads import one_thread
+from distill.system.threads import one_thread
 
 StrPath: TypeAlias = str | os.PathLike[str]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from shlex import quote
 
 from distill.arguments import is_url
+from distill.config.settings import ARRAYS
 from distill.errors import InputError, RunError
-from distill.settings import ARRAYS
 from distill.storage.checkpoint_files import checkpoint_paths
 from distill.storage.ending import ending_of
 from distill.storage.run import Run

@@ -5,7 +5,7 @@ from typing import Any, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from distill.settings import MOST_SEED
+from distill.config.settings import MOST_SEED
 
 SHORTEST, LONGEST = 0.05, 60.0
 """Bounds of the length of a sound of the page, in seconds."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from distill.stopping import STOPPING
+from distill.system.stopping import STOPPING
 
 
 class _Surroundings:

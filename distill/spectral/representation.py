@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.arguments import finite_number, whole_number
+from distill.config.settings import MOST_FFT, MOST_PHASES
 from distill.errors import InvalidValueError, ShapeError
-from distill.settings import MOST_FFT, MOST_PHASES
 from distill.spectral import plain
 from distill.spectral.griffin_lim import Projection, direction_of, griffin_lim
 from distill.spectral.plain import at_least_float32

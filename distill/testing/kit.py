@@ -11,12 +11,12 @@ from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registered import Term
 from distill.plugin.registry import Registry
 from distill.spectral.representation import MagnitudeIF
+from distill.system.threads import one_thread
 from distill.testing.checks import CHECKS, Check
 from distill.testing.checks.result import inputs_unchanged
 from distill.testing.inputs import small_representation
 from distill.testing.outcome import Failed, NotApplicable, Outcome, TermCheckError
 from distill.testing.subject import Subject
-from distill.threads import one_thread
 
 _WRITES = inputs_unchanged.__name__
 

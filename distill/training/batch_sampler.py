@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from distill.audio.corpus import Corpus
+from distill.config.settings import TrainingSettings
 from distill.model import VAE
-from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.training.augmentation import moved
 from distill.training.batches import clip_samples, draw_clips, draw_noise

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from distill.audio.corpus import Split, Stream
 from distill.audio.progress import Progress
+from distill.config.settings import TrainingSettings
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
 from distill.model.initialization import initialize_axes, windows
 from distill.model.spread import negative_log_likelihood
-from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.training.augmentation import augment, drawn_samples
 from distill.training.graphs import Model

@@ -14,11 +14,11 @@ from distill.audio.corpus import (
     write_demo_corpus,
 )
 from distill.audio.corpus.places import cache_folder
+from distill.config.settings import ARRAYS, CorpusSettings
 from distill.errors import CorpusError, RunError
 from distill.loss.composer import CombinedLoss
 from distill.model.building import seeded
 from distill.recipe import Draft
-from distill.settings import ARRAYS, CorpusSettings
 from distill.storage.checkpoints import load_latest
 from distill.storage.files import file_name
 from distill.storage.run import Run

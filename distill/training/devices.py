@@ -11,9 +11,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 
+from distill.config.settings import TrainingSettings
 from distill.errors import ConfigError
-from distill.settings import TrainingSettings
-from distill.stopping import bounded_wait
+from distill.system.stopping import bounded_wait
 
 _LAUNCHER_VARIABLES = "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_"
 """The prefixes of environment variables in which Accelerate finds what it is not passed."""

@@ -15,7 +15,7 @@ from distill.errors import DistillError, TermError
 from distill.loss.composer import CombinedLoss
 from distill.loss.faults import described
 from distill.plugin.foreign import undisturbed
-from distill.stopping import is_stop
+from distill.system.stopping import is_stop
 from distill.views import LossInputs, Waveform
 
 _LARGEST = 3.4e38

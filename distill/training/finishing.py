@@ -11,12 +11,12 @@ from attrs import frozen
 from distill.audio.corpus import Corpus, Recording
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import write_audio
+from distill.config.settings import TrainingSettings
 from distill.errors import RunError
 from distill.evaluation.baselines import components_per_frame, measure_recordings, save_statistics
 from distill.model import VAE
 from distill.model.loading import require_weights, save_latents, save_model
 from distill.model.sounds import Encoded, encode, encode_all, reconstruct
-from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state
 from distill.storage.files import file_name

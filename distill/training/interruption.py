@@ -8,8 +8,8 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType, TracebackType
 from typing import Self
 
-from distill.stopping import ONE_SIGNAL_SECONDS, SECONDS_TO_LOOK, Handlers, swallows
 from distill.storage.run import Run
+from distill.system.stopping import ONE_SIGNAL_SECONDS, SECONDS_TO_LOOK, Handlers, swallows
 
 _SECONDS_FOR_A_STEP = 4.0
 """So long after a signal, the step under way is cut short, if that is possible."""

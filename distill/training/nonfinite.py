@@ -7,8 +7,8 @@ import torch
 from attrs import field, frozen
 from torch import Tensor, nn
 
+from distill.config.settings import TrainingSettings
 from distill.loss.components import ComponentName
-from distill.settings import TrainingSettings
 
 _MOST_STEPS = 100
 """The most steps between two looks. The states of the generators are kept for each, about 15 kB."""

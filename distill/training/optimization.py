@@ -9,11 +9,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from distill.config.settings import TrainingSettings
 from distill.errors import ConfigError
 from distill.loss.components import GRADIENT_NORM, OBJECTIVE, TOTAL, gradient_norm_name
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
-from distill.settings import TrainingSettings
 
 _FINAL_RATE = 0.01
 

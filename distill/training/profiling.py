@@ -17,6 +17,7 @@ from torch import Tensor
 
 from distill.audio.corpus import Split, Stream
 from distill.audio.progress import Progress
+from distill.config.settings import TrainingSettings
 from distill.errors import TermError
 from distill.loss.composer import CombinedLoss
 from distill.loss.faults import fault_of
@@ -26,10 +27,9 @@ from distill.model.loading import load_model
 from distill.model.memory import Sizes
 from distill.plugin.foreign import undisturbed
 from distill.recipe import Draft
-from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.stopping import is_stop
 from distill.storage.run import Run
+from distill.system.stopping import is_stop
 from distill.training.batches import begin, clip_samples, draw_clips, draw_noise, predict
 from distill.training.building import load_terms, make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator

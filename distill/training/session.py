@@ -14,13 +14,13 @@ from attrs import evolve, frozen
 from distill.audio.corpus import Corpus, NamedArray
 from distill.audio.corpus.membership import Membership
 from distill.audio.progress import Progress
+from distill.config.settings import TrainingSettings
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
 from distill.recipe import Draft, Recipe
 from distill.reporting.report import report
-from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import save_state
 from distill.storage.ending import Ending

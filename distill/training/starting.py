@@ -8,11 +8,11 @@ from torch import Tensor
 
 from distill.base import base_checksum, load_base, load_codes
 from distill.config import structure
+from distill.config.settings import RepresentationSettings
 from distill.errors import ConfigError, RunError
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
 from distill.recipe import Recipe
-from distill.settings import RepresentationSettings
 from distill.storage.checkpoints import load_state
 from distill.storage.run import Run
 

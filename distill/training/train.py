@@ -21,12 +21,12 @@ from distill.arguments import (
     require_corpus,
 )
 from distill.config import as_given, given_arguments
+from distill.config.settings import ARRAYS
 from distill.errors import CorpusError, InputError, RunError, shortened
 from distill.loss.config import terms_of
 from distill.plugin.hookspecs import TermSpec
 from distill.plugin.registry import Registry, one_by_one
 from distill.recipe import Draft, Recipe, Terms, read_recipe
-from distill.settings import ARRAYS
 from distill.storage.memory import naming_shortage
 from distill.storage.reserving import Reserved, reserved, reserved_free
 from distill.storage.run import Run

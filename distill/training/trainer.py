@@ -15,17 +15,17 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from distill.audio.corpus import Corpus
+from distill.config.settings import TrainingSettings
 from distill.errors import DistillError, LockError, RunError
 from distill.loss.components import TOTAL
 from distill.loss.composer import CombinedLoss
 from distill.model import VAE
 from distill.model.loading import save_model
 from distill.plugin.foreign import undisturbed
-from distill.settings import TrainingSettings
 from distill.spectral.representation import MagnitudeIF
-from distill.stopping import is_stop
 from distill.storage.checkpoints import save_best, save_checkpoint
 from distill.storage.run import Run
+from distill.system.stopping import is_stop
 from distill.training.batch_sampler import BatchSampler
 from distill.training.batches import predict
 from distill.training.devices import without_launcher_environment

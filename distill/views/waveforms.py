@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from distill.arguments import shown
+from distill.config.settings import HIGHEST_RATE
 from distill.errors import InputError, ShapeError
-from distill.settings import HIGHEST_RATE
 from distill.spectral.representation import MagnitudeIF
 
 SAMPLE_RATE = 44_100

@@ -7,7 +7,7 @@ import torch
 from attrs import evolve, field, frozen, validators
 
 from distill import BalancerSpec, DistillError, LossInputs, Posterior, Signal, TermConfig, TermSpec
-from distill.settings import RepresentationSettings
+from distill.config.settings import RepresentationSettings
 from distill.spectral.representation import MagnitudeIF
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from attrs import evolve
 
+from distill.config.settings import ModelSettings
 from distill.controls.descriptors import brightness, describe
 from distill.controls.directions import find_directions
 from distill.controls.steering import Decoded, _adjusted, moved, sound_of
 from distill.model.building import make_model
 from distill.model.sounds import decode, encode
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 RATE = 8000

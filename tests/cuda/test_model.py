@@ -5,11 +5,11 @@ import torch
 from on_cuda import CUDA, assert_near, noise
 
 import distill as api
+from distill.config.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.model.building import make_model
 from distill.model.initialization import initialize_axes
 from distill.model.memory import Sizes
 from distill.model.sounds import reconstruct
-from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.training.batches import predict
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from distill.audio.corpus import Recording, Split
+from distill.config.settings import ModelSettings
 from distill.evaluation import baselines, log_spectral_distance
 from distill.evaluation.baselines import (
     ceiling,
@@ -18,7 +19,6 @@ from distill.evaluation.baselines import (
     silence,
 )
 from distill.model.building import make_model
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 RATE = 8000

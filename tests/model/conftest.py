@@ -4,9 +4,9 @@ import attrs
 import pytest
 import torch
 
+from distill.config.settings import ModelSettings
 from distill.model.building import make_model
 from distill.model.initialization import initialize_axes
-from distill.settings import ModelSettings
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import attrs
 import torch
 
+from distill.config.settings import ModelSettings, RepresentationSettings
 from distill.model.building import make_model, make_representation
-from distill.settings import ModelSettings, RepresentationSettings
 
 
 def test_a_representation_has_the_settings_of_its_recipe():

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill.config.settings import ModelSettings
 from distill.errors import ConfigError
 from distill.model.code import BandCode, Levels, allocate, band_count, spread_levels
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 FLOOR = 1e-6

@@ -3,9 +3,9 @@
 import torch
 
 from distill.config import structure
+from distill.config.settings import ModelSettings
 from distill.model.building import make_model
 from distill.model.initialization import code_statistics, importance_of, initialize_axes, windows
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 RATE = 8000

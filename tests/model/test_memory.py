@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from distill.config.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.errors import ConfigError
 from distill.model.building import make_model, make_representation
 from distill.model.memory import Sizes
-from distill.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.training.batches import predict
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from distill.config.settings import ModelSettings
 from distill.model.building import make_model
 from distill.model.initialization import initialize_axes
 from distill.model.mixing import lengthened, mix, statistics_of
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 REPRESENTATION = MagnitudeIF(8000, n_fft=256, hop=64)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from distill.config import structure
+from distill.config.settings import ModelSettings
 from distill.errors import ConfigError
 from distill.model import LOGVAR_BOUND
 from distill.model.building import make_model
 from distill.model.initialization import initialize_axes
 from distill.model.phases import draw_noise
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 
 RATE = 8000

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
+from distill.config.settings import CorpusSettings
 from distill.errors import RunError
 from distill.loss.composing import compose
-from distill.settings import CorpusSettings
 from distill.storage.checkpoints import save_checkpoint
 from distill.storage.run import Run
 from distill.testing import registry_with

@@ -7,8 +7,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from distill.config.settings import TrainingSettings
 from distill.errors import ConfigError
-from distill.settings import TrainingSettings
 from distill.training.devices import make_accelerator, without_launcher_environment
 
 

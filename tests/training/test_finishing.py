@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from distill.audio.corpus import open_corpus
+from distill.config.settings import TrainingSettings
 from distill.errors import TrainingError
 from distill.evaluation.baselines import load_statistics, measure_recordings
 from distill.model.loading import load_latents, load_model
 from distill.model.sounds import encode
-from distill.settings import TrainingSettings
 from distill.storage.checkpoints import load_state
 from distill.storage.run import Run
 from distill.training import finishing

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 
-from distill.stopping import Stopping
 from distill.storage.run import Run
+from distill.system.stopping import Stopping
 from distill.training.interruption import Interrupted, Signals, Stopped, hang_up
 
 STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from distill.settings import TrainingSettings
+from distill.config.settings import TrainingSettings
 from distill.training.nonfinite import Before, Buffers, Watch, is_finite, set_torch_states, torch_states
 
 CPU = torch.device("cpu")

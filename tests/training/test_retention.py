@@ -9,9 +9,9 @@ import torch
 
 from distill.audio.corpus import open_corpus
 from distill.base import load_base
+from distill.config.settings import ModelSettings
 from distill.evaluation import Metrics
 from distill.model import VAE
-from distill.settings import ModelSettings
 from distill.spectral.representation import MagnitudeIF
 from distill.training.retention import Retention, interpolate, retain, score
 

@@ -22,8 +22,8 @@ from distill.audio.corpus.levels import Level
 from distill.audio.corpus.opening import Corpus, remarks_on
 from distill.audio.corpus.scanning import Skipped
 from distill.audio.corpus.splitting import split_recordings
+from distill.config.settings import ARRAYS
 from distill.errors import CorpusError, InputError, all_of
-from distill.settings import ARRAYS
 
 NamedArray: TypeAlias = tuple[str, Any, int]
 """A name, a waveform `[N]` or `[C, N]` (NumPy, torch or nested sequences), and its sample rate in Hz."""

@@ -9,7 +9,7 @@ import soundfile
 from attrs import frozen
 
 from distill.errors import printable
-from distill.utf8 import as_text
+from distill.system.utf8 import as_text
 
 _READABLE = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     *(".8svx", ".aif", ".aifc", ".bwf", ".iff", ".mat", ".mp1", ".mp2", ".oga", ".opus", ".sf", ".snd"),

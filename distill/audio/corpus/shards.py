@@ -21,8 +21,8 @@ from distill.audio.corpus.fetching import SCHEMES, opened, webdataset
 from distill.audio.corpus.tars import groups
 from distill.config import structure
 from distill.config.bounds import within
+from distill.config.settings import HIGHEST_RATE
 from distill.errors import ConfigError, CorpusError
-from distill.settings import HIGHEST_RATE
 from distill.storage.files import write_whole
 
 MANIFEST = "shards.json"

@@ -4,7 +4,7 @@ from collections.abc import Container, Mapping
 from copy import deepcopy
 from typing import Any
 
-from distill.config import no_tables
+from distill.config.toml import no_tables
 from distill.errors import ConfigError
 
 _RENAMED = {

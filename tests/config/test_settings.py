@@ -1,10 +1,10 @@
-"""Tests of distill.settings: what fits by itself and what must fit together."""
+"""Tests of distill.config.settings: what fits by itself and what must fit together."""
 
 import pytest
 
 from distill.config import describe, structure
+from distill.config.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 from distill.errors import ConfigError
-from distill.settings import CorpusSettings, ModelSettings, RepresentationSettings, TrainingSettings
 
 
 def problem(cls, **options):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from distill.threads import one_thread
+from distill.system.threads import one_thread
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tests of distill.stopping: what ends a command by a signal, from the first import on."""
+"""Tests of distill.system.stopping: what ends a command by a signal, from the first import on."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from distill.cli import main
 from distill.plugin.foreign import ForeignCode
-from distill.stopping import Stopping, is_stop
 from distill.storage.files import replacing
+from distill.system.stopping import Stopping, is_stop
 from distill.training.interruption import Signals
 
 STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -63,7 +63,7 @@ def end(process):
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_while_modules_are_imported_ends_with_one_line(start, number):
     """A signal during imports ends the command with one line and no traceback."""
-    process = start(f"from distill.stopping import end_at_once\nend_at_once(){HANGING}")
+    process = start(f"from distill.system.stopping import end_at_once\nend_at_once(){HANGING}")
     process.send_signal(number)
     assert end(process) == ("", f"Stopped by {STOPPING[number]}.\n", 130)
 
@@ -122,7 +122,7 @@ def test_a_prompt_that_is_stopped_says_so(monkeypatch):
 
 def test_a_second_signal_ends_at_once(start):
     """A second signal ends the process at once, unless it comes within a second of the first."""
-    process = start(f"from distill.stopping import Stopping\nwith Stopping():{HANGING_WITHIN}")
+    process = start(f"from distill.system.stopping import Stopping\nwith Stopping():{HANGING_WITHIN}")
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "raised\n"
     process.send_signal(signal.SIGTERM)
@@ -135,14 +135,14 @@ def test_a_second_signal_ends_at_once(start):
 def test_a_command_that_does_not_end_is_ended(start):
     """A command that swallows the exception, or waits for a thread, is ended after some seconds."""
     code = f"stopping._SECONDS_TO_END = 0.1\nwith stopping.Stopping():{HANGING_WITHIN}"
-    process = start(f"from distill import stopping\n{code}")
+    process = start(f"from distill.system import stopping\n{code}")
     process.send_signal(signal.SIGTERM)
     assert end(process) == ("raised\n", "Stopped by SIGTERM at once. Unfinished files may be left.\n", 130)
 
 
 def test_an_end_at_once_shows_the_cursor_again():
     """The line of a progress bar, which hides the cursor, is cleared, but not where there is no terminal."""
-    code = "from distill import stopping\nstopping.end_at_once()\nstopping.signal.raise_signal(15)"
+    code = "from distill.system import stopping\nstopping.end_at_once()\nstopping.signal.raise_signal(15)"
     for terminal, shown in (
         ("xterm", b"\r\x1b[K\x1b[?25hStopped by SIGTERM.\r\n"),
         ("dumb", b"Stopped by SIGTERM.\r\n"),
@@ -159,7 +159,7 @@ def test_an_import_is_not_broken_off(start, tmp_path):
     """An interruption waits for the end of an import, but not for ever."""
     slow = "import time\nprint('ready', flush=True)\ntime.sleep(0.3)\nprint('imported', flush=True)"
     (tmp_path / "slow.py").write_text(slow)
-    code = "from distill import stopping\nstopping._SECONDS_TO_IMPORT = {}\n"
+    code = "from distill.system import stopping\nstopping._SECONDS_TO_IMPORT = {}\n"
     code += "with stopping.Stopping():\n    import slow"
     process = start(f"{code.format(60)}\n    slow.time.sleep(60)")
     process.send_signal(signal.SIGINT)
@@ -172,7 +172,7 @@ def test_an_import_is_not_broken_off(start, tmp_path):
 
 def test_a_wait_for_other_processes_is_not_endless(start):
     """A wait that goes on after a signal, as native code does, ends the process."""
-    code = "import time\nfrom distill import stopping\nstopping._SECONDS_TO_IMPORT = 0.1\n"
+    code = "import time\nfrom distill.system import stopping\nstopping._SECONDS_TO_IMPORT = 0.1\n"
     code += "signal.signal(signal.SIGTERM, lambda *_: None)\nwith stopping.bounded_wait():\n"
     process = start(f"{code}    print('ready', flush=True)\n    time.sleep(60)")
     process.send_signal(signal.SIGTERM)
@@ -182,7 +182,7 @@ def test_a_wait_for_other_processes_is_not_endless(start):
 
 def test_a_signal_after_a_wait_is_handled_as_ever(start):
     """A wait that ends soon after a signal ends nothing."""
-    code = "import os, sys, time\nfrom distill import stopping\nstopping._SECONDS_TO_IMPORT = 0.2\n"
+    code = "import os, sys, time\nfrom distill.system import stopping\nstopping._SECONDS_TO_IMPORT = 0.2\n"
     code += "say = lambda word: print(word, file=sys.stderr)\nsignal.signal(15, lambda *_: say('handled'))\n"
     code += "print('ready', flush=True)\nwith stopping.bounded_wait():\n    os.kill(os.getpid(), 15)\n"
     process = start(f"{code}time.sleep(0.4)\nsay(signal.set_wakeup_fd(-1))")

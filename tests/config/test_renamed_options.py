@@ -3,10 +3,10 @@
 import pytest
 from recipes import chosen, problems
 
+from distill.config.renamed_options import move_renamed
 from distill.errors import ConfigError
 from distill.plugin.registry import Registry
 from distill.recipe import DEFAULT_LOSS, read_recipe
-from distill.renamed_options import move_renamed
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tests of distill.utf8: names that are no text, and paths where Python is told to read them as ASCII."""
+"""Tests of distill.system.utf8: names that are no text, and paths where Python reads ASCII."""
 
 import os
 import shutil

@@ -1,0 +1,1 @@
+"""Signals, threads and paths: what a process shares with its machine."""
