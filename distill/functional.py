@@ -61,7 +61,7 @@ class MultiResolutionSTFTLoss(nn.Module):
         _require_shape(
             *("prediction and target", "[B, C, N]", prediction, target),
             fits=prediction.ndim == 3,
-            remedy="Give them a channel, [B, 1, N]: waveform.unsqueeze(1)." if prediction.ndim == 2 else "",
+            remedy="Add a channel, [B, 1, N]: waveform.unsqueeze(1)." if prediction.ndim == 2 else "",
         )
         sides = prediction.flatten(0, 1), target.flatten(0, 1)
         if self.auraloss is not None:

@@ -225,7 +225,7 @@ LATENT = torch.zeros(2, 3)
             lambda: functional.create_stft_loss()(torch.zeros(2, 9), torch.zeros(2, 9)),
             (
                 "prediction and target must share the shape [B, C, N]: got [2, 9] and [2, 9]\n"
-                "Give them a channel, [B, 1, N]: waveform.unsqueeze(1)."
+                "Add a channel, [B, 1, N]: waveform.unsqueeze(1)."
             ),
         ),
         (

@@ -96,7 +96,7 @@ PROTECTIONS = (
     ),
     Protection(
         "killed processes that still exist",
-        "distill.storage.locking._has_ended",
+        "distill.storage.lock_holder.has_ended",
         always(False),  # the value
         f"{STORAGE}locking.py::test_the_lock_of_a_killed_process_is_taken_over",
     ),

@@ -313,5 +313,5 @@ def _require_distinct(
     if shared and specs:
         raise TermError(
             f"the loss terms '{term.name}' and '{later.name}' share the name '{shared[0]}'",
-            remedy="Give the TermSpec another name or alias.",
+            remedy="Choose another name or alias for the TermSpec.",
         )

@@ -128,7 +128,7 @@ reconstruction # # # # # #%
 kl # # # # # #%
 stft # # # # # #%
 
-Means over # clips, with the weights of the end of a training. Times are medians of each term
+Means over # clips, with the weights at the end of a training run. Times are medians of each term
 computed alone, after a warm-up. A gradient is the weight times the norm at the decoder's output,
 averaged over clips. A share is the part of the sum of the gradients.
 Measured at the posterior, not at the output: kl. The gradient is scaled by the ratio of the other

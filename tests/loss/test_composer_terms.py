@@ -88,7 +88,7 @@ def test_terms_of_one_name_are_refused():
     )
     assert problem([spec(aliases=("recon",)), "recon"]) == (
         "the loss terms 'mine' and 'reconstruction' share the name 'recon'\n"
-        "Give the TermSpec another name or alias."
+        "Choose another name or alias for the TermSpec."
     )
     assert problem(["kl", "kl"]) == (
         "loss term 'kl' is chosen twice in 'kl,kl'; each is expected once\n"

@@ -14,7 +14,8 @@ import pytest
 
 from distill.errors import LockError
 from distill.storage import locking
-from distill.storage.locking import BEAT, GATE, LOCK, STALE_SECONDS, is_held, locked
+from distill.storage.lock_holder import STALE_SECONDS
+from distill.storage.locking import BEAT, GATE, LOCK, is_held, locked
 
 WORDS = {"doing": "is training in it", "remedy": "Wait."}
 WHEN = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"

@@ -54,7 +54,7 @@ def open_arrays(
     checked = [_check(number, each) for number, each in enumerate(_listed(arrays), 1)]
     names = [name for name, _, _ in checked]
     errors = [
-        InputError("two arrays have this name", culprit=name, remedy="Give each its own.")
+        InputError("two arrays have this name", culprit=name, remedy="Use a name of its own for each.")
         for name, count in Counter(names).items()
         if count > 1
     ]

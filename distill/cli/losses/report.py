@@ -77,9 +77,9 @@ def print_record(record: Mapping[str, Any]) -> None:
         )
     click.echo()
     _say(
-        f"Means over {record['clips']} clips, with the weights of the end of a training. Times are medians "
-        "of each term computed alone, after a warm-up. A gradient is the weight times the norm at the "
-        "decoder's output, averaged over clips. A share is the part of the sum of the gradients."
+        f"Means over {record['clips']} clips, with the weights at the end of a training run. Times are "
+        "medians of each term computed alone, after a warm-up. A gradient is the weight times the norm at "
+        "the decoder's output, averaged over clips. A share is the part of the sum of the gradients."
     )
     inner = ", ".join(term["name"] for term in terms if term["measured_at"] == "posterior")
     if inner:

@@ -107,11 +107,11 @@ FLOATS = "Pass floats [N] or [C, N], 1 being full scale."
         ([(3, noise(9), 8000)], f"corpus, array 1: expected a name, got 3\n{GIVE}"),
         (
             [("a", noise(9), 8000), ("a", noise(9), 8000)],
-            "a: two arrays have this name\nGive each its own.",
+            "a: two arrays have this name\nUse a name of its own for each.",
         ),
         (
             [(name, noise(9), 8000) for name in "abab"],
-            "a: two arrays have this name\nb: two arrays have this name\nGive each its own.",
+            "a: two arrays have this name\nb: two arrays have this name\nUse a name of its own for each.",
         ),
         (
             [("a", noise(2, 2, 2), 8000)],
