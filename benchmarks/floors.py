@@ -9,7 +9,8 @@ Each row is the mean of the measures in `docs/metrics.md` over the recordings (f
   elsewhere smoothed over 9 bins and 3 frames, 16 iterations: without noise, with half the fluctuation of
   noise, and with all of it. A model that knew every tone and the envelope of all noise, but not the noise
   itself, would reach this;
-- with --base, the base model, with and without the noise that it adds where its errors are those of noise;
+- with --base, the base model, with and without the noise that it adds where its errors are those of noise,
+  and with Griffin-Lim iterations that start from the original's phases;
 - and with the code cut to the principal axes of the same recordings, for several numbers per second: no
   linear code of that size that is cut from the base's is better.
 """
@@ -30,7 +31,7 @@ from distill.base import load_base
 from distill.model import VAE
 from distill.model.framewise import FramewisePhases
 from distill.model.initialization import initialize_axes, windows
-from distill.model.phases import white_noise, with_phases
+from distill.model.phases import white_noise, with_phases, with_phases_of
 from distill.spectral.representation import MagnitudeIF
 
 MEDIAN = 0.5 * math.log(math.log(2))
@@ -101,6 +102,7 @@ def base_model(
     representation: MagnitudeIF,
     *,
     noise: bool = True,
+    phases: bool = False,
     size: int | None = None,
     axes_of: Sequence[Tensor] = (),
 ) -> Callable[[Tensor], Tensor]:
@@ -109,6 +111,7 @@ def base_model(
     Args:
         representation: the representation.
         noise: whether the model adds its noise.
+        phases: whether the Griffin-Lim iterations start from the original's phases.
         size: the numbers per second to which the code is cut.
         axes_of: the recordings `[C, N]` whose principal axes are kept.
     """
@@ -122,8 +125,13 @@ def base_model(
         nn.init.constant_(vae.spread_out.bias, -20.0)
 
     def reconstruct(waveform: Tensor) -> Tensor:
+        samples = waveform.shape[-1]
         latents, _ = vae.encode(representation(waveform))
-        return vae.sound(latents, representation, waveform.shape[-1])
+        if not phases:
+            return vae.sound(latents, representation, samples)
+        drawn = white_noise(representation, len(latents), samples, latents.device)
+        amplitude = representation.amplitude(vae.log_magnitude(latents, drawn))
+        return with_phases_of(amplitude, waveform, representation, samples, vae.iterations)
 
     return reconstruct
 
@@ -144,6 +152,9 @@ def main(recordings: Path, *, base: bool) -> None:
     if base:
         rows["the base model, without its noise"] = base_model(representation, noise=False)
         rows["the base model"] = base_model(representation)
+        rows["the base model, iterations from the original's phases"] = base_model(
+            representation, phases=True
+        )
         for size in CODES:
             name = f"the base model, cut to these recordings' axes, {size} numbers per second"
             rows[name] = base_model(representation, size=size, axes_of=[sound for _, sound in sounds])
