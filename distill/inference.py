@@ -23,7 +23,7 @@ from distill.audio.corpus import NamedArray
 from distill.audio.corpus.arrays import as_rate
 from distill.audio.corpus.places import temporary_cache
 from distill.audio.progress import Progress, telling
-from distill.audio.soundfiles import Written, resample
+from distill.audio.soundfiles import Written, require_format, resample
 from distill.audio.streaming import open_audio, resampled, write_blocks
 from distill.base import load_base
 from distill.config import structure, unstructure
@@ -287,10 +287,12 @@ class Model(SoundGenerator):
             CorpusError: the file cannot be decoded.
             OutputError: the file `target` exists already, or is the source.
             RunError: the result cannot be written.
+            InputError: the name of `target` stands for another audio format.
         """
         refinements = whole_number(refinements, culprit="refinements", least=0, below=MOST_REFINEMENTS + 1)
         on_progress = optional_callable(on_progress, culprit="on_progress")
         place = path_like(target, culprit="target", expected="a path")
+        require_format(place, "WAV")
         require_writable([place], overwrite=overwrite)
         original = path_like(source, culprit="source", expected="a path", recorded=False)
         if place.exists() and original.exists() and place.samefile(original):

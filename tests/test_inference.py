@@ -167,6 +167,16 @@ def test_a_file_is_reconstructed_as_its_waveform_is(model, tmp_path, monkeypatch
         model.reconstruct_file(tmp_path / "a.wav", tmp_path / "b.wav")
 
 
+def test_a_reconstruction_has_no_name_of_another_format(model, tmp_path):
+    """It is WAV, which a name that ends in `.flac` would deny."""
+    write_blocks(tmp_path / "a.wav", [noise(1, 4000)], 8000, 1)
+    with pytest.raises(InputError) as caught:
+        model.reconstruct_file(tmp_path / "a.wav", tmp_path / "b.flac")
+    assert str(caught.value) == (
+        f"{tmp_path / 'b.flac'}: sounds are written as WAV, not as FLAC\nUse a name that ends in .wav."
+    )
+
+
 def test_a_source_is_not_replaced_by_its_reconstruction(model, tmp_path):
     """The same file is refused as target, by whatever path, even with `overwrite`, and stays as it is."""
     source, link = tmp_path / "a.wav", tmp_path / "b.wav"

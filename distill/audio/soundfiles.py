@@ -23,6 +23,9 @@ from distill.audio.limiting import Limited, within_full_scale
 from distill.errors import CorpusError, InputError, TrainingError
 from distill.storage.files import write_atomically
 
+_NAMED = {*soundfile.available_formats(), "AAC", "AIF", "M4A", "OPUS", "WMA"}
+"""The audio formats whose names are the suffixes of files."""
+
 
 @frozen(kw_only=True)
 class Written:
@@ -43,6 +46,21 @@ class Written:
     def exceeds_full_scale(self) -> bool:
         """Whether the peak is above 1. Then the file holds floats and may clip when played."""
         return self.peak > 1
+
+
+def require_format(path: Path, *formats: str) -> None:
+    """Check that the name of a file does not stand for another audio format than those that are written.
+
+    Names that stand for no audio format are accepted.
+
+    Raises:
+        InputError: it does.
+    """
+    named = path.suffix[1:].upper()
+    if named in _NAMED - {*formats}:
+        endings = " or ".join(f".{each.lower()}" for each in formats)
+        problem = f"sounds are written as {' or '.join(formats)}, not as {named}"
+        raise InputError(problem, culprit=str(path), remedy=f"Use a name that ends in {endings}.")
 
 
 def write_audio(

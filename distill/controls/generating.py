@@ -16,7 +16,7 @@ from torch import Tensor
 from distill.arguments import finite_number, optional_callable, path_like, shown, whole_number
 from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.progress import Progress
-from distill.audio.soundfiles import Written, resample, write_audio
+from distill.audio.soundfiles import Written, require_format, resample, write_audio
 from distill.config.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
 from distill.controls.axes import Axes, Axis, axis_values
 from distill.controls.morphing import Sound, morph, vary
@@ -120,9 +120,10 @@ class SoundGenerator:
             OutputError: the file exists already.
             RunError: the file cannot be written.
             InputError: the sound is no waveform, or exceeds full scale and is not limited, and the format is
-                FLAC; or `controls` are no plain data by name.
+                FLAC; the name stands for another audio format; or `controls` are no plain data by name.
         """
         place = path_like(path, culprit="path", expected="a path")
+        require_format(place, "WAV", "FLAC")
         require_writable([place], overwrite=overwrite, instead="path")
         samples = torch.from_numpy(as_samples(sound, culprit="sound")).T
         name = "base" if self.run is None else self.run.folder.absolute().name

@@ -187,6 +187,20 @@ def test_a_written_sound_says_what_it_was_made_with(model, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("name", "format_"), [("a.mp3", "MP3"), ("a.OGG", "OGG"), ("a.m4a", "M4A")])
+def test_no_file_has_the_name_of_another_format(model, tmp_path, name, format_):
+    """A name of a format that is not written is refused, instead of given to a WAV file. Others are taken."""
+    with pytest.raises(InputError) as caught:
+        model.write(torch.ones(1, 9), tmp_path / name)
+    assert str(caught.value) == (
+        f"{tmp_path / name}: sounds are written as WAV or FLAC, not as {format_}\n"
+        "Use a name that ends in .wav or .flac."
+    )
+    assert not list(tmp_path.iterdir())
+    model.write(torch.ones(1, 9), tmp_path / "take.2")
+    assert soundfile.info(tmp_path / "take.2").format == "WAV"
+
+
 def test_a_written_sound_is_as_loud_as_recordings_are(model, tmp_path):
     """A sound with a click is not turned down below the recordings: the click is. Others are, as a whole."""
     sine = torch.sin(torch.arange(8000) * 0.3)[None]
