@@ -257,6 +257,7 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     """
     from distill.arguments import no_file
     from distill.audio.soundfiles import read_audio, resample
+    from distill.config import suggest
     from distill.errors import CorpusError, shortened
 
     if os.path.isfile(name):  # noqa: PTH113  # no error where it may not be looked at, or is too long
@@ -264,7 +265,7 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     if name in model.latents:
         return name
     raise CorpusError(
-        f"{no_file(name)}, and no training recording of that name",
+        f"{no_file(name)}, and no training recording of that name{suggest(name, model.latents)}",
         culprit=f"{option} {name}",
         remedy=f"Pass a file, or one of: {shortened([*model.latents])}.",
     )

@@ -17,6 +17,7 @@ from distill.arguments import finite_number, optional_callable, path_like, shown
 from distill.audio.corpus.arrays import as_rate, as_samples
 from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, require_format, resample, write_audio
+from distill.config import suggest
 from distill.config.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
 from distill.controls.axes import Axes, Axis, axis_values
 from distill.controls.morphing import Sound, morph, vary
@@ -286,7 +287,7 @@ class SoundGenerator:
             bank = self.latents
             if given not in bank:
                 raise InputError(
-                    f"there is no training recording {given!r}",
+                    f"there is no training recording {given!r}{suggest(given, bank)}",
                     culprit=culprit,
                     remedy=f"Pass a waveform, or one of: {shortened([*bank])}.",
                 )

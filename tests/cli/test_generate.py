@@ -1,12 +1,14 @@
 """Tests of `distill generate`."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
 
+from distill.errors import InputError
 from distill.inference import load
 from distill.storage.checkpoints import load_state, save_state
 
@@ -301,6 +303,16 @@ def test_a_sound_that_is_neither_a_file_nor_a_recording(distill, trained, tmp_pa
         2,
         f"Error: --between a: {problem}\n--between b: {problem}\nPass a file, or one of: {names}.\n",
     )
+
+
+def test_a_misspelled_recording_is_guessed(distill, trained, tmp_path):
+    """The closest name of a training recording is suggested, on the command line and in Python."""
+    name = next(iter(load_state(trained.folder / "latents.safetensors")["latents"]))
+    guess = f"there is no training recording 'x{name}'; did you mean '{name}'?\n"
+    result = distill("generate", trained.folder, "--near", f"x{name}", "--out", tmp_path / "out")
+    assert f"no training recording of that name; did you mean '{name}'?\n" in result.err
+    with pytest.raises(InputError, match=re.escape(guess)):
+        load(trained).near(f"x{name}")
 
 
 def test_a_name_of_thousands_of_letters_is_no_recording(distill, trained, tmp_path):
