@@ -312,7 +312,7 @@ def test_a_misspelled_recording_is_guessed(distill, trained, tmp_path):
     result = distill("generate", trained.folder, "--near", f"x{name}", "--out", tmp_path / "out")
     assert f"no training recording of that name; did you mean '{name}'?\n" in result.err
     with pytest.raises(InputError, match=re.escape(guess)):
-        load(trained).near(f"x{name}")
+        load(trained.folder).near(f"x{name}")
 
 
 def test_a_name_of_thousands_of_letters_is_no_recording(distill, trained, tmp_path):
