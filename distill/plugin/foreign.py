@@ -11,6 +11,9 @@ from typing import Any, Self
 
 from distill.system.stopping import STOPPING
 
+_SIGNALS = tuple(signal.valid_signals())
+"""All signals of the system. Python takes longer to list them than to look at their handlers."""
+
 
 class _Surroundings:
     """What code of a plugin may change of the process, as it is now."""
@@ -65,7 +68,7 @@ class ForeignCode:
         self._error: BaseException | None = None
 
     def __enter__(self) -> Self:
-        self._before = _Surroundings(signal.valid_signals())
+        self._before = _Surroundings(_SIGNALS)
         for number in STOPPING:
             if callable(self._before.handlers.get(number)):
                 signal.signal(number, self._receive)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
 from distill.spectral.representation import MagnitudeIF
@@ -27,12 +27,16 @@ def small_representation() -> MagnitudeIF:
 
 @frozen(kw_only=True)
 class Material:
-    """The data of inputs: two waveforms `[B, N]`, and a posterior `[B, D]` or `[B, D, T']`, or None."""
+    """The data of inputs: two waveforms `[B, N]`, and a posterior `[B, D]` or `[B, D, T']`, or None.
+
+    A spectrogram is computed once for all inputs that are made of it.
+    """
 
     prediction: Tensor
     target: Tensor
     mu: Tensor | None
     logvar: Tensor | None
+    _spectrograms: dict[tuple[int, int], Tensor] = field(factory=dict, init=False)
 
     def scaled(self, gain: float) -> "Material":
         """Return the material with both waveforms multiplied by `gain`."""
@@ -65,21 +69,21 @@ class Material:
             mu, logvar = (each.clone().requires_grad_() for each in (self.mu, self.logvar))
             posterior = Posterior(mu=mu, logvar=logvar)
         return LossInputs(
-            prediction=_signal(self.prediction, representation, prediction, learns=True),
-            target=_signal(self.target, representation, target, learns=False),
+            prediction=self._signal(self.prediction, representation, prediction, learns=True),
+            target=self._signal(self.target, representation, target, learns=False),
             posterior=posterior,
             progress=progress,
         )
 
-
-def _signal(waveform: Tensor, representation: MagnitudeIF, kind: Kind, *, learns: bool) -> Signal:
-    if kind == "waveform":
-        return Signal.from_waveform(waveform.clone().requires_grad_(learns), representation)
-    with torch.no_grad():
-        spectrogram = representation(waveform)
-    return Signal.from_spectrogram(
-        spectrogram.requires_grad_(learns), representation, length=waveform.shape[-1]
-    )
+    def _signal(self, waveform: Tensor, representation: MagnitudeIF, kind: Kind, *, learns: bool) -> Signal:
+        if kind == "waveform":
+            return Signal.from_waveform(waveform.clone().requires_grad_(learns), representation)
+        made = id(waveform), id(representation)
+        if made not in self._spectrograms:
+            with torch.no_grad():
+                self._spectrograms[made] = representation(waveform)
+        spectrogram = self._spectrograms[made].clone().requires_grad_(learns)
+        return Signal.from_spectrogram(spectrogram, representation, length=waveform.shape[-1])
 
 
 def material(

@@ -110,6 +110,7 @@ class Subject:
     def __init__(self, term: Term, config: BaseTermConfig, representation: MagnitudeIF) -> None:
         self.term, self.spec, self.config = term, term.spec, config
         self.representation = representation
+        self._materials: dict[tuple[tuple[str, Any], ...], Material] = {}
 
     def build(self, *, seed: int = 0) -> nn.Module:
         """Build a new module of the term, its random numbers drawn with `seed`."""
@@ -124,8 +125,14 @@ class Subject:
             return CombinedLoss((self.term,), table(**{self.term.name: evolve(config, **options)}))
 
     def material(self, **options: Any) -> Material:  # noqa: ANN401  # those of `material`
-        """Return material at the representation's sample rate; see `distill.testing.inputs.material`."""
-        return material(sample_rate=self.representation.sample_rate, **options)
+        """Return material at the representation's sample rate; see `distill.testing.inputs.material`.
+
+        It is made once, and not to be changed.
+        """
+        asked = tuple(sorted(options.items()))
+        if asked not in self._materials:
+            self._materials[asked] = material(sample_rate=self.representation.sample_rate, **options)
+        return self._materials[asked]
 
     def inputs(self, made: Material | None = None, **options: Any) -> LossInputs:  # noqa: ANN401  # as above
         """Return inputs from `made`, or from the default material; options are those of `Material.inputs`."""
@@ -218,14 +225,18 @@ class Subject:
         It returns a scalar or parts, and does not write to its inputs in place.
         """
         self.require_value()
+        if self._obstacle:
+            raise NotApplicable(self._obstacle)
+
+    @cached_property
+    def _obstacle(self) -> str:
         inputs = self.inputs().renewed()
         held = inputs.versions()
         with seeded():
             result = self.build()(inputs)
         if problem_with(result):
-            raise NotApplicable("needs a scalar: see 'scalar'")
-        if inputs.written_since(held):
-            raise NotApplicable("writes to its inputs: see 'inputs_unchanged'")
+            return "needs a scalar: see 'scalar'"
+        return "writes to its inputs: see 'inputs_unchanged'" if inputs.written_since(held) else ""
 
     def require_gradient(self) -> None:
         """Raise `NotApplicable` unless the term has a gradient."""

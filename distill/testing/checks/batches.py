@@ -5,7 +5,7 @@ from torch import Tensor
 
 from distill.testing.checks.sounds import close
 from distill.testing.outcome import Failed, NotApplicable
-from distill.testing.subject import Subject
+from distill.testing.subject import Subject, gradients, leaves
 
 
 def dual_mono(subject: Subject) -> None:
@@ -27,7 +27,7 @@ def permutation(subject: Subject) -> None:
     module, made = subject.build(), subject.material(batch=4)
     inputs = subject.inputs(made)
     value = subject.value(module, inputs)
-    heard = _heard(subject.pulls(module, inputs), 4)
+    heard = _heard(gradients(value, leaves(inputs)), 4)
     order = [*reversed(heard), *(example for example in range(4) if example not in heard)]
     other = subject.value(module, subject.inputs(made.taken(order)))
     if not close(value, other):

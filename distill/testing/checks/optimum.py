@@ -4,7 +4,7 @@ from attrs import evolve
 
 from distill.testing.checks.result import require_finite
 from distill.testing.outcome import Failed, NotApplicable
-from distill.testing.subject import Subject, stepped
+from distill.testing.subject import Subject, gradients, leaves, stepped
 
 STEPS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 """Sizes of steps against the gradient, relative to the moved tensors. One must lower the value."""
@@ -20,7 +20,7 @@ def minimum(subject: Subject) -> None:
         equal = subject.inputs(evolve(made, prediction=made.target), prediction=kind, target=kind)
         where = f"at a {kind} equal to the target's, "
         value = subject.value(module, equal, where)
-        pulls = subject.pulls(module, equal, where)
+        pulls = gradients(value, leaves(equal))
         require_finite([pull for pull in pulls[:-2] if pull is not None], where)
         near = {
             "the prediction is near the target only": made.prediction,
@@ -49,7 +49,7 @@ def descent(subject: Subject) -> None:
     subject.require_gradient()
     module, inputs = subject.build(), subject.inputs()
     value = subject.value(module, inputs)
-    pulls = subject.pulls(module, inputs)
+    pulls = gradients(value, leaves(inputs))
     if not any(subject.value(module, stepped(inputs, pulls, step)) < value for step in STEPS):
         raise Failed(
             f"no step against the gradient, of a relative size from {STEPS[0]:g} to {STEPS[-1]:g}, lowers "

@@ -9,7 +9,7 @@ from distill.loss.faults import described
 from distill.testing.checks.result import require_finite
 from distill.testing.inputs import Kind, Material
 from distill.testing.outcome import Failed
-from distill.testing.subject import Subject, with_leaves
+from distill.testing.subject import Subject, gradients, leaves, with_leaves
 from distill.views import LossInputs
 
 KINDS: tuple[Kind, ...] = ("spectrogram", "waveform")
@@ -41,7 +41,7 @@ def _require_finite_value(subject: Subject, inputs: LossInputs, where: str) -> l
         raise Failed(
             f"{where}the value is {value.item()}; add a small floor to divisors and inside of logarithms"
         )
-    pulls = [pull for pull in subject.pulls(module, inputs, where) if pull is not None]
+    pulls = [pull for pull in gradients(value, leaves(inputs)) if pull is not None]
     require_finite(pulls, where)
     return pulls
 
