@@ -1,15 +1,12 @@
 """Trainings by several processes against the same by one.
 
-Processes are forked from a server that has imported torch, with the environment that torchrun gives; what
-depends on torchrun or on how Python ends is launched by torchrun itself.
+Processes are forked from a server that has imported torch and Distill, with the environment that torchrun
+gives; what depends on torchrun or on how Python ends is launched by torchrun, in interpreters of their own.
 """
 
 import json
-import multiprocessing
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from runpy import run_path
@@ -38,15 +35,23 @@ sys.argv = {argv!r}
 for descriptor, path in enumerate({files!r}, start=1):
     os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), descriptor)
 atexit._clear()
+os.fsync = os.fstat  # as in the tests' own process
 try:
     exec(compile({program!r}, __file__, "exec"))
 finally:
     atexit._run_exitfuncs()
 """
 """Runs a program as Python does, which for a forked process leaves out what is to be done at exit."""
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+TORCHRUN = """
+from torch.distributed.run import main
+
+main()
+"""
+"""The launcher alone: what it launches are programs of their own."""
 EVEN = ["training.batch_size=4", "training.learning_rate=0.001", "loss.reconstruction.if_weight=0"]
 """An example's IF error is weighted by the mean amplitude of its batch, so it must stay out here."""
+BRIEF = ["training.pairs=0", "training.evaluations=1"]
+"""What is left out of runs whose training alone is compared."""
 STFT = ["loss.stft.fft_sizes=[128, 256]", "loss.stft.hop_sizes=[32, 64]", "loss.stft.win_lengths=[128, 256]"]
 PRECISE = '''
 import torch
@@ -135,12 +140,14 @@ main()
 """Distill with a term that is trained itself."""
 THREADS = """
 import atexit
+import os
 from pathlib import Path
 
 
 @atexit.register
 def say_threads():
-    print("threads:", *sorted(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")))
+    names = sorted(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm"))
+    os.write(1, f"threads: {' '.join(names)}\\n".encode())  # at once: two processes write to one pipe
 
 
 from distill.cli import main
@@ -204,22 +211,12 @@ main()
 """Distill of which one process is killed before its fourth step."""
 
 
-@pytest.fixture(scope="module")
-def server():
-    """Import once what every process needs and what takes seconds; nothing of Distill."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch", "torch._dynamo", "accelerate", "soundfile", "tensorboardX", "rich"]
-    )
-    return context
-
-
 @pytest.fixture
-def run(server, tmp_path):
-    """Return a function that runs a command in one process or two, to its end."""
+def start(server, tmp_path):
+    """Return a function that starts a command in one process or two, and returns these and their folder."""
     runs = []
 
-    def run(*words, processes=1, program=PROGRAM, status=0):
+    def start(*words, processes=1, program=PROGRAM):
         folder = tmp_path / f"process-{len(runs)}"
         folder.mkdir()
         runs.append(folder)
@@ -241,15 +238,31 @@ def run(server, tmp_path):
             process = server.Process(target=run_path, args=(str(script),), kwargs={"run_name": "__main__"})
             process.start()
             started.append(process)
-        for process in started:
-            process.join(timeout=120)
-            process.kill()
-        out, err = (
-            "".join(path.read_text() for path in sorted(folder.glob(f"*.{kind}"))) for kind in ("out", "err")
-        )
-        expected = [status] * processes if isinstance(status, int) else status
-        assert [process.exitcode for process in started] == expected, err
-        return SimpleNamespace(stdout=out, stderr=err)
+        return SimpleNamespace(folder=folder, processes=started)
+
+    return start
+
+
+def finish(started, status=0):
+    """Wait for processes to end, each with its status; return what they wrote."""
+    for process in started.processes:
+        process.join(timeout=120)
+        process.kill()
+    out, err = (
+        "".join(path.read_text() for path in sorted(started.folder.glob(f"*.{kind}")))
+        for kind in ("out", "err")
+    )
+    expected = [status] * len(started.processes) if isinstance(status, int) else status
+    assert [process.exitcode for process in started.processes] == expected, err
+    return SimpleNamespace(stdout=out, stderr=err)
+
+
+@pytest.fixture
+def run(start):
+    """Return a function that runs a command in one process or two, to its end."""
+
+    def run(*words, status=0, **options):
+        return finish(start(*words, **options), status)
 
     return run
 
@@ -277,8 +290,9 @@ def trained(run, tmp_path):
     """Return a function that trains a run in one process and one in two, and returns their folders."""
 
     def trained(*words, **options):
+        words = ("train", *words, *settings(*BRIEF), "--out")
         for processes in (1, 2):
-            run("train", *words, "--out", tmp_path / f"{processes}", processes=processes, **options)
+            run(*words, tmp_path / f"{processes}", processes=processes, **options)
         return tmp_path / "1", tmp_path / "2"
 
     return trained
@@ -290,7 +304,8 @@ def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path, run, 
     words = (*words[:-2], "--set", "training.learning_rate=1e-4", *words[-2:])
     one, two = trained(*words)
     assert difference(one, two) < 1e-5
-    run("train", *words[:-1], 1, "--set", "training.learning_rate=1e-12", "--out", tmp_path / "start")
+    words = (*words[:-1], 1, *settings(*BRIEF, "training.learning_rate=1e-12"))
+    run("train", *words, "--out", tmp_path / "start")
     assert difference(one, tmp_path / "start") > 5e-4
     for first, second in zip(losses(one), losses(two), strict=True):
         assert first == pytest.approx(second, rel=1e-4)
@@ -337,7 +352,7 @@ def assert_that_their_group_ended(printed):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
-def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
+def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, start, run):
     """Stopped by a signal to torchrun, and resumed, it ends as it would have: weights to the bit.
 
     Two processes write one run, with the files that one process leaves.
@@ -347,15 +362,14 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     words = (*words, "--steps", 30, "--out")
     run(*words, tmp_path / "straight", processes=2)
     stopped = tmp_path / "stopped"
-    with subprocess.Popen(
-        [*TORCHRUN, str(tmp_path / "threads.py"), *map(str, words), stopped],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        while process.poll() is None and not (stopped / "metrics.jsonl").exists():
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=60)[0].decode()
+    launched = start(
+        "--standalone", "--nproc-per-node=2", tmp_path / "threads.py", *words, stopped, program=TORCHRUN
+    )
+    (launcher,) = launched.processes
+    while launcher.is_alive() and not (stopped / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    launcher.terminate()
+    output = finish(launched, status=1).stdout
     assert output.count(f"  distill train --resume --out {stopped}") == output.count("device") == 1
     assert_that_their_group_ended(output)
     assert (stopped / "latents.safetensors").exists()
