@@ -36,7 +36,8 @@ class Watch(Observer):
 
 small = {"representation.sample_rate": 16_000, "representation.n_fft": 512, "representation.hop": 128}
 small |= {"model.width": 32, "training.clip_seconds": 0.4, "training.log_every": 1}
-small |= {"training.learning_rate": 5e-3, "training.warmup_steps": 5, "recon.weight": 1.0}
+small |= {"training.learning_rate": 5e-3, "training.warmup_steps": 5, "training.evaluations": 3}
+small |= {"recon.weight": 1.0}
 loss = ["stft", "recon", even]
 run = distill.train(corpus, loss=loss, steps=30, options=small, device="cpu", observer=Watch())
 

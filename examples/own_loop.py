@@ -27,7 +27,7 @@ class TinyVAE(nn.Module):
 
 model = TinyVAE()
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-for step in range(steps := 120):
+for step in range(steps := 60):
     pitch = 110 * 2 ** torch.rand(4, 1).mul(3)
     waveform = 0.5 * torch.sin(2 * torch.pi * pitch * torch.arange(8_000) / 16_000)
     target = Signal.from_waveform(waveform, representation)
