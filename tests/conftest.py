@@ -1,6 +1,5 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -55,26 +54,6 @@ TINY = (
 def _without_visqol(monkeypatch):
     """Hide ViSQOL as if it were not installed: it takes a second and more for each second of sound."""
     monkeypatch.setitem(sys.modules, "visqol", None)
-
-
-@pytest.fixture(scope="session")
-def server():
-    """Return what forks processes from one that has imported what a training run needs."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "torch._dynamo",
-            "accelerate",
-            "tensorboardX",
-            "distill.cli.display",
-            "distill.training.audience",
-            "distill.training.session",
-            "distill.loss.composing",
-            "distill.loss.terms.waveform",
-            "distill.loss.terms.reconstruction",
-        ]
-    )
-    return context
 
 
 @pytest.fixture(scope="session", autouse=True)

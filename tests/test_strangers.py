@@ -1,6 +1,5 @@
 """A run folder of a stranger runs no code and writes nowhere else, whatever is in it, with every command."""
 
-import multiprocessing
 import os
 import pickle
 import re
@@ -9,13 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 
 import audited
 import pytest
+from forked import SERVER
 
 
 @pytest.fixture(scope="module")
 def elsewhere():
     """Call a function of `audited` in a process that listens to itself."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=audited.listen) as pool:
+    with ProcessPoolExecutor(1, SERVER, initializer=audited.listen) as pool:
         yield lambda function, *arguments: pool.submit(function, *arguments).result(120)
 
 

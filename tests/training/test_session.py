@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import tomllib
@@ -13,6 +12,7 @@ import tomllib
 import pytest
 import soundfile
 import torch
+from forked import Forked
 from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
@@ -234,7 +234,7 @@ def wait_for(condition, process, seconds=60):
     end = time.monotonic() + seconds
     try:
         while not condition():
-            assert process.poll() is None, process.communicate()
+            assert process.is_alive()
             assert time.monotonic() < end
             time.sleep(0.01)
     except BaseException:
@@ -247,7 +247,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(distill, recordings, tiny
     folder = tmp_path / "run"
     often = ("--set", "training.checkpoint_minutes=0.001", "--set", "training.evaluations=1")
     words = ["train", recordings, "--loss", "recon,kl", *tiny, *often, "--steps", 100_000, "--out", folder]
-    process = subprocess.Popen([sys.executable, "-m", "distill", *map(str, words)])
+    process = Forked(tmp_path, *words).process
 
     def is_well_under_way():
         saved = checkpoint_paths(folder / "checkpoints")
@@ -255,7 +255,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(distill, recordings, tiny
 
     wait_for(is_well_under_way, process)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     saved = max(checkpoint_paths(folder / "checkpoints"))
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99')  # a line that was cut short

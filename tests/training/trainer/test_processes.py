@@ -9,39 +9,14 @@ import signal
 import socket
 import time
 from pathlib import Path
-from runpy import run_path
 from types import SimpleNamespace
 
 import pytest
+from forked import Forked
 from safetensors.torch import load_file
 
 from distill.storage.checkpoints import load_latest
 
-PROGRAM = """
-from distill.cli import main
-from distill.training import batches
-
-batches._CALIBRATIONS = 2
-main()
-"""
-"""Distill, which prepares a model in fewer steps and with fewer clips, as in all tests."""
-IN_A_FORK = """
-import atexit
-import os
-import sys
-
-os.environ.update({environment!r})
-sys.argv = {argv!r}
-for descriptor, path in enumerate({files!r}, start=1):
-    os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), descriptor)
-atexit._clear()
-os.fsync = os.fstat  # as in the tests' own process
-try:
-    exec(compile({program!r}, __file__, "exec"))
-finally:
-    atexit._run_exitfuncs()
-"""
-"""Runs a program as Python does, which for a forked process leaves out what is to be done at exit."""
 TORCHRUN = """
 from torch.distributed.run import main
 
@@ -212,11 +187,11 @@ main()
 
 
 @pytest.fixture
-def start(server, tmp_path):
-    """Return a function that starts a command in one process or two, and returns these and their folder."""
+def run(tmp_path):
+    """Return a function that runs a command in one process or two, to its end."""
     runs = []
 
-    def start(*words, processes=1, program=PROGRAM):
+    def run(*words, processes=1, status=0, **options):
         folder = tmp_path / f"process-{len(runs)}"
         folder.mkdir()
         runs.append(folder)
@@ -226,43 +201,11 @@ def start(server, tmp_path):
         started = []
         for rank in range(processes):
             ranks = {**group, "LOCAL_WORLD_SIZE": processes, "RANK": rank, "LOCAL_RANK": rank}
-            script = folder / f"{rank}.py"
-            script.write_text(
-                IN_A_FORK.format(
-                    environment={name: str(value) for name, value in ranks.items()} if processes > 1 else {},
-                    argv=["distill", *map(str, words)],
-                    files=[str(folder / f"{rank}.out"), str(folder / f"{rank}.err")],
-                    program=program,
-                )
-            )
-            process = server.Process(target=run_path, args=(str(script),), kwargs={"run_name": "__main__"})
-            process.start()
-            started.append(process)
-        return SimpleNamespace(folder=folder, processes=started)
-
-    return start
-
-
-def finish(started, status=0):
-    """Wait for processes to end, each with its status; return what they wrote."""
-    for process in started.processes:
-        process.join(timeout=120)
-        process.kill()
-    out, err = (
-        "".join(path.read_text() for path in sorted(started.folder.glob(f"*.{kind}")))
-        for kind in ("out", "err")
-    )
-    expected = [status] * len(started.processes) if isinstance(status, int) else status
-    assert [process.exitcode for process in started.processes] == expected, err
-    return SimpleNamespace(stdout=out, stderr=err)
-
-
-@pytest.fixture
-def run(start):
-    """Return a function that runs a command in one process or two, to its end."""
-
-    def run(*words, status=0, **options):
-        return finish(start(*words, **options), status)
+            environment = ranks if processes > 1 else {}
+            started.append(Forked(folder, *words, name=str(rank), environment=environment, **options))
+        found, out, err = zip(*(each.finish() for each in started), strict=True)
+        assert [*found] == ([status] * processes if isinstance(status, int) else status), err
+        return SimpleNamespace(stdout="".join(out), stderr="".join(err))
 
     return run
 
@@ -352,7 +295,7 @@ def assert_that_their_group_ended(printed):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed on Linux alone")
-def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, start, run):
+def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, run):
     """Stopped by a signal to torchrun, and resumed, it ends as it would have: weights to the bit.
 
     Two processes write one run, with the files that one process leaves.
@@ -362,14 +305,12 @@ def test_a_stream_goes_on_in_two_processes(shards, tiny, tmp_path, start, run):
     words = (*words, "--steps", 30, "--out")
     run(*words, tmp_path / "straight", processes=2)
     stopped = tmp_path / "stopped"
-    launched = start(
-        "--standalone", "--nproc-per-node=2", tmp_path / "threads.py", *words, stopped, program=TORCHRUN
-    )
-    (launcher,) = launched.processes
-    while launcher.is_alive() and not (stopped / "metrics.jsonl").exists():
+    words = ("--standalone", "--nproc-per-node=2", tmp_path / "threads.py", *words, stopped)
+    launcher = Forked(tmp_path, *words, program=TORCHRUN)
+    while launcher.process.is_alive() and not (stopped / "metrics.jsonl").exists():
         time.sleep(0.01)
-    launcher.terminate()
-    output = finish(launched, status=1).stdout
+    launcher.process.terminate()
+    _, output, _ = launcher.finish()
     assert output.count(f"  distill train --resume --out {stopped}") == output.count("device") == 1
     assert_that_their_group_ended(output)
     assert (stopped / "latents.safetensors").exists()
