@@ -83,6 +83,7 @@ def tab(browser, page):
     assert tab.asked == []
     assert tab.wrong == []
     assert tab.page.locator("img[src=x]").count() == tab.page.locator("#head b").count() == 0
+    tab.page.close()  # otherwise the server waits for its connection
 
 
 @pytest.fixture

@@ -79,9 +79,12 @@ def test_the_value_is_hinge_and_relative_feature_distance():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def learnt():
-    """Return a loss whose discriminators have learnt two sides that stay as they are, and its objectives."""
+    """Return a loss whose discriminators have learnt two sides that stay as they are, and its objectives.
+
+    It is not to be changed.
+    """
     (loss, _), inputs, objectives = composed(), loss_inputs(samples=2000), []
     optimizer = torch.optim.AdamW(loss.parameters(), 1e-2)
     for _ in range(30):
