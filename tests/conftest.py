@@ -1,5 +1,6 @@
 """What the tests of trainings share: tiny recordings, a tiny recipe, a tiny run."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -54,6 +55,12 @@ TINY = (
 def _without_visqol(monkeypatch):
     """Hide ViSQOL as if it were not installed: it takes a second and more for each second of sound."""
     monkeypatch.setitem(sys.modules, "visqol", None)
+
+
+@pytest.fixture(scope="session")
+def stats():
+    """Return SciPy's statistics, whose import takes more than a second, to the few tests that need them."""
+    return importlib.import_module("scipy.stats")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from distill.ablation.effects import beyond_chance, effects
 from distill.ablation.measures import MEASURES, measure_named
@@ -59,7 +58,7 @@ def test_only_seeds_and_recordings_that_both_have_are_compared():
     assert effects({"all": {}, "other": other}, "all") == ()
 
 
-def test_the_correction_is_that_of_holm():
+def test_the_correction_is_that_of_holm(stats):
     """It finds what Holm's method finds with the t test's p-values, and fewer than no correction does."""
     generator = np.random.default_rng(6)
     shifts = [2.0, 1.4, 0.5, 0.0, 0.0]

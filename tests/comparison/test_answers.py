@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from scipy import stats
 
 from distill.comparison.answers import read_answers
 from distill.comparison.listening import results_of
@@ -57,7 +56,7 @@ def results(tmp_path):
     return read
 
 
-def test_an_abx_test_is_tested_against_chance(results):
+def test_an_abx_test_is_tested_against_chance(results, stats):
     """The answers of all listeners together, and of each, are tested against chance."""
     found = results(abx(9, 10), abx(5, 10, "Bo", "1" * 32))
     told = [(each.listener, each.right, each.trials) for each in found.abx]
@@ -67,7 +66,7 @@ def test_an_abx_test_is_tested_against_chance(results):
     assert len(results(abx(9, 10)).abx) == 1
 
 
-def test_scores_are_means_with_intervals(results):
+def test_scores_are_means_with_intervals(results, stats):
     """Scores have Student's t intervals, differences are paired, and unreliable listeners are left out."""
     ann = {"a": (100, 60, 80, 40), "b": (95, 50, 75, 30)}
     bo = {"a": (90, 70, 85, 50), "b": (100, 60, 84, 20)}

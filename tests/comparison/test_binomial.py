@@ -1,13 +1,12 @@
 """Tests of the binomial test and its interval against SciPy."""
 
 import pytest
-from scipy import stats
 
 from distill.comparison.binomial import chance_of, clopper_pearson
 
 
 @pytest.mark.parametrize(("right", "trials"), [(0, 5), (5, 5), (9, 10), (12, 16), (70, 120)])
-def test_chance_and_interval_are_those_of_scipy(right, trials):
+def test_chance_and_interval_are_those_of_scipy(right, trials, stats):
     """Chance and interval are those of SciPy, one-sided, and at both ends of the range."""
     reference = stats.binomtest(right, trials, alternative="greater")
     assert chance_of(right, trials) == pytest.approx(reference.pvalue, rel=1e-9)

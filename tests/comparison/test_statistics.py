@@ -4,13 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from distill.comparison.statistics import Interval, bootstrap
 from distill.errors import InvalidValueError
 
 
-def test_the_interval_is_the_bootstrap_of_scipy_stretched():
+def test_the_interval_is_the_bootstrap_of_scipy_stretched(stats):
     """The interval is SciPy's percentile bootstrap, stretched by Hesterberg's factor for 13 files."""
     values = np.random.default_rng(7).gamma(1.0, size=13)
     found = bootstrap(values, resamples=40_000)
@@ -39,7 +38,7 @@ def test_equal_differences_are_certain():
     assert not bootstrap(np.zeros(5)).certain
 
 
-def test_seeds_are_drawn_as_well_as_files():
+def test_seeds_are_drawn_as_well_as_files(stats):
     """Three seeds that differ leave 2 degrees of freedom, however many files there are."""
     seeds = np.array([[0.0], [1.0], [2.0]])
     found = bootstrap(np.repeat(seeds, 50, axis=1))

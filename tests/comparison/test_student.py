@@ -3,13 +3,12 @@
 import math
 
 import pytest
-from scipy import stats
 
 from distill.comparison.student import t_quantile, within
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 12, 99, 1000])
-def test_quantiles_are_those_of_scipy(degrees):
+def test_quantiles_are_those_of_scipy(degrees, stats):
     """Quantiles are those of SciPy for odd and even degrees of freedom."""
     for level in (0.5, 0.95, 0.999):
         assert t_quantile(level, degrees) == pytest.approx(stats.t.ppf((1 + level) / 2, degrees), rel=1e-9)
