@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from forked import SERVER
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # spawned processes look there, too
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # other processes look there, too
 
 from base import RATE_MAX, Training
 from base_sounds import RATE, Sounds, synthetic_slot
@@ -44,7 +45,7 @@ def sounds(folder):
 
 def test_a_pool_is_that_of_its_step(sounds, monkeypatch):
     """Two sounds are replaced at every step: what is drawn later needs nothing of what was drawn before."""
-    # Processes, which the next test has, would take seconds to import torch.
+    # Processes, which the next test has, take longer.
     monkeypatch.setattr("base_sounds.ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
     first = sounds(fresh=2)
     drawn = [first.draw(3, 1000) for _ in range(3)]
@@ -55,8 +56,10 @@ def test_a_pool_is_that_of_its_step(sounds, monkeypatch):
         assert np.array_equal(later.pool[number % 4].numpy(), synthetic_slot(number))
 
 
-def test_recordings_are_drawn_by_the_roots_of_their_lengths(sounds):
+def test_recordings_are_drawn_by_the_roots_of_their_lengths(sounds, monkeypatch):
     """A recording four times as long is drawn twice as often, and at its own level."""
+    # New interpreters would take seconds to import torch.
+    monkeypatch.setattr("base_sounds.get_context", lambda _: SERVER)
     pool = sounds(share=1.0)
     clips = pool._played(3000, 1, torch.Generator().manual_seed(0))  # noqa: SLF001  # before they are mixed
     counts = [int((clips == value).sum()) for value in (0.25, 0.5)]
@@ -76,7 +79,7 @@ class Noise:
 
 
 def test_a_resumed_training_equals_one_that_was_never_stopped(tmp_path):
-    """Weights, averages and counts of three steps are those of three trainings of a step, bit by bit."""
+    """Weights, averages and counts of two steps are those of two trainings of a step, bit by bit."""
 
     def training(name):
         made = Training(tmp_path / name, CPU, batch=2)
@@ -84,13 +87,13 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(tmp_path):
         return made
 
     straight = training("straight")
-    straight.run(3 * 2 * straight.samples / RATE / 3600, None, 0.0)
+    straight.run(2 * 2 * straight.samples / RATE / 3600, None, 0.0)
     stopped = training("stopped")
-    for step in range(3):
-        stopped._learn(step / 3)  # noqa: SLF001  # one step alone
+    for step in range(2):
+        stopped._learn(step / 2)  # noqa: SLF001  # one step alone
         stopped.save()
         stopped = training("stopped")
-    assert (straight.step, straight.clips) == (stopped.step, stopped.clips) == (3, 6)
+    assert (straight.step, straight.clips) == (stopped.step, stopped.clips) == (2, 4)
     for one, other in ((straight.vae, stopped.vae), (straight.average, stopped.average)):
         states = one.state_dict(), other.state_dict()
         assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
