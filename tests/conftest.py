@@ -44,7 +44,7 @@ TINY = (
     "training.clip_seconds=0.2",
     "training.warmup_steps=2",
     "training.log_every=1",
-    "training.evaluations=2",
+    "training.evaluations=1",
     "training.device=cpu",
     "training.page=false",  # which takes longer than a tiny training
 )
@@ -182,8 +182,8 @@ def distill():
 def trained(tmp_path_factory, recordings, tiny, distill):
     """Train a tiny run once, not to be changed: its `folder`, and what the command printed, `out`."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    words = ("train", recordings, "--loss", "stft,recon,kl", *tiny, "--steps", 4, "--out", folder)
-    result = distill(*words)
+    words = ("train", recordings, "--loss", "stft,recon,kl", *tiny, "--set", "training.evaluations=2")
+    result = distill(*words, "--steps", 4, "--out", folder)
     assert (result.status, result.err) == (0, "")
     return SimpleNamespace(folder=folder, out=result.out)
 

@@ -83,7 +83,10 @@ def first(train, arrays, tmp_path_factory):
     """Train two steps on arrays with a term of a notebook: the run, and what was observed."""
     watcher = Watcher()
     out = tmp_path_factory.mktemp("runs") / "first"
-    run = train(arrays, loss=["recon", "kl", SPEC], steps=2, out=out, seed=3, observer=watcher)
+    options = {"training.evaluations": 2}
+    run = train(
+        arrays, loss=["recon", "kl", SPEC], steps=2, out=out, seed=3, options=options, observer=watcher
+    )
     return run, watcher
 
 
@@ -266,8 +269,9 @@ def test_what_an_observer_raises_ends_the_run_and_loses_no_step(train, arrays, t
             raise error
 
     out = tmp_path / "run"
+    words = {"loss": "recon,kl", "options": {"training.evaluations": 2}}
     with pytest.raises(type(error)) as caught:
-        in_thread(lambda: train(arrays, loss="recon,kl", steps=3, out=out, observer=Watcher(stop)))
+        in_thread(lambda: train(arrays, steps=3, out=out, observer=Watcher(stop), **words))
     assert caught.value is error
     watcher = Watcher()
     train(arrays, resume=True, out=out, observer=watcher)

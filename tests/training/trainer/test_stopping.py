@@ -103,13 +103,13 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(make, number, eval
 
 def test_totals_of_other_weights_are_forgotten(make):
     """What was measured held out is compared only with what the same weights give."""
-    stopped = make(steps=4)
+    stopped = make(steps=4, evaluations=2)
     stopped.train()
     assert len(stopped.heldout.totals) == 2
     state = load_latest(stopped.run.checkpoints).state
-    heavier = make(steps=6)
+    heavier = make(steps=6, evaluations=2)
     heavier.loss.config = evolve(heavier.loss.config, kl=evolve(heavier.loss.config.kl, weight_max=2.0))
-    for resumed, totals in ((make(steps=6), stopped.heldout.totals), (heavier, [])):
+    for resumed, totals in ((make(steps=6, evaluations=2), stopped.heldout.totals), (heavier, [])):
         resumed._restore(state)  # noqa: SLF001  # without the training that follows
         assert resumed.heldout.totals == totals
 
