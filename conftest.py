@@ -89,14 +89,21 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
-    """Collect without coverage, but import all of Distill with it first, since a module runs only once."""
+    """Collect without coverage, but import all of Distill with it first, since a module runs only once.
+
+    What is made then lives until the end: looking for garbage among it would take half a second for nothing.
+    """
     if session.config.option.dist == "no" and Coverage.current():
         import_module("distill")
         for module in walk_packages(sys.modules["distill"].__path__, "distill."):
             with suppress(ImportError):  # of an extra
                 import_module(module.name)
-    with _unmeasured():
-        return (yield)
+    gc.disable()
+    try:
+        with _unmeasured():
+            return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):

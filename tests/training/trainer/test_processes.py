@@ -25,8 +25,6 @@ main()
 """The launcher alone: what it launches are programs of their own."""
 EVEN = ["training.batch_size=4", "training.learning_rate=0.001", "loss.reconstruction.if_weight=0"]
 """An example's IF error is weighted by the mean amplitude of its batch, so it must stay out here."""
-BRIEF = ["training.pairs=0", "training.evaluations=1"]
-"""What is left out of runs whose training alone is compared."""
 STFT = ["loss.stft.fft_sizes=[128, 256]", "loss.stft.hop_sizes=[32, 64]", "loss.stft.win_lengths=[128, 256]"]
 PRECISE = '''
 import torch
@@ -233,7 +231,7 @@ def trained(run, tmp_path):
     """Return a function that trains a run in one process and one in two, and returns their folders."""
 
     def trained(*words, **options):
-        words = ("train", *words, *settings(*BRIEF), "--out")
+        words = ("train", *words, *settings("training.pairs=0"), "--out")
         for processes in (1, 2):
             run(*words, tmp_path / f"{processes}", processes=processes, **options)
         return tmp_path / "1", tmp_path / "2"
@@ -247,7 +245,7 @@ def test_two_processes_give_the_weights_of_one(recordings, tiny, tmp_path, run, 
     words = (*words[:-2], "--set", "training.learning_rate=1e-4", *words[-2:])
     one, two = trained(*words)
     assert difference(one, two) < 1e-5
-    words = (*words[:-1], 1, *settings(*BRIEF, "training.learning_rate=1e-12"))
+    words = (*words[:-1], 1, *settings("training.pairs=0", "training.learning_rate=1e-12"))
     run("train", *words, "--out", tmp_path / "start")
     assert difference(one, tmp_path / "start") > 5e-4
     for first, second in zip(losses(one), losses(two), strict=True):
