@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,12 @@ COMMANDS = {page.relative_to(ROOT): commands(page) for page in PAGES}
 
 @pytest.fixture
 def my_sounds(tmp_path, monkeypatch):
-    """Be in a folder with recordings in `my-sounds` and `my-archive`."""
+    """Be in a folder with recordings in `my-sounds` and `my-archive`, without Zimtohrli.
+
+    In it, evaluations of what was trained for two steps would spend half of their time.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "zimtohrli", None)
     random = np.random.default_rng(0)
     for folder in map(Path, ("my-sounds", "my-archive")):
         folder.mkdir()
