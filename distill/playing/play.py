@@ -16,7 +16,6 @@ from distill.playing.guard import Application
 from distill.playing.instrument import Instrument
 from distill.playing.requirements import require_playable
 from distill.playing.server import Served, serving
-from distill.playing.stubs import no_stubs
 from distill.storage.run import Run, run_of
 from distill.system.threads import one_thread
 
@@ -82,9 +81,7 @@ def served(
     instrument = Instrument.open(run)
 
     def make(files: Path) -> Application:
-        with no_stubs():
-            # It imports Gradio, in a quiet environment.
-            from distill.playing.page import make_page  # noqa: PLC0415
+        from distill.playing.page import make_page  # noqa: PLC0415  # imports Gradio, in a quiet environment
 
         instrument.measure_axes(on_progress)
         return make_page(instrument, files)

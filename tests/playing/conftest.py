@@ -4,7 +4,6 @@ import gc
 import shutil
 import warnings
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 
 import pytest
 
@@ -41,8 +40,7 @@ def played(trained, tmp_path_factory):
 @pytest.fixture(scope="session")
 def page(played):
     """Serve the page of the run."""
-    if find_spec("gradio") is None:  # not imported, which `served` does in its own way
-        pytest.skip("needs the extra distill[play]")
+    pytest.importorskip("gradio", reason="needs the extra distill[play]")
     with ExitStack() as stack:
         with _leaks():
             page = stack.enter_context(served(played))
