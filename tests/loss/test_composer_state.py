@@ -2,13 +2,13 @@
 
 import copy
 import io
+import multiprocessing
 import pickle
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from forked import SERVER
 from torch import nn
 
 from distill import TermConfig, TermSpec, hookimpl
@@ -123,13 +123,13 @@ def test_every_installed_term_is_pickled(name):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_another_process_gets_a_loss(plugin, installed):
-    """A third party's term, installed or importable, has the same weights in a process that is sent it."""
+def test_a_spawned_process_gets_a_loss(plugin, installed):
+    """A third party's term, installed or importable, has the same weights in a spawned process."""
     module = plugin(installed=installed)
     registry = Registry() if installed else registry_with(module)
     options = {"mine.schedule": [[0, 0], [1, 1]], "mine.gain": 2.0}
     loss = compose("recon,mine", options, registry=registry)
-    with SERVER.Pool(1) as processes:
+    with multiprocessing.get_context("spawn").Pool(1) as processes:
         assert processes.apply(loss.weights_at, (0.25,)) == loss.weights_at(0.25)
         state = processes.apply(loss.state_dict)
     assert {key: value.item() for key, value in state.items()} == {"terms.mine.factor": 3.0}
