@@ -11,6 +11,7 @@ Each row is the mean of the measures in `docs/metrics.md` over the recordings (f
   itself, would reach this;
 - with --base, the base model, with and without the noise that it adds where its errors are those of noise,
   and with Griffin-Lim iterations that start from the original's phases;
+- with its compact code (128 numbers per second);
 - and with the code cut to the principal axes of the same recordings, for several numbers per second: no
   linear code of that size that is cut from the base's is better.
 """
@@ -27,7 +28,7 @@ from measures import MEASURES, audio_below, cell, figures, measure, read_sounds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.base import load_base
+from distill.base import load_base, load_compact
 from distill.model import VAE
 from distill.model.framewise import FramewisePhases
 from distill.model.initialization import initialize_axes, windows
@@ -103,6 +104,7 @@ def base_model(
     *,
     noise: bool = True,
     phases: bool = False,
+    compact: bool = False,
     size: int | None = None,
     axes_of: Sequence[Tensor] = (),
 ) -> Callable[[Tensor], Tensor]:
@@ -112,12 +114,14 @@ def base_model(
         representation: the representation.
         noise: whether the model adds its noise.
         phases: whether the Griffin-Lim iterations start from the original's phases.
+        compact: whether the code is the compact one.
         size: the numbers per second to which the code is cut.
         axes_of: the recordings `[C, N]` whose principal axes are kept.
     """
     base = load_base()
-    vae = VAE(evolve(base.model, latents_per_second=size), representation).eval()
-    vae.load_state_dict(base.weights, strict=False)  # without axes
+    code = "compact" if compact else "rich"
+    vae = VAE(evolve(base.model, code=code, latents_per_second=size), representation).eval()
+    vae.load_state_dict(base.weights | (load_compact() if compact else {}), strict=False)  # else without axes
     if size is not None:
         initialize_axes(vae, (windows(vae, representation, sound[0]) for sound in axes_of))
     if not noise:
@@ -155,6 +159,7 @@ def main(recordings: Path, *, base: bool) -> None:
         rows["the base model, iterations from the original's phases"] = base_model(
             representation, phases=True
         )
+        rows["the base model's compact code"] = base_model(representation, compact=True)
         for size in CODES:
             name = f"the base model, cut to these recordings' axes, {size} numbers per second"
             rows[name] = base_model(representation, size=size, axes_of=[sound for _, sound in sounds])

@@ -149,9 +149,10 @@ def read_recipe(
     origins = {term.name: _origin(term, chosen) for term in terms}
     if balancer is not None:
         origins[f"balancing.{balancer.name}"] = balancer.origin
-    # Written as a number, since a recipe without it is one of Distill 0.2.0, which had single frames.
-    joint = recipe.model.joint_frames_at(recipe.representation.sample_rate, recipe.representation.hop)
-    model = attrs.evolve(recipe.model, joint_frames=joint)
+    # Written as numbers, since a recipe without them is of an older version, whose models have others.
+    transform = recipe.representation.sample_rate, recipe.representation.hop
+    joint, width = recipe.model.joint_frames_at(*transform), recipe.model.joint_width_at(*transform)
+    model = attrs.evolve(recipe.model, joint_frames=joint, joint_width=width)
     recipe = attrs.evolve(recipe, model=model, provenance=origins)
     return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))
 

@@ -50,6 +50,19 @@ def test_a_recipe_has_the_number_of_joint_frames(registry):
     assert read_recipe({"model": {"joint_frames": 3}}, registry).recipe.model.joint_frames == 3
 
 
+def test_a_recipe_has_the_width_of_the_layers_of_its_code(registry):
+    """The compact code of the base has hidden layers; a changed one has none unless asked for."""
+
+    def width(**options):
+        return read_recipe({"model": options}, registry).recipe.model.joint_width
+
+    assert width(code="compact") == 512
+    assert (
+        width() == width(code="compact", latents_per_second=100) == width(code="compact", joint_frames=4) == 0
+    )
+    assert width(code="compact", joint_frames=4, joint_width=64) == 64
+
+
 def test_a_recipe_survives_toml(registry, tiny_tree):
     """What is written is read back equal, with the values that were set, and says how it is used."""
     tree = {**tiny_tree, "loss": {"stft": {"weight": 2.5}, "bands": {"bands": 3}}}

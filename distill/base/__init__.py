@@ -19,6 +19,7 @@ from distill.storage.checkpoints import load_state, save_state
 
 _FILE = Path(__file__).parent / "base.safetensors"
 _CODES = Path(__file__).parent / "codes.safetensors"
+_COMPACT = Path(__file__).parent / "compact.safetensors"
 
 
 @frozen(kw_only=True)
@@ -54,9 +55,24 @@ def load_codes() -> CodeStatistics:
     return CodeStatistics(mean=state["mean"].double(), covariance=state["covariance"].double())
 
 
+def load_compact() -> dict[str, Tensor]:
+    """Load the weights of the base model's compact code, by name, in float32.
+
+    Raises:
+        RunError: Their file is missing from the installation, or damaged.
+    """
+    weights = load_state(_COMPACT)["weights"]
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+
+
 def base_checksum() -> str:
-    """Return the SHA-256 checksum of the file, in hexadecimal digits."""
+    """Return the SHA-256 checksum of the base model's file, in hexadecimal digits."""
     return hashlib.sha256(_FILE.read_bytes()).hexdigest()
+
+
+def compact_checksum() -> str:
+    """Return the SHA-256 checksum of the file of its compact code, in hexadecimal digits."""
+    return hashlib.sha256(_COMPACT.read_bytes()).hexdigest()
 
 
 def write_base(
@@ -74,3 +90,9 @@ def write_base(
 def write_codes(statistics: CodeStatistics) -> None:
     """Write the statistics of the base model's full code into the package, in float16."""
     save_state(_CODES, {"mean": statistics.mean.half(), "covariance": statistics.covariance.half()})
+
+
+def write_compact(weights: Mapping[str, Tensor]) -> None:
+    """Write the weights of the base model's compact code into the package, in float16."""
+    reduced = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    save_state(_COMPACT, {"base": base_checksum(), "weights": reduced})

@@ -38,6 +38,9 @@ many."""
 _JOINT_SECONDS = 0.75
 """The longest time that these frames last by default: 8 of them last 0.74 s in the default representation."""
 
+_JOINT_WIDTH = 512
+"""The channels of the hidden layers of the base model's compact code."""
+
 _MOST_WIDTH, _MOST_EXPANSION, _MOST_BLOCKS = 4096, 16, 64
 
 _MOST_OVERLAP = 64
@@ -120,6 +123,14 @@ class ModelSettings(metaclass=Validated):
             "help": "frames of the rich code that a smaller code codes together; unset: those of 0.75 s"
         },
     )
+    joint_width: int | None = field(
+        default=None,
+        validator=validators.optional(within(0, _MOST_WIDTH)),
+        metadata={
+            "help": "channels of the hidden layers that code frames together besides their principal axes; "
+            "unset: 512 for code = compact, or 0 where its size or transform is changed"
+        },
+    )
     width: int = field(
         default=192,
         validator=within(8, _MOST_WIDTH),
@@ -150,6 +161,13 @@ class ModelSettings(metaclass=Validated):
         """Return `joint_frames` or, if unset, the most frames of 8 hops that last 0.75 s, within 1..8."""
         fitting = int(_JOINT_SECONDS * sample_rate / hop / STRIDE)
         return self.joint_frames or max(1, min(MOST_JOINT_FRAMES, fitting))
+
+    def joint_width_at(self, sample_rate: int, hop: int) -> int:
+        """Return `joint_width` or, if unset, that of the base model for the compact code, and 0 otherwise."""
+        if self.joint_width is not None:
+            return self.joint_width
+        whole = self.joint_frames_at(sample_rate, hop) == MOST_JOINT_FRAMES
+        return _JOINT_WIDTH if whole and self.code == "compact" and self.latents_per_second is None else 0
 
 
 def _is_place(_: object, attribute: "Attribute[Any]", place: str | None) -> None:

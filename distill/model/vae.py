@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from distill.config.settings import STRIDE, ModelSettings
 from distill.model.axes import PrincipalAxes
 from distill.model.code import BAND, BandCode, Levels, band_count, spread_levels
+from distill.model.joint import JointLayers
 from distill.model.layers import Grid, join_patches, split_patches
 from distill.model.phases import ITERATIONS, roughened, sharpened, white_noise, with_phases
 from distill.model.spread import audible_error
@@ -108,7 +109,10 @@ class VAE(nn.Module):
         self.frequency_out = nn.Linear(fine, patch)
         self.spread_out = nn.Linear(fine, patch)
         whole = code.joint * code.size
-        self.axes = PrincipalAxes(code.size, code.kept, code.joint) if code.kept < whole else None
+        small = code.kept < whole
+        hidden = settings.joint_width_at(representation.sample_rate, representation.hop)
+        self.axes = PrincipalAxes(code.size, code.kept, code.joint) if small else None
+        self.joint = JointLayers(code, self.levels, hidden) if small and hidden else None
         # No loss term has a gradient for the spread. `batches.calibrate` trains it.
         self.spread_out.requires_grad_(False)
         nn.init.zeros_(self.spread_out.weight)
@@ -125,7 +129,7 @@ class VAE(nn.Module):
         return self.patch_in.weight.device
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the encoder, without the axes of a small code."""
+        """Yield the parameters of the encoder, without the axes and the layers of a small code."""
         parts = (self.patch_in, self.fine_encoder, self.join, self.level_in, self.encoder)
         for part in (*parts, self.encoder_norm, self.posterior):
             yield from part.parameters()
@@ -166,7 +170,10 @@ class VAE(nn.Module):
         """
         missing = -level.shape[-1] % self.code.joint
         level, rest = (F.pad(each, (0, missing), mode="replicate") for each in (level, rest))
-        return level[:, 0].unflatten(1, (-1, self.code.joint)).mT, axes.encode(rest)
+        latents = axes.encode(rest)
+        if self.joint is not None:
+            latents = latents + self.joint.encode(level, rest)
+        return level[:, 0].unflatten(1, (-1, self.code.joint)).mT, latents
 
     def expand(self, latents: Tensor) -> Tensor:
         """Return the rich code `[B, 1 + C, S]` of latents `[B, D, T']`, with S = J * T'.
@@ -177,7 +184,10 @@ class VAE(nn.Module):
         if self.axes is None:
             return latents
         level, rest = latents.split([self.code.joint, self.code.kept], dim=1)
-        return torch.cat([level.mT.flatten(1)[:, None], self.axes.decode(rest)], dim=1)
+        code = self.axes.decode(rest)
+        if self.joint is not None:
+            code = code + self.joint.decode(level, rest)
+        return torch.cat([level.mT.flatten(1)[:, None], code], dim=1)
 
     def reduce(self, code: Tensor) -> Tensor:
         """Return the latents `[B, D, T']` of a rich code `[B, 1 + C, S]`, with T' = ceil(S / J).

@@ -226,8 +226,9 @@ class Run:
         tree = load_toml(self.recipe)
         _require_tables(tree, self.recipe)
         model = tree.get("model")
-        if isinstance(model, dict):  # Distill 0.2.0 coded every frame by itself
+        if isinstance(model, dict):  # older versions coded every frame by itself, or had no hidden layers
             model.setdefault("joint_frames", 1)
+            model.setdefault("joint_width", 0)
         return tree
 
     @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from attrs import frozen
 from torch import Tensor
 
-from distill.base import base_checksum, load_base, load_codes
+from distill.base import base_checksum, compact_checksum, load_base, load_codes, load_compact
 from distill.config import structure
 from distill.config.settings import RepresentationSettings
 from distill.errors import ConfigError, RunError
@@ -16,8 +16,9 @@ from distill.recipe import Recipe
 from distill.storage.checkpoints import load_state
 from distill.storage.run import Run
 
-_AXES = "axes."
-"""The prefix of the weights that only a compact code has. They are initialized from the corpus."""
+_AXES, _JOINT = "axes.", "joint."
+"""Prefixes of the weights that only a small code has. The axes are initialized from the corpus, unless the
+base model has some of that size."""
 
 
 @frozen(kw_only=True)
@@ -58,12 +59,12 @@ def start(vae: VAE, recipe: Recipe) -> Start:
     reasons += _misfits(vae, base.weights)
     if reasons:
         return Start(origin="none", said=f"random weights: the base model has another {reasons[0]}")
-    _load(vae, base.weights)
-    checksum = base_checksum()
+    _load(vae, base.weights if vae.axes is None else base.weights | load_compact())
+    checksum, compact = base_checksum(), vae.axes is not None and bool(vae.axes.begun)
     return Start(
-        origin=f"base sha256:{checksum}",
+        origin=f"base sha256:{checksum}" + (f" compact sha256:{compact_checksum()}" if compact else ""),
         said=f"the base model, {checksum[:12]}",
-        codes=None if vae.axes is None else load_codes(),
+        codes=None if vae.axes is None or compact else load_codes(),
     )
 
 
@@ -104,15 +105,22 @@ def _differing(wanted: RepresentationSettings, there: RepresentationSettings, se
 
 def _misfits(vae: VAE, weights: Mapping[str, Tensor]) -> list[str]:
     """Return the names of weights that differ in shape or are missing, other than those of the axes."""
-    own = {name: value.shape for name, value in vae.state_dict().items() if not name.startswith(_AXES)}
-    there = {name: value.shape for name, value in weights.items() if not name.startswith(_AXES)}
+    small = _AXES, _JOINT
+    own = {name: value.shape for name, value in vae.state_dict().items() if not name.startswith(small)}
+    there = {name: value.shape for name, value in weights.items() if not name.startswith(small)}
     return [f"size of model ({name})" for name in sorted({*own, *there}) if own.get(name) != there.get(name)]
 
 
 def _load(vae: VAE, weights: Mapping[str, Tensor]) -> None:
-    """Load weights. The axes are only loaded whole, since those of another size are to be found anew."""
+    """Load weights. Those of a small code are only loaded whole: those of another size are found anew.
+
+    Axes do without hidden layers, which then add nothing, unless they were trained with some.
+    """
     own = vae.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    if any(name.startswith(_AXES) and name not in fitting for name in own):
-        fitting = {name: value for name, value in fitting.items() if not name.startswith(_AXES)}
+    if any(name.startswith(_JOINT) and name not in fitting for name in {*own, *weights}):
+        fitting = {name: value for name, value in fitting.items() if not name.startswith(_JOINT)}
+    lost = any(name.startswith(_JOINT) and name not in fitting for name in weights)
+    if lost or any(name.startswith(_AXES) and name not in fitting for name in own):
+        fitting = {name: value for name, value in fitting.items() if not name.startswith((_AXES, _JOINT))}
     vae.load_state_dict(own | fitting)

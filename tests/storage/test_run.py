@@ -27,10 +27,12 @@ def test_a_run_folder_is_accepted(run):
     assert run.read_recipe() == {"training": {"steps": 3}}
 
 
-def test_an_old_run_codes_every_frame_by_itself(run):
-    """A recipe without the number of joint frames is of Distill 0.2.0, which had single frames."""
+def test_an_old_run_has_the_code_of_its_version(run):
+    """A recipe without the numbers of joint frames and their hidden layers is of a version without them."""
     run.recipe.write_text('[model]\ncode = "compact"\n')
-    assert run.read_recipe() == {"model": {"code": "compact", "joint_frames": 1}}
+    assert run.read_recipe() == {"model": {"code": "compact", "joint_frames": 1, "joint_width": 0}}
+    run.recipe.write_text('[model]\ncode = "compact"\njoint_frames = 8\n')
+    assert run.read_recipe()["model"] == {"code": "compact", "joint_frames": 8, "joint_width": 0}
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "split.json", "model.safetensors", "tensorboard/events"])

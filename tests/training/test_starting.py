@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from distill.base import base_checksum, compact_checksum, load_compact
 from distill.model.building import make_model, make_representation
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -14,11 +15,14 @@ from distill.training.starting import start
 @pytest.mark.parametrize(
     ("options", "cut"),
     [
-        ([("model.code", "compact")], True),
+        ([("model.latents_per_second", 200)], True),
+        ([("model.code", "compact"), ("model.joint_width", 0)], True),
+        ([("model.code", "compact"), ("model.joint_width", 100)], True),
+        ([("model.code", "compact")], False),
         ([], False),
         ([("model.code", "compact"), ("representation.hop", 256)], False),
     ],
-    ids=["compact", "rich", "another representation"],
+    ids=["small", "axes alone", "other layers", "compact", "rich", "another representation"],
 )
 def test_a_small_code_is_cut_from_that_of_the_base(options, cut):
     """The start has the statistics of the base's code where the code is cut from it, and only there."""
@@ -34,6 +38,19 @@ def test_a_small_code_is_cut_from_that_of_the_base(options, cut):
         assert begun.codes.covariance[0].diagonal().min() > 0
 
 
+def test_the_compact_code_is_that_of_the_base():
+    """Its axes and hidden layers are those in the package, made for the base model that is there."""
+    recipe = read_recipe({}, Registry(), assignments=[("model.code", "compact")]).recipe
+    vae = make_model(recipe.model, make_representation(recipe.representation), seed=0)
+    begun = start(vae, recipe)
+    there = load_compact()
+    assert vae.axes.begun
+    assert {name for name in vae.state_dict() if name.startswith(("axes.", "joint."))} == set(there)
+    for name, value in there.items():
+        assert torch.equal(vae.state_dict()[name], value), name
+    assert begun.origin == f"base sha256:{base_checksum()} compact sha256:{compact_checksum()}"
+
+
 @pytest.mark.parametrize(("frames", "kept"), [(2, True), (4, False)])
 def test_axes_of_another_size_are_found_anew(trained, frames, kept):
     """The model of a run is taken; its axes only as a whole, so that others begin with the corpus."""
@@ -45,3 +62,13 @@ def test_axes_of_another_size_are_found_anew(trained, frames, kept):
     assert torch.equal(vae.patch_in.weight, there["patch_in.weight"])
     assert bool(vae.axes.begun) is kept
     assert torch.equal(vae.axes.logvar, there["axes.logvar"]) is kept
+
+
+def test_axes_without_hidden_layers_are_taken_where_there_shall_be_some(trained):
+    """A model that begins with a run of an older version has its axes, and layers that add nothing yet."""
+    begin = ("training.start", str(trained.folder)), ("model.joint_width", 8)
+    recipe = read_recipe(Run(trained.folder).read_recipe(), Registry(), assignments=begin).recipe
+    vae = make_model(recipe.model, make_representation(recipe.representation), seed=0)
+    start(vae, recipe)
+    assert torch.equal(vae.axes.logvar, load_state(Run(trained.folder).model)["axes.logvar"])
+    assert not vae.joint.decode(torch.ones(1, 2, 3), torch.ones(1, vae.code.kept, 3)).any()
