@@ -36,7 +36,7 @@ class Material:
     target: Tensor
     mu: Tensor | None
     logvar: Tensor | None
-    _spectrograms: dict[tuple[int, int], Tensor] = field(factory=dict, init=False)
+    _spectrograms: dict[tuple[bool, MagnitudeIF], Tensor] = field(factory=dict, init=False)
 
     def scaled(self, gain: float) -> "Material":
         """Return the material with both waveforms multiplied by `gain`."""
@@ -78,7 +78,7 @@ class Material:
     def _signal(self, waveform: Tensor, representation: MagnitudeIF, kind: Kind, *, learns: bool) -> Signal:
         if kind == "waveform":
             return Signal.from_waveform(waveform.clone().requires_grad_(learns), representation)
-        made = id(waveform), id(representation)
+        made = waveform is self.target, representation
         if made not in self._spectrograms:
             with torch.no_grad():
                 self._spectrograms[made] = representation(waveform)
