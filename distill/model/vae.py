@@ -129,10 +129,16 @@ class VAE(nn.Module):
         return self.patch_in.weight.device
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the encoder, without the axes and the layers of a small code."""
+        """Yield the parameters of the encoder, with those of a small code if it has hidden layers.
+
+        These are trained together. Axes alone are found anew for each corpus, and so belong to the rest.
+        """
         parts = (self.patch_in, self.fine_encoder, self.join, self.level_in, self.encoder)
         for part in (*parts, self.encoder_norm, self.posterior):
             yield from part.parameters()
+        if self.axes is not None and self.joint is not None:
+            yield from self.axes.parameters()
+            yield from self.joint.parameters()
 
     def latent_frames(self, frames: int) -> int:
         """Return the number of latent frames for a number of spectrogram frames."""

@@ -176,6 +176,16 @@ def test_the_gradient_reaches_every_parameter(code):
     assert without == ["spread_out.weight", "spread_out.bias"]
 
 
+@pytest.mark.parametrize(("width", "kept"), [(8, True), (0, False)])
+def test_a_code_with_hidden_layers_is_kept_with_the_encoder(width, kept):
+    """Axes and hidden layers count as the encoder's. Axes alone, found for a corpus, learn with the rest."""
+    vae = small(**COMPACT | {"joint_width": width})
+    encoder = {id(parameter) for parameter in vae.encoder_parameters()}
+    small_code = [each for name, each in vae.named_parameters() if name.startswith(("axes.", "joint."))]
+    assert [id(parameter) in encoder for parameter in small_code] == [kept] * len(small_code)
+    assert small_code
+
+
 @CODES
 @pytest.mark.parametrize("first", [17, 24, 31, 32, 47])
 @torch.no_grad()
