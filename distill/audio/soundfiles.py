@@ -19,12 +19,13 @@ from torch.nn import functional as F
 
 from distill.arguments import no_file
 from distill.audio.corpus.decoding import MADE, UnusableError, decode_whole
+from distill.audio.corpus.scanning import AUDIO_SUFFIXES
 from distill.audio.limiting import Limited, within_full_scale
 from distill.errors import CorpusError, InputError, TrainingError
 from distill.storage.files import write_atomically
 
-_NAMED = {*soundfile.available_formats(), "AAC", "AIF", "M4A", "OPUS", "WMA"}
-"""The audio formats whose names are the suffixes of files."""
+_NAMING_WAV = {".bwf", ".wave"}
+"""The suffixes of WAV files besides its name."""
 
 
 @frozen(kw_only=True)
@@ -56,11 +57,11 @@ def require_format(path: Path, *formats: str) -> None:
     Raises:
         InputError: it does.
     """
-    named = path.suffix[1:].upper()
-    if named in _NAMED - {*formats}:
-        endings = " or ".join(f".{each.lower()}" for each in formats)
-        problem = f"sounds are written as {' or '.join(formats)}, not as {named}"
-        raise InputError(problem, culprit=str(path), remedy=f"Use a name that ends in {endings}.")
+    suffix, endings = path.suffix.lower(), [f".{each.lower()}" for each in formats]
+    if suffix in (AUDIO_SUFFIXES | {".raw"}) - _NAMING_WAV - {*endings}:
+        problem = f"sounds are written as {' or '.join(formats)}, not as {suffix[1:].upper()}"
+        remedy = f"Use a name that ends in {' or '.join(endings)}."
+        raise InputError(problem, culprit=str(path), remedy=remedy)
 
 
 def write_audio(

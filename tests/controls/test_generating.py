@@ -9,6 +9,7 @@ import torch
 from attrs import evolve
 
 import distill
+from distill.audio.corpus.scanning import AUDIO_SUFFIXES
 from distill.controls.descriptors import loudness
 from distill.controls.morphing import interpolated, varied
 from distill.errors import InputError, OutputError, RunError
@@ -187,18 +188,22 @@ def test_a_written_sound_says_what_it_was_made_with(model, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("name", "format_"), [("a.mp3", "MP3"), ("a.OGG", "OGG"), ("a.m4a", "M4A")])
-def test_no_file_has_the_name_of_another_format(model, tmp_path, name, format_):
-    """A name of a format that is not written is refused, instead of given to a WAV file. Others are taken."""
-    with pytest.raises(InputError) as caught:
-        model.write(torch.ones(1, 9), tmp_path / name)
-    assert str(caught.value) == (
-        f"{tmp_path / name}: sounds are written as WAV or FLAC, not as {format_}\n"
-        "Use a name that ends in .wav or .flac."
-    )
+def test_no_file_has_the_name_of_another_format(model, tmp_path):
+    """A name that a corpus takes for another format is refused, instead of given to a WAV file."""
+    others = (AUDIO_SUFFIXES | {".raw"}) - {".wav", ".wave", ".bwf", ".flac"}
+    assert {".mp3", ".ogg", ".oga", ".aifc", ".mp2", ".mp4", ".m4a"} < others
+    for suffix in sorted(others):
+        path = tmp_path / f"a{suffix.upper()}"
+        with pytest.raises(InputError) as caught:
+            model.write(torch.ones(1, 9), path)
+        assert str(caught.value) == (
+            f"{path}: sounds are written as WAV or FLAC, not as {suffix[1:].upper()}\n"
+            "Use a name that ends in .wav or .flac."
+        )
     assert not list(tmp_path.iterdir())
-    model.write(torch.ones(1, 9), tmp_path / "take.2")
-    assert soundfile.info(tmp_path / "take.2").format == "WAV"
+    for name, written in (("take.2", "WAV"), ("a.Wave", "WAV"), ("a.bwf", "WAV"), ("a.FLAC", "FLAC")):
+        model.write(torch.ones(1, 9), tmp_path / name)
+        assert soundfile.info(tmp_path / name).format == written
 
 
 def test_a_written_sound_is_as_loud_as_recordings_are(model, tmp_path):
