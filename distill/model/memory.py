@@ -41,6 +41,7 @@ class Sizes:
                 representation.sample_rate, representation.n_fft, representation.hop, representation.floor
             )
             vae = VAE(settings, transform)
+        vae.keeps_code = True  # as a training may
         self.weights: dict[str, Tensor] = vae.state_dict()
         self.bytes = _FLOAT * sum(value.numel() for value in self.weights.values())
         self._trained_bytes = self.bytes - _FLOAT * sum(value.numel() for value in vae.encoder_parameters())

@@ -113,6 +113,7 @@ class VAE(nn.Module):
         hidden = settings.joint_width_at(representation.sample_rate, representation.hop)
         self.axes = PrincipalAxes(code.size, code.kept, code.joint) if small else None
         self.joint = JointLayers(code, self.levels, hidden) if small and hidden else None
+        self.keeps_code = False  # of the model that a training begins with
         # No loss term has a gradient for the spread. `batches.calibrate` trains it.
         self.spread_out.requires_grad_(False)
         nn.init.zeros_(self.spread_out.weight)
@@ -129,14 +130,14 @@ class VAE(nn.Module):
         return self.patch_in.weight.device
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the encoder, with those of a small code if it has hidden layers.
+        """Yield the parameters of the encoder, with those of a small code with hidden layers that is kept.
 
-        These are trained together. Axes alone are found anew for each corpus, and so belong to the rest.
+        Axes alone, or a code that is new, belong to the rest.
         """
         parts = (self.patch_in, self.fine_encoder, self.join, self.level_in, self.encoder)
         for part in (*parts, self.encoder_norm, self.posterior):
             yield from part.parameters()
-        if self.axes is not None and self.joint is not None:
+        if self.axes is not None and self.joint is not None and self.keeps_code:
             yield from self.axes.parameters()
             yield from self.joint.parameters()
 

@@ -219,6 +219,7 @@ def _assemble(draft: Draft, context: _Context) -> _Parts:
             f"training.keep = {draft.recipe.training.keep:g} has no effect: a run that begins with random "
             "weights keeps all of its training.",
         )
+    model.keeps_code = begun.keeps_code
     draft = _settled(draft, begun, model)
     if resuming:
         resuming.require_unchanged(draft, run, state)
@@ -337,7 +338,7 @@ def _settled(draft: Draft, begun: Start, model: VAE) -> Draft:
         training=draft.recipe.training.settled(
             begun=begun.origin != "none", new_code=model.axes is not None and not model.axes.begun
         ),
-        provenance=draft.recipe.provenance | {"training.start": begun.origin},
+        provenance=draft.recipe.provenance | begun.provenance,
     )
     return evolve(draft, recipe=recipe)
 

@@ -20,23 +20,34 @@ _AXES, _JOINT = "axes.", "joint."
 """Prefixes of the weights that only a small code has. The axes are initialized from the corpus, unless the
 base model has some of that size."""
 
+_CODE = "model.code"
+
 
 @frozen(kw_only=True)
 class Start:
     """The source of a model's initial weights: `origin` for the recipe's provenance, `said` in words.
 
     `codes` has the statistics of the base model's full code, for a small code that is to be cut from it.
+    `keeps_code` says that a small code with hidden layers is that of the source.
     """
 
     origin: str
     said: str
     codes: CodeStatistics | None = None
+    keeps_code: bool = False
 
     @classmethod
     def recorded(cls, run: Run) -> "Start":
         """Return the source that a run to be resumed has recorded."""
-        origin = str(run.read_recipe().get("provenance", {}).get("training.start", "none"))
-        return cls(origin=origin, said="where it stopped")
+        provenance = run.read_recipe().get("provenance", {})
+        origin = str(provenance.get("training.start", "none"))
+        return cls(origin=origin, said="where it stopped", keeps_code=_CODE in provenance)
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What the recipe records of the source."""
+        code = {_CODE: "that of the start"} if self.keeps_code else {}
+        return {"training.start": self.origin, **code}
 
 
 def start(vae: VAE, recipe: Recipe) -> Start:
@@ -59,12 +70,13 @@ def start(vae: VAE, recipe: Recipe) -> Start:
     reasons += _misfits(vae, base.weights)
     if reasons:
         return Start(origin="none", said=f"random weights: the base model has another {reasons[0]}")
-    _load(vae, base.weights if vae.axes is None else base.weights | load_compact())
+    keeps_code = _load(vae, base.weights if vae.axes is None else base.weights | load_compact())
     checksum, compact = base_checksum(), vae.axes is not None and bool(vae.axes.begun)
     return Start(
         origin=f"base sha256:{checksum}" + (f" compact sha256:{compact_checksum()}" if compact else ""),
         said=f"the base model, {checksum[:12]}",
         codes=None if vae.axes is None or compact else load_codes(),
+        keeps_code=keeps_code,
     )
 
 
@@ -90,8 +102,10 @@ def _start_with_run(vae: VAE, recipe: Recipe, run: Run) -> Start:
             f"training.start: the model of {run.folder} has another {reasons[0]}; "
             "set the same here, or another start"
         )
-    _load(vae, weights)
-    return Start(origin=f"run {run.folder.resolve()}", said=f"the model of {run.folder}")
+    keeps_code = _load(vae, weights)
+    return Start(
+        origin=f"run {run.folder.resolve()}", said=f"the model of {run.folder}", keeps_code=keeps_code
+    )
 
 
 def _differing(wanted: RepresentationSettings, there: RepresentationSettings, section: str) -> list[str]:
@@ -111,10 +125,11 @@ def _misfits(vae: VAE, weights: Mapping[str, Tensor]) -> list[str]:
     return [f"size of model ({name})" for name in sorted({*own, *there}) if own.get(name) != there.get(name)]
 
 
-def _load(vae: VAE, weights: Mapping[str, Tensor]) -> None:
-    """Load weights. Those of a small code are only loaded whole: those of another size are found anew.
+def _load(vae: VAE, weights: Mapping[str, Tensor]) -> bool:
+    """Load weights, and return whether hidden layers of a small code are among those that fit.
 
-    Axes do without hidden layers, which then add nothing, unless they were trained with some.
+    Those of a small code are only loaded whole: those of another size are found anew. Axes do without hidden
+    layers, which then add nothing until they are trained, unless they were trained with some.
     """
     own = vae.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
@@ -124,3 +139,4 @@ def _load(vae: VAE, weights: Mapping[str, Tensor]) -> None:
     if lost or any(name.startswith(_AXES) and name not in fitting for name in own):
         fitting = {name: value for name, value in fitting.items() if not name.startswith((_AXES, _JOINT))}
     vae.load_state_dict(own | fitting)
+    return any(name.startswith(_JOINT) for name in fitting)

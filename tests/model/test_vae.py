@@ -176,10 +176,11 @@ def test_the_gradient_reaches_every_parameter(code):
     assert without == ["spread_out.weight", "spread_out.bias"]
 
 
-@pytest.mark.parametrize(("width", "kept"), [(8, True), (0, False)])
-def test_a_code_with_hidden_layers_is_kept_with_the_encoder(width, kept):
-    """Axes and hidden layers count as the encoder's. Axes alone, found for a corpus, learn with the rest."""
+@pytest.mark.parametrize(("width", "keeps", "kept"), [(8, True, True), (8, False, False), (0, True, False)])
+def test_a_code_with_hidden_layers_is_kept_with_the_encoder(width, keeps, kept):
+    """Axes and hidden layers of the start count as the encoder's. Axes alone and a new code learn."""
     vae = small(**COMPACT | {"joint_width": width})
+    vae.keeps_code = keeps
     encoder = {id(parameter) for parameter in vae.encoder_parameters()}
     small_code = [each for name, each in vae.named_parameters() if name.startswith(("axes.", "joint."))]
     assert [id(parameter) in encoder for parameter in small_code] == [kept] * len(small_code)

@@ -72,3 +72,25 @@ def test_axes_without_hidden_layers_are_taken_where_there_shall_be_some(trained)
     start(vae, recipe)
     assert torch.equal(vae.axes.logvar, load_state(Run(trained.folder).model)["axes.logvar"])
     assert not vae.joint.decode(torch.ones(1, 2, 3), torch.ones(1, vae.code.kept, 3)).any()
+
+
+def test_hidden_layers_that_are_new_are_trained_and_those_of_the_start_are_kept(
+    distill, recordings, tiny, trained, tmp_path
+):
+    """Layers that the start does not have would add nothing for ever. Those of a start are kept."""
+
+    def codes(name, *words):
+        result = distill("train", *words, "--out", tmp_path / name)
+        assert (result.status, result.err) == (0, "")
+        made = load_state(tmp_path / name / "model.safetensors")
+        return {each: value for each, value in made.items() if each.startswith(("axes.", "joint."))}
+
+    options = (recordings, "--loss", "stft,recon,kl", *tiny, "--set", "model.joint_width=8")
+    options += ("--set", "training.pairs=0", "--set", "training.keep=1")
+    new = codes("new", *options, "--steps", 3, "--set", f"training.start={trained.folder}")
+    assert new["joint.inwards.3.weight"].any()
+    assert new["joint.outwards.3.weight"].any()
+    start = f"training.start={tmp_path / 'new'}"
+    for words in ((*options, "--steps", 2, "--set", start), ("--resume", "--steps", 4)):
+        kept = codes("kept", *words)
+        assert all(torch.equal(kept[name], value) for name, value in new.items())
