@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,17 @@ class HeldoutLosses:
         return is_best
 
     def warning(self, folder: Path) -> str | None:
-        """Return a warning if the losses keep rising. It offers the best checkpoint of the run folder."""
-        last = self.totals[-_RISES_THAT_WARN - 1 :]
+        """Return a warning after each five rises in a row, which offers the best checkpoint of the folder."""
         # NaN has not risen, and nothing has risen from it.
-        if len(last) <= _RISES_THAT_WARN or not all(before < after for before, after in pairwise(last)):
+        newest_first = pairwise(reversed(self.totals))
+        rises = sum(1 for _ in takewhile(lambda pair: pair[1] < pair[0], newest_first))
+        # Not at each evaluation of a long rise, where it would say the same again and hide the records.
+        if not rises or rises % _RISES_THAT_WARN:
             return None
+        first, last = self.totals[-rises - 1], self.totals[-1]
         return (
-            f"The held-out loss has risen {_RISES_THAT_WARN} evaluations in a row, from {last[0]:.4g} to "
-            f"{last[-1]:.4g}: the model overfits its training recordings. Stop here, or add recordings."
+            f"The held-out loss has risen {rises} evaluations in a row, from {first:.4g} to {last:.4g}: "
+            "the model overfits its training recordings. Stop here, or add recordings."
             f"{self._offer(folder)}"
         )
 

@@ -35,9 +35,17 @@ def test_a_rising_loss_offers_the_best_checkpoint():
     )
 
 
-@pytest.mark.parametrize("totals", [RISING[:-1], [6.0, *RISING[2:5], 3.9, 5.0, 6.0], [1.0] * 9, []])
+def test_a_long_rise_is_counted_whole():
+    """The second warning of a rise tells its length and its beginning."""
+    heldout, _ = losses([4.0, *range(1, 12)])
+    assert "has risen 10 evaluations in a row, from 1 to 11:" in heldout.warning(Path("a"))
+
+
+@pytest.mark.parametrize(
+    "totals", [RISING[:-1], [*RISING, 7.0], [6.0, *RISING[2:5], 3.9, 5.0, 6.0], [1.0] * 9, []]
+)
 def test_other_losses_do_not_warn(totals):
-    """Five rises in a row do, and nothing less."""
+    """Five rises in a row do, nothing less, and not the sixth again."""
     assert losses(totals)[0].warning(Path()) is None
 
 
