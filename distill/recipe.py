@@ -150,8 +150,8 @@ def read_recipe(
     if balancer is not None:
         origins[f"balancing.{balancer.name}"] = balancer.origin
     # Written as numbers, since a recipe without them is of an older version, whose models have others.
-    transform = recipe.representation.sample_rate, recipe.representation.hop
-    joint, width = recipe.model.joint_frames_at(*transform), recipe.model.joint_width_at(*transform)
+    rate, n_fft, hop = (getattr(recipe.representation, name) for name in ("sample_rate", "n_fft", "hop"))
+    joint, width = recipe.model.joint_frames_at(rate, hop), recipe.model.joint_width_at(rate, n_fft, hop)
     model = attrs.evolve(recipe.model, joint_frames=joint, joint_width=width)
     recipe = attrs.evolve(recipe, model=model, provenance=origins)
     return Draft(recipe=recipe, terms=terms, balancer=balancer, warnings=tuple(warnings))

@@ -53,14 +53,18 @@ def test_a_recipe_has_the_number_of_joint_frames(registry):
 def test_a_recipe_has_the_width_of_the_layers_of_its_code(registry):
     """The compact code of the base has hidden layers; a changed one has none unless asked for."""
 
-    def width(**options):
-        return read_recipe({"model": options}, registry).recipe.model.joint_width
+    def width(transform=(), **options):
+        tree = {"model": options, "representation": dict(transform)}
+        return read_recipe(tree, registry).recipe.model.joint_width
 
     assert width(code="compact") == 512
     assert (
         width() == width(code="compact", latents_per_second=100) == width(code="compact", joint_frames=4) == 0
     )
     assert width(code="compact", joint_frames=4, joint_width=64) == 64
+    for transform in ({"sample_rate": 48_000}, {"n_fft": 4096}, {"hop": 480}):
+        assert width(transform, code="compact") == 0
+        assert width(transform, code="compact", joint_width=512) == 512
 
 
 def test_a_recipe_survives_toml(registry, tiny_tree):

@@ -162,12 +162,16 @@ class ModelSettings(metaclass=Validated):
         fitting = int(_JOINT_SECONDS * sample_rate / hop / STRIDE)
         return self.joint_frames or max(1, min(MOST_JOINT_FRAMES, fitting))
 
-    def joint_width_at(self, sample_rate: int, hop: int) -> int:
+    def joint_width_at(self, sample_rate: int, n_fft: int, hop: int) -> int:
         """Return `joint_width` or, if unset, that of the base model for the compact code, and 0 otherwise."""
         if self.joint_width is not None:
             return self.joint_width
-        whole = self.joint_frames_at(sample_rate, hop) == MOST_JOINT_FRAMES
-        return _JOINT_WIDTH if whole and self.code == "compact" and self.latents_per_second is None else 0
+        base = RepresentationSettings()
+        same = (sample_rate, n_fft, hop) == (base.sample_rate, base.n_fft, base.hop)
+        whole = (
+            self.joint_frames_at(sample_rate, hop) == MOST_JOINT_FRAMES and self.latents_per_second is None
+        )
+        return _JOINT_WIDTH if same and whole and self.code == "compact" else 0
 
 
 def _is_place(_: object, attribute: "Attribute[Any]", place: str | None) -> None:

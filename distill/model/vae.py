@@ -110,7 +110,7 @@ class VAE(nn.Module):
         self.spread_out = nn.Linear(fine, patch)
         whole = code.joint * code.size
         small = code.kept < whole
-        hidden = settings.joint_width_at(representation.sample_rate, representation.hop)
+        hidden = settings.joint_width_at(representation.sample_rate, representation.n_fft, representation.hop)
         self.axes = PrincipalAxes(code.size, code.kept, code.joint) if small else None
         self.joint = JointLayers(code, self.levels, hidden) if small and hidden else None
         self.keeps_code = False  # of the model that a training begins with
