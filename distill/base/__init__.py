@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distill.config import structure, unstructure
 from distill.config.settings import ModelSettings, RepresentationSettings
+from distill.errors import RunError
 from distill.model.axes import CodeStatistics
 from distill.storage.checkpoints import load_state, save_state
 
@@ -37,7 +38,7 @@ def load_base() -> Base:
     Raises:
         RunError: Its file is missing from the installation, or damaged.
     """
-    state = load_state(_FILE)
+    state = _load(_FILE, ("representation", "model", "weights"))
     return Base(
         representation=structure(state["representation"], RepresentationSettings, at="representation"),
         model=structure(state["model"], ModelSettings, at="model"),
@@ -51,7 +52,7 @@ def load_codes() -> CodeStatistics:
     Raises:
         RunError: Its file is missing from the installation, or damaged.
     """
-    state = load_state(_CODES)
+    state = _load(_CODES, ("mean", "covariance"))
     return CodeStatistics(mean=state["mean"].double(), covariance=state["covariance"].double())
 
 
@@ -61,8 +62,20 @@ def load_compact() -> dict[str, Tensor]:
     Raises:
         RunError: Their file is missing from the installation, or damaged.
     """
-    weights = load_state(_COMPACT)["weights"]
+    weights = _load(_COMPACT, ("weights",))["weights"]
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+
+
+def _load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Load a file of the package that has values of these names."""
+    remedy = "Install Distill again."
+    try:
+        state = load_state(path)
+    except RunError as error:
+        raise RunError(error.problem, culprit=error.culprit, remedy=remedy) from error
+    if not {*names} <= {*state}:
+        raise RunError("is not the file of this version of Distill", culprit=str(path), remedy=remedy)
+    return state
 
 
 def base_checksum() -> str:
