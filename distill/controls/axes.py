@@ -13,7 +13,7 @@ from torch import Tensor
 
 from distill.arguments import finite_number
 from distill.audio.progress import Progress
-from distill.config.words import whole_percentage
+from distill.config.words import suggest, whole_percentage
 from distill.controls.descriptors import DESCRIPTORS, Descriptor, describe
 from distill.controls.directions import MOST_AXES, Directions, find_directions
 from distill.controls.steering import SHAPED, Decoded, shaped, sound_of
@@ -269,7 +269,9 @@ def axis_values(values: object, axes: Axes) -> dict[str, float]:
             )
         if axis is None:
             raise InputError(
-                f"there is no axis {name!r}", culprit="axes", remedy=f"Choose among: {', '.join(known)}."
+                f"there is no axis {name!r}{suggest(str(name), known)}",
+                culprit="axes",
+                remedy=f"Choose among: {', '.join(known)}.",
             )
         return axis.name, finite_number(
             value,

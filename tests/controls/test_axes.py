@@ -124,6 +124,8 @@ _FAR = "Farther than that, generated sounds do not follow."
     [
         ([1], f"axes: expected numbers by the name of an axis, got a list\n{_GIVE}"),
         ({"brigtness": 1}, f"axes: there is no axis 'brigtness'\n{_CHOOSE}"),
+        ({"loudnes": 1}, f"axes: there is no axis 'loudnes'; did you mean 'loudness'?\n{_CHOOSE}"),
+        ({1: 1}, f"axes: there is no axis 1\n{_CHOOSE}"),
         ({"a": 1, "b": 1}, f"axes: there is no axis 'a'\nthere is no axis 'b'\n{_CHOOSE}"),
         ({"attack": 1}, f"axes: {_NOT}, or generated sounds do not follow\n{_CHOOSE}"),
         ({"loudness": 13}, f"axes: loudness: expected a number within -24..12, got 13\n{_FAR}"),
