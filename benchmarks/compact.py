@@ -27,6 +27,7 @@ from distill.config.settings import ModelSettings
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
 from distill.model.initialization import importance_of
+from distill.model.joint import AUDIBLE
 from distill.spectral.representation import MagnitudeIF
 from distill.storage.checkpoints import load_state, save_state
 
@@ -38,7 +39,6 @@ CHUNK, LONGEST = 1000, 4 * RATE
 BATCH, RECORDED = 256, 1 / 3
 RATE_MAX, WARMUP, DECAY = 1e-3, 100, 0.01
 NOISE, PENALTY = 0.03, 1e-3
-AUDIBLE = 1e-4
 LOG_STEPS = 500
 
 
@@ -162,11 +162,13 @@ class Training:
 
         Levels are compared as logarithms of amplitudes above what is audible, and shapes where their band is.
         """
-        level, rest = codes.mT[:, :1], codes.mT[:, 1:]
-        latents = self.axes.encode(rest) + self.joint.encode(level, rest)
+        code, joint = codes.mT, self.vae.code.joint
+        levels_kept, latents = self.vae.reduce(code).tensor_split([joint], dim=1)
         moved = latents + noise * torch.randn_like(latents)
-        made = self.axes.decode(moved) + self.joint.decode(level.mT, moved)
-        (levels, shape), (got, got_shape) = (self.vae.code.part(level, each) for each in (rest, made))
+        made = self.vae.expand(torch.cat([levels_kept, moved], dim=1))
+        (levels, shape), (got, got_shape) = (
+            self.vae.code.part(each[:, :1], each[:, 1:]) for each in (code, made)
+        )
         amplitude, got_amplitude = (self.vae.levels.amplitude(each) for each in (levels, got))
         heard = AUDIBLE * amplitude.amax((1, 2), keepdim=True) + self.vae.levels.floor
         weight = (amplitude / (amplitude + heard))[:, self.joint.bands]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from distill.model.code import BandCode, Levels
 from distill.spectral.plain import at_least_float32
 
-_AUDIBLE = 1e-4
+AUDIBLE = 1e-4
 """The amplitude relative to the loudest band of a latent frame at which a band counts half."""
 
 _SCALE = 3.0
@@ -53,7 +53,7 @@ class JointLayers(nn.Module):
         """Return a code as `[B, 1 + C, S]`, less what cannot be heard beside the rest of a latent frame."""
         levels, shape = self.code.part(level, rest)
         amplitude = self.levels.amplitude(levels).unflatten(2, (-1, self.code.joint))
-        heard = _AUDIBLE * amplitude.amax((1, 3), keepdim=True) + self.levels.floor
+        heard = AUDIBLE * amplitude.amax((1, 3), keepdim=True) + self.levels.floor
         loudness = (torch.log1p(amplitude / heard) / _SCALE).flatten(2)
         weight = (amplitude / (amplitude + heard)).flatten(2)
         return torch.cat([level, loudness, shape * weight[:, self.bands]], dim=1)
