@@ -20,7 +20,7 @@ from distill.spectral.frames import Adjoint, Frames
 from distill.spectral.gradients import Context, apply, differentiable, keep_above
 from distill.spectral.parts import backwards, in_parts
 from distill.spectral.plain import MAGNITUDE_FLOOR
-from distill.spectral.replays import replayed
+from distill.spectral.replays import replayed, replayed_with_gradient
 from distill.spectral.transforms import stft_magnitude
 
 
@@ -28,7 +28,11 @@ def spectral_distance(prediction: Tensor, target: Tensor, *, per_example: bool) 
     """Return the spectral distance of positive magnitudes of one shape `[B, F, T]`, a scalar."""
     if plain.is_needed(prediction, target):
         return plain.spectral_distance(prediction, target, per_example=per_example)
-    return cast("Tensor", apply(_OfMagnitudes, prediction, target, per_example))
+
+    def compute(prediction: Tensor, target: Tensor) -> Tensor:
+        return cast("Tensor", apply(_OfMagnitudes, prediction, target, per_example))
+
+    return replayed_with_gradient(compute, (_OfMagnitudes, per_example), prediction, target)
 
 
 def stft_distance(

@@ -17,6 +17,7 @@ from distill.errors import InvalidValueError, ShapeError
 from distill.spectral import plain
 from distill.spectral.griffin_lim import Projection, direction_of, griffin_lim
 from distill.spectral.plain import at_least_float32
+from distill.spectral.replays import replayed_with_gradient
 from distill.spectral.transforms import analyse, angle, floored_magnitude, synthesize
 
 _CACHED = 2**17
@@ -73,11 +74,15 @@ class MagnitudeIF(nn.Module):
         """
         if waveform.ndim != 2 or waveform.shape[-1] == 0:
             raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
-        waveform = at_least_float32(waveform)
-        centres = self._centres(self.frames(waveform.shape[-1]), waveform.device).to(waveform.dtype)
-        return self._in_parts(
-            lambda part: self._transformed(part, centres), waveform, size=centres.numel()
-        ).mT
+
+        def compute(waveform: Tensor, turns: Tensor) -> Tensor:
+            centres = self._centres(self.frames(waveform.shape[-1]), turns).to(waveform.dtype)
+            return self._in_parts(
+                lambda part: self._transformed(part, centres), waveform, size=centres.numel()
+            ).mT
+
+        kind = "spectrogram", self.n_fft, self.hop, self.floor
+        return replayed_with_gradient(compute, kind, at_least_float32(waveform), self._turns_on(waveform))
 
     def _transformed(self, waveform: Tensor, centres: Tensor) -> Tensor:
         """Return `[B, 2, T, F]`, the memory layout of the transforms."""
@@ -114,12 +119,20 @@ class MagnitudeIF(nn.Module):
         length = held if length is None else length
         if not 0 <= length <= held:
             raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
-        centres = self._centres(spectrogram.shape[-1], spectrogram.device)
-        return self._in_parts(
-            lambda part: self._inverted(part, centres, length, iterations),
-            at_least_float32(spectrogram).mT.contiguous(),
-            size=centres.numel(),
-        )
+
+        def compute(spectrogram: Tensor, turns: Tensor) -> Tensor:
+            centres = self._centres(spectrogram.shape[-1], turns)
+            return self._in_parts(
+                lambda part: self._inverted(part, centres, length, iterations),
+                spectrogram.mT.contiguous(),
+                size=centres.numel(),
+            )
+
+        inputs = at_least_float32(spectrogram), self._turns_on(spectrogram)
+        if iterations:  # a replayed backward pass would repeat them
+            return compute(*inputs)
+        kind = "inverse", self.n_fft, self.hop, self.floor, length
+        return replayed_with_gradient(compute, kind, *inputs)
 
     def continued(self, amplitude: Tensor, waveform: Tensor, length: int, iterations: int) -> Tensor:
         """Return the waveform `[B, length]` of amplitudes `[B, F, T]`, with the phases of another one.
@@ -217,13 +230,17 @@ class MagnitudeIF(nn.Module):
         # In place, since the integers of 64 bits are most of the memory.
         return turns.mul_(2).add_(self.n_fft).remainder_(2 * self.n_fft).sub_(self.n_fft).int()
 
-    def _centres(self, frames: int, device: torch.device) -> Tensor:
+    def _turns_on(self, tensor: Tensor) -> Tensor:
+        """Return one period of the phases on the device of a tensor."""
+        if self._turns.device != tensor.device:  # a module that was not moved follows its inputs
+            self._turns = self._one_period(tensor.device)
+        return self._turns
+
+    def _centres(self, frames: int, turns: Tensor) -> Tensor:
         """Return the phase of each bin's centre at each frame, in units of pi, in [-1, 1): `[T, F]`."""
-        if self._turns.device != device:  # a module that was not moved follows its inputs
-            self._turns = self._one_period(device)
         # float32 loses 20 dB over a minute; Apple's MPS has no float64.
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        period = self._turns.to(wide) / self.n_fft
+        wide = torch.float32 if turns.device.type == "mps" else torch.float64
+        period = turns.to(wide) / self.n_fft
         return period.repeat(-(-frames // len(period)), 1)[:frames]
 
 

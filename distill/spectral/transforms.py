@@ -30,6 +30,7 @@ from distill.spectral.frames import (
 from distill.spectral.gradients import Context, apply, differentiable, keep_above
 from distill.spectral.parts import backwards, in_parts
 from distill.spectral.plain import ANGLE_FLOOR, MAGNITUDE_FLOOR
+from distill.spectral.replays import is_replayed, replayed_with_gradient
 
 
 def stft(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> Tensor:
@@ -51,8 +52,12 @@ def stft_magnitude(waveform: Tensor, n_fft: int, hop: int, win_length: int) -> T
     """Return `floored_magnitude(stft(...))`, `[B, F, T]`, in less time."""
     if plain.is_needed(waveform):
         return plain.stft_magnitude(waveform, n_fft, hop, win_length)
-    frames = Frames(waveform, n_fft, hop, win_length, centred=True)
-    return cast("Tensor", apply(_Magnitude, frames.samples, frames, False).mT)
+
+    def compute(waveform: Tensor) -> Tensor:
+        frames = Frames(waveform, n_fft, hop, win_length, centred=True)
+        return cast("Tensor", apply(_Magnitude, frames.samples, frames, False).mT)
+
+    return replayed_with_gradient(compute, (_Magnitude, n_fft, hop, win_length), waveform)
 
 
 def stft_magnitude_first(
@@ -62,6 +67,9 @@ def stft_magnitude_first(
     if plain.is_needed(waveform):
         spectrum = plain.stft(waveform, n_fft, hop, win_length)
         return plain.floored_magnitude(spectrum, MAGNITUDE_FLOOR), lambda: spectrum
+    if is_replayed(waveform):  # the transforms of a replayed function cannot be shared
+        resolution = n_fft, hop, win_length
+        return stft_magnitude(waveform, *resolution), lambda: stft(waveform, *resolution)
     frames = Frames(waveform, n_fft, hop, win_length, centred=True)
     magnitude = apply(_Magnitude, frames.samples, frames, True)
     return magnitude.mT, lambda: cast("Tensor", apply(_Spectrum, frames.samples, frames).mT)

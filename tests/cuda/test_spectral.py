@@ -156,8 +156,8 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_repeated_calls_are_the_cpus(name):
-    """Calls of one shape return what the CPU does, with gradients and without, as often as they are made.
+def test_replayed_functions_are_the_cpus(name):
+    """From the third call on, kernels are replayed, backwards, too, with or without gradients.
 
     Earlier results stay as they are. Other windows in between, and another representation, change nothing.
     """
@@ -183,7 +183,7 @@ def test_repeated_calls_are_the_cpus(name):
         assert_near(one, other, 2e-2)
 
 
-def test_the_spectral_distance_has_second_derivatives():
+def test_a_replayed_distance_has_second_derivatives():
     """The product of a Hessian with a vector is the CPU's."""
     products = []
     for device in ("cpu", CUDA):
