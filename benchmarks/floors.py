@@ -3,6 +3,7 @@
 Run: python benchmarks/floors.py RECORDINGS [--base]
 
 Each row is the mean of the measures in `docs/metrics.md` over the recordings (first channel, at 44.1 kHz):
+- the original itself, half a millisecond later;
 - the original's magnitudes, with phases of white noise refined by a number of Griffin-Lim iterations;
 - the same, with phases reconstructed frame by frame, with a latency of 3 frames (35 ms);
 - unchanged tones (peaks 13 dB above the median of 41 bins, and two bins to either side), with log-magnitudes
@@ -38,6 +39,9 @@ from distill.spectral.representation import MagnitudeIF
 MEDIAN = 0.5 * math.log(math.log(2))
 REACH, PEAK = 20, 1.5
 
+LATER = 22
+"""Samples: half a millisecond."""
+
 CODES = 128, 256, 512
 """Numbers per second of small codes."""
 
@@ -54,6 +58,11 @@ def tonal(magnitude: Tensor) -> Tensor:
     around = F.pad(rows[:, None], (REACH, REACH), mode="replicate")[:, 0].unfold(-1, 2 * REACH + 1, 1)
     peaks = (rows > around.median(-1).values + PEAK).float()
     return (F.max_pool1d(peaks[:, None], 5, 1, 2)[:, 0] > 0).view(magnitude.mT.shape).mT
+
+
+def later(waveform: Tensor) -> Tensor:
+    """Return a recording `[C, N]` that begins half a millisecond later, and lacks as much of its end."""
+    return F.pad(waveform, (LATER, -LATER))
 
 
 class Substitutes:
@@ -148,7 +157,8 @@ def main(recordings: Path, *, base: bool) -> None:
     representation = MagnitudeIF()
     sounds = read_sounds(audio_below(recordings), representation.sample_rate)
     substitutes = Substitutes(representation)
-    rows = {f"the original's magnitudes, {n} iterations": substitutes.phases(n) for n in (0, 8, 16, 64)}
+    rows = {"the original, half a millisecond later": later}
+    rows |= {f"the original's magnitudes, {n} iterations": substitutes.phases(n) for n in (0, 8, 16, 64)}
     for n in (4, 8):
         rows[f"the original's magnitudes, frame by frame, {n} iterations"] = substitutes.framewise(n)
     for share, words in ((0.0, "no noise"), (0.5, "half the noise"), (1.0, "noise")):

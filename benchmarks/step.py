@@ -39,7 +39,11 @@ from distill.training.memory import keep_freed_memory
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::mkldnn_convolution",
             "aten::convolution_backward", "aten::cudnn_convolution", "aten::_conv_depthwise2d")  # fmt: skip
 TRANSFORMS = ("aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c")
-PRODUCT_KERNELS = re.compile(r"gemm|gemv|nvjet|cutlass|xmma|conv(?!ert)|wgrad|dgrad", re.IGNORECASE)
+PRODUCT_KERNELS = re.compile(
+    r"^(?!triton_(poi|red|per)).*(gemm|gemv|nvjet|cutlass|xmma|conv(?!ert)|wgrad|dgrad)", re.IGNORECASE
+)
+"""Compiled element-wise kernels are named after all operations near them."""
+
 TRANSFORM_KERNELS = re.compile("fft", re.IGNORECASE)
 
 
