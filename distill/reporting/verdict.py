@@ -258,16 +258,27 @@ def _latents(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _kept(evidence: Evidence) -> Iterator[Finding]:
-    if evidence.kept is None or evidence.kept >= LITTLE_KEPT:
+    if evidence.kept is None or evidence.kept == 1:
         return
-    part = f"{percentage(evidence.kept)} of it" if evidence.kept else "Nothing of it"
+    again = "To keep all of it, without training again:"
+    if evidence.kept >= LITTLE_KEPT:
+        rule, title = "part kept", f"{percentage(evidence.kept)} of the training is kept"
+        because = (
+            "What you hear is a model between the one that the training began with and the one that it "
+            "ended with (training.keep). The curves are of all of it."
+        )
+    else:
+        rule = "little kept"
+        title = f"The training has {'hardly' if evidence.kept else 'not'} changed the model"
+        part = f"{percentage(evidence.kept)} of it" if evidence.kept else "Nothing of it"
+        because = f"{part} is kept (training.keep): what you hear is the model that the training began with."
+        again = f"More recordings, more time or other terms may change that. {again}"
     yield Finding(
-        rule="little kept",
+        rule=rule,
         grade="note",
-        title=f"The training has {'hardly' if evidence.kept else 'not'} changed the model",
-        because=f"{part} is kept (training.keep): what you hear is the model that the training began with.",
-        advice="More recordings, more time or other terms may change that. To keep all of it, without "
-        "training again:",
+        title=title,
+        because=because,
+        advice=again,
         command=f"distill train --resume --out {shlex.quote(evidence.folder)} --set training.keep=1",
     )
 

@@ -160,6 +160,10 @@ def test_a_term_of_weight_0_is_only_watched():
 
 
 BEGUN = "what you hear is the model that the training began with."
+BETWEEN = (
+    "What you hear is a model between the one that the training began with and the one that it ended with "
+    "(training.keep). The curves are of all of it."
+)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +187,11 @@ BEGUN = "what you hear is the model that the training began with."
         ),
         ({"clipped": ("a",)}, "clipping", "1 recording is turned down on this page."),
         ({"active": 3, "units": 40}, "unused latents", "3 of 40 units are active."),
+        (
+            {"kept": 0.05},
+            "part kept",
+            BETWEEN,
+        ),
         ({"kept": 0.02}, "little kept", f"2% of it is kept (training.keep): {BEGUN}"),
         ({"kept": 0.0}, "little kept", f"Nothing of it is kept (training.keep): {BEGUN}"),
     ],
@@ -201,7 +210,8 @@ def test_what_else_is_said(evidence, rule, because):
         {"train": 30, "skipped": 3},
         {"levels": {"a": 3.0}},
         {"active": 4, "units": 40},
-        {"kept": 0.05},
+        {"kept": 1.0},
+        {"kept": None},
     ],
 )
 def test_nothing_is_said_at_the_limit(evidence):
