@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from distill import Registry, hookspecs
+from distill.config.settings import ModelSettings, RepresentationSettings, TrainingSettings
+from distill.model.building import make_model, make_representation
 from distill.testing import loss_inputs
+from distill.training.augmentation import drawn_samples
+from distill.training.batches import clip_samples
 
 ROOT = Path(__file__).parents[1]
 RUN_ELSEWHERE = {ROOT / "docs" / "python.md"}
@@ -101,3 +105,17 @@ def test_links_lead_somewhere(page):
     """No page points to a file that is not there."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_scaling_is_computed_for_the_default_clips_and_model():
+    """The arithmetic of docs/scale.md begins with their sizes."""
+    page = " ".join((ROOT / "docs" / "scale.md").read_text(encoding="utf-8").split())
+    settings, representation = TrainingSettings(), make_representation(RepresentationSettings())
+    model = make_model(ModelSettings(), representation, seed=0)
+    samples = clip_samples(settings, representation, model)
+    seconds = samples / representation.sample_rate
+    drawn = drawn_samples(samples, settings.augmentation(begun=False)[0]) / representation.sample_rate
+    parameters = sum(each.numel() for each in model.parameters())
+    assert f"64 clips of {seconds:.2f} s ({64 * seconds:.1f} s of audio)" in page
+    assert f"s/s * {seconds:.3f} / {drawn:.3f}" in page
+    assert f"{parameters / 1e6:.2f} million, {4 * parameters / 1e6:.1f} MB" in page
