@@ -108,7 +108,8 @@ def main() -> None:
     title = f"Compiled, {options.device}, {options.batch} clips"
     intro = (
         f"Measured by `python benchmarks/compiled.py --device {options.device} --batch {options.batch} "
-        f"--runs {options.runs}` on {machine(device)}; torch {torch.__version__}, bfloat16."
+        f"--runs {options.runs} --modes {' '.join(modes)}` on {machine(device)}; torch {torch.__version__}, "
+        "bfloat16."
     )
     head = [
         "forth and back",
