@@ -92,7 +92,7 @@ out=$(cd "$out" && pwd)
 rm -f "$out"/summary.md "$out"/logs.tar.gz "$out"/*.safetensors* "$out"/checkpoint.sha256
 summary=$out/summary.md
 page=$work/logs/tables.md
-deadline=$(($(date +%s) + ${minutes%.*} * 60))
+deadline=$(($(date +%s) + $(awk "BEGIN { print int(60 * $minutes) }")))
 failed=0
 wanted() { [[ " $without " != *" $1 "* ]]; }
 kept=0 # seconds that no other stage may take from the base training

@@ -1,10 +1,15 @@
 """Tests of benchmarks/gpu.sh, which runs for ten minutes on a machine that is lent for fifteen."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -47,3 +52,18 @@ def test_its_wheels_are_all_that_the_machine_lacks():
     assert own <= wheels | machine  # also those that torch requires, of which older versions may be there
     needed = with_requirements(own | {"hypothesis", "pytest", "pytest-xdist"})
     assert sorted(needed - wheels - with_requirements(machine)) == []
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="needs GNU coreutils")
+def test_its_time_may_be_a_part_of_a_minute(tmp_path):
+    """Half a minute is enough to begin the first stage, which fails here for lack of wheels."""
+    script = tmp_path / "benchmarks" / "gpu.sh"
+    script.parent.mkdir()
+    script.write_text(SCRIPT, encoding="utf-8")
+    options = ["--rehearse", "--minutes", "0.5", "--without", "tests run speed compiled base"]
+    environment = os.environ | {"PYTHON": sys.executable, "OUT": str(tmp_path / "out")}
+    command = ["/usr/bin/env", "bash", script, *options]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "| environment | failed" in summary
