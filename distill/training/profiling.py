@@ -35,7 +35,7 @@ from distill.training.building import load_terms, make_loss, open_recipe_corpus
 from distill.training.devices import make_accelerator
 from distill.training.differentiating import Places, flat, inner_products
 from distill.training.gradients import Gradients
-from distill.training.starting import start
+from distill.training.starting import Start, start
 from distill.views import LossInputs
 
 R = TypeVar("R")
@@ -55,10 +55,14 @@ class Cost:
 
 @frozen(kw_only=True)
 class Profile:
-    """The costs of a loss's terms by name, and their gradients."""
+    """The costs of a loss's terms by name, and their gradients.
+
+    `keeps_latents` says that the training changes nothing that the posterior depends on.
+    """
 
     costs: dict[str, Cost]
     gradients: Gradients
+    keeps_latents: bool = False
 
 
 def profile_recipe(
@@ -84,13 +88,16 @@ def profile_recipe(
     ).train
     on_progress(Progress(stage="measuring", done=0, total=batches))
     loss = make_loss(draft, recipe.training.seed)
+    settings = recipe.training
     if run:
         model, representation = load_model(run)
         load_terms(run, loss)
+        model.keeps_code = Start.recorded(run).keeps_code
     else:
         representation = make_representation(recipe.representation).to(accelerator.device)
         model = make_model(recipe.model, representation, recipe.training.seed)
         begun = start(model, recipe)
+        settings, model.keeps_code = begun.settled(settings, model), begun.keeps_code
         model = model.to(accelerator.device)
         begin(model, representation, recordings, begun.codes)
     return profile(
@@ -98,7 +105,7 @@ def profile_recipe(
         model=model,
         representation=representation,
         recordings=recordings,
-        settings=recipe.training,
+        settings=settings,
         accelerator=accelerator,
         batches=batches,
         on_progress=on_progress,
@@ -149,6 +156,7 @@ def profile(
         gradients=Gradients(
             names=tuple(loss.origins), output=torch.cat(outputs), posterior=torch.cat(posteriors)
         ),
+        keeps_latents=settings.encoder_rate == 0 and (model.axes is None or model.keeps_code),
     )
 
 

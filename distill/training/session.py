@@ -335,9 +335,7 @@ def _settled(draft: Draft, begun: Start, model: VAE) -> Draft:
     """Return the draft with settings that depend on the initial weights, and with their origin."""
     recipe = evolve(
         draft.recipe,
-        training=draft.recipe.training.settled(
-            begun=begun.origin != "none", new_code=model.axes is not None and not model.axes.begun
-        ),
+        training=begun.settled(draft.recipe.training, model),
         provenance=draft.recipe.provenance | begun.provenance,
     )
     return evolve(draft, recipe=recipe)

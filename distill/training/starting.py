@@ -8,7 +8,7 @@ from torch import Tensor
 
 from distill.base import base_checksum, compact_checksum, load_base, load_codes, load_compact
 from distill.config import structure
-from distill.config.settings import RepresentationSettings
+from distill.config.settings import RepresentationSettings, TrainingSettings
 from distill.errors import ConfigError, RunError
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
@@ -48,6 +48,11 @@ class Start:
         """What the recipe records of the source."""
         code = {_CODE: "that of the start"} if self.keeps_code else {}
         return {"training.start": self.origin, **code}
+
+    def settled(self, settings: TrainingSettings, vae: VAE) -> TrainingSettings:
+        """Return the settings of a model that starts so, before its axes are initialized."""
+        new_code = vae.axes is not None and not vae.axes.begun
+        return settings.settled(begun=self.origin != "none", new_code=new_code)
 
 
 def start(vae: VAE, recipe: Recipe) -> Start:

@@ -50,6 +50,7 @@ def test_all_that_is_measured_is_there_as_json(profile, trained):
     ]
     for term in record["terms"]:
         assert min(term["value"], term["forward_ms"], term["backward_ms"], term["norm"]) > 0
+        assert not term["changes_nothing"]
     assert sum(shares(record).values()) == pytest.approx(1)
     pairs = [pair["terms"] for pair in record["cosines"]]
     assert pairs == [["stft", "reconstruction"], ["stft", "kl"], ["reconstruction", "kl"]]
@@ -116,6 +117,34 @@ def test_without_a_run_the_model_is_one_that_begins(
     distill("train", recordings, *tiny, "--loss", "recon,kl", "--steps", 40, "--out", "run")
     started = profile(*words, "--set", "training.start=run")["terms"][0]["value"]
     assert started < 0.9 * by_chance
+
+
+def test_without_a_run_clips_are_those_of_a_training_that_begins(
+    profile, distill, recordings, tiny, tmp_path, monkeypatch
+):
+    """Of a training that begins with a model, they are not changed in speed or mixed."""
+    monkeypatch.chdir(tmp_path)
+    distill("train", recordings, *tiny, "--loss", "recon,kl", "--steps", 1, "--out", "run")
+    words = (recordings, *tiny, "--loss", "recon,kl", "--json", "--set", "training.start=run")
+    unchanged = ("--set", "training.speed=0", "--set", "training.mix=0")
+    values = [term["value"] for term in profile(*words)["terms"]]
+    assert values == [term["value"] for term in profile(*words, *unchanged)["terms"]]
+
+
+@pytest.mark.parametrize(
+    ("size", "still"), [(2000, ["kl"]), (250, [])], ids=["rich", "axes, which are trained"]
+)
+def test_a_term_that_changes_nothing_in_the_model_is_named(
+    profile, recordings, tiny, tmp_path, monkeypatch, size, still
+):
+    """A term of the posterior alone has a share, but no effect while the encoder is kept."""
+    monkeypatch.chdir(tmp_path)
+    sizes = ("--set", f"model.latents_per_second={size}", "--set", "training.encoder_rate=0")
+    words = (recordings, *tiny, "--loss", "recon,kl", *sizes)
+    terms = profile(*words, "--json")["terms"]
+    assert [term["name"] for term in terms if term["changes_nothing"]] == still
+    said = "Changes nothing, whatever its share, since training keeps the encoder: kl."
+    assert (said in " ".join(profile(*words).split())) == bool(still)
 
 
 def test_what_a_person_reads(profile, trained):

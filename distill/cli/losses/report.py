@@ -32,6 +32,7 @@ def record_of(profile: "Profile", draft: "Draft", shares: Mapping[str, float]) -
             "norm": norms[name],
             "gradient": sizes[name],
             "share": _part(sizes, name),
+            "changes_nothing": profile.keeps_latents and name not in gradients.reaching,
         }
         for name, cost in profile.costs.items()
     ]
@@ -86,6 +87,12 @@ def print_record(record: Mapping[str, Any]) -> None:
         _say(
             f"Measured at the posterior, not at the output: {inner}. The gradient is scaled by the ratio of "
             "the other terms' gradients at the output and at the posterior."
+        )
+    still = ", ".join(term["name"] for term in terms if term["changes_nothing"])
+    if still:
+        _say(
+            f"Changes nothing, whatever its share, since training keeps the encoder: {still}. "
+            "training.encoder_rate = 1 trains it."
         )
     if record["balancer"]:
         _say(f"Weights are those of the recipe, without the changes by the balancer '{record['balancer']}'.")
