@@ -37,7 +37,7 @@ DEFAULT_LOSS: Mapping[str, Mapping[str, Any]] = {
     "reconstruction": {"weight": 1.0},
     "kl": {"weight_max": 0.001},
 }
-"""The default terms and their options. They were best in the measurements of `docs/sound.md`."""
+"""The default terms and their options, which `docs/sound.md` compares with others."""
 
 _PYTHON = "python:"
 """The prefix of the module name in the provenance of a term that was given as a `TermSpec`."""
