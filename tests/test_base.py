@@ -27,3 +27,17 @@ def test_a_file_that_an_installation_lacks_is_one_message(tmp_path, monkeypatch,
     assert problem() == "the file is cut short, damaged, or not a safetensors file"
     save_state(path, {"other": 1})
     assert problem() == "is not the file of this version of Distill"
+
+
+def test_a_compact_code_of_another_base_model_is_refused(tmp_path, monkeypatch):
+    """Its axes and layers would fit by shape, but the code that they restore means something else."""
+    path = tmp_path / "compact.safetensors"
+    monkeypatch.setattr(base, "_COMPACT", path)
+    save_state(path, {"base": "0" * 64, "weights": {}})
+    with pytest.raises(RunError) as caught:
+        base.load_compact()
+    assert str(caught.value) == (
+        f"{path}: is not the file of this version of Distill\nInstall Distill again."
+    )
+    base.write_compact({})
+    assert base.load_compact() == {}

@@ -21,6 +21,7 @@ from distill.storage.checkpoints import load_state, save_state
 _FILE = Path(__file__).parent / "base.safetensors"
 _CODES = Path(__file__).parent / "codes.safetensors"
 _COMPACT = Path(__file__).parent / "compact.safetensors"
+_REMEDY = "Install Distill again."
 
 
 @frozen(kw_only=True)
@@ -60,22 +61,28 @@ def load_compact() -> dict[str, Tensor]:
     """Load the weights of the base model's compact code, by name, in float32.
 
     Raises:
-        RunError: Their file is missing from the installation, or damaged.
+        RunError: Their file is missing from the installation, damaged, or that of another base model.
     """
-    weights = _load(_COMPACT, ("weights",))["weights"]
+    state = _load(_COMPACT, ("base", "weights"))
+    if state["base"] != base_checksum():
+        raise _foreign(_COMPACT)
+    weights = state["weights"]
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
 
 
 def _load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Load a file of the package that has values of these names."""
-    remedy = "Install Distill again."
     try:
         state = load_state(path)
     except RunError as error:
-        raise RunError(error.problem, culprit=error.culprit, remedy=remedy) from error
+        raise RunError(error.problem, culprit=error.culprit, remedy=_REMEDY) from error
     if not {*names} <= {*state}:
-        raise RunError("is not the file of this version of Distill", culprit=str(path), remedy=remedy)
+        raise _foreign(path)
     return state
+
+
+def _foreign(path: Path) -> RunError:
+    return RunError("is not the file of this version of Distill", culprit=str(path), remedy=_REMEDY)
 
 
 def base_checksum() -> str:
