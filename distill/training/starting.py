@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from torch import Tensor
 
 from distill.base import base_checksum, compact_checksum, load_base, load_codes, load_compact
-from distill.config import structure
-from distill.config.settings import RepresentationSettings, TrainingSettings
+from distill.config import structure, unstructure
+from distill.config.settings import ModelSettings, RepresentationSettings, TrainingSettings
 from distill.errors import ConfigError, RunError
 from distill.model import VAE
 from distill.model.axes import CodeStatistics
@@ -19,6 +20,9 @@ from distill.storage.run import Run
 _AXES, _JOINT = "axes.", "joint."
 """Prefixes of the weights that only a small code has. The axes are initialized from the corpus, unless the
 base model has some of that size."""
+
+_SIZES = "width", "fine_width", "expansion", "encoder_blocks", "decoder_blocks"
+"""The settings of a model that the shapes of its weights depend on, apart from those of a small code."""
 
 _CODE = "model.code"
 
@@ -72,7 +76,7 @@ def start(vae: VAE, recipe: Recipe) -> Start:
         return _start_with_run(vae, recipe, Run(Path(wanted)))
     base = load_base()
     reasons = [*_differing(recipe.representation, base.representation, "representation")]
-    reasons += _misfits(vae, base.weights)
+    reasons += _misfits(vae, base.weights, _other_sizes(recipe.model, unstructure(base.model)))
     if reasons:
         return Start(origin="none", said=f"random weights: the base model has another {reasons[0]}")
     keeps_code = _load(vae, base.weights if vae.axes is None else base.weights | load_compact())
@@ -101,7 +105,7 @@ def _start_with_run(vae: VAE, recipe: Recipe, run: Run) -> Start:
     if not all(isinstance(value, Tensor) for value in weights.values()):
         raise RunError("does not hold a model", culprit=str(run.model), remedy="Choose another run.")
     reasons = [*_differing(recipe.representation, representation, "representation")]
-    reasons += _misfits(vae, weights)
+    reasons += _misfits(vae, weights, _other_sizes(recipe.model, tree.get("model", {})))
     if reasons:
         raise ConfigError(
             f"training.start: the model of {run.folder} has another {reasons[0]}; "
@@ -122,12 +126,22 @@ def _differing(wanted: RepresentationSettings, there: RepresentationSettings, se
     ]
 
 
-def _misfits(vae: VAE, weights: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of weights that differ in shape or are missing, other than those of the axes."""
+def _other_sizes(wanted: ModelSettings, there: Mapping[str, Any]) -> list[str]:
+    """Return the settings in which models of two sizes differ, apart from their codes, which may differ."""
+    own = unstructure(wanted)
+    return [f"model.{name}, {there[name]}" for name in _SIZES if name in there and there[name] != own[name]]
+
+
+def _misfits(vae: VAE, weights: Mapping[str, Tensor], known: list[str]) -> list[str]:
+    """Return what keeps weights from fitting: what is `known` to differ, or the names of the weights.
+
+    Those of the axes and hidden layers of a small code do not matter.
+    """
     small = _AXES, _JOINT
     own = {name: value.shape for name, value in vae.state_dict().items() if not name.startswith(small)}
     there = {name: value.shape for name, value in weights.items() if not name.startswith(small)}
-    return [f"size of model ({name})" for name in sorted({*own, *there}) if own.get(name) != there.get(name)]
+    misfits = [name for name in sorted({*own, *there}) if own.get(name) != there.get(name)]
+    return misfits and (known or [f"size of model ({name})" for name in misfits])
 
 
 def _load(vae: VAE, weights: Mapping[str, Tensor]) -> bool:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from distill.base import base_checksum, compact_checksum, load_compact
+from distill.errors import ConfigError
 from distill.model.building import make_model, make_representation
 from distill.plugin.registry import Registry
 from distill.recipe import read_recipe
@@ -62,6 +63,24 @@ def test_axes_of_another_size_are_found_anew(trained, frames, kept):
     assert torch.equal(vae.patch_in.weight, there["patch_in.weight"])
     assert bool(vae.axes.begun) is kept
     assert torch.equal(vae.axes.logvar, there["axes.logvar"]) is kept
+
+
+def test_a_start_of_another_size_is_named_by_the_option_to_set(trained):
+    """The message has the address and the value of the start, since the name of a weight tells neither."""
+    begin = ("training.start", str(trained.folder)), ("model.decoder_blocks", [2, 2])
+    tree = Run(trained.folder).read_recipe()
+    recipe = read_recipe(tree, Registry(), assignments=begin).recipe
+    vae = make_model(recipe.model, make_representation(recipe.representation), seed=0)
+    with pytest.raises(ConfigError) as caught:
+        start(vae, recipe)
+    assert str(caught.value) == (
+        f"training.start: the model of {trained.folder} has another model.decoder_blocks, "
+        f"{tree['model']['decoder_blocks']}; set the same here, or another start"
+    )
+
+    recipe = read_recipe({}, Registry(), assignments=[("model.width", 64)]).recipe
+    begun = start(make_model(recipe.model, make_representation(recipe.representation), seed=0), recipe)
+    assert begun.said == "random weights: the base model has another model.width, 192"
 
 
 def test_axes_without_hidden_layers_are_taken_where_there_shall_be_some(trained):
