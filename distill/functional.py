@@ -55,12 +55,12 @@ class MultiResolutionSTFTLoss(nn.Module):
         """Return the loss of `prediction` and `target`, both `[B, C, N]`, a scalar.
 
         Raises:
-            ShapeError: The two differ in shape, or are not `[B, C, N]`.
+            ShapeError: The two differ in shape, are not `[B, C, N]`, or are empty.
             ConfigError: The engine is `fast`, and the code is compiled, exported or transformed.
         """
         _require_shape(
-            *("prediction and target", "[B, C, N]", prediction, target),
-            fits=prediction.ndim == 3,
+            *("prediction and target", "[B, C, N], and not be empty", prediction, target),
+            fits=prediction.ndim == 3 and prediction.numel() > 0,
             remedy="Add a channel, [B, 1, N]: waveform.unsqueeze(1)." if prediction.ndim == 2 else "",
         )
         sides = prediction.flatten(0, 1), target.flatten(0, 1)

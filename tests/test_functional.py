@@ -219,12 +219,16 @@ LATENT = torch.zeros(2, 3)
     [
         (
             lambda: functional.create_stft_loss()(torch.zeros(2, 1, 9), torch.zeros(1, 1, 9)),
-            "prediction and target must share the shape [B, C, N]: got [2, 1, 9] and [1, 1, 9]",
+            (
+                "prediction and target must share the shape [B, C, N], and not be empty: "
+                "got [2, 1, 9] and [1, 1, 9]"
+            ),
         ),
         (
             lambda: functional.create_stft_loss()(torch.zeros(2, 9), torch.zeros(2, 9)),
             (
-                "prediction and target must share the shape [B, C, N]: got [2, 9] and [2, 9]\n"
+                "prediction and target must share the shape [B, C, N], and not be empty: "
+                "got [2, 9] and [2, 9]\n"
                 "Add a channel, [B, 1, N]: waveform.unsqueeze(1)."
             ),
         ),
@@ -265,3 +269,14 @@ def test_nothing_is_broadcast_in_silence(call, message):
     with pytest.raises(ShapeError) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 300), (2, 0, 300), (2, 1, 0)])
+def test_the_stft_loss_of_nothing_is_an_error(shape):
+    """The last batch of a loop may be empty: FFTs fail without naming it, and a loss of 0 would hide it."""
+    with pytest.raises(ShapeError) as caught:
+        functional.create_stft_loss()(torch.zeros(shape), torch.zeros(shape))
+    assert str(caught.value) == (
+        "prediction and target must share the shape [B, C, N], and not be empty: "
+        f"got {list(shape)} and {list(shape)}"
+    )
