@@ -16,6 +16,8 @@ _INAUDIBLE = 1e-5
 _SHORTEST = 0.01
 """Seconds; a shorter recording is a click."""
 
+_SILENT = "is silent throughout"
+
 _SCALED = 0.1
 """The share of samples above 1 from which all are taken for scaled ones, not for errors."""
 
@@ -74,7 +76,7 @@ class Level:
         """
         self.require_possible()
         if not self.peak:
-            raise UnusableError("is silent throughout")
+            raise UnusableError(_SILENT)
 
 
 @frozen
@@ -91,7 +93,9 @@ def remark_on(name: str, lowest: float, highest: float, seconds: float, note: st
     Its samples are between `lowest` and `highest`.
     """
     peak = max(highest, -lowest)
-    decibels = 20 * math.log10(peak) if peak > 0 else -math.inf
+    if peak <= 0:
+        return Remark(name, _SILENT)
+    decibels = 20 * math.log10(peak)
     if peak > _BEYOND:
         return Remark(name, f"peaks at {decibels:+.1f} dB, above full scale")
     if peak < _INAUDIBLE:
