@@ -306,13 +306,15 @@ def say(console: Console, text: str, style: str = "") -> None:
 def say_written(written: "Written") -> None:
     """Print the path of a written file, with notes on its level, and on the recording it was made from."""
     note = ""
+    # What is below would be shown as 0.
+    whole, peaks = written.attenuation >= 0.05, written.reduction >= 0.05
     if written.exceeds_full_scale:
         note = f"  (peak {written.peak:.2f}, kept as 32-bit float)"
-    elif written.reduction and written.attenuation < 0.05:  # which would be shown as 0
-        note = f"  (peaks turned down by {written.reduction:.1f} dB)"
-    elif written.reduction:
+    elif whole and peaks:
         note = f"  (turned down by {written.attenuation:.1f} dB, peaks by {written.reduction:.1f} dB more)"
-    elif written.attenuation:
+    elif peaks:
+        note = f"  (peaks turned down by {written.reduction:.1f} dB)"
+    elif whole:
         note = f"  (turned down by {written.attenuation:.1f} dB)"
     if written.remark:
         note += f"  (the recording {written.remark})"

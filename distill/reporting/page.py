@@ -146,7 +146,7 @@ def _card(number: int, pair: Pair) -> Card:
     seen = pair.spectrograms
     notes = [f"{seen.seconds:.1f} s, {pair.sample_rate / 1000:g} kHz"]
     notes += [f"{pair.channels} channels"] if pair.channels > 1 else []
-    notes += [f"both turned down by {pair.attenuation:.1f} dB"] if pair.attenuation > 0 else []
+    notes += [f"both turned down by {pair.attenuation:.1f} dB"] if pair.attenuation >= 0.05 else []
     notes += [pair.left_out] if pair.left_out else []
     return Card(
         key=f"sound-{number}",

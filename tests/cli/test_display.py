@@ -276,9 +276,12 @@ def test_written_files_are_named(capsys):
     say_written(Written(path=Path("c.wav"), peak=1.0, attenuation=3.21))
     say_written(Written(path=Path("d.wav"), peak=1.0, attenuation=3.21, reduction=2.0))
     say_written(Written(path=Path("e.wav"), peak=1.0, attenuation=0.01, reduction=2.0))
+    say_written(Written(path=Path("f.wav"), peak=1.0, attenuation=3.21, reduction=0.01))
+    say_written(Written(path=Path("g.wav"), peak=1.0, attenuation=0.01))
     assert capsys.readouterr().out == (
         "a.wav\nb.wav  (peak 1.25, kept as 32-bit float)\nc.wav  (turned down by 3.2 dB)\n"
         "d.wav  (turned down by 3.2 dB, peaks by 2.0 dB more)\ne.wav  (peaks turned down by 2.0 dB)\n"
+        "f.wav  (turned down by 3.2 dB)\ng.wav\n"
     )
 
 

@@ -165,6 +165,16 @@ def test_a_page_says_how_long_the_run_is_to_be(bare, records, steps, words):
     assert words in Page(run).words
 
 
+@pytest.mark.parametrize(("decibels", "told"), [(0.0, False), (0.04, False), (0.06, True)])
+def test_a_level_that_would_be_shown_as_0_is_not_told(reported, decibels, told):
+    """A sound turned down by less than 0.05 dB has no note: by 0.0 dB says nothing."""
+    facts = gather(reported)
+    pairs = tuple(attrs.evolve(pair, attenuation=decibels) for pair in facts.sounds.pairs)
+    source = render(attrs.evolve(facts, sounds=attrs.evolve(facts.sounds, pairs=pairs)))
+    assert ("both turned down by 0.1 dB" in source) is told
+    assert "turned down by 0.0 dB" not in source
+
+
 def test_the_mean_of_scores_is_of_several_sounds_and_has_no_level_of_silence(reported):
     """A single sound has no mean, and a mean with silence in it no level."""
     facts = gather(reported)
