@@ -22,34 +22,35 @@ Project: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 @torch.no_grad()
 def griffin_lim(amplitude: Tensor, direction: Tensor, iterations: int, project: Project) -> Tensor:
-    """Return the phases `[B, T, F]` after iterations, complex of magnitude 1, written to `direction`.
+    """Return the phases `[B, T, F]` after iterations, complex of magnitude 1. `direction` may be written to.
 
     Each iteration keeps the amplitudes `[B, T, F]` and takes the phases of the closest spectrum that a
     waveform has (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013).
     """
     spectrum, closest = torch.empty_like(direction), torch.empty_like(direction)
+    shared = not plain.is_needed(amplitude)  # torch.vmap has no operations that write to a given tensor
     previous: Tensor | None = None
     for _ in range(iterations):
-        closest = project(torch.mul(direction, amplitude, out=spectrum), closest)
+        closest = project(torch.mul(direction, amplitude, out=spectrum if shared else None), closest)
         if previous is None:
             leap, following = closest, torch.empty_like(closest)
         else:
             torch.view_as_real(previous).lerp_(torch.view_as_real(closest), 1 + _MOMENTUM)
             leap = following = previous
-        direction = direction_of(leap, out=direction)
+        direction = direction_of(leap, out=direction if shared else None)
         previous, closest = closest, following
     return direction
 
 
-def direction_of(spectrum: Tensor, out: Tensor) -> Tensor:
-    """Return a complex spectrum divided by its magnitude, 1 where it is 0, written to `out`."""
+def direction_of(spectrum: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return a complex spectrum divided by its magnitude, 1 where it is 0; written to `out`, if given."""
     size = magnitude(spectrum)
     none = size == 0
-    torch.mul(spectrum, size.reciprocal_(), out=out)
+    direction = torch.mul(spectrum, size.reciprocal_(), out=out)
     # On a CPU, filling takes as long as the division, and there is seldom anything to fill.
     if size.device.type == "cpu" and not plain.is_needed(size) and not none.any():
-        return out
-    return out.masked_fill_(none, 1)
+        return direction
+    return direction.masked_fill_(none, 1)
 
 
 class Projection:

@@ -142,8 +142,7 @@ class MagnitudeIF(nn.Module):
         """
 
         def part_of(frames: Tensor, start: Tensor) -> Tensor:
-            spectrum = self._analyse(start)
-            direction = direction_of(spectrum, out=torch.empty_like(spectrum))
+            direction = direction_of(self._analyse(start))
             return self._with_phases(frames, direction, length, iterations)
 
         return self._in_parts(part_of, amplitude.mT.contiguous(), waveform, size=amplitude[0].numel())

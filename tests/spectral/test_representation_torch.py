@@ -35,6 +35,20 @@ def test_it_can_be_transformed_and_mapped():
     assert change.shape == back.shape
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_iterations_can_be_mapped():
+    """Griffin-Lim iterations under `torch.vmap` equal those of single calls, from either start."""
+    representation, waveforms = MagnitudeIF(44_100, 64, 16), noise(3, 320)
+    spectrograms = representation(waveforms)
+    found = torch.vmap(lambda each: representation.inverse(each[None], 320, 3)[0])(spectrograms)
+    torch.testing.assert_close(found, representation.inverse(spectrograms, 320, 3))
+    amplitudes = representation.amplitude(spectrograms[:, 0])
+    found = torch.vmap(lambda *each: representation.continued(*(one[None] for one in each), 320, 3)[0])(
+        amplitudes, waveforms
+    )
+    torch.testing.assert_close(found, representation.continued(amplitudes, waveforms, 320, 3))
+
+
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_it_can_be_compiled(iterations):
     """Both ways compile to one graph, with the same values, Griffin-Lim iterations included."""
