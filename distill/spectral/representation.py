@@ -70,10 +70,12 @@ class MagnitudeIF(nn.Module):
         """Return the spectrogram `[B, 2, F, T]` of a waveform `[B, N]` with full scale 1.
 
         Raises:
-            ShapeError: `waveform` is not `[B, N]` with at least one sample.
+            ShapeError: `waveform` is not `[B, N]`, or is empty.
         """
-        if waveform.ndim != 2 or waveform.shape[-1] == 0:
-            raise ShapeError(f"a waveform must have the shape [B, N], N > 0: got {list(waveform.shape)}")
+        if waveform.ndim != 2 or 0 in waveform.shape:
+            raise ShapeError(
+                f"a waveform must have the shape [B, N], B > 0 and N > 0: got {list(waveform.shape)}"
+            )
 
         def compute(waveform: Tensor, turns: Tensor) -> Tensor:
             centres = self._centres(self.frames(waveform.shape[-1]), turns).to(waveform.dtype)
@@ -109,11 +111,12 @@ class MagnitudeIF(nn.Module):
             iterations: The number of Griffin-Lim iterations.
 
         Raises:
-            ShapeError: `spectrogram` is not `[B, 2, F, T]`, or is too short for `length`.
+            ShapeError: `spectrogram` is not `[B, 2, F, T]`, is empty, or is too short for `length`.
         """
-        if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, self.bins):
+        if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, self.bins) or 0 in spectrogram.shape:
             raise ShapeError(
-                f"a spectrogram must have the shape [B, 2, {self.bins}, T]: got {list(spectrogram.shape)}"
+                f"a spectrogram must have the shape [B, 2, {self.bins}, T], B > 0 and T > 0: "
+                f"got {list(spectrogram.shape)}"
             )
         held = self.samples(spectrogram.shape[-1])
         length = held if length is None else length

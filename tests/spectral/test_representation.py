@@ -293,20 +293,21 @@ def test_what_is_no_representation_is_refused(arguments, problem):
     assert str(caught.value) == problem
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (1, 0), (1, 1, 5)])
+@pytest.mark.parametrize("shape", [(), (5,), (1, 0), (0, 5), (1, 1, 5)])
 def test_what_is_not_a_waveform_is_refused(shape):
     """The error gives the shape that was expected and the one that came."""
     with pytest.raises(ShapeError) as caught:
         MagnitudeIF(44_100, 64, 16)(torch.zeros(shape))
-    assert str(caught.value) == f"a waveform must have the shape [B, N], N > 0: got {list(shape)}"
+    assert str(caught.value) == f"a waveform must have the shape [B, N], B > 0 and N > 0: got {list(shape)}"
 
 
-@pytest.mark.parametrize("shape", [(2, 33, 4), (1, 1, 33, 4), (1, 2, 32, 4)])
+@pytest.mark.parametrize("shape", [(2, 33, 4), (1, 1, 33, 4), (1, 2, 32, 4), (0, 2, 33, 4), (1, 2, 33, 0)])
 def test_what_is_not_a_spectrogram_is_refused(shape):
     """The error gives the shape that was expected and the one that came."""
     with pytest.raises(ShapeError) as caught:
         MagnitudeIF(44_100, 64, 16).inverse(torch.zeros(shape))
-    assert str(caught.value) == f"a spectrogram must have the shape [B, 2, 33, T]: got {list(shape)}"
+    expected = "a spectrogram must have the shape [B, 2, 33, T], B > 0 and T > 0"
+    assert str(caught.value) == f"{expected}: got {list(shape)}"
 
 
 def test_the_inverse_gives_no_more_than_the_frames_hold():
