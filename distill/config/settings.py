@@ -371,7 +371,7 @@ class TrainingSettings(metaclass=Validated):
 
     def __attrs_post_init__(self) -> None:
         if self.minutes is not None and self.steps is not None:
-            raise ValueError(f"set either minutes or steps, not both: {self.minutes} and {self.steps}")
+            raise ValueError(f"set either minutes or steps, not both: {self.minutes:g} and {self.steps}")
 
     def rates(self, *, begun: bool) -> tuple[float, float]:
         """Return the learning rate and the encoder's factor. `begun`: the run starts from a model."""

@@ -113,7 +113,7 @@ def test_the_only_term_is_not_left_out(plan):
         ),
         (
             {"each": True, "minutes": 1, "steps": 1},
-            "training: set either minutes or steps, not both: 1.0 and 1",
+            "training: set either minutes or steps, not both: 1 and 1",
         ),
         ({"each": True, "seeds": [1, 1]}, "seeds: a seed is given twice\nPass each seed once."),
         (

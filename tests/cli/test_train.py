@@ -54,7 +54,7 @@ def read_recipe(folder):
         (["--set", "training=3"], "training: expected a table, got 3\n"),
         (["--steps", "0"], "training.steps: must be >= 1, got 0\n"),
         (["--minutes", "0"], "training.minutes: must be > 0, got 0.0\n"),
-        (["--steps", "1", "--minutes", "2"], "training: set either minutes or steps, not both: 2.0 and 1\n"),
+        (["--steps", "1", "--minutes", "2"], "training: set either minutes or steps, not both: 2 and 1\n"),
         (
             ["--device", "cua"],
             (

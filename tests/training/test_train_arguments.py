@@ -134,7 +134,7 @@ def endless_table():
         (
             {"steps": 1, "minutes": 2.0},
             ConfigError,
-            "training: set either minutes or steps, not both: 2.0 and 1",
+            "training: set either minutes or steps, not both: 2 and 1",
         ),
     ],
 )
