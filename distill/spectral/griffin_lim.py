@@ -12,7 +12,6 @@ from torch import Tensor
 from distill.spectral import plain
 from distill.spectral.frames import OverlapAdd, hann_window, inverse_rfft, inverse_squares
 from distill.spectral.parts import Scratch, in_parts
-from distill.spectral.transforms import magnitude
 
 _MOMENTUM = 0.99
 
@@ -44,13 +43,12 @@ def griffin_lim(amplitude: Tensor, direction: Tensor, iterations: int, project: 
 
 def direction_of(spectrum: Tensor, out: Tensor | None = None) -> Tensor:
     """Return a complex spectrum divided by its magnitude, 1 where it is 0; written to `out`, if given."""
-    size = magnitude(spectrum)
-    none = size == 0
-    direction = torch.mul(spectrum, size.reciprocal_(), out=out)
-    # On a CPU, filling takes as long as the division, and there is seldom anything to fill.
-    if size.device.type == "cpu" and not plain.is_needed(size) and not none.any():
+    direction = torch.sgn(spectrum, out=out)
+    # On a CPU, filling takes longer than counting, and there is seldom anything to fill.
+    countable = spectrum.device.type == "cpu" and not plain.is_needed(spectrum)
+    if countable and torch.count_nonzero(spectrum) == spectrum.numel():
         return direction
-    return direction.masked_fill_(none, 1)
+    return direction.masked_fill_(spectrum == 0, 1)
 
 
 class Projection:
