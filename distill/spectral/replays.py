@@ -27,7 +27,7 @@ _KINDS = 64
 
 _PART = 1024
 """An input is recorded up to this part of the device's memory. Larger ones keep a GPU busy without a graph,
-and a graph needs some 16 times the memory of its input.
+and a call with its graphs needs some 50 times the memory of its input.
 """
 
 

@@ -96,11 +96,6 @@ def synthesize(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
     return cast("Tensor", apply(_Synthesis, spectrum.mT, window, hop) * gain)
 
 
-def magnitude(spectrum: Tensor) -> Tensor:
-    """Return the magnitude of a complex tensor: like `abs` without overflow checks, three times faster."""
-    return power(spectrum).sqrt_()
-
-
 def power(spectrum: Tensor) -> Tensor:
     """Return the squared magnitude of a complex tensor."""
     # Squaring the interleaved parts together is faster than one after the other.
