@@ -239,8 +239,8 @@ def launch(processes: int, words: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping)
     signal.signal(signal.SIGALRM, lambda *_: pass_on(signal.SIGKILL, None))
     failed = 0
-    for _ in range(processes):
-        pid, status = os.wait()
+    while children:
+        pid, status = _child_that_ended()
         children.remove(pid)
         code = os.waitstatus_to_exitcode(status)
         if code and not failed:
@@ -248,3 +248,12 @@ def launch(processes: int, words: list[str]) -> int:
             if code != _STOPPED:  # otherwise all have been told
                 stop(signal.SIGTERM)
     return failed if failed >= 0 else 1
+
+
+def _child_that_ended() -> tuple[int, int]:
+    """Return the process and the status of a child that has ended, once there is one."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            return pid, status
+        time.sleep(0.01)  # a signal that comes just before a wait is handled after it

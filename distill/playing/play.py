@@ -1,7 +1,7 @@
 """`distill.play`, which the command line also calls."""
 
 import os
-import threading
+import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +62,8 @@ def play(
         if open_browser:
             webbrowser.open(page.url)
         try:
-            threading.Event().wait()
+            while True:  # a signal that comes just before a wait is handled after it
+                time.sleep(0.5)
         except KeyboardInterrupt:
             return
 

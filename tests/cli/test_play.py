@@ -52,7 +52,30 @@ def test_a_run_that_is_not_finished_uses_its_last_checkpoint(trained, tmp_path):
     assert len(instrument.names) > 1
 
 
-# It is not imported here, which takes seconds: the process does that.
+SIGNALLED = """
+import signal
+import sys
+import threading
+import time
+
+from distill import play
+
+
+def send(_):
+    def work():
+        time.sleep(0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+play(sys.argv[1], open_browser=False, on_served=send)
+"""
+"""Serves a page, and receives a signal that does not wake the main thread, as one just before its wait."""
+
+
+# Gradio is not imported here, which takes seconds: the processes do that.
 @pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra distill[play]")
 def test_a_signal_stops_it(measured, tmp_path):
     """The exit status is 0, and no folder is left behind."""
@@ -69,3 +92,12 @@ def test_a_signal_stops_it(measured, tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
     assert [*(tmp_path / "temporary").iterdir()] == []
+
+
+@pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra distill[play]")
+def test_a_signal_that_does_not_wake_it_stops_it(measured):
+    """A signal that comes just before a wait is not kept until the next one."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, measured], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

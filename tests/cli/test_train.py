@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import threading
+import time
 import tomllib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -161,9 +163,20 @@ def test_a_recipe_that_nobody_writes_can_be_stopped(distill, recordings, here, m
     """A signal ends the wait for a recipe from a pipe that nobody writes to, and no folder is left."""
     monkeypatch.setattr("distill.training.interruption._SECONDS_FOR_A_STEP", 0.1)
     os.mkfifo(here / "pipe.toml")
-    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    timer.start()
+
+    pipes = []
+
+    def stop():
+        while not pipes:
+            time.sleep(0.02)
+            with suppress(OSError):  # it is not waited for yet
+                pipes.append(os.open(here / "pipe.toml", os.O_WRONLY | os.O_NONBLOCK))
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
     result = distill("train", recordings, "--config", "pipe.toml", "--out", "run")
+    os.close(*pipes)
     assert (result.status, result.out) == (130, "")
     assert result.err == "Stopped at once. If a run folder was begun, --resume goes on with it.\n"
     assert not (here / "run").exists()

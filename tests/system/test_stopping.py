@@ -20,13 +20,13 @@ from distill.training.interruption import Signals
 
 STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 HANGING = """
-import time
+from hanging import hang
 try:
     print("ready", flush=True)
-    time.sleep(60)
+    hang()
 except KeyboardInterrupt:
     print("raised", flush=True)
-    time.sleep(60)
+    hang()
 """
 HANGING_WITHIN = HANGING.replace("\n", "\n    ")
 
@@ -157,15 +157,16 @@ def test_an_end_at_once_shows_the_cursor_again():
 
 def test_an_import_is_not_broken_off(start, tmp_path):
     """An interruption waits for the end of an import, but not for ever."""
-    slow = "import time\nprint('ready', flush=True)\ntime.sleep(0.3)\nprint('imported', flush=True)"
-    (tmp_path / "slow.py").write_text(slow)
+    beginning = "import time\nfrom hanging import hang\nprint('ready', flush=True)\n"
+    (tmp_path / "slow.py").write_text(f"{beginning}time.sleep(0.3)\nprint('imported', flush=True)")
+    (tmp_path / "endless.py").write_text(f"{beginning}hang()")
     code = "from distill.system import stopping\nstopping._SECONDS_TO_IMPORT = {}\n"
-    code += "with stopping.Stopping():\n    import slow"
-    process = start(f"{code.format(60)}\n    slow.time.sleep(60)")
+    code += "with stopping.Stopping():\n    import {}"
+    process = start(f"{code.format(60, 'slow')}\n    slow.hang()")
     process.send_signal(signal.SIGINT)
     out, errors, _ = end(process)
     assert (out, errors.splitlines()[-1]) == ("imported\n", "KeyboardInterrupt")
-    process = start(code.format(0.1))
+    process = start(code.format(0.1, "endless"))
     process.send_signal(signal.SIGINT)
     assert end(process) == ("", "Stopped by Ctrl-C. No file is left unfinished.\n", 130)
 
@@ -193,9 +194,9 @@ STOPPED = """
 import atexit
 import os
 import sys
-import time
 
 import click
+from hanging import hang
 
 from distill import __main__, cli
 
@@ -208,7 +209,7 @@ class Kept:
 @click.command()
 def waiting():
     print("ready", flush=True)
-    time.sleep(60)
+    hang()
 
 
 kept = Kept()

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import soundfile
+from hanging import hang
 
 from distill.storage.run import Run
 from distill.system.stopping import Stopping
@@ -126,7 +127,7 @@ def test_what_takes_too_long_after_a_signal_is_cut_short(monkeypatch):
         monkeypatch.setattr("distill.training.interruption._SECONDS_TO_FINISH", 0.2)
         assert signals.within_time(lambda: None)
         began = time.monotonic()
-        assert not signals.within_time(lambda: time.sleep(60))
+        assert not signals.within_time(hang)
         assert time.monotonic() - began < 10
         assert not signals.within_time(lambda: pytest.fail("begun"))
 
@@ -143,7 +144,7 @@ class SignallingFile(io.BytesIO):
 def write_and_go_on():
     """Write a sound, and go on for a minute."""
     soundfile.write(SignallingFile(), [0.0] * 100, 8000, format="WAV")
-    time.sleep(60)
+    hang()
 
 
 @pytest.mark.parametrize("receiving", [Signals, Stopping])
@@ -168,7 +169,7 @@ def test_a_sound_that_is_written_when_time_is_up_is_no_error(monkeypatch):
         with pytest.raises(Stopped):
             send(signal.SIGTERM)
         assert not signals.within_time(
-            lambda: (soundfile.write(SlowFile(), [0.0] * 100, 8000, format="WAV"), time.sleep(60))
+            lambda: (soundfile.write(SlowFile(), [0.0] * 100, 8000, format="WAV"), hang())
         )
 
 
