@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from distill.arguments import whole_number
 from distill.audio.corpus import Skipped
 from distill.audio.corpus.levels import Remark
 from distill.audio.corpus.scanning import grouped
@@ -154,8 +155,9 @@ class Table:
                 Default: what fits in 80 characters.
 
         Raises:
-            InputError: a column is unknown.
+            InputError: a column is unknown, or `files` is not a whole number from 0 on.
         """
+        files = None if files is None else whole_number(files, culprit="files", least=0)
         shown = len(self.model.ranking) if files is None else files
         chosen = None if columns is None else parse_columns(columns)
         told = computed_columns(chosen or default_columns(self.listeners), self.listeners)

@@ -6,6 +6,7 @@ Shapes: `B` batch, `N` samples, `F` = n_fft // 2 + 1 bins, `T` = ceil(N / hop) +
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,12 +60,20 @@ class MagnitudeIF(nn.Module):
         self.register_buffer("_turns", self._one_period(None), persistent=False)
 
     def frames(self, samples: int) -> int:
-        """Return the number of frames for a waveform of `samples` samples."""
-        return math.ceil(samples / self.hop) + 1
+        """Return the number of frames for a waveform of `samples` samples.
+
+        Raises:
+            InputError: `samples` is not a whole number from 0 on.
+        """
+        return math.ceil(count_like(samples, culprit="samples", least=0) / self.hop) + 1
 
     def samples(self, frames: int) -> int:
-        """Return the maximum number of samples for `frames` frames."""
-        return (frames - 1) * self.hop
+        """Return the maximum number of samples for `frames` frames.
+
+        Raises:
+            InputError: `frames` is not a whole number from 1 on.
+        """
+        return (count_like(frames, culprit="frames", least=1) - 1) * self.hop
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the spectrogram `[B, 2, F, T]` of a waveform `[B, N]` with full scale 1.
@@ -112,6 +121,7 @@ class MagnitudeIF(nn.Module):
 
         Raises:
             ShapeError: `spectrogram` is not `[B, 2, F, T]`, is empty, or is too short for `length`.
+            InputError: `length` or `iterations` is not a whole number, or `iterations` is negative.
         """
         if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, self.bins) or 0 in spectrogram.shape:
             raise ShapeError(
@@ -119,7 +129,8 @@ class MagnitudeIF(nn.Module):
                 f"got {list(spectrogram.shape)}"
             )
         held = self.samples(spectrogram.shape[-1])
-        length = held if length is None else length
+        length = held if length is None else count_like(length, culprit="length")
+        iterations = count_like(iterations, culprit="iterations", least=0)
         if not 0 <= length <= held:
             raise ShapeError(f"{spectrogram.shape[-1]} frames hold {held} samples: {length} were asked for")
 
@@ -265,6 +276,19 @@ def _require_valid(sample_rate: int, n_fft: int, hop: int, floor: float) -> None
         )
     if finite_number(floor, culprit="floor") <= 0:
         raise InvalidValueError(f"floor must be above 0: {floor}")
+
+
+def count_like(value: object, *, culprit: str, least: int | None = None) -> int:
+    """Return a whole number as an `int`, or as it is where torch traces it, so that it stays symbolic.
+
+    Raises:
+        InputError: it is not a whole number, or is less than `least`.
+    """
+    if isinstance(value, torch.SymInt):
+        return cast("int", value)
+    if type(value) is int and (least is None or value >= least):
+        return value
+    return whole_number(value, culprit=culprit, least=least)
 
 
 def wrapped(difference: Tensor) -> Tensor:

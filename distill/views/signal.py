@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distill.errors import ShapeError
 from distill.spectral.plain import at_least_float32
-from distill.spectral.representation import MagnitudeIF
+from distill.spectral.representation import MagnitudeIF, count_like
 from distill.views.uncompiled import made_uncompiled, uncompiled
 
 
@@ -64,6 +64,7 @@ class Signal:
 
         Raises:
             ShapeError: The spectrogram does not have the representation's shape, or is complex.
+            InputError: `length` or `iterations` is not a whole number from 0 on.
         """
         if spectrogram.ndim != 4 or spectrogram.shape[1:3] != (2, representation.bins):
             raise ShapeError(
@@ -79,8 +80,8 @@ class Signal:
         return cls(
             representation=representation,
             spectrogram=spectrogram,
-            length=held if length is None else length,
-            iterations=iterations,
+            length=held if length is None else count_like(length, culprit="length", least=0),
+            iterations=count_like(iterations, culprit="iterations", least=0),
         )
 
     @classmethod

@@ -203,6 +203,14 @@ def test_of_many_files_some_are_named():
     ]
 
 
+@pytest.mark.parametrize("files", [-1, True, 2.5, "all"])
+def test_a_number_of_recordings_to_list_is_whole(files):
+    """What is no count is refused. -1 listed all but one."""
+    with pytest.raises(InputError) as caught:
+        table().as_text(files)
+    assert str(caught.value) == f"files: expected a whole number from 0 on, got {files!r}"
+
+
 def test_a_table_chooses_columns():
     """Columns are named in a list or comma-separated; an unknown one is an error."""
     parts = table()

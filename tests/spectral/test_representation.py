@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.errors import DistillError, ShapeError
+from distill.errors import DistillError, InputError, ShapeError
 from distill.spectral.representation import MagnitudeIF, wrapped
 
 SIZES = [(2048, 512), (1024, 256), (512, 256), (300, 100), (64, 16), (37, 11), (2, 1)]
@@ -319,3 +319,33 @@ def test_the_inverse_gives_no_more_than_the_frames_hold():
     with pytest.raises(ShapeError) as caught:
         representation.inverse(spectrogram, 49)
     assert str(caught.value) == "4 frames hold 48 samples: 49 were asked for"
+
+
+@pytest.mark.parametrize("value", [-3, True, 2.5, 2.0, math.nan, "2"])
+@pytest.mark.parametrize(
+    ("name", "expected", "call"),
+    [
+        ("iterations", " from 0 on", lambda made, count: made.inverse(made(noise(1, 48)), None, count)),
+        ("length", "", lambda made, count: made.inverse(made(noise(1, 48)), count)),
+        ("samples", " from 0 on", MagnitudeIF.frames),
+        ("frames", " from 1 on", MagnitudeIF.samples),
+    ],
+)
+def test_what_is_no_count_is_refused(name, expected, call, value):
+    """Samples, frames and iterations are whole numbers, and not negative."""
+    kind, problem = InputError, f"{name}: expected a whole number{expected}, got {value!r}"
+    if (name, value) == ("length", -3):
+        kind, problem = ShapeError, "4 frames hold 48 samples: -3 were asked for"
+    with pytest.raises(kind) as caught:
+        call(MagnitudeIF(44_100, 64, 16), value)
+    assert str(caught.value) == problem
+
+
+def test_counts_of_numpy_are_whole_numbers():
+    """An integer of NumPy counts as one of Python."""
+    representation = MagnitudeIF(44_100, 64, 16)
+    spectrogram = representation(noise(1, 48))
+    frames, samples = representation.frames(np.int64(48)), representation.samples(np.int32(4))
+    assert (frames, samples, type(frames), type(samples)) == (4, 48, int, int)
+    made = representation.inverse(spectrogram, np.int64(40), np.int64(2))
+    assert torch.equal(made, representation.inverse(spectrogram, 40, 2))

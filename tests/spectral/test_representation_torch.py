@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from distill.spectral.representation import MagnitudeIF
 
@@ -60,6 +61,20 @@ def test_it_can_be_compiled(iterations):
 
     compiled = torch.compile(there_and_back, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(waveform), there_and_back(waveform), rtol=1e-4, atol=1e-5)
+
+
+def test_one_compiled_graph_serves_every_length():
+    """Counts stay symbolic, so that another length is not compiled again."""
+    representation = MagnitudeIF(44_100, 8, 3)
+
+    def there_and_back(waveform):
+        return representation.inverse(representation(waveform), waveform.shape[-1])
+
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(there_and_back, fullgraph=True, dynamic=True, backend=counter)
+    for samples in (50, 63, 71):
+        torch.testing.assert_close(compiled(noise(2, samples)), noise(2, samples), rtol=1e-4, atol=1e-5)
+    assert counter.frame_count == 1
 
 
 def test_it_can_be_exported():

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from view_inputs import EVERY_VIEW, LONG_STFT, REPRESENTATION, noise
 
 from distill.config import structure
-from distill.errors import ConfigError, ShapeError
+from distill.errors import ConfigError, InputError, ShapeError
 from distill.views import (
     FlatMagnitudeStft,
     Posterior,
@@ -168,6 +168,15 @@ def test_the_length_of_a_signal():
     assert Signal.from_spectrogram(spectrogram, REPRESENTATION).length == 64
     signal = Signal.from_spectrogram(spectrogram, REPRESENTATION, length=50)
     assert signal.view(Waveform()).shape == (1, 50)
+
+
+@pytest.mark.parametrize("name", ["length", "iterations"])
+@pytest.mark.parametrize("value", [-1, True, 2.5, math.nan])
+def test_what_is_no_count_is_refused(name, value):
+    """A length and a number of iterations are told when the signal is made, not when a term needs it."""
+    with pytest.raises(InputError) as caught:
+        Signal.from_spectrogram(torch.zeros(1, 2, 33, 5), REPRESENTATION, **{name: value})
+    assert str(caught.value) == f"{name}: expected a whole number from 0 on, got {value!r}"
 
 
 @pytest.mark.parametrize("shape", [(2, 33, 5), (1, 1, 33, 5), (1, 2, 32, 5)])
