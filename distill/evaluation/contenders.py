@@ -10,6 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from distill.audio.corpus.levels import SHORTEST_SECONDS
 from distill.errors import ShapeError, TermError
 from distill.evaluation.frechet import FrechetDistance
 from distill.evaluation.hearing import mel_distance, texture, tones_kept
@@ -88,8 +89,8 @@ def evaluate_all(
     """Reconstruct each named recording `[C, N]` with each contender and measure the reconstruction.
 
     Each channel is measured alone, and the metrics are averaged over the channels that are not silent in the
-    original. Silent recordings, and those whose reconstruction is not finite, are listed but left out of the
-    mean.
+    original. Silent recordings, those shorter than 10 ms, and those whose reconstruction is not finite, are
+    listed but left out of the mean.
 
     Args:
         contenders: the functions to evaluate, by name.
@@ -142,6 +143,10 @@ def _measure(
     if reconstruction.shape != original.shape:
         expected, got = list(original.shape), list(reconstruction.shape)
         raise ShapeError(f"the reconstruction must have the shape {expected}: got {got}", culprit=name)
+    seconds = original.shape[-1] / sample_rate
+    if seconds < SHORTEST_SECONDS:  # SI-SDR and models of listeners rate whatever is as short as perfect
+        too_short = f"the recording lasts {1000 * seconds:.2g} ms, too short to be measured"
+        return Result(name=name, metrics=None, left_out=too_short)
     if not reconstruction.isfinite().all():
         return Result(name=name, metrics=None, left_out=_NOT_FINITE)
     peak = float(reconstruction.abs().max())

@@ -121,7 +121,7 @@ class Evaluation:
 
     @property
     def left_out(self) -> tuple[Result, ...]:
-        """The recordings left out of the mean: silent ones, and those whose reconstruction is not finite."""
+        """The recordings left out of the mean: silent or too short, or their reconstruction is not finite."""
         return tuple(result for result in self.results if result.metrics is None)
 
     @property

@@ -105,6 +105,26 @@ def test_silent_channels_are_not_averaged():
     assert (silent.metrics, silent.left_out) == (None, "the recording is silent")
 
 
+@pytest.mark.parametrize(("samples", "milliseconds"), [(1, "0.023"), (2, "0.045"), (300, "6.8")])
+def test_a_recording_that_is_too_short_is_listed(samples, milliseconds):
+    """Any reconstruction of one sample has an SI-SDR of 200 dB: it is in no mean, and the reason is said."""
+    recordings = [("long", noise(1, 4096)), ("click", noise(1, samples, seed=1))]
+    found = evaluate(lambda waveform: -waveform / 3, recordings, listeners={"zimtohrli": lambda *_: 5.0})
+    click = found.results[1]
+    reason = f"the recording lasts {milliseconds} ms, too short to be measured"
+    assert (click.metrics, click.left_out) == (None, reason)
+    assert found.left_out == (click,)
+    assert found.mean == found.results[0].metrics
+    assert found.frechet_frames == evaluate(silence, recordings[:1]).frechet_frames
+
+
+def test_a_recording_of_ten_milliseconds_is_measured():
+    """A short sound has a level and a distance, which depend on the reconstruction."""
+    found = evaluate(lambda waveform: waveform / 2, [("hit", noise(1, 441))])
+    assert found.mean.level_difference == pytest.approx(-HALF_IN_DECIBELS)
+    assert found.mean.mel == pytest.approx(HALF_IN_DECIBELS)
+
+
 def test_a_reconstruction_of_another_shape_is_refused():
     """A reconstruction one sample short is an error that names the recording."""
     with pytest.raises(ShapeError) as caught:

@@ -13,8 +13,8 @@ _BEYOND = 2.0
 _INAUDIBLE = 1e-5
 """100 dB below full scale, a third of the last of 16 bits."""
 
-_SHORTEST = 0.01
-"""Seconds; a shorter recording is a click."""
+SHORTEST_SECONDS = 0.01
+"""A shorter recording is a click, of which no measure says how it sounds."""
 
 _SILENT = "is silent throughout"
 
@@ -102,6 +102,6 @@ def remark_on(name: str, lowest: float, highest: float, seconds: float, note: st
         return Remark(name, f"peaks at {decibels:+.1f} dB, too quiet to contribute anything")
     if lowest == highest:
         return Remark(name, f"has the same value throughout, {lowest:g}, and contributes no sound")
-    if seconds < _SHORTEST:
+    if seconds < SHORTEST_SECONDS:
         return Remark(name, f"lasts {1000 * seconds:.2g} ms, too short to contribute much")
     return Remark(name, note) if note else None
