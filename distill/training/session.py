@@ -43,6 +43,7 @@ from distill.training.resuming import Resuming, earlier_membership, made_with
 from distill.training.retention import Retention
 from distill.training.starting import Start, start
 from distill.training.trainer import Trainer
+from distill.training.without_effect import without_effect
 
 
 def carry_out(
@@ -213,12 +214,8 @@ def _assemble(draft: Draft, context: _Context) -> _Parts:
     loss = make_loss(draft, seed)
     state = resuming.find_state(run, context.warn_of("checkpoint")) if resuming else None
     begun = Start.recorded(run) if state else start(model, draft.recipe)
-    if begun.origin == "none" and draft.recipe.training.keep not in (None, 1):
-        context.audience.warn(
-            "recipe",
-            f"training.keep = {draft.recipe.training.keep:g} has no effect: a run that begins with random "
-            "weights keeps all of its training.",
-        )
+    for message in without_effect(draft.recipe, model, begun, resumed=bool(resuming)):
+        context.audience.warn("recipe", message)
     model.keeps_code = begun.keeps_code
     draft = _settled(draft, begun, model)
     if resuming:

@@ -337,6 +337,19 @@ def test_a_share_to_keep_of_random_weights_is_told_of(distill, recordings, tiny,
         assert said == expected_words
 
 
+def test_layers_that_the_code_has_not_are_told_of(distill, recordings, tiny, tmp_path):
+    """A rich code has no hidden layers of its own, whatever is set, and a new run says so."""
+    rich = ("model.latents_per_second=100000", "model.joint_width=8", "training.pairs=0")
+    options = (*tiny, *(word for each in rich for word in ("--set", each)), "--steps", 1)
+    result = distill("train", recordings, "--loss", "recon,kl", *options, "--out", tmp_path / "run")
+    together = "only a code smaller than the rich one, such as model.code = compact, codes frames together."
+    expected = "".join(
+        f"Warning: {option} has no effect: {together}\n"
+        for option in ("model.joint_frames = 2", "model.joint_width = 8")
+    )
+    assert (result.status, result.err) == (0, expected)
+
+
 def test_a_run_that_is_resumed_keeps_the_model_it_began_with(distill, trained, recordings, tiny, tmp_path):
     """What is learnt later is measured by that, too, wherever that model is by then."""
     shutil.copytree(trained.folder, tmp_path / "first")
