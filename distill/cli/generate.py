@@ -158,7 +158,7 @@ def generate(
 
     model = load(Run(run), checkpoint=checkpoint)
     if axis:
-        _measure_axes(model)
+        _measure_axes(model, dict(axis))
     controls: dict[str, object] = {"seed": seed}
     sounds: Iterable[Tensor]
     if between:
@@ -271,14 +271,18 @@ def _sound(model: "Model", name: str, option: str) -> "Tensor | str":
     )
 
 
-def _measure_axes(model: "Model") -> "tuple[Axis, ...]":
-    """Return the axes of a model, and show how far their measurement is, if they are not known."""
+def _measure_axes(model: "Model", positions: dict[str, float] | None = None) -> "tuple[Axis, ...]":
+    """Return the axes of a model, and show how far their measurement is, if they are not known.
+
+    Raises:
+        InputError: no model has a position along an axis.
+    """
     from rich.console import Console
 
     from distill.cli.axes import axes_progress
 
     with axes_progress(Console(stderr=True)) as show:
-        return model.measure_axes(on_progress=show)
+        return model.measure_axes(positions=positions, on_progress=show)
 
 
 def _print_axes(run: Path, checkpoint: str | None, *, as_json: bool) -> None:

@@ -243,7 +243,21 @@ def _line(positions: Sequence[float], changes: Tensor) -> tuple[float, float]:
     return float(both / own), correlation
 
 
-def axis_values(values: object, axes: Axes) -> dict[str, float]:
+def possible_axes() -> tuple[Axis, ...]:
+    """Return an axis for each name that a model may have one of, with the largest range that is measured."""
+    named = (
+        Axis(name=name, unit=DESCRIPTORS[name].unit, effect=0.0, correlation=0.0, description="",
+             lowest=min(asked), highest=max(asked))
+        for name, asked in _ASKED.items()
+    )  # fmt: skip
+    principal = (
+        Axis(name=f"axis {number}", unit="", effect=0.0, correlation=0.0, description="")
+        for number in range(1, MOST_AXES + 1)
+    )
+    return *named, *principal
+
+
+def axis_values(values: object, axes: Sequence[Axis]) -> dict[str, float]:
     """Return positions by the name of an axis, after checking them.
 
     Raises:
@@ -255,7 +269,7 @@ def axis_values(values: object, axes: Axes) -> dict[str, float]:
             culprit="axes",
             remedy='Pass a dict, such as {"brightness": 0.5}.',
         )
-    known = {axis.name: axis for axis in axes.axes}
+    known = {axis.name: axis for axis in axes}
 
     def position(item: tuple[str, object]) -> tuple[str, float]:
         name, value = item

@@ -19,10 +19,10 @@ from distill.audio.progress import Progress
 from distill.audio.soundfiles import Written, require_format, resample, write_audio
 from distill.config import suggest
 from distill.config.settings import MOST_SEED, MOST_SOUNDS, MOST_STEPS_BETWEEN
-from distill.controls.axes import Axes, Axis, axis_values
+from distill.controls.axes import Axes, Axis, axis_values, possible_axes
 from distill.controls.morphing import Sound, morph, vary
 from distill.controls.steering import Decoded, sound_of
-from distill.controls.stored import axes_of, checksum_of
+from distill.controls.stored import axes_of, checksum_of, stored_axes
 from distill.errors import InputError, shortened
 from distill.model import VAE, sounds
 from distill.model.arguments import seconds_like, temperature_like, waveform_like
@@ -72,17 +72,27 @@ class SoundGenerator:
         """
         return self._axes.axes
 
-    def measure_axes(self, *, on_progress: Callable[[Progress], None] | None = None) -> tuple[Axis, ...]:
+    def measure_axes(
+        self,
+        *,
+        positions: Mapping[str, float] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[Axis, ...]:
         """Return `axes`, and report the progress if they are not in the run folder yet.
 
         Args:
+            positions: the `axes` that `generate` will be called with. Those that no model can have are
+                refused before anything is measured.
             on_progress: called with a `Progress` of the stage `axes` while they are measured.
 
         Raises:
-            InputError: `on_progress` cannot be called.
+            InputError: `on_progress` cannot be called, or a position cannot be one of any model.
             RunError: the training run is not finished, or this is the base model.
         """
         tell = optional_callable(on_progress, culprit="on_progress")
+        run = self._axes_run()
+        if positions is not None and "_axes" not in self.__dict__ and not (run and stored_axes(run)):
+            axis_values(positions, possible_axes())
         if tell is not None and "_axes" not in self.__dict__:
             self._axes = self._measured_axes(tell)
         return self.axes
@@ -181,7 +191,7 @@ class SoundGenerator:
         temperature = temperature_like(temperature)
         seconds = None if seconds is None else seconds_like(seconds)
         bank = [*self.latents.values()]
-        values = {} if axes is None else axis_values(axes, self._axes)
+        values = {} if axes is None else axis_values(axes, self.measure_axes(positions=axes))
         generator = torch.Generator().manual_seed(seed)
 
         def make() -> Tensor:

@@ -181,7 +181,7 @@ class Instrument:
 
     @torch.no_grad()
     def _make(self, sound: Sound) -> Tensor:
-        model, values = self.model, axis_values(dict(sound.axes), self._axes)
+        model, values = self.model, axis_values(dict(sound.axes), self._axes.axes)
         if values.keys() & SHAPED:  # of the same latents, which need not be decoded again
             plain = evolve(sound, axes=tuple(each for each in sound.axes if each[0] not in SHAPED))
             return shaped(self._cached(plain), model.sample_rate, values)

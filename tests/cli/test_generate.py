@@ -208,6 +208,24 @@ def test_measuring_the_axes_is_said(distill, measured, tmp_path, monkeypatch, wo
     assert result.err == "Measuring the axes of the run ...\n"
 
 
+def test_a_misspelt_axis_is_told_before_the_axes_are_measured(distill, measured, tmp_path):
+    """The message guesses what was meant, and nothing is measured or written."""
+    run = shutil.copytree(measured, tmp_path / "run")
+    (run / "axes.safetensors").unlink()
+    words = ("--axis", "brightnes=+0.5", "--axis", "loudness=99", "--out", tmp_path / "new")
+    result = distill("generate", run, *words)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "Error: axes: there is no axis 'brightnes'; did you mean 'brightness'?\n"
+        "axes: loudness: expected a number within -24..12, got 99.0\n"
+        "Choose among: brightness, noisiness, attack, loudness, "
+        "axis 1, axis 2, axis 3, axis 4, axis 5, axis 6.\n"
+        "Farther than that, generated sounds do not follow.\n"
+    )
+    assert not (run / "axes.safetensors").exists()
+    assert not (tmp_path / "new").exists()
+
+
 def test_sounds_are_moved_along_axes(distill, measured, tmp_path):
     """The names and the comments of the files say by how much; loudness is a gain."""
     words = ("generate", measured, "-n", 1, "--format", "flac")

@@ -8,7 +8,7 @@ from attrs import evolve
 
 import distill
 from distill.controls import stored
-from distill.controls.axes import DESCRIPTORS, Axis, _line, _principal, axis_values
+from distill.controls.axes import DESCRIPTORS, Axis, _line, _principal, axis_values, possible_axes
 from distill.controls.stored import checksum_of
 from distill.errors import InputError
 from distill.storage.checkpoints import load_state, save_state
@@ -116,6 +116,9 @@ def test_the_checksum_changes_with_the_model_and_its_latents(model):
 _GIVE = 'Pass a dict, such as {"brightness": 0.5}.'
 _CHOOSE = "Choose among: loudness, axis 1."
 _NOT = "attack cannot be changed with this model: its recordings do not differ in it enough"
+_CHOOSE_ANY = (
+    "Choose among: brightness, noisiness, attack, loudness, axis 1, axis 2, axis 3, axis 4, axis 5, axis 6."
+)
 _FAR = "Farther than that, generated sounds do not follow."
 
 
@@ -133,14 +136,14 @@ _FAR = "Farther than that, generated sounds do not follow."
         ({"loudness": float("nan")}, f"axes: loudness: expected a number within -24..12, got nan\n{_FAR}"),
     ],
 )
-def test_positions_are_checked(model, values, message):
+def test_positions_are_checked(values, message):
     """A position that is no valid value of an axis is refused with the whole message."""
     axes = (
         Axis(name="loudness", unit="dB", effect=1, correlation=1, description="", lowest=-24, highest=12),
         Axis(name="axis 1", unit="", effect=0, correlation=0, description=""),
     )
     with pytest.raises(InputError) as caught:
-        axis_values(values, evolve(axes_of(model), axes=axes))
+        axis_values(values, axes)
     assert str(caught.value) == message
 
 
@@ -160,6 +163,38 @@ def test_measuring_says_how_far_it_is(measured, tmp_path, monkeypatch):
     model.measure_axes(on_progress=told.append)
     distill.load(folder).measure_axes(on_progress=told.append)
     assert told[-1].done == len(told) - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loudnes": 1}, f"axes: there is no axis 'loudnes'; did you mean 'loudness'?\n{_CHOOSE_ANY}"),
+        ({"axis 7": 1}, f"axes: there is no axis 'axis 7'; did you mean 'axis 6'?\n{_CHOOSE_ANY}"),
+        ({"brightness": -2.5}, f"axes: brightness: expected a number within -2..2, got -2.5\n{_FAR}"),
+        ({"axis 1": 3.5}, f"axes: axis 1: expected a number within -3..3, got 3.5\n{_FAR}"),
+        ([1], f"axes: expected numbers by the name of an axis, got a list\n{_GIVE}"),
+    ],
+)
+def test_what_no_model_has_is_refused_before_anything_is_measured(
+    measured, tmp_path, monkeypatch, values, message
+):
+    """A misspelt axis and a position that is never reached are told at once."""
+    folder = shutil.copytree(measured, tmp_path / "run")
+    (folder / "axes.safetensors").unlink()
+    monkeypatch.setattr("distill.controls.stored.measure_axes", None)
+    model = distill.load(folder)
+    for call in (lambda: model.generate(axes=values), lambda: model.measure_axes(positions=values)):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert str(caught.value) == message
+
+
+def test_every_axis_is_a_possible_one(model):
+    """No axis that was measured is refused before it is."""
+    possible = {axis.name: axis for axis in possible_axes()}
+    for axis in model.axes:
+        assert possible[axis.name].lowest <= axis.lowest
+        assert possible[axis.name].highest >= axis.highest
 
 
 def test_progress_must_be_callable(model):
