@@ -46,10 +46,15 @@ class Holder:
         return self.silent > self.patience
 
     def __str__(self) -> str:
-        # A container adds its namespace of processes.
-        host = printable(self.host).partition("?")[0]
-        name = f"process {self.process} on {host}" if self.process else "a process that it does not name"
-        return f"{name}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self.since))}"
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"{named(self.process, self.host)}, since {since}"
+
+
+def named(process: int | None, host: str | None) -> str:
+    """Return the name of a process for a message."""
+    # A container adds its namespace of processes to the name of its machine.
+    machine = printable(host).partition("?")[0]
+    return f"process {process} on {machine}" if process else "a process that it does not name"
 
 
 def has_ended(process: int, token: int | None) -> bool:

@@ -7,6 +7,7 @@ seconds. Ages are differences of times that the file system has set, so that mac
 """
 
 import errno
+import logging
 import os
 import socket
 import stat
@@ -21,7 +22,7 @@ from attrs import define, field
 from filelock import SoftFileLock, Timeout
 
 from distill.errors import LockError, printable
-from distill.storage.lock_holder import EMPTY_SECONDS, STALE_SECONDS, Holder, has_ended, names_in
+from distill.storage.lock_holder import EMPTY_SECONDS, STALE_SECONDS, Holder, has_ended, named, names_in
 
 LOCK = ".lock"
 BEAT = ".lock.beat"
@@ -33,11 +34,17 @@ BEAT_SECONDS = 5.0
 _GATE_SECONDS = 20.0
 """How long the gate may stay as it is. A process holds it while it takes a lock, which may be empty."""
 
+_TOLD_SECONDS = 2.0
+"""A wait of so long is told."""
+
 _LOOK_SECONDS = 0.2
 _GATE_LOOK_SECONDS = 0.02
 _LONGEST_RECORD = 1024
 _TRIES = 10
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+
+_log = logging.getLogger(__name__)
+"""Python prints its warnings on standard error where a program does not say otherwise."""
 
 
 def _now() -> float:
@@ -180,10 +187,11 @@ def _gate(folder: Path) -> Iterator[None]:
     in the gate leaves its file behind, which is removed after a while.
     """
     gate = SoftFileLock(folder / GATE, thread_local=False)
-    seen, since = None, time.monotonic()
+    seen, since, waiting = None, time.monotonic(), _Waiting(folder)
     while not _take(gate):
         with suppress(FileNotFoundError):
-            identity = _identity(folder / GATE)
+            _, identity, record = _status(folder / GATE)
+            waiting.goes_on(record)
             if identity != seen:
                 seen, since = identity, time.monotonic()
             elif time.monotonic() - since > _GATE_SECONDS:
@@ -193,6 +201,22 @@ def _gate(folder: Path) -> Iterator[None]:
         yield
     finally:
         gate.release()
+
+
+@define
+class _Waiting:
+    """A wait for a process that is taking the lock of a folder, which is told once if it takes seconds."""
+
+    _folder: Path
+    _since: float = field(factory=time.monotonic)
+    _told: bool = False
+
+    def goes_on(self, record: str) -> None:
+        """Say that it goes on. `record` is the text of a lock, which may name the process."""
+        if not self._told and time.monotonic() - self._since >= _TOLD_SECONDS:
+            self._told = True
+            whom = named(*names_in(record)[:2])
+            _log.warning("%s: waiting for %s, which is taking its lock ...", printable(self._folder), whom)
 
 
 def _acquire(lock: SoftFileLock, folder: Path, doing: str, remedy: str) -> Holder | None:
@@ -238,7 +262,9 @@ def _take(lock: SoftFileLock) -> bool:
 
 def _with_name(folder: Path, holder: Holder | None) -> Holder | None:
     """Wait for the name of a process that is taking a lock, or until it must have been killed in that."""
+    waiting = _Waiting(folder)
     while holder is not None and holder.patience == EMPTY_SECONDS and holder.silent <= EMPTY_SECONDS:
+        waiting.goes_on("")
         time.sleep(_LOOK_SECONDS)
         holder = _read(folder)
     return holder

@@ -167,6 +167,42 @@ def test_a_process_that_was_killed_in_the_gate(tmp_path, monkeypatch):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize(
+    ("record", "whom"), [("1\nnode7\n", "process 1 on node7"), ("", "a process that it does not name")]
+)
+def test_a_wait_at_the_gate_is_told(tmp_path, monkeypatch, caplog, record, whom):
+    """What is waited for is said once if it takes long, and nothing is said otherwise."""
+    monkeypatch.setattr(locking, "_GATE_SECONDS", 0.3)
+    (tmp_path / GATE).write_text(record)
+    with locked(tmp_path, **WORDS):
+        assert caplog.messages == []
+    monkeypatch.setattr(locking, "_TOLD_SECONDS", 0.1)
+    (tmp_path / GATE).write_text(record)
+    with locked(tmp_path, **WORDS):
+        assert caplog.messages == [f"{tmp_path}: waiting for {whom}, which is taking its lock ..."]
+
+
+def test_a_wait_for_a_name_is_told(tmp_path, monkeypatch, caplog):
+    """A lock that is empty is waited for, too, since its process may be about to write its name."""
+    monkeypatch.setattr(locking, "EMPTY_SECONDS", 0.6)
+    monkeypatch.setattr(locking, "_TOLD_SECONDS", 0.1)
+    (tmp_path / LOCK).touch()
+    with locked(tmp_path, **WORDS):
+        whom = "a process that it does not name"
+        assert caplog.messages == [f"{tmp_path}: waiting for {whom}, which is taking its lock ..."]
+
+
+def test_a_wait_is_told_on_standard_error(tmp_path):
+    """A program that does not set up logging has one line, within seconds."""
+    (tmp_path / GATE).write_text("1\nnode7\n")
+    words = "from pathlib import Path; from distill.storage import locking; locking._GATE_SECONDS = 2.5; "
+    words += "locking.locked(Path.cwd(), doing='', remedy='').__enter__()"
+    command = [sys.executable, "-c", words]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
+    expected = f"{tmp_path}: waiting for process 1 on node7, which is taking its lock ...\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", expected)
+
+
 def test_what_network_file_systems_say_of_files_that_come_and_go(tmp_path, monkeypatch, holder):
     """SFTP's permission error for a file that is there means a lock, and a stale handle that it has gone."""
     opened, stale = os.open, [tmp_path / LOCK] * 2
