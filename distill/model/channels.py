@@ -4,11 +4,14 @@ Shapes: `C` channels, `N` samples, `F` = n_fft // 2 + 1 bins, `T` frames. Covari
 moments, since a sound has no mean. Matrices are float64 or complex128, waveforms float32.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from distill.spectral.transforms import synthesize
 
 _SMOOTHED_BINS = 9
 """The number of bins over which coherence is averaged (odd). In a short sound, the coherence of a single bin
@@ -19,9 +22,9 @@ _FRAMES_AT_A_TIME = 256
 _SILENCE = 1e-20
 """The power of a bin, summed over frames, below which its coherence is set to 0."""
 
-_ONE_SOURCE = 1e-10
-"""Eigenvalues below this share of the largest are treated as rounding errors, so that equal channels get
-equal noise."""
+_DETERMINED = 1e-6
+"""A channel with less than this share of its power to itself, -60 dB, is determined by those before it. Less
+may be the rounding of coherences in single precision."""
 
 _GAINS = 2.0**-5, 2.0**2
 """Bounds of the mixing matrix's eigenvalues, -30 to 12 dB: a component that a sound lacks cannot be
@@ -51,7 +54,11 @@ def coherence_of(waveform: Tensor, n_fft: int) -> Tensor:
         return mono_coherence(n_fft // 2 + 1)
     cross = torch.zeros(len(waveform), len(waveform), n_fft // 2 + 1, dtype=torch.complex128)
     for spectrum in _stft_in_parts(waveform, n_fft):
-        cross += torch.einsum("aft,bft->abf", spectrum, spectrum.conj())
+        for row, column in itertools.combinations_with_replacement(range(len(waveform)), 2):
+            # Several times faster than `torch.einsum`, which multiplies tiny matrices of each bin.
+            cross[row, column] += (spectrum[row] * spectrum[column].conj()).sum(-1)
+    for row, column in itertools.combinations(range(len(waveform)), 2):
+        cross[column, row] = cross[row, column].conj()
     flat = torch.view_as_real(cross).movedim(2, 3).flatten(0, 2)
     smooth = F.avg_pool1d(flat, _SMOOTHED_BINS, 1, _SMOOTHED_BINS // 2, count_include_pad=False)
     cross = torch.view_as_complex(smooth.unflatten(0, (*cross.shape[:2], 2)).movedim(2, 3).contiguous())
@@ -69,10 +76,14 @@ def coherent(noise: Tensor, coherence: Tensor, n_fft: int) -> Tensor:
     further channel is mixed from itself and the channels before it, and all channels remain white.
     """
     mixing = _factor(coherence.movedim(2, 0).to(torch.complex128)).to(torch.complex64)
-    mixed = torch.einsum("fab,bft->aft", mixing, _stft(noise, n_fft))
-    window = torch.hann_window(n_fft)
-    waveform = torch.istft(mixed, n_fft, n_fft // 4, window=window, length=noise.shape[-1])
-    return torch.cat([noise[:1], waveform[1:]])
+    spectra, waveforms = _stft(noise, n_fft), [noise[:1]]
+    half, samples = n_fft // 2, noise.shape[-1]
+    for row in range(1, len(noise)):
+        mixed = mixing[:, row, 0, None] * spectra[0]
+        for column in range(1, row + 1):
+            mixed.addcmul_(mixing[:, row, column, None], spectra[column])
+        waveforms.append(synthesize(mixed[None], n_fft, n_fft // 4)[:, half : half + samples])
+    return torch.cat(waveforms)
 
 
 def covariance_from(coherence: Tensor, power: Tensor) -> Tensor:
@@ -122,15 +133,17 @@ def _stft(waveform: Tensor, n_fft: int) -> Tensor:
 def _factor(coherence: Tensor) -> Tensor:
     """Return lower triangular matrices `[F, C, C]` whose product with their adjoints is `coherence`.
 
-    The factor is computed by a QR decomposition of the matrix square root, since a Cholesky decomposition
-    fails for singular matrices, such as those of channels with a single source.
+    This is the Cholesky decomposition of positive semidefinite matrices: a channel that the channels before
+    it determine, as where there are fewer sources than channels, adds nothing of its own to those after it.
     """
-    energies, directions = torch.linalg.eigh(coherence)
-    energies = torch.where(energies > _ONE_SOURCE * energies[:, -1:], energies, 0)
-    triangular = torch.linalg.qr((directions * energies.sqrt()[:, None]).mH).R.mH
-    diagonal = triangular.diagonal(dim1=1, dim2=2)
-    turn = torch.where(diagonal.abs() > 0, diagonal.conj() / diagonal.abs(), 1)
-    return triangular * turn[:, None]
+    rest, triangular = coherence.clone(), torch.zeros_like(coherence)
+    for channel in range(coherence.shape[1]):
+        own = rest[:, channel, channel].real
+        scale = torch.where(own > _DETERMINED, own.clamp(min=_DETERMINED).rsqrt(), 0)
+        column = rest[:, channel:, channel] * scale[:, None]
+        triangular[:, channel:, channel] = column
+        rest[:, channel:, channel:] -= column[:, :, None] * column[:, None].conj()
+    return triangular
 
 
 def _correlation(covariance: Tensor, heard: Tensor) -> Tensor:

@@ -101,6 +101,17 @@ def test_noise_has_the_coherence_of_a_recording(waveform):
     torch.testing.assert_close(mixed.square().mean(1), torch.ones(len(mixed)), rtol=0, atol=0.06)
 
 
+@pytest.mark.parametrize("sources", [[0, 0, 1], [0, 1, 0], [0, 0, 0, 1], [0, 1, 1, 2]])
+def test_more_channels_than_sources_have_the_power_of_each(sources):
+    """Equal channels get equal noise, and those after them lose nothing by it."""
+    waveform = noise(3)[sources]
+    mixed = coherent(noise(len(sources), seed=7), coherence_of(waveform, N_FFT), N_FFT)
+    for channel, source in enumerate(sources):
+        first = sources.index(source)
+        torch.testing.assert_close(mixed[channel], mixed[first], rtol=0, atol=5e-3)
+    torch.testing.assert_close(mixed.square().mean(1), torch.ones(len(sources)), rtol=0, atol=0.06)
+
+
 @pytest.mark.parametrize("samples", [1, 100, 257])
 def test_short_noise(samples):
     """Noise keeps its length, down to one sample."""
