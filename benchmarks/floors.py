@@ -100,9 +100,8 @@ class Substitutes:
             channels, samples = waveform.shape
             noise = white_noise(self.representation, channels, samples, waveform.device)
             magnitude = self.representation(waveform)[:, 0]
-            fluctuation = self.representation.magnitudes(noise) - self.unit - MEDIAN
             # The mean of a log-Rayleigh variable is 0.1053 nepers below its median.
-            made = smoothed(magnitude) + 0.1053 + share * fluctuation
+            made = smoothed(magnitude) + 0.1053 + share * (noise[:, 0] - self.unit - MEDIAN)
             made = torch.where(tonal(magnitude), magnitude, made).clamp(min=0)
             return with_phases(made, noise, self.representation, waveform.shape[-1], 16)
 
@@ -144,7 +143,7 @@ def base_model(
         if not phases:
             return vae.sound(latents, representation, samples)
         drawn = white_noise(representation, len(latents), samples, latents.device)
-        amplitude = representation.amplitude(vae.log_magnitude(latents, representation.magnitudes(drawn)))
+        amplitude = representation.amplitude(vae.log_magnitude(latents, drawn))
         return with_phases_of(amplitude, waveform, representation, samples, vae.iterations)
 
     return reconstruct

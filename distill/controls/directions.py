@@ -136,8 +136,7 @@ def _power(
     if frames not in noises:
         samples = representation.samples(frames * STRIDE)
         noises[frames] = noise_for(vae, representation, mono.latents, samples, mono.coherence)
-    decoded = log_magnitude(vae, representation, mono.latents, noises[frames])
-    return representation.amplitude(decoded).square().sum(0)
+    return representation.amplitude(log_magnitude(vae, mono.latents, noises[frames])).square().sum(0)
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ class Decoded:
     Attributes:
         encoded: the latents and the coherence of the channels.
         samples: the length in samples.
-        noise: the noise `[C, N]` that fills in fluctuations and initial phases.
+        noise: the spectrogram `[C, 2, F, T]` of the noise that fills in fluctuations and initial phases.
     """
 
     def __init__(
@@ -82,9 +82,7 @@ class Decoded:
     @cached_property
     def log_magnitudes(self) -> Tensor:
         """The log-magnitudes `[C, F, T]`."""
-        return log_magnitude(
-            self._vae, self._representation, self.encoded.latents, self.noise, self.encoded.contrast
-        )
+        return log_magnitude(self._vae, self.encoded.latents, self.noise, self.encoded.contrast)
 
     @cached_property
     def power(self) -> Tensor:

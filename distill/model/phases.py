@@ -48,11 +48,12 @@ def draw_noise(representation: MagnitudeIF, rows: int, samples: int, seed: int =
 
 
 def white_noise(representation: MagnitudeIF, rows: int, samples: int, device: torch.device) -> Tensor:
-    """Return Gaussian white noise `[rows, samples]` of unit power in each bin.
+    """Return the spectrogram `[rows, 2, F, T]` of Gaussian white noise of unit power in each bin.
 
     The noise is deterministic, and all rows are equal, since they are used for unrelated sounds.
     """
-    return draw_noise(representation, 1, samples).to(device).expand(rows, -1)
+    drawn = draw_noise(representation, 1, samples).to(device)
+    return representation(drawn).expand(rows, -1, -1, -1)
 
 
 def sharpened(log_magnitude: Tensor, contrast: float) -> Tensor:
@@ -86,11 +87,15 @@ def with_phases(
 ) -> Tensor:
     """Return the waveform `[B, samples]` of log-magnitudes `[B, F, T]`, with reconstructed phases.
 
-    The phases are initialized with those of white noise `[B, N]`, which keep the level of noise. Griffin-Lim
-    iterations then align the phases of tones. Inconsistent frames partly cancel out, so each waveform is
-    scaled to the energy of its magnitudes.
+    The phases are initialized with those of `noise`, a spectrogram `[B, 2, F, T]` of white noise, which keep
+    the level of noise. Griffin-Lim iterations then align the phases of tones. Inconsistent frames partly
+    cancel out, so each waveform is scaled to the energy of its magnitudes.
     """
-    return with_phases_of(representation.amplitude(log_magnitude), noise, representation, samples, iterations)
+    spectrogram = torch.stack([log_magnitude.mT, noise[:, 1].mT], dim=1).mT
+    waveform = representation.inverse(spectrogram, samples, iterations)
+    with torch.no_grad():
+        amplitude = representation.amplitude(log_magnitude)
+    return _with_energy(waveform, amplitude, representation)
 
 
 def with_phases_of(

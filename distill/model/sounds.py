@@ -132,16 +132,16 @@ def _reconstruct_piece(vae: VAE, representation: MagnitudeIF, waveform: Tensor, 
     if len(latents) == 1:
         return vae.sound(latents, representation, samples, noise=noise).cpu()
     wide = waveform.double()
-    decoded = log_magnitude(vae, representation, latents, noise)
+    decoded = log_magnitude(vae, latents, noise)
     return _sound(vae, representation, decoded, noise, samples, lambda _: wide @ wide.T)
 
 
 def _noise(
     representation: MagnitudeIF, coherence: Tensor, samples: int, device: torch.device, seed: int = 0
 ) -> Tensor:
-    """Return white noise `[C, N]` with the coherence `[C, C, F]`."""
+    """Return the spectrogram `[C, 2, F, T]` of white noise with the coherence `[C, C, F]`."""
     drawn = draw_noise(representation, len(coherence), samples, seed)
-    return coherent(drawn, coherence, representation.n_fft).to(device)
+    return representation(coherent(drawn, coherence, representation.n_fft).to(device))
 
 
 def _sound(
@@ -162,20 +162,21 @@ def _sound(
         vae: the model.
         representation: the representation of the model.
         decoded: the log-magnitudes of the channels.
-        noise: the waveform `[C, N]` that provides the initial phases.
+        noise: the spectrogram `[C, 2, F, T]` that provides the initial phases.
         samples: N.
         covariance_of: maps the power of the channels `[C, F]` to the covariance `[C, C]` they shall have.
     """
     if len(decoded) == 1:
         return with_phases(decoded, noise, representation, samples, vae.iterations).cpu()
-    # Frame by frame in memory, as each round needs them.
-    amplitude = representation.amplitude(decoded.mT.contiguous()).mT
+    amplitude = representation.amplitude(decoded)
     covariance = covariance_of(amplitude.square().sum(dim=-1).cpu())
-    made = noise
+    begin: Callable[..., Tensor] = with_phases
+    made, magnitudes = noise, decoded
     for turn in range(_ROUNDS):
         iterations = vae.iterations * (turn + 1) // _ROUNDS - vae.iterations * turn // _ROUNDS
-        again = partial(with_phases_of, representation=representation, samples=samples, iterations=iterations)
-        made = with_correlation(_by_rows(again, amplitude, made.to(vae.device)).cpu(), covariance)
+        again = partial(begin, representation=representation, samples=samples, iterations=iterations)
+        made = with_correlation(_by_rows(again, magnitudes, made.to(vae.device)).cpu(), covariance)
+        begin, magnitudes = with_phases_of, amplitude
     return made
 
 
@@ -235,7 +236,7 @@ def decode(
         made = _whole_samples(vae, representation, latents, samples)
         return vae.sound(latents, representation, made).cpu()[..., :samples]
     noise = noise_for(vae, representation, latents, samples, coherence, seed)
-    decoded = log_magnitude(vae, representation, latents, noise, contrast)
+    decoded = log_magnitude(vae, latents, noise, contrast)
     return synthesize(vae, representation, decoded, noise, samples, coherence)
 
 
@@ -243,7 +244,7 @@ def decode(
 def noise_for(
     vae: VAE, representation: MagnitudeIF, latents: Tensor, samples: int, coherence: Tensor, seed: int = 0
 ) -> Tensor:
-    """Return the noise `[C, N]` with which `decode` begins.
+    """Return the spectrogram `[C, 2, F, T]` of the noise with which `decode` begins.
 
     It depends on the length of the latents `[C, D, T']` only, and has the coherence `[C, C, F]`.
     """
@@ -252,15 +253,9 @@ def noise_for(
 
 
 @torch.no_grad()
-def log_magnitude(
-    vae: VAE, representation: MagnitudeIF, latents: Tensor, noise: Tensor, contrast: float = 1.0
-) -> Tensor:
+def log_magnitude(vae: VAE, latents: Tensor, noise: Tensor, contrast: float = 1.0) -> Tensor:
     """Return the log-magnitudes `[C, F, T]` of latents `[C, D, T']`, with the fluctuations of `noise_for`."""
-
-    def decoded(row: Tensor, own: Tensor) -> Tensor:
-        return vae.log_magnitude(row, representation.magnitudes(own), contrast)
-
-    return _by_rows(decoded, latents.to(vae.device), noise)
+    return _by_rows(partial(vae.log_magnitude, contrast=contrast), latents.to(vae.device), noise)
 
 
 @torch.no_grad()
@@ -269,8 +264,8 @@ def synthesize(
 ) -> Tensor:
     """Return the waveform `[C, N]` with N = `samples` of log-magnitudes `[C, F, T]`, as `decode` does."""
     covariance_of = partial(covariance_from, coherence)
-    made = representation.samples(decoded.shape[-1])
-    if representation.frames(samples) == decoded.shape[-1]:
+    made = representation.samples(noise.shape[-1])
+    if representation.frames(samples) == noise.shape[-1]:
         made = samples
     return _sound(vae, representation, decoded, noise, made, covariance_of)[..., :samples]
 

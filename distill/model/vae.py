@@ -285,18 +285,18 @@ class VAE(nn.Module):
             representation: the representation of the model.
             samples: the length of the waveform.
             iterations: the number of Griffin-Lim iterations. Default: the model's `iterations`.
-            noise: white noise `[B, N]`. By default all rows are equal.
+            noise: the spectrogram `[B, 2, F, T]` of white noise. By default all rows are equal.
         """
         if noise is None:
             noise = white_noise(representation, len(latents), samples, latents.device)
-        log_magnitude = self.log_magnitude(latents, representation.magnitudes(noise))
+        log_magnitude = self.log_magnitude(latents, noise)
         iterations = self.iterations if iterations is None else iterations
         return with_phases(log_magnitude, noise, representation, samples, iterations)
 
     def log_magnitude(self, latents: Tensor, noise: Tensor, contrast: float = 1.0) -> Tensor:
         """Return the log-magnitudes `[B, F, T]` from which `sound` synthesizes latents `[B, D, T']`.
 
-        The decoded log-magnitudes get the fluctuations of those of white noise `[B, F, T]` where they are
+        The decoded log-magnitudes get the fluctuations of white noise `[B, 2, F, T]` where they are
         uncertain, and are scaled to the levels of the code. `contrast` scales their differences from their
         neighbours.
         """
@@ -307,7 +307,7 @@ class VAE(nn.Module):
         rough = roughened(
             sharpened(self._magnitudes(features, levels), contrast),
             self.spread_of(features),
-            self._whole_cells(noise, self.stride, unit),
+            self._whole_cells(noise[:, 0], self.stride, unit),
             unit,
         )
         rough = self.levels.restore(rough, levels)

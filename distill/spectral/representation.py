@@ -162,15 +162,6 @@ class MagnitudeIF(nn.Module):
 
         return self._in_parts(part_of, amplitude.mT.contiguous(), waveform, size=amplitude[0].numel())
 
-    def magnitudes(self, waveform: Tensor) -> Tensor:
-        """Return channel 0 alone of the spectrogram of a waveform `[B, N]`, `[B, F, T]`, in less time."""
-
-        def part_of(part: Tensor) -> Tensor:
-            return self.log_magnitude(floored_magnitude(self._analyse(part), floor=0.0))
-
-        size = self.frames(waveform.shape[-1]) * self.bins
-        return self._in_parts(part_of, at_least_float32(waveform), size=size).mT
-
     def energy(self, waveform: Tensor) -> Tensor:
         """Return the sums `[B]` of the squared amplitudes of waveforms `[B, N]`."""
 

@@ -171,15 +171,6 @@ def test_the_amplitude_of_a_full_scale_sine_is_1():
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_magnitudes_are_those_of_the_spectrogram(dtype):
-    """They are channel 0, of a short waveform and of one that is processed alone."""
-    representation = MagnitudeIF(44_100, 512, 128)
-    for samples in (1, 500, 70_000):
-        waveform = noise(3, samples).to(dtype)
-        assert torch.equal(representation.magnitudes(waveform), representation(waveform)[:, 0])
-
-
 def test_amplitude_undoes_log_magnitude():
     """The two are inverses over 160 dB, and no magnitude stands for a negative amplitude."""
     representation = MagnitudeIF(44_100, 64, 16)
