@@ -1,4 +1,4 @@
-"""Griffin-Lim iterations, which find phases for magnitudes, with waveforms as all that they keep.
+"""Griffin-Lim iterations, which find phases for magnitudes, in memory that all iterations share.
 
 Shapes: `B` batch, `N` samples, `T` frames, `F` = n_fft // 2 + 1 bins.
 """
@@ -9,70 +9,75 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from distill.spectral import plain
 from distill.spectral.frames import OverlapAdd, hann_window, inverse_rfft, inverse_squares
 from distill.spectral.parts import Scratch, in_parts
 
 _MOMENTUM = 0.99
 
-_LEAST = 2.0**-50
-"""Added to each bin, so that a bin of 0 gets the phase 0. It changes no other that can be heard."""
-
-Rephase: TypeAlias = Callable[[Tensor], Tensor]
-"""Maps waveforms `[B, N]` to those of given amplitudes with the phases of the waveforms."""
+Project: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Maps a complex spectrum `[B, T, F]` to the closest one that a waveform has. May write it to the second."""
 
 
 @torch.no_grad()
-def griffin_lim(waveform: Tensor, iterations: int, rephase: Rephase) -> Tensor:
-    """Return a waveform `[B, N]` that has the phases after iterations, of which there is at least one.
+def griffin_lim(amplitude: Tensor, direction: Tensor, iterations: int, project: Project) -> Tensor:
+    """Return the phases `[B, T, F]` after iterations, complex of magnitude 1. `direction` may be written to.
 
-    `waveform` has the amplitudes of `rephase` and initial phases. Each iteration keeps the amplitudes and
-    takes the phases of the closest waveform (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013).
-    Spectra are linear in waveforms, so waveforms are accelerated in place of spectra, which are much larger.
+    Each iteration keeps the amplitudes `[B, T, F]` and takes the phases of the closest spectrum that a
+    waveform has (Griffin & Lim, 1984), accelerated (Perraudin et al., 2013).
     """
-    leap = latest = waveform
-    for _ in range(iterations - 1):
-        previous, latest = latest, rephase(leap)
-        leap = torch.lerp(previous, latest, 1 + _MOMENTUM)
-    return leap
+    spectrum, closest = torch.empty_like(direction), torch.empty_like(direction)
+    shared = not plain.is_needed(amplitude)  # torch.vmap has no operations that write to a given tensor
+    previous: Tensor | None = None
+    for _ in range(iterations):
+        closest = project(torch.mul(direction, amplitude, out=spectrum if shared else None), closest)
+        if previous is None:
+            leap, following = closest, torch.empty_like(closest)
+        else:
+            torch.view_as_real(previous).lerp_(torch.view_as_real(closest), 1 + _MOMENTUM)
+            leap = following = previous
+        direction = direction_of(leap, out=direction if shared else None)
+        previous, closest = closest, following
+    return direction
 
 
-def direction_of(spectrum: Tensor) -> Tensor:
-    """Return a complex spectrum divided by its magnitude, 1 where it is 0."""
-    return torch.sgn(spectrum).masked_fill_(spectrum == 0, 1)
+def direction_of(spectrum: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return a complex spectrum divided by its magnitude, 1 where it is 0; written to `out`, if given."""
+    direction = torch.sgn(spectrum, out=out)
+    # On a CPU, filling takes longer than counting, and there is seldom anything to fill.
+    countable = spectrum.device.type == "cpu" and not plain.is_needed(spectrum)
+    if countable and torch.count_nonzero(spectrum) == spectrum.numel():
+        return direction
+    return direction.masked_fill_(spectrum == 0, 1)
 
 
-class Rephasing:
-    """Waveforms `[B, length]` of amplitudes `[B, T, F]`, with the phases of other waveforms of T frames.
+class Projection:
+    """The closest spectrum that a waveform `[B, N]` has, for spectra of one shape `[B, T, F]`.
 
-    They are the least-squares inverse of Griffin and Lim (1984): overlap-add with a Hann window of `n_fft`
-    samples, divided by the summed squares of the window and by `scale`. They have no gradient.
+    It is that of the least-squares inverse of Griffin and Lim (1984): overlap-add with a Hann window of
+    `n_fft` samples, divided by the summed squares of the window. N is `length`, and T its number of frames.
     """
 
-    def __init__(self, amplitude: Tensor, n_fft: int, hop: int, length: int, scale: float) -> None:
-        self._amplitude, self._n_fft = amplitude, n_fft
-        self._window = hann_window(n_fft, n_fft, amplitude.device).to(amplitude.dtype)
-        self._sum = OverlapAdd(self._window, hop, amplitude.shape[:2])
-        self._padded = torch.zeros_like(self._sum.samples)
-        self._frames = self._padded.unfold(-1, n_fft, hop)
-        self._length, half = length, n_fft // 2
-        self._gain = inverse_squares(self._window, hop, amplitude.shape[1])[half : half + length] / scale
+    def __init__(self, direction: Tensor, n_fft: int, hop: int, length: int) -> None:
+        real = direction.real.dtype
+        self._window = hann_window(n_fft, n_fft, direction.device).to(real)
+        self._n_fft, half = n_fft, n_fft // 2
+        self._sum = OverlapAdd(self._window, hop, direction.shape[:2])
+        self._heard = self._sum.samples[:, half : half + length]
+        self._silent = self._sum.samples[:, :half], self._sum.samples[:, half + length :]
+        self._gain = inverse_squares(self._window, hop, direction.shape[1])[half : half + length]
+        self._frames = self._sum.samples.unfold(-1, n_fft, hop)
         self._scratch = Scratch(self._window)
 
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """Return the waveform `[B, length]` with the phases of another one, `[B, N]`."""
-        half = self._n_fft // 2
-        self._padded[:, half : half + waveform.shape[-1]] = waveform
-        self._padded[:, half + waveform.shape[-1] :] = 0
+    def __call__(self, spectrum: Tensor, out: Tensor) -> Tensor:
+        """Return the closest spectrum, written to `out`."""
         self._sum.clear()
-        for amplitude, frames, *blocks in in_parts(self._amplitude, self._frames, *self._sum.blocks):
-            windowed = torch.mul(frames, self._window, out=self._scratch.like(frames))
-            spectrum = self._scaled_to(amplitude, torch.fft.rfft(windowed))
-            self._sum.add(blocks, inverse_rfft(spectrum, self._n_fft))
-        return self._sum.samples[:, half : half + self._length] * self._gain
-
-    def _scaled_to(self, amplitude: Tensor, spectrum: Tensor) -> Tensor:
-        """Scale a complex spectrum in place to amplitudes of its shape, and return it."""
-        parts = torch.view_as_real(spectrum.add_(_LEAST))
-        # Twice as fast as `torch.sgn`, which computes a root of the sum of squares that cannot overflow.
-        real, imaginary = torch.mul(parts, parts, out=self._scratch.like(parts)).unbind(-1)
-        return spectrum.mul_((real + imaginary).rsqrt_().mul_(amplitude))
+        for part, *blocks in in_parts(spectrum, *self._sum.blocks):
+            self._sum.add(blocks, inverse_rfft(part, self._n_fft))
+        self._heard.mul_(self._gain)
+        for each in self._silent:
+            each.zero_()
+        for unwindowed, place in in_parts(self._frames, out):
+            windowed = torch.mul(unwindowed, self._window, out=self._scratch.like(unwindowed))
+            torch.fft.rfft(windowed, out=place)
+        return out

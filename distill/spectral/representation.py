@@ -16,7 +16,7 @@ from distill.arguments import finite_number, whole_number
 from distill.config.settings import MOST_FFT, MOST_PHASES
 from distill.errors import InvalidValueError, ShapeError
 from distill.spectral import plain
-from distill.spectral.griffin_lim import Rephase, Rephasing, direction_of, griffin_lim
+from distill.spectral.griffin_lim import Projection, direction_of, griffin_lim
 from distill.spectral.plain import at_least_float32
 from distill.spectral.replays import replayed_with_gradient
 from distill.spectral.transforms import analyse, angle, floored_magnitude, synthesize
@@ -156,9 +156,8 @@ class MagnitudeIF(nn.Module):
         """
 
         def part_of(frames: Tensor, start: Tensor) -> Tensor:
-            return self._rephased(
-                frames, lambda rephase: rephase(start) if iterations else start, length, iterations
-            )
+            direction = direction_of(self._analyse(start))
+            return self._with_phases(frames, direction, length, iterations)
 
         return self._in_parts(part_of, amplitude.mT.contiguous(), waveform, size=amplitude[0].numel())
 
@@ -178,55 +177,35 @@ class MagnitudeIF(nn.Module):
             phase = instantaneous_frequency.to(centres.dtype).cumsum(1).add_(centres)
             phase = wrapped(phase).to(frames.dtype).mul_(math.pi)
             direction = torch.complex(phase.cos(), phase.sin())
-        if not iterations:
-            return self._with_phases(amplitude, direction, length)
-        held = self._samples_for(amplitude, length)
-        return self._rephased(
-            amplitude, lambda _: self._with_phases(amplitude, direction, held), length, iterations
-        )
+        return self._with_phases(amplitude, direction, length, iterations)
 
-    def _with_phases(self, amplitude: Tensor, direction: Tensor, length: int) -> Tensor:
-        """Return the waveform `[B, length]` of amplitudes and phases `[B, T, F]`, complex of magnitude 1."""
+    def _with_phases(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
+        """Return the waveform `[B, length]` of amplitudes and phases `[B, T, F]`, after iterations."""
+        if iterations:
+            frames_held = amplitude.shape[-2]
+            # Iterations use all frames, also those beyond `length`; the waveform is cut afterwards.
+            samples = length if self.frames(length) == frames_held else self.samples(frames_held)
+            direction = self._griffin_lim(amplitude, direction, samples, iterations)
         return self._synthesize(torch.complex(amplitude * direction.real, amplitude * direction.imag), length)
 
-    def _samples_for(self, amplitude: Tensor, length: int) -> int:
-        """Return the samples of the waveforms of iterations, of which the result has the first `length`.
-
-        They use all frames of the amplitudes `[B, T, F]`, also those beyond `length`.
-        """
-        frames_held = amplitude.shape[-2]
-        return length if self.frames(length) == frames_held else self.samples(frames_held)
-
-    def _rephased(
-        self, amplitude: Tensor, begin: Callable[[Rephase], Tensor], length: int, iterations: int
-    ) -> Tensor:
-        """Return the waveform `[B, length]` of amplitudes `[B, T, F]`, after iterations.
-
-        They begin with the phases of the waveform that `begin` returns, which are constants.
-        """
-        held = self._samples_for(amplitude, length)
-        with torch.no_grad():
-            rephase = self._rephasing(amplitude.detach(), held)
-            waveform = griffin_lim(begin(rephase).detach(), iterations, rephase)
-        if plain.is_needed(amplitude) or (torch.is_grad_enabled() and amplitude.requires_grad):
-            return self._with_phases(amplitude, direction_of(self._analyse(waveform)), length)
-        return rephase(waveform)[:, :length]
-
-    def _rephasing(self, amplitude: Tensor, length: int) -> Rephase:
-        """Return the function that gives amplitudes `[B, T, F]` the phases of a waveform."""
+    def _griffin_lim(self, amplitude: Tensor, direction: Tensor, length: int, iterations: int) -> Tensor:
+        """Return the phases `[B, T, F]` after Griffin-Lim iterations, complex of magnitude 1."""
         if plain.is_needed(amplitude):
-            return lambda waveform: self._with_phases(
-                amplitude, direction_of(self._analyse(waveform)), length
+            return griffin_lim(
+                amplitude,
+                direction,
+                iterations,
+                lambda each, _: self._analyse(self._synthesize(each, length)),
             )
-        return Rephasing(amplitude, self.n_fft, self.hop, length, self._scale)
+        projection = Projection(direction, self.n_fft, self.hop, length)
+        return griffin_lim(amplitude, direction, iterations, projection)
 
     @staticmethod
     def _in_parts(function: Callable[..., Tensor], *batches: Tensor, size: int) -> Tensor:
         """Apply a function to a few examples at a time, so that their `size` bins stay in a CPU's cache."""
         count = max(1, _CACHED // size) if batches[0].device.type == "cpu" else len(batches[0])
         parts = zip(*(each.split(count) for each in batches), strict=True)
-        made = [function(*part) for part in parts]
-        return torch.cat(made) if len(made) > 1 else made[0]
+        return torch.cat([function(*part) for part in parts])
 
     def _analyse(self, waveform: Tensor) -> Tensor:
         """Return the complex spectrum `[B, T, F]` of `[B, N]`; a full-scale sine has the amplitude 1."""

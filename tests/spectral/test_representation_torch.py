@@ -50,28 +50,6 @@ def test_iterations_can_be_mapped():
     torch.testing.assert_close(found, representation.continued(amplitudes, waveforms, 320, 3))
 
 
-@pytest.mark.parametrize("function", ["inverse", "continued"])
-def test_iterations_have_one_gradient(function):
-    """The gradient of the magnitudes after iterations is that of autograd by `torch.func`, too."""
-    representation, waveform = MagnitudeIF(44_100, 64, 16), noise(1, 320)
-    source = representation(waveform)
-    wanted = noise(1, 320, seed=1)
-
-    def made(source):
-        if function == "inverse":
-            return (representation.inverse(source, 320, 3) * wanted).sum()
-        amplitude = representation.amplitude(source[:, 0])
-        return (representation.continued(amplitude, waveform.flip(1), 320, 3) * wanted).sum()
-
-    variable = source.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(made(variable), variable)
-    assert gradient[:, 0].any()
-    assert not gradient[:, 1].any()
-    torch.testing.assert_close(torch.func.grad(made)(source), gradient, rtol=1e-3, atol=1e-6)
-    _, change = torch.func.jvp(made, (source,), (gradient,))
-    torch.testing.assert_close(change, gradient.square().sum(), rtol=1e-3, atol=0)
-
-
 @pytest.mark.parametrize("iterations", [0, 2])
 def test_it_can_be_compiled(iterations):
     """Both ways compile to one graph, with the same values, Griffin-Lim iterations included."""
