@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -18,9 +19,22 @@ from torch import Tensor
 
 RATE = 44_100
 _SLOT = 4 * RATE
-_OCTAVES = 1.0
-_MIX, _QUIETEST_LAYER = 0.4, -30.0
-_GAINS = -24.0, 3.0
+_QUIETEST_LAYER = -30.0
+
+
+class Changes(NamedTuple):
+    """How clips differ from the sounds that they are parts of."""
+
+    octaves: float = 1.0
+    """They are played slower and faster by up to so many octaves."""
+    same: float = 0.0
+    """The share of clips that are played as they are."""
+    whole: float = 0.0
+    """The share that begins with a sound, as recordings do. The others begin anywhere."""
+    mixed: float = 0.4
+    """The share that is mixed with a second sound."""
+    gains: tuple[float, float] = (-24.0, 3.0)
+    """The range of gains, in dB."""
 
 
 def synthetic_slot(seed: int) -> np.ndarray:
@@ -55,8 +69,10 @@ class Sounds:
         step: int,
         fresh: int = 1,
         workers: int | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self.device, self.share, self.step, self.fresh = device, share, step, fresh
+        self.changes = changes or Changes()
         # Forked processes would inherit locks held by torch's threads.
         count = workers or max(1, torch.get_num_threads() * 3 // 4)
         self.workers = ProcessPoolExecutor(count, get_context("spawn"))
@@ -97,19 +113,21 @@ class Sounds:
         mixed = self._played(clips, samples, generator)
         layer = self._played(clips, samples, generator)
         chance, share, level = torch.rand(3, clips, 1, device=self.device, generator=generator)
-        mixed = mixed + (chance < _MIX) * layer * 10 ** (share * _QUIETEST_LAYER / 20)
+        mixed = mixed + (chance < self.changes.mixed) * layer * 10 ** (share * _QUIETEST_LAYER / 20)
         for number in range(self.fresh):
             self._place(self.step * self.fresh + number + len(self.pool), next(self.coming))
         self.step += 1
-        return mixed * 10 ** ((_GAINS[0] + (_GAINS[1] - _GAINS[0]) * level) / 20)
+        quietest, loudest = self.changes.gains
+        return mixed * 10 ** ((quietest + (loudest - quietest) * level) / 20)
 
     def _played(self, clips: int, samples: int, generator: torch.Generator) -> Tensor:
-        """Return parts of sounds at speeds of 0.5 to 2."""
+        """Return parts of sounds, as they are or at other speeds."""
 
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, device=self.device, generator=generator)
 
-        speed = 2 ** (_OCTAVES * (2 * uniform(clips, 1) - 1))
+        changes = self.changes
+        speed = 2 ** (changes.octaves * (2 * uniform(clips, 1) - 1))
         slot = (uniform(clips, 1) * len(self.pool)).long()
         # Inverse transform sampling: `torch.multinomial` may synchronize with the device.
         which = torch.searchsorted(self.chances, uniform(clips, 1).double() * self.chances[-1], right=True)
@@ -119,6 +137,11 @@ class Sounds:
         # Clips may begin a quarter before a sound, and may extend beyond its end by half.
         span = speed * samples
         start = uniform(clips, 1) * (length - span / 2).clamp(min=1) - span / 4 * uniform(clips, 1)
+        if changes.same:
+            same = uniform(clips, 1) < changes.same
+            speed, start = torch.where(same, 1.0, speed), torch.where(same, start.floor(), start)
+        if changes.whole:
+            start = torch.where(uniform(clips, 1) < changes.whole, 0.0, start)
         place = start + speed * torch.arange(samples, device=self.device)
         below = place.floor()
         within = (below >= 0) & (below < length - 1)

@@ -57,7 +57,7 @@ def test_a_recipe_has_the_width_of_the_layers_of_its_code(registry):
         tree = {"model": options, "representation": dict(transform)}
         return read_recipe(tree, registry).recipe.model.joint_width
 
-    assert width(code="compact") == 512
+    assert width(code="compact") == 768
     assert (
         width() == width(code="compact", latents_per_second=100) == width(code="compact", joint_frames=4) == 0
     )

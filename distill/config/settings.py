@@ -38,7 +38,7 @@ many."""
 _JOINT_SECONDS = 0.75
 """The longest time that these frames last by default: 8 of them last 0.74 s in the default representation."""
 
-_JOINT_WIDTH = 512
+_JOINT_WIDTH = 768
 """The channels of the hidden layers of the base model's compact code."""
 
 _MOST_WIDTH, _MOST_EXPANSION, _MOST_BLOCKS = 4096, 16, 64
@@ -128,7 +128,7 @@ class ModelSettings(metaclass=Validated):
         validator=validators.optional(within(0, _MOST_WIDTH)),
         metadata={
             "help": "channels of the hidden layers that code frames together besides their principal axes; "
-            "unset: 512 for code = compact, or 0 where its size or transform is changed"
+            "unset: 768 for code = compact, or 0 where its size or transform is changed"
         },
     )
     width: int = field(

@@ -39,8 +39,9 @@ _LEAST_SHARE = 1 / 30
 _FRAMES_AT_A_TIME = 2048
 """As many frames of short recordings are encoded at a time."""
 
-_CONTRAST = 1.25
-"""What makes up for the tonal peaks that decoded magnitudes lack; `docs/sound.md` has the measurements.
+_CONTRAST, _CONTRAST_OF_SMALL = 1.25, 1.5
+"""What makes up for the tonal peaks that decoded magnitudes lack, those of a smaller code than the rich one
+more; `docs/sound.md` has the measurements.
 
 A reconstruction does without: its peaks would be as many, but fewer of them at the right place.
 """
@@ -328,7 +329,8 @@ def draw(
     first, second = (each.coherence.expand(channels, channels, -1) for each in pair)
     bands = (torch.arange(representation.bins) // BAND).clamp(max=len(mixture) - 1)
     coherence = torch.lerp(first, second, mixture.mean(dim=1)[bands].to(first.dtype))
-    return Encoded(vae.reduce(code), coherence, samples, contrast=_CONTRAST), samples
+    contrast = _CONTRAST if vae.axes is None else _CONTRAST_OF_SMALL
+    return Encoded(vae.reduce(code), coherence, samples, contrast), samples
 
 
 def quietest(vae: VAE, statistics: Statistics) -> float:

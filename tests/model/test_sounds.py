@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from distill.config.settings import ModelSettings
 from distill.model import sounds
+from distill.model.building import make_model
 from distill.model.channels import coherence_of
 from distill.spectral.representation import MagnitudeIF
 
@@ -305,6 +307,23 @@ def test_new_sounds_have_more_contrast(vae, bank):
         for each in (plain, sharp)
     ]
     torch.testing.assert_close(levels[1].sum(-1), levels[0].sum(-1), rtol=0.05, atol=1e-6)
+
+
+def test_new_sounds_of_a_small_code_have_most_contrast(vae, bank):
+    """A small code loses more tonal peaks than the rich one, so its new sounds get more contrast."""
+    rich = make_model(ModelSettings(width=8, fine_width=8), REPRESENTATION, seed=0)
+    of_rich = [sounds.encode(rich, REPRESENTATION, tone(samples)) for samples in (1600, 2400)]
+    drawn = [
+        sounds.draw(
+            each,
+            REPRESENTATION,
+            entries,
+            sounds.bank_statistics(each, REPRESENTATION, entries),
+            generator=torch.Generator().manual_seed(0),
+        )[0]
+        for each, entries in ((rich, of_rich), (vae, bank))
+    ]
+    assert 1 < drawn[0].contrast < drawn[1].contrast
 
 
 def test_a_seed_makes_a_sound(vae, bank):
