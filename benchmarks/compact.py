@@ -249,9 +249,8 @@ class Training:
 
     def averaged(self) -> dict[str, Tensor]:
         """Return the averaged weights by their names in the model."""
-        names = {"0": "axes", "1": "joint"}  # in the list of the layers
-        parts = ((*name.split(".", 1), value) for name, value in self.average.items())
-        return {f"{names[number]}.{rest}": value.cpu() for number, rest, value in parts}
+        names = {"0.": "axes.", "1.": "joint."}  # in the list of the layers
+        return {names[name[:2]] + name[2:]: value.cpu() for name, value in self.average.items()}
 
     def save(self, drawn: int) -> None:
         """Save a checkpoint, with the number of times that clips were drawn."""
