@@ -105,7 +105,7 @@ def layers_in(path: Path) -> dict[str, Tensor]:
 def mean_of(layers: dict[str, Tensor], path: Path, share: float) -> dict[str, Tensor]:
     """Return layers with a share of those in a file, from which their training began.
 
-    On other sounds, the mean may keep what is better in each of both (Wortsman et al., 2022, arXiv 2109.01903).
+    On other sounds, it may keep what is better in each of both (Wortsman et al., 2022, arXiv 2109.01903).
     """
     first = {name: value for name, value in layers_in(path).items() if value.is_floating_point()}
     return layers | {name: torch.lerp(layers[name], value, share) for name, value in first.items()}
